@@ -1,0 +1,160 @@
+"""What the loop acts with: a live session's tools, or the answers of a trace. Everything that crosses is plain JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from agent.errors import AgentError
+from agent.models.base import ToolSchema
+from agent.models.schema import closed_schema
+from agent.objective import Setting
+from agent.trace import JSON, Event
+
+if TYPE_CHECKING:
+    from tools.session import Session
+
+
+@dataclass(frozen=True)
+class Left:
+    """What is left of the harness's budget."""
+
+    evaluations: int
+    """Configs that may still be measured."""
+    used: int
+    """Configs measured so far."""
+    seconds: float
+
+
+class Hands(Protocol):
+    """Everything a run can do to the world."""
+
+    setting: Setting
+    tools: list[ToolSchema]
+
+    def left(self) -> Left: ...
+
+    def call(self, call_id: str, name: str, arguments: JSON) -> JSON:
+        """A tool's answer; wrong arguments are an answer with ``error``."""
+        ...
+
+    def finalists(self, limit: int) -> list[JSON]:
+        """The fastest verified configs of this run, best first."""
+        ...
+
+    def prove(self, key: str, config: JSON) -> JSON:
+        """A ``Proof``: the config timed interleaved with every baseline."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class SessionHands:
+    """The tools of ``tools.registry`` on an open session."""
+
+    def __init__(self, session: Session) -> None:
+        from tools.harness.floor import floor_ms
+        from tools.registry import tools_for
+
+        self._session = session
+        self._tools = tools_for(session)
+        task = session.task
+        floor, bound = floor_ms(task.spec, task.problem, task.hardware)
+        self.setting = Setting(
+            kernel=task.spec.name,
+            problem=task.problem.model_dump(mode="json"),
+            label=task.problem.label(),
+            metric=task.metric,
+            unit=task.unit,
+            regime=task.regime,
+            flops=task.spec.flops(task.problem),
+            bytes=task.spec.bytes(task.problem),
+            floor_ms=floor,
+            bound=bound,
+            hardware=task.hardware.name,
+            device=session.device.info.model_dump(mode="json"),
+        )
+        self.tools = [
+            ToolSchema(tool.name, tool.description, closed_schema(tool.arguments.model_json_schema()))
+            for tool in self._tools.values()
+        ]
+
+    def left(self) -> Left:
+        budget = self._session.budget
+        return Left(budget.evals_left(), budget.evals, budget.seconds_left())
+
+    def call(self, call_id: str, name: str, arguments: JSON) -> JSON:
+        if self._session.budget.seconds_left() <= 0:
+            return {"error": "budget", "limit": "seconds", "why": "the run's time is used up; nothing more is run"}
+        answer: JSON = plain(self._tools[name].call(self._session, arguments, call_id))
+        return answer
+
+    def finalists(self, limit: int) -> list[JSON]:
+        session = self._session
+        failed = {config for config, check in session.checked.items() if check.status != "correct"}
+        ranked = sorted(
+            (m.ms, order, config)
+            for order, (config, m) in enumerate(session.measured.items())
+            if m.status == "correct" and m.ms is not None and config not in failed
+        )
+        return [config.model_dump(mode="json") for _, _, config in ranked[:limit]]
+
+    def prove(self, key: str, config: JSON) -> JSON:
+        proof: JSON = plain(self._session.prove(self._session.config(config)).model_dump(mode="json"))
+        return proof
+
+    def close(self) -> None:
+        self._session.close()
+
+
+class RecordedHands:
+    """Answers as a trace recorded them; an AgentError where it holds none, or one for other arguments."""
+
+    def __init__(self, setting: Setting, tools: list[ToolSchema], events: Sequence[Event]) -> None:
+        self.setting = setting
+        self.tools = tools
+        self._bodies = {(event.type, event.key): event.body for event in events}
+        self._decisions = [event.body for event in events if event.type == "decision" and "left" in event.body]
+        self._turn = 0
+
+    def left(self) -> Left:
+        """As at each recorded decision in turn; at the end, as at the last one: proofs cost no evaluation."""
+        self._turn = min(self._turn + 1, len(self._decisions))
+        return Left(**self._decisions[self._turn - 1]["left"])
+
+    def call(self, call_id: str, name: str, arguments: JSON) -> JSON:
+        asked = self._find("tool_call", call_id)
+        if (asked["name"], asked["arguments"]) != (name, arguments):
+            raise AgentError(f"Replay differs at tool call {call_id}: recorded {asked}, now {name} {arguments}.")
+        result: JSON = self._find("tool_result", call_id)["result"]
+        return result
+
+    def finalists(self, limit: int) -> list[JSON]:
+        found: list[JSON] = self._find("decision", "finalists")["finalists"]
+        return found[:limit]
+
+    def prove(self, key: str, config: JSON) -> JSON:
+        proof: JSON = self._find("verify", key)["proof"]
+        return proof
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _find(self, kind: str, key: str) -> JSON:
+        try:
+            return self._bodies[kind, key]
+        except KeyError as e:
+            raise AgentError(f"The trace has no {kind} {key}: the run went another way or was not finished.") from e
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON can hold it: a number that is not finite becomes its name."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value

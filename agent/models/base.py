@@ -1,0 +1,81 @@
+"""The protocol between the loop and whoever decides: OpenAI-style messages in, one assistant message out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Message = dict[str, Any]
+"""``{"role", "content", "tool_calls", "tool_call_id"}`` as in Chat Completions."""
+
+
+@dataclass(frozen=True)
+class ToolSchema:
+    """What a model is told of a tool."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    """JSON schema of the arguments: closed, without references."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer of a model."""
+
+    message: Message
+    usage: int | None = None
+    """Tokens in and out together; ``None`` where the endpoint does not say."""
+    seconds: float = 0.0
+
+
+class ChatModel(Protocol):
+    """Who decides."""
+
+    name: str
+
+    def respond(self, messages: Sequence[Message], tools: Sequence[ToolSchema], seconds: float) -> Reply:
+        """The next assistant message, within `seconds`. Raises AgentError where there will be none."""
+        ...
+
+
+@dataclass(frozen=True)
+class Done:
+    """A tool call of the conversation and what came back."""
+
+    name: str
+    arguments: dict[str, Any]
+    result: dict[str, Any]
+
+
+def done_calls(messages: Sequence[Message]) -> Iterator[Done]:
+    """Every answered tool call, in order."""
+    answers = {m["tool_call_id"]: m["content"] for m in messages if m["role"] == "tool"}
+    for message in messages:
+        for call in message.get("tool_calls") or ():
+            if call["id"] in answers:
+                arguments, problem = parse_arguments(call["function"]["arguments"])
+                yield Done(call["function"]["name"], {} if problem else arguments, json.loads(answers[call["id"]]))
+
+
+def parse_arguments(text: str) -> tuple[dict[str, Any], str | None]:
+    """A call's arguments, or what is wrong with them."""
+    try:
+        arguments = json.loads(text or "{}", parse_constant=refuse_constant)
+    except (ValueError, RecursionError) as e:
+        return {}, f"the arguments are not JSON: {e}"
+    if not isinstance(arguments, dict):
+        return {}, f"the arguments must be a JSON object, not {type(arguments).__name__}"
+    return arguments, None
+
+
+def refuse_constant(word: str) -> float:
+    """NaN and the infinities are Python's, not JSON's."""
+    raise ValueError(f"{word} is no number")
+
+
+def call_tool(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """A tool call as a model writes it, before the loop numbers it."""
+    return {"id": "", "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}

@@ -1,0 +1,107 @@
+"""The model that needs no key and no network: a fixed way through the same tools.
+
+It reads what earlier runs found, takes the planner's proposals in batches, compiles them, measures those that compile,
+and asks again until the planner says that the next evaluation is not worth its cost or the budget is spent; then it
+checks the best, reads its roofline and concludes. It holds no state: its next message follows from the conversation
+alone, so that it can go on where another process, or another model, left off.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from agent.models.base import Done, Message, Reply, ToolSchema, call_tool, done_calls
+
+FIRST_BATCH = 8
+"""Configs of the first measurement: what the cost model holds for best."""
+BATCH = 6
+"""Configs of each later one: the planner learns between batches."""
+FINALISTS = 3
+MOST_BARREN = 3
+"""Batches in a row of which nothing compiled, after which it gives up."""
+
+
+class Embedded:
+    """A deterministic policy over the message list."""
+
+    name = "embedded"
+
+    def respond(self, messages: Sequence[Message], tools: Sequence[ToolSchema], seconds: float) -> Reply:
+        began = time.perf_counter()
+        content, calls = next_move(list(done_calls(messages)), budget(messages))
+        message: Message = {"role": "assistant", "content": content}
+        if calls:
+            message["tool_calls"] = calls
+        return Reply(message, usage=0, seconds=time.perf_counter() - began)
+
+
+def budget(messages: Sequence[Message]) -> int:
+    """Evaluations that the objective allows, from the user message."""
+    return int(json.loads(messages[1]["content"])["budget"]["evaluations"])
+
+
+def next_move(done: Sequence[Done], evaluations: int) -> tuple[str, list[dict[str, Any]]]:
+    """What to say and what to call, given everything that was called so far."""
+    if not done:
+        return "What do earlier runs know?", [
+            call_tool("query_history", {"question": "best"}),
+            call_tool("query_history", {"question": "nearest"}),
+        ]
+    last, left = done[-1], evaluations_left(done, evaluations)
+    proposals = [config["config"] for config in last.result.get("proposals", ())]
+    if last.name == "suggest_configs" and proposals and not last.result.get("stop"):
+        return "Compile the proposals.", [call_tool("compile_kernel", {"configs": proposals})]
+    if last.name == "compile_kernel":
+        ready = [row["config"] for row in last.result.get("results", ()) if row["status"] == "correct"]
+        if ready and left:
+            return f"Measure {min(len(ready), left)}.", [call_tool("run_benchmark", {"configs": ready[:left]})]
+    if last.name in ("query_history", "run_benchmark", "compile_kernel") and left and barren(done) < MOST_BARREN:
+        count = FIRST_BATCH if last.name == "query_history" else BATCH
+        return "What is worth trying next?", [call_tool("suggest_configs", {"count": min(count, left)})]
+    best = finalists(done)
+    if last.name not in ("check_correctness", "roofline_report") and best:
+        return "Check the fastest.", [call_tool("check_correctness", {"configs": best})]
+    if last.name == "check_correctness":
+        passed = [row["config"] for row in last.result.get("results", ()) if row["status"] == "correct"]
+        if passed:
+            return "What limits the best?", [call_tool("roofline_report", {"config": passed[0]})]
+    return conclusion(done), []
+
+
+def evaluations_left(done: Sequence[Done], evaluations: int) -> int:
+    """As the last answer to ``run_benchmark`` says; none where the harness refused it."""
+    for call in reversed(done):
+        if call.name == "run_benchmark":
+            return int(call.result.get("evaluations_left", 0))
+    return evaluations
+
+
+def barren(done: Sequence[Done]) -> int:
+    """How many batches in a row ended without a measurement."""
+    count = 0
+    for call in reversed(done):
+        if call.name == "run_benchmark":
+            break
+        count += call.name == "compile_kernel"
+    return count
+
+
+def finalists(done: Sequence[Done]) -> list[dict[str, Any]]:
+    """The fastest measured configs, best first."""
+    times: dict[str, float] = {}
+    for call in done:
+        for row in call.result.get("results", ()) if call.name == "run_benchmark" else ():
+            if row["status"] == "correct" and row.get("ms"):
+                times[json.dumps(row["config"], sort_keys=True)] = row["ms"]
+    return [json.loads(config) for config in sorted(times, key=lambda config: times[config])[:FINALISTS]]
+
+
+def conclusion(done: Sequence[Done]) -> str:
+    """Why it stops, in the planner's words where it gave any."""
+    why = next((c.result["why"] for c in reversed(done) if c.name == "suggest_configs" and c.result.get("why")), "")
+    if not finalists(done):
+        return f"Nothing could be measured. {why}".strip()
+    return f"The search is over. {why}".strip()

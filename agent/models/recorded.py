@@ -1,0 +1,24 @@
+"""A model that answers from a trace, turn by turn: the loop runs again as it ran, without whoever decided then."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from agent.errors import AgentError
+from agent.models.base import Message, Reply, ToolSchema
+
+
+class Recorded:
+    """Answers are the bodies of a trace's ``model_response`` events, in order."""
+
+    def __init__(self, name: str, responses: Sequence[dict[str, Any]]) -> None:
+        self.name = name
+        self._responses = list(responses)
+
+    def respond(self, messages: Sequence[Message], tools: Sequence[ToolSchema], seconds: float) -> Reply:
+        turn = sum(message["role"] == "assistant" for message in messages)
+        if turn >= len(self._responses):
+            raise AgentError(f"The trace ends before turn {turn + 1}: the run it records was not finished.")
+        body = self._responses[turn]
+        return Reply(body["message"], body["usage"], body["seconds"])

@@ -1,0 +1,47 @@
+"""A pydantic JSON schema as the OpenAI protocol's strict mode takes it.
+
+Strict mode (platform.openai.com/docs/guides/structured-outputs, "Supported schemas") wants every object closed, every
+property required, ``anyOf`` for unions, and knows no ``default``, ``const`` or ``discriminator``. References are put in
+place of their names, because some servers do not follow them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+DROPPED = frozenset({"title", "default", "discriminator", "$defs", "examples"})
+
+
+def closed_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    """`schema` without references, with every object closed and every property required."""
+    definitions = schema.get("$defs", {})
+
+    def close(node: Any) -> Any:
+        if isinstance(node, list):
+            return [close(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        if "$ref" in node:
+            target = definitions[str(node["$ref"]).removeprefix("#/$defs/")]
+            return close({**target, **{key: value for key, value in node.items() if key != "$ref"}})
+        closed: dict[str, Any] = {}
+        for key, value in node.items():
+            if key == "properties":
+                closed[key] = {name: close(item) for name, item in value.items()}
+            elif key == "const":
+                closed["enum"] = [value]
+            elif key == "oneOf":
+                closed["anyOf"] = close(value)
+            elif key in ("enum", "required"):
+                closed[key] = value
+            elif key not in DROPPED:
+                closed[key] = close(value)
+        if node.get("type") == "object" or "properties" in node:
+            closed.setdefault("type", "object")
+            closed.setdefault("properties", {})
+            closed["required"] = list(closed["properties"])
+            closed["additionalProperties"] = False
+        return closed
+
+    result: dict[str, Any] = close(schema)
+    return result

@@ -1,0 +1,95 @@
+"""What a run is asked for: fixed before the loop starts, written into the trace, out of a model's reach."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MetricName = Literal["tflops", "gbps", "latency"]
+RegimeName = Literal["burst", "sustained"]
+
+
+class Closed(BaseModel):
+    """A frozen model that refuses fields it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class Limits(Closed):
+    """What a run may spend; the loop ends at the first limit it reaches."""
+
+    max_evals: int = Field(default=40, ge=1)
+    """Configurations measured."""
+    max_seconds: float = Field(default=600.0, gt=0)
+    """Wall time of the search; the final proof has its own time on top."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Tokens in and out of the model together; ``None`` is no limit."""
+    max_model_calls: int = Field(default=100, ge=1)
+    """Turns: messages asked of the model."""
+
+
+class Objective(Closed):
+    """One goal, read. ``None`` leaves the choice to the kernel's own default."""
+
+    goal: str
+    """The user's words, verbatim; empty where only options were given."""
+    kernel: str
+    """A registered name, ``path.py:NAME`` or ``module:NAME``."""
+    shape: tuple[int, ...] | None = None
+    """Dimensions in the kernel's order."""
+    options: dict[str, str | int | bool] = Field(default_factory=dict)
+    """Fields of the kernel's problem by name: dtype, activation, bias, or one dimension."""
+    metric: MetricName | None = None
+    regime: RegimeName = "burst"
+    device: str = "auto"
+    """``auto``, ``cuda:N``, ``recorded`` or ``recorded:LANDSCAPE``."""
+    gpu: str | None = None
+    """A GPU model that the goal names (``h100``): the device must be one."""
+    model: str = "embedded"
+    limits: Limits = Limits()
+    seed: int = Field(default=0, ge=0)
+
+
+class Setting(Closed):
+    """The objective as it was opened: what is tuned, on what, in which unit. Facts for prompt and report."""
+
+    kernel: str
+    problem: dict[str, Any]
+    """Every field of the kernel's problem."""
+    label: str
+    """One line: ``4096x4096x4096 fp16 leaky_relu``."""
+    metric: MetricName
+    unit: str
+    regime: RegimeName
+    flops: int
+    """Operations of one launch."""
+    bytes: int
+    """Least traffic with device memory of one launch."""
+    floor_ms: float | None
+    """No launch can be faster: operations over peak, bytes over bandwidth; ``None`` without hardware facts."""
+    bound: str | None
+    """Which of the two sets ``floor_ms``: ``compute`` or ``memory``."""
+    hardware: str
+    """Name in ``kernels.hardware``."""
+    device: dict[str, Any]
+    """``DeviceInfo``: kind, name, driver, versions."""
+
+    @property
+    def recorded(self) -> bool:
+        return bool(self.device.get("kind") == "recorded")
+
+    def where(self) -> str:
+        """``NVIDIA H200``, or that its readings were recorded and are looked up."""
+        name = str(self.device.get("name") or "unknown device")
+        return f"recorded {name} (times are looked up, no GPU is used)" if self.recorded else name
+
+    def value(self, ms: float) -> float:
+        """`ms` per launch in ``unit``."""
+        if self.metric == "tflops":
+            return self.tflops(ms)
+        return self.bytes / ms / 1e6 if self.metric == "gbps" else ms
+
+    def tflops(self, ms: float) -> float:
+        """TFLOP/s at `ms` per launch."""
+        return self.flops / ms / 1e9

@@ -1,0 +1,228 @@
+"""A run from beginning to end: open, loop, close. Starting and resuming are one path: the journal is the difference."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from agent import graph, progress, prompt, provenance
+from agent.errors import AgentError, UsageError
+from agent.graph import Context
+from agent.hands import Hands, SessionHands
+from agent.models import choose
+from agent.models.base import ChatModel
+from agent.objective import Objective, Setting
+from agent.places import checkpoint_path, trace_path
+from agent.report import Outcome
+from agent.trace import JSON, SCHEMA_VERSION, Record, Trace, read_trace
+
+Notify = Callable[[str], None]
+OpenHands = Callable[[Objective, Path | None, str, Notify], Hands]
+"""(objective, memory file, run id, progress) → the run's hands."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A finished run."""
+
+    outcome: Outcome
+    setting: Setting
+
+
+def open_hands(objective: Objective, memory: Path | None, run_id: str, notify: Notify) -> Hands:
+    """A session with the tools, on the objective's device."""
+    from tools.open import SetupError, open_session
+
+    try:
+        session = open_session(
+            objective.kernel,
+            objective.shape,
+            dict(objective.options),
+            objective.metric,
+            objective.device,
+            regime=objective.regime,
+            memory_path=memory,
+            max_evals=objective.limits.max_evals,
+            max_seconds=objective.limits.max_seconds,
+            seed=objective.seed,
+            run_id=run_id,
+            progress=notify,
+        )
+    except SetupError as e:
+        raise UsageError(str(e)) from e
+    return SessionHands(session)
+
+
+def begin(
+    objective: Objective, memory: Path | None, base_url: str | None, notify: Notify, open_: OpenHands = open_hands
+) -> Ended:
+    """Run an objective from its first turn."""
+    began = time.monotonic()
+    run_id = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(3)
+    model = choose.load_model(objective.model, base_url)
+    with closing(open_(objective, memory, run_id, notify)) as hands:
+        check_gpu(objective, hands.setting)
+        notify(progress.opened(objective, hands.setting, run_id))
+        with closing(Trace(trace_path(run_id), choose.secrets())) as trace:
+            header = header_of(run_id, objective, hands, memory, base_url)
+            trace.once("header", run_id, lambda: header)
+            return loop(objective, hands, model, trace, run_id, notify, began)
+
+
+def resume(run: str, notify: Notify, open_: OpenHands = open_hands) -> Ended:
+    """Continue a run that was stopped or killed, by its id or its trace: what it finished is not done again."""
+    began = time.monotonic()
+    path = Path(run) if run.endswith(".jsonl") else trace_path(run)
+    if not path.exists():
+        raise UsageError(f"There is no run {run}: its trace {path} does not exist.")
+    with closing(Trace(path, choose.secrets())) as trace:
+        record = read_trace(path)
+        header = record.header
+        if record.last("end") is not None:
+            raise UsageError(f"Run {header['run']} is finished: replay it with python -m agent replay {path}.")
+        if record.broken is not None:
+            raise UsageError(f"{path} was edited at event {record.broken}: a run goes on only from what it wrote.")
+        objective = Objective.model_validate(header["objective"])
+        spent = seconds_spent(record)
+        left = max(1.0, objective.limits.max_seconds - spent)
+        again = objective.model_copy(
+            update={
+                "shape": None,
+                "options": header["setting"]["problem"],
+                "metric": header["setting"]["metric"],
+                "limits": objective.limits.model_copy(update={"max_seconds": left}),
+            }
+        )
+        model = choose.load_model(objective.model, header["base_url"])
+        memory = Path(header["memory"]) if header["memory"] else None
+        with closing(open_(again, memory, header["run"], notify)) as hands:
+            check_same(Setting.model_validate(header["setting"]), hands.setting)
+            trace.once("resume", f"event {len(record.events)}", lambda: {"spent": round(spent, 3)})
+            notify(f"resuming {progress.opened(objective, hands.setting, header['run'])}")
+            return loop(objective, hands, model, trace, header["run"], notify, began - spent)
+
+
+def loop(
+    objective: Objective, hands: Hands, model: ChatModel, trace: Trace, run_id: str, notify: Notify, began: float
+) -> Ended:
+    """The graph, from its last checkpoint or its start."""
+    context = Context(
+        objective=objective,
+        model=model,
+        hands=hands,
+        journal=trace,
+        run_id=run_id,
+        trace_path=str(trace.path),
+        elapsed=lambda: time.monotonic() - began,
+        notify=notify,
+    )
+    try:
+        with checkpoints(checkpoint_path(trace.path)) as connection:
+            outcome = invoke(context, connection)
+    except AgentError as e:
+        raise type(e)(f"{e} {go_on(run_id)}") from e
+    except KeyboardInterrupt as e:
+        raise AgentError(f"Stopped. {go_on(run_id)}") from e
+    checkpoint_path(trace.path).unlink(missing_ok=True)
+    return Ended(Outcome.model_validate(outcome), hands.setting)
+
+
+def go_on(run_id: str) -> str:
+    return f"Nothing is lost; to continue: python -m agent resume {run_id}"
+
+
+def invoke(context: Context, connection: sqlite3.Connection) -> JSON:
+    """Run the graph with a checkpoint after every node; a run that has one goes on from there."""
+    from langgraph.checkpoint.sqlite import SqliteSaver
+
+    compiled = graph.build(SqliteSaver(connection))
+    config = {"configurable": {"thread_id": context.run_id}, "recursion_limit": recursion_limit(context.objective)}
+    known = compiled.get_state(config).values
+    first = None if known else graph.start(context)
+    try:
+        final: JSON = compiled.invoke(first, config, context=context, durability="sync")
+    except device_errors() as e:
+        raise AgentError(f"{e}") from e
+    outcome: JSON = final["outcome"]
+    return outcome
+
+
+def device_errors() -> tuple[type[Exception], ...]:
+    """Failures of what the rooms below stand on; their message is one sentence."""
+    from memory.store import MemoryFileError
+    from tools.harness.device import DeviceError
+
+    return DeviceError, MemoryFileError
+
+
+def recursion_limit(objective: Objective) -> int:
+    """Two nodes a turn, and some to end."""
+    return 2 * objective.limits.max_model_calls + 10
+
+
+@contextmanager
+def checkpoints(path: Path) -> Iterator[sqlite3.Connection]:
+    """The run's own checkpoint file. LangGraph works from several threads, one at a time."""
+    connection = sqlite3.connect(path, check_same_thread=False)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def header_of(run_id: str, objective: Objective, hands: Hands, memory: Path | None, base_url: str | None) -> JSON:
+    """The first event: everything a reader needs to know what follows."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run": run_id,
+        "objective": objective.model_dump(mode="json"),
+        "setting": hands.setting.model_dump(mode="json"),
+        "tools": [vars(tool) for tool in hands.tools],
+        "prompt": {"version": prompt.VERSION, "hash": prompt.prompt_hash()},
+        "memory": str(memory.absolute()) if memory else None,
+        "base_url": without_credentials(base_url),
+        "versions": provenance.versions(),
+        "git": provenance.git_state(),
+    }
+
+
+def without_credentials(url: str | None) -> str | None:
+    if url is None or "@" not in url:
+        return url
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+def seconds_spent(record: Record) -> float:
+    """Wall time in which the run was going; not the pauses that its ``resume`` events end."""
+    times = [datetime.fromisoformat(event.at) for event in record.events]
+    steps = zip(times, times[1:], record.events[1:], strict=False)
+    return sum((after - before).total_seconds() for before, after, event in steps if event.type != "resume")
+
+
+def check_gpu(objective: Objective, setting: Setting) -> None:
+    """A goal that names a GPU model means that one."""
+    wanted = objective.gpu
+    name = f"{setting.device.get('name')} {setting.hardware}".lower()
+    if wanted is not None and wanted.split()[-1] not in name:
+        raise UsageError(
+            f"The goal names {wanted.upper()} and the device is {setting.where()}: "
+            "choose another with --device, or leave the name out."
+        )
+
+
+def check_same(before: Setting, now: Setting) -> None:
+    """Readings of two devices do not mix in one run."""
+    for what, old, new in (
+        ("problem", before.problem, now.problem),
+        ("device", before.device.get("name"), now.device.get("name")),
+        ("kind of device", before.device.get("kind"), now.device.get("kind")),
+    ):
+        if old != new:
+            raise UsageError(f"The run was made with the {what} {old} and now there is {new}: start a new run.")

@@ -1,0 +1,161 @@
+"""The trace of a run: JSON lines, appended and flushed event by event, each sealed by a chain of hashes.
+
+A line is ``{"seq", "at", "type", "key", "body", "chain"}``. `type` and `key` name a step (``tool_result`` of call
+``t0003c000``); a step is written once. Nodes of the graph write through :meth:`Trace.once`: a run that was killed finds
+there what it had finished, and does not do it again. docs/TRACE.md lists the events.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from agent.errors import AgentError, UsageError
+
+SCHEMA_VERSION = 1
+SEED = "triton-autokernel"
+"""What the first event is chained to."""
+
+JSON = dict[str, Any]
+
+
+class Journal(Protocol):
+    """Where the graph writes its steps."""
+
+    def once(self, kind: str, key: str, make: Callable[[], JSON]) -> JSON:
+        """The body recorded for this step or, where there is none yet, what `make` returns, recorded."""
+        ...
+
+
+@dataclass(frozen=True)
+class Event:
+    """One recorded step."""
+
+    seq: int
+    at: str
+    type: str
+    key: str
+    body: JSON
+    chain: str
+
+
+@dataclass
+class Record:
+    """What a trace file holds."""
+
+    events: list[Event] = field(default_factory=list)
+    torn: bool = False
+    """The last line is incomplete: the run was killed while it wrote."""
+    broken: int | None = None
+    """``seq`` of the first event whose seal does not fit: it or an earlier one was edited."""
+    length: int = 0
+    """Bytes of the complete lines."""
+
+    @property
+    def header(self) -> JSON:
+        return self.events[0].body
+
+    def last(self, kind: str) -> JSON | None:
+        """The body of the latest event of a kind."""
+        return next((event.body for event in reversed(self.events) if event.type == kind), None)
+
+
+class Trace:
+    """A trace open for appending; one process at a time."""
+
+    def __init__(self, path: Path, secrets: tuple[str, ...] = ()) -> None:
+        """Open or create. `secrets` (API keys) are never written, whatever text holds them."""
+        self.path = path
+        self._secrets = tuple(secret for secret in secrets if len(secret) >= 4)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file: BinaryIO = path.open("a+b", buffering=0)
+        except OSError as e:
+            raise UsageError(
+                f"Cannot write the trace {path} ({e.strerror}): set XDG_DATA_HOME to a folder that can be written."
+            ) from e
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as e:
+            self._file.close()
+            raise AgentError(f"The run of {path} is still going in another process: wait for it or end it.") from e
+        record = Record() if os.fstat(self._file.fileno()).st_size == 0 else read_trace(path)
+        if record.torn:
+            os.ftruncate(self._file.fileno(), record.length)
+        self._steps = {(event.type, event.key): event.body for event in record.events}
+        self._seq = len(record.events)
+        self._chain = record.events[-1].chain if record.events else SEED
+
+    def once(self, kind: str, key: str, make: Callable[[], JSON]) -> JSON:
+        found = self._steps.get((kind, key))
+        if found is None:
+            found = self._steps[kind, key] = self._append(kind, key, make())
+        return found
+
+    def has(self, kind: str, key: str) -> bool:
+        return (kind, key) in self._steps
+
+    def _append(self, kind: str, key: str, body: JSON) -> JSON:
+        text = encode(body)
+        for secret in self._secrets:
+            text = text.replace(secret, "[redacted]")
+        body = json.loads(text)
+        self._chain = seal(self._chain, kind, key, body)
+        event = {"seq": self._seq, "at": datetime.now(UTC).isoformat(timespec="milliseconds"), "type": kind}
+        line = encode({**event, "key": key, "body": body, "chain": self._chain}) + "\n"
+        try:
+            self._file.write(line.encode())
+        except OSError as e:
+            raise AgentError(f"Cannot write the trace {self.path} ({e.strerror}): free some space and resume.") from e
+        self._seq += 1
+        return body
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_trace(path: Path) -> Record:
+    """Everything in a trace. A torn last line is reported in the record; anything else that is no trace is a
+    UsageError."""
+    try:
+        data = path.read_bytes()
+    except OSError as e:
+        raise UsageError(f"Cannot read the trace {path}: {e.strerror}.") from e
+    *lines, tail = data.split(b"\n")
+    record = Record(torn=bool(tail), length=len(data) - len(tail))
+    chain = SEED
+    for number, line in enumerate(lines, start=1):
+        try:
+            raw = json.loads(line)
+            event = Event(raw["seq"], raw["at"], raw["type"], raw["key"], raw["body"], raw["chain"])
+            if not isinstance(event.body, dict):
+                raise TypeError("body is not an object")
+        except (ValueError, KeyError, TypeError, RecursionError) as e:
+            raise UsageError(f"{path} is not a trace of this program: line {number} is not one of its events.") from e
+        chain = seal(chain, event.type, event.key, event.body)
+        if record.broken is None and (chain != event.chain or event.seq != number - 1):
+            record.broken = event.seq
+        record.events.append(event)
+    if not record.events or record.events[0].type != "header":
+        raise UsageError(f"{path} is not a trace of this program: it does not begin with a header.")
+    version = record.header.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise UsageError(f"{path} has trace version {version} and this program reads {SCHEMA_VERSION}: update one.")
+    return record
+
+
+def seal(previous: str, kind: str, key: str, body: JSON) -> str:
+    """The chain after this event: what is said and after what, but not when."""
+    return hashlib.sha256(f"{previous}\n{kind}\n{key}\n{encode(body)}".encode()).hexdigest()[:16]
+
+
+def encode(value: JSON) -> str:
+    """Compact JSON; a NaN or an object that is not plain data is our mistake and raises ValueError or TypeError."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)

@@ -1,0 +1,1 @@
+"""Triton kernels as specs: source, config, space, reference, roofline facts and PyTorch baselines, one file each."""

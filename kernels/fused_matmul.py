@@ -1,0 +1,36 @@
+"""``fused_matmul``: C = act(A @ B + bias) in one kernel. Source in ``kernels/gemm.py``, space in ``gemm_space.py``."""
+
+from __future__ import annotations
+
+from kernels.activations import Activation
+from kernels.baselines import matmul_baselines
+from kernels.gemm_space import GemmProblem
+from kernels.gemm_spec import Gemm
+from kernels.spec import Baseline
+
+
+class FusedMatmulProblem(GemmProblem):
+    """C (M, N) = act(A (M, K) @ B (K, N) + bias (N))."""
+
+    activation: Activation = "none"
+    bias: bool = False
+
+
+class FusedMatmul(Gemm[FusedMatmulProblem]):
+    """A matmul whose epilogue runs on the accumulators, before C is written."""
+
+    name = "fused_matmul"
+    aliases = ("fused", "fused gemm", "linear", "matmul with epilogue")
+    problem_type = FusedMatmulProblem
+
+    def default_problem(self) -> FusedMatmulProblem:
+        return FusedMatmulProblem(M=4096, N=4096, K=4096, activation="leaky_relu")
+
+    def activation(self, problem: FusedMatmulProblem) -> Activation:
+        return problem.activation
+
+    def has_bias(self, problem: FusedMatmulProblem) -> bool:
+        return problem.bias
+
+    def baselines(self, problem: FusedMatmulProblem) -> list[Baseline[FusedMatmulProblem]]:
+        return matmul_baselines(problem.activation, problem.bias)

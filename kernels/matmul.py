@@ -1,0 +1,26 @@
+"""``matmul``: C = A @ B, accumulated in fp32. Source in ``kernels/gemm.py``, space in ``gemm_space.py``."""
+
+from __future__ import annotations
+
+from kernels.baselines import matmul_baselines
+from kernels.gemm_space import GemmProblem
+from kernels.gemm_spec import Gemm
+from kernels.spec import Baseline
+
+
+class MatmulProblem(GemmProblem):
+    """C (M, N) = A (M, K) @ B (K, N)."""
+
+
+class Matmul(Gemm[MatmulProblem]):
+    """The matmul alone: how far a Triton kernel is from cuBLAS."""
+
+    name = "matmul"
+    aliases = ("gemm", "mm", "matrix multiplication")
+    problem_type = MatmulProblem
+
+    def default_problem(self) -> MatmulProblem:
+        return MatmulProblem(M=4096, N=4096, K=4096)
+
+    def baselines(self, problem: MatmulProblem) -> list[Baseline[MatmulProblem]]:
+        return matmul_baselines("none", bias=False)

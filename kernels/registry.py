@@ -1,0 +1,106 @@
+"""Kernels by name. Importing this module imports no torch: a kernel's file is loaded when it is asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kernels.spec import KernelSpec
+
+_BUILTIN = {
+    "matmul": "kernels.matmul:Matmul",
+    "fused_matmul": "kernels.fused_matmul:FusedMatmul",
+}
+
+
+def names() -> list[str]:
+    """The built-in kernels, in the order in which they are shown."""
+    return list(_BUILTIN)
+
+
+def get(name: str) -> KernelSpec[Any, Any]:
+    """The kernel `name`: a built-in one, ``path/to/file.py:NAME`` or ``package.module:NAME``, NAME being a subclass or
+    an instance of KernelSpec. Raises ValueError with one sentence that names the mend."""
+    if name in _BUILTIN:
+        source, attribute = _BUILTIN[name].split(":")
+        builtin: KernelSpec[Any, Any] = getattr(importlib.import_module(source), attribute)()
+        return builtin
+    source, _, attribute = name.rpartition(":")
+    if not source or not attribute:
+        raise ValueError(
+            f"no kernel named {name!r}: choose {' or '.join(names())}, or name your own as path.py:NAME or module:NAME"
+        )
+    module = _load_file(Path(source)) if source.endswith(".py") else _load_module(source)
+    if not hasattr(module, attribute):
+        raise ValueError(f"{source} has no {attribute}; {_offer(module)}")
+    return _instance(getattr(module, attribute), name, module)
+
+
+def _load_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise ValueError(f"no kernel file at {path}: check the path")
+    path = path.resolve()
+    # One module per file and content, so that Triton and pydantic find its source, and an edited file is read again.
+    name = f"autokernel_{path.stem}_{hashlib.sha256(str(path).encode() + path.read_bytes()).hexdigest()[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path} cannot be imported as Python")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as e:  # a foreign file may raise anything at all
+        del sys.modules[name]
+        raise ValueError(f"{path} cannot be imported: {_one_line(e)}") from e
+    return module
+
+
+def _load_module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as e:  # a foreign module may raise anything at all
+        raise ValueError(f"kernel module {name} cannot be imported: {_one_line(e)}") from e
+
+
+def _instance(found: Any, where: str, module: ModuleType) -> KernelSpec[Any, Any]:
+    from kernels.spec import KernelSpec
+
+    if isinstance(found, KernelSpec):
+        return found
+    if not (isinstance(found, type) and issubclass(found, KernelSpec)):
+        raise ValueError(f"{where} is no KernelSpec; {_offer(module)}")
+    lacking = sorted(getattr(found, "__abstractmethods__", ())) + [
+        a for a in ("name", "problem_type", "config_type") if not hasattr(found, a)
+    ]
+    if lacking:
+        raise ValueError(f"{where} is an unfinished KernelSpec: define {', '.join(lacking)}")
+    try:
+        return found()
+    except TypeError as e:
+        raise ValueError(f"{where} cannot be made without arguments ({_one_line(e)}): give an instance instead") from e
+
+
+def _offer(module: ModuleType) -> str:
+    from kernels.spec import KernelSpec
+
+    found = [
+        n
+        for n, v in vars(module).items()
+        if isinstance(v, KernelSpec)
+        or (isinstance(v, type) and issubclass(v, KernelSpec) and not inspect.isabstract(v))
+    ]
+    return f"it has {', '.join(found)}" if found else "it defines no KernelSpec"
+
+
+def _one_line(error: BaseException) -> str:
+    text = str(error).splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

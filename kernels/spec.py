@@ -1,0 +1,189 @@
+"""The contract between a kernel and everything that tunes it.
+
+A kernel is one file that subclasses :class:`KernelSpec`. Its ``launch`` is the single source of truth: the compile
+pool runs it on meta tensors under a stub driver, the interpreter runs it on CPU tensors, the device worker runs it on
+the GPU. What is compiled, checked and timed is therefore the same call.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from kernels.hardware import Hardware
+
+Metric = Literal["tflops", "gbps", "latency"]
+"""What an objective maximises (TFLOP/s, GB/s) or minimises (ms per launch)."""
+
+Inputs = tuple[torch.Tensor | None, ...]
+"""A kernel's input tensors in a fixed order; ``None`` for an optional input that this problem does not have."""
+
+DTYPES: dict[str, torch.dtype] = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+
+
+class Closed(BaseModel):
+    """A frozen model that refuses fields it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    def key(self) -> str:
+        """Canonical JSON: equal values give equal text, in any process and on any machine."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+
+class Problem(Closed):
+    """What is computed: dimensions, dtype and the kernel's own options. No tuning choice belongs here."""
+
+    dims: ClassVar[tuple[str, ...]]
+    """Names of the fields that ``--shape`` sets, in order, e.g. ``("M", "N", "K")``."""
+
+    dtype: Literal["fp16", "bf16"] = "fp16"
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        return DTYPES[self.dtype]
+
+    def shape(self) -> tuple[int, ...]:
+        """The dimensions, in the order of ``dims``."""
+        return tuple(getattr(self, d) for d in self.dims)
+
+    def label(self) -> str:
+        """One line for people: ``4096x4096x4096 fp16 leaky_relu``."""
+        options = [
+            str(v) if isinstance(v, str) else f"{k}={v}"
+            for k, v in self.model_dump(exclude={*self.dims, "dtype"}, exclude_defaults=True).items()
+        ]
+        return " ".join(["x".join(map(str, self.shape())), self.dtype, *options])
+
+
+class Config(Closed):
+    """Tuning choices of one kernel: a closed set of values per field (``Literal``), nothing else."""
+
+
+P = TypeVar("P", bound=Problem)
+C = TypeVar("C", bound=Config)
+
+
+@dataclass(frozen=True)
+class Baseline(Generic[P]):
+    """What a PyTorch user has today for the same problem."""
+
+    name: str
+    """Short and stable: ``unfused``, ``compiled``, ``cublas``, ``cublaslt``."""
+    title: str
+    """What is called, in PyTorch's words."""
+    prepare: Callable[[P, Inputs], Callable[[], torch.Tensor]]
+    """Does all one-time work (``torch.compile`` included) and returns a call of no arguments that is timed."""
+    equivalent: bool = True
+    """False where less is computed than the kernel does (a ceiling, e.g. the matmul without its epilogue)."""
+    missing: Callable[[P], str | None] = lambda problem: None
+    """Why this torch or this problem cannot run it; ``None`` where it can."""
+
+
+class KernelSpec(ABC, Generic[P, C]):
+    """One tunable kernel. Instances hold no state."""
+
+    name: ClassVar[str]
+    aliases: ClassVar[tuple[str, ...]] = ()
+    """Other words a goal may use for this kernel."""
+    problem_type: type[P]
+    config_type: type[C]
+    metric: ClassVar[Metric] = "tflops"
+    """The metric of an objective that names none."""
+    deterministic: ClassVar[bool] = True
+    """Whether two launches on equal inputs must give equal bits."""
+
+    @abstractmethod
+    def default_problem(self) -> P:
+        """The problem tuned when a goal names none."""
+
+    @abstractmethod
+    def default_config(self, problem: P, hardware: Hardware) -> C:
+        """A sound config without tuning: what a careful author would write down first."""
+
+    @abstractmethod
+    def candidates(self, problem: P, hardware: Hardware) -> Iterator[C]:
+        """Every config worth naming for this problem, in a fixed order, before constraints."""
+
+    @abstractmethod
+    def constraint(self, problem: P, config: C, hardware: Hardware) -> str | None:
+        """The first static constraint that `config` breaks, named with its numbers; ``None`` if it breaks none."""
+
+    def space(self, problem: P, hardware: Hardware) -> list[C]:
+        """The candidates that break no static constraint, in order, without repeats."""
+        seen = dict.fromkeys(self.candidates(problem, hardware))
+        return [c for c in seen if self.constraint(problem, c, hardware) is None]
+
+    @abstractmethod
+    def inputs(self, problem: P, generator: torch.Generator | None, device: str) -> Inputs:
+        """Random inputs (never zeros) on `device`; `generator` is on that device. ``device="meta"`` gives shapes only
+        (`generator` is then ``None``)."""
+
+    @abstractmethod
+    def output(self, problem: P, device: str) -> torch.Tensor:
+        """An uninitialised tensor with the exact shape, dtype and strides the kernel must fill."""
+
+    @abstractmethod
+    def launch(self, problem: P, config: C, inputs: Inputs, out: torch.Tensor, hardware: Hardware) -> None:
+        """Launch the kernel(s) once, writing `out`. No other work: no allocation that a user's call would not need,
+        no synchronisation, no library call in the kernel's place."""
+
+    @abstractmethod
+    def reference(self, problem: P, inputs: Inputs) -> torch.Tensor:
+        """The result in float64 (same shape as the output) by PyTorch operations on any device."""
+
+    @abstractmethod
+    def tolerance(self, problem: P) -> float:
+        """Largest accepted scale-relative error ``max|out - ref| / max|ref|``; the docstring derives it."""
+
+    @abstractmethod
+    def flops(self, problem: P) -> int:
+        """Operations the result needs (a multiply-add counts two)."""
+
+    @abstractmethod
+    def bytes(self, problem: P) -> int:
+        """Fewest bytes through device memory: each input read once, each output written once."""
+
+    @abstractmethod
+    def baselines(self, problem: P) -> list[Baseline[P]]:
+        """PyTorch's ways to the same result; the first is the one a user would write (eager)."""
+
+    @abstractmethod
+    def reduced(self, problem: P, config: C) -> P:
+        """A small problem for the interpreter that keeps this problem's edges for `config`: at least two tiles along
+        each tiled dimension and, where the true shape has a ragged edge, a ragged edge."""
+
+    def registers(self, config: C) -> int:
+        """Accumulator registers per thread that the config implies, 0 where the notion does not apply."""
+        return 0
+
+    def source_hash(self) -> str:
+        """Hash of the file that defines the kernel: what is known of older source is not trusted for newer."""
+        return hashlib.sha256(Path(inspect.getfile(type(self))).read_bytes()).hexdigest()[:16]
+
+    def parse_problem(self, shape: tuple[int, ...] | None, options: dict[str, Any]) -> P:
+        """A problem from ``--shape`` numbers and named options; what is not given is the default problem's.
+
+        Raises ValueError with one sentence that names the mend."""
+        dims = self.problem_type.dims
+        values = self.default_problem().model_dump()
+        if shape is not None:
+            if len(shape) != len(dims):
+                raise ValueError(
+                    f"{self.name} takes a shape of {len(dims)} numbers ({'x'.join(dims)}), got {len(shape)}: "
+                    f"write e.g. --shape {'x'.join(str(values[d]) for d in dims)}"
+                )
+            values.update(zip(dims, shape, strict=True))
+        unknown = sorted(set(options) - set(values))
+        if unknown:
+            raise ValueError(f"{self.name} has no option {', '.join(unknown)}; it has {', '.join(values)}")
+        return self.problem_type.model_validate({**values, **options})

@@ -1,0 +1,130 @@
+"""Vocabulary of the memory's rows: what an attempt is, how values are addressed by content, how figures are stored."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal, NamedTuple, TypedDict
+
+Kind = Literal["compile", "check", "benchmark", "proof"]
+Outcome = Literal["proven", "unproven", "error", "stopped"]
+Status = Literal[
+    "correct", "constraints", "compile", "runtime", "timeout", "correctness", "implausible", "infrastructure"
+]
+"""The vocabulary of ``tools.harness.results.Status``; memory imports nothing above it, a test compares the two."""
+
+Row = dict[str, Any]
+ENVIRONMENT = (
+    "kind", "name", "hardware", "driver", "cuda", "torch", "triton", "landscape", "recorded_at", "host",
+    "power_limit_w",
+)  # fmt: skip
+"""Fields of an environment, those of ``DeviceInfo``."""
+
+
+class Begin(NamedTuple):
+    """One attempt about to be made."""
+
+    run_id: str
+    tool_call_id: str
+    environment_id: int
+    problem_id: int
+    config_id: str
+    kind: Kind
+
+
+class Figures(TypedDict, total=False):
+    """What an attempt showed. Times in ms per launch, sizes in bytes, `error` and `bound` scale-relative."""
+
+    reason: str | None
+    seconds: float | None
+    regime: str | None
+    ms: float | None
+    ci_low: float | None
+    ci_high: float | None
+    samples: Sequence[float] | None
+    value: float | None
+    unit: str | None
+    error: float | None
+    bound: float | None
+    checked_where: str | None
+    registers: int | None
+    spill_bytes: int | None
+    stack_bytes: int | None
+    shared_bytes: int | None
+    num_warps: int | None
+    tensor_core: str | None
+    tma: bool | None
+    blocks_per_sm: int | None
+    occupancy: float | None
+    limited_by: str | None
+    warnings: Sequence[str] | None
+    sm_mhz: float | None
+    memory_mhz: float | None
+    power_w: float | None
+    temperature_c: float | None
+    throttle: Sequence[str] | None
+    joules: float | None
+    comparisons: Sequence[Mapping[str, Any]] | None
+    how: str | None
+
+
+FIGURES = tuple(Figures.__annotations__)
+LISTS = frozenset({"samples", "warnings", "throttle", "comparisons"})
+"""Figures kept as JSON text."""
+
+
+class Finish(NamedTuple):
+    """The end of one attempt."""
+
+    attempt_id: int
+    status: Status
+    figures: Figures
+
+
+def canonical(value: Any) -> str:
+    """JSON text in which equal values are equal: sorted keys, no spaces. Equals ``kernels.spec.Closed.key()``."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def content_hash(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def config_id(kernel: str, config: Mapping[str, Any]) -> str:
+    """A config's address: the hash of the kernel's name and the canonical config, the same in every file."""
+    return content_hash(kernel, canonical(config))
+
+
+def new_uid() -> bytes:
+    """16 bytes that no other row in any file has: milliseconds, then 80 random bits. In order of time, so that the
+    index grows at its end."""
+    return (time.time_ns() // 1_000_000).to_bytes(6, "big") + os.urandom(10)
+
+
+def now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
+def storable(name: str, value: Any) -> Any:
+    """A figure as SQLite keeps it: numbers that are not finite become NULL, lists JSON with 7 significant digits."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if name in LISTS and value is not None:
+        if name == "samples":
+            return json.dumps([float(f"{x:.7g}") if math.isfinite(x) else None for x in value], separators=(",", ":"))
+        return json.dumps(list(value), separators=(",", ":"))
+    return value
+
+
+def parsed(row: Row) -> Row:
+    """An attempt's row with its config and lists as values, without the identity that only merging needs."""
+    row.pop("uid", None)
+    for name in ("config", *LISTS):
+        row[name] = None if row[name] is None else json.loads(row[name])
+    row["tma"] = None if row["tma"] is None else bool(row["tma"])
+    return row

@@ -1,0 +1,158 @@
+"""Commands of ``python -m memory`` that move or tend the file: stats, export, import, merge, prune, recover."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from memory.file import MemoryFileError, default_path
+
+PATH = click.Path(path_type=Path)
+memory_option = click.option(
+    "--memory", "path", type=PATH, help="Memory file.  [default: in the user's data directory]"
+)
+FORMATS = ("t4", "kernel-tuner", "triton", "best-config", "history-csv")
+
+
+@click.command()
+@memory_option
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
+def stats(path: Path | None, as_json: bool) -> None:
+    """How much is remembered, by device and status."""
+    import json
+
+    from memory import tables
+    from memory.store import Memory
+
+    memory = Memory.read(path)
+    if memory is None:
+        if path is not None and not path.exists():
+            raise MemoryFileError(f"{path} does not exist: give the path of a memory file, or leave --memory away")
+        click.echo(f"The memory {path or default_path()} is empty.", err=True)
+        if as_json:
+            click.echo("{}")
+        return
+    names = ("runs", "attempts", "problems", "configs", "environments", "lessons")
+    counts = {t: memory.ask(f"SELECT count(*) AS n FROM {t}")[0]["n"] for t in names}
+    by_device = memory.ask(
+        "SELECT e.device, a.kind AS step, a.status, count(*) AS attempts FROM attempts a "
+        "JOIN environments e ON e.id = a.environment_id GROUP BY e.device, a.kind, a.status ORDER BY 1, 2, 4 DESC"
+    )
+    head = {"file": str(memory.path), "bytes": memory.path.stat().st_size, **counts}
+    if as_json:
+        click.echo(json.dumps(head | {"by_device": by_device}, indent=2))
+        return
+    click.echo("\n".join(f"{k:12} {v}" for k, v in head.items()))
+    if by_device:
+        click.echo("\n" + tables.table(by_device, ("device", "step", "status", "attempts")))
+
+
+@click.command()
+@memory_option
+@click.option("--kernel", help="Only this kernel.")
+@click.option("--problem", help="Only problems with this text in their label.")
+@click.option("--device", help="Device, by number or a part of its name.")
+@click.option("--regime", type=click.Choice(["burst", "sustained"]), help="Which times.")
+@click.option("--format", "shape", type=click.Choice(FORMATS), default="t4", show_default=True)
+@click.option("--output", type=PATH, help="File to write.  [default: standard output]")
+def export(
+    path: Path | None,
+    kernel: str | None,
+    problem: str | None,
+    device: str | None,
+    regime: str | None,
+    shape: str,
+    output: Path | None,
+) -> None:
+    """One problem on one device in another tool's format."""
+    from memory.export import FORMATS as WRITERS
+    from memory.store import Memory
+    from memory.subject import SubjectError, find
+
+    memory = Memory.read(path)
+    if memory is None:
+        raise MemoryFileError(f"{path or default_path()} holds no memory: there is nothing to export")
+    try:
+        text = WRITERS[shape](find(memory, kernel, problem, device, regime))
+    except SubjectError as e:
+        raise click.UsageError(str(e)) from e
+    if output is None:
+        click.echo(text)
+        return
+    try:
+        output.write_text(text + "\n", encoding="utf-8")
+    except OSError as e:
+        raise click.UsageError(f"{output} cannot be written: {e.strerror}") from e
+
+
+@click.command("import")
+@memory_option
+@click.option("--kernel", help="Kernel's name, for a file that does not say it.")
+@click.option("--problem", help="Problem as a JSON object or a label, for a file that does not say it.")
+@click.option("--device", help="GPU's name, for a file that does not say it.")
+@click.argument("files", nargs=-1, required=True, type=PATH)
+def import_(
+    path: Path | None, kernel: str | None, problem: str | None, device: str | None, files: tuple[Path, ...]
+) -> None:
+    """Take in T4 results files; a second time changes nothing."""
+    from memory.store import Memory
+    from memory.t4 import ImportFileError, load
+
+    memory = Memory.open(path)
+    for each in files:
+        try:
+            done = load(memory, each, kernel, problem, device)
+        except ImportFileError as e:
+            raise click.UsageError(str(e)) from e
+        click.echo(f"{each}: {done.results} results for {done.label}, {done.new} of them new")
+
+
+@click.command()
+@memory_option
+@click.argument("others", nargs=-1, required=True, type=PATH)
+def merge(path: Path | None, others: tuple[Path, ...]) -> None:
+    """Take in what OTHERS (memory files) know; a second time changes nothing."""
+    from memory import merge as merging
+    from memory.store import Memory
+
+    memory = Memory.open(path)
+    for other in others:
+        new = ", ".join(f"{n} {table}" for table, n in merging.merge(memory, other).items() if n)
+        click.echo(f"{other}: {f'new are {new}' if new else 'nothing new'}")
+
+
+@click.command()
+@memory_option
+@click.option("--older-than", "days", type=click.FloatRange(0), required=True, help="Days.")
+@click.option("--all", "everything", is_flag=True, help="Also the last word on a config.")
+@click.option("--yes", is_flag=True, help="Do it; without this only say what would go.")
+def prune(path: Path | None, days: float, everything: bool, yes: bool) -> None:
+    """Forget old attempts that later ones of the same config superseded."""
+    from memory import prune as pruning
+    from memory.store import Memory
+
+    if Memory.read(path) is None:
+        raise MemoryFileError(f"{path or default_path()} holds no memory: there is nothing to prune")
+    done = pruning.prune(Memory.open(path), days, everything, yes)
+    verb = f"are gone, {done.bytes_freed} bytes freed" if yes else "would go; add --yes to do it"
+    click.echo(f"{done.attempts} attempts and {done.runs} runs {verb}")
+
+
+@click.command()
+@click.argument("damaged", type=PATH)
+@click.option("--output", type=PATH, help="New file.  [default: DAMAGED with .recovered.db]")
+def recover(damaged: Path, output: Path | None) -> None:
+    """Save what is readable in a damaged memory into a new file."""
+    from memory import recover as recovering
+
+    target = output or damaged.with_name(damaged.stem + ".recovered.db")
+    done = recovering.recover(damaged, target)
+    counts: dict[str, Any] = {t: n for t, n in done.saved.items() if n}
+    lost = f"; {done.orphans} more belong to something that is lost" if done.orphans else ""
+    click.echo(f"{target}: {', '.join(f'{n} {t}' for t, n in counts.items()) or 'nothing'} saved{lost}")
+    click.echo(f"{damaged} was left as it is")
+
+
+COMMANDS = (stats, export, import_, merge, prune, recover)

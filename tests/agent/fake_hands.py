@@ -1,0 +1,156 @@
+"""A deterministic little world for the loop: 24 configs with known times, and a ledger of every evaluation on disk.
+
+The ledger stands for the memory that outlives a process: a config that is in it is not measured again, and one
+that was measured twice is in it twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from agent.hands import Left
+from agent.models.base import ToolSchema
+from agent.objective import Objective, Setting
+
+SPACE = [{"tile": tile, "warps": warps} for tile in (16, 32, 64, 128, 256, 512) for warps in (1, 2, 4, 8)]
+MS = {json.dumps(c): round(0.2 + abs(c["tile"] - 128) / 1000 + abs(c["warps"] - 4) / 100, 4) for c in SPACE}
+BROKEN = json.dumps({"tile": 512, "warps": 1})
+"""Does not compile."""
+BEST = {"tile": 128, "warps": 4}
+BASELINE_MS = 0.25
+ONE_CONFIGS = {"type": "object", "properties": {"configs": {"type": "array", "items": {"type": "object"}}}}
+TOOLS = ["query_history", "suggest_configs", "compile_kernel", "check_correctness", "run_benchmark", "roofline_report"]
+
+SETTING = Setting(
+    kernel="fused_matmul",
+    problem={"M": 64, "N": 64, "K": 64, "dtype": "fp16"},
+    label="64x64x64 fp16",
+    metric="tflops",
+    unit="TFLOP/s",
+    regime="burst",
+    flops=2 * 10**11,
+    bytes=10**8,
+    floor_ms=0.15,
+    bound="compute",
+    hardware="H200",
+    device={"kind": "recorded", "name": "NVIDIA H200"},
+)
+
+
+class FakeHands:
+    """`pause` is how long each evaluation takes; `verdicts` gives the status of each proof in turn."""
+
+    def __init__(
+        self, objective, ledger: Path, pause=0.0, verdicts=("correct",), baseline_ms=BASELINE_MS, seconds=600.0
+    ):
+        self.setting = SETTING
+        self.tools = [ToolSchema(name, name, ONE_CONFIGS) for name in TOOLS]
+        self.limits = objective.limits
+        self.ledger, self.pause, self.verdicts, self.baseline_ms = ledger, pause, list(verdicts), baseline_ms
+        self.seconds = seconds
+        self.calls: list[tuple[str, str]] = []
+        self.closed = False
+
+    def measured(self) -> list[str]:
+        return self.ledger.read_text().splitlines() if self.ledger.exists() else []
+
+    def left(self) -> Left:
+        used = len(self.measured())
+        return Left(max(0, self.limits.max_evals - used), used, self.seconds)
+
+    def call(self, call_id, name, arguments):
+        self.calls.append((call_id, name))
+        return getattr(self, name)(**arguments)
+
+    def query_history(self, question):
+        return {"question": question, "rows": []}
+
+    def suggest_configs(self, count):
+        new = [c for c in SPACE if json.dumps(c) not in self.measured() and json.dumps(c) != BROKEN]
+        return {
+            "proposals": [{"config": c} for c in new[:count]],
+            "stop": not new,
+            "why": "all are known" if not new else "",
+        }
+
+    def compile_kernel(self, configs):
+        return {
+            "results": [{"config": c, "status": "compile" if json.dumps(c) == BROKEN else "correct"} for c in configs]
+        }
+
+    def check_correctness(self, configs):
+        return {"results": [{"config": c, "status": "correct"} for c in configs]}
+
+    def run_benchmark(self, configs):
+        rows = []
+        for config in configs:
+            key = json.dumps(config)
+            if key not in self.measured():
+                if self.left().evaluations == 0:
+                    continue
+                time.sleep(self.pause)
+                with self.ledger.open("a") as f:
+                    f.write(key + "\n")
+            rows.append({"config": config, "status": "correct", "ms": MS[key]})
+        best = min((MS[key], key) for key in self.measured())
+        return {
+            "results": rows,
+            "best": {"config": json.loads(best[1]), "ms": best[0]},
+            "evaluations_left": self.left().evaluations,
+        }
+
+    def roofline_report(self, config):
+        return {"config": config, "share_of_floor": 0.75}
+
+    def finalists(self, limit):
+        return [json.loads(key) for key in sorted(set(self.measured()), key=lambda key: (MS[key], key))[:limit]]
+
+    def prove(self, key, config):
+        self.calls.append((key, "prove"))
+        status = self.verdicts.pop(0) if self.verdicts else "correct"
+        ms = MS[json.dumps(config)]
+        speedup = self.baseline_ms / ms
+        rival = {"name": "unfused", "title": "PyTorch eager", "equivalent": True, "regime": "burst", "rounds": 9}
+        rival |= {"ms": self.baseline_ms, "speedup": speedup, "ci": [speedup - 0.01, speedup + 0.01], "missing": None}
+        ceiling = {**rival, "name": "cublas", "title": "a @ b", "equivalent": False}
+        return {
+            "config": config,
+            "status": status,
+            "reason": "" if status == "correct" else "made to fail",
+            "ms": ms if status == "correct" else None,
+            "ci_ms": [ms, ms] if status == "correct" else None,
+            "comparisons": [ceiling, rival] if status == "correct" else [],
+            "how": "a fake sitting",
+        }
+
+    def close(self):
+        self.closed = True
+
+
+def objective(**limits) -> Objective:
+    return Objective(goal="maximise fused TFLOPS", kernel="fused_matmul", limits=limits)
+
+
+def opener(ledger: Path, **options):
+    """What ``begin`` and ``resume`` open a run with; the hands of the last run are kept in ``opened``."""
+    opened = []
+
+    def open_(objective, memory, run_id, notify):
+        opened.append(FakeHands(objective, ledger, **options))
+        return opened[-1]
+
+    open_.opened = opened
+    return open_
+
+
+if __name__ == "__main__":  # a run in a process of its own, to be killed
+    from agent.run import begin, resume
+
+    verb, ledger = sys.argv[1], Path(os.environ["LEDGER"])
+    if verb == "begin":
+        begin(objective(), None, None, lambda line: None, opener(ledger, pause=0.02))
+    else:
+        resume(verb, lambda line: None, opener(ledger, pause=0.02))

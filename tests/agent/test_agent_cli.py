@@ -1,0 +1,178 @@
+"""The command line, as a user meets it."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agent import run
+from agent.cli import main
+from agent.trace import read_trace
+from tests.agent.fake_hands import opener
+
+ROOT = Path(__file__).parents[2]
+
+
+def command(*arguments, **environment):
+    """A process of its own: exit code, stdout, stderr."""
+    done = subprocess.run(
+        [sys.executable, "-m", "agent", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["make tea"], "Cannot read the goal"),
+        (["run"], "names no kernel"),
+        (["fused", "--bogus"], "--bogus"),
+        (["fused", "--max-evals", "0"], "--max-evals"),
+        (["fused", "--max-evals", "many"], "--max-evals"),
+        (["fused", "--max-seconds", "-1"], "--max-seconds"),
+        (["fused", "--max-seconds", "nan"], "--max-seconds"),
+        (["fused", "--max-seconds", "inf"], "--max-seconds"),
+        (["fused", "--seed", "-1"], "--seed"),
+        (["fused", "--shape", "big"], "A shape is"),
+        (["fused", "--dtype", "fp8"], "no dtype fp8"),
+        (["fused", "--kernel", "nope"], "nope"),
+        (["fused", "--base-url", "http://127.0.0.1:1"], "--model"),
+        (["fused", "--model", "some-model"], "OPENAI_API_KEY"),
+        (["fused", "--model", "m", "--base-url", "nonsense"], "base URL"),
+        (["replay", "no-such-file"], "no-such-file"),
+        (["replay"], "TRACE"),
+        (["resume", "20200101-000000-abcdef"], "There is no run"),
+        (["resume", "../x"], "not the id"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, says, capsys):
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert says in err
+    assert err.startswith("error: ")
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_a_process_ends_with_the_sentence_and_the_code():
+    code, out, err = command("make tea")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: Cannot read the goal 'make tea'")
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_no_words_at_all_show_the_help():
+    code, out, _ = command()
+    assert code == 2
+    assert out.startswith("Usage: ")
+
+
+def test_help_imports_nothing_heavy():
+    script = (
+        "import sys; from agent.cli import main; main(['--help']); main(['run', '--help']);"
+        "print({'torch', 'triton', 'langgraph', 'openai', 'pydantic', 'numpy', 'sqlite_utils'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("set()")
+    for word in ("run", "resume", "replay", "--max-evals", "--base-url", "--json", "Exit codes"):
+        assert word in done.stdout
+
+
+@pytest.fixture
+def small_world(monkeypatch, tmp_path):
+    """The command line over the fake world; returns a function that sets the world's options."""
+
+    def use(**options):
+        open_ = opener(tmp_path / "ledger", **options)
+        monkeypatch.setattr(run, "begin", functools.partial(run.begin, open_=open_))
+        return open_
+
+    return use
+
+
+def test_a_proven_result_is_exit_code_0_and_says_where_and_how(small_world, capsys):
+    small_world()
+    assert main(["maximise fused TFLOPS"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("PROVEN: 1.250x [1.240, 1.260] over unfused")
+    for part in (
+        "recorded NVIDIA H200",
+        "tile=128 warps=4",
+        "0.2000 ms",
+        "1000.0 TFLOP/s",
+        "75.0%",
+        "replay",
+        "23 evaluations",
+    ):
+        assert part in out
+    assert "recorded NVIDIA H200" in err.splitlines()[0]
+    (trace,) = [line.split()[1] for line in out.splitlines() if line.startswith("trace ")]
+    assert read_trace(Path(trace)).last("end")["proven"] is True
+    assert main(["replay", trace]) == 0
+    assert capsys.readouterr().out.startswith("PROVEN")
+
+
+def test_an_unproven_result_is_exit_code_3(small_world, capsys):
+    small_world(baseline_ms=0.19)
+    assert main(["maximise fused TFLOPS", "--max-evals", "9"]) == 3
+    assert capsys.readouterr().out.startswith("NOT PROVEN")
+
+
+def test_a_proof_that_our_own_machinery_spoilt_is_exit_code_1(small_world, capsys):
+    small_world(verdicts=["infrastructure"] * 3)
+    assert main(["maximise fused TFLOPS"]) == 1
+    assert "could not be made" in capsys.readouterr().err
+
+
+def test_json_is_one_object_with_the_promised_fields(small_world, capsys):
+    small_world()
+    assert main(["maximise", "fused", "TFLOPS", "--json", "--seed", "3"]) == 0
+    outcome = json.loads(capsys.readouterr().out)
+    promised = {"run", "objective", "device", "best", "baselines", "evaluations", "seconds", "proven", "trace"}
+    assert promised <= set(outcome)
+    assert {"config", "ms", "tflops"} <= set(outcome["best"])
+    assert {"name", "ms", "speedup", "ci"} <= set(outcome["baselines"][0])
+    assert outcome["device"]["kind"] == "recorded"
+    assert outcome["objective"]["seed"] == 3
+    assert outcome["evaluations"] == 23
+
+
+def test_a_server_that_nobody_runs_is_exit_code_1_and_the_run_can_go_on(small_world, capsys, monkeypatch, tmp_path):
+    small_world(seconds=1.0)
+    key = "sk-never-to-be-written"
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    assert main(["fused TFLOPS", "--model", "m", "--base-url", "http://user:pass-word@127.0.0.1:9/v1"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Cannot reach 127.0.0.1:9" in err
+    assert "agent resume" in err
+    written = [p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()]
+    assert len(written) >= 2
+    for secret in (key, "pass-word"):
+        assert secret not in err
+        assert not any(secret.encode() in content for content in written)
+
+
+def test_env_file_is_read_and_the_environment_wins(small_world, capsys, monkeypatch, tmp_path):
+    small_world(seconds=1.0)
+    (tmp_path / ".env").write_text("OPENAI_BASE_URL=http://127.0.0.1:9/v1\nAUTOKERNEL_MODEL=from-file\n")
+    monkeypatch.chdir(tmp_path)
+    for name in ("OPENAI_BASE_URL", "AUTOKERNEL_MODEL"):
+        monkeypatch.setenv(name, "x")
+        monkeypatch.delenv(name)
+    assert main(["fused TFLOPS"]) == 1
+    assert "model from-file" in capsys.readouterr().err
+    monkeypatch.setenv("AUTOKERNEL_MODEL", "embedded")
+    assert main(["fused TFLOPS"]) == 0
+    assert "model embedded" in capsys.readouterr().err

@@ -1,0 +1,120 @@
+"""What the harness delivers on a GPU: ``python -m tests.bench.bench_harness throughput|repeatability [--json FILE]``.
+
+throughput: the whole space of a problem compiled, verified and screened from a cold compile cache, configs a minute.
+repeatability: one config and the eager baseline read alternately for some minutes; spread of the ratio per regime.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from scipy.stats import spearmanr
+
+from kernels.registry import get
+from tools.harness.compile_pool import CompilePool
+from tools.harness.live import LiveDevice
+
+
+@click.command()
+@click.argument("what", type=click.Choice(["throughput", "repeatability"]))
+@click.option("--kernel", default="fused_matmul")
+@click.option("--device", default="cuda:0")
+@click.option("--limit", type=int, help="Only so many configs, drawn at random.")
+@click.option("--minutes", default=5.0, help="Length of the repeatability run.")
+@click.option("--json", "out", type=click.Path(path_type=Path), help="Write the figures here as well.")
+def main(what: str, kernel: str, device: str, limit: int | None, minutes: float, out: Path | None) -> None:
+    spec = get(kernel)
+    problem = spec.default_problem()
+    cache = Path(tempfile.mkdtemp(prefix="autokernel-cold-"))
+    live = LiveDevice.open(device, spec, problem, cache=cache)
+    try:
+        figures = throughput(live, cache, limit) if what == "throughput" else repeatability(live, minutes)
+    finally:
+        live.close()
+    figures = {"device": live.info.name, "torch": live.info.torch, "triton": live.info.triton, **figures}
+    if out:
+        out.write_text(json.dumps(figures, indent=1))
+    print(json.dumps(figures, indent=1))
+
+
+def throughput(live: LiveDevice, cache: Path, limit: int | None) -> dict[str, Any]:
+    """Two screenings; the first is timed from the first compilation to the last verdict."""
+    space = live.spec.space(live.problem, live.hardware)
+    random.Random(0).shuffle(space)
+    space = space[:limit]
+    pool = CompilePool(live.hardware, cache=cache)
+    started = time.perf_counter()
+    statuses: Counter[str] = Counter()
+    first: dict[Any, float] = {}
+    busy = 0.0
+    for config, compiled in pool.compile_iter(live.spec, live.problem, space):
+        if compiled.status != "correct":
+            statuses[compiled.status] += 1
+            continue
+        [m] = live.measure([config])
+        statuses[m.status] += 1
+        busy += m.seconds
+        if m.ms is not None and m.status == "correct":
+            first[config] = m.ms
+    seconds = time.perf_counter() - started
+    pool.close()
+    again = {c: m.ms for c in first for m in live.measure([c]) if m.ms is not None}
+    both = [c for c in first if c in again]
+    best = min(again, key=lambda c: again[c])
+    return {
+        "configs": len(space),
+        "statuses": dict(statuses),
+        "seconds": round(seconds, 1),
+        "configs_per_minute": round(60 * len(space) / seconds),
+        "worker_busy_share": round(busy / seconds, 3),
+        "worker_ms_per_config": round(1e3 * busy / max(1, len(first)), 1),
+        "compile_cache_hits": live.cache_hits,
+        "spearman_of_two_screenings": round(float(spearmanr([first[c] for c in both], [again[c] for c in both])[0]), 4),
+        "best": best.model_dump(),
+        "best_ms": again[best],
+        "rank_of_second_best_in_first": sorted(first.values()).index(first[best]) + 1,
+    }
+
+
+def repeatability(live: LiveDevice, minutes: float) -> dict[str, Any]:
+    """The default config against the eager baseline, 20 readings per regime spread over `minutes`."""
+    config = live.spec.default_config(live.problem, live.hardware)
+    eager = live.spec.baselines(live.problem)[0]
+    ratios: dict[str, list[float]] = {"burst": [], "sustained": []}
+    pause = minutes * 60 / 20
+    for _ in range(20):
+        started = time.perf_counter()
+        for regime, blocks, samples in (("burst", 12, 4), ("sustained", 4, 1)):
+            block = []
+            for i in range(blocks):
+                ours = live.measure([config], regime, samples)[0] if i % 2 else None  # type: ignore[arg-type]
+                theirs = live.measure_baseline(eager, regime, samples)  # type: ignore[arg-type]
+                ours = ours or live.measure([config], regime, samples)[0]  # type: ignore[arg-type]
+                if not ours.ms or not theirs.ms:
+                    raise click.ClickException(f"a reading failed: {ours.reason or theirs.reason}")
+                block.append(theirs.ms / ours.ms)
+            ratios[regime].append(float(np.median(block)))
+        time.sleep(max(0.0, pause - (time.perf_counter() - started)))
+    spread = {
+        r: round(100 * float(np.subtract(*np.percentile(v, [95, 5])) / np.median(v)), 3) for r, v in ratios.items()
+    }
+    return {
+        "config": config.model_dump(),
+        "baseline": eager.title,
+        "minutes": minutes,
+        "median_ratio": {r: round(float(np.median(v)), 4) for r, v in ratios.items()},
+        "spread_p95_p5_percent": spread,
+        "ratios": {r: [round(x, 4) for x in v] for r, v in ratios.items()},
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""Whatever a compilation does, the config gets its true status and the next one compiles."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from kernels.hardware import hardware_named
+from tests.exploits.axpy import Axpy, AxpyConfig, AxpyProblem
+from tests.faults import broken
+from tools.harness.compile_pool import CompilePool
+
+PROBLEM, CONFIG = AxpyProblem(), AxpyConfig()
+
+
+@pytest.fixture
+def pool(tmp_path):
+    p = CompilePool(hardware_named("H200"), workers=1, cache=tmp_path / "cache", deadline_s=30)
+    yield p
+    p.close()
+
+
+def compiles(pool):
+    [r] = pool.compile(Axpy(), PROBLEM, [CONFIG])
+    return r.status == "correct" and r.registers > 0
+
+
+@pytest.mark.parametrize(
+    ("kernel", "status", "reason"),
+    [
+        (broken.CompilerRefuses, "compile", "VALUE has to be two"),
+        (broken.Segfaults, "compile", "SIGSEGV"),
+        (broken.Exits, "compile", "exit code 7"),
+        (broken.LaunchesNothing, "compile", "started no Triton kernel"),
+        (broken.Raises, "compile", "IndexError: list index out of range"),
+    ],
+)
+def test_a_failure_has_its_status_and_reason_and_the_next_compilation_works(pool, kernel, status, reason):
+    [r] = pool.compile(kernel(), PROBLEM, [CONFIG])
+    assert r.status == status
+    assert reason in r.reason
+    assert "\n" not in r.reason
+    assert compiles(pool)
+
+
+def test_a_compilation_past_its_deadline_is_killed(pool):
+    assert compiles(pool)
+    pool.deadline_s = 0.5
+    [r] = pool.compile(broken.CompilerHangs(), PROBLEM, [CONFIG])
+    assert r.status == "timeout"
+    pool.deadline_s = 30
+    assert compiles(pool)
+
+
+def test_a_compiler_killed_from_outside_is_no_fault_of_the_config(pool):
+    """Killed once: compiled again. The kernel is one that takes its time, so that the kill hits it."""
+    assert compiles(pool)
+    [child] = pool._all
+    threading.Timer(0.3, os.kill, (child.process.pid, signal.SIGKILL)).start()
+    started = time.monotonic()
+    pool.deadline_s = 2.0
+    [r] = pool.compile(broken.CompilerHangs(), PROBLEM, [CONFIG])
+    assert r.status == "timeout", "the second try has to have been made, and hit its own deadline"
+    assert time.monotonic() - started > 2.0
+
+
+def test_the_second_compilation_is_a_cache_hit_with_the_same_figures(pool):
+    [first] = pool.compile(Axpy(), PROBLEM, [CONFIG])
+    started = time.perf_counter()
+    [second] = pool.compile(Axpy(), PROBLEM, [CONFIG])
+    assert first == second
+    assert time.perf_counter() - started < first.seconds

@@ -1,0 +1,58 @@
+"""Whatever a launch does to the GPU or its worker, the attempt gets its true status and the next one is measured."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from tests.exploits.axpy import AxpyProblem
+from tests.faults.broken import TRUE_STATUS, Faulty, FaultyConfig
+from tools.harness.live import LiveDevice
+from tools.harness.telemetry import gpus_present
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not gpus_present(), reason="needs a GPU")]
+
+
+@pytest.fixture(scope="module")
+def device():
+    d = LiveDevice.open("cuda:0", Faulty(), AxpyProblem())
+    d.deadline_s = 3.0
+    d.measure([FaultyConfig()])
+    yield d
+    d.close()
+
+
+@pytest.mark.parametrize("fault", [f for f in TRUE_STATUS if f != "none"])
+def test_a_fault_has_its_status_and_the_next_config_is_measured(device, fault):
+    [broken] = device.measure([FaultyConfig(fault=fault)])
+    assert broken.status == TRUE_STATUS[fault], broken.reason
+    assert broken.reason
+    assert "\n" not in broken.reason
+    [good] = device.measure([FaultyConfig()])
+    assert good.status == "correct", good.reason
+
+
+def test_a_worker_killed_from_outside_costs_nothing_but_time(device):
+    pid = device._workers["candidates"].process.pid
+    threading.Timer(0.5, os.kill, (pid, signal.SIGKILL)).start()
+    until = time.monotonic() + 2.0
+    while time.monotonic() < until:
+        [m] = device.measure([FaultyConfig()])
+        assert m.status == "correct", m.reason
+    assert device._workers["candidates"].process.pid != pid
+
+
+def test_a_vanished_gpu_is_infrastructure(device, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    for child in [device._workers["candidates"], device._spare]:
+        if child is not None:
+            child.kill()
+    [m] = device.measure([FaultyConfig()])
+    assert m.status == "infrastructure"
+    monkeypatch.undo()
+    for child in [device._workers["candidates"], device._spare]:
+        child.kill()
+    [m] = device.measure([FaultyConfig()])
+    assert m.status == "correct", m.reason

@@ -1,0 +1,43 @@
+"""Run cases through Triton's interpreter: one JSON list of cases on stdin, one JSON list of errors on stdout.
+
+A child process of its own, because TRITON_INTERPRET counts only if it is set before a kernel's module is imported."""
+
+import json
+import os
+import sys
+
+os.environ["TRITON_INTERPRET"] = "1"
+
+from dataclasses import replace
+
+import torch
+
+from kernels import registry
+from kernels.hardware import hardware_named
+
+UNWRITTEN = 12345.0
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    # Three SMs: a persistent program walks over several tiles even on a small shape.
+    hardware = replace(hardware_named("H200"), sms=3)
+    answers = []
+    for case in json.load(sys.stdin):
+        spec = registry.get(case["kernel"])
+        problem = spec.problem_type.model_validate(case["problem"])
+        config = spec.config_type.model_validate(case["config"])
+        assert spec.constraint(problem, config, hardware) is None, (problem, config)
+        inputs = spec.inputs(problem, torch.Generator().manual_seed(case["seed"]), "cpu")
+        before = [None if t is None else t.clone() for t in inputs]
+        out = spec.output(problem, "cpu").fill_(UNWRITTEN)
+        spec.launch(problem, config, inputs, out, hardware)
+        reference = spec.reference(problem, inputs)
+        error = (out.double() - reference).abs().max() / reference.abs().max()
+        unchanged = all(t is None or torch.equal(t, b) for t, b in zip(inputs, before, strict=True))
+        answers.append({"error": error.item(), "bound": spec.tolerance(problem), "unchanged": unchanged})
+    json.dump(answers, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

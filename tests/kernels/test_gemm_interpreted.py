@@ -1,0 +1,81 @@
+"""Every family against the float64 reference in Triton's interpreter, all cases in one child process."""
+
+import json
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from kernels.gemm_space import GemmConfig
+
+ROOT = Path(__file__).parents[2]
+ODD = [(1, 1, 1), (17, 33, 65), (129, 257, 96), (1, 300, 40), (70, 1, 33)]
+"""Shapes that only pointers can address."""
+ALIGNED = [(136, 264, 104), (1, 8, 8), (64, 64, 64)]
+"""Ragged, tiny and even shapes whose rows are multiples of 16 bytes."""
+ACTIVATIONS = ("none", "relu", "leaky_relu", "gelu", "silu")
+
+
+def config(family, bm=64, bn=64, bk=32, **fields):
+    values = {"GROUP_M": 4, "num_warps": 4, "num_stages": 3, **fields}
+    return GemmConfig(family=family, BLOCK_M=bm, BLOCK_N=bn, BLOCK_K=bk, **values)
+
+
+POINTER = config("pointer")
+TMA = config("tma")
+PERSISTENT = [
+    config("persistent_tma", EPILOGUE_SUBTILE=subtile, FLATTEN=flatten)
+    for subtile, flatten in product((1, 2, 4), (False, True))
+]
+
+
+def cases():
+    """(label, kernel, problem fields, config)."""
+    for (m, n, k), layout, dtype in product(ODD + ALIGNED, ("row", "col"), ("fp16", "bf16")):
+        problem = {"M": m, "N": n, "K": k, "b_layout": layout, "dtype": dtype}
+        shape = f"{m}x{n}x{k}-{layout}-{dtype}"
+        yield f"pointer-{shape}", "matmul", problem, POINTER
+        if (m, n, k) in ALIGNED:
+            yield f"tma-{shape}", "matmul", problem, TMA
+            for c in PERSISTENT if m > 100 else PERSISTENT[-1:]:
+                yield f"persistent-{c.EPILOGUE_SUBTILE}-{c.FLATTEN}-{shape}", "matmul", problem, c
+    for activation, bias, dtype in product(ACTIVATIONS, (False, True), ("fp16", "bf16")):
+        options = {"activation": activation, "bias": bias, "dtype": dtype}
+        label = f"{activation}-{'bias' if bias else 'plain'}-{dtype}"
+        yield f"pointer-{label}", "fused_matmul", {"M": 17, "N": 33, "K": 65, **options}, POINTER
+        yield f"tma-{label}", "fused_matmul", {"M": 40, "N": 72, "K": 40, **options}, TMA
+        yield f"persistent-{label}", "fused_matmul", {"M": 40, "N": 200, "K": 40, **options}, PERSISTENT[-1]
+    # The largest tiles, and a group that is wider than the tiles along M.
+    for family, subtile in (("pointer", 1), ("tma", 1), ("persistent_tma", 4)):
+        wide = config(family, 128, 256, 64, EPILOGUE_SUBTILE=subtile, num_warps=8, GROUP_M=16)
+        yield f"{family}-128x256x64", "fused_matmul", {"M": 264, "N": 520, "K": 136, "bias": True}, wide
+
+
+CASES = list(cases())
+
+
+@pytest.fixture(scope="module")
+def answers():
+    payload = [
+        {"kernel": kernel, "problem": problem, "config": c.model_dump(), "seed": seed}
+        for seed, (_, kernel, problem, c) in enumerate(CASES)
+    ]
+    child = subprocess.run(
+        [sys.executable, "-m", "tests.kernels.interpreted"],
+        input=json.dumps(payload),
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=300,
+    )
+    assert child.returncode == 0, child.stderr[-2000:]
+    return json.loads(child.stdout)
+
+
+@pytest.mark.parametrize("index", range(len(CASES)), ids=[label for label, *_ in CASES])
+def test_result_is_within_the_tolerance_and_inputs_are_untouched(answers, index):
+    answer = answers[index]
+    assert answer["error"] <= answer["bound"], answer
+    assert answer["unchanged"]

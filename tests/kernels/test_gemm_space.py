@@ -1,0 +1,139 @@
+"""The space: never empty, of a size that can be searched, and every rejection has a name."""
+
+import pytest
+from pydantic import ValidationError
+
+from kernels import registry
+from kernels.gemm_space import GemmConfig, programs
+from kernels.hardware import ALL, hardware_named
+
+H200 = hardware_named("H200")
+SHAPES = [
+    (1, 1, 1),
+    (1, 4096, 4096),
+    (4096, 1, 4096),
+    (1, 1, 2**20),
+    (2**20, 1, 1),
+    (8, 8, 8),
+    (17, 33, 65),
+    (129, 257, 96),
+    (136, 264, 104),
+    (1024, 1024, 1024),
+    (64, 8192, 8192),
+    (16384, 4096, 1024),
+    (4096, 14336, 4096),
+    (4096, 4096, 4097),
+    (65536, 65536, 64),
+]
+
+
+def problem(m=4096, n=4096, k=4096, **options):
+    spec = registry.get("fused_matmul")
+    return spec.parse_problem((m, n, k), options)
+
+
+def config(**fields):
+    base = {"family": "tma", "BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 64, "GROUP_M": 8}
+    return GemmConfig(**{**base, "num_warps": 8, "num_stages": 3, **fields})
+
+
+@pytest.mark.parametrize("hardware", ALL, ids=lambda h: h.name)
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda s: "x".join(map(str, s)))
+def test_space_is_never_empty_and_default_config_breaks_no_constraint(shape, hardware):
+    spec = registry.get("fused_matmul")
+    for layout in ("row", "col"):
+        p = problem(*shape, b_layout=layout)
+        assert spec.space(p, hardware)
+        assert spec.constraint(p, spec.default_config(p, hardware), hardware) is None
+
+
+def test_default_space_has_about_a_thousand_configs_of_all_families_and_the_best_known_one():
+    spec = registry.get("fused_matmul")
+    space = spec.space(spec.default_problem(), H200)
+    assert 800 <= len(space) <= 1100
+    assert {c.family for c in space} == {"pointer", "tma", "persistent_tma"}
+    assert len(set(space)) == len(space)
+    best = config(family="persistent_tma", BLOCK_N=256, EPILOGUE_SUBTILE=2, FLATTEN=True)
+    assert best in space
+
+
+def test_space_is_the_same_in_the_same_order_every_time():
+    spec = registry.get("matmul")
+    p = spec.default_problem()
+    assert spec.space(p, H200) == spec.space(p, H200)
+
+
+def test_odd_rows_leave_the_pointer_family_alone():
+    spec = registry.get("fused_matmul")
+    for shape in ((4096, 4097, 4096), (4096, 4096, 4097)):
+        assert {c.family for c in spec.space(problem(*shape), H200)} == {"pointer"}
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "shape", "hardware"),
+    [
+        ("unused_field", {"EPILOGUE_SUBTILE": 2}, (4096, 4096, 4096), "H200"),
+        ("unused_field", {"family": "pointer", "FLATTEN": True}, (4096, 4096, 4096), "H200"),
+        ("tma_hardware", {}, (4096, 4096, 4096), "A100"),
+        ("tma_hardware", {}, (4096, 4096, 4096), "L40S"),
+        ("tma_hardware", {"family": "persistent_tma"}, (4096, 4096, 4096), "MI300X"),
+        ("tma_alignment", {}, (4096, 4096, 4097), "H200"),
+        ("tma_alignment", {}, (4096, 4092, 4096), "H200"),
+        (
+            "subtile_width",
+            {"family": "persistent_tma", "BLOCK_N": 32, "EPILOGUE_SUBTILE": 4},
+            (4096, 4096, 4096),
+            "H200",
+        ),
+        ("tile_M", {"family": "pointer"}, (17, 4096, 4096), "H200"),
+        ("tile_N", {"family": "pointer"}, (4096, 17, 4096), "H200"),
+        ("tile_K", {"family": "pointer", "BLOCK_K": 128}, (4096, 4096, 17), "H200"),
+        ("grid", {"family": "pointer", "BLOCK_M": 16, "BLOCK_N": 16}, (2**20, 2**20, 1), "H200"),
+        ("accumulator_registers", {"BLOCK_N": 256, "num_warps": 4}, (4096, 4096, 4096), "H200"),
+        ("accumulator_registers", {"BLOCK_M": 256, "BLOCK_N": 256, "num_warps": 16}, (4096, 4096, 4096), "H200"),
+        ("shared_memory", {"BLOCK_K": 128, "num_stages": 5}, (4096, 4096, 4096), "H200"),
+        ("shared_memory", {"family": "pointer", "num_stages": 5}, (4096, 4096, 4096), "RTX 4090"),
+    ],
+)
+def test_each_broken_constraint_is_named(name, fields, shape, hardware):
+    reason = registry.get("fused_matmul").constraint(problem(*shape), config(**fields), hardware_named(hardware))
+    assert reason is not None
+    assert reason.startswith(f"{name}: ")
+    assert "\n" not in reason
+
+
+def test_persistent_grid_spreads_the_tiles_evenly_over_the_fewest_programs():
+    persistent = config(family="persistent_tma", BLOCK_N=256)
+    assert programs(4096, 4096, persistent, H200) == 128
+    assert programs(128, 256, persistent, H200) == 1
+    assert programs(4096, 4096, config(), H200) == 1024
+
+
+@pytest.mark.parametrize("shape", [(0, 1, 1), (1, -1, 1), (2**31, 1, 1), (2**30, 2**30, 1)])
+def test_impossible_shapes_are_refused(shape):
+    with pytest.raises(ValidationError):
+        problem(*shape)
+
+
+def test_a_config_is_closed():
+    with pytest.raises(ValidationError):
+        config(BLOCK_M=96)
+    with pytest.raises(ValidationError):
+        config(warp_specialize=True)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda s: "x".join(map(str, s)))
+def test_reduced_problem_is_small_keeps_its_edges_and_breaks_no_new_constraint(shape):
+    spec = registry.get("fused_matmul")
+    p = problem(*shape, activation="silu", bias=True, b_layout="col", dtype="bf16")
+    for c in spec.space(p, H200):
+        small = spec.reduced(p, c)
+        assert spec.constraint(small, c, H200) is None
+        for size, true, block, most in (
+            (small.M, p.M, c.BLOCK_M, 2),
+            (small.N, p.N, c.BLOCK_N, 2),
+            (small.K, p.K, c.BLOCK_K, 3),
+        ):
+            assert size % block == true % block
+            assert min(true, (most - 1) * block) <= size <= most * block
+        assert small.model_dump(exclude={"M", "N", "K"}) == p.model_dump(exclude={"M", "N", "K"})

@@ -1,0 +1,98 @@
+import subprocess
+import sys
+
+import pytest
+
+from kernels import registry
+from kernels.spec import KernelSpec
+
+MINE = """
+from kernels.matmul import Matmul
+
+class Mine(Matmul):
+    name = "mine"
+
+mine = Mine()
+not_a_kernel = 3
+"""
+
+
+def test_every_listed_kernel_loads_under_its_name():
+    for name in registry.names():
+        spec = registry.get(name)
+        assert isinstance(spec, KernelSpec)
+        assert spec.name == name
+        assert spec.default_problem()
+
+
+def test_listing_names_imports_no_torch():
+    code = "import sys, kernels.registry as r; r.names(); sys.exit('torch' in sys.modules or 'triton' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.fixture
+def mine(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(MINE)
+    return path
+
+
+@pytest.mark.parametrize("attribute", ["Mine", "mine"])
+def test_a_kernel_of_a_users_file_loads_as_class_or_instance(mine, attribute):
+    spec = registry.get(f"{mine}:{attribute}")
+    assert spec.name == "mine"
+    assert len(spec.source_hash()) == 16
+
+
+def test_an_edited_file_is_read_again(mine):
+    registry.get(f"{mine}:Mine")
+    mine.write_text(MINE.replace('"mine"', '"yours"'))
+    assert registry.get(f"{mine}:Mine").name == "yours"
+
+
+def test_a_kernel_of_a_module_loads():
+    assert registry.get("kernels.matmul:Matmul").name == "matmul"
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("matmull", "no kernel named 'matmull': choose matmul or fused_matmul"),
+        ("", "no kernel named ''"),
+        (":", "no kernel named ':'"),
+        ("nowhere.py:Mine", "no kernel file at nowhere.py"),
+        ("no.such.module:Mine", "cannot be imported: ModuleNotFoundError"),
+        ("kernels.matmul:Nothing", "kernels.matmul has no Nothing; it has Matmul"),
+        ("json:loads", "json:loads is no KernelSpec; it defines no KernelSpec"),
+        ("kernels.gemm_spec:Gemm", "unfinished KernelSpec: define baselines, default_problem"),
+    ],
+)
+def test_a_wrong_name_is_one_sentence(name, says):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        registry.get(name)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("def broken(:", "SyntaxError"),
+        ("raise RuntimeError('first line\\nsecond line')", "RuntimeError: first line"),
+        ("import sys; sys.exit(3)", "SystemExit: 3"),
+        ("import a_package_that_is_not_there", "ModuleNotFoundError"),
+        ("Mine = 3", "is no KernelSpec"),
+        ("x = 3", "has no Mine; it defines no KernelSpec"),
+        (
+            "from kernels.matmul import Matmul\nclass Mine(Matmul):\n    def __init__(self, x): pass",
+            "cannot be made without arguments",
+        ),
+    ],
+)
+def test_a_broken_file_is_one_sentence(tmp_path, text, says):
+    path = tmp_path / "broken.py"
+    path.write_text(text)
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        registry.get(f"{path}:Mine")
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,173 @@
+import statistics
+from pathlib import Path
+
+import pytest
+
+from evals.record import Plan, Recording
+from tests.evals.toy import (
+    CUBLAS_MS,
+    TOY_GPU,
+    UNFUSED_MS,
+    Toy,
+    ToyCompiler,
+    ToyConfig,
+    ToyGpu,
+    ToyProblem,
+    true_ms,
+)  # fmt: skip
+from tools.harness.interpreter import Interpreter
+from tools.harness.landscape import read_landscape
+from tools.harness.readings import Landscape, LandscapeError
+from tools.harness.recorded import RecordedDevice
+
+BEST = ToyConfig(BLOCK=64, num_warps=4, num_stages=1)
+UNCOMPILABLE = ToyConfig(BLOCK=64, num_warps=1, num_stages=3)
+WRONG = ToyConfig(BLOCK=128, num_warps=8, num_stages=1)
+UNRECORDED = ToyConfig(BLOCK=16, num_warps=8, num_stages=2)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("landscapes") / "toy.json.gz"
+    Recording(Toy(), ToyProblem(), TOY_GPU, ToyGpu(), ToyCompiler(), Plan(out), lambda *_: None).run()
+    return out
+
+
+@pytest.fixture
+def landscape(file) -> Landscape:
+    made = read_landscape(file)
+    del made.entries[UNRECORDED.key()]
+    return made
+
+
+@pytest.fixture
+def device(landscape):
+    opened = RecordedDevice(landscape, Toy(), ToyProblem(), Interpreter())
+    yield opened
+    opened.close()
+
+
+def test_the_device_says_that_it_is_recorded_and_from_what(device):
+    assert device.info.kind == "recorded"
+    assert device.info.name == "NVIDIA H200"
+    assert device.info.landscape.startswith("toy.json.gz sha256:")
+    assert device.info.recorded_at
+    assert device.ceilings() == {"copy_bytes_per_s": 4.27e12}
+
+
+def test_a_measurement_is_set_a_with_the_drift_divided_out(device, landscape):
+    (m,) = device.measure([BEST])
+    a = landscape.entries[BEST.key()].sets["A"]
+    factor = landscape.reference_ms / statistics.median(a.reference_ms)
+    assert m.status == "correct"
+    assert m.ms == pytest.approx(statistics.median(a.samples_ms) * factor)
+    assert m.samples_ms == pytest.approx([t * factor for t in a.samples_ms])
+    assert m.ci_ms[0] <= m.ms <= m.ci_ms[1]
+    assert m.seconds == 0.05
+    assert (m.error, m.bound) == (1e-4, 1e-3)
+
+
+def test_failures_are_answered_as_they_were_recorded_in_order(device):
+    answers = device.measure([WRONG, UNCOMPILABLE, BEST])
+    assert [m.status for m in answers] == ["correctness", "compile", "correct"]
+    assert answers[0].reason == "error 0.5 above 0.001"
+    assert answers[1].reason == "PassManager::run failed"
+    assert all(m.ms is None and not m.samples_ms for m in answers[:2])
+
+
+def test_a_config_outside_the_landscape_is_a_typed_answer(device):
+    (m,) = device.measure([UNRECORDED])
+    assert (m.status, m.ms) == ("constraints", None)
+    assert "not recorded in toy, which holds 47 configs" in m.reason
+    proof = device.prove(UNRECORDED)
+    assert (proof.status, proof.comparisons) == ("constraints", [])
+
+
+def test_another_regime_is_not_answered_with_this_ones_times(device):
+    (m,) = device.measure([BEST], "sustained")
+    assert m.status == "infrastructure"
+    assert "burst readings only" in m.reason
+    assert device.prove(BEST, "sustained").status == "infrastructure"
+
+
+def test_a_proof_uses_no_reading_the_search_saw(landscape):
+    before = RecordedDevice(landscape, Toy(), ToyProblem(), Interpreter()).prove(BEST)
+    a = landscape.entries[BEST.key()].sets["A"]
+    lucky = a.model_copy(update={"samples_ms": [t / 1.02 for t in a.samples_ms]})
+    landscape.entries[BEST.key()].sets["A"] = lucky
+    after = RecordedDevice(landscape, Toy(), ToyProblem(), Interpreter()).prove(BEST)
+    assert after.ms == before.ms
+    assert [c.speedup for c in after.comparisons] == [c.speedup for c in before.comparisons]
+
+
+def test_a_proof_holds_the_true_ratios_against_every_baseline(device):
+    proof = device.prove(BEST)
+    unfused, cublas, compiled = proof.comparisons
+    for comparison, baseline_ms in ((unfused, UNFUSED_MS), (cublas, CUBLAS_MS)):
+        truth = baseline_ms / true_ms(BEST)
+        assert comparison.speedup == pytest.approx(truth, rel=0.005)
+        assert comparison.ci[0] < truth < comparison.ci[1]
+        assert comparison.ci[1] - comparison.ci[0] < 0.02
+        assert comparison.ms / proof.ms == pytest.approx(comparison.speedup, rel=1e-6)
+    assert not cublas.equivalent
+    assert (compiled.speedup, compiled.missing) == (None, "this torch has no compiler")
+    assert "recorded on NVIDIA H200, not run here: set B of toy" in proof.how
+    assert "changed" not in proof.how
+
+
+def test_a_proof_is_the_same_every_time(device):
+    assert device.prove(BEST) == device.prove(BEST)
+
+
+def test_a_proof_of_a_failed_config_proves_nothing(device):
+    proof = device.prove(WRONG)
+    assert (proof.status, proof.ms, proof.comparisons) == ("correctness", None, [])
+
+
+def test_a_landscape_with_one_set_of_readings_proves_nothing(landscape):
+    del landscape.entries[BEST.key()].sets["B"]
+    proof = RecordedDevice(landscape, Toy(), ToyProblem(), Interpreter()).prove(BEST)
+    assert proof.status == "infrastructure"
+    assert "no second set" in proof.reason
+
+
+def test_noise_between_the_sets_widens_the_interval(landscape):
+    def width() -> float:
+        c = RecordedDevice(landscape.model_copy(), Toy(), ToyProblem(), Interpreter()).prove(BEST).comparisons[0]
+        return c.ci[1] - c.ci[0]
+
+    quiet = width()
+    for i, e in enumerate(landscape.correct()):
+        if e.config != BEST.model_dump():
+            a = e.sets["A"]
+            e.sets["A"] = a.model_copy(update={"samples_ms": [t * (1.05 if i % 2 else 0.95) for t in a.samples_ms]})
+    assert width() > 5 * quiet
+
+
+def test_a_kernel_whose_source_changed_since_is_reported(landscape):
+    landscape.source = "0" * 16
+    device = RecordedDevice(landscape, Toy(), ToyProblem(), Interpreter())
+    assert device.stale
+    assert "source has changed since" in device.prove(BEST).how
+
+
+def test_another_problem_is_refused(landscape):
+    with pytest.raises(LandscapeError, match="recorded for toy 1000 fp16, not for toy 7 fp16"):
+        RecordedDevice(landscape, Toy(), ToyProblem(N=7), Interpreter())
+
+
+def test_a_check_really_runs_the_kernel(device):
+    right, wrong = device.check([BEST, WRONG])
+    assert right.status == "correct"
+    assert right.where == "interpreter 193 fp16"
+    assert wrong.status == "correctness"
+    assert wrong.error > wrong.bound
+    assert wrong.where.startswith("interpreter")
+
+
+def test_what_the_gpu_found_wrong_stays_wrong_where_the_interpreter_sees_nothing(device, landscape):
+    entry = landscape.entries[BEST.key()]
+    entry.status, entry.reason, entry.error, entry.bound = "correctness", "error 0.3 above 0.001", 0.3, 0.001
+    (found,) = device.check([BEST])
+    assert (found.status, found.error) == ("correctness", 0.3)
+    assert found.where == "recorded on NVIDIA H200, 1000 fp16"

@@ -1,0 +1,53 @@
+"""The error that decides: scale-relative, and never fooled by NaN."""
+
+import math
+
+import pytest
+import torch
+
+from tools.harness.statistics import median_ci
+from tools.harness.verify import scale_error
+
+
+def test_equal_tensors_have_no_error():
+    x = torch.randn(7, 5, dtype=torch.float64)
+    assert scale_error(x.clone(), x) == 0.0
+
+
+def test_error_is_relative_to_the_largest_reference_element():
+    reference = torch.tensor([1.0, -200.0], dtype=torch.float64)
+    assert scale_error(torch.tensor([3.0, -200.0]), reference) == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("where", [0, 511, 1023])
+def test_one_non_finite_element_is_an_infinite_error(bad, where):
+    reference = torch.randn(1024, dtype=torch.float64)
+    out = reference.clone()
+    out[where] = bad
+    assert scale_error(out, reference) == math.inf
+
+
+def test_zeros_are_off_by_the_whole_scale():
+    reference = torch.randn(64, 64, dtype=torch.float64)
+    assert scale_error(torch.zeros(64, 64), reference) == pytest.approx(1.0)
+
+
+def test_chunks_give_the_error_of_the_whole(monkeypatch):
+    monkeypatch.setattr("tools.harness.verify.CHUNK", 7)
+    reference = torch.linspace(-1, 1, 100, dtype=torch.float64)
+    out = reference.clone()
+    out[99] += 0.5
+    assert scale_error(out, reference) == pytest.approx(0.5)
+
+
+def test_the_interval_encloses_the_median_and_narrows_with_samples():
+    wide, narrow = median_ci([1, 2, 3, 4, 5]), median_ci([1, 2, 3, 4, 5] * 40)
+    assert wide[0] == narrow[0] == 3
+    assert wide[1][0] <= 3 <= wide[1][1]
+    assert narrow[1][1] - narrow[1][0] < wide[1][1] - wide[1][0]
+
+
+def test_no_samples_is_an_error():
+    with pytest.raises(ValueError, match="no samples"):
+        median_ci([])

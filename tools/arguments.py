@@ -1,0 +1,24 @@
+"""Argument models that several tools share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from kernels.spec import KernelSpec
+
+MAX_CONFIGS = 32
+"""Configs in one call: enough to save turns, few enough that an answer stays small."""
+
+
+class Closed(BaseModel):
+    """Arguments a model may give: no field beyond the declared ones."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def config_list(name: str, spec: KernelSpec[Any, Any], purpose: str) -> type[BaseModel]:
+    """A model with one field ``configs``: 1 to 32 of the kernel's own closed configs."""
+    field = Field(min_length=1, max_length=MAX_CONFIGS, description=purpose)
+    return create_model(name, __base__=Closed, configs=(list[spec.config_type], field))  # type: ignore[name-defined]

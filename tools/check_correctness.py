@@ -1,0 +1,31 @@
+"""Check that configs compute the right thing against a float64 reference on fresh random inputs: on the GPU at the true
+shape, or, on a recorded device, in Triton's interpreter on a reduced shape with the same edges. Costs no evaluation.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from kernels.spec import KernelSpec
+from tools.arguments import config_list
+from tools.session import Session
+
+
+def arguments(spec: KernelSpec[Any, Any]) -> type[BaseModel]:
+    return config_list("CheckCorrectness", spec, "configs to check")
+
+
+def run(session: Session, args: Any, call_id: str) -> dict[str, Any]:
+    """Status, error and bound of every config, in the order asked."""
+    results = session.check(args.configs, call_id)
+    rows = []
+    for r in results:
+        row: dict[str, Any] = {"config": r.config, "status": r.status, "where": r.where}
+        if r.reason:
+            row["reason"] = r.reason
+        if r.error is not None and r.bound is not None:
+            row |= {"error": float(f"{r.error:.3g}"), "bound": float(f"{r.bound:.3g}")}
+        rows.append(row)
+    return {"results": rows, "correct": sum(r.status == "correct" for r in results)}

@@ -1,0 +1,31 @@
+"""Compile configs for the target GPU, in parallel and without using it: registers, spills, shared memory, occupancy,
+matrix instructions, warnings, or why a config does not compile. Costs no evaluation.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from kernels.spec import KernelSpec
+from tools.arguments import config_list
+from tools.harness.results import CompileResult
+from tools.session import Session
+
+
+def arguments(spec: KernelSpec[Any, Any]) -> type[BaseModel]:
+    return config_list("CompileKernel", spec, "configs to compile")
+
+
+def run(session: Session, args: Any, call_id: str) -> dict[str, Any]:
+    """Figures or the typed failure of every config, in the order asked."""
+    results = session.compile(args.configs, call_id)
+    good = sum(r.status == "correct" for r in results)
+    return {"results": [row(r) for r in results], "compiled": good, "failed": len(results) - good}
+
+
+def row(r: CompileResult) -> dict[str, Any]:
+    """What a reader needs of one compilation; zeros and absent figures are left out."""
+    found = r.model_dump(exclude_none=True, exclude={"seconds"})
+    return {k: v for k, v in found.items() if v not in ("", [], 0)} | {"seconds": round(r.seconds, 2)}

@@ -1,0 +1,37 @@
+"""What compiles, checks and times. Nothing heavy is imported here: children import this package too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kernels.hardware import Hardware
+    from kernels.spec import KernelSpec, Problem
+    from tools.harness.device import Device
+
+
+def open_device(device: str, spec: KernelSpec[Any, Any], problem: Problem) -> tuple[Device, Hardware]:
+    """``auto`` (a GPU where there is one, else a recorded one), ``cuda:N``, or ``recorded[:NAME or path]``.
+
+    Raises DeviceError with one sentence where the device cannot be used."""
+    from kernels.hardware import hardware_named
+    from tools.harness.device import DeviceError
+    from tools.harness.telemetry import gpus_present
+
+    kind, _, which = device.partition(":")
+    if kind == "auto":
+        kind, which = ("cuda", "0") if gpus_present() else ("recorded", "")
+    if kind == "cuda":
+        from tools.harness.live import LiveDevice
+
+        live = LiveDevice.open(f"cuda:{which or 0}", spec, problem)
+        return live, live.hardware
+    if kind == "recorded":
+        from tools.harness.interpreter import Interpreter
+        from tools.harness.landscape import find_landscape
+        from tools.harness.recorded import RecordedDevice
+
+        landscape = find_landscape(which or None, spec.name, problem)
+        recorded = RecordedDevice(landscape, spec, problem, Interpreter())
+        return recorded, hardware_named(recorded.info.hardware or "")
+    raise DeviceError(f"there is no device {device!r}: use auto, cuda:N or recorded[:LANDSCAPE]")

@@ -1,0 +1,33 @@
+"""Which kernels one launch really starts: the timed work has to be the candidate's own Triton code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import triton
+from torch._C._autograd import DeviceType
+
+from tools.harness.timing import Call, synchronize
+
+ALLOWED = ("memcpy", "memset")
+"""Copies and fills by the driver, which a split reduction needs to clear its output."""
+
+
+def foreign_kernels(call: Call) -> list[str]:
+    """Names of GPU kernels that `call` started and that are not Triton launches of its own, by the profiler's census
+    against Triton's launch hook."""
+    launched: set[str] = set()
+
+    def note(metadata: Any) -> None:
+        launched.add(metadata.get()["name"])
+
+    triton.knobs.runtime.launch_enter_hook.add(note)
+    try:
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+            call()
+            synchronize()
+    finally:
+        triton.knobs.runtime.launch_enter_hook.remove(note)
+    seen = {e.name for e in profile.events() if e.device_type == DeviceType.CUDA}
+    return sorted(n for n in seen if n not in launched and not n.lower().startswith(ALLOWED))

@@ -1,0 +1,114 @@
+"""Compiles many configs at once in killable processes; needs no GPU."""
+
+from __future__ import annotations
+
+import os
+import queue
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from kernels.hardware import Hardware
+from kernels.spec import Config, KernelSpec, Problem
+from tools.harness.child import Child, ChildDied, ChildKilled, ChildTimeout
+from tools.harness.identity import describe
+from tools.harness.results import CompileResult
+
+DEADLINE_S = 60.0
+"""A compilation takes 0.3-3 s; one that needs a minute never comes back with something fast."""
+
+
+def default_cache() -> Path:
+    """Triton's cache directory for this project, apart from the user's own."""
+    return platformdirs.user_cache_path("triton-autokernel") / "triton"
+
+
+def triton_environment(cache: Path) -> dict[str, str]:
+    """Variables that compile children and device workers share: same cache, same keys."""
+    return {
+        "TRITON_CACHE_DIR": str(cache),
+        "TRITON_DUMP_PTXAS_LOG": "1",
+        "TRITON_DEFAULT_FP_FUSION": "1",
+        "TRITON_INTERPRET": "0",
+    }
+
+
+class CompilePool:
+    """`workers` compile children (default: one per core), started when first needed."""
+
+    def __init__(
+        self,
+        hardware: Hardware,
+        workers: int | None = None,
+        cache: Path | None = None,
+        deadline_s: float = DEADLINE_S,
+    ) -> None:
+        self.hardware = hardware
+        self.cache = cache or default_cache()
+        self.deadline_s = deadline_s
+        self.workers = workers or len(os.sched_getaffinity(0))
+        self._idle: queue.SimpleQueue[Child] = queue.SimpleQueue()
+        self._all: list[Child] = []
+        self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix="compile")
+
+    def compile(self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config]) -> list[CompileResult]:
+        """Compile all; answers in the order of `configs`."""
+        return [f.result() for f in [self.submit(spec, problem, c) for c in configs]]
+
+    def compile_iter(
+        self, spec: KernelSpec[Any, Any], problem: Problem, configs: Iterable[Config]
+    ) -> Iterator[tuple[Config, CompileResult]]:
+        """Compile all; answers as they come."""
+        futures = {self.submit(spec, problem, c): c for c in configs}
+        for done in as_completed(futures):
+            yield futures[done], done.result()
+
+    def submit(self, spec: KernelSpec[Any, Any], problem: Problem, config: Config) -> Future[CompileResult]:
+        """Start one compilation."""
+        return self._threads.submit(self._compile, spec, problem, config)
+
+    def _compile(self, spec: KernelSpec[Any, Any], problem: Problem, config: Config) -> CompileResult:
+        values = config.model_dump(mode="json")
+        broken = spec.constraint(problem, config, self.hardware)
+        if broken is not None:
+            return CompileResult(config=values, status="constraints", reason=broken)
+        job = {**describe(spec, problem), "config": values}
+        try:
+            try:
+                answer = self._call(job)
+            except ChildKilled:  # from outside (the system was out of memory, say): not the config's doing
+                answer = self._call(job)
+        except ChildTimeout:
+            return CompileResult(config=values, status="timeout", reason=f"compilation took over {self.deadline_s:g} s")
+        except ChildKilled as e:
+            return CompileResult(config=values, status="infrastructure", reason=f"the compiler was killed twice: {e}")
+        except ChildDied as e:
+            return CompileResult(config=values, status="compile", reason=f"the compiler crashed: {e}")
+        return CompileResult(config=values, **answer)
+
+    def _call(self, job: dict[str, Any]) -> dict[str, Any]:
+        child = self._take()
+        answer = child.call(job, self.deadline_s)
+        self._idle.put(child)
+        return answer
+
+    def _take(self) -> Child:
+        try:
+            child = self._idle.get_nowait()
+            if child.alive:
+                return child
+        except queue.Empty:
+            pass
+        self.cache.mkdir(parents=True, exist_ok=True)
+        init = {"hardware": self.hardware.name, "cache": str(self.cache)}
+        child = Child("tools.harness.compiler:compiler", init, triton_environment(self.cache))
+        self._all.append(child)
+        return child
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for child in self._all:
+            child.kill()

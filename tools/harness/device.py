@@ -1,0 +1,39 @@
+"""What a device offers to the tools, live or recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from tools.harness.results import CheckResult, DeviceInfo, Measurement, Proof, Regime
+
+if TYPE_CHECKING:
+    from kernels.spec import Config
+
+
+class DeviceError(RuntimeError):
+    """The device cannot be used; the message is one sentence for the user."""
+
+
+class Device(Protocol):
+    """Bound to one kernel and problem. Results come in the order of the configs; a failure is a result."""
+
+    info: DeviceInfo
+
+    def check(self, configs: Sequence[Config]) -> list[CheckResult]:
+        """Whether each config computes the right thing."""
+        ...
+
+    def measure(self, configs: Sequence[Config], regime: Regime = "burst") -> list[Measurement]:
+        """Verified timings."""
+        ...
+
+    def prove(self, config: Config, regime: Regime = "burst", max_seconds: float = 30.0) -> Proof:
+        """Time `config` interleaved with every baseline of the kernel until the intervals are narrow or time is up."""
+        ...
+
+    def ceilings(self) -> dict[str, float]:
+        """Measured rates where there are any: ``copy_bytes_per_s``, ``matmul_flops_per_s``; empty otherwise."""
+        ...
+
+    def close(self) -> None: ...

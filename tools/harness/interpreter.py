@@ -1,0 +1,90 @@
+"""Checks a config in Triton's interpreter: real kernel code on the CPU, on a reduced problem that keeps the edges."""
+
+from __future__ import annotations
+
+import math
+import secrets
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tools.harness.child import Child, ChildDied, ChildTimeout
+from tools.harness.identity import describe, rebuild
+from tools.harness.results import CheckResult
+
+if TYPE_CHECKING:
+    from kernels.spec import Config, KernelSpec, Problem
+
+DEADLINE_S = 120.0
+
+
+class Interpreter:
+    """One child with ``TRITON_INTERPRET=1``: Triton reads the variable when a kernel is defined, so it needs a process
+    of its own."""
+
+    def __init__(self) -> None:
+        self._child: Child | None = None
+
+    def check(
+        self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config], hardware: str
+    ) -> list[CheckResult]:
+        """Run each config on ``spec.reduced(problem, config)`` for the GPU model named `hardware` and compare with the
+        float64 reference."""
+        return [self._check(spec, spec.reduced(problem, c), c, hardware) for c in configs]
+
+    def _check(self, spec: KernelSpec[Any, Any], reduced: Problem, config: Config, hardware: str) -> CheckResult:
+        values = config.model_dump(mode="json")
+        where = f"interpreter {reduced.label()}"
+        if self._child is None or not self._child.alive:
+            self._child = Child(
+                "tools.harness.interpreter:interpreter", {}, {"TRITON_INTERPRET": "1", "TRITON_DEFAULT_FP_FUSION": "1"}
+            )
+        job = {**describe(spec, reduced), "config": values, "hardware": hardware, "seed": secrets.randbits(62)}
+        started = time.perf_counter()
+        try:
+            answer = self._child.call(job, DEADLINE_S)
+        except ChildTimeout:
+            answer = {"status": "timeout", "reason": f"the interpreter needed more than {DEADLINE_S:g} s"}
+        except ChildDied as e:
+            answer = {"status": "runtime", "reason": f"in the interpreter {e}"}
+        return CheckResult(config=values, where=where, seconds=time.perf_counter() - started, **answer)
+
+    def close(self) -> None:
+        if self._child is not None:
+            self._child.kill()
+
+
+def interpreter(init: dict[str, Any]) -> Any:
+    """Serve check jobs in the child."""
+    import torch
+
+    from kernels.hardware import hardware_named
+    from tools.harness.compiler import reason
+    from tools.harness.verify import fault
+
+    torch.set_num_threads(1)  # the interpreter's arrays are small; threads only fight over the cores
+
+    def serve(job: dict[str, Any]) -> dict[str, Any]:
+        spec, problem = rebuild(job)
+        config = spec.config_type.model_validate(job["config"])
+        inputs = spec.inputs(problem, torch.Generator().manual_seed(job["seed"]), "cpu")
+        given = tuple(None if t is None else t.clone() for t in inputs)
+        out = spec.output(problem, "cpu")
+        out.fill_(math.nan)
+        try:
+            spec.launch(problem, config, given, out, hardware_named(job["hardware"]))
+        except Exception as e:  # noqa: BLE001 -- whatever a kernel raises is its verdict
+            return {"status": "runtime", "reason": reason(e)}
+        pairs = enumerate(zip(given, inputs, strict=True))
+        changed = [i for i, (a, b) in pairs if a is not None and b is not None and not torch.equal(a, b)]
+        if changed:
+            return {"status": "correctness", "reason": f"the kernel changed its input {changed[0]}"}
+        why, error, bound = fault(spec, problem, out, inputs)
+        return {
+            "status": "correctness" if why else "correct",
+            "reason": why,
+            "error": error if math.isfinite(error) else None,
+            "bound": bound,
+        }
+
+    return serve

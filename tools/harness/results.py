@@ -1,0 +1,150 @@
+"""What the harness says of a configuration. Every answer carries a status; a failed configuration is data."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Status = Literal[
+    "correct", "constraints", "compile", "runtime", "timeout", "correctness", "implausible", "infrastructure"
+]
+"""T4 vocabulary of the auto-tuning community, and two of ours: ``implausible`` (faster than physics allows) and
+``infrastructure`` (our machinery failed, the config is not to blame)."""
+
+Regime = Literal["burst", "sustained"]
+"""``burst``: single launches on an idle, cool card with a cold L2. ``sustained``: back-to-back launches at the card's
+power limit. A card ranks configurations differently in the two: compare within one."""
+
+ConfigDictT = dict[str, Any]
+
+
+class Result(BaseModel):
+    """Common part: which config, what became of it, and one line why."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    config: ConfigDictT
+    status: Status
+    reason: str = ""
+    """One line for a failure; empty for ``correct``."""
+
+
+class CompileResult(Result):
+    """What the compiler made of a config for the objective's target; ``correct`` means compiled and launchable."""
+
+    seconds: float = 0.0
+    registers: int | None = None
+    """Per thread."""
+    spill_bytes: int | None = None
+    stack_bytes: int | None = None
+    shared_bytes: int | None = None
+    """Per block."""
+    num_warps: int | None = None
+    """As launched; above the requested number where the compiler added producer warps."""
+    tensor_core: str | None = None
+    """The matrix instruction found in the code: ``wgmma``, ``mma.sync``, ``tcgen05``, ``mfma``."""
+    tma: bool | None = None
+    blocks_per_sm: int | None = None
+    """Resident blocks per SM that registers, shared memory and threads allow."""
+    occupancy: float | None = None
+    """Resident warps over the SM's maximum."""
+    limited_by: str | None = None
+    """Which resource sets ``blocks_per_sm``."""
+    warnings: list[str] = Field(default_factory=list)
+
+
+class CheckResult(Result):
+    """Verdict on the output. `error` and `bound` are scale-relative: max|out - ref| / max|ref|."""
+
+    error: float | None = None
+    bound: float | None = None
+    where: str = ""
+    """``gpu 4096x4096x4096 fp16`` or ``interpreter 129x257x96 fp16``."""
+    seconds: float = 0.0
+
+
+class Telemetry(BaseModel):
+    """The card around one reading; ``None`` where the driver does not say."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    sm_mhz: float | None = None
+    memory_mhz: float | None = None
+    power_w: float | None = None
+    temperature_c: float | None = None
+    throttle: list[str] = Field(default_factory=list)
+
+
+class Measurement(Result):
+    """Verified launch times of one config. `samples_ms` are single launches (burst) or means of windows (sustained)."""
+
+    regime: Regime = "burst"
+    samples_ms: list[float] = Field(default_factory=list)
+    ms: float | None = None
+    """Median of the samples."""
+    ci_ms: tuple[float, float] | None = None
+    """95 % bootstrap interval of the median."""
+    error: float | None = None
+    bound: float | None = None
+    telemetry: Telemetry | None = None
+    joules: float | None = None
+    """Per launch, from the device's energy counter; sustained regime only."""
+    seconds: float = 0.0
+    """Wall time this measurement took on the device (recorded devices: took when it was recorded)."""
+
+
+class Comparison(BaseModel):
+    """A config against one baseline, timed interleaved in one sitting."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    title: str
+    equivalent: bool
+    regime: Regime
+    ms: float | None = None
+    """Median of the baseline in this sitting."""
+    speedup: float | None = None
+    """Median over rounds of baseline time / config time."""
+    ci: tuple[float, float] | None = None
+    """95 % bootstrap interval of `speedup`; the win is proven where its lower end is above 1."""
+    rounds: int = 0
+    missing: str | None = None
+    """Why this baseline could not run here."""
+
+
+class Proof(Result):
+    """The final interleaved sitting: the config, its time there, and one comparison per baseline."""
+
+    ms: float | None = None
+    ci_ms: tuple[float, float] | None = None
+    samples_ms: list[float] = Field(default_factory=list)
+    regime: Regime = "burst"
+    comparisons: list[Comparison] = Field(default_factory=list)
+    error: float | None = None
+    bound: float | None = None
+    telemetry: Telemetry | None = None
+    how: str = ""
+    """One line: how this sitting was made (live interleaved rounds, or recorded readings of which set)."""
+
+
+class DeviceInfo(BaseModel):
+    """What the numbers were made on. Goes into memory, the trace and the result."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["live", "recorded"]
+    name: str
+    """As the driver reports it, e.g. ``NVIDIA H200``."""
+    hardware: str | None
+    """Name in ``kernels.hardware``; ``None`` for a card without facts."""
+    driver: str | None = None
+    cuda: str | None = None
+    torch: str | None = None
+    triton: str | None = None
+    landscape: str | None = None
+    """Recorded devices: file name and checksum of the landscape."""
+    recorded_at: str | None = None
+    host: str | None = None
+    power_limit_w: float | None = None

@@ -1,0 +1,246 @@
+"""Landscapes on disk: T4 results files (schema 1.0.0 of the auto-tuning community), plain or gzipped.
+
+Other tools find what they know in its place (``configuration``, ``times``, ``invalidity``, ``measurements``); what only
+we record stands in ``metadata.autokernel`` and in extra keys of each result, which the schema allows. Schema:
+github.com/odgaard/TuningSchema, T4. Times in ``times`` are in ``metadata.timeunit`` (milliseconds here).
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import zlib
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from tools.harness.foreign import read_kernel_tuner_cache, read_t4
+from tools.harness.readings import Entry, Landscape, LandscapeError, ReadingSet, significant
+
+SCHEMA = "1.0.0"
+FORMAT = 1
+"""Version of our part of the metadata; a newer one is refused, not guessed."""
+SUMS = "SHA256SUMS"
+SUFFIXES = (".json.gz", ".json")
+T4_WORD = {"implausible": "correctness", "infrastructure": "runtime"}
+"""Our two statuses in T4's closed vocabulary; the exact one stands beside it under ``status``."""
+
+
+def stem(path: Path) -> str:
+    """``x/NAME.json.gz`` is NAME."""
+    name = path.name
+    for suffix in SUFFIXES:
+        name = name.removesuffix(suffix)
+    return name
+
+
+def write_landscape(landscape: Landscape, path: Path) -> None:
+    """Write `path` (gzipped where it ends in ``.gz``) and its line in ``SHA256SUMS`` beside it. Equal landscapes give
+    equal bytes."""
+    text = json.dumps(_to_t4(landscape), separators=(",", ":"), ensure_ascii=False, allow_nan=False) + "\n"
+    data = text.encode()
+    if path.name.endswith(".gz"):
+        buffer = io.BytesIO()
+        with gzip.GzipFile(filename="", mode="wb", fileobj=buffer, mtime=0, compresslevel=9) as z:
+            z.write(data)
+        data = buffer.getvalue()
+    _replace(path, data)
+    sums = read_sums(path.parent)
+    sums[path.name] = hashlib.sha256(data).hexdigest()
+    _replace(path.parent / SUMS, "".join(f"{sums[n]}  {n}\n" for n in sorted(sums)).encode())
+
+
+def read_landscape(path: Path, head_only: bool = False) -> Landscape:
+    """Read our files and T4 or Kernel Tuner cache files of other people; of ours, `head_only` leaves out the entries.
+
+    Raises LandscapeError in one sentence: no such file, a checksum that differs, or what in it cannot be understood."""
+    try:
+        data = path.read_bytes()
+    except OSError as e:
+        raise LandscapeError(f"cannot read the landscape {path}: {(e.strerror or str(e)).lower()}") from e
+    digest = hashlib.sha256(data).hexdigest()
+    expected = read_sums(path.parent).get(path.name)
+    if expected is not None and expected != digest:
+        raise LandscapeError(
+            f"{path} is not the file that was recorded: its SHA-256 begins {digest[:12]}, {SUMS} beside it says "
+            f"{expected[:12]}; restore the file, or delete its line there if you changed it on purpose"
+        )
+    name = stem(path)
+    raw = _parse(path, data)
+    try:
+        if isinstance(raw.get("cache"), dict):
+            landscape = read_kernel_tuner_cache(raw, name)
+        elif not isinstance(raw.get("results"), list):
+            raise LandscapeError("it has neither T4 `results` nor a Kernel Tuner `cache`")
+        elif isinstance(raw.get("metadata"), dict) and "autokernel" in raw["metadata"]:
+            landscape = _from_t4({**raw, "results": []} if head_only else raw, name)
+        else:
+            landscape = read_t4(raw, name)
+    except ValidationError as e:
+        first = e.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "a record"
+        raise LandscapeError(f"{path} is not a landscape this version can read: {where}: {first['msg']}") from e
+    except LandscapeError as e:
+        raise LandscapeError(f"{path} is not a landscape this version can read: {e}") from e
+    landscape.file = f"{path.name} sha256:{digest[:16]}"
+    return landscape
+
+
+def read_sums(folder: Path) -> dict[str, str]:
+    """Checksums by file name, in the format of ``sha256sum``; empty where the folder has none."""
+    try:
+        lines = (folder / SUMS).read_text().splitlines()
+    except OSError:
+        return {}
+    pairs = (line.split(maxsplit=1) for line in lines)
+    return {pair[1].lstrip("*"): pair[0] for pair in pairs if len(pair) == 2}
+
+
+def _parse(path: Path, data: bytes) -> dict[str, Any]:
+    if data[:2] == b"\x1f\x8b":
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error) as e:
+            raise LandscapeError(f"{path} is damaged: its gzip data ends or breaks off early") from e
+    try:
+        text = data.decode().strip()
+        try:
+            raw = json.loads(text)
+        except json.JSONDecodeError:
+            # Kernel Tuner appends to its cache and closes the braces only at the end of a run.
+            raw = json.loads(text.rstrip(",") + "}}")
+    except (UnicodeDecodeError, ValueError, RecursionError) as e:
+        raise LandscapeError(f"{path} is not a landscape: it does not hold JSON") from e
+    if not isinstance(raw, dict):
+        raise LandscapeError(f"{path} is not a landscape: its JSON is not an object")
+    return raw
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Readers see the old file or the new one, never half of one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    except OSError as e:
+        raise LandscapeError(f"cannot write {path}: {(e.strerror or str(e)).lower()}") from e
+
+
+def _short(value: Any, digits: int = 5) -> Any:
+    """Floats to `digits` significant digits, all the way down."""
+    if isinstance(value, float):
+        return significant(value, digits)
+    if isinstance(value, dict):
+        return {k: _short(v, digits) for k, v in value.items()}
+    return [_short(v, digits) for v in value] if isinstance(value, list) else value
+
+
+def _to_t4(landscape: Landscape) -> dict[str, Any]:
+    own = landscape.model_dump(mode="json", exclude={"name", "entries", "notes", "file"})
+    device = landscape.device
+    requirements = [f"{p}=={v}" for p, v in (("torch", device.torch), ("triton", device.triton)) if v]
+    return {
+        "schema_version": SCHEMA,
+        "metadata": {
+            "timeunit": "milliseconds",
+            "hardware": {"hardware_description": [{"product": device.name}]},
+            "environment": {"device_query": {}, "requirements": requirements},
+            "autokernel": {"format": FORMAT, **{k: _short(v, 9) for k, v in own.items() if k != "baselines"}},
+            "baselines": [_short(b.model_dump(mode="json", exclude_none=True)) for b in landscape.baselines],
+        },
+        "results": [_result(landscape, e) for e in landscape.entries.values()],
+    }
+
+
+def _result(landscape: Landscape, e: Entry) -> dict[str, Any]:
+    a = e.sets.get("A")
+    compile_ms = round(e.compile_seconds * 1e3, 2)
+    result: dict[str, Any] = {
+        "timestamp": e.timestamp or _timestamp(landscape, a),
+        "configuration": e.config,
+        "times": {
+            "compilation_time": compile_ms,
+            # The schema's word is the one above; the reference reader of the community asks for this one.
+            "compilation": compile_ms,
+            "framework": 0,
+            "search_algorithm": 0,
+            "validation": round(e.check_seconds * 1e3, 2),
+            "runtimes": _short(a.samples_ms) if a else [],
+        },
+        "invalidity": T4_WORD.get(e.status, e.status),
+        "correctness": int(e.status == "correct"),
+        "measurements": [
+            {"name": "time" if s == "A" else "time_b", "value": _short(ms), "unit": "ms"}
+            for s in ("A", "B")
+            if (ms := landscape.ms(e, s)) is not None
+        ],
+        "objectives": ["time"],
+    }
+    extra: dict[str, Any] = {"status": e.status, "run_seconds": _short(e.run_seconds)}
+    verdict = {"reason": e.reason or None, "error": _short(e.error, 3), "bound": e.bound}
+    extra |= {k: v for k, v in verdict.items() if v is not None}
+    if e.compiled:
+        figures = e.compiled.model_dump(mode="json", exclude_none=True, exclude={"config", "seconds"})
+        extra["compile"] = {k: _short(v) for k, v in figures.items() if v not in ("", [])}
+    sets = {n: _short(s.model_dump(mode="json", exclude_none=True)) for n, s in e.sets.items()}
+    if a:
+        del sets["A"]["samples_ms"]  # they are times.runtimes
+    return result | extra | ({"sets": sets} if sets else {})
+
+
+def _timestamp(landscape: Landscape, readings: ReadingSet | None) -> str:
+    if landscape.recorded_at is None:
+        return ""
+    start = datetime.fromisoformat(landscape.recorded_at)
+    at = readings.at if readings and readings.at is not None else 0.0
+    return (start + timedelta(seconds=at)).isoformat(timespec="seconds")
+
+
+def _from_t4(raw: dict[str, Any], name: str) -> Landscape:
+    own = raw["metadata"]["autokernel"]
+    if not isinstance(own, dict) or own.get("format") != FORMAT:
+        version = own.get("format") if isinstance(own, dict) else own
+        raise LandscapeError(f"metadata.autokernel has format {version!r}, this version reads format {FORMAT}")
+    entries: dict[str, Entry] = {}
+    for i, result in enumerate(raw["results"]):
+        try:
+            entry = _entry(result)
+        except (KeyError, TypeError, AttributeError) as e:
+            raise LandscapeError(f"results[{i}] lacks {e}") from e
+        except ValidationError as e:
+            raise LandscapeError(f"results[{i}]: {e.errors()[0]['msg']}") from e
+        if entry.key in entries:
+            raise LandscapeError(f"results[{i}] repeats an earlier configuration")
+        entries[entry.key] = entry
+    fields = {k: v for k, v in own.items() if k != "format"}
+    baselines = raw["metadata"].get("baselines", [])
+    return Landscape.model_validate({**fields, "name": name, "baselines": baselines, "entries": entries})
+
+
+def _entry(result: dict[str, Any]) -> Entry:
+    config, times = result["configuration"], result["times"]
+    sets = {n: dict(s) for n, s in result.get("sets", {}).items()}
+    if "A" in sets:
+        sets["A"]["samples_ms"] = times["runtimes"]
+    compile_seconds = times["compilation_time"] / 1e3
+    compiled = result.get("compile")
+    return Entry.model_validate(
+        {
+            "config": config,
+            "status": result["status"],
+            "reason": result.get("reason", ""),
+            "sets": sets,
+            "compiled": None if compiled is None else {**compiled, "config": config, "seconds": compile_seconds},
+            "error": result.get("error"),
+            "bound": result.get("bound"),
+            "timestamp": result["timestamp"],
+            "compile_seconds": compile_seconds,
+            "check_seconds": times["validation"] / 1e3,
+            "run_seconds": result["run_seconds"],
+        }
+    )

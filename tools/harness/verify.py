@@ -1,0 +1,44 @@
+"""Whether an output is right: scale-relative error against a float64 reference."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from kernels.spec import Inputs, KernelSpec
+
+CHUNK = 1 << 24
+"""Elements compared at a time, so that the temporaries in float64 stay at 128 MiB."""
+
+
+def scale_error(out: torch.Tensor, reference: torch.Tensor) -> float:
+    """max|out - ref| / max|ref|, in float64. NaN or infinity anywhere in `out` gives infinity, never a pass.
+
+    Shapes must be equal. An all-zero reference is compared absolutely."""
+    flat, ref = out.reshape(-1), reference.reshape(-1)
+    worst = torch.zeros((), dtype=torch.float64, device=ref.device)
+    scale = torch.zeros((), dtype=torch.float64, device=ref.device)
+    for start in range(0, flat.numel(), CHUNK):
+        r = ref[start : start + CHUNK]
+        difference = (flat[start : start + CHUNK].to(torch.float64) - r).abs()
+        worst = torch.maximum(worst, difference.max())  # maximum() hands NaN on
+        scale = torch.maximum(scale, r.abs().max())
+    error = float(worst) / (float(scale) or 1.0)
+    return error if math.isfinite(error) else math.inf
+
+
+def fault(spec: KernelSpec[Any, Any], problem: Any, out: torch.Tensor, inputs: Inputs) -> tuple[str, float, float]:
+    """(reason, error, bound): reason is empty where `out` is the result for `inputs`, which must be pristine."""
+    reference = spec.reference(problem, inputs)
+    bound = spec.tolerance(problem)
+    if tuple(reference.shape) != tuple(out.shape):
+        return f"the output's shape is {tuple(out.shape)}, the reference's {tuple(reference.shape)}", math.inf, bound
+    error = scale_error(out, reference)
+    if error == math.inf:
+        bad = int((~torch.isfinite(out)).sum())
+        return f"{bad:,} of {out.numel():,} output elements are NaN or infinite (unwritten or overflowed)", error, bound
+    if error > bound:
+        return f"scale-relative error {error:.3g} is above the bound {bound:.3g}", error, bound
+    return "", error, bound

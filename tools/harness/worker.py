@@ -1,0 +1,192 @@
+"""The device child: the only process that creates a GPU context. Times one problem's configs and baselines.
+
+Two of these run per GPU: one launches candidates, one launches PyTorch's baselines, so that no candidate shares a
+process with what it is compared to. The parent never lets both use the GPU at once.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import time
+from typing import Any
+
+import torch
+import triton
+
+from kernels.hardware import Hardware, hardware_for
+from tools.harness.census import foreign_kernels
+from tools.harness.compiler import reason
+from tools.harness.identity import rebuild
+from tools.harness.telemetry import Nvml
+from tools.harness.timing import Arena, Call, Wrong, burst, sustained, timed
+
+Json = dict[str, Any]
+
+COPY_BYTES = 2 << 30
+MATMUL_SIDE = 8192
+
+
+def worker(init: Json) -> Any:
+    """Serve timing jobs. `init`: kernel, problem, device index. No GPU context is created before the first job."""
+    return Worker(init).serve
+
+
+class Worker:
+    def __init__(self, init: Json) -> None:
+        self.spec, self.problem = rebuild(init)
+        self.index = init["index"]
+        self.hardware: Hardware | None = None
+        self.device = f"cuda:{self.index}"
+        self.arena: Arena | None = None
+        self.prepared: dict[str, Call] = {}
+        self.nvml: Nvml | None = None
+        self.hits = 0
+        triton.knobs.compilation.listener = self.compiled
+
+    def serve(self, job: Json) -> Json:
+        """One job. What a candidate does wrong is an answer with a status; an exception here is our own failure."""
+        operation = job["op"]
+        if operation == "info":
+            return self.info()
+        if operation == "ceilings":
+            return self.ceilings()
+        if operation == "open":
+            try:
+                self.open()
+            except Exception as e:  # noqa: BLE001 -- no candidate has run yet: the GPU or our own set-up is to blame
+                return {"missing": f"the GPU cannot be used: {reason(e)}"}
+            return {}
+        try:
+            started = time.perf_counter()
+            call = self.subject(job)
+            if job.get("census"):
+                self.census(call)
+            answer = self.burst(job, call) if operation == "burst" else self.sustained(job, call)
+            return {**answer, "seconds": time.perf_counter() - started, "cache_hits": self.take_hits()}
+        except Wrong as e:
+            return {"status": "correctness", "reason": str(e), "error": _finite(e.error), "bound": e.bound}
+        except Exception as e:  # noqa: BLE001 -- a launch may raise anything; what it was is the answer
+            return {"status": "runtime", "reason": reason(e), "broken": self.broken()}
+
+    def compiled(self, *, cache_hit: bool, **rest: Any) -> None:
+        """Triton's compilation listener: counts launches that found their code compiled by the pool."""
+        self.hits += cache_hit
+
+    def take_hits(self) -> int:
+        hits, self.hits = self.hits, 0
+        return hits
+
+    def open(self) -> Arena:
+        if self.arena is None:
+            torch.cuda.set_device(self.index)
+            self.hardware = hardware_for(torch.cuda.get_device_name(self.index))
+            self.arena = Arena(self.spec, self.problem, self.device)
+            self.nvml = Nvml.open(str(torch.cuda.get_device_properties(self.index).uuid))
+        return self.arena
+
+    def subject(self, job: Json) -> Call:
+        """The call to be timed: a config's launch into the arena's output, or a baseline's own way."""
+        arena = self.open()
+        if "config" in job:
+            config = self.spec.config_type.model_validate(job["config"])
+            spec, problem, hardware = self.spec, self.problem, self.hardware
+            assert hardware is not None, "the driver refuses a GPU without facts"
+
+            def launch() -> torch.Tensor:
+                spec.launch(problem, config, arena.inputs, arena.out, hardware)
+                return arena.out
+
+            return launch
+        name = job["baseline"]
+        if name not in self.prepared:
+            baseline = next(b for b in self.spec.baselines(self.problem) if b.name == name)
+            self.prepared[name] = baseline.prepare(self.problem, arena.inputs)
+        return self.prepared[name]
+
+    def burst(self, job: Json, call: Call) -> Json:
+        samples, verified = burst(
+            self.open(),
+            call,
+            job["samples"],
+            job["looked_at"],
+            job.get("repeatable", False) and self.spec.deterministic,
+        )
+        return {
+            "status": "correct",
+            "samples_ms": samples,
+            "error": verified.error if job["looked_at"] else None,
+            "bound": verified.bound if job["looked_at"] else None,
+            "telemetry": self.telemetry(),
+        }
+
+    def sustained(self, job: Json, call: Call) -> Json:
+        before = self.nvml.joules() if self.nvml else None
+        windows = sustained(self.open(), call, job["warm_s"], job["window_s"], job["windows"], job["looked_at"])
+        after = self.nvml.joules() if self.nvml else None
+        spent = None if before is None or after is None else after - before
+        covered = windows.seconds + job["warm_s"]
+        return {
+            "status": "correct",
+            "samples_ms": windows.ms,
+            "error": windows.verified.error if job["looked_at"] else None,
+            "bound": windows.verified.bound if job["looked_at"] else None,
+            # the counter spans warm-up and windows alike: the same launches at the same rate
+            "joules": None if spent is None else spent / covered * windows.seconds / windows.launches,
+            "telemetry": self.telemetry(),
+        }
+
+    def census(self, call: Call) -> None:
+        """Raises Wrong where a launch is not the candidate's own Triton code."""
+        call()
+        foreign = foreign_kernels(call)
+        if foreign:
+            raise Wrong(f"the launch runs GPU kernels that are not its own Triton code: {', '.join(foreign)[:200]}")
+
+    def telemetry(self) -> Json | None:
+        return self.nvml.read().model_dump() if self.nvml else None
+
+    def broken(self) -> bool:
+        """Whether the context is beyond use: after an illegal access every later call fails too."""
+        try:
+            torch.cuda.synchronize()
+            torch.zeros(1, device=self.device).item()
+            torch.cuda.empty_cache()
+        except Exception:  # noqa: BLE001 -- any failure here means yes
+            return True
+        return False
+
+    def info(self) -> Json:
+        """What this device is. Creates the context; says in one sentence why it cannot."""
+        if not torch.cuda.is_available():
+            return {"missing": "torch finds no usable GPU (torch.cuda.is_available() is False)"}
+        if self.index >= torch.cuda.device_count():
+            there = ", ".join(f"cuda:{i}" for i in range(torch.cuda.device_count()))
+            return {"missing": f"there is no cuda:{self.index} on this machine; there is {there}"}
+        properties = torch.cuda.get_device_properties(self.index)
+        nvml = Nvml.open(str(getattr(properties, "uuid", "")))
+        return {
+            "name": properties.name,
+            "driver": nvml.driver() if nvml else None,
+            "cuda": torch.version.cuda or torch.version.hip,
+            "torch": torch.__version__,
+            "triton": triton.__version__,
+            "host": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
+            "power_limit_w": nvml.power_limit_w() if nvml else None,
+        }
+
+    def ceilings(self) -> Json:
+        """Measured rates: a large device-to-device copy (bytes read plus written) and a large matrix product."""
+        torch.cuda.set_device(self.index)
+        source = torch.empty(COPY_BYTES, dtype=torch.uint8, device=self.device).random_()
+        target = torch.empty_like(source)
+        copy_ms = min(timed(lambda: target.copy_(source)) for _ in range(5))
+        side, dtype = MATMUL_SIDE, self.problem.torch_dtype
+        a, b = (torch.randn(side, side, device=self.device, dtype=dtype) for _ in range(2))
+        matmul_ms = min(timed(lambda: a @ b) for _ in range(5))
+        return {"copy_bytes_per_s": 2 * COPY_BYTES / copy_ms * 1e3, "matmul_flops_per_s": 2 * side**3 / matmul_ms * 1e3}
+
+
+def _finite(x: float | None) -> float | None:
+    return x if x is not None and math.isfinite(x) else None

@@ -1,0 +1,234 @@
+"""Time of a tiled matmul from first principles: one function a term, each with its source.
+
+A tile's main loop runs as fast as its slowest engine lets it: tensor cores, shared memory, the SM's port to L2, or the
+ring of stages that hides the load latency. Tiles come in waves over the SMs; what a tile does before and after its
+loop is exposed unless another block or the next tile covers it; the whole launch cannot beat device memory. Units are
+SM clocks inside, ms outside. Absolute times are good to tens of percent: the surrogate calibrates them, so what counts
+is the order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log2
+
+import numpy as np
+
+from kernels.hardware import Hardware
+from tools.planner.launch import Floats, Launch, Tiles
+
+SHARED_BYTES_PER_CLOCK = 128
+"""32 banks of 4 bytes. Source: CUDA C++ Programming Guide, shared memory; the LDS of CDNA3 is the same."""
+L2_BYTES_PER_CLOCK = 64
+"""Of one SM's port to L2. Source: NVIDIA A100 white paper and its L2 tuning notes; CDNA3 ISA guide (64 B/clk/CU)."""
+L2_LATENCY = 500
+MEMORY_LATENCY = 1200
+"""Clocks under load, about twice the unloaded 260 and 480-800. Source: arXiv:2402.13499, table of latencies."""
+MMA_SYNC_SHARE = 0.63
+"""Of Hopper's peak that mma.sync reaches. Source: arXiv:2402.13499 (wgmma needed for the rest); Blackwell is worse."""
+LOOP_CLOCKS = 80
+"""Barrier wait, wgmma fence and loop control of a k step; a second warp group issues meanwhile."""
+COPY_INSTRUCTIONS = 6
+"""Issue slots per warp-wide cp.async: address, predicate, copy. TMA needs one thread. Source: PTX of the two families;
+it puts TMA 13 % ahead of pointers, as triton-lang/triton#5461 measured."""
+SCHEDULERS = 4
+"""Instructions an SM issues per clock."""
+WGMMA_LATENCY = 128
+"""Clocks a serialised wgmma waits for its result (ptxas warning C7511)."""
+BLOCK_START_CLOCKS = 800
+"""Launch of a block, index arithmetic, barriers, first descriptor fetch."""
+EPILOGUE_INSTRUCTIONS = 4
+"""Per output element: bias, activation, conversion, store to shared memory."""
+LAUNCH_MS = 0.003
+"""An empty kernel between two events. Source: any CUDA event timing of one."""
+MEMORY_SHARE = 0.89
+"""Of the datasheet's bandwidth that a copy reaches. Measured on an H200: 4.27 of 4.8 TB/s."""
+L2_KEEPS = 0.8
+"""Share of L2 that holds operands while outputs stream through."""
+SHARPNESS = 5.0
+"""Exponent of the soft maximum: engines of equal load overlap to 1.15 times one of them, not perfectly."""
+
+ENGINES = ("tensor cores", "shared memory", "the L2 port", "load latency", "device memory")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the model says of each config."""
+
+    ms: Floats
+    tensor: Floats
+    shared: Floats
+    l2: Floats
+    latency: Floats
+    """Clocks of one k step by engine, of the blocks resident on one SM together."""
+    waves: Floats
+    """Rounds of tiles over the SMs, the last one counted whole."""
+    fill: Floats
+    """Tiles over the places for them in those rounds, 0..1."""
+    overhead: Floats
+    """Share of an SM's time outside main loops."""
+    memory: Floats
+    """Device memory time over the SMs' time."""
+
+    def limiter(self, i: int) -> str:
+        """The engine that bounds config `i`."""
+        if self.memory[i] > 1:
+            return ENGINES[4]
+        steps = [self.tensor[i], self.shared[i], self.l2[i], self.latency[i]]
+        return ENGINES[int(np.argmax(steps))]
+
+
+def soft_max(*terms: Floats) -> Floats:
+    """Slightly above the largest term, more so where two are close (p-norm)."""
+    powers: Floats = np.sum([t**SHARPNESS for t in terms], axis=0)
+    return np.asarray(powers ** (1 / SHARPNESS))
+
+
+def multiply_adds_per_clock(peak: float, sms: int) -> float:
+    """Dense multiply-adds of one SM per clock: the power of two that puts the clock nearest to 1.8 GHz.
+
+    Gives 1024 for an A100 (1.41 GHz), 2048 for an H100 (1.83), 4096 for a B200 (1.86), 1024 for an MI300X (2.1), 256
+    for an RTX 4090 (2.52), as their white papers do."""
+    return float(2 ** round(log2(peak / (2 * sms * 1.8e9))))
+
+
+def tensor_clocks(tiles: Tiles, launch: Launch, per_clock: float, hopper_or_later: bool) -> Floats:
+    """Tensor core time of one k step of one tile, with what its warps issue in between."""
+    multiply = tiles.block_m * tiles.block_n * tiles.block_k / per_clock
+    warp_level = (launch.tensor_core == "mma.sync") & hopper_or_later
+    multiply = np.where(warp_level, multiply / MMA_SYNC_SHARE, multiply)
+    half = (launch.tensor_core == "tcgen05") & (tiles.block_m < 128)  # a 64-row tcgen05 runs at half rate
+    return np.where(half, 2 * multiply, multiply) + copy_clocks(tiles) + spill_clocks(tiles, launch)
+
+
+def copy_clocks(tiles: Tiles) -> Floats:
+    """Issue slots that pointer loads take from the warps that also feed the tensor cores.
+
+    A copy moves up to 16 bytes a thread, less where the row length is no multiple of 8 elements."""
+
+    def vector_bytes(row: int) -> int:
+        return tiles.element_bytes * int(np.gcd(row, 16 // tiles.element_bytes))
+
+    along_a = tiles.block_m * tiles.block_k * tiles.element_bytes / (32 * vector_bytes(tiles.k))
+    along_b = tiles.block_n * tiles.block_k * tiles.element_bytes / (32 * vector_bytes(tiles.b_row))
+    return np.where(tiles.tma, 0.0, (along_a + along_b) * COPY_INSTRUCTIONS / SCHEDULERS)
+
+
+def spill_clocks(tiles: Tiles, launch: Launch) -> Floats:
+    """Spilled accumulators go through L1 and back each k step; serialised wgmmas wait for one another."""
+    through_l1 = 2 * launch.spill_bytes * tiles.warps * 32 / SHARED_BYTES_PER_CLOCK
+    instructions = np.maximum(1, tiles.block_m / 64 / np.maximum(1, tiles.warps / 4)) * tiles.block_k / 16
+    return through_l1 + np.where(launch.serialized, instructions * WGMMA_LATENCY, 0.0)
+
+
+def shared_clocks(tiles: Tiles, launch: Launch) -> Floats:
+    """Shared memory reads of one k step of one tile.
+
+    wgmma m64nNk16 reads 64 rows of A and N columns of B, N at most 256; warp groups split the rows first, then the
+    columns, so each 64-row slice reads B again. tcgen05 takes 128 rows at a time and no warp splits it. mma.sync and
+    mfma: each warp reads the sides of its own piece. Source: PTX ISA, wgmma and tcgen05 shapes."""
+    groups = np.maximum(1, tiles.warps / 4)
+    along_m = np.minimum(groups, np.maximum(1, tiles.block_m / 64))
+    width = np.minimum(256, tiles.block_n / np.maximum(1, groups / along_m))
+    grouped = np.maximum(1, tiles.block_m / 64) * tiles.block_n / width * (64 + width)
+    by_block = np.maximum(1, tiles.block_m / 128) * (128 + tiles.block_n)
+    by_warp = 2 * np.sqrt(tiles.block_m * tiles.block_n * tiles.warps)
+    kinds = [launch.tensor_core == "wgmma", launch.tensor_core == "tcgen05"]
+    elements: Floats = np.select(kinds, [grouped, by_block], by_warp) * tiles.block_k
+    return elements * tiles.element_bytes / SHARED_BYTES_PER_CLOCK
+
+
+def ring_clocks(tiles: Tiles, load: Floats, tensor: Floats) -> Floats:
+    """Shortest k step that the ring of stages allows when a load takes `load` clocks from issue to arrival.
+
+    The loop issues load ``i + stages - 1`` only after load ``i`` has arrived, so ``stages - 1`` are in flight; with one
+    stage load and use alternate. Source: the loop that Triton's pipeliner emits (wait, wgmma, wait for the one before,
+    issue). It gives the 25 % that 128x256x128 with two stages was measured to lose."""
+    return np.asarray(np.where(tiles.stages > 1, load / np.maximum(1, tiles.stages - 1), load + tensor))
+
+
+def wave_operands(tiles: Tiles, resident: Floats) -> Floats:
+    """Distinct operand bytes that `resident` tiles in flight touch together, for the whole of K.
+
+    Tiles run down GROUP_M rows before the next column, so a wave is a block of rows and columns. Source: Triton's
+    matmul tutorial, "L2 cache optimizations"."""
+    group = np.minimum(tiles.group_m, tiles.rows)
+    in_group = group * tiles.columns
+    rows = np.where(resident <= in_group, group, np.ceil(resident / in_group) * group)
+    columns = np.minimum(np.ceil(resident / group), tiles.columns)
+    m = np.minimum(rows * tiles.block_m, tiles.m)
+    n = np.minimum(columns * tiles.block_n, tiles.n)
+    return (m + n) * tiles.k * tiles.element_bytes
+
+
+def memory_reads(tiles: Tiles, resident: Floats, l2_bytes: int) -> Floats:
+    """Bytes read from device memory: each operand once, and a wave's operands again as far as L2 cannot keep them."""
+    once = float((tiles.m + tiles.n) * tiles.k * tiles.element_bytes)
+    again = np.maximum(once, wave_operands(tiles, resident) * tiles.count / resident)
+    lost = np.clip(once / (L2_KEEPS * l2_bytes) - 1, 0, 1)
+    return np.asarray(once + (again - once) * lost)
+
+
+def epilogue_clocks(tiles: Tiles) -> Floats:
+    """Exposed time of a tile's epilogue: arithmetic, and the store as far as nothing runs beside it.
+
+    TMA stores drain on their own; a piece drains while the next is computed; a flattened loop already loads the next
+    tile. Source: Triton tutorial 09, persistent matmul."""
+    elements = tiles.block_m * tiles.block_n
+    compute = elements * EPILOGUE_INSTRUCTIONS / (32 * SCHEDULERS)
+    store = elements * tiles.element_bytes / L2_BYTES_PER_CLOCK
+    beside = np.where(tiles.tma, 0.5, 1.0) / np.where(tiles.tma, tiles.pieces, 1)
+    return compute + store * beside
+
+
+def estimate(tiles: Tiles, launch: Launch, hardware: Hardware, dtype: str) -> Cost | None:
+    """Time and its parts for every config; ``None`` where the hardware has no peak for `dtype`."""
+    peak = hardware.peak.get(dtype)
+    if peak is None:
+        return None
+    per_clock = multiply_adds_per_clock(peak, hardware.sms)
+    clock = peak / (2 * hardware.sms * per_clock)
+    places = np.where(tiles.persistent, 1.0, launch.blocks_per_sm)
+    resident = np.minimum(places * hardware.sms, tiles.count)
+    reads = memory_reads(tiles, resident, hardware.l2_bytes)
+    # Blocks of a wave walk K in step: all of them feel the misses of whichever touches a slice first.
+    cold = np.minimum(1, reads / (wave_operands(tiles, resident) * tiles.count / resident))
+    latency = L2_LATENCY + cold * (MEMORY_LATENCY - L2_LATENCY)
+
+    hopper_or_later = hardware.backend == "cuda" and int(hardware.arch) >= 90
+    tensor = tensor_clocks(tiles, launch, per_clock, hopper_or_later)
+    shared = shared_clocks(tiles, launch)
+    l2 = tiles.stage_bytes / L2_BYTES_PER_CLOCK
+    loop = LOOP_CLOCKS / np.maximum(1, tiles.warps / 4)
+    ring = ring_clocks(tiles, latency + l2, tensor)
+    start = np.where(tiles.persistent, BLOCK_START_CLOCKS / 4, BLOCK_START_CLOCKS)
+    fill = np.where(tiles.persistent & tiles.flatten, 0.0, latency + l2)
+    outside = start + fill + epilogue_clocks(tiles)
+
+    def step(blocks: Floats) -> Floats:
+        return soft_max(blocks * tensor + loop, blocks * shared, blocks * l2, ring)
+
+    def wave(blocks: Floats) -> tuple[Floats, Floats]:
+        """Clocks of one wave of `blocks` tiles per SM: in the main loops, and exposed outside them."""
+        return tiles.k_steps * step(np.maximum(1, blocks)), outside / np.maximum(1, blocks)
+
+    full = np.floor(tiles.count / (places * hardware.sms))
+    rest = tiles.count - full * places * hardware.sms
+    inside_full, outside_full = wave(places)
+    inside_last, outside_last = wave(np.ceil(rest / hardware.sms))
+    last = (rest > 0).astype(float)
+    exposed = full * outside_full + last * outside_last
+    clocks = full * inside_full + last * inside_last + exposed
+    writes = tiles.m * tiles.n * tiles.element_bytes
+    memory_clocks = (reads + writes) / (hardware.bandwidth * MEMORY_SHARE) * clock
+    return Cost(
+        ms=soft_max(clocks, memory_clocks) / clock * 1e3 + LAUNCH_MS,
+        tensor=places * tensor + loop,
+        shared=places * shared,
+        l2=places * l2,
+        latency=ring,
+        waves=full + last,
+        fill=tiles.count / ((full + last) * places * hardware.sms),
+        overhead=exposed / clocks,
+        memory=memory_clocks / clocks,
+    )

@@ -1,0 +1,34 @@
+"""What a run knows so far: what was compiled, checked and measured, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from kernels.spec import Config
+from tools.harness.results import CheckResult, CompileResult, Measurement
+
+
+@dataclass(frozen=True)
+class Evidence:
+    compiled: Mapping[Config, CompileResult] = field(default_factory=dict)
+    checked: Mapping[Config, CheckResult] = field(default_factory=dict)
+    measured: Mapping[Config, Measurement] = field(default_factory=dict)
+
+    def times(self) -> dict[Config, float]:
+        """Verified ms per launch."""
+        return {c: m.ms for c, m in self.measured.items() if m.status == "correct" and m.ms is not None and m.ms > 0}
+
+    def settled(self) -> set[Config]:
+        """Configs that need no further look: measured with any outcome, or failed before that."""
+        failed = {c for seen in (self.compiled, self.checked) for c, r in seen.items() if r.status != "correct"}
+        return failed | set(self.measured)
+
+    def verdicts(self) -> dict[Config, bool]:
+        """Whether each tried config works, by all its tests. A failure of our own machinery is no verdict."""
+        found: dict[Config, bool] = {}
+        for seen in (self.compiled, self.checked, self.measured):
+            for config, result in seen.items():
+                if result.status != "infrastructure":
+                    found[config] = result.status == "correct" and found.get(config, True)
+        return found

@@ -1,0 +1,77 @@
+"""Configs as points: raw parameters scaled to 0..1 by rank or one-hot, and the cost model's view beside them.
+
+Rank instead of value makes 16, 32, 64, 128 evenly spaced without knowing what a parameter means, so the same encoding
+serves a kernel that the cost model has never heard of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kernels.spec import Config
+from tools.planner.cost_model import Cost
+from tools.planner.launch import Floats, Launch
+
+CATEGORY_SIDE = 2**-0.5
+"""One-hot side that puts two different categories one unit apart, as the two ends of an ordered parameter are."""
+PHYSICS_WEIGHT = 0.5
+"""Weight of a cost-model column against a raw parameter: half, as these columns repeat what the parameters say."""
+
+
+class Encoder:
+    """Raw parameters of configs of one type as rows of numbers. Holds the levels of one space, nothing else."""
+
+    def __init__(self, space: Sequence[Config]) -> None:
+        self.parameters: tuple[str, ...] = tuple(type(space[0]).model_fields) if space else ()
+        self._levels: dict[str, list[Any]] = {}
+        for name in self.parameters:
+            values = {getattr(c, name) for c in space}
+            if len(values) > 1:
+                ordered = all(isinstance(v, int | float) for v in values)
+                self._levels[name] = sorted(values) if ordered else sorted(values, key=repr)
+
+    @property
+    def varying(self) -> tuple[str, ...]:
+        """Parameters that take more than one value in the space, in the config's order."""
+        return tuple(self._levels)
+
+    def encode(self, configs: Sequence[Config]) -> Floats:
+        """Rows of shape (len(configs), columns), at least one column. A number between two levels lies between them; an unknown category is
+        equally far from every known one."""
+        columns: list[Floats] = []
+        for name, levels in self._levels.items():
+            values = [getattr(c, name) for c in configs]
+            if all(isinstance(v, int | float) for v in [*levels, *values]):
+                ranks = np.linspace(0.0, 1.0, len(levels))
+                columns.append(np.interp(np.asarray(values, float), np.asarray(levels, float), ranks))
+            else:
+                columns += [np.array([CATEGORY_SIDE * (v == level) for v in values]) for level in levels]
+        return np.stack(columns, axis=1) if columns else np.zeros((len(configs), 1))
+
+    def level_indices(self, configs: Sequence[Config]) -> dict[str, np.ndarray[Any, np.dtype[np.intp]]]:
+        """For each varying parameter, which level each config takes. Configs must come from the space."""
+        return {
+            name: np.array([places[getattr(c, name)] for c in configs], dtype=np.intp)
+            for name, levels in self._levels.items()
+            for places in [{v: i for i, v in enumerate(levels)}]
+        }
+
+
+def physics_columns(cost: Cost, launch: Launch) -> Floats:
+    """What the cost model knows and raw parameters hide: which engine binds, occupancy, waves, exposure, spills.
+
+    Shape (n, 7), each column within 0..PHYSICS_WEIGHT."""
+    slowest = np.maximum.reduce([cost.tensor, cost.shared, cost.l2, cost.latency])
+    columns = [
+        cost.tensor / slowest,
+        cost.l2 / slowest,
+        cost.latency / slowest,
+        np.minimum(1.0, cost.memory / 2),
+        np.minimum(1.0, np.log2(launch.blocks_per_sm) / 3),
+        cost.fill,
+        np.minimum(1.0, np.log2(1 + launch.spill_bytes) / 12),
+    ]
+    return PHYSICS_WEIGHT * np.stack(columns, axis=1)

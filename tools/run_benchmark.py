@@ -1,0 +1,45 @@
+"""Measure configs on the device: median launch time with a 95 % interval, the timed outputs verified. Every config that
+this run has not measured before costs one evaluation; repeated ones are free. Configs are compiled first if need be.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from kernels.spec import KernelSpec
+from tools.arguments import config_list
+from tools.harness.results import Measurement
+from tools.session import Session
+
+
+def arguments(spec: KernelSpec[Any, Any]) -> type[BaseModel]:
+    return config_list("RunBenchmark", spec, "configs to measure")
+
+
+def run(session: Session, args: Any, call_id: str) -> dict[str, Any]:
+    """Time and value of every config that the budget allowed, the best so far, and what is left."""
+    results = session.measure(args.configs, call_id)
+    answer: dict[str, Any] = {"results": [row(session, m) for m in results]}
+    left_out = len(args.configs) - len(results)
+    if left_out:
+        answer["not_measured"] = f"{left_out} configs: the budget of {session.budget.max_evals} evaluations is spent"
+    best = session.best()
+    answer["best"] = row(session, best) if best else None
+    answer["evaluations_left"] = session.budget.evals_left()
+    return answer
+
+
+def row(session: Session, m: Measurement) -> dict[str, Any]:
+    """One measurement in the task's unit."""
+    found: dict[str, Any] = {"config": m.config, "status": m.status}
+    if m.reason:
+        found["reason"] = m.reason
+    if m.status == "correct" and m.ms is not None:
+        found["ms"] = round(m.ms, 5)
+        if session.task.metric != "latency":
+            found[session.task.metric] = round(session.task.value(m.ms), 1)
+        if m.ci_ms:
+            found["ci_ms"] = [round(x, 5) for x in m.ci_ms]
+    return found

@@ -1,0 +1,174 @@
+"""One run's hands: task, device, compile pool, memory and budget, passed to every tool call.
+
+Every attempt's row is written before the attempt starts and finished after it, so that memory knows what crashed the
+machine. What this run has done is never done twice: a repeated config is answered from what is known.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
+
+from kernels.spec import Config
+from memory.store import Begin, Figures, Finish, Kind, Memory
+from tools.harness.compile_pool import CompilePool
+from tools.harness.device import Device
+from tools.harness.results import CheckResult, CompileResult, Measurement, Proof, Result
+from tools.task import Task
+
+R = TypeVar("R", bound=Result)
+
+
+@dataclass
+class Budget:
+    """What a run may spend. An evaluation is a config given to ``run_benchmark`` for the first time in this run,
+    whatever becomes of it; a repeated config costs nothing."""
+
+    max_evals: int = 40
+    max_seconds: float = 600.0
+    started: float = field(default_factory=time.monotonic)
+    evals: int = 0
+
+    def evals_left(self) -> int:
+        return max(0, self.max_evals - self.evals)
+
+    def seconds_left(self) -> float:
+        return max(0.0, self.max_seconds - (time.monotonic() - self.started))
+
+
+@dataclass(frozen=True)
+class Ids:
+    """Rows of memory that every attempt of this run refers to."""
+
+    environment: int
+    kernel: int
+    problem: int
+
+
+@dataclass
+class Session:
+    """Everything a tool needs and a model cannot change."""
+
+    task: Task
+    device: Device
+    pool: CompilePool
+    memory: Memory
+    ids: Ids
+    run_id: str
+    budget: Budget
+    progress: Callable[[str], None] = lambda line: None
+    compiled: dict[Config, CompileResult] = field(default_factory=dict)
+    checked: dict[Config, CheckResult] = field(default_factory=dict)
+    measured: dict[Config, Measurement] = field(default_factory=dict)
+    _ceilings: dict[str, float] | None = None
+
+    def best(self) -> Measurement | None:
+        """The fastest verified measurement of this run."""
+        return min(self.ranked(), key=lambda m: m.ms or 0.0, default=None)
+
+    def ranked(self) -> list[Measurement]:
+        """Verified measurements of this run, fastest first."""
+        correct = [m for m in self.measured.values() if m.status == "correct" and m.ms is not None]
+        return sorted(correct, key=lambda m: m.ms or 0.0)
+
+    def config(self, values: dict[str, Any]) -> Config:
+        config: Config = self.task.spec.config_type.model_validate(values)
+        return config
+
+    def compile(self, configs: Sequence[Config], call_id: str) -> list[CompileResult]:
+        """Compile what is not compiled yet."""
+
+        def run(new: list[Config]) -> list[CompileResult]:
+            return self.pool.compile(self.task.spec, self.task.problem, new)
+
+        return self._once("compile", configs, call_id, self.compiled, run)
+
+    def check(self, configs: Sequence[Config], call_id: str) -> list[CheckResult]:
+        """Check what is not checked yet."""
+        return self._once("check", configs, call_id, self.checked, self.device.check)
+
+    def measure(self, configs: Sequence[Config], call_id: str) -> list[Measurement]:
+        """Compile and time what is not timed yet, as far as the budget of evaluations goes; configs beyond it are left
+        out of the answer."""
+        new = [c for c in dict.fromkeys(configs) if c not in self.measured]
+        allowed = new[: self.budget.evals_left()]
+        if len(allowed) < len(new):
+            refused = set(new[len(allowed) :])
+            configs = [c for c in configs if c not in refused]
+        self.budget.evals += len(allowed)
+        compiled = dict(zip(allowed, self.compile(allowed, call_id), strict=True))
+        for c, r in compiled.items():
+            if r.status != "correct":
+                self.measured[c] = Measurement(
+                    config=r.config, status=r.status, reason=r.reason, regime=self.task.regime
+                )
+
+        def run(ready: list[Config]) -> list[Measurement]:
+            return self.device.measure(ready, self.task.regime)
+
+        return self._once("benchmark", configs, call_id, self.measured, run)
+
+    def prove(self, config: Config, max_seconds: float = 30.0) -> Proof:
+        """Time `config` interleaved with every baseline; the last word of a run."""
+        proof = self._record(
+            "proof", [config], "proof", lambda c: [self.device.prove(c[0], self.task.regime, max_seconds)]
+        )
+        return proof[0]
+
+    def ceilings(self) -> dict[str, float]:
+        """The device's measured rates, asked once."""
+        if self._ceilings is None:
+            self._ceilings = self.device.ceilings()
+        return self._ceilings
+
+    def close(self) -> None:
+        self.device.close()
+        self.pool.close()
+        self.memory.close()
+
+    def _once(
+        self,
+        kind: Kind,
+        configs: Sequence[Config],
+        call_id: str,
+        known: dict[Config, R],
+        run: Callable[[list[Config]], list[R]],
+    ) -> list[R]:
+        new = [c for c in dict.fromkeys(configs) if c not in known]
+        if new:
+            known.update(zip(new, self._record(kind, new, call_id, run), strict=True))
+        return [known[c] for c in configs]
+
+    def _record(
+        self, kind: Kind, configs: list[Config], call_id: str, run: Callable[[list[Config]], list[R]]
+    ) -> list[R]:
+        """Rows 'pending', then the attempt, then the rows' outcome."""
+        ids, values = self.ids, [c.model_dump(mode="json") for c in configs]
+        addresses = self.memory.configs(ids.kernel, values)
+        rows = self.memory.begin_attempts(
+            [Begin(self.run_id, call_id, ids.environment, ids.problem, address, kind) for address in addresses]
+        )
+        results = run(configs)
+        finished = [Finish(i, r.status, self._figures(r)) for i, r in zip(rows, results, strict=True)]
+        self.memory.finish_attempts(finished)
+        return results
+
+    def _figures(self, r: Result) -> Figures:
+        """A result as the figures of an attempt."""
+        found = r.model_dump(
+            mode="json", exclude_none=True, exclude={"config", "status", "telemetry", "ci_ms", "where"}
+        )
+        if "samples_ms" in found:
+            found["samples"] = [round(s, 6) for s in found.pop("samples_ms")]
+        if isinstance(r, CheckResult):
+            found["checked_where"] = r.where
+        if isinstance(r, Measurement | Proof):
+            if r.ci_ms is not None:
+                found["ci_low"], found["ci_high"] = r.ci_ms
+            if r.telemetry is not None:
+                found |= r.telemetry.model_dump(exclude_none=True)
+            if r.ms is not None:
+                found |= {"value": self.task.value(r.ms), "unit": self.task.unit}
+        return cast(Figures, found)

@@ -1,0 +1,61 @@
+"""Propose the configs most worth compiling and measuring next, from a cost model of the GPU and from what this run has
+measured: predicted time, uncertainty, why, and whether going on is worth it. Costs no evaluation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from kernels.spec import Config, KernelSpec
+from tools.arguments import MAX_CONFIGS, Closed
+from tools.planner.evidence import Evidence
+from tools.planner.propose import Plan, Planner, Proposal
+from tools.session import Session
+from tools.task import Task
+
+TOP_PARAMETERS = 6
+"""Parameters whose importance is reported."""
+
+
+class SuggestConfigs(Closed):
+    """How many proposals to make."""
+
+    count: int = Field(default=8, ge=1, le=MAX_CONFIGS, description="proposals wanted, best first")
+
+
+def arguments(spec: KernelSpec[Any, Any]) -> type[BaseModel]:
+    return SuggestConfigs
+
+
+def run(session: Session, args: SuggestConfigs, call_id: str, seeds: Sequence[Config] = ()) -> dict[str, Any]:
+    """Proposals, best first; `seeds` (winners of near problems) come before them."""
+    evidence = Evidence(session.compiled, session.checked, session.measured)
+    return answer(planner_for(session.task).propose(evidence, args.count, seeds))
+
+
+@lru_cache(maxsize=4)
+def planner_for(task: Task) -> Planner:
+    """The planner of a task, kept: naming and encoding a space of 10^4 configs takes longer than deciding."""
+    return Planner(task, task.spec.space(task.problem, task.hardware))
+
+
+def answer(plan: Plan) -> dict[str, Any]:
+    """A plan as a small JSON object: ms and relative uncertainty to four and two digits."""
+    found: dict[str, Any] = {"proposals": [row(p) for p in plan.proposals], "stop": plan.stop, "why": plan.why}
+    if plan.importance:
+        top = list(plan.importance.items())[:TOP_PARAMETERS]
+        found["importance"] = {name: round(share, 2) for name, share in top}
+    return found
+
+
+def row(p: Proposal) -> dict[str, Any]:
+    return {
+        "config": p.config.model_dump(mode="json"),
+        "predicted_ms": None if p.predicted_ms is None else float(f"{p.predicted_ms:.4g}"),
+        "uncertainty": None if p.uncertainty is None else float(f"{p.uncertainty:.2g}"),
+        "reason": p.reason,
+    }
