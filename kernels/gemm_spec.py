@@ -62,7 +62,7 @@ class Gemm(KernelSpec[GP, GemmConfig]):
         column_major = problem.b_layout == "col"
 
         def normal(*shape: int, scale: float) -> torch.Tensor:
-            if generator is None:
+            if device == "meta":
                 return torch.empty(shape, dtype=problem.torch_dtype, device=device)
             return torch.randn(shape, generator=generator, device=device).mul_(scale).to(problem.torch_dtype)
 

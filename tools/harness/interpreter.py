@@ -58,6 +58,8 @@ def interpreter(init: dict[str, Any]) -> Any:
     """Serve check jobs in the child."""
     import torch
 
+    from dataclasses import replace
+
     from kernels.hardware import hardware_named
     from tools.harness.compiler import reason
     from tools.harness.verify import fault
@@ -72,7 +74,8 @@ def interpreter(init: dict[str, Any]) -> Any:
         out = spec.output(problem, "cpu")
         out.fill_(math.nan)
         try:
-            spec.launch(problem, config, given, out, hardware_named(job["hardware"]))
+            # three SMs, so that a persistent kernel's programs walk over several tiles of the reduced problem
+            spec.launch(problem, config, given, out, replace(hardware_named(job["hardware"]), sms=3))
         except Exception as e:  # noqa: BLE001 -- whatever a kernel raises is its verdict
             return {"status": "runtime", "reason": reason(e)}
         pairs = enumerate(zip(given, inputs, strict=True))

@@ -35,6 +35,10 @@ NARROW = 0.004
 """A proof stops early once every interval is narrower than this (relative)."""
 
 
+class StartFailed(RuntimeError):
+    """A worker cannot be had: no candidate is to blame."""
+
+
 class LiveDevice:
     """Bound to one kernel and problem on ``cuda:index``. Jobs never overlap on the GPU."""
 
@@ -210,10 +214,10 @@ class LiveDevice:
     def _call(self, role: Role, job: Answer, deadline_s: float) -> Answer:
         try:
             child = self._worker(role)
-        except (DeviceError, ChildTimeout) as e:
-            return {"status": "infrastructure", "reason": str(e)}
-        try:
             answer = child.call(job, deadline_s)
+        except StartFailed as e:
+            self._replace(role)
+            return {"status": "infrastructure", "reason": str(e)}
         except ChildKilled:
             self._replace(role)
             raise
@@ -230,17 +234,22 @@ class LiveDevice:
         return answer
 
     def _worker(self, role: Role) -> Child:
-        """The role's worker with its context open; start-up is no part of any job's deadline. Raises DeviceError,
-        ChildDied, ChildTimeout."""
+        """The role's worker with its context open; start-up is no part of any job's deadline.
+
+        Raises StartFailed where it cannot be had and ChildKilled where somebody killed it."""
         if role not in self._workers:
             self._replace(role)
         child = self._workers[role]
         if child not in self._open:
-            answer = child.call({"op": "open"}, START_DEADLINE_S)
+            try:
+                answer = child.call({"op": "open"}, START_DEADLINE_S)
+            except ChildKilled:
+                raise
+            except (ChildDied, ChildTimeout) as e:
+                raise StartFailed(f"the GPU's worker does not start: {e}") from e
             if "missing" in answer:
                 child.kill()
-                self._replace(role)
-                raise DeviceError(answer["missing"])
+                raise StartFailed(answer["missing"])
             self._open.add(child)
         return child
 
