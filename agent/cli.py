@@ -103,10 +103,10 @@ def run(
         max_tokens=max_tokens,
         seed=seed,
     )
-    objective = understood(words, given)
+    objective, notices = understood(words, given)
     if model is None and objective.model == "embedded" and os.environ.get("OPENAI_API_KEY"):
-        say("the embedded planner decides; name a model with --model to let one decide")
-    return shown(begin(objective, memory, base_url, say), json_)
+        notices.append("the embedded planner decides, although there is a key: --model NAME lets a model decide")
+    return shown(begin(objective, memory, base_url, say, notices=[f"note: {notice}" for notice in notices]), json_)
 
 
 @commands.command()
@@ -135,8 +135,8 @@ def replay(trace: Path, json_: bool) -> int:
     return shown(run_again(trace, say), json_)
 
 
-def understood(words: str, given: Given) -> Objective:
-    """The objective of a goal and options; notices go to stderr."""
+def understood(words: str, given: Given) -> tuple[Objective, list[str]]:
+    """The objective of a goal and options, and what the user should know of how they were read."""
     from agent.goal import read_goal
     from agent.vocabulary import registered, words_of
 
@@ -147,10 +147,7 @@ def understood(words: str, given: Given) -> Objective:
             option = next((k for k in kernels if given.kernel in (k.name, *k.aliases)), None) or words_of(given.kernel)
         except (KeyError, ValueError) as e:
             raise UsageError(str(e.args[0])) from e
-    objective, notices = read_goal(words, given, kernels, option)
-    for notice in notices:
-        say(f"note: {notice}")
-    return objective
+    return read_goal(words, given, kernels, option)
 
 
 def shown(ended: Ended, json_: bool) -> int:

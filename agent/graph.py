@@ -232,7 +232,9 @@ def report(state: State, runtime: Runtime[Context]) -> JSON:
             turns=state["turn"],
             seconds=context.elapsed(),
         )
-        return outcome.model_dump(mode="json")
+        row: JSON = outcome.model_dump(mode="json")
+        context.hands.finish("error" if outcome.infrastructure else "proven" if outcome.proven else "unproven", row)
+        return row
 
     return {"outcome": context.journal.once("end", "end", end)}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from agent.errors import AgentError
 from agent.models.base import ToolSchema
@@ -15,6 +15,9 @@ from agent.trace import JSON, Event
 
 if TYPE_CHECKING:
     from tools.session import Session
+
+Verdict = Literal["proven", "unproven", "error", "stopped"]
+"""How a run ended, in memory's words."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,10 @@ class Hands(Protocol):
 
     def prove(self, key: str, config: JSON) -> JSON:
         """A ``Proof``: the config timed interleaved with every baseline."""
+        ...
+
+    def finish(self, verdict: Verdict, summary: JSON) -> None:
+        """Close the run's row in memory."""
         ...
 
     def close(self) -> None: ...
@@ -105,6 +112,9 @@ class SessionHands:
         proof: JSON = plain(self._session.prove(self._session.config(config)).model_dump(mode="json"))
         return proof
 
+    def finish(self, verdict: Verdict, summary: JSON) -> None:
+        self._session.memory.finish_run(self._session.run_id, verdict, plain(summary))
+
     def close(self) -> None:
         self._session.close()
 
@@ -138,6 +148,9 @@ class RecordedHands:
     def prove(self, key: str, config: JSON) -> JSON:
         proof: JSON = self._find("verify", key)["proof"]
         return proof
+
+    def finish(self, verdict: Verdict, summary: JSON) -> None:
+        """A replay leaves no row."""
 
     def close(self) -> None:
         """Nothing is open."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from agent import graph
+from agent import graph, progress
 from agent.errors import AgentError, UsageError
 from agent.graph import Context
 from agent.hands import RecordedHands
@@ -80,6 +80,7 @@ def replay(path: Path, notify: Callable[[str], None]) -> Ended:
         elapsed=lambda: time.monotonic() - began,
         notify=notify,
     )
+    notify(f"replaying {progress.opened(objective, setting, header['run'])}")
     final = graph.build().invoke(graph.start(context), {"recursion_limit": recursion_limit(objective)}, context=context)
     comparison.finish()
     outcome = Outcome.model_validate({**final["outcome"], "trace": str(path)})

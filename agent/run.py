@@ -5,8 +5,8 @@ from __future__ import annotations
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 from agent import graph, progress, prompt, provenance
 from agent.errors import AgentError, UsageError
 from agent.graph import Context
-from agent.hands import Hands, SessionHands
+from agent.hands import Hands, SessionHands, Verdict
 from agent.models import choose
 from agent.models.base import ChatModel
 from agent.objective import Objective, Setting
@@ -56,19 +56,35 @@ def open_hands(objective: Objective, memory: Path | None, run_id: str, notify: N
         )
     except SetupError as e:
         raise UsageError(str(e)) from e
+    session.memory.start_run(
+        run_id,
+        objective.goal,
+        objective.model_dump(mode="json"),
+        objective.model,
+        session.ids.environment,
+        session.ids.problem,
+        objective.limits.model_dump(mode="json"),
+        str(trace_path(run_id)),
+    )
     return SessionHands(session)
 
 
 def begin(
-    objective: Objective, memory: Path | None, base_url: str | None, notify: Notify, open_: OpenHands = open_hands
+    objective: Objective,
+    memory: Path | None,
+    base_url: str | None,
+    notify: Notify,
+    open_: OpenHands = open_hands,
+    notices: Sequence[str] = (),
 ) -> Ended:
-    """Run an objective from its first turn."""
+    """Run an objective from its first turn. `notices` are shown after the first line, which names the device."""
     began = time.monotonic()
     run_id = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(3)
     model = choose.load_model(objective.model, base_url)
     with closing(open_(objective, memory, run_id, notify)) as hands:
         check_gpu(objective, hands.setting)
-        notify(progress.opened(objective, hands.setting, run_id))
+        for line in (progress.opened(objective, hands.setting, run_id), *notices):
+            notify(line)
         with closing(Trace(trace_path(run_id), choose.secrets())) as trace:
             header = header_of(run_id, objective, hands, memory, base_url)
             trace.once("header", run_id, lambda: header)
@@ -126,11 +142,19 @@ def loop(
         with checkpoints(checkpoint_path(trace.path)) as connection:
             outcome = invoke(context, connection)
     except AgentError as e:
+        interrupted(hands, "error", str(e))
         raise type(e)(f"{e} {go_on(run_id)}") from e
     except KeyboardInterrupt as e:
+        interrupted(hands, "stopped", "stopped by the user")
         raise AgentError(f"Stopped. {go_on(run_id)}") from e
     checkpoint_path(trace.path).unlink(missing_ok=True)
     return Ended(Outcome.model_validate(outcome), hands.setting)
+
+
+def interrupted(hands: Hands, verdict: Verdict, why: str) -> None:
+    """Say in memory how the run stopped, unless memory is what failed."""
+    with suppress(*device_errors()):
+        hands.finish(verdict, {"evaluations": hands.left().used, "why": why})
 
 
 def go_on(run_id: str) -> str:

@@ -60,7 +60,7 @@ def address(path: Path, mode: str) -> str:
     """SQLite's URI for a file. `mode` is SQLite's ``ro``, ``rw`` or ``rwc``, or ``immutable``: read where no lock can
     be placed."""
     query = "mode=ro&immutable=1" if mode == "immutable" else f"mode={mode}"
-    return f"file:{quote(str(path))}?{query}"
+    return f"file:{quote(os.fsencode(path))}?{query}"
 
 
 def connect(path: Path, mode: str, timeout_s: float) -> sqlite3.Connection:

@@ -178,6 +178,7 @@ def effect(
         if parameter not in config:
             continue
         value = config.pop(parameter)
+        value = value if value.__hash__ else str(value)
         total = totals.setdefault(
             value, {"value": value, "configs": 0, "failed": 0, "best_ms": None, "compared": 0, "wins": 0, "log": 0.0}
         )

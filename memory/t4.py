@@ -121,9 +121,11 @@ def load(
     if not own and not (kernel and problem and device):
         raise ImportFileError(f"{path} does not say what it measured: add --kernel, --problem and --device")
     unit = metadata.get("timeunit", "milliseconds" if own else "seconds")
-    if unit not in UNIT_MS:
+    if not isinstance(unit, str) or unit not in UNIT_MS:
         raise ImportFileError(f"{path} has times in {unit!r}; known are {', '.join(UNIT_MS)}")
     attempts = [_attempt(path, i, r, UNIT_MS[unit], digest) for i, r in enumerate(raw["results"])]
+    if not isinstance(about.get("problem"), dict):
+        raise ImportFileError(f"{path} does not describe its problem as an object of dimensions and options")
     try:
         environment = memory.environment(_environment(metadata, about, f"{path.name} sha256:{digest[:16]}"))
         version = memory.kernel(str(about["kernel"]), str(about.get("source") or f"file {digest[:16]}"))
@@ -141,7 +143,7 @@ def load(
     shared |= {"kind": "benchmark", "regime": regime}
     try:
         new = _insert(memory, [shared | {"config_id": i} | a for i, a in zip(ids, attempts, strict=True)])
-    except sqlite3.IntegrityError as e:
+    except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError, OverflowError, ValueError) as e:
         raise ImportFileError(f"{path} has a value of a wrong type ({e})") from e
     return Imported(label, len(attempts), new)
 
@@ -215,7 +217,10 @@ def _attempt(path: Path, index: int, result: Any, to_ms: float, digest: str) -> 
     figures |= {k: v for k, v in telemetry.items() if k in TELEMETRY}
     if status == "correct":
         figures |= {"ms": ms, "samples": samples or None}
-    kept = {k: storable(k, x) for k, x in figures.items() if k in FIGURES and x is not None}
+    try:
+        kept = {k: storable(k, x) for k, x in figures.items() if k in FIGURES and x is not None}
+    except (TypeError, ValueError) as e:
+        raise ImportFileError(f"{where} has a value of a wrong type ({e})") from e
     return {
         "uid": identity,
         "created_at": _utc(result.get("timestamp")),

@@ -81,6 +81,8 @@ def export(
     if output is None:
         click.echo(text)
         return
+    if output.exists() and output.samefile(memory.path):
+        raise click.UsageError(f"{output} is the memory itself: give another file with --output")
     try:
         output.write_text(text + "\n", encoding="utf-8")
     except OSError as e:

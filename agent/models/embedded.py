@@ -100,8 +100,7 @@ def finalists(done: Sequence[Done]) -> list[dict[str, Any]]:
 
 
 def conclusion(done: Sequence[Done]) -> str:
-    """Why it stops, in the planner's words where it gave any."""
-    why = next((c.result["why"] for c in reversed(done) if c.name == "suggest_configs" and c.result.get("why")), "")
-    if not finalists(done):
-        return f"Nothing could be measured. {why}".strip()
-    return f"The search is over. {why}".strip()
+    """Why it stops: the planner's words where the planner stopped it."""
+    asked = [call.result for call in done if call.name == "suggest_configs"]
+    why = asked[-1].get("why", "") if asked and asked[-1].get("stop") else "the evaluations are used up"
+    return f"Nothing could be measured: {why}" if not finalists(done) else f"The search is over: {why}"

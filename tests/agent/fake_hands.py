@@ -126,6 +126,9 @@ class FakeHands:
             "how": "a fake sitting",
         }
 
+    def finish(self, verdict, summary):
+        self.verdict = verdict
+
     def close(self):
         self.closed = True
 

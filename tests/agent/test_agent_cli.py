@@ -14,7 +14,8 @@ import pytest
 from agent import run
 from agent.cli import main
 from agent.trace import read_trace
-from tests.agent.fake_hands import opener
+from tests.agent.answers import completion, failure, tool_call
+from tests.agent.fake_hands import BEST, opener
 
 ROOT = Path(__file__).parents[2]
 
@@ -135,6 +136,15 @@ def test_a_proof_that_our_own_machinery_spoilt_is_exit_code_1(small_world, capsy
     assert "could not be made" in capsys.readouterr().err
 
 
+def test_how_a_goal_was_read_is_said_after_the_first_line(small_world, capsys):
+    small_world()
+    main(["fused TFLOPS of fp16 unicorns", "--dtype", "bf16"])
+    first, *more = capsys.readouterr().err.splitlines()
+    assert "recorded NVIDIA H200" in first
+    assert "note: --dtype bf16 overrules fp16 in the goal" in more[:2]
+    assert any("unicorns" in line for line in more[:2])
+
+
 def test_json_is_one_object_with_the_promised_fields(small_world, capsys):
     small_world()
     assert main(["maximise", "fused", "TFLOPS", "--json", "--seed", "3"]) == 0
@@ -162,6 +172,26 @@ def test_a_server_that_nobody_runs_is_exit_code_1_and_the_run_can_go_on(small_wo
     for secret in (key, "pass-word"):
         assert secret not in err
         assert not any(secret.encode() in content for content in written)
+
+
+def test_a_language_model_drives_a_whole_run(small_world, capsys, monkeypatch, server):
+    small_world()
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-test")
+    server.answers = [
+        failure(429, headers={"retry-after": "0.1"}),
+        tool_call('{"configs": [{"tile": 128'),
+        tool_call({"configs": [BEST]}),
+        completion({"content": "I measured 9000 TFLOP/s."}),
+    ]
+    assert main(["fused TFLOPS", "--model", "m", "--base-url", server.url, "--json"]) == 0
+    outcome = json.loads(capsys.readouterr().out)
+    assert (outcome["evaluations"], outcome["turns"], outcome["tokens"]) == (1, 3, 36)
+    assert outcome["best"]["config"] == BEST
+    assert "9000" not in json.dumps(outcome)
+    last = server.asked[-1][2]["messages"]
+    assert [m["role"] for m in last] == ["system", "user", "assistant", "tool", "assistant", "tool"]
+    assert "not JSON" in last[3]["content"]
+    assert server.asked[0][2]["tools"][0]["function"]["name"] == "query_history"
 
 
 def test_env_file_is_read_and_the_environment_wins(small_world, capsys, monkeypatch, tmp_path):

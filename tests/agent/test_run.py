@@ -35,7 +35,7 @@ def finished(tmp_path, name="ledger", **world):
 def test_a_run_leaves_a_trace_and_no_checkpoints(tmp_path):
     open_ = opener(tmp_path / "ledger")
     ended = begin(objective(), None, None, silent, open_)
-    assert open_.opened[0].closed
+    assert (open_.opened[0].closed, open_.opened[0].verdict) == (True, "proven")
     assert [p.suffix for p in trace_folder().iterdir()] == [".jsonl"]
     header = read_trace(Path(ended.outcome.trace)).header
     assert header["run"] == ended.outcome.run

@@ -118,7 +118,13 @@ def test_a_foreign_t4_file_is_a_recording_and_needs_its_subject(
 @pytest.mark.parametrize(
     "content",
     ["", "{", "[]", "{}", '{"results": 3}', '{"results": [3]}', '{"results": [{"configuration": {}}]}',
-     '{"results": [{"configuration": {}, "invalidity": "correct", "times": {}}]}', "\x00\xff"],
+     '{"results": [{"configuration": {}, "invalidity": "correct", "times": {}}]}', "\x00\xff",
+     '{"metadata": {"timeunit": []}, "results": []}', '{"metadata": {"autokernel": {"kernel": "k"}}, "results": []}',
+     '{"results": [{"configuration": {"a": NaN}, "invalidity": "compile"}]}',
+     '{"results": [{"configuration": {}, "invalidity": "compile", "reason": {"a": 1}}]}',
+     '{"results": [{"configuration": {}, "invalidity": "compile", "reason": "\\ud800"}]}',
+     '{"results": [{"configuration": {}, "invalidity": "compile", "compile": {"registers": 1e300, "warnings": 3}}]}',
+     '{"results": [{"configuration": {}, "invalidity": "compile", "compile": {"registers": 99999999999999999999}}]}'],
 )  # fmt: skip
 def test_what_is_no_t4_is_refused_in_one_sentence(
     tmp_path: Path, path: Path, content: str, capsys: pytest.CaptureFixture[str]
@@ -167,6 +173,11 @@ def test_an_export_never_mixes_devices_or_problems(filled: Filled, capsys: pytes
     assert main(["export", "--memory", path, "--device", "live"]) == 2
     assert "name one problem" in capsys.readouterr().err
     assert main(["export", "--memory", path, "--problem", "7x7"]) == 2
+    before = filled.memory.path.stat().st_size
+    say = ["--problem", "64x4096", "--device", "live"]
+    assert main(["export", "--memory", path, *say, "--output", path]) == 2
+    assert main(["export", "--memory", path, *say, "--output", "/nowhere/x.json"]) == 2
+    assert filled.memory.path.stat().st_size == before
 
 
 def test_pruning_says_first_then_forgets_only_what_was_superseded(filled: Filled) -> None:

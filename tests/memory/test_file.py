@@ -101,6 +101,12 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(path: Path, conten
     assert path.read_bytes() == content
 
 
+@pytest.mark.parametrize("name", ["a b.db", "50%#?.db", "żółw.db", "\udcff.db", ":memory:"])
+def test_any_name_is_a_file(tmp_path: Path, name: str) -> None:
+    fill(Memory.open(tmp_path / name))
+    assert (tmp_path / name).stat().st_size > 0
+
+
 def test_an_empty_file_becomes_a_memory(path: Path) -> None:
     path.touch()
     fill(Memory.open(path))

@@ -16,9 +16,7 @@ def test_best_is_the_fastest_verified_config_and_says_its_device(filled: Filled)
     rows = queries.best(filled.memory, filled.problem, limit=3)
     expected = sorted(outcome(c)[1].get("ms", math.inf) for c in space())[:3]
     assert [r["ms"] for r in rows] == expected
-    assert rows[0]["config"] == {"BLOCK_M": 128, "BLOCK_K": 64, "num_warps": 8, "num_stages": 4} or rows[0][
-        "ms"
-    ] == min(expected)
+    assert rows[0]["config"] == {"BLOCK_M": 128, "BLOCK_K": 128, "num_warps": 8, "num_stages": 3}
     assert (rows[0]["device"], rows[0]["device_kind"], rows[0]["proven"]) == ("NVIDIA H200 (live)", "live", False)
 
 

@@ -25,28 +25,28 @@ L2_LATENCY = 500
 MEMORY_LATENCY = 1200
 """Clocks under load, about twice the unloaded 260 and 480-800. Source: arXiv:2402.13499, table of latencies."""
 MMA_SYNC_SHARE = 0.63
-"""Of Hopper's peak that mma.sync reaches. Source: arXiv:2402.13499 (wgmma needed for the rest); Blackwell is worse."""
+"""Of Hopper's peak that mma.sync reaches. Source: arXiv:2402.13499 (wgmma needed for the rest)."""
 LOOP_CLOCKS = 80
-"""Barrier wait, wgmma fence and loop control of a k step; a second warp group issues meanwhile."""
+"""Barrier wait, wgmma fence and loop control of a k step; a second warp group issues meanwhile. An estimate."""
 COPY_INSTRUCTIONS = 6
-"""Issue slots per warp-wide cp.async: address, predicate, copy. TMA needs one thread. Source: PTX of the two families;
-it puts TMA 13 % ahead of pointers, as triton-lang/triton#5461 measured."""
+"""Issue slots per warp-wide cp.async (addresses, predicates, copy) where TMA needs one thread. Chosen so that TMA leads
+by about the 13 % that triton-lang/triton#5461 measured."""
 SCHEDULERS = 4
 """Instructions an SM issues per clock."""
 WGMMA_LATENCY = 128
 """Clocks a serialised wgmma waits for its result (ptxas warning C7511)."""
 BLOCK_START_CLOCKS = 800
-"""Launch of a block, index arithmetic, barriers, first descriptor fetch."""
+"""Launch of a block, index arithmetic, barriers, first descriptor fetch. An estimate."""
 EPILOGUE_INSTRUCTIONS = 4
-"""Per output element: bias, activation, conversion, store to shared memory."""
+"""Per output element: bias, activation, conversion, store to shared memory. A count, not a measurement."""
 LAUNCH_MS = 0.003
-"""An empty kernel between two events. Source: any CUDA event timing of one."""
+"""An empty kernel between two events. An estimate."""
 MEMORY_SHARE = 0.89
 """Of the datasheet's bandwidth that a copy reaches. Measured on an H200: 4.27 of 4.8 TB/s."""
 L2_KEEPS = 0.8
 """Share of L2 that holds operands while outputs stream through."""
 SHARPNESS = 5.0
-"""Exponent of the soft maximum: engines of equal load overlap to 1.15 times one of them, not perfectly."""
+"""Exponent of the soft maximum: two engines of equal load take 1.15 times one of them. An estimate."""
 
 ENGINES = ("tensor cores", "shared memory", "the L2 port", "load latency", "device memory")
 
@@ -143,7 +143,7 @@ def ring_clocks(tiles: Tiles, load: Floats, tensor: Floats) -> Floats:
 
     The loop issues load ``i + stages - 1`` only after load ``i`` has arrived, so ``stages - 1`` are in flight; with one
     stage load and use alternate. Source: the loop that Triton's pipeliner emits (wait, wgmma, wait for the one before,
-    issue). It gives the 25 % that 128x256x128 with two stages was measured to lose."""
+    issue). It has 128x256x128 with two stages lose 14 %; 25 % was measured in one family."""
     return np.asarray(np.where(tiles.stages > 1, load / np.maximum(1, tiles.stages - 1), load + tensor))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -17,7 +18,8 @@ class Evidence:
 
     def times(self) -> dict[Config, float]:
         """Verified ms per launch."""
-        return {c: m.ms for c, m in self.measured.items() if m.status == "correct" and m.ms is not None and m.ms > 0}
+        stated = {c: m.ms for c, m in self.measured.items() if m.status == "correct" and m.ms is not None}
+        return {c: ms for c, ms in stated.items() if 0 < ms < math.inf}
 
     def settled(self) -> set[Config]:
         """Configs that need no further look: measured with any outcome, or failed before that."""

@@ -39,8 +39,8 @@ class Encoder:
         return tuple(self._levels)
 
     def encode(self, configs: Sequence[Config]) -> Floats:
-        """Rows of shape (len(configs), columns), at least one column. A number between two levels lies between them; an unknown category is
-        equally far from every known one."""
+        """Rows of shape (len(configs), columns), at least one column. A number between two levels lies between them; an
+        unknown category is equally far from every known one."""
         columns: list[Floats] = []
         for name, levels in self._levels.items():
             values = [getattr(c, name) for c in configs]

@@ -121,6 +121,10 @@ class Planner:
         """The next `count` configs, best first, none of which was measured or failed before.
 
         `seeds` are winners of near problems: those of the space that are untried come first, in their order."""
+        with surrogate.one_thread():
+            return self._propose(evidence, count, seeds)
+
+    def _propose(self, evidence: Evidence, count: int, seeds: Sequence[Config]) -> Plan:
         free = np.ones(len(self.space), bool)
         free[[self._view.places[c] for c in evidence.settled() if c in self._view.places]] = False
         if not free.any():

@@ -8,8 +8,10 @@ points a tuning run has. It is imported on first use: the import takes longer th
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,14 +38,29 @@ TUNE_POINTS = 80
 """Of these, how many the hyper-parameters are tuned on."""
 FIT_STEPS = 15
 PRIOR_FACTOR = 1.5
-"""Standard deviation of each hyper-parameter's logarithm around its start: a factor of 4.5 either way. Keeps a length scale
-per column from chasing a handful of points."""
+"""Standard deviation of each hyper-parameter's logarithm around its start: a factor of 4.5 either way. Keeps a length
+scale per column from chasing a handful of points."""
 NEIGHBOURHOOD = 0.5
 """Distance over which a failure makes its neighbours suspect; one parameter's full range is 1."""
 DOUBT = 1.0
 """Weight of the prior odds, in observations."""
 LEVEL_DOUBT = 2.0
 """The same when one value of one parameter is judged by itself."""
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Linear algebra on one thread: at this size a second one costs five times what it saves, and its sums differ."""
+    with _thread_pools().limit(limits=1):
+        yield
+
+
+@lru_cache(maxsize=1)
+def _thread_pools() -> Any:
+    import sklearn.gaussian_process  # noqa: F401 - loads the libraries whose pools are to be found
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 @dataclass(frozen=True)

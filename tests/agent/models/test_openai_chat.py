@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import socket
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -14,60 +11,11 @@ from agent.errors import AgentError, UsageError
 from agent.models.base import ToolSchema, done_calls, parse_arguments
 from agent.models.choose import load_model, model_name
 from agent.models.openai_chat import OpenAIChat
+from tests.agent.answers import completion, failure, tool_call
 
 KEY = "sk-test-0123456789"
 TOOLS = [ToolSchema("run_benchmark", "measures", {"type": "object", "properties": {}, "additionalProperties": False})]
 ASK = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
-
-
-def completion(message, finish="stop", usage=True):
-    body = {"id": "x", "object": "chat.completion", "created": 1, "model": "m"}
-    body["choices"] = [{"index": 0, "message": {"role": "assistant", **message}, "finish_reason": finish}]
-    if usage:
-        body["usage"] = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
-    return 200, {}, json.dumps(body)
-
-
-def tool_call(arguments, name="run_benchmark"):
-    call = {"id": "abc", "type": "function", "function": {"name": name, "arguments": arguments}}
-    return completion({"content": None, "tool_calls": [call]})
-
-
-def failure(status, message="no reason", headers=None, **more):
-    return status, headers or {}, json.dumps({"error": {"message": message, **more}})
-
-
-@pytest.fixture
-def server():
-    """Answers with ``server.answers`` in turn (the last one for ever); what it was asked is in ``server.asked``."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["content-length"]))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            web.asked.append((self.path, headers, json.loads(body)))
-            status, headers, text = web.answers.pop(0) if len(web.answers) > 1 else web.answers[0]
-            if text is None:
-                time.sleep(headers["hang"])
-                return
-            self.send_response(status)
-            headers = {"content-type": "application/json", "content-length": str(len(text.encode())), **headers}
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(text.encode())
-
-        def log_message(self, *args):
-            pass
-
-    web = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    web.daemon_threads = True
-    web.answers, web.asked = [], []
-    web.url = f"http://127.0.0.1:{web.server_port}/v1"
-    threading.Thread(target=web.serve_forever, args=(0.01,), daemon=True).start()
-    yield web
-    web.shutdown()
-    web.server_close()
 
 
 def ask(server, *answers, seconds=20.0, key=KEY):
