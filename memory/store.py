@@ -247,13 +247,14 @@ class Memory:
                 if not done.rowcount:
                     raise ValueError(f"attempt {attempt_id} is not pending: an attempt is finished once")
 
-    def finished(self, run_id: str, tool_call_id: str) -> list[Row]:
-        """The finished attempts of one tool call in order, ``config`` and the lists parsed: a tool that is called again
-        after a crash answers from them."""
+    def finished(self, run_id: str, tool_call_id: str | None = None) -> list[Row]:
+        """The finished attempts of a run, or of one of its tool calls, in order, ``config`` and the lists parsed: a run
+        that goes on after a crash answers from them."""
         rows = self.ask(
             "SELECT a.*, c.config FROM attempts a JOIN configs c ON c.id = a.config_id "
-            "WHERE a.run_id = ? AND a.tool_call_id = ? AND a.status <> 'pending' ORDER BY a.id",
-            [run_id, tool_call_id],
+            "WHERE a.run_id = :run AND (:call IS NULL OR a.tool_call_id = :call) AND a.status <> 'pending' "
+            "ORDER BY a.id",
+            {"run": run_id, "call": tool_call_id},
         )
         return [parsed(row) for row in rows]
 

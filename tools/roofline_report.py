@@ -16,7 +16,7 @@ from tools.task import Task
 
 
 def arguments(spec: KernelSpec[Any, Any]) -> type[BaseModel]:
-    return create_model("RooflineReport", __base__=Closed, config=(spec.config_type | None, None))
+    return create_model("RooflineReport", __base__=Closed, config=(spec.config_type | None, None))  # type: ignore[arg-type]
 
 
 def run(session: Session, args: Any, call_id: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeVar, cast
 
 from kernels.spec import Config
@@ -16,6 +17,7 @@ from memory.store import Begin, Figures, Finish, Kind, Memory
 from tools.harness.compile_pool import CompilePool
 from tools.harness.device import Device
 from tools.harness.results import CheckResult, CompileResult, Measurement, Proof, Result
+from tools.planner.propose import Planner
 from tools.task import Task
 
 R = TypeVar("R", bound=Result)
@@ -62,6 +64,7 @@ class Session:
     compiled: dict[Config, CompileResult] = field(default_factory=dict)
     checked: dict[Config, CheckResult] = field(default_factory=dict)
     measured: dict[Config, Measurement] = field(default_factory=dict)
+    planner: Planner | None = None
     _ceilings: dict[str, float] | None = None
 
     def best(self) -> Measurement | None:
@@ -72,6 +75,13 @@ class Session:
         """Verified measurements of this run, fastest first."""
         correct = [m for m in self.measured.values() if m.status == "correct" and m.ms is not None]
         return sorted(correct, key=lambda m: m.ms or 0.0)
+
+    @cached_property
+    def space(self) -> list[Config]:
+        """The configs that can be tried: the kernel's space, as far as the device can measure it."""
+        space = self.task.spec.space(self.task.problem, self.task.hardware)
+        there = self.device.configs()
+        return space if there is None else [c for c in space if c in there]
 
     def config(self, values: dict[str, Any]) -> Config:
         config: Config = self.task.spec.config_type.model_validate(values)
@@ -98,15 +108,17 @@ class Session:
             refused = set(new[len(allowed) :])
             configs = [c for c in configs if c not in refused]
         self.budget.evals += len(allowed)
-        compiled = dict(zip(allowed, self.compile(allowed, call_id), strict=True))
-        for c, r in compiled.items():
-            if r.status != "correct":
-                self.measured[c] = Measurement(
-                    config=r.config, status=r.status, reason=r.reason, regime=self.task.regime
-                )
 
-        def run(ready: list[Config]) -> list[Measurement]:
-            return self.device.measure(ready, self.task.regime)
+        def run(unmeasured: list[Config]) -> list[Measurement]:
+            compiled = self.compile(unmeasured, call_id)
+            ready = [c for c, r in zip(unmeasured, compiled, strict=True) if r.status == "correct"]
+            timed = iter(self.device.measure(ready, self.task.regime))
+            return [
+                next(timed)
+                if r.status == "correct"
+                else Measurement(config=r.config, status=r.status, reason=r.reason, regime=self.task.regime)
+                for r in compiled
+            ]
 
         return self._once("benchmark", configs, call_id, self.measured, run)
 
@@ -136,7 +148,8 @@ class Session:
         known: dict[Config, R],
         run: Callable[[list[Config]], list[R]],
     ) -> list[R]:
-        new = [c for c in dict.fromkeys(configs) if c not in known]
+        """Run what is not known yet; what our own machinery spoilt is not known."""
+        new = [c for c in dict.fromkeys(configs) if c not in known or known[c].status == "infrastructure"]
         if new:
             known.update(zip(new, self._record(kind, new, call_id, run), strict=True))
         return [known[c] for c in configs]

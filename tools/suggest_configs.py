@@ -5,7 +5,6 @@ measured: predicted time, uncertainty, why, and whether going on is worth it. Co
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -15,7 +14,6 @@ from tools.arguments import MAX_CONFIGS, Closed
 from tools.planner.evidence import Evidence
 from tools.planner.propose import Plan, Planner, Proposal
 from tools.session import Session
-from tools.task import Task
 
 TOP_PARAMETERS = 6
 """Parameters whose importance is reported."""
@@ -34,13 +32,9 @@ def arguments(spec: KernelSpec[Any, Any]) -> type[BaseModel]:
 def run(session: Session, args: SuggestConfigs, call_id: str, seeds: Sequence[Config] = ()) -> dict[str, Any]:
     """Proposals, best first; `seeds` (winners of near problems) come before them."""
     evidence = Evidence(session.compiled, session.checked, session.measured)
-    return answer(planner_for(session.task).propose(evidence, args.count, seeds))
-
-
-@lru_cache(maxsize=4)
-def planner_for(task: Task) -> Planner:
-    """The planner of a task, kept: naming and encoding a space of 10^4 configs takes longer than deciding."""
-    return Planner(task, task.spec.space(task.problem, task.hardware))
+    if session.planner is None:
+        session.planner = Planner(session.task, session.space)
+    return answer(session.planner.propose(evidence, args.count, seeds))
 
 
 def answer(plan: Plan) -> dict[str, Any]:

@@ -8,9 +8,12 @@ if TYPE_CHECKING:
     from kernels.hardware import Hardware
     from kernels.spec import KernelSpec, Problem
     from tools.harness.device import Device
+    from tools.harness.results import Regime
 
 
-def open_device(device: str, spec: KernelSpec[Any, Any], problem: Problem) -> tuple[Device, Hardware]:
+def open_device(
+    device: str, spec: KernelSpec[Any, Any], problem: Problem, regime: Regime = "burst"
+) -> tuple[Device, Hardware]:
     """``auto`` (a GPU where there is one, else a recorded one), ``cuda:N``, or ``recorded[:NAME or path]``.
 
     Raises DeviceError with one sentence where the device cannot be used."""
@@ -31,7 +34,7 @@ def open_device(device: str, spec: KernelSpec[Any, Any], problem: Problem) -> tu
         from tools.harness.landscape import find_landscape
         from tools.harness.recorded import RecordedDevice
 
-        landscape = find_landscape(which or None, spec.name, problem)
+        landscape = find_landscape(which or None, spec.name, problem, regime)
         recorded = RecordedDevice(landscape, spec, problem, Interpreter())
         return recorded, hardware_named(recorded.info.hardware or "")
     raise DeviceError(f"there is no device {device!r}: use auto, cuda:N or recorded[:LANDSCAPE]")

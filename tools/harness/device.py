@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from tools.harness.results import CheckResult, DeviceInfo, Measurement, Proof, Regime
@@ -19,6 +19,10 @@ class Device(Protocol):
     """Bound to one kernel and problem. Results come in the order of the configs; a failure is a result."""
 
     info: DeviceInfo
+
+    def configs(self) -> Container[Config] | None:
+        """The configs that can be measured here; ``None`` where any can."""
+        ...
 
     def check(self, configs: Sequence[Config]) -> list[CheckResult]:
         """Whether each config computes the right thing."""

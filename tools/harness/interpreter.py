@@ -56,9 +56,9 @@ class Interpreter:
 
 def interpreter(init: dict[str, Any]) -> Any:
     """Serve check jobs in the child."""
-    import torch
-
     from dataclasses import replace
+
+    import torch
 
     from kernels.hardware import hardware_named
     from tools.harness.compiler import reason

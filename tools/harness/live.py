@@ -81,6 +81,9 @@ class LiveDevice:
 
     # -- what the tools ask for
 
+    def configs(self) -> None:
+        """Any config can be measured."""
+
     def check(self, configs: Sequence[Config]) -> list[CheckResult]:
         """Launch each config at the true shape on fresh inputs and compare with the float64 reference."""
         where = f"gpu {self.problem.label()}"

@@ -6,7 +6,7 @@ answered as such. Correctness is computed, in Triton's interpreter on a reduced 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -45,6 +45,10 @@ class RecordedDevice:
         self.stale = landscape.source != spec.source_hash()
         """Whether the kernel's source changed since: its times are those of the older source."""
         self._entries = {c: e for e in landscape.entries.values() if (c := _config(spec, e)) is not None}
+
+    def configs(self) -> Container[Config]:
+        """What was recorded, whatever came of it."""
+        return self._entries
 
     def check(self, configs: Sequence[Config]) -> list[CheckResult]:
         """Run each config in the interpreter. What the GPU found wrong at the true shape stays wrong: a reduced

@@ -1,0 +1,94 @@
+"""From words that were chosen to a session that works: kernel, problem, device, pool, memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from kernels.registry import get
+from kernels.spec import Metric
+from memory.store import Memory, MemoryFileError
+from tools.harness import open_device
+from tools.harness.compile_pool import CompilePool
+from tools.harness.device import DeviceError
+from tools.harness.results import CheckResult, CompileResult, Measurement, Regime
+from tools.session import Budget, Ids, Session
+from tools.task import Task
+
+
+class SetupError(ValueError):
+    """What was asked for cannot be set up; the message is one sentence for the user."""
+
+
+def open_session(
+    kernel: str,
+    shape: tuple[int, ...] | None,
+    options: dict[str, Any],
+    metric: Metric | None,
+    device: str,
+    *,
+    regime: Regime,
+    memory_path: Path | None,
+    max_evals: int,
+    max_seconds: float,
+    seed: int,
+    run_id: str,
+    progress: Callable[[str], None],
+) -> Session:
+    """An open session; a `run_id` that memory knows gets back what it has done. Raises SetupError.
+
+    `shape` and `options` fill the kernel's problem, the rest of which is its default."""
+    try:
+        spec = get(kernel)
+        problem = spec.parse_problem(shape, options)
+    except ValidationError as e:
+        raise SetupError("; ".join(f"{'.'.join(map(str, x['loc']))}: {x['msg']}" for x in e.errors())) from e
+    except ValueError as e:
+        raise SetupError(str(e)) from e
+    try:
+        memory = Memory.open(memory_path)
+        opened, hardware = open_device(device, spec, problem, regime)
+    except (MemoryFileError, DeviceError) as e:
+        raise SetupError(str(e)) from e
+    task = Task(spec, problem, hardware, metric or spec.metric, regime, seed)
+    kernel_id = memory.kernel(spec.name, spec.source_hash())
+    ids = Ids(
+        environment=memory.environment(opened.info.model_dump()),
+        kernel=kernel_id,
+        problem=memory.problem(kernel_id, problem.model_dump(mode="json"), problem.label()),
+    )
+    session = Session(
+        task, opened, CompilePool(hardware), memory, ids, run_id, Budget(max_evals, max_seconds), progress
+    )
+    restore(session)
+    return session
+
+
+def restore(session: Session) -> None:
+    """Give a session back what its run has finished before; what our machinery spoilt is tried again."""
+    for row in session.memory.finished(session.run_id):
+        if row["status"] == "infrastructure":
+            continue
+        config = session.config(row["config"])
+        common = {k: row[k] for k in ("config", "status")} | {"reason": row["reason"] or ""}
+        if row["kind"] == "compile":
+            kept = {k: v for k, v in row.items() if k in CompileResult.model_fields and v is not None}
+            session.compiled[config] = CompileResult(**kept | common)
+        elif row["kind"] == "check":
+            figures = {k: row[k] for k in ("error", "bound")}
+            session.checked[config] = CheckResult(**common, **figures, where=row["checked_where"] or "")
+        elif row["kind"] == "benchmark":
+            interval = None if row["ci_low"] is None else (row["ci_low"], row["ci_high"])
+            session.measured[config] = Measurement(
+                **common,
+                regime=row["regime"],
+                samples_ms=row["samples"] or [],
+                ms=row["ms"],
+                ci_ms=interval,
+                error=row["error"],
+                bound=row["bound"],
+            )
+    session.budget.evals = len(session.measured)
