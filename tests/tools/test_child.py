@@ -67,7 +67,7 @@ def test_what_a_job_prints_stays_out_of_our_output_and_can_be_read(child, capfd)
 def test_a_job_past_its_deadline_is_killed(child):
     child.call({}, 20)
     started = time.monotonic()
-    with pytest.raises(ChildTimeout, match="0.3 s"):
+    with pytest.raises(ChildTimeout, match=r"0\.3 s"):
         child.call({"sleep": 60}, 0.3)
     assert time.monotonic() - started < 5
     assert not child.alive
