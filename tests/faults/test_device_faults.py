@@ -46,13 +46,12 @@ def test_a_worker_killed_from_outside_costs_nothing_but_time(device):
 
 def test_a_vanished_gpu_is_infrastructure(device, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    for child in [device._workers["candidates"], device._spare]:
-        if child is not None:
-            child.kill()
+    for child in [device._workers["candidates"], *device._spares]:
+        child.kill()
     [m] = device.measure([FaultyConfig()])
     assert m.status == "infrastructure"
     monkeypatch.undo()
-    for child in [device._workers["candidates"], device._spare]:
+    for child in [device._workers["candidates"], *device._spares]:
         child.kill()
     [m] = device.measure([FaultyConfig()])
     assert m.status == "correct", m.reason

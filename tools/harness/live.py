@@ -54,7 +54,9 @@ class LiveDevice:
         """Launches so far that found their code compiled."""
         self._gpu = threading.Lock()
         self._workers: dict[Role, Child] = {"candidates": first}
-        self._spare: Child | None = None
+        self._spares: list[Child] = []
+        self.spares = 1
+        """Workers kept with their imports done; more of them ride out a storm of crashes."""
         self._open: set[Child] = set()
         self._ready: set[str] = set()
         self._order = random.Random(0)
@@ -193,7 +195,7 @@ class LiveDevice:
         return {k: v for k, v in answer.items() if k.endswith("_per_s")}
 
     def close(self) -> None:
-        for child in [*self._workers.values(), *([self._spare] if self._spare else [])]:
+        for child in [*self._workers.values(), *self._spares]:
             child.kill()
 
     # -- jobs
@@ -261,8 +263,9 @@ class LiveDevice:
         if role == "baselines":
             self._ready.clear()
         self._open -= {self._workers.get(role)}
-        self._workers[role] = self._spare if self._spare and self._spare.alive else self._start()
-        self._spare = self._start()
+        self._spares = [s for s in self._spares if s.alive]
+        self._workers[role] = self._spares.pop(0) if self._spares else self._start()
+        self._spares += [self._start() for _ in range(self.spares - len(self._spares))]
 
     def _start(self) -> Child:
         return _spawn(self.index, self.spec, self.problem, self.cache)
