@@ -76,6 +76,8 @@ class Raises(Axpy):
 
 
 class FaultyConfig(AxpyConfig):
+    n: int = 0
+    """Tells attempts apart that are otherwise the same."""
     fault: Literal["none", "never_ends", "out_of_bounds", "segfault", "exit", "out_of_memory", "raises", "wrong"] = (
         "none"
     )

@@ -48,6 +48,7 @@ class StubDriver:
 
 def compiler(init: Json) -> Any:
     """Serve compile jobs for one target. `init`: ``hardware`` (name), ``cache`` (Triton's cache directory)."""
+    os.nice(10)  # a device worker on the same machine has to launch on time
     hardware = hardware_named(init["hardware"])
     driver.set_active(StubDriver(GPUTarget(hardware.backend, hardware.arch, hardware.warp_size)))
     figures = Path(init["cache"]) / "figures"
