@@ -28,6 +28,7 @@ START_DEADLINE_S = 120.0
 """Importing torch from a cold disk and creating a context."""
 PREPARE_DEADLINE_S = 240.0
 """torch.compile with max-autotune compiles and times some twenty kernels of its own."""
+TRIES = 3
 SCREEN_SAMPLES = 5
 BLOCK_SAMPLES = 4
 MIN_ROUNDS, MAX_ROUNDS = 12, 80
@@ -208,13 +209,12 @@ class LiveDevice:
     def _run(self, role: Role, job: Answer, deadline_s: float | None = None) -> Answer:
         """One job on the GPU. A worker that hung, crashed or lost its context is replaced before this returns."""
         with self._gpu:
-            try:
-                return self._call(role, job, deadline_s or self.deadline_s)
-            except ChildKilled:  # from outside: not the config's doing, and worth one more try
+            for _ in range(TRIES):
                 try:
                     return self._call(role, job, deadline_s or self.deadline_s)
-                except ChildKilled as e:
-                    return {"status": "infrastructure", "reason": f"the worker was killed from outside twice: {e}"}
+                except ChildKilled as e:  # from outside: not the config's doing, and worth another try
+                    killed = e
+            return {"status": "infrastructure", "reason": f"the worker was killed from outside {TRIES} times: {killed}"}
 
     def _call(self, role: Role, job: Answer, deadline_s: float) -> Answer:
         try:
