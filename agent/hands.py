@@ -99,14 +99,7 @@ class SessionHands:
         return answer
 
     def finalists(self, limit: int) -> list[JSON]:
-        session = self._session
-        failed = {config for config, check in session.checked.items() if check.status != "correct"}
-        ranked = sorted(
-            (m.ms, order, config)
-            for order, (config, m) in enumerate(session.measured.items())
-            if m.status == "correct" and m.ms is not None and config not in failed
-        )
-        return [config.model_dump(mode="json") for _, _, config in ranked[:limit]]
+        return [config.model_dump(mode="json") for config in self._session.finalists(limit)]
 
     def prove(self, key: str, config: JSON) -> JSON:
         proof: JSON = plain(self._session.prove(self._session.config(config)).model_dump(mode="json"))

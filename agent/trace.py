@@ -8,9 +8,11 @@ there what it had finished, and does not do it again. docs/TRACE.md lists the ev
 from __future__ import annotations
 
 import fcntl
+import gzip
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,6 +24,7 @@ from agent.errors import AgentError, UsageError
 SCHEMA_VERSION = 1
 SEED = "triton-autokernel"
 """What the first event is chained to."""
+GZIP, BODY, CHAIN = b"\x1f\x8b", b'"body":', b',"chain":'
 
 JSON = dict[str, Any]
 
@@ -93,6 +96,11 @@ class Trace:
         self._seq = len(record.events)
         self._chain = record.events[-1].chain if record.events else SEED
 
+    @property
+    def header(self) -> JSON:
+        """The first event's body; empty where nothing is written yet."""
+        return next((body for (kind, _), body in self._steps.items() if kind == "header"), {})
+
     def once(self, kind: str, key: str, make: Callable[[], JSON]) -> JSON:
         found = self._steps.get((kind, key))
         if found is None:
@@ -102,13 +110,17 @@ class Trace:
     def has(self, kind: str, key: str) -> bool:
         return (kind, key) in self._steps
 
-    def _append(self, kind: str, key: str, body: JSON) -> JSON:
+    def copy(self, event: Event) -> None:
+        """Write a step of another trace as it was there, its time included."""
+        self._steps[event.type, event.key] = self._append(event.type, event.key, event.body, event.at)
+
+    def _append(self, kind: str, key: str, body: JSON, at: str | None = None) -> JSON:
         text = encode(body)
         for secret in self._secrets:
             text = text.replace(secret, "[redacted]")
         body = json.loads(text)
         self._chain = seal(self._chain, kind, key, body)
-        event = {"seq": self._seq, "at": datetime.now(UTC).isoformat(timespec="milliseconds"), "type": kind}
+        event = {"seq": self._seq, "at": at or datetime.now(UTC).isoformat(timespec="milliseconds"), "type": kind}
         line = encode({**event, "key": key, "body": body, "chain": self._chain}) + "\n"
         try:
             self._file.write(line.encode())
@@ -122,38 +134,73 @@ class Trace:
 
 
 def read_trace(path: Path) -> Record:
-    """Everything in a trace. A torn last line is reported in the record; anything else that is no trace is a
-    UsageError."""
+    """Everything in a trace, plain or gzipped. A torn last line is reported in the record; anything else that is no
+    trace is a UsageError."""
     try:
         data = path.read_bytes()
+        if data.startswith(GZIP):
+            data = gzip.decompress(data)
     except OSError as e:
-        raise UsageError(f"Cannot read the trace {path}: {e.strerror}.") from e
+        raise UsageError(f"Cannot read the trace {path}: {e.strerror or e}.") from e
+    except (EOFError, zlib.error) as e:
+        raise UsageError(f"Cannot read the trace {path}: its gzip data is damaged.") from e
     *lines, tail = data.split(b"\n")
     record = Record(torn=bool(tail), length=len(data) - len(tail))
     chain = SEED
     for number, line in enumerate(lines, start=1):
-        try:
-            raw = json.loads(line)
-            event = Event(raw["seq"], raw["at"], raw["type"], raw["key"], raw["body"], raw["chain"])
-            if not isinstance(event.body, dict):
-                raise TypeError("body is not an object")
-        except (ValueError, KeyError, TypeError, RecursionError) as e:
-            raise UsageError(f"{path} is not a trace of this program: line {number} is not one of its events.") from e
-        chain = seal(chain, event.type, event.key, event.body)
+        event = read_event(line, number, path)
+        written = line[line.find(BODY) + len(BODY) : line.rfind(CHAIN)]
+        if event.chain != seal_of(chain, event, written):
+            chain = seal(chain, event.type, event.key, event.body)
+        else:
+            chain = event.chain
         if record.broken is None and (chain != event.chain or event.seq != number - 1):
             record.broken = event.seq
         record.events.append(event)
     if not record.events or record.events[0].type != "header":
-        raise UsageError(f"{path} is not a trace of this program: it does not begin with a header.")
+        unborn = not record.events and (not data or tail.startswith(b"{"))
+        why = "the run was killed before it began, start it again" if unborn else "it does not begin with a header"
+        raise UsageError(f"{path} is not a trace of this program: {why}.")
     version = record.header.get("schema_version")
     if version != SCHEMA_VERSION:
         raise UsageError(f"{path} has trace version {version} and this program reads {SCHEMA_VERSION}: update one.")
     return record
 
 
+def read_event(line: bytes, number: int, path: Path) -> Event:
+    """One line. Raises UsageError for what is no event."""
+    try:
+        raw = json.loads(line, parse_constant=refuse)
+        event = Event(raw["seq"], raw["at"], raw["type"], raw["key"], raw["body"], raw["chain"])
+        texts = (event.at, event.type, event.key, event.chain)
+        if not (isinstance(event.body, dict) and isinstance(event.seq, int) and all(isinstance(t, str) for t in texts)):
+            raise TypeError("a field has the wrong type")
+        if datetime.fromisoformat(event.at).tzinfo is None:
+            raise ValueError("a time without its zone")
+    except (ValueError, KeyError, TypeError, RecursionError) as e:
+        raise UsageError(f"{path} is not a trace of this program: line {number} is not one of its events.") from e
+    return event
+
+
+def refuse(word: str) -> float:
+    """NaN and the infinities are Python's, not JSON's."""
+    raise ValueError(f"{word} is no number")
+
+
 def seal(previous: str, kind: str, key: str, body: JSON) -> str:
     """The chain after this event: what is said and after what, but not when."""
-    return hashlib.sha256(f"{previous}\n{kind}\n{key}\n{encode(body)}".encode()).hexdigest()[:16]
+    return sealed(previous, kind, key, encode(body).encode())
+
+
+def seal_of(previous: str, event: Event, written: bytes) -> str:
+    """The same from the body as it is written, which is faster than to encode it again: equal unless a line was laid
+    out anew, and then :func:`seal` decides."""
+    return sealed(previous, event.type, event.key, written)
+
+
+def sealed(previous: str, kind: str, key: str, body: bytes) -> str:
+    before = f"{previous}\n{kind}\n{key}\n".encode(errors="backslashreplace")
+    return hashlib.sha256(before + body).hexdigest()[:16]
 
 
 def encode(value: JSON) -> str:

@@ -51,6 +51,7 @@ def open_session(
     try:
         memory = Memory.open(memory_path)
         opened, hardware = open_device(device, spec, problem, regime)
+        pool = CompilePool(hardware)
     except (MemoryFileError, DeviceError) as e:
         raise SetupError(str(e)) from e
     task = Task(spec, problem, hardware, metric or spec.metric, regime, seed)
@@ -60,9 +61,7 @@ def open_session(
         kernel=kernel_id,
         problem=memory.problem(kernel_id, problem.model_dump(mode="json"), problem.label()),
     )
-    session = Session(
-        task, opened, CompilePool(hardware), memory, ids, run_id, Budget(max_evals, max_seconds), progress
-    )
+    session = Session(task, opened, pool, memory, ids, run_id, Budget(max_evals, max_seconds), progress)
     restore(session)
     return session
 

@@ -22,6 +22,10 @@ from tools.task import Task
 
 R = TypeVar("R", bound=Result)
 
+CLOSE = 1.02
+"""A screening's noise is under 1 %; whoever is within 2 % of the best may be the best."""
+CONTENDERS = 8
+
 
 @dataclass
 class Budget:
@@ -121,6 +125,29 @@ class Session:
             ]
 
         return self._once("benchmark", configs, call_id, self.measured, run)
+
+    def finalists(self, limit: int) -> list[Config]:
+        """The fastest verified configs of this run, best first, those within CLOSE of the best timed once more against
+        one another: a screening of five samples cannot tell them apart."""
+        ranked = sorted(
+            (m.ms, i, c)
+            for i, (c, m) in enumerate(self.measured.items())
+            if m.status == "correct" and m.ms is not None and self._sound(c)
+        )
+        close = [c for ms, _, c in ranked if ms <= ranked[0][0] * CLOSE][:CONTENDERS]
+        if len(close) > 1:
+
+            def run(configs: list[Config]) -> list[Measurement]:
+                return self.device.contend(configs, self.task.regime)
+
+            again = dict(zip(close, self._record("benchmark", close, "contend", run), strict=True))
+            self.measured |= again
+            close = sorted((c for c in close if again[c].status == "correct"), key=lambda c: again[c].ms or 0.0)
+        return [*close, *(c for _, _, c in ranked if c not in close and self.measured[c].status == "correct")][:limit]
+
+    def _sound(self, config: Config) -> bool:
+        check = self.checked.get(config)
+        return check is None or check.status == "correct"
 
     def prove(self, config: Config, max_seconds: float = 30.0) -> Proof:
         """Time `config` interleaved with every baseline; the last word of a run."""

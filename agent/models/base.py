@@ -29,6 +29,19 @@ class Reply:
     usage: int | None = None
     """Tokens in and out together; ``None`` where the endpoint does not say."""
     seconds: float = 0.0
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    """Those of the prompt that the endpoint had in its cache."""
+    cost: float = 0.0
+    """US dollars; 0 where the price is unknown or there is none."""
+    finish: str = ""
+    """``length`` (cut off), ``refusal``, or empty: an ordinary answer."""
+    notices: tuple[str, ...] = ()
+    """What the user should know of how it came about, such as a field that the server refused."""
+    error: str = ""
+    """Why there is no answer, where the run's time ended while one was waited for."""
+    model: str | None = None
+    """Who answered, where a recorded model repeats another's words."""
 
 
 class ChatModel(Protocol):
@@ -36,8 +49,11 @@ class ChatModel(Protocol):
 
     name: str
 
-    def respond(self, messages: Sequence[Message], tools: Sequence[ToolSchema], seconds: float) -> Reply:
-        """The next assistant message, within `seconds`. Raises AgentError where there will be none."""
+    def respond(
+        self, messages: Sequence[Message], tools: Sequence[ToolSchema], seconds: float, tokens: int | None = None
+    ) -> Reply:
+        """The next assistant message, within `seconds` and with at most `tokens` new tokens, given the whole
+        conversation: what of it is shown is the model's own matter. Raises AgentError where there will be none."""
         ...
 
 

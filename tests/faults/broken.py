@@ -1,6 +1,7 @@
 """Kernels that break the process, the compiler or the GPU they run on."""
 
 import ctypes
+import errno
 import os
 import time
 from typing import Literal
@@ -68,6 +69,11 @@ class LaunchesNothing(Axpy):
 class OutOfMemory(Axpy):
     def launch(self, problem, config, inputs, out, hardware):
         torch.empty(1 << 50, dtype=torch.uint8, device=out.device)
+
+
+class DiskFull(Axpy):
+    def launch(self, problem, config, inputs, out, hardware):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 class Raises(Axpy):

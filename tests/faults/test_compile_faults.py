@@ -34,6 +34,7 @@ def compiles(pool):
         (broken.Segfaults, "compile", "SIGSEGV"),
         (broken.Exits, "compile", "exit code 7"),
         (broken.LaunchesNothing, "compile", "started no Triton kernel"),
+        (broken.DiskFull, "infrastructure", "No space left on device"),
         (broken.Raises, "compile", "IndexError: list index out of range"),
     ],
 )

@@ -14,6 +14,7 @@ import platformdirs
 from kernels.hardware import Hardware
 from kernels.spec import Config, KernelSpec, Problem
 from tools.harness.child import Child, ChildDied, ChildKilled, ChildTimeout
+from tools.harness.device import DeviceError
 from tools.harness.identity import describe
 from tools.harness.results import CompileResult
 
@@ -47,7 +48,14 @@ class CompilePool:
         deadline_s: float = DEADLINE_S,
     ) -> None:
         self.hardware = hardware
+        """Raises DeviceError where the cache cannot be written."""
         self.cache = cache or default_cache()
+        try:
+            self.cache.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise DeviceError(
+                f"the compile cache {self.cache} cannot be made ({e.strerror}): set XDG_CACHE_HOME to a writable folder"
+            ) from e
         self.deadline_s = deadline_s
         self.workers = workers or len(os.sched_getaffinity(0))
         self._idle: queue.SimpleQueue[Child] = queue.SimpleQueue()
@@ -102,7 +110,6 @@ class CompilePool:
                 return child
         except queue.Empty:
             pass
-        self.cache.mkdir(parents=True, exist_ok=True)
         init = {"hardware": self.hardware.name, "cache": str(self.cache)}
         child = Child("tools.harness.compiler:compiler", init, triton_environment(self.cache))
         self._all.append(child)

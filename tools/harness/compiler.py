@@ -8,6 +8,7 @@ real launch makes: a device worker that shares the cache directory finds the cod
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -28,6 +29,9 @@ from kernels.hardware import Hardware, hardware_named, occupancy
 from tools.harness.identity import rebuild
 
 Json = dict[str, Any]
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EMFILE, errno.ENOMEM)
+"""The machine's limits, not the config's fault."""
 
 
 class StubDriver:
@@ -63,6 +67,10 @@ def compiler(init: Json) -> Any:
             with contextlib.redirect_stdout(log), warm_ups_only() as kernels:
                 inputs = spec.inputs(problem, None, "meta")
                 spec.launch(problem, config, inputs, spec.output(problem, "meta"), hardware)
+        except OSError as e:
+            if e.errno in NO_ROOM:
+                return {"status": "infrastructure", "reason": f"the compile cache {init['cache']}: {reason(e)}"}
+            return {"status": "compile", "reason": reason(e), "seconds": time.perf_counter() - started}
         except Exception as e:  # noqa: BLE001 -- whatever the compiler raises is this config's verdict
             return {"status": "compile", "reason": reason(e), "seconds": time.perf_counter() - started}
         seconds = time.perf_counter() - started

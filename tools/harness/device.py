@@ -32,6 +32,10 @@ class Device(Protocol):
         """Verified timings."""
         ...
 
+    def contend(self, configs: Sequence[Config], regime: Regime = "burst") -> list[Measurement]:
+        """Tell close configs apart: time them interleaved with one another, dropping what is slower beyond doubt."""
+        ...
+
     def prove(self, config: Config, regime: Regime = "burst", max_seconds: float = 30.0) -> Proof:
         """Time `config` interleaved with every baseline of the kernel until the intervals are narrow or time is up."""
         ...

@@ -31,6 +31,7 @@ PREPARE_DEADLINE_S = 240.0
 TRIES = 3
 SCREEN_SAMPLES = 5
 BLOCK_SAMPLES = 4
+CONTEND_ROUNDS = 16
 MIN_ROUNDS, MAX_ROUNDS = 12, 80
 NARROW = 0.004
 """A proof stops early once every interval is narrower than this (relative)."""
@@ -143,6 +144,25 @@ class LiveDevice:
             job = {"op": "burst", "baseline": name, "samples": 1, "looked_at": 0}
             if self._run("baselines", job, PREPARE_DEADLINE_S)["status"] == "correct":
                 self._ready.add(name)
+
+    def contend(self, configs: Sequence[Config], regime: Regime = "burst") -> list[Measurement]:
+        """Rounds of blocks in shuffled order. After every fourth round a config goes whose time over the leader's lies
+        above 1 with its whole interval (successive halving by evidence instead of by half)."""
+        rounds: dict[Config, list[Measurement]] = {c: [] for c in configs}
+        racing = list(rounds)
+        for n in range(1, CONTEND_ROUNDS + 1):
+            self._order.shuffle(racing)
+            for config in list(racing):
+                [m] = self.measure([config], regime, BLOCK_SAMPLES if regime == "burst" else 1)
+                rounds[config].append(m)
+                if m.status != "correct":
+                    racing.remove(config)
+            if n % 4 == 0 and racing:
+                leader = min(racing, key=lambda c: _merged(rounds[c]).ms or 0.0)
+                racing = [c for c in racing if c is leader or not _slower(rounds[c], rounds[leader])]
+            if len(racing) < 2:
+                break
+        return [_merged(rounds[c]) for c in configs]
 
     def prove(self, config: Config, regime: Regime = "burst", max_seconds: float = 30.0) -> Proof:
         """Census and check, then blocks of readings of the config and of every baseline in shuffled order, round after
@@ -300,6 +320,22 @@ def _values(config: Config) -> Answer:
 def _ratios(ours: list[Measurement], theirs: list[Measurement]) -> list[float]:
     """Baseline over config, round by round: drift slower than a round divides out."""
     return [(t.ms or 0.0) / (o.ms or 1.0) for o, t in zip(ours, theirs, strict=False)]
+
+
+def _slower(ours: list[Measurement], leaders: list[Measurement]) -> bool:
+    _, (_, high) = median_ci(_ratios(ours, leaders))
+    return high < 1
+
+
+def _merged(rounds: list[Measurement]) -> Measurement:
+    """One measurement of all rounds' samples, or the round that failed."""
+    failed = next((m for m in rounds if m.status != "correct"), None)
+    if failed is not None:
+        return failed
+    samples = [s for m in rounds for s in m.samples_ms]
+    ms, ci = median_ci(samples)
+    seconds = sum(m.seconds for m in rounds)
+    return rounds[-1].model_copy(update={"samples_ms": samples, "ms": ms, "ci_ms": ci, "seconds": seconds})
 
 
 def _narrow(ours: list[Measurement], theirs: dict[str, list[Measurement]]) -> bool:

@@ -60,6 +60,10 @@ class RecordedDevice:
         """Set A, drift-corrected; `seconds` is what compilation aside it took on the GPU."""
         return [self._measure(config, regime) for config in configs]
 
+    def contend(self, configs: Sequence[Config], regime: Regime = "burst") -> list[Measurement]:
+        """Set A again: there are no more readings for a search to see."""
+        return self.measure(configs, regime)
+
     def prove(self, config: Config, regime: Regime = "burst", max_seconds: float = 30.0) -> Proof:
         """Set B of `config` against the reference read beside it, and through the reference against every other
         baseline: ``baseline / config = (baseline / reference) * (reference / config)``, the first factor from the
