@@ -27,5 +27,5 @@ def run(session: Session, args: Any, call_id: str) -> dict[str, Any]:
 
 def row(r: CompileResult) -> dict[str, Any]:
     """What a reader needs of one compilation; zeros and absent figures are left out."""
-    found = r.model_dump(exclude_none=True, exclude={"seconds"})
+    found = r.model_dump(exclude_none=True, exclude={"seconds", "fingerprint"})
     return {k: v for k, v in found.items() if v not in ("", [], 0)} | {"seconds": round(r.seconds, 2)}

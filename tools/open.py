@@ -14,7 +14,8 @@ from memory.store import Memory, MemoryFileError
 from tools.harness import open_device
 from tools.harness.compile_pool import CompilePool
 from tools.harness.device import DeviceError
-from tools.harness.results import CheckResult, CompileResult, Measurement, Regime
+from tools.harness.results import Regime
+from tools.recall import resume, warm_up
 from tools.session import Budget, Ids, Session
 from tools.task import Task
 
@@ -37,6 +38,7 @@ def open_session(
     seed: int,
     run_id: str,
     progress: Callable[[str], None],
+    warm: bool = True,
 ) -> Session:
     """An open session; a `run_id` that memory knows gets back what it has done. Raises SetupError.
 
@@ -62,32 +64,7 @@ def open_session(
         problem=memory.problem(kernel_id, problem.model_dump(mode="json"), problem.label()),
     )
     session = Session(task, opened, pool, memory, ids, run_id, Budget(max_evals, max_seconds), progress)
-    restore(session)
+    resume(session)
+    if warm:
+        warm_up(session)
     return session
-
-
-def restore(session: Session) -> None:
-    """Give a session back what its run has finished before; what our machinery spoilt is tried again."""
-    for row in session.memory.finished(session.run_id):
-        if row["status"] == "infrastructure":
-            continue
-        config = session.config(row["config"])
-        common = {k: row[k] for k in ("config", "status")} | {"reason": row["reason"] or ""}
-        if row["kind"] == "compile":
-            kept = {k: v for k, v in row.items() if k in CompileResult.model_fields and v is not None}
-            session.compiled[config] = CompileResult(**kept | common)
-        elif row["kind"] == "check":
-            figures = {k: row[k] for k in ("error", "bound")}
-            session.checked[config] = CheckResult(**common, **figures, where=row["checked_where"] or "")
-        elif row["kind"] == "benchmark":
-            interval = None if row["ci_low"] is None else (row["ci_low"], row["ci_high"])
-            session.measured[config] = Measurement(
-                **common,
-                regime=row["regime"],
-                samples_ms=row["samples"] or [],
-                ms=row["ms"],
-                ci_ms=interval,
-                error=row["error"],
-                bound=row["bound"],
-            )
-    session.budget.evals = len(session.measured)

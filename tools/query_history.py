@@ -42,6 +42,7 @@ def run(session: Session, args: Any, call_id: str) -> dict[str, Any]:
     device = memory.ask("SELECT device FROM environments WHERE id = ?", [environment])[0]["device"]
     answer: dict[str, Any] = {"question": args.question, "device": device, "regime": task.regime}
     if args.question == "best":
+        answer |= _known(session)
         rows = [_winner(r) for r in queries.best(memory, problem, environment, task.regime, args.limit)]
     elif args.question == "failures":
         patterns = queries.failures(memory, problem, environment, args.limit)
@@ -49,6 +50,8 @@ def run(session: Session, args: Any, call_id: str) -> dict[str, Any]:
     elif args.question == "nearest":
         found = queries.nearest(memory, task.spec.name, text, environment, source, task.regime, args.limit)
         rows = [_neighbour(r) for r in found]
+        if session.seeds:
+            answer["first"] = f"suggest_configs proposes {len(session.seeds)} of these winners first"
     elif args.question == "lessons":
         rows = [
             {"quoted": r["text"][:LESSON_CHARS], "problem": r["problem"], "device": r["device"], "run": r["run_id"]}
@@ -65,6 +68,22 @@ def run(session: Session, args: Any, call_id: str) -> dict[str, Any]:
         # Said only where nothing was found: it is the reason, or the next question to ask.
         answer["note"] = "; ".join(queries.outdated(memory, problem, environment)[:3]) or "nothing is known"
     return answer
+
+
+def _known(session: Session) -> dict[str, Any]:
+    """What need not be measured, or why what is known cannot be used; said to a person as well."""
+    known = session.known
+    if known:
+        runs, correct = len(set(known.values())), sum(session.measured[c].status == "correct" for c in known)
+        said = (
+            f"{len(known)} configs are known from {runs} earlier run{'s' * (runs > 1)} ({correct} correct): they count "
+            "as measured, cost no evaluation and guide suggest_configs; only the final proof is made anew"
+        )
+        session.progress(f"    memory: {said}")
+        return {"known": said}
+    for said in queries.outdated(session.memory, session.ids.problem, session.ids.environment)[:3]:
+        session.progress(f"    memory: not used: {said}")
+    return {}
 
 
 def _short(value: Any) -> Any:

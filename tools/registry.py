@@ -18,6 +18,7 @@ NAMES = (
     "check_correctness",
     "run_benchmark",
     "roofline_report",
+    "record_lesson",
 )
 """Order is part of the prompt: keep it stable, so that prompt caches hold."""
 

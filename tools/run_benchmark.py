@@ -36,6 +36,8 @@ def row(session: Session, m: Measurement) -> dict[str, Any]:
     found: dict[str, Any] = {"config": m.config, "status": m.status}
     if m.reason:
         found["reason"] = m.reason
+    if m.how:
+        found["how"] = m.how
     if m.status == "correct" and m.ms is not None:
         found["ms"] = round(m.ms, 5)
         if session.task.metric != "latency":

@@ -17,6 +17,7 @@ from memory.store import Begin, Figures, Finish, Kind, Memory
 from tools.harness.compile_pool import CompilePool
 from tools.harness.device import Device
 from tools.harness.results import CheckResult, CompileResult, Measurement, Proof, Result
+from tools.planner.kin import Kin
 from tools.planner.propose import Planner
 from tools.task import Task
 
@@ -24,7 +25,8 @@ R = TypeVar("R", bound=Result)
 
 CLOSE = 1.02
 """A screening's noise is under 1 %; whoever is within 2 % of the best may be the best."""
-CONTENDERS = 8
+CONTENDERS = 16
+"""Of an exhaustive screening of 1,009 configs the true best was always among the first 14 (bench_harness finalists)."""
 
 
 @dataclass
@@ -68,15 +70,21 @@ class Session:
     compiled: dict[Config, CompileResult] = field(default_factory=dict)
     checked: dict[Config, CheckResult] = field(default_factory=dict)
     measured: dict[Config, Measurement] = field(default_factory=dict)
+    known: dict[Config, str] = field(default_factory=dict)
+    """Those of `measured` that memory knew when this run began, and the run that measured each; they cost nothing."""
+    seeds: list[Config] = field(default_factory=list)
+    """Winners of near problems, worth measuring first."""
+    kin: list[Kin] = field(default_factory=list)
+    """Near problems as the planner learns from them."""
     planner: Planner | None = None
     _ceilings: dict[str, float] | None = None
 
     def best(self) -> Measurement | None:
-        """The fastest verified measurement of this run."""
+        """The fastest verified measurement of this run, or known to it."""
         return min(self.ranked(), key=lambda m: m.ms or 0.0, default=None)
 
     def ranked(self) -> list[Measurement]:
-        """Verified measurements of this run, fastest first."""
+        """Verified measurements of this run, and those known to it, fastest first."""
         correct = [m for m in self.measured.values() if m.status == "correct" and m.ms is not None]
         return sorted(correct, key=lambda m: m.ms or 0.0)
 
@@ -114,17 +122,26 @@ class Session:
         self.budget.evals += len(allowed)
 
         def run(unmeasured: list[Config]) -> list[Measurement]:
-            compiled = self.compile(unmeasured, call_id)
-            ready = [c for c, r in zip(unmeasured, compiled, strict=True) if r.status == "correct"]
+            verdicts = [self._verdict(r) for r in self.compile(unmeasured, call_id)]
+            ready = [c for c, known in zip(unmeasured, verdicts, strict=True) if known is None]
             timed = iter(self.device.measure(ready, self.task.regime))
-            return [
-                next(timed)
-                if r.status == "correct"
-                else Measurement(config=r.config, status=r.status, reason=r.reason, regime=self.task.regime)
-                for r in compiled
-            ]
+            return [known or next(timed) for known in verdicts]
 
         return self._once("benchmark", configs, call_id, self.measured, run)
+
+    def _verdict(self, compiled: CompileResult) -> Measurement | None:
+        """What compilation alone says of a config: that it cannot run, or that it is another one over again; ``None``
+        where it has to be measured."""
+        if compiled.status != "correct":
+            return Measurement(
+                config=compiled.config, status=compiled.status, reason=compiled.reason, regime=self.task.regime
+            )
+        for config, m in self.measured.items():
+            other = self.compiled.get(config)
+            if other and compiled.fingerprint and other.fingerprint == compiled.fingerprint and m.status == "correct":
+                how = f"the same machine code on the same grid as {config.key()}: not measured again"
+                return m.model_copy(update={"config": compiled.config, "how": how, "seconds": 0.0})
+        return None
 
     def finalists(self, limit: int) -> list[Config]:
         """The fastest verified configs of this run, best first, those within CLOSE of the best timed once more against
@@ -135,15 +152,10 @@ class Session:
             if m.status == "correct" and m.ms is not None and self._sound(c)
         )
         close = [c for ms, _, c in ranked if ms <= ranked[0][0] * CLOSE][:CONTENDERS]
-        if len(close) > 1:
-
-            def run(configs: list[Config]) -> list[Measurement]:
-                return self.device.contend(configs, self.task.regime)
-
-            again = dict(zip(close, self._record("benchmark", close, "contend", run), strict=True))
-            self.measured |= again
-            close = sorted((c for c in close if again[c].status == "correct"), key=lambda c: again[c].ms or 0.0)
-        return [*close, *(c for _, _, c in ranked if c not in close and self.measured[c].status == "correct")][:limit]
+        again = self.device.contend(close, self.task.regime) if len(close) > 1 else []
+        timed = dict(zip(close, again, strict=False))
+        ahead = sorted((c for c in timed if timed[c].status == "correct"), key=lambda c: timed[c].ms or 0.0)
+        return [*ahead, *(c for _, _, c in ranked if c not in timed)][:limit]
 
     def _sound(self, config: Config) -> bool:
         check = self.checked.get(config)
@@ -198,7 +210,7 @@ class Session:
     def _figures(self, r: Result) -> Figures:
         """A result as the figures of an attempt."""
         found = r.model_dump(
-            mode="json", exclude_none=True, exclude={"config", "status", "telemetry", "ci_ms", "where"}
+            mode="json", exclude_none=True, exclude={"config", "status", "telemetry", "ci_ms", "where", "fingerprint"}
         )
         if "samples_ms" in found:
             found["samples"] = [round(s, 6) for s in found.pop("samples_ms")]

@@ -4,12 +4,11 @@ measured: predicted time, uncertainty, why, and whether going on is worth it. Co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, Field
 
-from kernels.spec import Config, KernelSpec
+from kernels.spec import KernelSpec
 from tools.arguments import MAX_CONFIGS, Closed
 from tools.planner.evidence import Evidence
 from tools.planner.propose import Plan, Planner, Proposal
@@ -29,12 +28,12 @@ def arguments(spec: KernelSpec[Any, Any]) -> type[BaseModel]:
     return SuggestConfigs
 
 
-def run(session: Session, args: SuggestConfigs, call_id: str, seeds: Sequence[Config] = ()) -> dict[str, Any]:
-    """Proposals, best first; `seeds` (winners of near problems) come before them."""
+def run(session: Session, args: SuggestConfigs, call_id: str) -> dict[str, Any]:
+    """Proposals, best first; winners of near problems come before what the planner would choose by itself."""
     evidence = Evidence(session.compiled, session.checked, session.measured)
     if session.planner is None:
-        session.planner = Planner(session.task, session.space)
-    return answer(session.planner.propose(evidence, args.count, seeds))
+        session.planner = Planner(session.task, session.space, session.kin)
+    return answer(session.planner.propose(evidence, args.count, session.seeds))
 
 
 def answer(plan: Plan) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""What the harness delivers on a GPU: ``python -m tests.bench.bench_harness throughput|repeatability [--json FILE]``.
+"""What the harness delivers: ``python -m tests.bench.bench_harness throughput|repeatability|finalists [--json FILE]``.
 
 throughput: the whole space of a problem compiled, verified and screened from a cold compile cache, configs a minute.
 repeatability: one config and the eager baseline read alternately for some minutes; spread of the ratio per regime.
+finalists (no GPU): screenings redrawn from the landscape; whether the true best is among those looked at twice.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from kernels.registry import get
+from kernels.spec import KernelSpec
 from tools.harness.compile_pool import CompilePool
-from tools.harness.live import LiveDevice
+from tools.harness.landscape import find_landscape
+from tools.harness.live import SCREEN_SAMPLES, LiveDevice
+from tools.session import CLOSE, CONTENDERS
 
 
 @click.command()
-@click.argument("what", type=click.Choice(["throughput", "repeatability"]))
+@click.argument("what", type=click.Choice(["throughput", "repeatability", "finalists"]))
 @click.option("--kernel", default="fused_matmul")
 @click.option("--device", default="cuda:0")
 @click.option("--limit", type=int, help="Only so many configs, drawn at random.")
@@ -33,16 +37,46 @@ from tools.harness.live import LiveDevice
 def main(what: str, kernel: str, device: str, limit: int | None, minutes: float, out: Path | None) -> None:
     spec = get(kernel)
     problem = spec.default_problem()
+    if what == "finalists":
+        show(finalists(spec, problem), out)
+        return
     cache = Path(tempfile.mkdtemp(prefix="autokernel-cold-"))
     live = LiveDevice.open(device, spec, problem, cache=cache)
     try:
         figures = throughput(live, cache, limit) if what == "throughput" else repeatability(live, minutes)
     finally:
         live.close()
-    figures = {"device": live.info.name, "torch": live.info.torch, "triton": live.info.triton, **figures}
+    show({"device": live.info.name, "torch": live.info.torch, "triton": live.info.triton, **figures}, out)
+
+
+def show(figures: dict[str, Any], out: Path | None) -> None:
+    text = json.dumps(figures, indent=1)
     if out:
-        out.write_text(json.dumps(figures, indent=1))
-    print(json.dumps(figures, indent=1))
+        out.write_text(text + "\n")
+    print(text)
+
+
+def finalists(spec: KernelSpec[Any, Any], problem: Any, screenings: int = 500) -> dict[str, Any]:
+    """Screenings of SCREEN_SAMPLES readings drawn from set A; the true best is set B's."""
+    landscape = find_landscape(None, spec.name, problem)
+    entries = [e for e in landscape.entries.values() if e.status == "correct"]
+    truth = [landscape.ms(e, "B") or float("inf") for e in entries]
+    best = int(np.argmin(truth))
+    draw = np.random.default_rng(0)
+    ranks, found = [], 0
+    for _ in range(screenings):
+        drawn = (draw.choice(e.sets["A"].samples_ms, SCREEN_SAMPLES, replace=False) for e in entries)
+        screened = np.array([np.median(samples) for samples in drawn])
+        ranks.append(int((screened < screened[best]).sum()) + 1)
+        found += ranks[-1] <= CONTENDERS and screened[best] <= CLOSE * screened.min()
+    first = [landscape.ms(e, "A") or float("inf") for e in entries]
+    return {
+        "landscape": landscape.name,
+        "spearman_of_sets": round(float(spearmanr(first, truth)[0]), 4),
+        "screenings": screenings,
+        "rank_of_true_best": {"median": float(np.median(ranks)), "worst": max(ranks)},
+        "share_with_true_best_among_finalists": found / screenings,
+    }
 
 
 def throughput(live: LiveDevice, cache: Path, limit: int | None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tools.harness.statistics import median_ci
-from tools.harness.verify import scale_error
+from tools.harness.verify import blind_spot, scale_error
 
 
 def test_equal_tensors_have_no_error():
@@ -51,3 +51,19 @@ def test_the_interval_encloses_the_median_and_narrows_with_samples():
 def test_no_samples_is_an_error():
     with pytest.raises(ValueError, match="no samples"):
         median_ci([])
+
+
+def test_a_sensible_bound_sees_every_wrong_output():
+    assert blind_spot(torch.randn(33, 65, dtype=torch.float64), 1e-3) == ""
+
+
+@pytest.mark.parametrize(
+    ("reference", "bound", "blind"),
+    [
+        (torch.randn(64, dtype=torch.float64), 1.5, "an output of zeros"),
+        (torch.tensor([1.0] * 8 + [0.4] * 8, dtype=torch.float64), 0.5, ""),
+        (torch.zeros(64, dtype=torch.float64), 0.1, "an output of zeros"),
+    ],
+)
+def test_a_bound_that_accepts_wrong_outputs_is_found(reference, bound, blind):
+    assert blind_spot(reference, bound) == blind

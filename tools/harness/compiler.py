@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import io
 import json
 import os
@@ -29,6 +30,9 @@ from kernels.hardware import Hardware, hardware_named, occupancy
 from tools.harness.identity import rebuild
 
 Json = dict[str, Any]
+
+Launch = tuple[Any, Any]
+"""A compiled kernel and its grid, which may be a function of the arguments."""
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EMFILE, errno.ENOMEM)
 """The machine's limits, not the config's fault."""
@@ -76,21 +80,24 @@ def compiler(init: Json) -> Any:
         seconds = time.perf_counter() - started
         if not kernels:
             return {"status": "compile", "reason": "launch() started no Triton kernel", "seconds": seconds}
-        parts = [figures_of(k, hardware, log.getvalue(), figures, seconds) for k in kernels]
-        return verdict(max(parts, key=lambda p: p["shared_bytes"] or 0), hardware)
+        parts = [figures_of(k, hardware, log.getvalue(), figures, seconds) for k, _ in kernels]
+        return {
+            **verdict(max(parts, key=lambda p: p["shared_bytes"] or 0), hardware),
+            "fingerprint": fingerprint(kernels),
+        }
 
     return serve
 
 
 @contextlib.contextmanager
-def warm_ups_only() -> Iterator[list[Any]]:
-    """Every JIT launch inside compiles and does not launch; yields the list of compiled kernels."""
-    compiled: list[Any] = []
+def warm_ups_only() -> Iterator[list[Launch]]:
+    """Every JIT launch inside compiles and does not launch; yields the compiled kernels with their grids."""
+    compiled: list[Launch] = []
     run = JITFunction.run
 
     def warm_up(self: Any, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> Any:
         kernel = run(self, *args, grid=grid, warmup=True, **kwargs)
-        compiled.append(kernel)
+        compiled.append((kernel, grid))
         return kernel
 
     JITFunction.run = warm_up
@@ -116,6 +123,14 @@ def figures_of(kernel: Any, hardware: Hardware, log: str, store: Path, seconds: 
         json.dump(found, f)
     os.replace(f.name, kept)
     return found
+
+
+def fingerprint(launches: list[Launch]) -> str | None:
+    """A hash of the machine code and the grids of a config's launches."""
+    if any(callable(grid) for _, grid in launches):
+        return None
+    parts = [(hashlib.sha256(k.asm.get("cubin") or k.asm["hsaco"]).hexdigest(), tuple(grid)) for k, grid in launches]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 def cuda_figures(kernel: Any, log: str) -> Json:

@@ -33,7 +33,8 @@ class Device(Protocol):
         ...
 
     def contend(self, configs: Sequence[Config], regime: Regime = "burst") -> list[Measurement]:
-        """Tell close configs apart: time them interleaved with one another, dropping what is slower beyond doubt."""
+        """Tell close configs apart: time them interleaved with one another, dropping what is slower beyond doubt.
+        Empty where there are no readings beyond those of ``measure``."""
         ...
 
     def prove(self, config: Config, regime: Regime = "burst", max_seconds: float = 30.0) -> Proof:

@@ -44,13 +44,13 @@ def find_landscape(
 
     Raises LandscapeError with one sentence where there is none, or where it was recorded for something else."""
     if name is not None:
-        landscape = _named(name, where or folder())
+        landscape = named_landscape(name, where)
         require_fit(landscape, kernel, problem, regime)
         return landscape
     there = list_landscapes(where, heads_only=True)
     for head in there:
         if misfit(head, kernel, problem, regime) is None:
-            return _named(head.name, where or folder())
+            return named_landscape(head.name, where)
     raise LandscapeError(
         f"no recorded device knows {kernel} {problem.label()} ({regime}); recorded are {_names(there)}: {INSTEAD}"
     )
@@ -79,8 +79,9 @@ def misfit(landscape: Landscape, kernel: str, problem: Problem, regime: Regime) 
     return None
 
 
-def _named(name: str, where: Path) -> Landscape:
-    path = Path(name).expanduser()
+def named_landscape(name: str, where: Path | None = None) -> Landscape:
+    """The landscape called `name`, or the file at that path. Raises LandscapeError in one sentence."""
+    where, path = where or folder(), Path(name).expanduser()
     if path.name.endswith(SUFFIXES) or len(path.parts) > 1:
         return read_landscape(path)
     for suffix in SUFFIXES:

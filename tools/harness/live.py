@@ -28,11 +28,15 @@ START_DEADLINE_S = 120.0
 """Importing torch from a cold disk and creating a context."""
 PREPARE_DEADLINE_S = 240.0
 """torch.compile with max-autotune compiles and times some twenty kernels of its own."""
+WARM_S, WINDOW_S = 0.25, 0.8
+"""Sustained regime: a second is what it takes for rounds to agree within 0.3 % (H200 at its 700 W; windows of 0.2 s
+spread by 1.9 %, docs/BENCHMARKS.md)."""
 TRIES = 3
 SCREEN_SAMPLES = 5
 BLOCK_SAMPLES = 4
-CONTEND_ROUNDS = 16
-MIN_ROUNDS, MAX_ROUNDS = 12, 80
+CONTEND_ROUNDS: dict[Regime, int] = {"burst": 16, "sustained": 4}
+MIN_ROUNDS: dict[Regime, int] = {"burst": 12, "sustained": 4}
+MAX_ROUNDS = 80
 NARROW = 0.004
 """A proof stops early once every interval is narrower than this (relative)."""
 
@@ -105,7 +109,7 @@ class LiveDevice:
         """Time each config, its output verified."""
         if regime == "burst":
             return [self.screen(c, samples or SCREEN_SAMPLES) for c in configs]
-        return [self._measurement(c, regime, self._sustained({"config": _values(c)}, samples or 3)) for c in configs]
+        return [self._measurement(c, regime, self._sustained({"config": _values(c)}, samples or 2)) for c in configs]
 
     def screen(self, config: Config, samples: int = SCREEN_SAMPLES) -> Measurement:
         """Burst readings of one config, one of them verified."""
@@ -150,7 +154,7 @@ class LiveDevice:
         above 1 with its whole interval (successive halving by evidence instead of by half)."""
         rounds: dict[Config, list[Measurement]] = {c: [] for c in configs}
         racing = list(rounds)
-        for n in range(1, CONTEND_ROUNDS + 1):
+        for n in range(1, CONTEND_ROUNDS[regime] + 1):
             self._order.shuffle(racing)
             for config in list(racing):
                 [m] = self.measure([config], regime, BLOCK_SAMPLES if regime == "burst" else 1)
@@ -179,7 +183,7 @@ class LiveDevice:
         theirs: dict[str, list[Measurement]] = {b.name: [] for b in contenders if b}
         block = BLOCK_SAMPLES if regime == "burst" else 1
         deadline = time.monotonic() + max_seconds
-        while len(ours) < MAX_ROUNDS and (time.monotonic() < deadline or len(ours) < MIN_ROUNDS):
+        while len(ours) < MAX_ROUNDS and (time.monotonic() < deadline or len(ours) < MIN_ROUNDS[regime]):
             self._order.shuffle(contenders)
             for one in contenders:
                 if one is None:
@@ -193,7 +197,7 @@ class LiveDevice:
                         why = f"baseline {one.name}: {m.status}: {m.reason}"
                         return Proof(config=_values(config), status="infrastructure", reason=why, regime=regime)
                     theirs[one.name].append(m)
-            if len(ours) >= MIN_ROUNDS and len(ours) % 4 == 0 and _narrow(ours, theirs):
+            if len(ours) >= MIN_ROUNDS[regime] and len(ours) % 4 == 0 and _narrow(ours, theirs):
                 break
         samples = [s for m in ours for s in m.samples_ms]
         ms, ci = median_ci(samples)
@@ -223,7 +227,7 @@ class LiveDevice:
 
     def _sustained(self, subject: Answer, windows: int, looked_at: int = 1) -> Answer:
         role: Role = "candidates" if "config" in subject else "baselines"
-        times = {"warm_s": 0.25, "window_s": 0.2, "windows": windows, "looked_at": looked_at}
+        times = {"warm_s": WARM_S, "window_s": WINDOW_S, "windows": windows, "looked_at": looked_at}
         return self._run(role, {"op": "sustained", **subject, **times}, self.deadline_s + 10)
 
     def _run(self, role: Role, job: Answer, deadline_s: float | None = None) -> Answer:

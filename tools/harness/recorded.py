@@ -61,8 +61,8 @@ class RecordedDevice:
         return [self._measure(config, regime) for config in configs]
 
     def contend(self, configs: Sequence[Config], regime: Regime = "burst") -> list[Measurement]:
-        """Set A again: there are no more readings for a search to see."""
-        return self.measure(configs, regime)
+        """Nothing: a search sees set A, and there is no more of it."""
+        return []
 
     def prove(self, config: Config, regime: Regime = "burst", max_seconds: float = 30.0) -> Proof:
         """Set B of `config` against the reference read beside it, and through the reference against every other

@@ -52,6 +52,8 @@ class CompileResult(Result):
     limited_by: str | None = None
     """Which resource sets ``blocks_per_sm``."""
     warnings: list[str] = Field(default_factory=list)
+    fingerprint: str | None = None
+    """Equal for configs that launch the same machine code on the same grid; ``None`` where the grid is not known."""
 
 
 class CheckResult(Result):
@@ -90,6 +92,8 @@ class Measurement(Result):
     telemetry: Telemetry | None = None
     joules: float | None = None
     """Per launch, from the device's energy counter; sustained regime only."""
+    how: str | None = None
+    """Where this time comes from, if not from a launch of its own."""
     seconds: float = 0.0
     """Wall time this measurement took on the device (recorded devices: took when it was recorded)."""
 

@@ -29,12 +29,37 @@ def scale_error(out: torch.Tensor, reference: torch.Tensor) -> float:
     return error if math.isfinite(error) else math.inf
 
 
-def fault(spec: KernelSpec[Any, Any], problem: Any, out: torch.Tensor, inputs: Inputs) -> tuple[str, float, float]:
-    """(reason, error, bound): reason is empty where `out` is the result for `inputs`, which must be pristine."""
+def blind_spot(reference: torch.Tensor, bound: float) -> str:
+    """What a check with this reference and bound would let pass though it is wrong; empty where it sees everything.
+
+    A check that accepts zeros, half a result or what somebody left in the buffer proves nothing. Half a result is
+    tried only where both halves hold something to miss."""
+    wrong = {
+        "an output of zeros": torch.zeros_like(reference),
+        "an output that nobody wrote": torch.randn_like(reference) * reference.abs().max(),
+    }
+    flat = reference.reshape(-1)
+    if flat.numel() > 1 and bool(flat[flat.numel() // 2 :].abs().max() > bound * flat.abs().max()):
+        half = flat.clone()
+        half[flat.numel() // 2 :] = 0
+        wrong["half a result"] = half.reshape(reference.shape)
+    return next((what for what, output in wrong.items() if scale_error(output, reference) <= bound), "")
+
+
+def fault(
+    spec: KernelSpec[Any, Any], problem: Any, out: torch.Tensor, inputs: Inputs, self_test: bool = False
+) -> tuple[str, float, float]:
+    """(reason, error, bound): reason is empty where `out` is the result for `inputs`, which must be pristine.
+
+    `self_test` makes sure first that the check could fail."""
     reference = spec.reference(problem, inputs)
     bound = spec.tolerance(problem)
     if tuple(reference.shape) != tuple(out.shape):
         return f"the output's shape is {tuple(out.shape)}, the reference's {tuple(reference.shape)}", math.inf, bound
+    if self_test:
+        blind = blind_spot(reference, bound)
+        if blind:
+            return f"the check is blind: a tolerance of {bound:.3g} on this problem accepts {blind}", math.inf, bound
     error = scale_error(out, reference)
     if error == math.inf:
         bad = int((~torch.isfinite(out)).sum())

@@ -25,8 +25,16 @@ PRIOR_SPREAD = 0.25
 """Standard deviation of log(ms) around an uncalibrated cost model: what 25 % off means."""
 PRIOR_SPREAD_UNKNOWN = 0.7
 """The same where nothing predicts: a factor of two either way."""
+PRIOR_SPREAD_TAUGHT = 0.1
+"""The same around a prediction that near problems have corrected."""
+SQUEEZE = 0.2
+"""Where nothing predicts, log(ms) beyond this above the best counts by its logarithm: how slow a slow config is must
+not set the scale on which fast ones are told apart. 10 % slower stays 8 %, twice as slow becomes 30 %."""
 SLOPE_SPREAD = 0.3
 """How far the cost model's log scale may be from the truth's before data says so (prior of the slope around 1)."""
+AMPLITUDES = (0.01**2, 2.0**2)
+LENGTH = 0.7
+"""Distance over which times stay alike, at the start; one parameter's full range is 1."""
 NOISE = 0.005
 """Relative noise of a reading at the start; the fit may move it between 0.1 % and 5 %."""
 FIT_FROM = 6
@@ -37,8 +45,8 @@ slow need not be known exactly. Keeps a decision under 0.2 s."""
 TUNE_POINTS = 80
 """Of these, how many the hyper-parameters are tuned on."""
 FIT_STEPS = 15
-PRIOR_FACTOR = 1.5
-"""Standard deviation of each hyper-parameter's logarithm around its start: a factor of 4.5 either way. Keeps a length
+PRIOR_FACTOR = 1.0
+"""Standard deviation of each hyper-parameter's logarithm around its start: a factor of 2.7 either way. Keeps a length
 scale per column from chasing a handful of points."""
 NEIGHBOURHOOD = 0.5
 """Distance over which a failure makes its neighbours suspect; one parameter's full range is 1."""
@@ -65,13 +73,24 @@ def _thread_pools() -> Any:
 
 @dataclass(frozen=True)
 class Surrogate:
-    """Posterior of log(ms) after some measurements: ``trend`` of the calibrated cost model plus the process."""
+    """Posterior of log(ms) after some measurements: ``trend`` of the calibrated cost model plus the process.
+
+    Without a cost model it speaks of squeezed log(ms), which is the same at the best and less above it."""
 
     process: GaussianProcessRegressor
     noise: float
     """Variance of a reading's log(ms)."""
     slope: float
     offset: float
+    best: float | None = None
+    """The least log(ms), where others are squeezed towards it."""
+
+    def stretched(self, mean: float, deviation: float) -> tuple[float, float]:
+        """Mean and standard deviation of log(ms) itself."""
+        if self.best is None:
+            return mean, deviation
+        factor = float(np.exp(min(4.0, (mean - self.best) / SQUEEZE)))
+        return self.best + SQUEEZE * (factor - 1), deviation * factor
 
     def predict(self, points: Floats, log_cost: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation of log(ms) at `points` (n, columns); `log_cost` (n,) from the cost model."""
@@ -83,25 +102,32 @@ class Surrogate:
         return np.asarray(self.process.predict(points, return_cov=True)[1])
 
 
-def fit(points: Floats, log_cost: Floats, log_ms: Floats, informed: bool) -> Surrogate:
+def fit(points: Floats, log_cost: Floats, log_ms: Floats, informed: bool, taught: bool = False) -> Surrogate:
     """Fit to measurements: `points` (n, columns), `log_cost` and `log_ms` (n,); n may be 0.
 
-    `informed` says whether `log_cost` comes from a cost model; without one pass zeros."""
+    `informed` says whether `log_cost` predicts something; where nothing does pass zeros. `taught`: by near problems."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+
+    from tools.planner.main_effects import MainEffects
 
     if len(log_ms) > MAX_POINTS:
         order = np.argsort(log_ms, kind="stable")
         spread_out = np.linspace(MAX_POINTS // 2, len(order) - 1, MAX_POINTS - MAX_POINTS // 2).round().astype(int)
         keep = np.concatenate([order[: MAX_POINTS // 2], order[spread_out]])
         points, log_cost, log_ms = points[keep], log_cost[keep], log_ms[keep]
-    spread = PRIOR_SPREAD if informed else PRIOR_SPREAD_UNKNOWN
+    best = None if informed or not len(log_ms) else float(log_ms.min())
+    if best is not None:
+        log_ms = best + SQUEEZE * np.log1p((log_ms - best) / SQUEEZE)
+    spread = PRIOR_SPREAD_TAUGHT if taught else PRIOR_SPREAD if informed else PRIOR_SPREAD_UNKNOWN
     if not informed and len(log_ms) >= FIT_FROM:
         spread = max(0.05, float(log_ms.std()))
     slope, offset = calibrate(log_cost, log_ms, spread) if informed else (0.0, _middle(log_ms))
     residual = log_ms - offset - slope * log_cost
-    kernel: Any = ConstantKernel(spread**2, (0.03**2, 2.0**2)) * Matern(np.ones(points.shape[1]), (0.1, 20.0), nu=2.5)
+    kernel: Any = ConstantKernel(spread**2, AMPLITUDES) * Matern(np.full(points.shape[1], LENGTH), (0.1, 20.0), nu=2.5)
+    if not informed:  # a cost model knows the main effects
+        kernel = ConstantKernel(spread**2, AMPLITUDES) * MainEffects() + kernel
     noise = NOISE**2
     if len(log_ms) >= FIT_FROM:
         noisy = kernel + WhiteKernel(noise, (0.001**2, 0.05**2))
@@ -114,7 +140,7 @@ def fit(points: Floats, log_cost: Floats, log_ms: Floats, informed: bool) -> Sur
     process = GaussianProcessRegressor(kernel, alpha=noise, optimizer=None)
     if len(log_ms):
         process.fit(points, residual)
-    return Surrogate(process, float(noise), slope, offset)
+    return Surrogate(process, float(noise), slope, offset, best)
 
 
 def calibrate(log_cost: Floats, log_ms: Floats, spread: float) -> tuple[float, float]:
@@ -149,15 +175,24 @@ def nearness(points: Floats, others: Floats) -> Floats:
 
 
 def _innocence(points: Floats, seen: Floats, worked: Flags) -> Floats:
-    """Success rate of the worst value among a point's parameters, over that of all configs tried; at most 1."""
+    """Success rate of the worst value among a point's parameters, over that of all configs tried; at most 1.
+
+    The guiltiest value is found first, and the failures that it explains are no longer held against the others it was
+    tried with."""
     overall = (worked.sum() + DOUBT) / (len(worked) + DOUBT)
-    innocent = np.ones(len(points))
-    for column in range(seen.shape[1]):
-        for value in np.unique(seen[:, column]):
-            tried = seen[:, column] == value
-            rate = (worked[tried].sum() + LEVEL_DOUBT * overall) / (tried.sum() + LEVEL_DOUBT)
-            has = points[:, column] == value
-            innocent[has] = np.minimum(innocent[has], rate / overall)
+    levels = [(column, value) for column in range(seen.shape[1]) for value in np.unique(seen[:, column])]
+    has = [seen[:, column] == value for column, value in levels]
+    innocent, unexplained = np.ones(len(points)), np.ones(len(seen), bool)
+    while not worked[unexplained].all():
+        tried = np.array([mask & unexplained for mask in has])
+        rates = ((tried & worked).sum(1) + LEVEL_DOUBT * overall) / (tried.sum(1) + LEVEL_DOUBT)
+        guiltiest = int(np.argmin(rates))
+        if rates[guiltiest] >= overall or worked[tried[guiltiest]].all():
+            break
+        column, value = levels[guiltiest]
+        alike = points[:, column] == value
+        innocent[alike] = np.minimum(innocent[alike], rates[guiltiest] / overall)
+        unexplained &= ~(tried[guiltiest] & ~worked)
     return innocent
 
 

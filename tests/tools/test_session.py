@@ -1,0 +1,120 @@
+"""What a session promises: budgets hold, nothing is done twice, every attempt is in memory before it starts."""
+
+import pytest
+
+from kernels.hardware import hardware_named
+from memory.store import Memory
+from tests.exploits.axpy import AxpyProblem
+from tests.faults.broken import Faulty, FaultyConfig
+from tools.harness.compile_pool import CompilePool
+from tools.harness.results import CheckResult, DeviceInfo, Measurement
+from tools.session import Budget, Ids, Session
+from tools.task import Task
+
+H200 = hardware_named("H200")
+
+
+class Clockwork:
+    """A device whose times are the numbers it was given; notes what it was asked and what memory held by then."""
+
+    info = DeviceInfo(kind="live", name="Clockwork", hardware="H200")
+
+    def __init__(self, memory):
+        self.memory, self.asked, self.pending, self.spoil = memory, [], [], 0
+
+    def configs(self):
+        return None
+
+    def measure(self, configs, regime="burst"):
+        self.asked += configs
+        self.pending.append(len(self.memory.ask("SELECT id FROM attempts WHERE status = 'pending'")))
+        return [self.reading(c) for c in configs]
+
+    def reading(self, config, ms=None):
+        values = config.model_dump(mode="json")
+        if self.spoil:
+            self.spoil -= 1
+            return Measurement(config=values, status="infrastructure", reason="the worker was killed")
+        ms = ms or 1.0 + config.BLOCK / 1e6
+        return Measurement(config=values, status="correct", ms=ms, ci_ms=(ms, ms), samples_ms=[ms])
+
+    def contend(self, configs, regime="burst"):
+        """The second look turns the first one's order round."""
+        return [self.reading(c, 2.0 - c.BLOCK / 1e6) for c in configs]
+
+    def check(self, configs):
+        return [CheckResult(config=c.model_dump(mode="json"), status="correct", where="clockwork") for c in configs]
+
+    def close(self):
+        pass
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory):
+    p = CompilePool(H200, workers=1, cache=tmp_path_factory.mktemp("cache"))
+    yield p
+    p.close()
+
+
+@pytest.fixture
+def session(tmp_path, pool):
+    memory = Memory.open(tmp_path / "memory.db")
+    device, spec, problem = Clockwork(memory), Faulty(), AxpyProblem()
+    kernel = memory.kernel(spec.name, "hash")
+    ids = Ids(
+        memory.environment(device.info.model_dump()),
+        kernel,
+        memory.problem(kernel, problem.model_dump(mode="json"), problem.label()),
+    )
+    memory.start_run("run", "goal", {}, "none", ids.environment, ids.problem, {})
+    return Session(Task(spec, problem, H200, "gbps"), device, pool, memory, ids, "run", Budget(max_evals=3))
+
+
+def test_no_evaluation_more_than_allowed_and_repeats_are_free(session):
+    configs = [FaultyConfig(BLOCK=b) for b in (128, 256, 512, 1024, 2048)]
+    assert len(session.measure(configs, "a")) == 3
+    assert session.device.asked == configs[:3]
+    assert session.budget.evals_left() == 0
+    assert [m.ms for m in session.measure(configs, "b")] == [m.ms for m in session.measured.values()]
+    assert len(session.device.asked) == 3
+
+
+def test_an_attempt_is_in_memory_before_it_is_made_and_has_its_verdict_after(session):
+    session.measure([FaultyConfig(BLOCK=256)], "a")
+    assert session.device.pending == [1]
+    [row] = [r for r in session.memory.finished("run") if r["kind"] == "benchmark"]
+    assert (row["status"], row["ms"], row["tool_call_id"]) == ("correct", 1.000256, "a")
+    assert row["value"] == pytest.approx(3 * (1 << 24) * 2 / 1.000256e-3 / 1e9)
+
+
+def test_what_does_not_compile_is_never_launched(session):
+    [m] = session.measure([FaultyConfig(fault="raises")], "a")
+    assert m.status == "compile"
+    assert session.device.asked == []
+
+
+def test_the_same_machine_code_on_the_same_grid_is_not_measured_twice(session):
+    [first] = session.measure([FaultyConfig(n=1)], "a")
+    [second] = session.measure([FaultyConfig(n=2)], "b")
+    assert session.device.asked == [FaultyConfig(n=1)]
+    assert second.ms == first.ms
+    assert second.config["n"] == 2
+    assert "same machine code" in second.how
+    session.measure([FaultyConfig(n=2, BLOCK=256)], "c")
+    assert len(session.device.asked) == 2
+
+
+def test_what_our_machinery_spoilt_is_measured_when_asked_again(session):
+    session.device.spoil = 1
+    [spoilt] = session.measure([FaultyConfig()], "a")
+    assert spoilt.status == "infrastructure"
+    [again] = session.measure([FaultyConfig()], "b")
+    assert again.status == "correct"
+    assert session.budget.evals == 1
+
+
+def test_close_configs_are_told_apart_by_a_second_look(session):
+    configs = [FaultyConfig(BLOCK=b) for b in (256, 512, 1024)]
+    session.measure(configs, "a")
+    assert session.best().config["BLOCK"] == 256
+    assert session.finalists(2) == [configs[2], configs[1]]

@@ -1,0 +1,133 @@
+"""What memory gives a session back: what its own run has done, and, for a warm start, what other runs learnt.
+
+Known results of this problem, made in this very environment from this very source, are taken as they are: they guide
+the planner, cost no evaluation and are not made again. The final proof always is. Winners of near problems and devices
+are only proposed: they have to be measured here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import ValidationError
+
+from kernels.hardware import hardware_named
+from kernels.spec import Config
+from memory import queries
+from memory.rows import Row
+from tools.harness.results import CheckResult, CompileResult, Measurement
+from tools.planner.kin import Kin
+from tools.session import Session
+
+NEAR = 4.0
+"""Distance (``memory.queries.distance``) up to which a problem's winners are worth a try here: a factor of two in each
+of the three dimensions and another device state, or a factor of four in one of them on another GPU model."""
+SEEDS = 2
+"""Winners proposed at most: they stand before what the planner chooses, which the same neighbours have taught."""
+WINNERS = 2
+"""Of one problem on one device."""
+KIN = 4
+"""Near problems that the planner learns from."""
+KIN_CONFIGS = 100
+"""Of each, the fastest configs."""
+
+
+def resume(session: Session) -> None:
+    """Give a session back what its run has finished before; what our machinery spoilt is tried again."""
+    for row in session.memory.finished(session.run_id):
+        config = _config(session, row["config"])
+        if config is not None and row["status"] != "infrastructure":
+            _take(session, config, row)
+    session.budget.evals = len(session.measured)
+
+
+def warm_up(session: Session) -> None:
+    """Give a session what other runs know: results of its problem as they are, near problems to learn from."""
+    own = {"compile": set(session.compiled), "check": set(session.checked), "benchmark": set(session.measured)}
+    for config, row in _known(session):
+        if config not in own[row["kind"]]:
+            _take(session, config, row)
+            if row["kind"] == "benchmark":
+                session.known[config] = row["run_id"]
+    near = _near(session)
+    session.seeds = _seeds(session, near)
+    session.kin = [kin for row in near if (kin := _kin(session, row)) is not None]
+
+
+def _known(session: Session) -> Iterator[tuple[Config, Row]]:
+    """Verdicts that need not be made again."""
+    ids, task, source = session.ids, session.task, session.task.spec.source_hash()
+    compiled, checked, measured = (
+        queries.known(session.memory, ids.problem, ids.environment, source, kind, task.regime)
+        for kind in ("compile", "check", "benchmark")
+    )
+    # What only compiled is compiled again: a device that is to launch it wants the code, not the figures.
+    compiled = {key: row for key, row in compiled.items() if key in measured or row["status"] != "correct"}
+    for rows in (compiled, checked, measured):
+        for row in rows.values():
+            config = _config(session, row["config"])
+            if config is not None:
+                yield config, row
+
+
+def _near(session: Session) -> list[Row]:
+    """The nearest problems that were searched, this one on other devices among them."""
+    task, ids = session.task, session.ids
+    problem, source = task.problem.model_dump(mode="json"), task.spec.source_hash()
+    found = queries.nearest(
+        session.memory, task.spec.name, problem, ids.environment, source, task.regime, KIN, KIN_CONFIGS
+    )
+    return [row for row in found if row["distance"] <= NEAR]
+
+
+def _seeds(session: Session, near: list[Row]) -> list[Config]:
+    """The winners of the nearest problems, one of each first, then their seconds."""
+    winners = [row["winners"][:WINNERS] for row in near]
+    ordered = [w[place]["config"] for place in range(WINNERS) for w in winners if place < len(w)]
+    configs = (_config(session, values) for values in ordered)
+    return list(dict.fromkeys(c for c in configs if c is not None and c not in session.measured))[:SEEDS]
+
+
+def _kin(session: Session, row: Row) -> Kin | None:
+    """A near problem for the planner; ``None`` where its kernel or its device is no longer known."""
+    memory, spec = session.memory, session.task.spec
+    problem = memory.ask("SELECT problem FROM problems WHERE id = ?", [row["problem_id"]])[0]["problem"]
+    device = memory.ask("SELECT hardware FROM environments WHERE id = ?", [row["environment_id"]])[0]["hardware"]
+    try:
+        there = spec.problem_type.model_validate(queries.values_of(problem))
+        hardware = hardware_named(device or "")
+    except ValueError:
+        return None
+    times = {c: w["ms"] for w in row["winners"] if (c := _config(session, w["config"])) is not None}
+    return Kin(there, hardware, times, row["distance"])
+
+
+def _take(session: Session, config: Config, row: Row) -> None:
+    """The row of an attempt as a result of the session."""
+    common = {k: row[k] for k in ("config", "status")} | {"reason": row["reason"] or ""}
+    if row["kind"] == "compile":
+        kept = {k: v for k, v in row.items() if k in CompileResult.model_fields and v is not None}
+        session.compiled[config] = CompileResult(**kept | common)
+    elif row["kind"] == "check":
+        figures = {k: row[k] for k in ("error", "bound")}
+        session.checked[config] = CheckResult(**common, **figures, where=row["checked_where"] or "")
+    elif row["kind"] == "benchmark":
+        interval = None if row["ci_low"] is None else (row["ci_low"], row["ci_high"])
+        session.measured[config] = Measurement(
+            **common,
+            regime=row["regime"] or session.task.regime,
+            samples_ms=row["samples"] or [],
+            ms=row["ms"],
+            ci_ms=interval,
+            error=row["error"],
+            bound=row["bound"],
+        )
+
+
+def _config(session: Session, values: dict[str, Any]) -> Config | None:
+    """The config as the kernel has it today; ``None`` where it no longer has such a one."""
+    try:
+        return session.config(values)
+    except ValidationError:
+        return None
