@@ -45,7 +45,7 @@ HANG_S = 1.0
 def main(faults: int, kills: int, device: str, seed: int, out: Path | None) -> None:
     folder = Path(tempfile.mkdtemp(prefix="autokernel-faults-"))
     live = LiveDevice.open(device, Faulty(), AxpyProblem(), cache=folder)
-    live.spares, live.deadline_s = 4, HANG_S
+    live.crew.spares, live.crew.deadline_s = 4, HANG_S
     memory = Memory.open(folder / "memory.db")
     try:
         figures = storm(live, memory, folder, faults, kills, seed)
@@ -129,7 +129,7 @@ def kill_at_random(live: LiveDevice, kills: int, seed: int, stop: threading.Even
         if stop.wait(draw.uniform(0.5, 12)):
             return
         with suppress(ProcessLookupError):
-            os.kill(live._workers["candidates"].process.pid, signal.SIGKILL)
+            os.kill(live.crew.workers["candidates"].process.pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -110,7 +110,7 @@ def throughput(live: LiveDevice, cache: Path, limit: int | None) -> dict[str, An
         "configs_per_minute": round(60 * len(space) / seconds),
         "worker_busy_share": round(busy / seconds, 3),
         "worker_ms_per_config": round(1e3 * busy / max(1, len(first)), 1),
-        "compile_cache_hits": live.cache_hits,
+        "compile_cache_hits": live.crew.cache_hits,
         "spearman_of_two_screenings": round(float(spearmanr([first[c] for c in both], [again[c] for c in both])[0]), 4),
         "best": best.model_dump(),
         "best_ms": again[best],

@@ -4,12 +4,11 @@ Every FILE is a landscape (without one: all that come with the project) and the 
 the compiler said comes from the file and costs nothing; a reading costs one evaluation. Agents: the planner in the
 batches of the embedded model, random search, and Optuna's TPE where Optuna is installed.
 
-A seed draws its own readings (a bootstrap of set A's samples), breaks ties, and is the other agents' seed. Found configs
-are judged by set A whole. ``--raw`` hides the kernel and the compiler from everybody, as in somebody else's T4 file:
+A seed draws its own readings (a bootstrap of set A's samples), breaks ties, and is the other agents' seed. What was
+found is judged by set A whole. ``--raw`` hides the kernel and the compiler from everybody, as in a stranger's T4 file;
 failures cost an evaluation there.
 
-P: see "Scoring a tuner" in A Methodology for Comparing Auto-Tuning Optimization Algorithms, doi
-10.1016/j.future.2024.05.021; random search scores 0, knowing the optimum beforehand 1.
+P is the score of the auto-tuning methodology (:mod:`evals.methodology`): random search 0, the optimum at once 1.
 """
 
 from __future__ import annotations
@@ -29,6 +28,7 @@ import numpy as np
 from pydantic import ValidationError, create_model
 
 from agent.models.embedded import BATCH, FIRST_BATCH
+from evals.methodology import Scale
 from kernels.hardware import hardware_named
 from kernels.registry import get
 from kernels.spec import Config, Problem
@@ -40,9 +40,6 @@ from tools.planner.evidence import Evidence
 from tools.planner.propose import Plan, Planner
 from tools.task import Task
 
-P_SHARE = 0.95
-"""Share of the way from the median to the optimum at which the long budget ends."""
-SHORT = 50
 NEVER = 10**6
 """Evaluations of a search that did not get there."""
 
@@ -99,7 +96,7 @@ def load(path: Path, raw: bool) -> tuple[Space, Landscape]:
             kind = None
     entries = list(landscape.entries.values())
     if kind is None:
-        kind = create_model("Foreign", __base__=Config, **{n: (Any, ...) for n in entries[0].config})
+        kind = create_model("Foreign", __base__=Config, **dict.fromkeys(entries[0].config, (Any, ...)))
     by_config = {kind.model_validate(e.config): e for e in entries}
     times = {c: ms for c, e in by_config.items() if (ms := landscape.ms(e)) is not None}
     known = not isinstance(problem, Unknown)
@@ -213,35 +210,12 @@ def tpe(space: Space, ledger: Ledger, seed: int) -> Found:
     return Found(ledger.curve)
 
 
-def random_baseline(space: Space, count: int) -> float:
-    """Expected best ms of `count` random draws, as the methodology reads it off the sorted times."""
-    times = sorted(space.times.values(), reverse=True)
-    n = len(times)
-    return times[min(n - 1, round(count * (n + 1) / (count + 1)))]
-
-
-def long_budget(space: Space) -> int:
-    """Draws after which the random baseline has come `P_SHARE` of the way from the median to the optimum."""
-    goal = space.optimum + (median(space.times.values()) - space.optimum) * (1 - P_SHARE)
-    return next((k for k in range(1, len(space.times)) if random_baseline(space, k) <= goal), len(space.times))
-
-
-def score(space: Space, found: Found, budget: int) -> float:
-    """Mean over evaluations 1 to `budget`; a search that ended keeps what it had."""
-    shares = []
-    for k in range(1, budget + 1):
-        base = random_baseline(space, k)
-        if base > space.optimum:
-            shares.append((base - found.at(k)) / (base - space.optimum))
-    return float(np.mean(shares))
-
-
 AGENTS = {"planner": planner, "random": randomly, "tpe": tpe}
 
 
 def rows(path: Path, agents: list[str], seeds: int, most: int, raw: bool) -> Iterator[dict[str, Any]]:
     space, landscape = load(path, raw)
-    budget = long_budget(space)
+    scale = Scale.of(space.times.values())
     for name in agents:
         runs = [AGENTS[name](space, Ledger(space, landscape, seed, most), seed) for seed in range(seeds)]
         near = {share: [r.until(share, space.optimum) for r in runs] for share in (0.95, 0.99)}
@@ -253,9 +227,9 @@ def rows(path: Path, agents: list[str], seeds: int, most: int, raw: bool) -> Ite
             "to_95_worst": max(near[0.95]),
             "to_99": median(near[0.99]),
             "to_99_worst": max(near[0.99]),
-            "P_1_50": round(median(score(space, r, SHORT) for r in runs), 3),
-            "P_95": round(median(score(space, r, budget) for r in runs), 3),
-            "P_95_evaluations": budget,
+            "P_1_50": round(median(scale.score(r.curve, scale.short_span()) or 0.0 for r in runs), 3),
+            "P": round(median(scale.score(r.curve, scale.span()) or 0.0 for r in runs), 3),
+            "P_up_to": scale.span()[-1],
             "stop": median(r.stop for r in runs),
             "lost_at_stop": round(median(r.at(r.stop) for r in runs) / space.optimum - 1, 4),
             "best_at_20": round(median(r.at(20) for r in runs) / space.optimum - 1, 4),

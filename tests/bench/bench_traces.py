@@ -77,7 +77,7 @@ def size(events: int, runs: int) -> None:
         trace = Path(folder) / "large.jsonl"
         write_large(trace, events)
         click.echo(f"{events} events, {trace.stat().st_size / 1e6:.1f} MB")
-        for command in (["show"], ["replay"], *(["export", "--format", f] for f in ("html", "atif", "otel"))):
+        for command in (["show"], *(["export", "--format", f] for f in ("html", "atif", "otel"))):
             best, peak, out = float("inf"), 0, Path(folder) / "out"
             for _ in range(runs):
                 began = time.monotonic()

@@ -23,12 +23,14 @@ from kernels.hardware import hardware_named
 from kernels.registry import get
 from kernels.spec import Config, Problem
 from tools import suggest_configs
+from tools.harness.landscape import find_landscape
 from tools.harness.results import CheckResult, CompileResult, Measurement
 from tools.planner import surrogate
 from tools.planner.batch import pick_batch
 from tools.planner.cost_model import estimate, multiply_adds_per_clock
 from tools.planner.evidence import Evidence
 from tools.planner.features import Encoder
+from tools.planner.kin import Kin
 from tools.planner.launch import read_launch, read_tiles
 from tools.planner.propose import Planner
 from tools.task import Task
@@ -525,6 +527,64 @@ def test_a_decision_over_ten_thousand_candidates_takes_under_a_fifth_of_a_second
         planner.propose(Evidence(measured=seen), 8)
         spent.append(time.process_time() - began)
     assert min(spent) < 0.2
+
+
+def test_what_a_neighbour_taught_moves_the_first_proposals():
+    neighbour = GemmProblem(M=2048, N=4096, K=4096)
+    there = [c for c in SPEC.space(neighbour, H200) if math.isfinite(ms(c, neighbour))]
+    fastest = sorted(there, key=lambda c: ms(c, neighbour))[:80]
+    lossy = {c: ms(c, neighbour) * (1.2 if c.num_stages == 4 else 1.0) for c in fastest}
+    space = SPEC.space(SQUARE, H200)
+    alone = Planner(task(), space).propose(Evidence(), 24)
+    taught = Planner(task(), space, [Kin(neighbour, H200, lossy, 1.0)]).propose(Evidence(), 24)
+    assert sum(p.config.num_stages == 4 for p in alone.proposals) >= 6
+    assert sum(p.config.num_stages == 4 for p in taught.proposals) <= 2
+
+
+def test_a_neighbour_tells_an_unknown_kernel_where_to_begin():
+    t = Task(SPEC, StrangeProblem(length=2), H200)
+    times = {c: m.ms for c in STRANGE[::5] if (m := strange(c)).status == "correct"}
+    optimum = min(m.ms for c in STRANGE if (m := strange(c)).status == "correct")
+    taught = Planner(t, STRANGE, [Kin(StrangeProblem(), H200, times, 1.0)]).propose(Evidence(), 4)
+    found = [m.ms for p in taught.proposals if (m := strange(p.config)).status == "correct"]
+    assert min(found) < 1.02 * optimum
+
+
+def test_a_neighbour_with_a_few_times_or_none_teaches_nothing():
+    space = SPEC.space(SQUARE, H200)
+    few = Kin(GemmProblem(M=2048, N=4096, K=4096), H200, dict.fromkeys(space[:3], 1.0), 1.0)
+    assert Planner(task(), space, [few]).propose(Evidence(), 8) == Planner(task(), space).propose(Evidence(), 8)
+    assert Planner(task(), [], [few]).propose(Evidence(), 8).stop
+
+
+def test_shared_memory_of_the_landscape_is_foretold():
+    """Every config that the compiler refused for want of shared memory, and no other."""
+    landscape = find_landscape(None, SPEC.name, SPEC.default_problem())
+    by_config = {GemmConfig.model_validate(e.config): e for e in landscape.entries.values()}
+    tiles = read_tiles(SQUARE, list(by_config))
+    fits = read_launch(tiles, H200, {}).fits
+    refused = [e.status == "compile" and "shared memory" in e.reason for e in by_config.values()]
+    assert sum(refused) >= 10
+    assert [not f for f in fits] == refused
+
+
+def test_failures_that_one_value_explains_are_not_held_against_others():
+    """Column 0 fails always; column 1 was only ever tried with it."""
+    seen = np.array([[1.0, 1.0]] * 5 + [[0.0, 0.0]] * 5)
+    worked = np.array([False] * 5 + [True] * 5)
+    odds = surrogate.success_odds(np.array([[1.0, 0.0], [0.0, 1.0]]), seen, worked, np.full(2, 0.9))
+    assert odds[0] < 0.35
+    assert odds[1] > 0.6
+
+
+def test_how_slow_the_slow_are_does_not_blur_the_fast():
+    points = np.linspace(0, 1, 12)[:, None]
+    log_ms = np.array([0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 3, 3, 4, 4.0])
+    model = surrogate.fit(points, np.zeros(12), log_ms, informed=False)
+    mean, deviation = model.predict(points, np.zeros(12))
+    back = [model.stretched(float(m), float(d))[0] for m, d in zip(mean, deviation, strict=True)]
+    assert back[:4] == pytest.approx(log_ms[:4], abs=0.02)
+    assert back[-1] == pytest.approx(4.0, rel=0.25)
 
 
 def test_scikit_learn_is_not_imported_before_the_first_decision():

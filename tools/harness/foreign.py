@@ -49,8 +49,8 @@ def read_t4(raw: dict[str, Any], name: str) -> Landscape:
 def read_kernel_tuner_cache(raw: dict[str, Any], name: str) -> Landscape:
     """A Kernel Tuner cache file; its times are in milliseconds."""
     keys = raw.get("tune_params_keys")
-    if not isinstance(keys, list):
-        raise LandscapeError("the Kernel Tuner cache has no tune_params_keys")
+    if not isinstance(keys, list) or not all(isinstance(k, str) for k in keys):
+        raise LandscapeError("the Kernel Tuner cache has no tune_params_keys, a list of names")
     entries = []
     for where, row in raw["cache"].items():
         if not isinstance(row, dict) or any(k not in row for k in keys):

@@ -3,70 +3,45 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from kernels.hardware import Hardware, hardware_for
 from kernels.spec import Baseline, Config, KernelSpec, Problem
-from tools.harness.child import Child, ChildDied, ChildKilled, ChildTimeout
-from tools.harness.compile_pool import default_cache, triton_environment
+from tools.harness.compile_pool import default_cache
+from tools.harness.crew import Answer, Crew, Role, StartFailed
 from tools.harness.device import DeviceError
 from tools.harness.floor import implausible
-from tools.harness.identity import describe
-from tools.harness.results import CheckResult, Comparison, DeviceInfo, Measurement, Proof, Regime
+from tools.harness.results import CheckResult, DeviceInfo, Measurement, Proof, Regime
+from tools.harness.rounds import comparison, merged, narrow, slower
 from tools.harness.statistics import median_ci
 
-Role = Literal["candidates", "baselines"]
-Answer = dict[str, Any]
-
-JOB_DEADLINE_S = 20.0
-"""A screening takes 0.05 s; a launch that has not come back by now hangs."""
-START_DEADLINE_S = 120.0
-"""Importing torch from a cold disk and creating a context."""
 PREPARE_DEADLINE_S = 240.0
 """torch.compile with max-autotune compiles and times some twenty kernels of its own."""
 WARM_S, WINDOW_S = 0.25, 0.8
 """Sustained regime: a second is what it takes for rounds to agree within 0.3 % (H200 at its 700 W; windows of 0.2 s
 spread by 1.9 %, docs/BENCHMARKS.md)."""
-TRIES = 3
 SCREEN_SAMPLES = 5
-BLOCK_SAMPLES = 4
+BLOCK: dict[Regime, int] = {"burst": 4, "sustained": 1}
+"""Samples in a row before the next subject's turn."""
 CONTEND_ROUNDS: dict[Regime, int] = {"burst": 16, "sustained": 4}
 MIN_ROUNDS: dict[Regime, int] = {"burst": 12, "sustained": 4}
 MAX_ROUNDS = 80
-NARROW = 0.004
-"""A proof stops early once every interval is narrower than this (relative)."""
-
-
-class StartFailed(RuntimeError):
-    """A worker cannot be had: no candidate is to blame."""
 
 
 class LiveDevice:
-    """Bound to one kernel and problem on ``cuda:index``. Jobs never overlap on the GPU."""
+    """Bound to one kernel and problem on ``cuda:N``. Jobs never overlap on the GPU."""
 
-    def __init__(
-        self, index: int, spec: KernelSpec[Any, Any], problem: Problem, info: DeviceInfo, first: Child, cache: Path
-    ) -> None:
+    def __init__(self, spec: KernelSpec[Any, Any], problem: Problem, info: DeviceInfo, crew: Crew) -> None:
         hardware = hardware_for(info.name)
         if hardware is None:
             raise DeviceError(f"there are no facts about {info.name} in kernels/hardware.py; add an entry for it there")
-        self.info, self.hardware, self.spec, self.problem, self.index = info, hardware, spec, problem, index
-        self.cache = cache
-        self.cache_hits = 0
-        """Launches so far that found their code compiled."""
-        self._gpu = threading.Lock()
-        self._workers: dict[Role, Child] = {"candidates": first}
-        self._spares: list[Child] = []
-        self.spares = 1
-        """Workers kept with their imports done; more of them ride out a storm of crashes."""
-        self._open: set[Child] = set()
-        self._ready: set[str] = set()
+        self.info, self.hardware, self.spec, self.problem, self.crew = info, hardware, spec, problem, crew
+        self.cache = crew.cache
+        """Triton's cache: a compile pool that shares it spares the workers the compiling."""
         self._order = random.Random(0)
-        self.deadline_s = JOB_DEADLINE_S
 
     @classmethod
     def open(cls, device: str, spec: KernelSpec[Any, Any], problem: Problem, cache: Path | None = None) -> LiveDevice:
@@ -74,18 +49,15 @@ class LiveDevice:
         number = device.partition(":")[2]
         if not number.isdecimal():
             raise DeviceError(f"{device!r} names no GPU: write cuda:0, cuda:1, ...")
-        index = int(number)
-        cache = cache or default_cache()
-        child = _spawn(index, spec, problem, cache)
+        crew = Crew(int(number), spec, problem, cache or default_cache())
         try:
-            answer = child.call({"op": "info"}, START_DEADLINE_S)
-        except (ChildDied, ChildTimeout) as e:
-            raise DeviceError(f"cuda:{index} cannot be used: {e}") from e
-        if "missing" in answer:
-            child.kill()
-            raise DeviceError(answer["missing"])
-        info = DeviceInfo(kind="live", hardware=_name(answer["name"]), **answer)
-        return cls(index, spec, problem, info, child, cache)
+            answer = crew.introduce()
+            return cls(spec, problem, DeviceInfo(kind="live", hardware=_name(answer["name"]), **answer), crew)
+        except StartFailed as e:
+            raise DeviceError(str(e)) from e
+        except DeviceError:
+            crew.close()
+            raise
 
     # -- what the tools ask for
 
@@ -98,7 +70,7 @@ class LiveDevice:
         results = []
         for config in configs:
             job = {"config": _values(config), "samples": 2, "looked_at": 2, "repeatable": True, "census": True}
-            m = self._measurement(config, "burst", self._run("candidates", {"op": "burst", **job}))
+            m = self._measurement(config, "burst", self.crew.run("candidates", {"op": "burst", **job}))
             kept = {k: getattr(m, k) for k in ("config", "status", "reason", "error", "bound", "seconds")}
             results.append(CheckResult(**kept, where=where))
         return results
@@ -114,7 +86,7 @@ class LiveDevice:
     def screen(self, config: Config, samples: int = SCREEN_SAMPLES) -> Measurement:
         """Burst readings of one config, one of them verified."""
         job = {"op": "burst", "config": _values(config), "samples": samples, "looked_at": 1}
-        return self._measurement(config, "burst", self._run("candidates", job))
+        return self._measurement(config, "burst", self.crew.run("candidates", job))
 
     def measure_beside(
         self, config: Config, reference: str = "unfused", samples: int = SCREEN_SAMPLES
@@ -139,15 +111,19 @@ class LiveDevice:
         looked_at = 1 if baseline.equivalent else 0
         if regime == "sustained":
             return self._measurement(subject, regime, self._sustained(subject, samples, looked_at))
-        answer = self._run("baselines", {"op": "burst", **subject, "samples": samples, "looked_at": looked_at})
+        answer = self.crew.run("baselines", {"op": "burst", **subject, "samples": samples, "looked_at": looked_at})
         return self._measurement(subject, regime, answer)
 
-    def prepare_baseline(self, name: str) -> None:
-        """Do a baseline's one-time work (torch.compile) now; later calls cost nothing."""
-        if name not in self._ready:
-            job = {"op": "burst", "baseline": name, "samples": 1, "looked_at": 0}
-            if self._run("baselines", job, PREPARE_DEADLINE_S)["status"] == "correct":
-                self._ready.add(name)
+    def prepare_baseline(self, name: str) -> str | None:
+        """Do a baseline's one-time work (torch.compile) now; later calls cost nothing. Why it cannot be done, if so."""
+        if name in self.crew.prepared:
+            return None
+        job = {"op": "burst", "baseline": name, "samples": 1, "looked_at": 0}
+        answer = self.crew.run("baselines", job, PREPARE_DEADLINE_S)
+        if answer["status"] != "correct":
+            return f"{answer['status']}: {answer['reason']}"
+        self.crew.prepared.add(name)
+        return None
 
     def contend(self, configs: Sequence[Config], regime: Regime = "burst") -> list[Measurement]:
         """Rounds of blocks in shuffled order. After every fourth round a config goes whose time over the leader's lies
@@ -157,16 +133,16 @@ class LiveDevice:
         for n in range(1, CONTEND_ROUNDS[regime] + 1):
             self._order.shuffle(racing)
             for config in list(racing):
-                [m] = self.measure([config], regime, BLOCK_SAMPLES if regime == "burst" else 1)
+                [m] = self.measure([config], regime, BLOCK[regime])
                 rounds[config].append(m)
                 if m.status != "correct":
                     racing.remove(config)
             if n % 4 == 0 and racing:
-                leader = min(racing, key=lambda c: _merged(rounds[c]).ms or 0.0)
-                racing = [c for c in racing if c is leader or not _slower(rounds[c], rounds[leader])]
+                leader = min(racing, key=lambda c: merged(rounds[c]).ms or 0.0)
+                racing = [c for c in racing if c is leader or not slower(rounds[c], rounds[leader])]
             if len(racing) < 2:
                 break
-        return [_merged(rounds[c]) for c in configs]
+        return [merged(rounds[c]) for c in configs]
 
     def prove(self, config: Config, regime: Regime = "burst", max_seconds: float = 30.0) -> Proof:
         """Census and check, then blocks of readings of the config and of every baseline in shuffled order, round after
@@ -174,30 +150,34 @@ class LiveDevice:
         checked = self.check([config])[0]
         if checked.status != "correct":
             return Proof(config=checked.config, status=checked.status, reason=checked.reason, regime=regime)
-        there = [(b, b.missing(self.problem)) for b in self.spec.baselines(self.problem)]
-        for b, why in there:
-            if why is None:
-                self.prepare_baseline(b.name)
+        # A baseline that cannot run here is said to be missing; without the first, what a user would write, there is
+        # nothing to prove against.
+        there = [
+            (b, b.missing(self.problem) or self.prepare_baseline(b.name)) for b in self.spec.baselines(self.problem)
+        ]
+        first, why_not = there[0]
+        if why_not is not None:
+            why = f"baseline {first.name}: {why_not}"
+            return Proof(config=checked.config, status="infrastructure", reason=why, regime=regime)
         contenders: list[Baseline[Any] | None] = [None, *(b for b, why in there if why is None)]
         ours: list[Measurement] = []
         theirs: dict[str, list[Measurement]] = {b.name: [] for b in contenders if b}
-        block = BLOCK_SAMPLES if regime == "burst" else 1
         deadline = time.monotonic() + max_seconds
         while len(ours) < MAX_ROUNDS and (time.monotonic() < deadline or len(ours) < MIN_ROUNDS[regime]):
             self._order.shuffle(contenders)
             for one in contenders:
                 if one is None:
-                    m = self.measure([config], regime, block)[0]
+                    m = self.measure([config], regime, BLOCK[regime])[0]
                     if m.status != "correct":
                         return Proof(config=m.config, status=m.status, reason=m.reason, regime=regime)
                     ours.append(m)
                 else:
-                    m = self.measure_baseline(one, regime, block)
+                    m = self.measure_baseline(one, regime, BLOCK[regime])
                     if m.status != "correct":
                         why = f"baseline {one.name}: {m.status}: {m.reason}"
                         return Proof(config=_values(config), status="infrastructure", reason=why, regime=regime)
                     theirs[one.name].append(m)
-            if len(ours) >= MIN_ROUNDS[regime] and len(ours) % 4 == 0 and _narrow(ours, theirs):
+            if len(ours) >= MIN_ROUNDS[regime] and len(ours) % 4 == 0 and narrow(ours, theirs):
                 break
         samples = [s for m in ours for s in m.samples_ms]
         ms, ci = median_ci(samples)
@@ -208,7 +188,7 @@ class LiveDevice:
             ms=ms,
             ci_ms=ci,
             samples_ms=samples,
-            comparisons=[_comparison(b, why, regime, ours, theirs.get(b.name, [])) for b, why in there],
+            comparisons=[comparison(b, why, regime, ours, theirs.get(b.name, [])) for b, why in there],
             error=max((m.error for m in ours if m.error is not None), default=None),
             bound=ours[-1].bound,
             telemetry=ours[-1].telemetry,
@@ -216,83 +196,18 @@ class LiveDevice:
         )
 
     def ceilings(self) -> dict[str, float]:
-        answer = self._run("baselines", {"op": "ceilings"})
+        answer = self.crew.run("baselines", {"op": "ceilings"})
         return {k: v for k, v in answer.items() if k.endswith("_per_s")}
 
     def close(self) -> None:
-        for child in [*self._workers.values(), *self._spares]:
-            child.kill()
+        self.crew.close()
 
     # -- jobs
 
     def _sustained(self, subject: Answer, windows: int, looked_at: int = 1) -> Answer:
         role: Role = "candidates" if "config" in subject else "baselines"
         times = {"warm_s": WARM_S, "window_s": WINDOW_S, "windows": windows, "looked_at": looked_at}
-        return self._run(role, {"op": "sustained", **subject, **times}, self.deadline_s + 10)
-
-    def _run(self, role: Role, job: Answer, deadline_s: float | None = None) -> Answer:
-        """One job on the GPU. A worker that hung, crashed or lost its context is replaced before this returns."""
-        with self._gpu:
-            for _ in range(TRIES):
-                try:
-                    return self._call(role, job, deadline_s or self.deadline_s)
-                except ChildKilled as e:  # from outside: not the config's doing, and worth another try
-                    killed = e
-            return {"status": "infrastructure", "reason": f"the worker was killed from outside {TRIES} times: {killed}"}
-
-    def _call(self, role: Role, job: Answer, deadline_s: float) -> Answer:
-        try:
-            child = self._worker(role)
-            answer = child.call(job, deadline_s)
-        except StartFailed as e:
-            self._replace(role)
-            return {"status": "infrastructure", "reason": str(e)}
-        except ChildKilled:
-            self._replace(role)
-            raise
-        except ChildTimeout as e:
-            self._replace(role)
-            return {"status": "timeout", "reason": str(e)}
-        except ChildDied as e:
-            self._replace(role)
-            return {"status": "runtime", "reason": str(e)}
-        self.cache_hits += answer.pop("cache_hits", 0)
-        if answer.pop("broken", False):
-            child.kill()
-            self._replace(role)
-        return answer
-
-    def _worker(self, role: Role) -> Child:
-        """The role's worker with its context open; start-up is no part of any job's deadline.
-
-        Raises StartFailed where it cannot be had and ChildKilled where somebody killed it."""
-        if role not in self._workers:
-            self._replace(role)
-        child = self._workers[role]
-        if child not in self._open:
-            try:
-                answer = child.call({"op": "open"}, START_DEADLINE_S)
-            except ChildKilled:
-                raise
-            except (ChildDied, ChildTimeout) as e:
-                raise StartFailed(f"the GPU's worker does not start: {e}") from e
-            if "missing" in answer:
-                child.kill()
-                raise StartFailed(answer["missing"])
-            self._open.add(child)
-        return child
-
-    def _replace(self, role: Role) -> None:
-        """Put the spare in `role`'s place and start another: importing torch takes seconds, a spare has done it."""
-        if role == "baselines":
-            self._ready.clear()
-        self._open -= {self._workers.get(role)}
-        self._spares = [s for s in self._spares if s.alive]
-        self._workers[role] = self._spares.pop(0) if self._spares else self._start()
-        self._spares += [self._start() for _ in range(self.spares - len(self._spares))]
-
-    def _start(self) -> Child:
-        return _spawn(self.index, self.spec, self.problem, self.cache)
+        return self.crew.run(role, {"op": "sustained", **subject, **times}, self.crew.deadline_s + 10)
 
     def _baseline(self, name: str) -> Baseline[Any]:
         return next(b for b in self.spec.baselines(self.problem) if b.name == name)
@@ -307,11 +222,6 @@ class LiveDevice:
         return m.model_copy(update={"status": "implausible", "reason": why}) if why else m
 
 
-def _spawn(index: int, spec: KernelSpec[Any, Any], problem: Problem, cache: Path) -> Child:
-    init = {**describe(spec, problem), "index": index}
-    return Child("tools.harness.worker:worker", init, triton_environment(cache))
-
-
 def _name(device_name: str) -> str | None:
     hardware: Hardware | None = hardware_for(device_name)
     return hardware.name if hardware else None
@@ -319,40 +229,3 @@ def _name(device_name: str) -> str | None:
 
 def _values(config: Config) -> Answer:
     return config.model_dump(mode="json")
-
-
-def _ratios(ours: list[Measurement], theirs: list[Measurement]) -> list[float]:
-    """Baseline over config, round by round: drift slower than a round divides out."""
-    return [(t.ms or 0.0) / (o.ms or 1.0) for o, t in zip(ours, theirs, strict=False)]
-
-
-def _slower(ours: list[Measurement], leaders: list[Measurement]) -> bool:
-    _, (_, high) = median_ci(_ratios(ours, leaders))
-    return high < 1
-
-
-def _merged(rounds: list[Measurement]) -> Measurement:
-    """One measurement of all rounds' samples, or the round that failed."""
-    failed = next((m for m in rounds if m.status != "correct"), None)
-    if failed is not None:
-        return failed
-    samples = [s for m in rounds for s in m.samples_ms]
-    ms, ci = median_ci(samples)
-    seconds = sum(m.seconds for m in rounds)
-    return rounds[-1].model_copy(update={"samples_ms": samples, "ms": ms, "ci_ms": ci, "seconds": seconds})
-
-
-def _narrow(ours: list[Measurement], theirs: dict[str, list[Measurement]]) -> bool:
-    intervals = [median_ci(_ratios(ours, t)) for t in theirs.values()]
-    return all((high - low) / middle < NARROW for middle, (low, high) in intervals)
-
-
-def _comparison(
-    b: Baseline[Any], missing: str | None, regime: Regime, ours: list[Measurement], theirs: list[Measurement]
-) -> Comparison:
-    about = {"name": b.name, "title": b.title, "equivalent": b.equivalent, "regime": regime}
-    if missing is not None:
-        return Comparison(**about, missing=missing)
-    speedup, ci = median_ci(_ratios(ours, theirs))
-    ms, _ = median_ci([s for m in theirs for s in m.samples_ms])
-    return Comparison(**about, ms=ms, speedup=speedup, ci=ci, rounds=len(theirs))
