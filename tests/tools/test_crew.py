@@ -48,18 +48,14 @@ def scripted(init):
     return serve
 
 
-@pytest.fixture
-def crew(tmp_path):
-    c = Crew(0, Faulty(), AxpyProblem(N=1 << 28), tmp_path, "tests.tools.test_crew:scripted")
-    c.deadline_s = 1.0
-    yield c
-    c.close()
-
-
-@pytest.fixture
-def live(crew):
+@pytest.fixture(scope="module")
+def live(tmp_path_factory):
+    """One device for all: whatever a test does to it, the next one has to find it working."""
+    crew = Crew(0, Faulty(), AxpyProblem(N=1 << 28), tmp_path_factory.mktemp("cache"), "tests.tools.test_crew:scripted")
+    crew.deadline_s = 1.0
     info = DeviceInfo(kind="live", hardware="H200", **crew.introduce())
-    return LiveDevice(Faulty(), AxpyProblem(N=1 << 28), info, crew)
+    yield LiveDevice(Faulty(), AxpyProblem(N=1 << 28), info, crew)
+    crew.close()
 
 
 @pytest.mark.parametrize(
@@ -106,17 +102,13 @@ def test_a_gpu_that_goes_and_comes_back(live, monkeypatch):
     assert live.measure([FaultyConfig()])[0].status == "correct"
 
 
-def test_jobs_never_overlap(crew):
+def test_jobs_never_overlap(live):
     """Two threads, two roles: each job takes the time the other waits."""
-    crew.introduce()
+    hang = {"op": "burst", "config": {"fault": "never_ends"}, "samples": 1}
     for role in ("candidates", "baselines"):
-        crew.run(role, {"op": "burst", "config": {}, "samples": 1}, 60)
-    crew.deadline_s = 0.5
+        live.crew.run(role, hang | {"config": {}}, 60)
     started = time.monotonic()
-    jobs = [
-        threading.Thread(target=crew.run, args=(role, {"op": "burst", "config": {"fault": "never_ends"}, "samples": 1}))
-        for role in ("candidates", "baselines")
-    ]
+    jobs = [threading.Thread(target=live.crew.run, args=(role, hang, 0.5)) for role in ("candidates", "baselines")]
     for job in jobs:
         job.start()
     for job in jobs:
@@ -147,7 +139,7 @@ def test_a_contender_that_is_slower_beyond_doubt_is_dropped_early(live):
 
 
 def test_a_time_below_the_floor_is_implausible(live, monkeypatch):
-    live.problem = AxpyProblem(N=1 << 40)
+    monkeypatch.setattr(live, "problem", AxpyProblem(N=1 << 40))
     [m] = live.measure([FaultyConfig()])
     assert m.status == "implausible"
     assert "physical floor" in m.reason
