@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 from click_default_group import DefaultGroup
 
+from agent.cli_traces import register
 from agent.errors import FAILED, PROVEN, UNPROVEN, USAGE, AgentError, UsageError
 
 if TYPE_CHECKING:
@@ -24,13 +26,20 @@ if TYPE_CHECKING:
 LONGEST = 1e7
 """Seconds a run may be given: four months."""
 MOST = 10**6
-"""Evaluations a run may be given."""
+"""Evaluations or model calls a run may be given."""
+MOST_DOLLARS = 1e6
 
 
 def finite(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
     """click's ranges let NaN pass."""
     if value is not None and not 0 < value <= LONGEST:
         raise click.BadParameter(f"{value:g} is not a number of seconds between 0 and {LONGEST:g}.")
+    return value
+
+
+def dollars(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not 0 < value <= MOST_DOLLARS:
+        raise click.BadParameter(f"{value:g} is not a number of US dollars between 0 and {MOST_DOLLARS:g}.")
     return value
 
 
@@ -66,7 +75,11 @@ def commands() -> None:
 @click.option("--base-url", metavar="URL", help="A server that speaks the OpenAI protocol.")
 @click.option("--max-evals", type=click.IntRange(1, MOST), metavar="N", help="Configs measured at most (40).")
 @click.option("--max-seconds", type=float, callback=finite, metavar="S", help="Search time (600).")
+@click.option("--endpoint", metavar="NAME", help="What kind of server it is, e.g. vllm; found out by default.")
 @click.option("--max-tokens", type=click.IntRange(1, 10**12), metavar="N", help="Model tokens at most.")
+@click.option("--max-cost", type=float, callback=dollars, metavar="USD", help="US dollars for the model at most.")
+@click.option("--max-model-calls", type=click.IntRange(1, MOST), metavar="N", help="Messages of the model (100).")
+@click.option("--approve", is_flag=True, help="Ask before each batch that runs on the device: yes, no or edit.")
 @click.option("--memory", type=click.Path(path_type=Path), metavar="PATH", help="The SQLite file of all attempts.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, metavar="N", help="Seed (0).")
 @as_json
@@ -80,7 +93,11 @@ def run(
     base_url: str | None,
     max_evals: int | None,
     max_seconds: float | None,
+    endpoint: str | None,
     max_tokens: int | None,
+    max_cost: float | None,
+    max_model_calls: int | None,
+    approve: bool,
     memory: Path | None,
     seed: int,
     json_: bool,
@@ -88,7 +105,8 @@ def run(
     """Work on GOAL, a sentence in words; the default."""
     read_env()
     from agent.goal import Given
-    from agent.models.choose import model_name
+    from agent.models.choose import model_name, secrets
+    from agent.prices import OVERRIDE, priced
     from agent.run import begin
 
     words = " ".join(goal)
@@ -101,38 +119,39 @@ def run(
         max_evals=max_evals,
         max_seconds=max_seconds,
         max_tokens=max_tokens,
+        max_cost=max_cost,
+        max_model_calls=max_model_calls,
+        endpoint=endpoint,
+        approve=approve,
         seed=seed,
     )
+    if any(secret in words for secret in secrets()):
+        raise UsageError("The goal holds your API key: leave it out, goals are written into traces.")
     objective, notices = understood(words, given)
+    objective = priced(objective)
+    if objective.price is None:
+        notices.append(f"the price of {objective.model} is unknown, its cost is not counted ({OVERRIDE} names a table)")
     if model is None and objective.model == "embedded" and os.environ.get("OPENAI_API_KEY"):
         notices.append("the embedded planner decides, although there is a key: --model NAME lets a model decide")
-    return shown(begin(objective, memory, base_url, say, notices=[f"note: {notice}" for notice in notices]), json_)
+    notices = [f"note: {notice}" for notice in notices]
+    return shown(begin(objective, memory, base_url, say, notices=notices, ask=ask), json_)
 
 
 @commands.command()
 @click.argument("run_id", metavar="RUN")
+@click.option("--base-url", metavar="URL", help="The model's server, where it has moved.")
 @as_json
-def resume(run_id: str, json_: bool) -> int:
+def resume(run_id: str, base_url: str | None, json_: bool) -> int:
     """Continue a run that was stopped or killed.
 
     RUN is its id; nothing that it finished is done again."""
     read_env()
     from agent.run import resume as go_on
 
-    return shown(go_on(run_id, say), json_)
+    return shown(go_on(run_id, say, base_url=base_url, ask=ask), json_)
 
 
-@commands.command()
-@click.argument("trace", type=click.Path(path_type=Path))
-@as_json
-def replay(trace: Path, json_: bool) -> int:
-    """Repeat a run from its trace, step by step.
-
-    The same loop runs with the recorded model and the recorded tools, without a GPU, a key or a network, and stops at
-    the first step that differs."""
-    from agent.replay import replay as run_again
-
-    return shown(run_again(trace, say), json_)
+register(commands)
 
 
 def understood(words: str, given: Given) -> tuple[Objective, list[str]]:
@@ -150,6 +169,23 @@ def understood(words: str, given: Given) -> tuple[Objective, list[str]]:
     return read_goal(words, given, kernels, option)
 
 
+def ask(question: dict[str, Any]) -> dict[str, Any]:
+    """A person's answer to a batch that wants to run."""
+    from agent.approval import ask_person
+
+    return ask_person(question, read_line, say)
+
+
+def read_line(prompt: str) -> str:
+    """A line of stdin. Raises EOFError at its end."""
+    click.echo(prompt, err=True, nl=False)
+    line = sys.stdin.readline()
+    if not line:
+        click.echo(err=True)
+        raise EOFError
+    return line
+
+
 def shown(ended: Ended, json_: bool) -> int:
     """Print the result; the exit code says whether it is proven."""
     from agent.report import render, replay_command
@@ -165,7 +201,8 @@ def shown(ended: Ended, json_: bool) -> int:
 
 
 def say(line: str) -> None:
-    click.echo(line, err=True)
+    """A line for a person. It may hold a model's words: control characters do not reach the terminal."""
+    click.echo("".join(c if c.isprintable() else "?" for c in line), err=True)
 
 
 def read_env() -> None:

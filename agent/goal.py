@@ -47,6 +47,10 @@ class Given:
     max_evals: int | None = None
     max_seconds: float | None = None
     max_tokens: int | None = None
+    max_cost: float | None = None
+    max_model_calls: int | None = None
+    endpoint: str | None = None
+    approve: bool = False
     seed: int = 0
 
 
@@ -116,8 +120,8 @@ def read_goal(
         raise UsageError(
             f"{chosen.name} has no dtype {options['dtype']}: it has {', '.join(str(value) for value in allowed)}."
         )
-    asked = {"max_evals": given.max_evals, "max_seconds": given.max_seconds, "max_tokens": given.max_tokens}
-    for name, value in asked.items():
+    for name in ("max_evals", "max_seconds", "max_tokens", "max_cost", "max_model_calls"):
+        value = getattr(given, name)
         if value is not None:
             overrule(f"--{name.replace('_', '-')}", value, spending.get(name), notices)
             spending[name] = value
@@ -131,24 +135,36 @@ def read_goal(
         device=read_device or "auto",
         gpu=one_of("GPU", gpu[:1] if gpu == ["rtx 4090", "4090"] else gpu),
         model=given.model,
+        endpoint=given.endpoint,
+        approve=given.approve,
         limits=Limits.model_validate(spending),
         seed=given.seed,
     ), notices
 
 
+ADJECTIVES = ("fused",)
+"""Aliases that other kernels' names are qualified with as well."""
+
+
 def choose_kernel(
     goal: str, option: KernelWords | None, words: Words, kernels: Sequence[KernelWords], notices: list[str]
 ) -> KernelWords:
-    """The kernel that the option or, failing that, the goal names; of several the most specific, which is the one with
-    the most options: a "fused matrix multiplication" is fused."""
+    """The kernel that the option or, failing that, the goal names; of several on the same dimensions the most specific,
+    which is the one with the most options: a "fused matrix multiplication" is fused, a "fused softmax" is a softmax."""
     names = {spoken(alias): kernel for kernel in kernels for alias in (*kernel.aliases, kernel.name)}
-    spoken_of = [names[name] for name in longest_first(names) if words.says(name)]
+    said = {name: names[name] for name in longest_first(names) if words.says(name)}
+    nouns = [kernel for name, kernel in said.items() if name not in ADJECTIVES]
+    shapes = {kernel.dims for kernel in nouns}
+    spoken_of = [kernel for kernel in said.values() if not nouns or kernel in nouns or kernel.dims in shapes]
     if option is not None:
         if spoken_of and spoken_of[0].name != option.name:
             notices.append(f"--kernel {option.name} overrules {spoken_of[0].name} in the goal")
         return option
     if not spoken_of:
         raise UsageError(cannot_read(goal, kernels, []))
+    if len(shapes) > 1:
+        several = ", ".join(dict.fromkeys(kernel.name for kernel in nouns))
+        raise UsageError(f"The goal names several kernels ({several}): a run tunes one, so say one.")
     return max(spoken_of, key=lambda kernel: len(kernel.choices))
 
 

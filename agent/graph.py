@@ -9,118 +9,76 @@ again without repeating what it had finished.
 from __future__ import annotations
 
 import json
-import operator
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Any, Literal
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 
 from agent import progress, prompt
-from agent.hands import Hands, Left
-from agent.models.base import ChatModel, Message, Reply, ToolSchema, parse_arguments
-from agent.objective import Objective
+from agent.hands import Left
+from agent.models.base import Message, Reply, ToolSchema, parse_arguments
+from agent.models.choose import EMBEDDED, deputy_of
+from agent.models.context import estimate
+from agent.models.faults import Outage
 from agent.report import Outcome, outcome_of
-from agent.trace import JSON, Journal
+from agent.state import Context as Context
+from agent.state import Spoke, State, fresh
+from agent.trace import JSON
+from agent.verdict import MAX_CALLS, answer_tokens, judge, price_in
 
-MAX_CALLS = 16
-"""Tool calls run of one message; the rest are answered with an error."""
-FRUITLESS = 3
-"""Turns in a row without one new tool result after which the search ends."""
-CLOSING = 4
-"""Turns granted after the last evaluation, to check and to conclude."""
 FINALISTS = 3
 """Configs that `verify` tries to prove: the next one's turn comes when a proof fails."""
-
-
-class State(TypedDict):
-    """What a checkpoint holds."""
-
-    messages: Annotated[list[Message], operator.add]
-    turn: int
-    """Messages asked of the model so far."""
-    tokens: int
-    fruitless: int
-    closing: int
-    """Turns since the evaluations ran out."""
-    stop: str
-    """Why the search ended; empty while it goes on."""
-    proofs: list[JSON]
-    outcome: JSON
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a run works with; never in a checkpoint."""
-
-    objective: Objective
-    model: ChatModel
-    hands: Hands
-    journal: Journal
-    run_id: str
-    trace_path: str
-    elapsed: Callable[[], float]
-    """Seconds since the run began."""
-    notify: Callable[[str], None]
-    """Progress for a person."""
+ON_DEVICE = frozenset({"run_benchmark", "check_correctness"})
+"""Tools whose batches a person approves, where asked for."""
 
 
 def start(context: Context) -> State:
     """The state before the first turn."""
-    return {
-        "messages": prompt.opening(context.objective, context.hands.setting),
-        "turn": 0,
-        "tokens": 0,
-        "fruitless": 0,
-        "closing": 0,
-        "stop": "",
-        "proofs": [],
-        "outcome": {},
-    }
+    return fresh(list(context.opening or prompt.opening(context.objective, context.hands.setting)))
 
 
 def decide(state: State, runtime: Runtime[Context]) -> JSON:
-    """Stop, or ask the model for its next message."""
+    """Stop, or have the model (or the planner in its place) say its next message."""
     context, turn = runtime.context, state["turn"]
+    word: Message = {"role": "user", "content": context.says.get(turn)}
+    if turn in context.says and word not in state["messages"][-1:]:
+        return {"messages": [word], "spoke": "", "fruitless": 0, "idle": 0}
     verdict = context.journal.once("decision", f"turn {turn}", lambda: judge(state, context))
     if verdict["stop"]:
         return {"stop": verdict["stop"]}
-    left = Left(**verdict["left"])
-    context.journal.once("model_request", f"turn {turn}", lambda: request(state["messages"], context.hands.tools))
-    answer = context.journal.once("model_response", f"turn {turn}", lambda: respond(state, context, left))
-    message = numbered(answer["message"], turn)
+    left, takeover = Left(**verdict["left"]), state["takeover"] or verdict["takeover"]
+    if verdict["takeover"]:
+        context.notify(f"the embedded planner takes over from {context.objective.model}: {takeover}")
+    notes: list[Message] = [{"role": "user", "content": verdict["note"]}] if verdict["note"] else []
+    heard: State = {**state, "messages": [*state["messages"], *notes], "takeover": takeover}
+    context.journal.once("model_request", f"turn {turn}", lambda: request(heard["messages"], context.hands.tools))
+    answer = context.journal.once("model_response", f"turn {turn}", lambda: respond(heard, context, left))
+    for notice in answer.get("notices", ()):
+        context.notify(f"note: {notice}")
+    if answer.get("error"):
+        return {"messages": notes, "stop": f"the time is used up, and no answer came: {answer['error']}".rstrip(".")}
+    message, dropped = numbered(answer["message"], turn)
     context.notify(progress.spoken(turn, message.get("content")))
-    added = [message]
-    if not message.get("tool_calls") and not message.get("content"):
-        added.append({"role": "user", "content": prompt.NUDGE})
+    counted, ratio = answer.get("prompt_tokens"), state["tokens_per_estimate"]
+    if counted:
+        ratio = counted / estimate(heard["messages"], context.hands.tools)
+    measured_since = left.used > state["measured"]
     return {
-        "messages": added,
+        "messages": [*notes, message],
         "turn": turn + 1,
+        "model_calls": state["model_calls"] + (not (takeover or context.objective.model == EMBEDDED)),
         "tokens": state["tokens"] + answer["tokens"],
-        "fruitless": state["fruitless"] + 1,
+        "cost": state["cost"] + answer.get("cost", 0.0),
+        "tokens_per_estimate": ratio,
+        "spoke": spoke(message, answer.get("finish", "")),
+        "dropped": dropped,
+        "fruitless": 1 if verdict["takeover"] else state["fruitless"] + 1,
+        "measured": left.used,
+        "idle": 0 if measured_since or verdict["takeover"] else state["idle"] + 1,
         "closing": state["closing"] + (left.evaluations == 0),
+        "pressed": state["pressed"] or verdict["pressed"],
+        "takeover": takeover,
     }
-
-
-def judge(state: State, context: Context) -> JSON:
-    """Whether the search goes on, and what is left of its budget."""
-    left, limits, last = context.hands.left(), context.objective.limits, state["messages"][-1]
-    if last["role"] == "assistant" and not last.get("tool_calls"):
-        stop = "the model concluded"
-    elif left.seconds <= 0:
-        stop = f"the time is used up ({limits.max_seconds:g} s)"
-    elif limits.max_tokens is not None and state["tokens"] >= limits.max_tokens:
-        stop = f"the tokens are used up ({state['tokens']} of {limits.max_tokens})"
-    elif state["turn"] >= limits.max_model_calls:
-        stop = f"the turns are used up ({limits.max_model_calls})"
-    elif state["closing"] >= CLOSING:
-        stop = f"the evaluations are used up ({limits.max_evals})"
-    elif state["fruitless"] >= FRUITLESS:
-        stop = f"{FRUITLESS} turns in a row brought nothing new"
-    else:
-        stop = ""
-    return {"stop": stop, "left": asdict(left), "tokens": state["tokens"]}
 
 
 def request(messages: list[Message], tools: list[ToolSchema]) -> JSON:
@@ -130,26 +88,60 @@ def request(messages: list[Message], tools: list[ToolSchema]) -> JSON:
 
 
 def respond(state: State, context: Context, left: Left) -> JSON:
-    reply: Reply = context.model.respond(state["messages"], context.hands.tools, left.seconds)
-    estimate = (len(str(state["messages"])) + len(str(reply.message))) // 4
-    return {
-        "model": context.model.name,
+    """One answer. That none came is one too, where the run's time ends meanwhile and there is something to prove."""
+    speaker = deputy_of(context.model) if state["takeover"] else context.model
+    try:
+        reply = speaker.respond(state["messages"], context.hands.tools, left.seconds, answer_tokens(state, context))
+    except Outage as e:
+        if not e.out_of_time or not context.hands.finalists(1):
+            raise
+        reply = Reply({"role": "assistant", "content": None}, usage=0, error=str(e))
+    tokens, cost = reply.usage, reply.cost
+    if tokens is None:
+        prompt_guess, answer_guess = estimate(state["messages"], context.hands.tools), len(str(reply.message)) // 3
+        tokens, cost = prompt_guess + answer_guess, cost or price_in(context).cost(prompt_guess, 0, answer_guess)
+    body: JSON = {
+        "model": reply.model or speaker.name,
         "message": reply.message,
         "usage": reply.usage,
-        "tokens": estimate if reply.usage is None else reply.usage,
+        "tokens": tokens,
         "seconds": round(reply.seconds, 3),
     }
+    more = {
+        "prompt_tokens": reply.prompt_tokens,
+        "cached_tokens": reply.cached_tokens,
+        "cost": round(cost, 8),
+        "finish": reply.finish,
+        "notices": list(reply.notices),
+        "error": reply.error,
+    }
+    return body | {name: value for name, value in more.items() if value}
 
 
-def numbered(message: Message, turn: int) -> Message:
-    """The message with its calls' ids made unique in the run: some endpoints number each message's calls afresh.
+def numbered(message: Message, turn: int) -> tuple[Message, int]:
+    """The message with its calls' ids made unique in the run (some endpoints number each message's calls afresh), and
+    how many calls beyond the first ones were left out.
 
     Nine letters and digits, the strictest form an endpoint is known to ask for (Mistral)."""
+    given = message.get("tool_calls") or ()
     calls = [
-        {"id": f"t{turn:04d}c{index:03d}", "type": "function", "function": dict(call["function"])}
-        for index, call in enumerate(message.get("tool_calls") or ())
+        {**call, "id": f"t{turn:04d}c{index:03d}", "type": "function", "function": dict(call["function"])}
+        for index, call in enumerate(given[:MAX_CALLS])
     ]
-    return {**message, "tool_calls": calls} if calls else {"role": "assistant", "content": message.get("content")}
+    if calls:
+        return {**message, "tool_calls": calls}, len(given) - len(calls)
+    return {"role": "assistant", "content": message.get("content")}, 0
+
+
+def spoke(message: Message, finish: str) -> Spoke:
+    """What kind of message it is; calls count, whatever else it says."""
+    if message.get("tool_calls"):
+        return "calls"
+    if finish == "length":
+        return "length"
+    if finish == "refusal":
+        return "refusal"
+    return "words" if (message.get("content") or "").strip() else "nothing"
 
 
 def act(state: State, runtime: Runtime[Context]) -> JSON:
@@ -158,10 +150,11 @@ def act(state: State, runtime: Runtime[Context]) -> JSON:
     asked = [call for message in state["messages"] for call in message.get("tool_calls") or ()]
     calls = state["messages"][-1]["tool_calls"]
     before = {said(call) for call in asked[: len(asked) - len(calls)]}
+    verdicts = approved(calls, state["turn"] - 1, context) if context.objective.approve else {}
     answers: list[Message] = []
     fruitful = False
-    for index, call in enumerate(calls):
-        result = run_call(call, index, context)
+    for call in calls:
+        result = run_call(call, context, verdicts.get(call["id"], {}))
         context.notify(progress.answered(call["function"]["name"], result, context.hands.setting))
         fruitful |= "error" not in result and said(call) not in before
         before.add(said(call))
@@ -169,25 +162,44 @@ def act(state: State, runtime: Runtime[Context]) -> JSON:
     return {"messages": answers, "fruitless": 0 if fruitful else state["fruitless"]}
 
 
+def approved(calls: list[JSON], turn: int, context: Context) -> JSON:
+    """What a person says to each batch that would run on the device, by call id."""
+    batches = []
+    for call in calls:
+        arguments, problem = parse_arguments(call["function"]["arguments"])
+        if call["function"]["name"] in ON_DEVICE and not problem:
+            batches.append({"id": call["id"], "tool": call["function"]["name"], "arguments": arguments})
+    if not batches:
+        return {}
+    key = f"turn {turn}"
+    answers: JSON = context.journal.once("approval", key, lambda: context.hands.approve(key, batches))["answers"]
+    return answers
+
+
 def said(call: JSON) -> tuple[str, str]:
     return call["function"]["name"], call["function"]["arguments"]
 
 
-def run_call(call: JSON, index: int, context: Context) -> JSON:
+def run_call(call: JSON, context: Context, approval: JSON) -> JSON:
     """One tool call's answer. What is wrong with the call itself is an answer too."""
     call_id, name = call["id"], call["function"]["name"]
     arguments, problem = parse_arguments(call["function"]["arguments"])
     known = [tool.name for tool in context.hands.tools]
+    if approval.get("verdict") == "edit":
+        arguments = approval["arguments"]
 
     def answer() -> JSON:
-        if index >= MAX_CALLS:
-            return {"result": {"error": "calls", "why": f"one message may hold {MAX_CALLS} tool calls; not run"}}
         if name not in known:
-            return {"result": {"error": "unknown tool", "tool": name, "known": known}}
+            return {"result": {"error": "unknown tool", "tool": name[:100], "known": known}}
         if problem:
-            return {"result": {"error": "arguments", "tool": name, "problems": [problem]}}
+            given = call["function"]["arguments"][:200]
+            return {"result": {"error": "arguments", "tool": name, "problems": [problem], "given": given}}
+        if approval.get("verdict") == "no":
+            return {"result": {"error": "refused", "why": "the user refused this batch; propose another or conclude"}}
         began = context.elapsed()
         result = context.hands.call(call_id, name, arguments)
+        if approval.get("verdict") == "edit":
+            result = {"note": "the user changed this batch before it ran", **result}
         return {"result": result, "seconds": round(context.elapsed() - began, 3)}
 
     context.journal.once("tool_call", call_id, lambda: {"name": name, "arguments": arguments})
@@ -229,6 +241,8 @@ def report(state: State, runtime: Runtime[Context]) -> JSON:
             stop=state["stop"],
             left=context.hands.left(),
             tokens=state["tokens"],
+            cost=state["cost"],
+            takeover=state["takeover"],
             turns=state["turn"],
             seconds=context.elapsed(),
         )

@@ -14,6 +14,8 @@ from agent.objective import Setting
 from agent.trace import JSON, Event
 
 if TYPE_CHECKING:
+    from kernels.hardware import Hardware
+    from kernels.spec import Config
     from tools.session import Session
 
 Verdict = Literal["proven", "unproven", "error", "stopped"]
@@ -43,12 +45,26 @@ class Hands(Protocol):
         """A tool's answer; wrong arguments are an answer with ``error``."""
         ...
 
+    def approve(self, key: str, batches: list[JSON]) -> JSON:
+        """What a person says to batches that would run on the device: ``{"answers": {call id: {"verdict": "yes", "no"
+        or "edit", "arguments"}}}``."""
+        ...
+
+    def excuse(self, seconds: float) -> None:
+        """Do not count these seconds: a person was being waited for."""
+        ...
+
     def finalists(self, limit: int) -> list[JSON]:
         """The fastest verified configs of this run, best first."""
         ...
 
     def prove(self, key: str, config: JSON) -> JSON:
         """A ``Proof``: the config timed interleaved with every baseline."""
+        ...
+
+    def inherit(self, events: Sequence[Event]) -> None:
+        """Know what these events' tool results say, without doing it again: the steps that a fork has in common with
+        its parent."""
         ...
 
     def finish(self, verdict: Verdict, summary: JSON) -> None:
@@ -82,6 +98,9 @@ class SessionHands:
             bound=bound,
             hardware=task.hardware.name,
             device=session.device.info.model_dump(mode="json"),
+            facts=facts_of(task.hardware),
+            space=values_in(session.space),
+            space_size=len(session.space),
         )
         self.tools = [
             ToolSchema(tool.name, tool.description, closed_schema(tool.arguments.model_json_schema()))
@@ -98,6 +117,15 @@ class SessionHands:
         answer: JSON = plain(self._tools[name].call(self._session, arguments, call_id))
         return answer
 
+    def approve(self, key: str, batches: list[JSON]) -> JSON:
+        from langgraph.types import interrupt
+
+        answers: JSON = interrupt({"key": key, "batches": batches})
+        return answers
+
+    def excuse(self, seconds: float) -> None:
+        self._session.budget.started += seconds
+
     def finalists(self, limit: int) -> list[JSON]:
         return [config.model_dump(mode="json") for config in self._session.finalists(limit)]
 
@@ -105,11 +133,41 @@ class SessionHands:
         proof: JSON = plain(self._session.prove(self._session.config(config)).model_dump(mode="json"))
         return proof
 
+    def inherit(self, events: Sequence[Event]) -> None:
+        from agent.fork import inherit
+
+        inherit(self._session, events)
+
     def finish(self, verdict: Verdict, summary: JSON) -> None:
         self._session.memory.finish_run(self._session.run_id, verdict, plain(summary))
 
     def close(self) -> None:
         self._session.close()
+
+
+def facts_of(hardware: Hardware) -> JSON:
+    """A GPU's numbers as a model reads them."""
+    return {
+        "model": hardware.name,
+        "arch": hardware.arch,
+        "sms": hardware.sms,
+        "registers_per_sm": hardware.registers_per_sm,
+        "shared_bytes_per_block": hardware.shared_per_block,
+        "shared_bytes_per_sm": hardware.shared_per_sm,
+        "threads_per_sm": hardware.threads_per_sm,
+        "l2_mib": hardware.l2_bytes // 2**20,
+        "memory_tb_per_s": hardware.bandwidth / 1e12,
+        "peak_tflops": {dtype: round(rate / 1e12, 1) for dtype, rate in hardware.peak.items()},
+    }
+
+
+def values_in(space: Sequence[Config]) -> dict[str, list[Any]]:
+    """Config field → the values that occur, in the fields' order."""
+    values: dict[str, dict[Any, None]] = {}
+    for config in space:
+        for name, value in config.model_dump(mode="json").items():
+            values.setdefault(name, {})[value] = None
+    return {name: sorted(found, key=lambda value: (str(type(value)), value)) for name, found in values.items()}
 
 
 class RecordedHands:
@@ -134,6 +192,12 @@ class RecordedHands:
         result: JSON = self._find("tool_result", call_id)["result"]
         return result
 
+    def approve(self, key: str, batches: list[JSON]) -> JSON:
+        return self._find("approval", key)
+
+    def excuse(self, seconds: float) -> None:
+        """Nobody is waited for."""
+
     def finalists(self, limit: int) -> list[JSON]:
         found: list[JSON] = self._find("decision", "finalists")["finalists"]
         return found[:limit]
@@ -141,6 +205,9 @@ class RecordedHands:
     def prove(self, key: str, config: JSON) -> JSON:
         proof: JSON = self._find("verify", key)["proof"]
         return proof
+
+    def inherit(self, events: Sequence[Event]) -> None:
+        """Everything is in the trace already."""
 
     def finish(self, verdict: Verdict, summary: JSON) -> None:
         """A replay leaves no row."""

@@ -25,8 +25,10 @@ class Limits(Closed):
     """Wall time of the search; the final proof has its own time on top."""
     max_tokens: int | None = Field(default=None, ge=1)
     """Tokens in and out of the model together; ``None`` is no limit."""
+    max_cost: float | None = Field(default=None, gt=0)
+    """US dollars paid for the model; ``None`` is no limit."""
     max_model_calls: int = Field(default=100, ge=1)
-    """Turns: messages asked of the model."""
+    """Messages asked of a language model; the embedded planner's cost nothing and do not count."""
 
 
 class Objective(Closed):
@@ -47,6 +49,12 @@ class Objective(Closed):
     gpu: str | None = None
     """A GPU model that the goal names (``h100``): the device must be one."""
     model: str = "embedded"
+    price: tuple[float, float, float] | None = None
+    """US dollars per million tokens of prompt, cached prompt and answer; ``None`` where it is unknown."""
+    endpoint: str | None = None
+    """Name of the endpoint's profile; ``None`` finds it out."""
+    approve: bool = False
+    """Whether a person is asked before configs run on the device."""
     limits: Limits = Limits()
     seed: int = Field(default=0, ge=0)
 
@@ -74,6 +82,12 @@ class Setting(Closed):
     """Name in ``kernels.hardware``."""
     device: dict[str, Any]
     """``DeviceInfo``: kind, name, driver, versions."""
+    facts: dict[str, Any] = Field(default_factory=dict)
+    """The hardware's numbers, by name and unit."""
+    space: dict[str, list[Any]] = Field(default_factory=dict)
+    """Config field → values that occur in the space."""
+    space_size: int = 0
+    """Configs in the space: not every combination of values is one."""
 
     @property
     def recorded(self) -> bool:

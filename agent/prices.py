@@ -1,7 +1,7 @@
 """What a token costs: one table, overridable by a file.
 
 US dollars per million tokens: prompt, prompt out of the endpoint's cache, answer (reasoning included). OpenAI's list
-prices for standard processing, developers.openai.com/api/docs/pricing, June 2026. A model that is not in the table has
+prices for standard processing as quoted in June 2026; prices change, so check them where a budget matters. A model that is not in the table has
 no known price, and that is said rather than guessed.
 
 ``AUTOKERNEL_PRICES`` names a JSON file whose entries come first: ``{"my-model": [0.5, 0.05, 2.0]}``; a server of one's
@@ -16,8 +16,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent.errors import UsageError
+
+if TYPE_CHECKING:
+    from agent.objective import Objective
 
 OVERRIDE = "AUTOKERNEL_PRICES"
 
@@ -75,6 +79,18 @@ def price_of(model: str, overrides: Mapping[str, Price] | None = None) -> Price 
     if model in overrides:
         return overrides[model]
     return TABLE.get(re.sub(r"-\d{4}-\d{2}-\d{2}$", "", model.removeprefix("openai/")))
+
+
+def priced(objective: Objective) -> Objective:
+    """The objective with its model's price. Raises UsageError where money is limited and the price unknown."""
+    price = price_of(objective.model)
+    if price is None and objective.limits.max_cost is not None:
+        raise UsageError(
+            f"The price of {objective.model} is unknown, so --max-cost cannot hold: name a table of prices with "
+            f"{OVERRIDE} (agent/prices.py says how), or use --max-tokens."
+        )
+    known = None if price is None else (price.prompt, price.cached, price.answer)
+    return objective.model_copy(update={"price": known})
 
 
 def read_overrides() -> dict[str, Price]:

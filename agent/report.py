@@ -58,6 +58,10 @@ class Outcome(BaseModel):
     evaluations: int
     turns: int
     tokens: int
+    cost: float = 0.0
+    """US dollars for the model, as far as its price is known."""
+    takeover: str = ""
+    """Why the embedded planner took over from the model; empty where it did not."""
     seconds: float
     proven: bool
     why: str
@@ -83,6 +87,8 @@ def outcome_of(
     tokens: int,
     turns: int,
     seconds: float,
+    cost: float = 0.0,
+    takeover: str = "",
 ) -> Outcome:
     """`proofs` are those tried, in order; the last one is the only one that can be correct."""
     proof = proofs[-1] if proofs and proofs[-1]["status"] == "correct" and proofs[-1]["ms"] else None
@@ -101,6 +107,8 @@ def outcome_of(
         evaluations=left.used,
         turns=turns,
         tokens=tokens,
+        cost=round(cost, 6),
+        takeover=takeover,
         seconds=round(seconds, 1),
         proven=proven,
         why=why,
@@ -165,7 +173,7 @@ def render(outcome: Outcome, setting: Setting, replay: str) -> str:
         lines.append(f"sitting    {outcome.how}")
     spent = f"{outcome.evaluations} evaluations, {outcome.turns} turns, {outcome.seconds:.0f} s"
     if outcome.tokens:
-        spent += f", {outcome.tokens} tokens"
+        spent += f", {outcome.tokens} tokens" + (f", ${outcome.cost:.4f}" if outcome.cost else "")
     lines.append(f"search     {spent}; ended because {outcome.stopped}")
     lines.append(f"trace      {outcome.trace}")
     lines.append(f"replay     {replay}")

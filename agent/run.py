@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from agent import graph, progress, prompt, provenance
+from agent.approval import Ask
 from agent.errors import AgentError, UsageError
 from agent.graph import Context
 from agent.hands import Hands, SessionHands, Verdict
@@ -20,7 +21,7 @@ from agent.models.base import ChatModel
 from agent.objective import Objective, Setting
 from agent.places import checkpoint_path, trace_path
 from agent.report import Outcome
-from agent.trace import JSON, SCHEMA_VERSION, Record, Trace, read_trace
+from agent.trace import JSON, SCHEMA_VERSION, Record, Trace, opening_of, read_trace, says_of
 
 Notify = Callable[[str], None]
 OpenHands = Callable[[Objective, Path | None, str, Notify], Hands]
@@ -35,8 +36,8 @@ class Ended:
     setting: Setting
 
 
-def open_hands(objective: Objective, memory: Path | None, run_id: str, notify: Notify) -> Hands:
-    """A session with the tools, on the objective's device."""
+def open_hands(objective: Objective, memory: Path | None, run_id: str, notify: Notify, warm: bool = True) -> Hands:
+    """A session with the tools, on the objective's device; unless `warm`, without what other runs know."""
     from tools.open import SetupError, open_session
 
     try:
@@ -53,6 +54,7 @@ def open_hands(objective: Objective, memory: Path | None, run_id: str, notify: N
             seed=objective.seed,
             run_id=run_id,
             progress=notify,
+            warm=warm,
         )
     except SetupError as e:
         raise UsageError(str(e)) from e
@@ -69,6 +71,11 @@ def open_hands(objective: Objective, memory: Path | None, run_id: str, notify: N
     return SessionHands(session)
 
 
+def nobody(question: JSON) -> JSON:
+    """Who answers where nobody can be asked."""
+    raise AgentError("The run waits for a person's approval and there is nobody to ask: resume it in a terminal.")
+
+
 def begin(
     objective: Objective,
     memory: Path | None,
@@ -76,11 +83,13 @@ def begin(
     notify: Notify,
     open_: OpenHands = open_hands,
     notices: Sequence[str] = (),
+    ask: Ask = nobody,
 ) -> Ended:
-    """Run an objective from its first turn. `notices` are shown after the first line, which names the device."""
+    """Run an objective from its first turn. `notices` are shown after the first line, which names the device; `ask`
+    answers for a person where the objective wants batches approved."""
     began = time.monotonic()
     run_id = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(3)
-    model = choose.load_model(objective.model, base_url)
+    model = choose.load_model(objective.model, base_url, objective.endpoint, notify)
     with closing(open_(objective, memory, run_id, notify)) as hands:
         check_gpu(objective, hands.setting)
         for line in (progress.opened(objective, hands.setting, run_id), *notices):
@@ -88,11 +97,14 @@ def begin(
         with closing(Trace(trace_path(run_id), choose.secrets())) as trace:
             header = header_of(run_id, objective, hands, memory, base_url)
             trace.once("header", run_id, lambda: header)
-            return loop(objective, hands, model, trace, run_id, notify, began)
+            return loop(objective, hands, model, trace, run_id, notify, began, ask)
 
 
-def resume(run: str, notify: Notify, open_: OpenHands = open_hands) -> Ended:
-    """Continue a run that was stopped or killed, by its id or its trace: what it finished is not done again."""
+def resume(
+    run: str, notify: Notify, open_: OpenHands = open_hands, base_url: str | None = None, ask: Ask = nobody
+) -> Ended:
+    """Continue a run that was stopped or killed, by its id or its trace: what it finished is not done again. `base_url`
+    takes the place of the one it began with."""
     began = time.monotonic()
     path = Path(run) if run.endswith(".jsonl") else trace_path(run)
     if not path.exists():
@@ -104,6 +116,9 @@ def resume(run: str, notify: Notify, open_: OpenHands = open_hands) -> Ended:
             raise UsageError(f"Run {header['run']} is finished: replay it with python -m agent replay {path}.")
         if record.broken is not None:
             raise UsageError(f"{path} was edited at event {record.broken}: a run goes on only from what it wrote.")
+        if (header.get("parent") or {}).get("kind") == "replay":
+            anew = f"python -m agent replay --live-tools {header['parent']['run']}"
+            raise UsageError(f"Run {header['run']} makes another run's calls again: start it with {anew}.")
         objective = Objective.model_validate(header["objective"])
         spent = seconds_spent(record)
         left = max(1.0, objective.limits.max_seconds - spent)
@@ -115,17 +130,26 @@ def resume(run: str, notify: Notify, open_: OpenHands = open_hands) -> Ended:
                 "limits": objective.limits.model_copy(update={"max_seconds": left}),
             }
         )
-        model = choose.load_model(objective.model, header["base_url"])
+        model = choose.load_model(objective.model, base_url or header["base_url"], objective.endpoint, notify)
         memory = Path(header["memory"]) if header["memory"] else None
         with closing(open_(again, memory, header["run"], notify)) as hands:
             check_same(Setting.model_validate(header["setting"]), hands.setting)
+            if "parent" in header:
+                hands.inherit(record.events)
             trace.once("resume", f"event {len(record.events)}", lambda: {"spent": round(spent, 3)})
             notify(f"resuming {progress.opened(objective, hands.setting, header['run'])}")
-            return loop(objective, hands, model, trace, header["run"], notify, began - spent)
+            return loop(objective, hands, model, trace, header["run"], notify, began - spent, ask)
 
 
 def loop(
-    objective: Objective, hands: Hands, model: ChatModel, trace: Trace, run_id: str, notify: Notify, began: float
+    objective: Objective,
+    hands: Hands,
+    model: ChatModel,
+    trace: Trace,
+    run_id: str,
+    notify: Notify,
+    began: float,
+    ask: Ask = nobody,
 ) -> Ended:
     """The graph, from its last checkpoint or its start."""
     context = Context(
@@ -137,16 +161,18 @@ def loop(
         trace_path=str(trace.path),
         elapsed=lambda: time.monotonic() - began,
         notify=notify,
+        opening=opening_of(trace.find("model_request", "turn 0")),
+        says=says_of(trace.header),
     )
     try:
         with checkpoints(checkpoint_path(trace.path)) as connection:
-            outcome = invoke(context, connection)
+            outcome = invoke(context, connection, ask)
     except AgentError as e:
         interrupted(hands, "error", str(e))
-        raise type(e)(f"{e} {go_on(run_id)}") from e
+        raise type(e)(f"{str(e).rstrip('.')}; {go_on(run_id)}") from e
     except KeyboardInterrupt as e:
         interrupted(hands, "stopped", "stopped by the user")
-        raise AgentError(f"Stopped. {go_on(run_id)}") from e
+        raise AgentError(f"Stopped; {go_on(run_id)}") from e
     checkpoint_path(trace.path).unlink(missing_ok=True)
     return Ended(Outcome.model_validate(outcome), hands.setting)
 
@@ -158,12 +184,14 @@ def interrupted(hands: Hands, verdict: Verdict, why: str) -> None:
 
 
 def go_on(run_id: str) -> str:
-    return f"Nothing is lost; to continue: python -m agent resume {run_id}"
+    return f"nothing is lost, to continue: python -m agent resume {run_id}"
 
 
-def invoke(context: Context, connection: sqlite3.Connection) -> JSON:
-    """Run the graph with a checkpoint after every node; a run that has one goes on from there."""
+def invoke(context: Context, connection: sqlite3.Connection, ask: Ask = nobody) -> JSON:
+    """Run the graph with a checkpoint after every node; a run that has one goes on from there. Where it is interrupted
+    to have a batch approved, `ask` answers; that time is not the run's."""
     from langgraph.checkpoint.sqlite import SqliteSaver
+    from langgraph.types import Command
 
     compiled = graph.build(SqliteSaver(connection))
     config = {"configurable": {"thread_id": context.run_id}, "recursion_limit": recursion_limit(context.objective)}
@@ -171,6 +199,11 @@ def invoke(context: Context, connection: sqlite3.Connection) -> JSON:
     first = None if known else graph.start(context)
     try:
         final: JSON = compiled.invoke(first, config, context=context, durability="sync")
+        while interrupts := final.get("__interrupt__"):
+            asked = time.monotonic()
+            answer = ask(interrupts[0].value)
+            context.hands.excuse(time.monotonic() - asked)
+            final = compiled.invoke(Command(resume=answer), config, context=context, durability="sync")
     except device_errors() as e:
         raise AgentError(f"{e}") from e
     outcome: JSON = final["outcome"]
@@ -186,8 +219,9 @@ def device_errors() -> tuple[type[Exception], ...]:
 
 
 def recursion_limit(objective: Objective) -> int:
-    """Two nodes a turn, and some to end."""
-    return 2 * objective.limits.max_model_calls + 10
+    """A net under the loop's own limits: two nodes a turn, four turns of the planner an evaluation, some to end."""
+    limits = objective.limits
+    return 2 * limits.max_model_calls + 8 * limits.max_evals + 100
 
 
 @contextmanager
@@ -217,9 +251,10 @@ def header_of(run_id: str, objective: Objective, hands: Hands, memory: Path | No
 
 
 def without_credentials(url: str | None) -> str | None:
-    if url is None or "@" not in url:
-        return url
-    scheme, _, rest = url.partition("://")
+    """`url` without user, password and query, where keys are put."""
+    if url is None:
+        return None
+    scheme, _, rest = url.partition("?")[0].partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
@@ -227,7 +262,9 @@ def seconds_spent(record: Record) -> float:
     """Wall time in which the run was going; not the pauses that its ``resume`` events end."""
     times = [datetime.fromisoformat(event.at) for event in record.events]
     steps = zip(times, times[1:], record.events[1:], strict=False)
-    return sum((after - before).total_seconds() for before, after, event in steps if event.type != "resume")
+    return sum(
+        (after - before).total_seconds() for before, after, event in steps if event.type not in ("resume", "fork")
+    )
 
 
 def check_gpu(objective: Objective, setting: Setting) -> None:

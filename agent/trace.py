@@ -110,6 +110,10 @@ class Trace:
     def has(self, kind: str, key: str) -> bool:
         return (kind, key) in self._steps
 
+    def find(self, kind: str, key: str) -> JSON | None:
+        """The body of a step that is written."""
+        return self._steps.get((kind, key))
+
     def copy(self, event: Event) -> None:
         """Write a step of another trace as it was there, its time included."""
         self._steps[event.type, event.key] = self._append(event.type, event.key, event.body, event.at)
@@ -201,6 +205,19 @@ def seal_of(previous: str, event: Event, written: bytes) -> str:
 def sealed(previous: str, kind: str, key: str, body: bytes) -> str:
     before = f"{previous}\n{kind}\n{key}\n".encode(errors="backslashreplace")
     return hashlib.sha256(before + body).hexdigest()[:16]
+
+
+def opening_of(request: JSON | None) -> list[JSON] | None:
+    """The messages that a run began with, from the body of its first ``model_request``."""
+    new = (request or {}).get("new")
+    roles = [message.get("role") for message in new if isinstance(message, dict)] if isinstance(new, list) else []
+    return new if roles == ["system", "user"] else None
+
+
+def says_of(header: JSON) -> dict[int, str]:
+    """What the user said before a turn, by turn from 0: the words given to forks."""
+    says = header.get("says")
+    return {int(turn): str(words) for turn, words in says.items()} if isinstance(says, dict) else {}
 
 
 def encode(value: JSON) -> str:

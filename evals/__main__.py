@@ -1,4 +1,4 @@
-"""``python -m evals``: record landscapes, list them."""
+"""``python -m evals``: list and record landscapes, run and score agents."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from evals.score_commands import compare_command, report_command, run_command, tasks_command
+
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 UNFINISHED = 3
 """Exit code where the time was up before the recording was complete."""
@@ -21,10 +23,17 @@ def cli() -> None:
     """Recorded landscapes, and how well an agent tunes on them."""
 
 
+cli.add_command(run_command)
+cli.add_command(compare_command)
+cli.add_command(report_command)
+cli.add_command(tasks_command)
+
+
 @cli.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def list_command(as_json: bool) -> None:
-    """List the landscapes that come with the project."""
+    """List the landscapes and the agents that come with the project."""
+    from evals import roster
     from evals.card import stats
     from tools.harness.landscape import LandscapeError, list_landscapes
 
@@ -38,7 +47,7 @@ def list_command(as_json: bool) -> None:
         about = {"name": x.name, "kernel": x.kernel, "problem": x.label, "device": x.device.name, "regime": x.regime}
         rows.append({**about, "configs": s.configs, "correct": s.correct, "best_ms": s.best_ms, "file": x.file})
     if as_json:
-        click.echo(json.dumps({"landscapes": rows}))
+        click.echo(json.dumps({"landscapes": rows, "agents": roster.names()}))
         return
     if not rows:
         click.echo("there are no landscapes yet: record one with `python -m evals record`")
@@ -46,6 +55,7 @@ def list_command(as_json: bool) -> None:
         best = "nothing correct" if r["best_ms"] is None else f"best {r['best_ms']:.5g} ms"
         click.echo(f"{r['name']}: {r['kernel']} {r['problem']} on {r['device']}, {r['regime']}")
         click.echo(f"  {r['configs']} configs, {r['correct']} correct, {best}")
+    click.echo(f"agents: {', '.join(roster.names())}, model:NAME, or a Python file with search(game)")
 
 
 @cli.command("record")

@@ -23,6 +23,7 @@ class Gemm(KernelSpec[GP, GemmConfig]):
     """C = act(A @ B + bias). Inputs are (A, B, bias or None) in the order of the formula."""
 
     config_type = GemmConfig
+    mends_bf16 = True
 
     def activation(self, problem: GP) -> Activation:
         return "none"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.metadata
 import importlib.util
 import inspect
 import sys
+import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,16 @@ if TYPE_CHECKING:
 _BUILTIN = {
     "matmul": "kernels.matmul:Matmul",
     "fused_matmul": "kernels.fused_matmul:FusedMatmul",
+    "softmax": "kernels.softmax:Softmax",
+    "rms_norm": "kernels.rms_norm:RmsNorm",
+    "layer_norm": "kernels.layer_norm:LayerNorm",
+    "swiglu": "kernels.swiglu:Swiglu",
+    "attention": "kernels.attention:Attention",
 }
+
+
+ENTRY_POINTS = "autokernel.kernels"
+"""The group in which an installed package may offer kernels: ``my_kernel = "my_package.module:MyKernel"``."""
 
 
 def names() -> list[str]:
@@ -25,22 +36,40 @@ def names() -> list[str]:
     return list(_BUILTIN)
 
 
+def offered() -> dict[str, str]:
+    """Kernels of other installed packages, name to ``module:NAME``; a built-in name cannot be taken."""
+    found = importlib.metadata.entry_points(group=ENTRY_POINTS)
+    return {e.name: e.value for e in found if e.name not in _BUILTIN}
+
+
 def get(name: str) -> KernelSpec[Any, Any]:
-    """The kernel `name`: a built-in one, ``path/to/file.py:NAME`` or ``package.module:NAME``, NAME being a subclass or
-    an instance of KernelSpec. Raises ValueError with one sentence that names the mend."""
+    """The kernel `name`: a built-in one, one that an installed package offers, ``path/to/file.py:NAME`` or
+    ``package.module:NAME``, NAME being a subclass or an instance of KernelSpec.
+
+    Raises ValueError with one sentence that names the mend."""
     if name in _BUILTIN:
         source, attribute = _BUILTIN[name].split(":")
         builtin: KernelSpec[Any, Any] = getattr(importlib.import_module(source), attribute)()
         return builtin
-    source, _, attribute = name.rpartition(":")
+    source, _, attribute = (name if ":" in name else offered().get(name, name)).rpartition(":")
     if not source or not attribute:
+        choices = ", ".join([*names(), *offered()])
         raise ValueError(
-            f"no kernel named {name!r}: choose {' or '.join(names())}, or name your own as path.py:NAME or module:NAME"
+            f"no kernel named {name!r}: choose one of {choices}, or name your own as path.py:NAME or module:NAME"
         )
     module = _load_file(Path(source)) if source.endswith(".py") else _load_module(source)
     if not hasattr(module, attribute):
         raise ValueError(f"{source} has no {attribute}; {_offer(module)}")
-    return _instance(getattr(module, attribute), name, module)
+    spec = _instance(getattr(module, attribute), name, module)
+    taken = _BUILTIN.get(spec.name)
+    if taken is not None and not _is_or_extends(spec, taken):
+        raise ValueError(f"{name} calls itself {spec.name!r}, which is a built-in kernel: give it another name")
+    return spec
+
+
+def _is_or_extends(spec: KernelSpec[Any, Any], builtin: str) -> bool:
+    source, attribute = builtin.split(":")
+    return any((c.__module__, c.__name__) == (source, attribute) for c in type(spec).__mro__)
 
 
 def _load_file(path: Path) -> ModuleType:
@@ -60,7 +89,7 @@ def _load_file(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as e:  # a foreign file may raise anything at all
         del sys.modules[name]
-        raise ValueError(f"{path} cannot be imported: {_one_line(e)}") from e
+        raise ValueError(f"{where_raised(e, path)} cannot be imported: {_one_line(e)}") from e
     return module
 
 
@@ -78,9 +107,10 @@ def _instance(found: Any, where: str, module: ModuleType) -> KernelSpec[Any, Any
         return found
     if not (isinstance(found, type) and issubclass(found, KernelSpec)):
         raise ValueError(f"{where} is no KernelSpec; {_offer(module)}")
-    lacking = sorted(getattr(found, "__abstractmethods__", ())) + [
-        a for a in ("name", "problem_type", "config_type") if not hasattr(found, a)
-    ]
+    lacking = [a for a in ("name", "problem_type", "config_type") if not hasattr(found, a)]
+    lacking += sorted(getattr(found, "__abstractmethods__", ()))
+    if found.eager is KernelSpec.eager and KernelSpec.reference is found.reference:
+        lacking.append("eager (what it computes, by PyTorch operations)")
     if lacking:
         raise ValueError(f"{where} is an unfinished KernelSpec: define {', '.join(lacking)}")
     try:
@@ -96,9 +126,17 @@ def _offer(module: ModuleType) -> str:
         n
         for n, v in vars(module).items()
         if isinstance(v, KernelSpec)
-        or (isinstance(v, type) and issubclass(v, KernelSpec) and not inspect.isabstract(v))
+        or (isinstance(v, type) and issubclass(v, KernelSpec) and hasattr(v, "name") and not inspect.isabstract(v))
     ]
     return f"it has {', '.join(found)}" if found else "it defines no KernelSpec"
+
+
+def where_raised(error: BaseException, path: Path) -> str:
+    """``path:line`` of the line in the file at `path` that raised `error`, as deep in the calls as the file is."""
+    if isinstance(error, SyntaxError) and error.lineno is not None and error.filename == str(path):
+        return f"{path}:{error.lineno}"
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+    return f"{path}:{lines[-1]}" if lines else str(path)
 
 
 def _one_line(error: BaseException) -> str:

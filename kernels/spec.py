@@ -3,6 +3,10 @@
 A kernel is one file that subclasses :class:`KernelSpec`. Its ``launch`` is the single source of truth: the compile
 pool runs it on meta tensors under a stub driver, the interpreter runs it on CPU tensors, the device worker runs it on
 the GPU. What is compiled, checked and timed is therefore the same call.
+
+A kernel has to say five things: ``name``, ``problem_type``, ``config_type``, ``inputs`` and ``launch``, and what it
+computes, as ``eager``. Everything else has a default (``kernels/defaults.py``) that holds for a plain kernel and is
+overridden where it does not.
 """
 
 from __future__ import annotations
@@ -13,12 +17,14 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict
 
+from kernels import defaults
 from kernels.hardware import Hardware
 
 Metric = Literal["tflops", "gbps", "latency"]
@@ -101,22 +107,27 @@ class KernelSpec(ABC, Generic[P, C]):
     """The metric of an objective that names none."""
     deterministic: ClassVar[bool] = True
     """Whether two launches on equal inputs must give equal bits."""
+    mends_bf16: ClassVar[bool] = False
+    """Whether the kernel's source itself makes up for how Triton's interpreter treats bf16; otherwise the interpreter is
+    mended (``kernels/interpreting.py``)."""
 
-    @abstractmethod
     def default_problem(self) -> P:
-        """The problem tuned when a goal names none."""
+        """The problem tuned when a goal names none: the problem type's own defaults."""
+        return defaults.problem(self)
 
-    @abstractmethod
     def default_config(self, problem: P, hardware: Hardware) -> C:
-        """A sound config without tuning: what a careful author would write down first."""
+        """A sound config without tuning: what a careful author would write down first. The first of the space, where
+        a kernel says nothing else."""
+        return defaults.config(self, problem, hardware)
 
-    @abstractmethod
     def candidates(self, problem: P, hardware: Hardware) -> Iterator[C]:
-        """Every config worth naming for this problem, in a fixed order, before constraints."""
+        """Every config worth naming for this problem, in a fixed order, before constraints. Every combination of the
+        config fields' values, where a kernel says nothing else."""
+        return defaults.candidates(self.config_type)
 
-    @abstractmethod
     def constraint(self, problem: P, config: C, hardware: Hardware) -> str | None:
         """The first static constraint that `config` breaks, named with its numbers; ``None`` if it breaks none."""
+        return None
 
     def space(self, problem: P, hardware: Hardware) -> list[C]:
         """The candidates that break no static constraint, in order, without repeats."""
@@ -128,39 +139,50 @@ class KernelSpec(ABC, Generic[P, C]):
         """Random inputs (never zeros) on `device`; `generator` is on that device. ``device="meta"`` gives shapes only
         (`generator` is then ``None``)."""
 
-    @abstractmethod
     def output(self, problem: P, device: str) -> torch.Tensor:
-        """An uninitialised tensor with the exact shape, dtype and strides the kernel must fill."""
+        """An uninitialised tensor with the exact shape, dtype and strides the kernel must fill: those of ``eager``'s
+        result, where a kernel says nothing else."""
+        return defaults.output(self, problem, device)
 
     @abstractmethod
     def launch(self, problem: P, config: C, inputs: Inputs, out: torch.Tensor, hardware: Hardware) -> None:
         """Launch the kernel(s) once, writing `out`. No other work: no allocation that a user's call would not need,
         no synchronisation, no library call in the kernel's place."""
 
-    @abstractmethod
+    def eager(self, problem: P, inputs: Inputs) -> torch.Tensor:
+        """The result as a PyTorch user writes it, in the precision of `inputs`. It is the default reference (on
+        float64 copies) and the default baselines (as it is, and through torch.compile)."""
+        raise NotImplementedError(f"{self.name} defines no eager(problem, inputs)")
+
     def reference(self, problem: P, inputs: Inputs) -> torch.Tensor:
         """The result in float64 (same shape as the output) by PyTorch operations on any device."""
+        return defaults.reference(self, problem, inputs)
 
-    @abstractmethod
     def tolerance(self, problem: P) -> float:
-        """Largest accepted scale-relative error ``max|out - ref| / max|ref|``; the docstring derives it."""
+        """Largest accepted scale-relative error ``max|out - ref| / max|ref|``; the docstring derives it.
 
-    @abstractmethod
+        The default is for kernels that compute in fp32 and round once, see :func:`kernels.defaults.tolerance`."""
+        return defaults.tolerance(problem.dtype)
+
     def flops(self, problem: P) -> int:
-        """Operations the result needs (a multiply-add counts two)."""
+        """Operations the result needs (a multiply-add counts two); 0 for a kernel that is scored in other units."""
+        return defaults.flops(self)
 
-    @abstractmethod
     def bytes(self, problem: P) -> int:
         """Fewest bytes through device memory: each input read once, each output written once."""
+        return defaults.moved(self, problem)
 
-    @abstractmethod
     def baselines(self, problem: P) -> list[Baseline[P]]:
         """PyTorch's ways to the same result; the first is the one a user would write (eager)."""
+        return [
+            Baseline("unfused", f"eager {self.name}", partial(defaults.prepare_eager, self)),
+            Baseline("compiled", f"torch.compile({self.name})", partial(defaults.prepare_compiled, self)),
+        ]
 
-    @abstractmethod
     def reduced(self, problem: P, config: C) -> P:
         """A small problem for the interpreter that keeps this problem's edges for `config`: at least two tiles along
         each tiled dimension and, where the true shape has a ragged edge, a ragged edge."""
+        return defaults.reduced(problem, config)
 
     def registers(self, config: C) -> int:
         """Accumulator registers per thread that the config implies, 0 where the notion does not apply."""

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 APPLICATION_ID = 0x54414B4D
 """``TAKM`` in the file's header: this SQLite file is a memory of this project."""
-SCHEMA = 4
+SCHEMA = 5
 """Number of migrations in ``memory.migrations``; a test holds the two together."""
 QUICK_CHECK_BYTES = 4 << 20
 """Files up to this size are checked for damage on opening (about 10 ms)."""

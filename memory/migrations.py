@@ -208,5 +208,10 @@ def m004_views(db: Any) -> None:
     _run(db, VIEWS)
 
 
-for _step in (m001_attempts, m002_verdicts, m003_lessons, m004_views):
+def m005_fingerprint(db: Any) -> None:
+    """Which configs are the same machine code on the same grid."""
+    _run(db, "ALTER TABLE attempts ADD COLUMN fingerprint TEXT;")
+
+
+for _step in (m001_attempts, m002_verdicts, m003_lessons, m004_views, m005_fingerprint):
     migrations()(_step)

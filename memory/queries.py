@@ -174,11 +174,10 @@ def effect(
     groups: dict[frozenset[tuple[str, Any]], dict[Any, float]] = defaultdict(dict)
     totals: dict[Any, Row] = {}
     for row in rows:
-        config = dict(values_of(row["config"]))
-        if parameter not in config:
+        split = _held(row["config"], parameter)
+        if split is None:
             continue
-        value = config.pop(parameter)
-        value = value if value.__hash__ else str(value)
+        value, others = split
         total = totals.setdefault(
             value, {"value": value, "configs": 0, "failed": 0, "best_ms": None, "compared": 0, "wins": 0, "log": 0.0}
         )
@@ -187,7 +186,7 @@ def effect(
             total["failed"] += 1
             continue
         total["best_ms"] = min(row["ms"], total["best_ms"] or row["ms"])
-        groups[frozenset((k, v if v.__hash__ else str(v)) for k, v in config.items())][value] = row["ms"]
+        groups[others][value] = row["ms"]
     for times in groups.values():
         fastest = min(times.values())
         for value, ms in times.items() if len(times) > 1 else ():
@@ -199,6 +198,13 @@ def effect(
         total["slower_by"] = round(math.exp(log / total["compared"]) - 1, 4) if total["compared"] else None
     order = sorted(totals.values(), key=lambda t: (t["slower_by"] is None, t["slower_by"], -t["configs"]))
     return order[:limit]
+
+
+@lru_cache(maxsize=1 << 16)
+def _held(text: str, parameter: str) -> tuple[Any, frozenset[tuple[str, Any]]] | None:
+    """A config's value of one field, and all its others; ``None`` where it has no such field."""
+    config = {k: v if v.__hash__ else str(v) for k, v in values_of(text).items()}
+    return (config.pop(parameter), frozenset(config.items())) if parameter in config else None
 
 
 def distance(a: Mapping[str, Any], b: Mapping[str, Any]) -> float:

@@ -62,6 +62,7 @@ class Figures(TypedDict, total=False):
     blocks_per_sm: int | None
     occupancy: float | None
     limited_by: str | None
+    fingerprint: str | None
     warnings: Sequence[str] | None
     sm_mhz: float | None
     memory_mhz: float | None

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from kernels.examine import examine
 from kernels.registry import get
 from kernels.spec import Metric
 from memory.store import Memory, MemoryFileError
@@ -46,6 +47,7 @@ def open_session(
     try:
         spec = get(kernel)
         problem = spec.parse_problem(shape, options)
+        examine(spec, problem)
     except ValidationError as e:
         raise SetupError("; ".join(f"{'.'.join(map(str, x['loc']))}: {x['msg']}" for x in e.errors())) from e
     except ValueError as e:

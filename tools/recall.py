@@ -34,10 +34,11 @@ KIN_CONFIGS = 100
 
 
 def resume(session: Session) -> None:
-    """Give a session back what its run has finished before; what our machinery spoilt is tried again."""
+    """Give a session back what its run has finished before. What our machinery spoilt counts as the evaluation that it
+    was, and is tried again for free when asked for."""
     for row in session.memory.finished(session.run_id):
         config = _config(session, row["config"])
-        if config is not None and row["status"] != "infrastructure":
+        if config is not None:
             _take(session, config, row)
     session.budget.evals = len(session.measured)
 
@@ -122,6 +123,7 @@ def _take(session: Session, config: Config, row: Row) -> None:
             ci_ms=interval,
             error=row["error"],
             bound=row["bound"],
+            how=row["how"] or "",
         )
 
 

@@ -213,7 +213,7 @@ class Session:
     def _figures(self, r: Result) -> Figures:
         """A result as the figures of an attempt."""
         found = r.model_dump(
-            mode="json", exclude_none=True, exclude={"config", "status", "telemetry", "ci_ms", "where", "fingerprint"}
+            mode="json", exclude_none=True, exclude={"config", "status", "telemetry", "ci_ms", "where"}
         )
         if "samples_ms" in found:
             found["samples"] = [round(s, 6) for s in found.pop("samples_ms")]

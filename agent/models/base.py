@@ -84,7 +84,12 @@ def parse_arguments(text: str) -> tuple[dict[str, Any], str | None]:
         return {}, f"the arguments are not JSON: {e}"
     if not isinstance(arguments, dict):
         return {}, f"the arguments must be a JSON object, not {type(arguments).__name__}"
-    return arguments, None
+    return (without_surrogates(arguments) if "\\ud" in text.lower() else arguments), None
+
+
+def without_surrogates(value: Any) -> Any:
+    """`value` (JSON) with every half of a surrogate pair replaced: it is no text that a file or a database takes."""
+    return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def refuse_constant(word: str) -> float:

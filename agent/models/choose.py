@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from agent.errors import UsageError
 from agent.models.base import ChatModel
 from agent.models.embedded import Embedded
+from agent.models.recorded import Recorded
 
 EMBEDDED = "embedded"
 
@@ -22,15 +24,31 @@ def model_name(option: str | None, base_url: str | None) -> str:
     return name
 
 
-def load_model(name: str, base_url: str | None) -> ChatModel:
+def load_model(
+    name: str,
+    base_url: str | None,
+    endpoint: str | None = None,
+    notify: Callable[[str], None] = lambda line: None,
+) -> ChatModel:
     """The model by name. The key is read from OPENAI_API_KEY, the server from --base-url or OPENAI_BASE_URL."""
     if name == EMBEDDED:
+        if endpoint is not None:
+            raise UsageError("--endpoint names a kind of server, but no model on it: add --model NAME.")
         return Embedded()
     from agent.models.openai_chat import OpenAIChat
 
-    return OpenAIChat(name, os.environ.get("OPENAI_API_KEY"), base_url or os.environ.get("OPENAI_BASE_URL") or None)
+    url = base_url or os.environ.get("OPENAI_BASE_URL") or None
+    return OpenAIChat(name, os.environ.get("OPENAI_API_KEY"), url, endpoint, notify)
+
+
+def deputy_of(model: ChatModel) -> ChatModel:
+    """Who goes on where `model` gets nowhere: the embedded planner. A recorded model repeats whoever went on."""
+    return model if isinstance(model, Recorded) else Embedded()
 
 
 def secrets() -> tuple[str, ...]:
-    """What must never be written anywhere."""
-    return tuple(key for key in [os.environ.get("OPENAI_API_KEY")] if key)
+    """What must never be written anywhere. Words that stand in for a key (``none``) are no secrets."""
+    from agent.models.secrecy import is_secret
+
+    key = (os.environ.get("OPENAI_API_KEY") or "").strip()
+    return (key,) if is_secret(key) else ()

@@ -3,7 +3,8 @@
 It reads what earlier runs found, takes the planner's proposals in batches, compiles them, measures those that compile,
 and asks again until the planner says that the next evaluation is not worth its cost or the budget is spent; then it
 checks the best, reads its roofline and concludes. It holds no state: its next message follows from the conversation
-alone, so that it can go on where another process, or another model, left off.
+alone, so that it can go on where another process, or another model, left off: what that model measured counts, the
+way it went does not.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from agent.models.base import Done, Message, Reply, ToolSchema, call_tool, done_calls
+from agent.prompt import TAKEOVER
 
 FIRST_BATCH = 8
 """Configs of the first measurement: what the cost model holds for best."""
@@ -29,9 +31,15 @@ class Embedded:
 
     name = "embedded"
 
-    def respond(self, messages: Sequence[Message], tools: Sequence[ToolSchema], seconds: float) -> Reply:
+    def respond(
+        self, messages: Sequence[Message], tools: Sequence[ToolSchema], seconds: float, tokens: int | None = None
+    ) -> Reply:
         began = time.perf_counter()
-        content, calls = next_move(list(done_calls(messages)), budget(messages))
+        takeover = max(
+            (i for i, m in enumerate(messages) if m["role"] == "user" and m["content"] == TAKEOVER), default=0
+        )
+        earlier, own = list(done_calls(messages[:takeover])), list(done_calls(messages[takeover:]))
+        content, calls = next_move(own, budget(messages), earlier)
         message: Message = {"role": "assistant", "content": content}
         if calls:
             message["tool_calls"] = calls
@@ -43,14 +51,16 @@ def budget(messages: Sequence[Message]) -> int:
     return int(json.loads(messages[1]["content"])["budget"]["evaluations"])
 
 
-def next_move(done: Sequence[Done], evaluations: int) -> tuple[str, list[dict[str, Any]]]:
-    """What to say and what to call, given everything that was called so far."""
-    if not done:
+def next_move(own: Sequence[Done], evaluations: int, earlier: Sequence[Done] = ()) -> tuple[str, list[dict[str, Any]]]:
+    """What to say and what to call, given its own calls so far and those of a model whose place it took."""
+    if not own and not earlier:
         return "What do earlier runs know?", [
             call_tool("query_history", {"question": "best"}),
             call_tool("query_history", {"question": "nearest"}),
         ]
-    last, left = done[-1], evaluations_left(done, evaluations)
+    done = [*earlier, *own]
+    left = evaluations_left(done, evaluations)
+    last = own[-1] if own else Done("query_history", {}, {})
     proposals = [config["config"] for config in last.result.get("proposals", ())]
     if last.name == "suggest_configs" and proposals and not last.result.get("stop"):
         return "Compile the proposals.", [call_tool("compile_kernel", {"configs": proposals})]
@@ -58,7 +68,7 @@ def next_move(done: Sequence[Done], evaluations: int) -> tuple[str, list[dict[st
         ready = [row["config"] for row in last.result.get("results", ()) if row["status"] == "correct"]
         if ready and left:
             return f"Measure {min(len(ready), left)}.", [call_tool("run_benchmark", {"configs": ready[:left]})]
-    if last.name in ("query_history", "run_benchmark", "compile_kernel") and left and barren(done) < MOST_BARREN:
+    if last.name in ("query_history", "run_benchmark", "compile_kernel") and left and barren(own) < MOST_BARREN:
         count = FIRST_BATCH if last.name == "query_history" else BATCH
         return "What is worth trying next?", [call_tool("suggest_configs", {"count": min(count, left)})]
     best = finalists(done)
@@ -72,10 +82,12 @@ def next_move(done: Sequence[Done], evaluations: int) -> tuple[str, list[dict[st
 
 
 def evaluations_left(done: Sequence[Done], evaluations: int) -> int:
-    """As the last answer to ``run_benchmark`` says; none where the harness refused it."""
+    """As the last answer to ``run_benchmark`` says that says it; none where the harness or the user refused it."""
     for call in reversed(done):
-        if call.name == "run_benchmark":
-            return int(call.result.get("evaluations_left", 0))
+        if "evaluations_left" in call.result:
+            return int(call.result["evaluations_left"])
+        if call.name == "run_benchmark" and call.result.get("error") in ("budget", "refused"):
+            return 0
     return evaluations
 
 

@@ -1,8 +1,8 @@
 """What the servers that speak the OpenAI protocol take and give back beyond what they share.
 
 A profile is set with ``--endpoint``, or known by the server's address, else by its first answer (a llama.cpp server,
-for one, names itself in a header). It need not be right: a field that a server refuses is left out from then on, and the
-user is told.
+for one, names itself in a header). It need not be right: a field that a server refuses is left out from then on, and
+the user is told.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ class Profile:
             return replace(self, token_limit=self._other_limit(words)), self.token_limit
         for field in (*(field for field in GIVEN_UP if field in words), *GIVEN_UP):
             if getattr(self, field):
-                return replace(self, **{field: False}), field
+                less: dict[str, Any] = {field: False}
+                return replace(self, **less), field
         return (replace(self, token_limit=None), self.token_limit) if self.token_limit else None
 
     def _other_limit(self, words: str) -> TokenField | None:

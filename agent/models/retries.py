@@ -24,14 +24,19 @@ FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 """Seconds; waits double from the first to the longest and are jittered."""
 UNMET_TRIES = 3
 """Connections tried to a server that never answered: it is more likely not there than busy."""
-UNMET_WAIT = 0.3
+UNMET_WAIT = 0.1
 """Seconds between them."""
 SPENT = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 """Error codes of a 429 that no waiting mends."""
 
 
 class Garbled(Exception):
-    """An answer that broke off or was no JSON, or a connection that was cut in the middle of it."""
+    """An answer that broke off, or is not what was asked for."""
+
+    def __init__(self, what: str, tries: int = 10**6) -> None:
+        super().__init__(what)
+        self.tries = tries
+        """How often the request is made before it is given up."""
 
 
 @dataclass(frozen=True)
@@ -48,19 +53,18 @@ class Patience:
         import tenacity
 
         return tenacity.Retrying(
-            retry=tenacity.retry_if_exception(self._again),
+            retry=tenacity.retry_if_exception(transient),
             stop=self._stop,
             wait=wait,
             before_sleep=self._say,
             reraise=True,
         )
 
-    def _again(self, error: BaseException) -> bool:
-        return transient(error)
-
     def _stop(self, state: RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None
         if not self.met and unreachable(error) and state.attempt_number >= UNMET_TRIES:
+            return True
+        if isinstance(error, Garbled) and state.attempt_number >= error.tries:
             return True
         return time.monotonic() + state.upcoming_sleep >= self.deadline
 

@@ -1,15 +1,15 @@
 """A pydantic JSON schema as the OpenAI protocol's strict mode takes it.
 
 Strict mode (platform.openai.com/docs/guides/structured-outputs, "Supported schemas") wants every object closed, every
-property required, ``anyOf`` for unions, and knows no ``default``, ``const`` or ``discriminator``. References are put in
-place of their names, because some servers do not follow them.
+property required, ``anyOf`` for unions, and knows no ``default``, ``const``, ``discriminator`` or length of a string
+(which goes into the description). References are put in place of their names, because some servers do not follow them.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-DROPPED = frozenset({"title", "default", "discriminator", "$defs", "examples"})
+DROPPED = frozenset({"title", "default", "discriminator", "$defs", "examples", "minLength", "maxLength"})
 
 
 def closed_schema(schema: dict[str, Any]) -> dict[str, Any]:
@@ -36,6 +36,9 @@ def closed_schema(schema: dict[str, Any]) -> dict[str, Any]:
                 closed[key] = value
             elif key not in DROPPED:
                 closed[key] = close(value)
+        if "maxLength" in node:
+            bounds = f"({node.get('minLength', 0)} to {node['maxLength']} characters)"
+            closed["description"] = f"{node.get('description', '')} {bounds}".strip()
         if node.get("type") == "object" or "properties" in node:
             closed.setdefault("type", "object")
             closed.setdefault("properties", {})

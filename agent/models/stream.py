@@ -14,9 +14,10 @@ def assembled(text: str) -> dict[str, Any]:
     """The completion that the ``data:`` lines of `text` add up to. Raises ValueError, KeyError, TypeError or
     AttributeError for what is no such stream."""
     content, calls, finish, usage = "", dict[int, dict[str, str]](), None, None
-    seen = False
+    seen = ended = False
     for line in text.splitlines():
         data = line.removeprefix("data:").strip() if line.startswith("data:") else ""
+        ended |= data == "[DONE]"
         if not data or data == "[DONE]":
             continue
         chunk = json.loads(data)
@@ -30,8 +31,8 @@ def assembled(text: str) -> dict[str, Any]:
                 function = piece.get("function") or {}
                 call["name"] += function.get("name") or ""
                 call["arguments"] += function.get("arguments") or ""
-    if not seen:
-        raise ValueError("the stream holds no choice")
+    if not seen or not (ended or finish):
+        raise ValueError("the stream broke off")
     message: dict[str, Any] = {"role": "assistant", "content": content or None}
     if calls:
         message["tool_calls"] = [{"function": calls[index]} for index in sorted(calls)]

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import functools
 import json
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+
+from agent import run
+from tests.agent.fake_hands import opener
 
 
 @pytest.fixture(autouse=True)
@@ -18,14 +22,16 @@ def own_home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def server():
-    """Answers with ``server.answers`` in turn (the last one for ever); what it was asked is in ``server.asked``."""
+    """Answers with ``server.answers`` in turn (the last one for ever; one that can be called is given the request's
+    body); what it was asked is in ``server.asked``."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
             body = self.rfile.read(int(self.headers["content-length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
             web.asked.append((self.path, headers, json.loads(body)))
-            status, headers, text = web.answers.pop(0) if len(web.answers) > 1 else web.answers[0]
+            answer = web.answers.pop(0) if len(web.answers) > 1 else web.answers[0]
+            status, headers, text = answer(web.asked[-1][2]) if callable(answer) else answer
             if text is None:
                 time.sleep(headers["hang"])
                 return
@@ -47,3 +53,15 @@ def server():
     yield web
     web.shutdown()
     web.server_close()
+
+
+@pytest.fixture
+def small_world(monkeypatch, tmp_path):
+    """The command line over the fake world; returns a function that sets the world's options."""
+
+    def use(**options):
+        open_ = opener(tmp_path / "ledger", **options)
+        monkeypatch.setattr(run, "begin", functools.partial(run.begin, open_=open_))
+        return open_
+
+    return use

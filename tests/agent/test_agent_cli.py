@@ -51,6 +51,9 @@ def command(*arguments, **environment):
         (["fused", "--base-url", "http://127.0.0.1:1"], "--model"),
         (["fused", "--model", "some-model"], "OPENAI_API_KEY"),
         (["fused", "--model", "m", "--base-url", "nonsense"], "base URL"),
+        (["fused", "--model", "m", "--base-url", "http://127.0.0.1:1", "--endpoint", "x"], "--endpoint takes one of"),
+        (["fused", "--endpoint", "vllm"], "add --model"),
+        (["fused", "--max-model-calls", "0"], "--max-model-calls"),
         (["replay", "no-such-file"], "no-such-file"),
         (["replay"], "TRACE"),
         (["resume", "20200101-000000-abcdef"], "There is no run"),
@@ -88,18 +91,6 @@ def test_help_imports_nothing_heavy():
     assert done.stdout.strip().endswith("set()")
     for word in ("run", "resume", "replay", "--max-evals", "--base-url", "--json", "Exit codes"):
         assert word in done.stdout
-
-
-@pytest.fixture
-def small_world(monkeypatch, tmp_path):
-    """The command line over the fake world; returns a function that sets the world's options."""
-
-    def use(**options):
-        open_ = opener(tmp_path / "ledger", **options)
-        monkeypatch.setattr(run, "begin", functools.partial(run.begin, open_=open_))
-        return open_
-
-    return use
 
 
 def test_a_proven_result_is_exit_code_0_and_says_where_and_how(small_world, capsys):
@@ -183,7 +174,7 @@ def test_a_language_model_drives_a_whole_run(small_world, capsys, monkeypatch, s
         tool_call({"configs": [BEST]}),
         completion({"content": "I measured 9000 TFLOP/s."}),
     ]
-    assert main(["fused TFLOPS", "--model", "m", "--base-url", server.url, "--json"]) == 0
+    assert main(["fused TFLOPS", "--model", "m", "--base-url", server.url, "--json", "--max-evals", "2"]) == 0
     outcome = json.loads(capsys.readouterr().out)
     assert (outcome["evaluations"], outcome["turns"], outcome["tokens"]) == (1, 3, 36)
     assert outcome["best"]["config"] == BEST
@@ -206,3 +197,68 @@ def test_env_file_is_read_and_the_environment_wins(small_world, capsys, monkeypa
     monkeypatch.setenv("AUTOKERNEL_MODEL", "embedded")
     assert main(["fused TFLOPS"]) == 0
     assert "model embedded" in capsys.readouterr().err
+
+
+def test_time_that_ends_on_a_failing_endpoint_proves_what_was_measured(small_world, capsys, monkeypatch, server):
+    small_world(seconds=1.5)
+    server.answers = [tool_call({"configs": [BEST]}), failure(503, "overloaded")]
+    assert main(["fused TFLOPS", "--model", "m", "--base-url", server.url, "--json"]) == 0
+    out, err = capsys.readouterr()
+    outcome = json.loads(out)
+    assert outcome["best"]["config"] == BEST
+    assert "the time is used up, and no answer came: 127.0.0.1" in outcome["stopped"]
+    assert "HTTP 503: trying again" in err
+    assert main(["replay", outcome["trace"]]) == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "says"),
+    [
+        (failure(401), 2, "refused the key"),
+        (failure(404), 2, "no model 'm'"),
+        (failure(429, "slow", headers={"retry-after": "99"}), 1, "HTTP 429: slow"),
+        (failure(503, "busy", headers={"retry-after": "99"}), 1, "HTTP 503: busy"),
+        ((200, {"content-type": "text/html"}, "<html>"), 1, "a web page"),
+    ],
+)
+def test_an_endpoint_that_fails_half_way_is_one_sentence_and_the_run_goes_on_later(
+    small_world, capsys, monkeypatch, server, tmp_path, answer, code, says
+):
+    small_world(seconds=60.0, nothing_correct=True)
+    server.answers = [tool_call({"configs": [BEST]}), answer]
+    assert main(["fused TFLOPS", "--model", "m", "--base-url", server.url]) == code
+    out, err = capsys.readouterr()
+    last = err.strip().splitlines()[-1]
+    assert out == ""
+    assert last.startswith("error: ")
+    assert says in last
+    monkeypatch.setattr(run, "resume", functools.partial(run.resume, open_=opener(tmp_path / "ledger")))
+    server.answers = [completion({"content": "Done."})]
+    assert main(["resume", last.split()[-1], "--json"]) == 0
+    outcome = json.loads(capsys.readouterr().out)
+    assert (outcome["evaluations"], outcome["best"]["config"]) == (1, BEST)
+
+
+def test_a_key_without_a_models_name_chooses_nothing_and_says_so(small_world, capsys, monkeypatch):
+    small_world()
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-test")
+    assert main(["fused TFLOPS"]) == 0
+    err = capsys.readouterr().err
+    assert "model embedded" in err
+    assert err.count("--model NAME lets a model decide") == 1
+
+
+def test_what_a_model_writes_neither_breaks_the_run_nor_reaches_the_terminal(small_world, capsys, server):
+    small_world()
+    odd = "\x1b[2J\ud800\x00\u202e"
+    call = {"id": odd, "function": {"name": f"run_benchmark{odd}", "arguments": json.dumps({odd: odd})}}
+    server.answers = [
+        completion({"content": odd, "tool_calls": [call]}),
+        completion({"content": [{"type": "text", "text": odd}]}),
+        tool_call({"configs": [BEST]}),
+    ]
+    options = ["--model", "m", "--base-url", server.url, "--json", "--max-model-calls", "3"]
+    assert main(["fused TFLOPS", *options]) == 0
+    out, err = capsys.readouterr()
+    assert all(line.isprintable() for line in err.splitlines())
+    assert all(line.isprintable() for line in out.splitlines())

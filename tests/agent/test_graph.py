@@ -6,9 +6,11 @@ import json
 
 import pytest
 
-from agent import graph
+from agent import graph, verdict
 from agent.graph import Context
+from agent.models.base import Reply
 from agent.models.embedded import Embedded
+from agent.models.faults import Outage
 from agent.trace import Trace, read_trace
 from tests.agent.fake_hands import BEST, SPACE, FakeHands, objective
 from tests.agent.scripted import Scripted, calls, words
@@ -16,10 +18,10 @@ from tests.agent.scripted import Scripted, calls, words
 MEASURE = calls(("run_benchmark", {"configs": [BEST]}))
 
 
-def play(tmp_path, model, limits=None, **world):
+def play(tmp_path, model, limits=None, price=None, **world):
     """The final state, the hands and the events of one run."""
     tmp_path.mkdir(exist_ok=True)
-    wanted = objective(**(limits or {}))
+    wanted = objective(**(limits or {})).model_copy(update={"model": model.name, "price": price})
     hands = FakeHands(wanted, tmp_path / "ledger", **world)
     trace = Trace(tmp_path / "run.jsonl")
     trace.once("header", "run", lambda: {"schema_version": 1})
@@ -99,7 +101,7 @@ def test_no_finalist_passes(tmp_path):
 
 
 def test_a_claim_that_was_never_measured_is_worth_nothing(tmp_path):
-    state, _, _ = play(tmp_path, Scripted(words("I reached 5000 TFLOP/s with tile=7.")))
+    state, _, _ = play(tmp_path, Scripted(*[words("I reached 5000 TFLOP/s with tile=7.")] * 3), {"max_model_calls": 2})
     outcome = state["outcome"]
     assert (outcome["best"], outcome["proven"], outcome["why"]) == (None, False, "no config was measured correctly")
     assert "5000" not in json.dumps(outcome)
@@ -121,45 +123,159 @@ def test_a_wrong_call_is_answered_and_the_run_goes_on(tmp_path, call, error):
     assert len(hands.measured()) == 1
 
 
-def test_a_flood_of_calls_is_cut(tmp_path):
-    state, hands, _ = play(tmp_path, Scripted(calls(*[("query_history", {"question": str(i)}) for i in range(500)])))
-    assert len(hands.calls) == graph.MAX_CALLS
-    assert len(answers(state)) == 500
-
-
-def test_the_same_call_over_and_over_ends_the_search(tmp_path):
-    state, _, _ = play(tmp_path, Scripted(*[MEASURE] * 50))
-    assert "nothing new" in state["outcome"]["stopped"]
-    assert state["outcome"]["turns"] == 1 + graph.FRUITLESS
+def test_a_flood_of_calls_is_cut_and_the_model_is_told(tmp_path):
+    model = Scripted(calls(*[("query_history", {"question": str(i)}) for i in range(500)]), MEASURE)
+    state, hands, _ = play(tmp_path, model)
+    assert [name for _, name in hands.calls].count("query_history") == verdict.MAX_CALLS
+    assert "484 were left out" in model.heard[1][-1]["content"]
     assert state["outcome"]["proven"]
 
 
-def test_empty_messages_are_nudged_and_then_end_the_search(tmp_path):
-    model = Scripted(words(None), MEASURE, words(""), words(""), words(None))
+@pytest.mark.parametrize(
+    "stuck",
+    [
+        [MEASURE] * 50,
+        [words(None), words(""), words(" ")],
+        [words("I reached 5000 TFLOP/s with tile=7.")] * 3,
+        [calls(("run_benchmark", '{"configs": [}'))] * 3,
+        [calls(("delete_everything", {}))] * 3,
+        [calls(("query_history", {"question": str(i)})) for i in range(50)],
+    ],
+    ids=["the same call", "empty", "claims", "malformed", "unknown tool", "nothing measured"],
+)
+def test_where_a_model_gets_nowhere_the_embedded_planner_takes_over_and_says_so(tmp_path, stuck):
+    state, hands, events = play(tmp_path, Scripted(*stuck))
+    outcome = state["outcome"]
+    assert outcome["best"]["config"] == BEST
+    assert len(hands.measured()) == len(SPACE) - 1
+    assert "turns in a row" in outcome["takeover"]
+    assert "the embedded planner had taken over, because" in outcome["stopped"]
+    (decided,) = [e.body for e in events if e.type == "decision" and e.body.get("takeover")]
+    assert decided["takeover"] == outcome["takeover"]
+    speakers = [e.body["model"] for e in events if e.type == "model_response"]
+    assert speakers == sorted(speakers, reverse=True)
+    assert set(speakers) == {"scripted", "embedded"}
+
+
+def test_a_model_that_recovers_in_time_keeps_the_wheel(tmp_path):
+    model = Scripted(words(None), calls(("nonsense", {})), MEASURE, words("done"), words("done"))
     state, _, _ = play(tmp_path, model)
-    assert state["outcome"]["turns"] == 5
-    assert "nothing new" in state["outcome"]["stopped"]
-    assert model.heard[1][-1]["role"] == "user"
+    assert (state["outcome"]["takeover"], state["outcome"]["evaluations"]) == ("", 1)
+    assert "Call a tool" in model.heard[1][-1]["content"]
 
 
-def test_limits_on_tokens_turns_and_time_end_the_search(tmp_path):
-    fresh = [calls(("query_history", {"question": str(i)})) for i in range(50)]
-    state, _, _ = play(tmp_path / "a", Scripted(*fresh), {"max_tokens": 35})
-    assert (state["outcome"]["turns"], state["outcome"]["tokens"]) == (4, 40)
-    state, _, _ = play(tmp_path / "b", Scripted(*fresh, usage=None), {"max_tokens": 35})
-    assert state["outcome"]["turns"] == 1
-    state, _, _ = play(tmp_path / "c", Scripted(*fresh), {"max_model_calls": 5})
+def test_a_claim_is_answered_with_a_demand_for_evidence(tmp_path):
+    model = Scripted(words("I reached 5000 TFLOP/s."), MEASURE)
+    play(tmp_path, model)
+    assert "Nothing has been measured" in model.heard[1][-1]["content"]
+
+
+def test_a_model_that_ends_early_is_asked_once_whether_it_means_it(tmp_path):
+    model = Scripted(MEASURE, words("enough"), words("enough"))
+    state, _, _ = play(tmp_path, model)
+    assert "39 of 40 evaluations are left" in model.heard[2][-1]["content"]
+    assert (state["outcome"]["turns"], state["outcome"]["stopped"]) == (3, "the model concluded")
+    told_to_stop = Scripted(MEASURE, calls(("suggest_configs", {"count": 1})), words("enough"))
+    state, _, _ = play(tmp_path / "b", told_to_stop, {"max_evals": 1})
+    assert state["outcome"]["turns"] == 3
+
+
+def test_every_turn_says_what_is_left(tmp_path):
+    model = Scripted(MEASURE, MEASURE)
+    play(tmp_path, model, {"max_evals": 7, "max_model_calls": 9, "max_tokens": 90_000})
+    said = json.loads(model.heard[1][-1]["content"].partition("Left: ")[2])
+    assert said == {"evaluations": 6, "seconds": 600, "model_calls": 8, "tokens": 89_990}
+
+
+@pytest.mark.parametrize(("finish", "says"), [("length", "cut off"), ("refusal", "no step towards the goal")])
+def test_a_reply_cut_off_or_a_refusal_is_no_conclusion(tmp_path, finish, says):
+    model = Scripted(MEASURE, (words("I would rather"), finish), words("done"), words("done"))
+    state, _, _ = play(tmp_path, model)
+    assert says in model.heard[2][-1]["content"]
+    assert state["outcome"]["turns"] == 4
+
+
+FRESH = [calls(("query_history", {"question": str(i)}), ("run_benchmark", {"configs": [SPACE[i]]})) for i in range(20)]
+
+
+@pytest.mark.parametrize("most", [1, 5_000, 9_000, 20_000])
+def test_not_one_token_more_than_allowed(tmp_path, most):
+    model = Scripted(*FRESH, usage=1500, prompt_tokens=1400)
+    state, _, _ = play(tmp_path, model, {"max_tokens": most})
+    assert state["outcome"]["tokens"] <= most
+    assert "tokens are used up" in state["outcome"]["stopped"]
+    assert (state["outcome"]["turns"] > 2) == (most > 5_000)
+
+
+def test_tokens_that_an_endpoint_does_not_count_are_estimated(tmp_path):
+    state, _, _ = play(tmp_path, Scripted(*FRESH, usage=None), {"max_tokens": 9_000})
+    assert 1_000 < state["outcome"]["tokens"] <= 9_000
+
+
+def test_not_one_cent_more_than_allowed(tmp_path):
+    model = Scripted(*FRESH, usage=1500, prompt_tokens=1400, cost=0.0015)
+    state, _, _ = play(tmp_path, model, {"max_cost": 0.01}, price=(1.0, 1.0, 1.0))
+    assert 0.004 < state["outcome"]["cost"] <= 0.01
+    assert "money is used up" in state["outcome"]["stopped"]
+    assert state["outcome"]["best"] is not None
+
+
+def test_money_is_counted_by_estimate_where_an_endpoint_counts_no_tokens(tmp_path):
+    state, _, _ = play(tmp_path, Scripted(*FRESH, usage=None), {"max_cost": 0.01}, price=(1.0, 1.0, 1.0))
+    assert 0.002 < state["outcome"]["cost"] <= 0.01
+
+
+def test_an_answer_is_only_as_long_as_the_budget_pays_for(tmp_path):
+    model = Scripted(*FRESH, usage=1500, prompt_tokens=1400)
+    play(tmp_path, model, {"max_tokens": 9_000})
+    assert all(allowed is not None and 0 < allowed < 9_000 for allowed in model.allowed)
+    free = Scripted(MEASURE)
+    play(tmp_path / "b", free)
+    assert set(free.allowed) == {None}
+
+
+def test_limits_on_model_calls_and_time_end_the_search(tmp_path):
+    state, _, _ = play(tmp_path / "c", Scripted(*FRESH), {"max_model_calls": 5})
     assert state["outcome"]["turns"] == 5
-    state, _, _ = play(tmp_path / "d", Scripted(*fresh), seconds=0.0)
+    assert state["outcome"]["best"] is not None
+    state, _, _ = play(tmp_path / "d", Scripted(*FRESH), seconds=0.0)
     assert state["outcome"]["turns"] == 0
     assert "time is used up" in state["outcome"]["stopped"]
+
+
+def test_the_planner_is_not_stopped_by_a_limit_on_model_calls(tmp_path):
+    state, hands, _ = play(tmp_path, Embedded(), {"max_model_calls": 1})
+    assert len(hands.measured()) == len(SPACE) - 1
+    assert state["outcome"]["proven"]
 
 
 def test_after_the_last_evaluation_a_model_may_conclude_but_not_go_on_for_ever(tmp_path):
     fresh = [calls(("query_history", {"question": str(i)})) for i in range(50)]
     state, _, _ = play(tmp_path, Scripted(MEASURE, *fresh), {"max_evals": 1})
-    assert state["outcome"]["turns"] == 1 + graph.CLOSING
+    assert state["outcome"]["turns"] == 1 + verdict.CLOSING
     assert "evaluations are used up" in state["outcome"]["stopped"]
+
+
+class Silent:
+    """Measures once; then its endpoint fails until the run's time is over."""
+
+    name = "silent"
+
+    def respond(self, messages, tools, seconds, tokens=None):
+        if any(m["role"] == "assistant" for m in messages):
+            error = Outage("The server is failing (HTTP 503).")
+            error.out_of_time = True
+            raise error
+        return Reply(MEASURE, 10)
+
+
+def test_time_that_runs_out_on_a_failing_endpoint_ends_in_a_proof_of_what_was_measured(tmp_path):
+    state, _, events = play(tmp_path, Silent())
+    assert state["outcome"]["proven"]
+    assert "HTTP 503" in state["outcome"]["stopped"]
+    assert [e.body["error"] for e in events if e.type == "model_response" and "error" in e.body]
+    with pytest.raises(Outage):
+        play(tmp_path / "b", Silent(), verdicts=["correct"], nothing_correct=True)
 
 
 def test_ids_are_unique_though_the_endpoint_repeats_its_own(tmp_path):

@@ -110,10 +110,10 @@ class Dying:
     def __init__(self, model, at):
         self.model, self.at = model, at
 
-    def respond(self, messages, tools, seconds) -> Reply:
+    def respond(self, messages, tools, seconds, tokens=None) -> Reply:
         if sum(m["role"] == "assistant" for m in messages) == self.at:
             raise AgentError("The endpoint is gone.")
-        return self.model.respond(messages, tools, seconds)
+        return self.model.respond(messages, tools, seconds, tokens)
 
 
 @pytest.mark.parametrize("turn", [0, 1, 4, 9])
@@ -212,7 +212,7 @@ def test_a_stopped_run_says_how_to_go_on(tmp_path, how):
     _, err = child.communicate(timeout=20)
     assert child.returncode == 1
     last = err.strip().splitlines()[-1]
-    assert last.startswith("error: Stopped.")
+    assert last.startswith("error: Stopped;")
     assert "Traceback" not in err
     resume(last.split()[-1], silent, opener(tmp_path / "ledger"))
     assert len((tmp_path / "ledger").read_text().splitlines()) == len(SPACE) - 1

@@ -57,14 +57,14 @@ def test_a_kernel_of_a_module_loads():
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("matmull", "no kernel named 'matmull': choose matmul or fused_matmul"),
+        ("matmull", "no kernel named 'matmull': choose one of matmul, fused_matmul, softmax"),
         ("", "no kernel named ''"),
         (":", "no kernel named ':'"),
         ("nowhere.py:Mine", "no kernel file at nowhere.py"),
         ("no.such.module:Mine", "cannot be imported: ModuleNotFoundError"),
         ("kernels.matmul:Nothing", "kernels.matmul has no Nothing; it has Matmul"),
         ("json:loads", "json:loads is no KernelSpec; it defines no KernelSpec"),
-        ("kernels.gemm_spec:Gemm", "unfinished KernelSpec: define baselines, default_problem"),
+        ("kernels.gemm_spec:Gemm", "unfinished KernelSpec: define name, problem_type"),
     ],
 )
 def test_a_wrong_name_is_one_sentence(name, says):

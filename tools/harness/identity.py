@@ -11,7 +11,13 @@ from kernels.spec import KernelSpec, Problem
 def describe(spec: KernelSpec[Any, Any], problem: Problem) -> dict[str, Any]:
     """What a child needs to rebuild `spec` and `problem`."""
     kind = type(spec)
-    where = spec.name if kind.__module__.startswith("kernels.") else f"{inspect.getfile(kind)}:{kind.__name__}"
+    module = kind.__module__
+    if module.startswith("kernels."):
+        where = spec.name
+    elif module.startswith("autokernel_") or module == "__main__":
+        where = f"{inspect.getfile(kind)}:{kind.__name__}"
+    else:
+        where = f"{module}:{kind.__name__}"
     return {"kernel": where, "problem": problem.model_dump(mode="json")}
 
 

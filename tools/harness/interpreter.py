@@ -23,7 +23,8 @@ class Interpreter:
     of its own."""
 
     def __init__(self) -> None:
-        self._child: Child | None = None
+        self._children: dict[bool, Child] = {}
+        """By whether Triton's handling of bf16 is mended in it: a process is patched as a whole."""
 
     def check(
         self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config], hardware: str
@@ -35,14 +36,15 @@ class Interpreter:
     def _check(self, spec: KernelSpec[Any, Any], reduced: Problem, config: Config, hardware: str) -> CheckResult:
         values = config.model_dump(mode="json")
         where = f"interpreter {reduced.label()}"
-        if self._child is None or not self._child.alive:
-            self._child = Child(
-                "tools.harness.interpreter:interpreter", {}, {"TRITON_INTERPRET": "1", "TRITON_DEFAULT_FP_FUSION": "1"}
-            )
+        child = self._children.get(not spec.mends_bf16)
+        if child is None or not child.alive:
+            environment = {"TRITON_INTERPRET": "1", "TRITON_DEFAULT_FP_FUSION": "1"}
+            child = Child("tools.harness.interpreter:interpreter", {"mend": not spec.mends_bf16}, environment)
+            self._children[not spec.mends_bf16] = child
         job = {**describe(spec, reduced), "config": values, "hardware": hardware, "seed": secrets.randbits(62)}
         started = time.perf_counter()
         try:
-            answer = self._child.call(job, DEADLINE_S)
+            answer = child.call(job, DEADLINE_S)
         except ChildTimeout:
             answer = {"status": "timeout", "reason": f"the interpreter needed more than {DEADLINE_S:g} s"}
         except ChildDied as e:
@@ -50,8 +52,8 @@ class Interpreter:
         return CheckResult(config=values, where=where, seconds=time.perf_counter() - started, **answer)
 
     def close(self) -> None:
-        if self._child is not None:
-            self._child.kill()
+        for child in self._children.values():
+            child.kill()
 
 
 def interpreter(init: dict[str, Any]) -> Any:
@@ -61,9 +63,12 @@ def interpreter(init: dict[str, Any]) -> Any:
     import torch
 
     from kernels.hardware import hardware_named
+    from kernels.interpreting import mend_bf16
     from tools.harness.compiler import reason
     from tools.harness.verify import fault
 
+    if init["mend"]:
+        mend_bf16()
     torch.set_num_threads(1)  # the interpreter's arrays are small; threads only fight over the cores
 
     def serve(job: dict[str, Any]) -> dict[str, Any]:

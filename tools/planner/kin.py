@@ -19,8 +19,8 @@ from tools.planner.cost_model import Cost, estimate
 from tools.planner.features import Encoder, physics_columns
 from tools.planner.launch import Floats, Launch, Tiles, read_launch, read_tiles
 
-HALF_TRUST = 6.0
-"""Distance at which a neighbour's lesson counts half: problems a factor of four apart in each dimension."""
+HALF_TRUST = 10.0
+"""Distance at which a neighbour's lesson counts half."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def lesson(kin: Sequence[Kin], encoder: Encoder, space: Sequence[Config], own: P
         return None
     points = np.vstack([pair[0] for _, pair in taught])
     residuals = np.concatenate([0.5 ** (distance / HALF_TRUST) * pair[1] for distance, pair in taught])
-    model = surrogate.fit(points, np.zeros(len(points)), residuals, informed=True)
+    model = surrogate.fit(points, np.zeros(len(points)), residuals, informed=own is not None)
     here = _points(encoder, space, own)
     mean, _ = model.predict(here, np.zeros(len(here)))
     return mean - float(np.median(mean))

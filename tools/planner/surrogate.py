@@ -25,7 +25,7 @@ PRIOR_SPREAD = 0.25
 """Standard deviation of log(ms) around an uncalibrated cost model: what 25 % off means."""
 PRIOR_SPREAD_UNKNOWN = 0.7
 """The same where nothing predicts: a factor of two either way."""
-PRIOR_SPREAD_TAUGHT = 0.1
+PRIOR_SPREAD_TAUGHT = 0.05
 """The same around a prediction that near problems have corrected."""
 SQUEEZE = 0.2
 """Where nothing predicts, log(ms) beyond this above the best counts by its logarithm: how slow a slow config is must

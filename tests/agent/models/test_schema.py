@@ -56,6 +56,14 @@ def test_fields_keep_their_names_bounds_and_words():
     assert {"minimum": 1, "type": "integer"} in other["properties"]["depth"]["anyOf"]
 
 
+def test_the_length_of_a_text_is_said_in_words():
+    class Note(Closed):
+        text: str = Field(min_length=3, max_length=9, description="a word")
+
+    (field,) = closed_schema(Note.model_json_schema())["properties"].values()
+    assert field == {"type": "string", "description": "a word (3 to 9 characters)"}
+
+
 def test_no_arguments_are_a_closed_object():
     class Nothing(Closed):
         pass

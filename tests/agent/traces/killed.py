@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agent.replay import replay
 from agent.trace import read_trace
 
 ROOT = Path(__file__).parents[3]
@@ -68,11 +69,27 @@ class Place:
         trace = self.trace()
         return trace is not None and b'"type":"end"' in trace.read_bytes()
 
+    def kill_in(self, tool: str) -> None:
+        """Start and SIGKILL while a call of `tool` is going on."""
+        child, until = self.start(), time.monotonic() + DEADLINE_S
+        while child.poll() is None and time.monotonic() < until:
+            trace = self.trace()
+            last = trace.read_bytes().rsplit(b"\n", 2)[-2:] if trace else []
+            if last and b'"type":"tool_call"' in last[0] and f'"name":"{tool}"'.encode() in last[0]:
+                break
+            time.sleep(0.001)
+        child.send_signal(signal.SIGKILL)
+        if child.wait() != -signal.SIGKILL:
+            raise RuntimeError(f"the run was over before a call of {tool} could be killed")
+
     def kill_once(self, dice: random.Random) -> str:
         """Start, wait for a random moment, SIGKILL; between which events it died, or "" where it had ended."""
         before = self.trace()
         start = before.stat().st_size if before else 0
-        more, delay = dice.choice((1, 1, 400, 3000, 12000, 30000)), dice.choice((0.0, dice.random() * 0.02, dice.random()))
+        more, delay = (
+            dice.choice((1, 1, 400, 3000, 12000, 30000)),
+            dice.choice((0.0, dice.random() * 0.02, dice.random())),
+        )
         child, until = self.start(), time.monotonic() + DEADLINE_S
         while child.poll() is None and time.monotonic() < until:
             trace = self.trace()
@@ -98,6 +115,7 @@ def outcome(place: Place) -> dict[str, Any]:
     assert trace is not None
     record = read_trace(trace)
     assert record.broken is None
+    replay(trace, lambda line: None)
     end = record.last("end")
     assert end is not None
     database = sqlite3.connect(place.memory)
@@ -118,10 +136,11 @@ def outcome(place: Place) -> dict[str, Any]:
 
 
 def repeated(place: Place) -> list[tuple[str, str]]:
-    """Attempts that were finished more than once, proofs aside."""
+    """Attempts that were finished more than once; finalists and proofs are timed again on purpose."""
     database = sqlite3.connect(place.memory)
     rows = database.execute(
-        "SELECT kind, config_id FROM attempts WHERE kind <> 'proof' AND status NOT IN ('infrastructure', 'pending')"
+        "SELECT kind, config_id FROM attempts WHERE kind <> 'proof' AND tool_call_id <> 'contend' "
+        "AND status NOT IN ('infrastructure', 'pending')"
     ).fetchall()
     database.close()
     return [what for what, count in Counter(rows).items() if count > 1]

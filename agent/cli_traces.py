@@ -1,0 +1,162 @@
+"""The commands on traces: runs, show, replay, fork, export. Registered by :mod:`agent.cli`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from agent.errors import PROVEN, UNPROVEN, UsageError
+
+FORMATS = {"html": ".html", "atif": ".atif.json", "otel": ".otel.json"}
+as_json = click.option("--json", "json_", is_flag=True, help="Print one JSON object instead of text.")
+trace_argument = click.argument("trace", metavar="TRACE")
+
+
+def register(group: click.Group) -> None:
+    """Add the commands."""
+    for command in (replay, runs, show, fork, export):
+        group.add_command(command)
+
+
+def found(trace: str) -> Path:
+    """A trace by its path or by its run's id."""
+    from agent.places import trace_path
+
+    path = Path(trace).expanduser()
+    if path.exists() or len(path.parts) != 1 or path.suffix:
+        return path
+    try:
+        known = trace_path(trace)
+    except UsageError:
+        return path
+    return known if known.exists() else path
+
+
+@click.command()
+@as_json
+def runs(json_: bool) -> int:
+    """List the runs, the latest first, and which can be resumed."""
+    from agent import ledger
+    from agent.places import trace_folder
+
+    rows = ledger.runs(trace_folder())
+    click.echo(json.dumps([vars(row) for row in rows]) if json_ else ledger.table(rows))
+    return PROVEN
+
+
+@click.command()
+@trace_argument
+@click.option("--all", "everything", is_flag=True, help="Every turn of a long run.")
+@as_json
+def show(trace: str, everything: bool, json_: bool) -> int:
+    """Tell a run: what it tried, why, what happened, what turned its course.
+
+    TRACE is a file or a run's id."""
+    from agent.export.reader import read_story
+    from agent.show import as_json as whole
+    from agent.show import show as told
+    from agent.trace import read_trace
+
+    path = found(trace)
+    story = read_story(read_trace(path))
+    click.echo(json.dumps(whole(story)) if json_ else told(story, str(path), everything))
+    return PROVEN
+
+
+@click.command()
+@trace_argument
+@click.option("--live-tools", is_flag=True, help="The same decisions, the tools run again on this machine.")
+@click.option("--device", metavar="DEVICE", help="With --live-tools: auto (default), cuda:N, recorded[:LANDSCAPE].")
+@click.option("--memory", type=click.Path(path_type=Path), metavar="PATH", help="With --live-tools: the SQLite file.")
+@as_json
+def replay(trace: str, live_tools: bool, device: str | None, memory: Path | None, json_: bool) -> int:
+    """Repeat a run from its trace, step by step.
+
+    The same loop runs with the recorded model and the recorded tools, without a GPU, a key or a network, and stops at
+    the first step that differs. With --live-tools the tools run again here, and a table says what drifted; exit code 3
+    if the winner no longer wins."""
+    from agent.cli import say, shown
+
+    path = found(trace)
+    if live_tools:
+        from agent import drift
+
+        again = drift.remeasure(path, say, device or "auto", memory)
+        click.echo(json.dumps(drift.as_json(again)) if json_ else drift.render(again))
+        return PROVEN if again.wins else UNPROVEN
+    if device is not None or memory is not None:
+        raise UsageError("--device and --memory say where tools run again: add --live-tools.")
+    from agent.replay import replay as run_again
+
+    return shown(run_again(path, say), json_)
+
+
+@click.command()
+@trace_argument
+@click.option("--at", type=click.IntRange(1), required=True, metavar="N", help="The turn to take anew, as show counts.")
+@click.option("--model", metavar="NAME", help="Who decides from there on (as before).")
+@click.option("--base-url", metavar="URL", help="A server that speaks the OpenAI protocol.")
+@click.option("--say", "words", metavar="WORDS", help="What the user says before that turn.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), metavar="N", help="Another seed.")
+@click.option("--memory", type=click.Path(path_type=Path), metavar="PATH", help="The SQLite file of all attempts.")
+@as_json
+def fork(
+    trace: str,
+    at: int,
+    model: str | None,
+    base_url: str | None,
+    words: str | None,
+    seed: int | None,
+    memory: Path | None,
+    json_: bool,
+) -> int:
+    """Take another turn from step N of a run: another model, another seed, or a word from you.
+
+    What the run did before is kept and not done again; the new run knows its parent. N one above the last turn goes on
+    after the run's end."""
+    from agent.cli import ask, read_env, say, shown
+    from agent.fork import fork as branch
+    from agent.trace import read_trace
+
+    read_env()
+    record = read_trace(found(trace))
+    ended = branch(record, at, notify=say, model=model, base_url=base_url, say=words, seed=seed, memory=memory, ask=ask)
+    return shown(ended, json_)
+
+
+@click.command()
+@trace_argument
+@click.option("--format", "format_", type=click.Choice([*FORMATS]), default="html", help="html (default), atif, otel.")
+@click.option("--output", "-o", type=click.Path(path_type=Path), metavar="FILE", help="Beside the trace; - is stdout.")
+@click.option("--force", is_flag=True, help="Write over a file that is there.")
+def export(trace: str, format_: str, output: Path | None, force: bool) -> int:
+    """Write a run as one web page, or for other tools.
+
+    html is a single file that works offline; atif the Agent Trajectory Interchange Format; otel OpenTelemetry spans
+    by its GenAI conventions, as OTLP JSON."""
+    import importlib
+
+    from agent.export.reader import read_story
+    from agent.trace import read_trace
+
+    path = found(trace)
+    record = read_trace(path)
+    module = importlib.import_module(f"agent.export.{format_}")
+    text: str = module.export(read_story(record))
+    if str(output) == "-":
+        sys.stdout.write(text)
+        return PROVEN
+    stem = path.name.removesuffix(".gz").removesuffix(".jsonl")
+    target = output or path.with_name(stem + FORMATS[format_])
+    try:
+        with target.open("w" if force else "x", encoding="utf-8", errors="replace") as file:
+            file.write(text)
+    except FileExistsError as e:
+        raise UsageError(f"{target} is there already: choose another with --output, or add --force.") from e
+    except OSError as e:
+        raise UsageError(f"Cannot write {target} ({e.strerror}): choose another with --output.") from e
+    click.echo(target)
+    return PROVEN

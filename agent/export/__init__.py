@@ -1,0 +1,1 @@
+"""Runs for other eyes: one web page, and the formats of other tools."""

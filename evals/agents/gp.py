@@ -1,0 +1,10 @@
+"""Optuna's Gaussian process with expected improvement."""
+
+from __future__ import annotations
+
+from evals.agents.optuna_search import optuna, run
+from evals.game import Game
+
+
+def search(game: Game) -> None:
+    run(game, optuna().samplers.GPSampler(seed=game.seed))

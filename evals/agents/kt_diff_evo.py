@@ -1,0 +1,10 @@
+"""Kernel Tuner's differential evolution, default options."""
+
+from __future__ import annotations
+
+from evals.agents.kernel_tuner_search import run
+from evals.game import Game
+
+
+def search(game: Game) -> None:
+    run(game, "diff_evo")

@@ -1,0 +1,59 @@
+"""The agent's own loop on a game, with any model: ``--agents embedded`` and ``--agents model:NAME``."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from agent.objective import Limits, Objective
+from agent.places import trace_folder
+from agent.run import begin
+from agent.trace import read_trace
+from evals.game import Game
+from evals.hands import MAX_SECONDS, open_game_session
+
+MAX_MODEL_CALLS = 400
+"""Turns: more than any run needs, so that evaluations are what ends it."""
+
+
+def run(game: Game, model: str) -> None:
+    """Over, the referee's last word, ends the loop wherever it stands. Memory and trace live in a folder that goes with
+    the run: no run learns from another."""
+    from agent.hands import Hands, SessionHands
+    from agent.run import Notify
+
+    with tempfile.TemporaryDirectory(prefix="autokernel-eval-") as folder:
+        os.environ["XDG_DATA_HOME"] = folder
+
+        def open_(objective: Objective, memory: Path | None, run_id: str, notify: Notify) -> Hands:
+            session = open_game_session(game, run_id, Path(folder) / "memory.db")
+            session.memory.start_run(
+                run_id, objective.goal, objective.model_dump(mode="json"), objective.model,
+                session.ids.environment, session.ids.problem, objective.limits.model_dump(mode="json"), "",
+            )  # fmt: skip
+            return SessionHands(session)
+
+        objective = Objective(
+            goal="find the fastest config",
+            kernel=game.sheet.kernel or game.sheet.name,
+            device="recorded",
+            model=model,
+            seed=game.seed,
+            limits=Limits(
+                max_evals=game.max_evals,
+                max_seconds=MAX_SECONDS,
+                max_model_calls=MAX_MODEL_CALLS,
+            ),
+        )
+        try:
+            ended = begin(objective, None, os.environ.get("OPENAI_BASE_URL"), lambda line: None, open_=open_)
+            game.claim = ended.outcome.best.config if ended.outcome.best else None
+        finally:
+            game.tokens, game.dollars = spent(trace_folder())
+
+
+def spent(traces: Path) -> tuple[int, float]:
+    """Tokens and US dollars of the model's answers in the traces."""
+    events = [e for path in traces.glob("*.jsonl") for e in read_trace(path).events if e.type == "model_response"]
+    return sum(int(e.body["tokens"]) for e in events), sum(float(e.body.get("cost", 0.0)) for e in events)

@@ -1,0 +1,72 @@
+"""An agent's own process: it holds the sheet and a pipe, never the landscape, and is barred from the landscapes' files.
+
+The bar is an audit hook, which no Python code can take off again: it ends what an agent might try within Python, by
+accident or not. It is no sandbox against native code; the disguised variants show what such an agent knows beforehand.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from multiprocessing.connection import Connection
+from typing import Any
+
+from evals import roster
+from evals.errors import Missing
+from evals.game import Game, tell
+from evals.ledger import Over
+from evals.sheet import Sheet
+
+WATCHED = {
+    "open", "os.listdir", "os.scandir", "os.link", "os.symlink", "os.rename", "os.chdir", "shutil.copyfile",
+    "shutil.copytree", "shutil.move", "sqlite3.connect", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.system",
+}  # fmt: skip
+"""Audit events whose arguments are searched for the landscapes' places."""
+
+
+def play(agent: str, sheet: Sheet, seed: int, max_evals: int, forbidden: list[str], referee: Connection) -> None:
+    """Run `agent` once. The last message is ``("end", how, {...})``."""
+    bar(forbidden, referee)
+    game = Game(sheet, seed, max_evals, referee)
+    how, why = "concluded", ""
+    try:
+        roster.load(agent)(game)
+    except Over as e:
+        how, why = "over", str(e)
+    except Missing as e:
+        how, why = "missing", str(e)
+    except Exception as e:  # noqa: BLE001 -- whatever an agent does wrong is its own end, and is said
+        how, why = "crashed", f"{type(e).__name__}: {e}".splitlines()[0]
+    rest = {"why": why, "tokens": int(game.tokens), "dollars": float(game.dollars), "claim": short(game.claim)}
+    tell(referee, "end", how, rest)
+    sys.stdout.flush()
+    os._exit(0)  # an agent's threads and exit handlers are its own
+
+
+def bar(forbidden: list[str], referee: Connection) -> None:
+    """Tell the referee, and refuse, when a watched event names one of these places."""
+    places = [os.path.realpath(p) for p in forbidden]
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event not in WATCHED:
+            return
+        for text in texts(arguments):
+            path = os.path.realpath(text) if event != "os.system" else text
+            if any(path == place or path.startswith(place + os.sep) or place in text for place in places):
+                tell(referee, "foul", event, path)
+                raise PermissionError(f"{path} holds what this run is to find out")
+
+    sys.addaudithook(hook)
+
+
+def texts(arguments: Any) -> list[str]:
+    """Every path or word in an audit event's arguments."""
+    if isinstance(arguments, bytes | os.PathLike):
+        return [os.fsdecode(arguments)]
+    if isinstance(arguments, str):
+        return [arguments]
+    return [t for a in arguments for t in texts(a)] if isinstance(arguments, list | tuple) else []
+
+
+def short(claim: Any) -> str | None:
+    return None if claim is None else str(claim)[:500]

@@ -1,0 +1,219 @@
+"""Runs of agents on landscapes, side by side: the referees are here, every agent is in a process of its own.
+
+Each run is forked off a server that has imported what agents need and has never seen a landscape: runs start quickly
+and share nothing, so that no run learns from another one.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from evals import roster
+from evals.errors import Missing
+from evals.ledger import Ledger, Over, Referee
+from evals.sheet import Sheet
+from evals.variants import disguise
+from tools.harness.landscape import folder
+from tools.harness.readings import Entry, Landscape
+from tools.harness.results import CompileResult
+
+SILENCE_S = 120.0
+"""Wall time without a question after which an agent that asks no language model is given up."""
+MODEL_SILENCE_S = 1800.0
+MAX_MESSAGE = 1 << 20
+"""Bytes of one question."""
+REFUSALS = 10
+"""Questions after its last one that a run is refused before its process is ended."""
+SAME_EVERYWHERE = {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""Of the agents' processes: scores must be the same bytes each time."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to be made."""
+
+    agent: str
+    landscape: Landscape
+    source: str
+    variant: str
+    seed: int
+    max_evals: int
+
+
+@dataclass
+class _Run:
+    """One run being made."""
+
+    job: Job
+    referee: Referee
+    process: Any
+    heard: float = field(default_factory=time.monotonic)
+    disguised: bool = False
+    refused: int = 0
+
+
+def hold(jobs: Sequence[Job], workers: int, done: Callable[[Ledger], None]) -> None:
+    """Make every run; `done` is called with each ledger as it is finished. Raises Missing for a missing library."""
+    with _environment():
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(roster.preload(sorted({j.agent for j in jobs})))
+        waiting = list(jobs)[::-1]
+        running: dict[Connection, _Run] = {}
+        try:
+            while waiting or running:
+                while waiting and len(running) < workers:
+                    connection, run = _start(context, waiting.pop())
+                    running[connection] = run
+                for connection in _ready(running):
+                    run = running[connection]
+                    if _serve(connection, run):
+                        del running[connection]
+                        _stop(connection, run)
+                        done(run.referee.ledger)
+        finally:
+            for connection, run in running.items():
+                _stop(connection, run)
+
+
+def _start(context: Any, job: Job) -> tuple[Connection, _Run]:
+    sheet, names = disguise(job.landscape, job.variant, job.seed)
+    ledger = Ledger(job.agent, job.landscape.name, job.source, job.landscape.file, job.variant, job.seed, job.max_evals)
+    ours, theirs = context.Pipe()
+    forbidden = [str(folder()), *([os.path.realpath(job.source)] if os.path.isfile(job.source) else [])]
+    # The server may be older than these variables.
+    models = {k: v for k, v in os.environ.items() if k.startswith(("OPENAI_", "AUTOKERNEL_"))}
+    process = context.Process(target=_play, args=(job.agent, sheet, job.seed, job.max_evals, forbidden, theirs, models))
+    process.daemon = True
+    process.start()
+    theirs.close()
+    run = _Run(job, Referee(job.landscape, ledger, names), process, disguised=names is not None)
+    return ours, run
+
+
+def _play(
+    agent: str,
+    sheet: Sheet,
+    seed: int,
+    max_evals: int,
+    forbidden: list[str],
+    referee: Connection,
+    models: dict[str, str],
+) -> None:
+    from evals.child import play
+
+    os.environ.update(models)
+
+    play(agent, sheet, seed, max_evals, forbidden, referee)
+
+
+def _ready(running: dict[Connection, _Run]) -> Iterator[Connection]:
+    """Runs that have asked something, ended, or run out of time."""
+    answered = wait(list(running), timeout=1.0)
+    late = [
+        c for c, run in running.items() if c not in answered and time.monotonic() - run.heard > _patience(run.job.agent)
+    ]
+    for connection in late:
+        ledger = running[connection].referee.ledger
+        ledger.end, ledger.why = "deadline", f"nothing was heard of it for {_patience(ledger.agent):.0f} s"
+        running[connection].process.kill()
+    yield from (c for c in list(running) if c in answered)
+
+
+def _patience(agent: str) -> float:
+    return MODEL_SILENCE_S if agent.startswith(roster.MODEL) else SILENCE_S
+
+
+def _serve(connection: Connection, run: _Run) -> bool:
+    """Answer one message; whether the run is over."""
+    ledger, run.heard = run.referee.ledger, time.monotonic()
+    try:
+        data = connection.recv_bytes(MAX_MESSAGE)
+    except (EOFError, OSError):
+        if ledger.end == "concluded":
+            ledger.end, ledger.why = "crashed", "its process ended without a word"
+        return True
+    try:
+        match json.loads(data):
+            case ["foul", str(event), str(place)]:
+                ledger.end, ledger.why = "foul", f"it reached for {place} ({event})"
+                return True
+            case ["end", str(how), {"why": str(why), "tokens": int(tokens), "dollars": float(dollars), "claim": claim}]:
+                ledger.tokens, ledger.dollars, ledger.claim = tokens, dollars, claim
+                _finish(ledger, how, why)
+                return True
+            case ["measure" | "compile" as what, dict(config)]:
+                answer = _answer(run, what, config)
+            case _:
+                raise ValueError("no question")
+    except (ValueError, RecursionError):
+        ledger.end, ledger.why = "foul", "it sent what is no question"
+        return True
+    except Over as e:
+        ledger.why, answer = str(e), {"over": str(e)}
+        run.refused += 1
+        if run.refused > REFUSALS:
+            return True
+    try:
+        connection.send_bytes(json.dumps(answer).encode())
+    except OSError:
+        return False  # it has ended meanwhile: the next message says how
+    return False
+
+
+def _answer(run: _Run, what: str, config: dict[str, Any]) -> dict[str, Any]:
+    if what == "measure":
+        row = run.referee.measure(config)
+        entry = run.job.landscape.entries.get(row.config)
+        reason = entry.reason if entry else "not recorded: this space does not hold the config"
+        reason = row.status if run.disguised and row.ms is None else reason  # a compiler's words would tell
+        return {"status": row.status, "ms": row.ms, "reason": reason, "seconds": entry.run_seconds if entry else 0.0}
+    return _compiled(run.referee.compile(config), config, run.disguised).model_dump()
+
+
+def _compiled(entry: Entry | None, config: dict[str, Any], disguised: bool) -> CompileResult:
+    """Figures of a disguised config would tell which one it is."""
+    if entry is None:
+        return CompileResult(config=config, status="constraints", reason="not recorded: this space does not hold it")
+    if entry.compiled is not None and not disguised:
+        return entry.compiled
+    failed = entry.status == "compile"
+    return CompileResult(
+        config=config, status="compile" if failed else "correct", reason="it does not compile" if failed else ""
+    )
+
+
+def _finish(ledger: Ledger, how: str, why: str) -> None:
+    if how == "missing":
+        raise Missing(f"{ledger.agent}: {why}")
+    if how == "crashed":
+        ledger.end, ledger.why = "crashed", why
+
+
+def _stop(connection: Connection, run: _Run) -> None:
+    connection.close()
+    if run.process.is_alive():
+        run.process.join(0.2)
+    if run.process.is_alive():
+        run.process.kill()
+    run.process.join()
+
+
+class _environment:
+    """What agents' processes must have in their environment while they are started."""
+
+    def __enter__(self) -> None:
+        self._before = dict(os.environ)
+        os.environ.update(SAME_EVERYWHERE)
+
+    def __exit__(self, *_: object) -> None:
+        for name in SAME_EVERYWHERE:
+            os.environ.pop(name)
+            if name in self._before:
+                os.environ[name] = self._before[name]

@@ -1,0 +1,125 @@
+"""Somebody's space as a kernel of ours, so that the tools and the planner work on it: parameters and nothing else.
+
+There is no source to compile and no reference to check against; both are answered from the recording."""
+
+from __future__ import annotations
+
+import keyword
+import math
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, Literal, NoReturn
+
+import torch
+from pydantic import create_model
+
+from evals.sheet import Sheet, Values
+from kernels.hardware import Hardware
+from kernels.spec import Baseline, Config, Inputs, KernelSpec, Metric, Problem
+from tools.harness.readings import config_key
+
+UNKNOWN_GPU = Hardware(
+    name="unknown GPU", device_names=(), backend="cuda", arch=80, warp_size=32, sms=1, shared_per_block=1 << 30,
+    shared_per_sm=1 << 30, registers_per_sm=1 << 30, threads_per_sm=1 << 30, blocks_per_sm=1 << 30, l2_bytes=1,
+    memory_bytes=1, bandwidth=1e30, peak={}, sources=("nothing is known of it: no limit binds",),
+)  # fmt: skip
+
+
+class FoundProblem(Problem):
+    """The one problem of the file."""
+
+    dims: ClassVar[tuple[str, ...]] = ()
+
+
+class FoundKernel(KernelSpec[FoundProblem, Config]):
+    """Parameters of a sheet under names that Python allows."""
+
+    problem_type = FoundProblem
+    metric: ClassVar[Metric] = "latency"
+
+    def __init__(self, sheet: Sheet) -> None:
+        self.name = re.sub(r"\W+", "_", sheet.name) or "kernel"  # type: ignore[misc]
+        self._fields = field_names(list(sheet.parameters))
+        allowed: dict[str, Any] = {}
+        for name, values in sheet.parameters.items():
+            whole = all(name in c for c in sheet.configs)
+            options: Any = Literal.__getitem__(tuple(plain(v) for v in values))
+            allowed[self._fields[name]] = (options, ...) if whole else (options | None, None)
+        self.config_type = create_model("FoundConfig", __base__=Config, **allowed)
+        self._true = {self.of(c).key(): c for c in sheet.configs}
+
+    def of(self, values: Values) -> Config:
+        """The config as the tools see it."""
+        return self.config_type.model_validate({self._fields[n]: plain(v) for n, v in values.items()})
+
+    def true(self, config: Config) -> Values:
+        """The config as the file has it; one that it does not have stays as it is."""
+        return self._true.get(config.key(), config.model_dump(mode="json"))
+
+    def candidates(self, problem: FoundProblem, hardware: Hardware) -> Iterator[Config]:
+        return (self.of(c) for c in self._true.values())
+
+    def constraint(self, problem: FoundProblem, config: Config, hardware: Hardware) -> str | None:
+        return None if config.key() in self._true else "not_recorded: this space does not hold the config"
+
+    def default_problem(self) -> FoundProblem:
+        return FoundProblem()
+
+    def default_config(self, problem: FoundProblem, hardware: Hardware) -> Config:
+        return next(self.candidates(problem, hardware))
+
+    def flops(self, problem: FoundProblem) -> int:
+        return 0
+
+    def bytes(self, problem: FoundProblem) -> int:
+        return 1
+
+    def baselines(self, problem: FoundProblem) -> list[Baseline[FoundProblem]]:
+        return []
+
+    def source_hash(self) -> str:
+        return "none"
+
+    def inputs(self, problem: FoundProblem, generator: torch.Generator | None, device: str) -> Inputs:
+        self._unknown()
+
+    def output(self, problem: FoundProblem, device: str) -> torch.Tensor:
+        self._unknown()
+
+    def launch(
+        self, problem: FoundProblem, config: Config, inputs: Inputs, out: torch.Tensor, hardware: Hardware
+    ) -> None:
+        self._unknown()
+
+    def reference(self, problem: FoundProblem, inputs: Inputs) -> torch.Tensor:
+        self._unknown()
+
+    def tolerance(self, problem: FoundProblem) -> float:
+        self._unknown()
+
+    def reduced(self, problem: FoundProblem, config: Config) -> FoundProblem:
+        self._unknown()
+
+    def _unknown(self) -> NoReturn:
+        raise NotImplementedError(f"{self.name} was recorded without its source: it can be looked up, not run")
+
+
+def field_names(parameters: Sequence[str]) -> dict[str, str]:
+    """A pydantic field for every parameter, the same name where that is possible."""
+    fields: dict[str, str] = {}
+    for name in parameters:
+        field = re.sub(r"\W", "_", name).lstrip("_") or "parameter"
+        if field[0].isdigit() or keyword.iskeyword(field):
+            field = f"p_{field}"
+        while field in fields.values() or hasattr(Config, field):
+            field += "_"
+        fields[name] = field
+    return fields
+
+
+def plain(value: Any) -> Any:
+    """Numbers, flags and texts as they are; lists, objects, null and what exceeds 64 bits as their JSON."""
+    small = not isinstance(value, int) or abs(value) < 2**63
+    finite = not isinstance(value, float) or math.isfinite(value)
+    known = isinstance(value, bool | int | float | str) and small and finite
+    return value if known else config_key({"value": value})

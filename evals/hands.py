@@ -1,0 +1,125 @@
+"""The real tools on a game: a session whose compiler and device are the referee at the other end of the pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from evals.found_kernel import UNKNOWN_GPU, FoundKernel
+from evals.game import Game, Reading
+from evals.sheet import Values
+from kernels.hardware import Hardware, hardware_named
+from kernels.registry import get
+from kernels.spec import Config, KernelSpec, Problem
+from memory.store import Memory
+from tools.harness.compile_pool import CompilePool
+from tools.harness.readings import config_key
+from tools.harness.results import CheckResult, CompileResult, DeviceInfo, Measurement, Proof, Regime
+from tools.session import Budget, Ids, Session
+from tools.task import Task
+
+MAX_SECONDS = 3600.0
+
+
+class GameCompiler:
+    """Stands in for the compile pool."""
+
+    def __init__(self, game: Game, true: TrueValues) -> None:
+        self._game, self._true = game, true
+
+    def compile(self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config]) -> list[CompileResult]:
+        return [self._game.compile(self._true(c)).model_copy(update={"config": dump(c)}) for c in configs]
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class GameDevice:
+    """Implements :class:`tools.harness.device.Device`."""
+
+    def __init__(self, game: Game, configs: Sequence[Config], true: TrueValues) -> None:
+        self._game, self._configs, self._true = game, frozenset(configs), true
+        sheet = game.sheet
+        self.info = DeviceInfo(kind="recorded", name=sheet.device, hardware=sheet.hardware, landscape=sheet.name)
+
+    def configs(self) -> Container[Config]:
+        return self._configs
+
+    def check(self, configs: Sequence[Config]) -> list[CheckResult]:
+        """The verdict of the reading, which was verified when it was recorded."""
+        found = [self._read(c) for c in configs]
+        return [
+            CheckResult(config=dump(c), status=r.status, reason=r.reason, where="recorded")
+            for c, r in zip(configs, found, strict=True)
+        ]
+
+    def measure(self, configs: Sequence[Config], regime: Regime = "burst") -> list[Measurement]:
+        found = []
+        for c in configs:
+            r = self._read(c)
+            found.append(Measurement(config=dump(c), status=r.status, reason=r.reason, ms=r.ms, seconds=r.seconds))
+        return found
+
+    def contend(self, configs: Sequence[Config], regime: Regime = "burst") -> list[Measurement]:
+        """The same readings: there are no more for a search to see."""
+        return self.measure(configs, regime)
+
+    def prove(self, config: Config, regime: Regime = "burst", max_seconds: float = 30.0) -> Proof:
+        why = "a scored run ends with its search: the score holds its best config against readings it has not seen"
+        return Proof(config=dump(config), status="infrastructure", reason=why)
+
+    def ceilings(self) -> dict[str, float]:
+        return {}
+
+    def _read(self, config: Config) -> Reading:
+        """What the loop itself looks up again is no question of the agent's."""
+        true = self._true(config)
+        return self._game.seen.get(config_key(true)) or self._game.measure(true)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class TrueValues:
+    """From the tools' configs to the sheet's."""
+
+    def __init__(self, spec: KernelSpec[Any, Any]) -> None:
+        self._found = spec if isinstance(spec, FoundKernel) else None
+
+    def __call__(self, config: Config) -> Values:
+        return dump(config) if self._found is None else self._found.true(config)
+
+
+def open_game_session(game: Game, run_id: str, memory_path: Path) -> Session:
+    """A session on an empty memory. The kernel is the registered one where the sheet names it, else what can be made of
+    the parameters."""
+    spec, problem, hardware = kernel_of(game)
+    true = TrueValues(spec)
+    configs = [spec.config_type.model_validate(c) for c in game.configs] if game.sheet.kernel else None
+    configs = configs or list(spec.candidates(problem, hardware))
+    device = GameDevice(game, configs, true)
+    memory = Memory.open(memory_path)
+    kernel_id = memory.kernel(spec.name, spec.source_hash())
+    ids = Ids(
+        environment=memory.environment(device.info.model_dump()),
+        kernel=kernel_id,
+        problem=memory.problem(kernel_id, problem.model_dump(mode="json"), problem.label()),
+    )
+    task = Task(spec, problem, hardware, spec.metric, "burst", game.seed)
+    compiler = cast(CompilePool, GameCompiler(game, true))
+    return Session(task, device, compiler, memory, ids, run_id, Budget(game.max_evals, MAX_SECONDS))
+
+
+def kernel_of(game: Game) -> tuple[KernelSpec[Any, Any], Problem, Hardware]:
+    sheet = game.sheet
+    if sheet.kernel is None or sheet.hardware is None:
+        found = FoundKernel(sheet)
+        return found, found.default_problem(), UNKNOWN_GPU
+    spec = get(sheet.kernel)
+    problem: Problem = spec.problem_type.model_validate(sheet.problem)
+    return spec, problem, hardware_named(sheet.hardware)
+
+
+def dump(config: Config) -> Values:
+    return config.model_dump(mode="json")

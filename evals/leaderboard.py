@@ -1,0 +1,56 @@
+"""The leaderboard as Markdown; ``python -m evals run --agents all --leaderboard FILE`` makes it in one go."""
+
+from __future__ import annotations
+
+from evals.tables import COLUMNS, Standing, difference_lines, markdown_table, number, overall_cells, span
+
+LITERATURE = (
+    ("genetic algorithm, hyper-parameters tuned", "0.517"),
+    ("simulated annealing", "0.06"),
+    ("particle swarm, differential evolution", "below 0"),
+)
+"""Scores of Kernel Tuner's strategies over time on the community's own spaces (Willemsen et al. 2024)."""
+
+ABOUT = """P is the performance score of the auto-tuning methodology over evaluations (p = 0.95): 0 is random search, 1
+the optimum at once. P50 is the same over evaluations 1 to 50. To 95 %: median evaluations until the best config found
+has 95 % of the optimum's speed. Regret, within 5 %: of the final config, on readings that no agent has seen. Every
+time: share of the landscapes on which every run came within 5 %. An evaluation is a config whose reading or failure was
+learned; failures count. Intervals are 95 %, clustered by landscape."""
+
+
+def render(s: Standing) -> str:
+    """Overall, per landscape, the literature beside it."""
+    aggregates = s.overall()
+    seeds = max((a.runs // a.landscapes for a in aggregates), default=0)
+    names = ", ".join(s.boards)
+    parts = [
+        "# Leaderboard",
+        f"{ABOUT}\n\nLandscapes: {names}. {seeds} seeds each.",
+        markdown_table(COLUMNS, map(overall_cells, aggregates)),
+        "## P on each landscape",
+        _per_landscape(s),
+        "## The best against the others, paired by landscape and seed",
+        "\n".join(
+            f"- {line}" for line in difference_lines(d for d in s.differences() if d.first == aggregates[0].agent)
+        ),
+        "## In the literature",
+        markdown_table(("strategy", "score"), LITERATURE),
+        "Willemsen et al., *A methodology for comparing optimization algorithms for auto-tuning*, Future Generation "
+        "Computer Systems 159 (2024), doi 10.1016/j.future.2024.05.021. Those scores are over time and on other "
+        "spaces: they stand here for scale, not for ranking.",
+    ]
+    return "\n\n".join(p for p in parts if p) + "\n"
+
+
+def _per_landscape(s: Standing) -> str:
+    order = [(a.agent, a.variant) for a in s.overall()]
+    cells = {(a.agent, a.variant, a.landscape): f"{number(a.P)} ({span(a.P_ci)})" for a in s.by_landscape()}
+    head = ["agent", *s.boards]
+    rows = [
+        [
+            agent if variant == "plain" else f"{agent} ({variant})",
+            *(cells.get((agent, variant, x), "–") for x in s.boards),
+        ]
+        for agent, variant in order
+    ]
+    return markdown_table(head, rows)

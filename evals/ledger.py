@@ -1,0 +1,143 @@
+"""What a run did, written down by the referee alone: an agent has no hand in it, and scores are made of nothing else.
+
+An evaluation is a config whose outcome the run learned: a reading, or a failure at any stage. A compilation that went
+well is none; its seconds are charged. What was asked before is answered again and costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from tools.harness.readings import Entry, Landscape, config_key
+from tools.harness.results import Status
+
+End = Literal["concluded", "budget", "stalled", "foul", "crashed", "deadline"]
+"""How a run ended: of itself, with its evaluations used up, asking for the same again and again, barred for reaching
+for what it must not see, by an error of its own, or by the clock on the wall."""
+
+PATIENCE = 200
+"""Answers in a row that taught nothing new after which a run is stalled."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One evaluation."""
+
+    config: str
+    """Canonical JSON, in the landscape's own parameters."""
+    status: Status
+    ms: float | None
+    """Set A: what the agent was told."""
+    at: float
+    """Simulated seconds when its outcome was known."""
+
+
+@dataclass
+class Ledger:
+    """One run of one agent on one landscape."""
+
+    agent: str
+    landscape: str
+    """Its name."""
+    source: str
+    """How it is found again: its name, or the path of a file of one's own."""
+    file: str
+    """File name and checksum."""
+    variant: str
+    seed: int
+    max_evals: int
+    rows: list[Row] = field(default_factory=list)
+    duplicates: int = 0
+    """Readings asked for again."""
+    seconds: float = 0.0
+    """Simulated: recorded compile, check and run seconds of everything that was asked for."""
+    end: End = "concluded"
+    why: str = ""
+    tokens: int = 0
+    """As the model's endpoint counts them; 0 where no language model decides."""
+    dollars: float = 0.0
+    """Paid for the model, as far as its price is known."""
+    claim: Any = None
+    """What the agent said of itself. Kept for the curious; nothing is scored by it."""
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(raw: dict[str, Any]) -> Ledger:
+        return Ledger(**{**raw, "rows": [Row(**row) for row in raw["rows"]]})
+
+    def invalid(self) -> Counter[str]:
+        """Failures by status."""
+        return Counter(row.status for row in self.rows if row.status != "correct")
+
+
+class Over(Exception):
+    """The run may ask nothing more."""
+
+
+class Referee:
+    """Answers for a landscape and keeps the ledger."""
+
+    def __init__(self, landscape: Landscape, ledger: Ledger, names: dict[str, str] | None = None) -> None:
+        """`names` maps a disguised config's key to the true one."""
+        self.landscape, self.ledger = landscape, ledger
+        self._names = names
+        self._compiled: set[str] = set()
+        self._known: dict[str, Row] = {}
+        self._idle = 0
+
+    def compile(self, config: dict[str, Any]) -> Entry | None:
+        """What the compiler makes of it; ``None`` for a config that was not recorded. A failure is an evaluation."""
+        key, entry = self._find(config)
+        if key in self._known or key in self._compiled:
+            self._wait()
+        elif entry is None or entry.status == "compile":
+            self._write(key, entry)
+        else:
+            self._charge_compilation(key, entry)
+        return entry
+
+    def measure(self, config: dict[str, Any]) -> Row:
+        """Status and set A time."""
+        key, entry = self._find(config)
+        if key in self._known:
+            self.ledger.duplicates += self._known[key].status == "correct"
+            self._wait()
+            return self._known[key]
+        return self._write(key, entry)
+
+    def _find(self, config: dict[str, Any]) -> tuple[str, Entry | None]:
+        key = config_key(config)
+        if self._names is not None:
+            key = self._names.get(key, f"not shown: {key}")  # the true names are no way in
+        return key, self.landscape.entries.get(key)
+
+    def _write(self, key: str, entry: Entry | None) -> Row:
+        if len(self.ledger.rows) >= self.ledger.max_evals:
+            self.ledger.end = "budget"
+            raise Over(f"all {self.ledger.max_evals} evaluations are used")
+        if entry is None:
+            row = Row(key, "constraints", None, self.ledger.seconds)
+        else:
+            self._charge_compilation(key, entry)
+            self.ledger.seconds += entry.check_seconds + entry.run_seconds
+            row = Row(key, entry.status, self.landscape.ms(entry, "A"), self.ledger.seconds)
+        self._known[key] = row
+        self.ledger.rows.append(row)
+        self._idle = 0
+        return row
+
+    def _charge_compilation(self, key: str, entry: Entry) -> None:
+        if key not in self._compiled:
+            self._compiled.add(key)
+            self._idle = 0
+            self.ledger.seconds += entry.compile_seconds
+
+    def _wait(self) -> None:
+        self._idle += 1
+        if self._idle > PATIENCE:
+            self.ledger.end = "stalled"
+            raise Over(f"{PATIENCE} answers in a row taught nothing new")

@@ -1,0 +1,156 @@
+"""One HTML file without anything outside it: the table, intervals, and a curve per landscape and agent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+
+from evals.leaderboard import ABOUT
+from evals.ledger import Ledger
+from evals.score import Board
+from evals.summary import Aggregate
+from evals.tables import COLUMNS, Standing, difference_lines, overall_cells
+
+COLOURS = (
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#8c564b", "#000000", "#bcbd22",
+    "#9467bd", "#17becf",
+)  # fmt: skip
+"""Okabe and Ito's colour-blind safe palette first."""
+WIDTH, HEIGHT, LEFT, BOTTOM = 560, 260, 48, 32
+BANDS = 3
+"""Agents, the best first, that get a band: more would hide one another."""
+FLOOR = 0.5
+"""Share of the optimum's speed at the bottom of a plot."""
+
+STYLE = """
+:root{color-scheme:light dark;--ink:#1a1a1a;--soft:#666;--line:#ddd;--back:#fff}
+@media(prefers-color-scheme:dark){:root{--ink:#eee;--soft:#aaa;--line:#444;--back:#161616}}
+body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--back);max-width:1180px;
+margin:2rem auto;padding:0 1rem}
+h1,h2{font-weight:600;line-height:1.2}table{border-collapse:collapse;font-variant-numeric:tabular-nums;width:100%}
+th,td{padding:.3rem .6rem;white-space:nowrap;text-align:right;border-bottom:1px solid var(--line)}
+th:first-child,td:first-child{text-align:left}
+th{color:var(--soft);font-weight:500}p,li{color:var(--soft)}.plots{display:flex;flex-wrap:wrap;gap:1rem}
+figure{margin:0}figcaption{font-weight:600}svg text{fill:var(--soft);font-size:11px}.axis{stroke:var(--line)}
+.key{display:inline-block;width:.8em;height:.8em;border-radius:2px;margin-right:.4em}
+"""
+
+
+def render(s: Standing) -> str:
+    """The page."""
+    aggregates = s.overall()
+    names = {(a.agent, a.variant): _name(a) for a in aggregates}
+    colours = {who: COLOURS[i % len(COLOURS)] for i, who in enumerate(names)}
+    rows = "".join(_row(a, colours[a.agent, a.variant]) for a in aggregates)
+    head = "".join(f"<th>{escape(c)}</th>" for c in COLUMNS)
+    plots = "".join(_figure(s, board, colours) for board in s.boards.values())
+    differences = "".join(f"<li>{escape(line)}</li>" for line in difference_lines(s.differences()))
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>Which agent tunes best</title><style>{STYLE}</style><h1>Which agent tunes best</h1>"
+        f"<p>{escape(ABOUT)}</p><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        f"<h2>Score with its interval</h2>{_intervals(aggregates, colours)}"
+        "<h2>Best config so far</h2><p>Share of the optimum's speed over evaluations: mean over seeds; for the best "
+        "three the band from the slowest to the fastest run. The dashed line is what random search is expected to hold."
+        "</p>"
+        f'<div class="plots">{plots}</div><h2>Pairs</h2><ul>{differences}</ul></html>\n'
+    )
+
+
+def _name(a: Aggregate) -> str:
+    return a.agent if a.variant == "plain" else f"{a.agent} ({a.variant})"
+
+
+def _row(a: Aggregate, colour: str) -> str:
+    first, *rest = (escape(c) for c in overall_cells(a))
+    key = f'<span class="key" style="background:{colour}"></span>'
+    return f"<tr><td>{key}{first}</td>" + "".join(f"<td>{c}</td>" for c in rest) + "</tr>"
+
+
+def _intervals(aggregates: Sequence[Aggregate], colours: dict[tuple[str, str], str]) -> str:
+    """Dots and whiskers from −1 to 1; what lies beyond is cut off at the edge."""
+    width, row, name = 900, 22, 220
+
+    def x(p: float) -> float:
+        return name + (max(-1.0, min(1.0, p)) + 1) / 2 * (width - name - 20)
+
+    foot = row * len(aggregates)
+    marks = [
+        _line(x(t), 0, x(t), foot, "axis") + _text(x(t), foot + 14, f"{t:g}", "middle") for t in (-1, -0.5, 0, 0.5, 1)
+    ]
+    for i, a in enumerate(aggregates):
+        y, colour = row * i + row / 2, colours[a.agent, a.variant]
+        marks.append(_text(name - 10, y + 4, _name(a), "end"))
+        if a.P is not None and a.P_ci is not None:
+            low, high = a.P_ci
+            marks.append(
+                f'<line x1="{x(low):.1f}" x2="{x(high):.1f}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="3"/>'
+            )
+            marks.append(f'<circle cx="{x(a.P):.1f}" cy="{y}" r="5" fill="{colour}"/>')
+    return f'<svg viewBox="0 0 {width} {row * len(aggregates) + 20}" width="{width}">{"".join(marks)}</svg>'
+
+
+def _figure(s: Standing, board: Board, colours: dict[tuple[str, str], str]) -> str:
+    name = board.landscape.name
+    here = [x for x in s.ledgers if x.landscape == name]
+    length = max([2, *(min(x.max_evals, 200) for x in here)])
+    k = np.arange(1, length + 1)
+    optimum = board.scale.optimum
+    expected = np.array([optimum / board.scale.random(int(i)) for i in k])
+    drawn = [_grid(length), _path(k, expected, length, 'stroke="var(--soft)" stroke-dasharray="4 3"')]
+    for (agent, variant), colour in colours.items():
+        runs = [x for x in here if (x.agent, x.variant) == (agent, variant)]
+        if runs:
+            shares = np.array([_shares(board, x, length) for x in runs])
+            if len(drawn) < 2 + 2 * BANDS:
+                drawn.append(_band(k, shares.min(0), shares.max(0), length, colour))
+            drawn.append(_path(k, shares.mean(0), length, f'stroke="{colour}" stroke-width="2"'))
+    about = f"{board.landscape.kernel} {board.landscape.label}".strip()
+    picture = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}">{"".join(drawn)}</svg>'
+    return (
+        f"<figure><figcaption>{escape(name)}</figcaption><p>{escape(about)}, {len(board.landscape.entries)} configs, "
+        f"optimum {optimum:.4g} ms</p>{picture}</figure>"
+    )
+
+
+def _shares(board: Board, ledger: Ledger, length: int) -> list[float]:
+    curve = board.curve(ledger) or [board.scale.median]
+    return [board.scale.optimum / curve[min(i, len(curve) - 1)] for i in range(length)]
+
+
+def _x(k: float, length: int) -> float:
+    return LEFT + (k - 1) / (length - 1) * (WIDTH - LEFT - 10)
+
+
+def _y(share: float) -> float:
+    return 8 + (1 - max(FLOOR, share)) / (1 - FLOOR) * (HEIGHT - BOTTOM - 8)
+
+
+def _grid(length: int) -> str:
+    across = [
+        _line(LEFT, _y(v), WIDTH - 10, _y(v), "axis") + _text(LEFT - 6, _y(v) + 4, f"{v:.0%}", "end")
+        for v in (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+    ]
+    ticks = sorted({1, length, *(length * i // 4 for i in (1, 2, 3))} - {0})
+    return "".join(across) + "".join(_text(_x(t, length), HEIGHT - 10, str(t), "middle") for t in ticks)
+
+
+def _path(k: np.ndarray, shares: np.ndarray, length: int, style: str) -> str:
+    points = " ".join(f"{_x(float(a), length):.1f},{_y(float(b)):.1f}" for a, b in zip(k, shares, strict=True))
+    return f'<polyline points="{points}" fill="none" {style}/>'
+
+
+def _band(k: np.ndarray, low: np.ndarray, high: np.ndarray, length: int, colour: str) -> str:
+    there = [f"{_x(float(a), length):.1f},{_y(float(b)):.1f}" for a, b in zip(k, high, strict=True)]
+    back = [f"{_x(float(a), length):.1f},{_y(float(b)):.1f}" for a, b in zip(k[::-1], low[::-1], strict=True)]
+    return f'<polygon points="{" ".join(there + back)}" fill="{colour}" opacity="0.12"/>'
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+    return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
+
+
+def _text(x: float, y: float, text: str, anchor: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'

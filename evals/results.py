@@ -1,0 +1,126 @@
+"""Finished runs in a file: a line each, appended as it ends, so that an interrupted contest goes on where it stood."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from evals.contest import Job
+from evals.errors import EvalsError
+from evals.ledger import Ledger
+
+LIBRARIES = ("optuna", "kernel_tuner", "scikit-learn", "scipy", "numpy")
+"""What agents' decisions depend on besides our own code."""
+PACKAGES = ("agent", "evals", "kernels", "memory", "tools")
+
+
+class Results:
+    """Ledgers by job. A run made with other code is another run."""
+
+    def __init__(self, path: Path) -> None:
+        """Read `path` if it is there. Raises EvalsError where it holds something else or cannot be written."""
+        self.path = path
+        self._lines: dict[str, tuple[str, Ledger]] = {}
+        torn = self._read()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if torn or not path.exists():
+                path.write_text("".join(_line(*kept) for kept in self._lines.values()))
+        except OSError as e:
+            raise EvalsError(f"cannot write {path}: {(e.strerror or str(e)).lower()}") from e
+        if not os.access(path, os.W_OK):
+            raise EvalsError(f"cannot write {path}: permission denied")
+
+    def finished(self, job: Job, fingerprint: str) -> Ledger | None:
+        made = self._lines.get(job_key(_unplayed(job)))
+        return made[1] if made and made[0] == fingerprint else None
+
+    def keep(self, ledger: Ledger, fingerprint: str) -> None:
+        self._lines[job_key(ledger)] = (fingerprint, ledger)
+        with self.path.open("a") as f:
+            f.write(_line(fingerprint, ledger))
+
+    def delete(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+    def _read(self) -> bool:
+        """Whether the last line was cut off by a kill."""
+        try:
+            data = self.path.read_bytes()
+        except FileNotFoundError:
+            return False
+        except OSError as e:
+            raise EvalsError(f"cannot read {self.path}: {(e.strerror or str(e)).lower()}") from e
+        whole = data[: data.rfind(b"\n") + 1]
+        for fingerprint, ledger in parse(whole, self.path):
+            self._lines[job_key(ledger)] = (fingerprint, ledger)
+        return len(whole) < len(data)
+
+
+def read_results(path: Path) -> list[Ledger]:
+    """The ledgers in a file, the last of each job. Raises EvalsError in one sentence."""
+    try:
+        data = path.read_bytes()
+    except OSError as e:
+        raise EvalsError(f"cannot read {path}: {(e.strerror or str(e)).lower()}") from e
+    ledgers = {job_key(x): x for _, x in parse(data[: data.rfind(b"\n") + 1], path)}
+    if not ledgers:
+        raise EvalsError(f"{path} holds no finished run: make one with `python -m evals run --out {path}`")
+    return list(ledgers.values())
+
+
+def parse(data: bytes, path: Path) -> list[tuple[str, Ledger]]:
+    found = []
+    for number, line in enumerate(data.splitlines(), 1):
+        try:
+            raw = json.loads(line)
+            found.append((str(raw["code"]), Ledger.from_json(raw["ledger"])))
+        except (ValueError, KeyError, TypeError) as e:
+            raise EvalsError(
+                f"{path} is not a file of `python -m evals run --out`: line {number} cannot be read"
+            ) from e
+    return found
+
+
+def _line(fingerprint: str, ledger: Ledger) -> str:
+    return json.dumps({"code": fingerprint, "ledger": ledger.as_json()}, separators=(",", ":")) + "\n"
+
+
+def job_key(x: Ledger) -> str:
+    return json.dumps([x.agent, x.landscape, x.file, x.variant, x.seed, x.max_evals])
+
+
+def _unplayed(job: Job) -> Ledger:
+    return Ledger(job.agent, job.landscape.name, job.source, job.landscape.file, job.variant, job.seed, job.max_evals)
+
+
+def fingerprint(agent: str) -> str:
+    """Hash of everything that decides what a run does."""
+    root = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for package in PACKAGES:
+        for path in sorted((root / package).rglob("*.py")):
+            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    if agent.endswith(".py"):
+        digest.update(Path(agent).read_bytes())
+    for library in LIBRARIES:
+        digest.update(f"{library} {_version(library)}".encode())
+    return digest.hexdigest()[:16]
+
+
+def request_digest(jobs: Iterable[Job], prints: Sequence[str]) -> str:
+    """Names the journal of one request."""
+    about: list[Any] = [*(job_key(_unplayed(j)) for j in jobs), *prints]
+    return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
+
+
+def _version(library: str) -> str:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return "none"

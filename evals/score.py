@@ -1,0 +1,115 @@
+"""From a ledger to figures. Only which configs were evaluated, and in which order, is read from it: their times come
+from the landscape.
+
+The incumbent after k evaluations is the config with the best reading of set A, what the agent saw; what it is worth is
+its reading of set B, which no agent has seen. A lucky reading in A earns nothing. Other people's files have no set B:
+there both are the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from evals.errors import EvalsError
+from evals.ledger import Ledger
+from evals.methodology import Scale
+from tools.harness.readings import Landscape
+
+SHARES = (90, 95, 99)
+"""Per cent of the optimum's speed: 95 means a time of at most optimum / 0.95."""
+CLOSE = 0.05
+"""Regret up to which a run counts as passed."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One run. ``None``: it never got there, or there is nothing to say."""
+
+    agent: str
+    landscape: str
+    variant: str
+    seed: int
+    P: float | None
+    """Performance score of the auto-tuning methodology, 0 random search, 1 the optimum at once."""
+    P50: float | None
+    """The same over evaluations 1 to 50."""
+    evals_to: dict[int, int | None]
+    seconds_to: dict[int, float | None]
+    """Simulated."""
+    regret: float | None
+    """Of the final incumbent: its time over the optimum's, less 1."""
+    evaluations: int
+    invalid_share: float
+    """Of the evaluations."""
+    duplicates: int
+    seconds: float
+    tokens: int
+    dollars: float
+    end: str
+    passed: bool
+    """Whether the final incumbent is within 5 % of the optimum."""
+
+
+class Board:
+    """A landscape as a score sheet."""
+
+    def __init__(self, landscape: Landscape) -> None:
+        """Raises EvalsError where there is nothing to find."""
+        self.landscape = landscape
+        seen, true = {}, {}
+        for key, entry in landscape.entries.items():
+            a, b = landscape.ms(entry, "A"), landscape.ms(entry, "B")
+            if a is not None:
+                seen[key], true[key] = a, a if b is None else b
+        if not true:
+            raise EvalsError(f"{landscape.name} holds no valid config: nothing can be found there")
+        self.seen, self.true = seen, true
+
+    @cached_property
+    def scale(self) -> Scale:
+        return Scale.of(self.true.values())
+
+    @property
+    def budget(self) -> int:
+        """Evaluations that both P and P50 look at, as far as the space goes."""
+        return min(len(self.landscape.entries), max(self.scale.span()[-1], self.scale.short_span()[-1]))
+
+    def curve(self, ledger: Ledger) -> list[float]:
+        """F(k): true time of the incumbent after each evaluation, ms; the median while there is none."""
+        found: list[float] = []
+        best: str | None = None
+        for row in ledger.rows:
+            if row.config in self.seen and (best is None or self.seen[row.config] < self.seen[best]):
+                best = row.config
+            found.append(self.scale.median if best is None else self.true[best])
+        return found
+
+    def score(self, ledger: Ledger) -> Score:
+        """A foul run has found nothing, whatever it holds."""
+        rows = [] if ledger.end == "foul" else ledger.rows
+        kept = Ledger(**{**vars(ledger), "rows": rows})
+        curve, optimum = self.curve(kept), self.scale.optimum
+        valid = [row.config in self.seen for row in rows]
+        first = valid.index(True) if any(valid) else len(rows)
+        reached = {p: next((i for i in range(first, len(rows)) if curve[i] <= optimum * 100 / p), None) for p in SHARES}
+        regret = curve[-1] / optimum - 1 if any(valid) else None
+        return Score(
+            agent=ledger.agent,
+            landscape=ledger.landscape,
+            variant=ledger.variant,
+            seed=ledger.seed,
+            P=self.scale.score(curve, self.scale.span()),
+            P50=self.scale.score(curve, self.scale.short_span()),
+            evals_to={p: None if i is None else i + 1 for p, i in reached.items()},
+            seconds_to={p: None if i is None else rows[i].at for p, i in reached.items()},
+            regret=regret,
+            evaluations=len(rows),
+            invalid_share=valid.count(False) / len(rows) if rows else 0.0,
+            duplicates=ledger.duplicates,
+            seconds=ledger.seconds,
+            tokens=ledger.tokens,
+            dollars=ledger.dollars,
+            end=ledger.end,
+            passed=regret is not None and regret <= CLOSE,
+        )

@@ -1,0 +1,154 @@
+"""Many scores as few: per landscape, overall, and one agent against another.
+
+Intervals are 95 % percentile bootstraps. Runs on one landscape are not independent draws of "a landscape", so overall
+intervals resample landscapes first and seeds within them (cluster bootstrap; Field and Welsh 2007). With one landscape
+they hold the seeds' scatter alone, and say nothing of other landscapes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+
+import numpy as np
+
+from evals.score import SHARES, Score
+
+RESAMPLES = 2000
+Interval = tuple[float, float]
+Cluster = Sequence[float]
+"""One figure of every seed on one landscape."""
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """An agent on one landscape (``landscape`` given) or on all."""
+
+    agent: str
+    variant: str
+    landscape: str | None
+    runs: int
+    landscapes: int
+    P: float | None
+    P_ci: Interval | None
+    P50: float | None
+    P50_ci: Interval | None
+    evals_to: dict[int, float | None]
+    """Median over runs, ``None`` where fewer than half got there."""
+    seconds_to: dict[int, float | None]
+    regret: float | None
+    """Mean over the runs that found anything."""
+    invalid_share: float
+    duplicates: float
+    seconds: float
+    tokens: float
+    dollars: float
+    pass_rate: float
+    """Share of runs within 5 %."""
+    pass_all: float
+    """pass^k: share of landscapes on which every run came within 5 %."""
+
+
+def aggregate(scores: Sequence[Score], landscape: str | None = None) -> Aggregate:
+    """Of one agent's scores; overall figures are means over landscapes, each landscape counting once."""
+    places = dict.fromkeys(s.landscape for s in scores)
+    grouped = [[s for s in scores if s.landscape == name] for name in places]
+    p, p_ci = _mean(grouped, lambda s: s.P)
+    p50, p50_ci = _mean(grouped, lambda s: s.P50)
+    return Aggregate(
+        agent=scores[0].agent,
+        variant=scores[0].variant,
+        landscape=landscape,
+        runs=len(scores),
+        landscapes=len(grouped),
+        P=p,
+        P_ci=p_ci,
+        P50=p50,
+        P50_ci=p50_ci,
+        evals_to={share: _median([s.evals_to[share] for s in scores]) for share in SHARES},
+        seconds_to={share: _median([s.seconds_to[share] for s in scores]) for share in SHARES},
+        regret=_mean(grouped, lambda s: s.regret)[0],
+        invalid_share=_level(grouped, lambda s: s.invalid_share),
+        duplicates=_level(grouped, lambda s: float(s.duplicates)),
+        seconds=_level(grouped, lambda s: s.seconds),
+        tokens=_level(grouped, lambda s: float(s.tokens)),
+        dollars=_level(grouped, lambda s: s.dollars),
+        pass_rate=_level(grouped, lambda s: float(s.passed)),
+        pass_all=fmean(float(all(s.passed for s in group)) for group in grouped),
+    )
+
+
+@dataclass(frozen=True)
+class Difference:
+    """First agent less the second, over the runs (landscape and seed) that both made."""
+
+    first: str
+    second: str
+    pairs: int
+    landscapes: int
+    P: float
+    P_ci: Interval
+    better: bool | None
+    """Whether the first is better: its interval excludes 0. ``None`` where that cannot be told."""
+
+
+def compare(first: Sequence[Score], second: Sequence[Score]) -> Difference | None:
+    """``None`` where no run of both can be paired."""
+    rivals = {(s.landscape, s.variant, s.seed): s.P for s in second}
+    clusters: dict[str, list[float]] = {}
+    for s in first:
+        other = rivals.get((s.landscape, s.variant, s.seed))
+        if s.P is not None and other is not None:
+            clusters.setdefault(s.landscape, []).append(s.P - other)
+    if not clusters:
+        return None
+    groups = list(clusters.values())
+    low, high = interval(groups)
+    return Difference(
+        first=first[0].agent,
+        second=second[0].agent,
+        pairs=sum(map(len, groups)),
+        landscapes=len(groups),
+        P=fmean(map(fmean, groups)),
+        P_ci=(low, high),
+        better=True if low > 0 else False if high < 0 else None,
+    )
+
+
+def interval(clusters: Sequence[Cluster]) -> Interval:
+    """Of the mean over clusters of their means."""
+    rng = np.random.default_rng(0)
+    if len({len(c) for c in clusters}) == 1:
+        table = np.asarray(clusters, float)
+        places = rng.integers(len(table), size=(RESAMPLES, len(table)))
+        seeds = rng.integers(table.shape[1], size=(RESAMPLES, *table.shape))
+        means = table[places[:, :, None], seeds].mean((1, 2))
+    else:
+        means = np.array([_resampled(clusters, rng) for _ in range(RESAMPLES)])
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _resampled(clusters: Sequence[Cluster], rng: np.random.Generator) -> float:
+    drawn = [clusters[i] for i in rng.integers(len(clusters), size=len(clusters))]
+    return fmean(float(np.mean(rng.choice(c, len(c)))) for c in drawn)
+
+
+def _mean(
+    grouped: Sequence[Sequence[Score]], figure: Callable[[Score], float | None]
+) -> tuple[float | None, Interval | None]:
+    clusters = [[v for s in group if (v := figure(s)) is not None] for group in grouped]
+    clusters = [c for c in clusters if c]
+    return (fmean(map(fmean, clusters)), interval(clusters)) if clusters else (None, None)
+
+
+def _level(grouped: Sequence[Sequence[Score]], figure: Callable[[Score], float]) -> float:
+    return fmean(fmean(map(figure, group)) for group in grouped)
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    """Runs that never got there count as infinitely late."""
+    middle = median([math.inf if v is None else v for v in values])
+    return None if math.isinf(middle) else float(middle)

@@ -1,0 +1,174 @@
+"""Scores as rows: for ``--json``, for people, for the repository."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from evals.ledger import Ledger
+from evals.score import SHARES, Board, Score
+from evals.summary import Aggregate, Difference, aggregate, compare
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Standing:
+    """A contest, scored."""
+
+    boards: dict[str, Board]
+    scores: list[Score]
+    ledgers: list[Ledger]
+    groups: dict[tuple[str, str], list[Score]] = field(default_factory=dict)
+    """(agent, variant) → its scores."""
+
+    def __post_init__(self) -> None:
+        for s in self.scores:
+            self.groups.setdefault((s.agent, s.variant), []).append(s)
+
+    def overall(self) -> list[Aggregate]:
+        """Best first."""
+        found = [aggregate(scores) for scores in self.groups.values()]
+        return sorted(found, key=lambda a: (-(a.P if a.P is not None else -1e9), a.agent, a.variant))
+
+    def by_landscape(self) -> list[Aggregate]:
+        return [
+            aggregate(here, name)
+            for scores in self.groups.values()
+            for name in dict.fromkeys(s.landscape for s in scores)
+            for here in [[s for s in scores if s.landscape == name]]
+        ]
+
+    def differences(self) -> list[Difference]:
+        """Every agent against every one that stands below it, in the same variant."""
+        order = [(a.agent, a.variant) for a in self.overall()]
+        pairs = [(a, b) for i, a in enumerate(order) for b in order[i + 1 :] if a[1] == b[1]]
+        return [d for a, b in pairs if (d := compare(self.groups[a], self.groups[b])) is not None]
+
+
+def standing(ledgers: Sequence[Ledger], boards: dict[str, Board]) -> Standing:
+    """`boards` by the ledgers' landscape names."""
+    ordered = sorted(ledgers, key=lambda x: (x.agent, x.variant, x.landscape, x.seed, x.max_evals))
+    scores = [boards[x.landscape].score(x) for x in ordered]
+    return Standing(boards, scores, ordered)
+
+
+def as_json(s: Standing) -> Row:
+    """One object; equal contests give equal bytes."""
+    rows = [_score_row(x) for x in s.scores] + [_aggregate_row(a, a.landscape) for a in s.by_landscape()]
+    places = list(dict.fromkeys([(x.agent, x.variant, x.landscape) for x in s.scores]))
+    rows.sort(key=lambda r: places.index((r["agent"], r["variant"], r["landscape"])))
+    return {
+        "scores": rows,
+        "overall": [_aggregate_row(a, None) for a in s.overall()],
+        "differences": [
+            {"agent": d.first, "against": d.second, "P": _short(d.P), "P_ci": _short(d.P_ci), "pairs": d.pairs,
+             "landscapes": d.landscapes, "better": d.better}
+            for d in s.differences()
+        ],
+        "landscapes": [_board_row(b) for b in s.boards.values()],
+    }  # fmt: skip
+
+
+def _score_row(s: Score) -> Row:
+    row: Row = {"agent": s.agent, "landscape": s.landscape, "variant": s.variant, "seed": s.seed}
+    row |= {"P": s.P, "P50": s.P50} | _reached(s.evals_to, s.seconds_to)
+    row |= {"regret": s.regret, "evaluations": s.evaluations, "invalid_share": s.invalid_share}
+    row |= {"duplicates": s.duplicates, "seconds": s.seconds, "tokens": s.tokens, "dollars": s.dollars}
+    return {k: _short(v) for k, v in (row | {"within_5_percent": s.passed, "end": s.end}).items()}
+
+
+def _aggregate_row(a: Aggregate, landscape: str | None) -> Row:
+    row: Row = {"agent": a.agent}
+    row |= {"variant": a.variant} if landscape is None else {"landscape": landscape, "variant": a.variant}
+    row |= {"seed": "aggregate", "P": a.P, "P_ci": a.P_ci, "P50": a.P50, "P50_ci": a.P50_ci}
+    row |= _reached(a.evals_to, a.seconds_to)
+    row |= {"regret": a.regret, "invalid_share": a.invalid_share, "duplicates": a.duplicates, "seconds": a.seconds}
+    row |= {"tokens": a.tokens, "dollars": a.dollars, "pass_rate": a.pass_rate, "pass_all": a.pass_all}
+    return {k: _short(v) for k, v in (row | {"runs": a.runs, "landscapes": a.landscapes}).items()}
+
+
+def _reached(evals: Any, seconds: Any) -> Row:
+    return {f"evals_to_{p}": evals[p] for p in SHARES} | {f"seconds_to_{p}": seconds[p] for p in SHARES}
+
+
+def _board_row(b: Board) -> Row:
+    x = b.landscape
+    return {
+        "landscape": x.name, "kernel": x.kernel, "problem": x.label, "device": x.device.name, "file": x.file,
+        "configs": len(x.entries), "valid": len(b.true), "optimum_ms": _short(b.scale.optimum),
+        "cutoff_evaluations": b.scale.span()[-1],
+    }  # fmt: skip
+
+
+def _short(value: Any) -> Any:
+    """Floats to six digits."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    return [_short(v) for v in value] if isinstance(value, tuple | list) else value
+
+
+COLUMNS = (
+    "agent",
+    "P",
+    "95 %",
+    "P50",
+    "95 %",
+    "to 95 %",
+    "to 99 %",
+    "regret",
+    "within 5 %",
+    "every time",
+    "invalid",
+    "runs",
+)
+
+
+def overall_cells(a: Aggregate) -> list[str]:
+    """One agent as a line of the table."""
+    name = a.agent if a.variant == "plain" else f"{a.agent} ({a.variant})"
+    return [
+        name, number(a.P), span(a.P_ci), number(a.P50), span(a.P50_ci), count(a.evals_to[95]), count(a.evals_to[99]),
+        "–" if a.regret is None else f"{a.regret:.1%}", f"{a.pass_rate:.0%}", f"{a.pass_all:.0%}",
+        f"{a.invalid_share:.1%}", str(a.runs),
+    ]  # fmt: skip
+
+
+def text_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Aligned columns, the first to the left."""
+    table = [list(head), *map(list, rows)]
+    widths = [max(len(row[i]) for row in table) for i in range(len(head))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in table
+    )
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def number(x: float | None) -> str:
+    return "–" if x is None else f"{x:.3f}"
+
+
+def span(ci: tuple[float, float] | None) -> str:
+    return "–" if ci is None else f"{ci[0]:.2f} … {ci[1]:.2f}"
+
+
+def count(x: float | None) -> str:
+    return "never" if x is None else f"{x:g}"
+
+
+def difference_lines(differences: Iterable[Difference]) -> list[str]:
+    """In words."""
+    return [
+        f"{d.first} − {d.second}: {d.P:+.3f} ({span(d.P_ci)}), "
+        f"{'better' if d.better else 'worse' if d.better is False else 'not told apart'}, "
+        f"{d.pairs} paired runs on {d.landscapes} landscape{'s' if d.landscapes > 1 else ''}"
+        for d in differences
+    ]

@@ -1,0 +1,66 @@
+"""The same space in disguise: what is left of a score there was found by searching, the rest was known beforehand.
+
+``renamed``: parameters are called p0, p1, … in a shuffled order and the values of each are replaced by their ranks, so
+that neighbours stay neighbours. ``permuted``: names stay and the values of every parameter are dealt out anew among its
+configs, so that whoever goes by ``num_warps=8`` is misled. In both the kernel, its problem and the compiler's figures
+are kept from the agent. The times are the true ones.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from evals.sheet import Sheet, sheet_of
+from tools.harness.readings import Landscape, config_key
+
+PLAIN = "plain"
+VARIANTS = (PLAIN, "renamed", "permuted")
+Translate = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def disguise(landscape: Landscape, variant: str, seed: int) -> tuple[Sheet, dict[str, str] | None]:
+    """What the agent is shown, and the true key of every config shown; ``None`` where nothing was changed."""
+    if variant == PLAIN:
+        return sheet_of(landscape), None
+    bare = sheet_of(landscape, disguised=True)
+    rng = random.Random(f"{landscape.name} {variant} {seed}")
+    translate = _renamed(bare, rng) if variant == "renamed" else _permuted(bare, rng)
+    shown = [(translate(e.config), key) for key, e in landscape.entries.items()]
+    rng.shuffle(shown)  # the file's order tells something too
+    names = {config_key(config): key for config, key in shown}
+    configs = tuple(config for config, _ in shown)
+    different = {n: {_tell(c[n]): c[n] for c in configs if n in c}.values() for n in _all_names(configs)}
+    parameters = {n: tuple(sorted(values, key=_rank)) for n, values in different.items()}
+    return Sheet("a kernel", parameters, configs), names
+
+
+def _renamed(sheet: Sheet, rng: random.Random) -> Translate:
+    order = list(sheet.parameters)
+    rng.shuffle(order)
+    ranks = {n: {_tell(v): i for i, v in enumerate(sheet.parameters[n])} for n in order}
+    return lambda config: {f"p{i}": ranks[n][_tell(config[n])] for i, n in enumerate(order) if n in config}
+
+
+def _permuted(sheet: Sheet, rng: random.Random) -> Translate:
+    dealt: dict[str, dict[str, Any]] = {}
+    for name, values in sheet.parameters.items():
+        shuffled = list(values)
+        rng.shuffle(shuffled)
+        dealt[name] = {_tell(v): s for v, s in zip(values, shuffled, strict=True)}
+    return lambda config: {n: dealt[n][_tell(v)] for n, v in config.items()}
+
+
+def _all_names(configs: tuple[dict[str, Any], ...]) -> list[str]:
+    return list(dict.fromkeys(n for c in configs for n in c))
+
+
+def _tell(value: Any) -> str:
+    """1, true and "1" are three values."""
+    return f"{type(value).__name__} {value!r}"
+
+
+def _rank(value: Any) -> tuple[bool, float, str]:
+    number = isinstance(value, int | float)
+    return (not number, float(value) if number else 0.0, repr(value))

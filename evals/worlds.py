@@ -1,0 +1,114 @@
+"""Situations for tasks: a recorded problem in which something went differently, and a session on it.
+
+Every number stays a recorded one or a stated multiple of it; nothing here is ever scored as a measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from kernels.hardware import hardware_named
+from kernels.registry import get
+from kernels.spec import Config, KernelSpec, Problem
+from memory.store import Memory
+from tools.harness.compile_pool import CompilePool
+from tools.harness.readings import Entry, Landscape
+from tools.harness.recorded import RecordedDevice
+from tools.harness.results import CheckResult, CompileResult, Status
+from tools.recall import warm_up
+from tools.session import Budget, Ids, Session
+from tools.task import Task
+
+
+class RecordedCompiler:
+    """Stands in for the compile pool: the figures of the recording."""
+
+    def __init__(self, landscape: Landscape) -> None:
+        self._entries = landscape.entries
+
+    def compile(self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config]) -> list[CompileResult]:
+        return [self._one(c) for c in configs]
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _one(self, config: Config) -> CompileResult:
+        entry = self._entries.get(config.key())
+        if entry is None or entry.compiled is None:
+            return CompileResult(config=config.model_dump(mode="json"), status="constraints", reason="not recorded")
+        return entry.compiled
+
+
+class RecordedVerdicts:
+    """Stands in for the interpreter: the verdict of the recording."""
+
+    def __init__(self, landscape: Landscape) -> None:
+        self._entries = landscape.entries
+
+    def check(
+        self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config], hardware: str
+    ) -> list[CheckResult]:
+        found = []
+        for c in configs:
+            entry = self._entries.get(c.key())
+            status: Status = entry.status if entry else "constraints"
+            found.append(CheckResult(config=c.model_dump(mode="json"), status=status, where="recorded"))
+        return found
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def session_on(landscape: Landscape, memory: Path, run_id: str, max_evals: int, seed: int) -> Session:
+    """A session on `landscape`, which must be of a kernel of ours."""
+    spec = get(landscape.kernel)
+    problem = spec.problem_type.model_validate(landscape.problem)
+    device = RecordedDevice(landscape, spec, problem, RecordedVerdicts(landscape))
+    store = Memory.open(memory)
+    kernel_id = store.kernel(spec.name, spec.source_hash())
+    ids = Ids(
+        environment=store.environment(device.info.model_dump()),
+        kernel=kernel_id,
+        problem=store.problem(kernel_id, problem.model_dump(mode="json"), problem.label()),
+    )
+    task = Task(spec, problem, hardware_named(device.hardware), spec.metric, landscape.regime, seed)
+    pool = cast(CompilePool, RecordedCompiler(landscape))
+    session = Session(task, device, pool, store, ids, run_id, Budget(max_evals, 3600.0))
+    warm_up(session)
+    return session
+
+
+def failing(landscape: Landscape, fails: Callable[[Entry], bool], status: Status, reason: str) -> Landscape:
+    """`landscape` with some configs failing when they are run."""
+    entries = {
+        key: Entry(config=e.config, status=status, reason=reason, compiled=e.compiled, run_seconds=e.run_seconds)
+        if e.status == "correct" and fails(e)
+        else e
+        for key, e in landscape.entries.items()
+    }
+    return landscape.model_copy(update={"entries": entries})
+
+
+def faster_baseline(landscape: Landscape, factor: float) -> Landscape:
+    """`landscape` with every baseline, the reference beside each config included, `factor` times as fast."""
+    entries = {
+        key: e.model_copy(
+            update={
+                "sets": {
+                    name: s.model_copy(update={"reference_ms": [t / factor for t in s.reference_ms]})
+                    for name, s in e.sets.items()
+                }
+            }
+        )
+        for key, e in landscape.entries.items()
+    }
+    baselines = [
+        b.model_copy(
+            update={
+                "rounds": [r.model_copy(update={"samples_ms": [t / factor for t in r.samples_ms]}) for r in b.rounds]
+            }
+        )
+        for b in landscape.baselines
+    ]
+    return landscape.model_copy(update={"entries": entries, "baselines": baselines})

@@ -1,0 +1,99 @@
+"""Gradients of the public ops by PyTorch's own operations: there is no kernel of ours for them.
+
+What a gradient needs beyond the inputs (a product before its activation, a row's mean) is computed again.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from kernels.activations import LEAKY_SLOPE
+
+Tensor = torch.Tensor
+
+
+def fused_matmul(
+    grad: Tensor, x: Tensor, w: Tensor, bias: Tensor | None, activation: str
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Gradients of act(x @ w + bias) for x (M, K), w (K, N), bias (N) or None."""
+    if activation != "none":
+        product = x @ w if bias is None else torch.addmm(bias, x, w)
+        grad = _activation(grad, product, activation)
+    return grad @ w.t(), x.t() @ grad, None if bias is None else grad.sum(0)
+
+
+def _activation(grad: Tensor, product: Tensor, activation: str) -> Tensor:
+    aten = torch.ops.aten
+    if activation == "relu":
+        found: Tensor = aten.threshold_backward(grad, product, 0.0)
+    elif activation == "leaky_relu":
+        found = aten.leaky_relu_backward(grad, product, LEAKY_SLOPE, False)
+    elif activation == "gelu":
+        found = aten.gelu_backward(grad, product, approximate="tanh")
+    elif activation == "silu":
+        found = aten.silu_backward(grad, product)
+    else:
+        raise ValueError(f"no gradient is known for the activation {activation!r}")
+    return found
+
+
+def softmax(grad: Tensor, out: Tensor) -> Tensor:
+    """Gradient for the input of a softmax over the last dimension, from its result."""
+    found: Tensor = torch.ops.aten._softmax_backward_data(grad, out, -1, out.dtype)
+    return found
+
+
+def rms_norm(grad: Tensor, x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """Gradients for x (M, N) and weight (N): with r = 1/sqrt(mean(x^2) + eps) and g = grad * weight,
+    dx = r g - x r^3 mean(g x)."""
+    wide = x.float()
+    scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
+    scaled = grad.float() * weight.float()
+    dx = scale * scaled - wide * scale**3 * (scaled * wide).mean(-1, keepdim=True)
+    return dx.to(x.dtype), (grad.float() * wide * scale).sum(0).to(weight.dtype)
+
+
+def layer_norm(grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients for x (M, N), weight (N) and bias (N)."""
+    wide = x.float()
+    variance, mean = torch.var_mean(wide, -1, correction=0, keepdim=True)
+    scale = torch.rsqrt(variance + eps)
+    normed = (wide - mean) * scale
+    scaled = grad.float() * weight.float()
+    inner = scaled - scaled.mean(-1, keepdim=True) - normed * (scaled * normed).mean(-1, keepdim=True)
+    dweight = (grad.float() * normed).sum(0)
+    return (inner * scale).to(x.dtype), dweight.to(weight.dtype), grad.float().sum(0).to(bias.dtype)
+
+
+def swiglu(grad: Tensor, gate: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients for gate and up of silu(gate) * up."""
+    return torch.ops.aten.silu_backward(grad * up, gate), grad * torch.nn.functional.silu(gate)
+
+
+def attention(
+    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, causal: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients for q (B, H, S, D), k and v (B, H / GROUP, S, D), the weights computed again sequence by sequence:
+    (H, S, S) of them in fp32 are in memory at a time, three such matrices at most."""
+    group = q.shape[1] // k.shape[1]
+    found = [_attention(*one, causal, group) for one in zip(grad, q, k, v, out, strict=True)]
+    dq, dk, dv = (torch.stack(parts) for parts in zip(*found, strict=True))
+    return dq.to(q.dtype), dk.to(k.dtype), dv.to(v.dtype)
+
+
+def _attention(
+    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, causal: bool, group: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One sequence: with P the weights, dV = P^T dO, dS = P (dO V^T - rowsum(dO O)), dQ = dS K, dK = dS^T Q."""
+    heads, positions, size = k.shape
+    scale = size**-0.5
+    shared = (heads, group * positions, size)  # the queries of a group see the same keys: one tall matrix
+    wide_q, wide_grad, wide_out = (t.float().reshape(shared) for t in (q, grad, out))
+    scores = wide_q @ k.float().mT * scale
+    if causal:
+        future = torch.ones(positions, positions, dtype=torch.bool, device=q.device).triu(1)
+        scores = scores.masked_fill(future.repeat(group, 1), -torch.inf)
+    weights = torch.softmax(scores, -1)
+    inner = (wide_grad * wide_out).sum(-1, keepdim=True)
+    dscores = weights * (wide_grad @ v.float().mT - inner) * scale
+    return (dscores @ k.float()).reshape(q.shape), dscores.mT @ wide_q, weights.mT @ wide_grad

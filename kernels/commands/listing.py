@@ -1,0 +1,41 @@
+"""``list``: the kernels, what their default problems cost, and the time no launch can beat on a named GPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kernels.hardware import Hardware
+from kernels.registry import get
+
+Row = dict[str, Any]
+
+
+def listing(names: list[str], hardware: Hardware) -> list[Row]:
+    """A row per kernel. FLOP and bytes of the default problem, its floor in ms and which roof sets it, and how many
+    configs its space has. Raises ValueError for a kernel that is not there."""
+    from tools.harness.floor import floor_ms
+
+    rows = []
+    for name in names:
+        spec = get(name)
+        problem = spec.default_problem()
+        floor, bound = floor_ms(spec, problem, hardware)
+        space = spec.space(problem, hardware)
+        rows.append(
+            {
+                "kernel": spec.name,
+                "aliases": list(spec.aliases),
+                "problem": problem.label(),
+                "dims": "x".join(spec.problem_type.dims),
+                "metric": spec.metric,
+                "gflop": spec.flops(problem) / 1e9,
+                "mbytes": spec.bytes(problem) / 1e6,
+                "floor_ms": floor,
+                "bound": bound,
+                "hardware": hardware.name,
+                "configs": len(space),
+                "families": sorted({str(f) for c in space if (f := getattr(c, "family", None)) is not None}),
+                "baselines": [b.name for b in spec.baselines(problem)],
+            }
+        )
+    return rows

@@ -1,0 +1,141 @@
+"""``bench``, ``fusion`` and ``sweep``: times on a GPU, through the same harness that an agent's run uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from kernels.commands.suite import Case
+from kernels.spec import Config, KernelSpec, Problem
+
+if TYPE_CHECKING:
+    from tools.harness.live import LiveDevice
+    from tools.harness.results import Measurement, Regime
+
+Row = dict[str, Any]
+Progress = Callable[[str], None]
+
+TOLD_EVERY = 8
+"""Configs from one line of progress to the next."""
+FINALISTS = 4
+"""Configs that contend before one is proven: screenings of near equals swap places."""
+
+
+def screen(
+    live: LiveDevice, configs: list[Config], progress: Progress, workers: int | None = None
+) -> list[Measurement]:
+    """Compile and time each config once; answers as the space is ordered, failures included."""
+    from tools.harness.compile_pool import CompilePool
+    from tools.harness.results import Measurement
+
+    pool = CompilePool(live.hardware, workers, live.cache)
+    found: list[Measurement] = []
+    try:
+        for i, (config, compiled) in enumerate(pool.compile_iter(live.spec, live.problem, configs), 1):
+            if compiled.status == "correct":
+                found.append(live.screen(config))
+            else:
+                found.append(Measurement(config=compiled.config, status=compiled.status, reason=compiled.reason))
+            if i % TOLD_EVERY == 0 or i == len(configs):
+                progress(f"{live.spec.name} {live.problem.label()}: {i}/{len(configs)} configs")
+    finally:
+        pool.close()
+    return found
+
+
+def ranked(found: list[Measurement]) -> list[Measurement]:
+    """Correct ones, fastest first."""
+    return sorted((m for m in found if m.status == "correct" and m.ms is not None), key=lambda m: m.ms or 0.0)
+
+
+def spread(spec: KernelSpec[Any, Any], problem: Problem, hardware: Any, count: int) -> list[Config]:
+    """The default config and `count` others, evenly over the space."""
+    space = spec.space(problem, hardware)
+    step = max(1.0, len(space) / count) if count else len(space) + 1.0
+    chosen = [space[int(i * step)] for i in range(min(count, len(space)))]
+    return list(dict.fromkeys([spec.default_config(problem, hardware), *chosen]))
+
+
+def bench(case: Case, device: str, configs: int, seconds: float, progress: Progress) -> list[Row]:
+    """A row per regime: the fastest of `configs` configs, proven against the baselines in an interleaved sitting of
+    `seconds`. Raises ValueError or DeviceError with one sentence."""
+    from tools.harness.live import LiveDevice
+
+    spec, problem = case.load()
+    live = LiveDevice.open(device, spec, problem)
+    try:
+        found = screen(live, spread(spec, problem, live.hardware, configs), progress)
+        best = ranked(found)[:FINALISTS]
+        if not best:
+            why = found[0].reason if found else "the space is empty"
+            return [_about(live, "burst") | {"status": "failed", "reason": why}]
+        ceilings = live.ceilings()
+        rows = []
+        for regime in case.regimes:
+            progress(f"{spec.name} {problem.label()}: proving, {regime}")
+            rows.append(_prove(live, [spec.config_type.model_validate(m.config) for m in best], regime, seconds))
+            rows[-1] |= {"tried": len(found), "copy_tb_per_s": ceilings["copy_bytes_per_s"] / 1e12}
+        return rows
+    finally:
+        live.close()
+
+
+def _prove(live: LiveDevice, finalists: list[Config], regime: Any, seconds: float) -> Row:
+    again = ranked(live.contend(finalists, regime))
+    about = _about(live, regime)
+    if not again:
+        return about | {"status": "failed", "reason": "no finalist could be timed again"}
+    config = live.spec.config_type.model_validate(again[0].config)
+    proof = live.prove(config, regime, seconds)
+    row = about | {"status": proof.status, "reason": proof.reason, "config": proof.config, "how": proof.how}
+    if proof.ms is None:
+        return row
+    comparisons = [c.model_dump(mode="json") for c in proof.comparisons]
+    return row | _rates(live, proof.ms) | {"ci_ms": proof.ci_ms, "baselines": comparisons}
+
+
+def sweep(case: Case, device: str, limit: int | None, progress: Progress) -> list[Row]:
+    """A row per config of the space (or `limit` of it), burst, the fastest first and failures last."""
+    from tools.harness.live import LiveDevice
+
+    spec, problem = case.load()
+    live = LiveDevice.open(device, spec, problem)
+    try:
+        space = spec.space(problem, live.hardware)
+        configs = space if limit is None else spread(spec, problem, live.hardware, limit)
+        found = screen(live, configs, progress)
+        good = ranked(found)
+        failed = [m for m in found if m.status != "correct" or m.ms is None]
+        about = _about(live, "burst")
+        return [
+            about
+            | {"status": m.status, "reason": m.reason, "config": m.config}
+            | ({} if m.ms is None else _rates(live, m.ms) | {"ci_ms": m.ci_ms})
+            for m in [*good, *failed]
+        ]
+    finally:
+        live.close()
+
+
+def _about(live: LiveDevice, regime: Regime) -> Row:
+    fields = live.problem.model_dump(mode="json")
+    about = {"kernel": live.spec.name, "problem": live.problem.label(), "fields": fields}
+    return about | {"regime": regime, "device": live.info.name}
+
+
+def _rates(live: LiveDevice, ms: float) -> Row:
+    """What `ms` per launch means in the kernel's unit, and how near it is to the floor."""
+    from tools.harness.floor import floor_ms
+    from tools.task import Task
+
+    task = Task(live.spec, live.problem, live.hardware, live.spec.metric)
+    floor, bound = floor_ms(live.spec, live.problem, live.hardware)
+    return {
+        "ms": ms,
+        "value": task.value(ms),
+        "unit": task.unit,
+        "floor_ms": floor,
+        "bound": bound,
+        "share_of_floor": floor / ms,
+        "tb_per_s": live.spec.bytes(live.problem) / ms / 1e9,
+    }

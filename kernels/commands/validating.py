@@ -1,0 +1,114 @@
+"""``validate``: every kernel and family against its float64 reference, in the interpreter or on a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from kernels.examine import examine
+from kernels.hardware import Hardware, hardware_named
+from kernels.registry import get
+from kernels.spec import Config, KernelSpec, Problem
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Check:
+    """Configs of one kernel to check on one problem."""
+
+    spec: KernelSpec[Any, Any]
+    problem: Problem
+    configs: list[Config]
+
+
+def plan(names: list[str], hardware: Hardware) -> Iterator[Check]:
+    """For each kernel and dtype: its default problem, and one with every dimension odd, whose edges are ragged; of
+    each family the first, the middle and the last config, and the default config. Raises ValueError."""
+    for name in names:
+        spec = get(name)
+        examine(spec, hardware=hardware)
+        own = spec.default_problem()
+        for dtype in _dtypes(spec):
+            for problem in dict.fromkeys((own.model_copy(update={"dtype": dtype}), _odd(spec, own, dtype))):
+                yield Check(spec, problem, _some(spec, problem, hardware))
+
+
+def validate(names: list[str], device: str | None, progress: Callable[[str], None]) -> list[Row]:
+    """A row per config. `device`: ``cuda:N``, or ``None`` for the interpreter, which runs reduced problems.
+
+    Raises ValueError for a kernel that is not there or not right, DeviceError for a GPU that is not."""
+    if device is None:
+        from tools.harness.interpreter import Interpreter
+
+        hardware, interpreter = hardware_named("H200"), Interpreter()
+        try:
+            rows = []
+            for check in plan(names, hardware):
+                progress(f"{check.spec.name} {check.problem.label()}: {len(check.configs)} configs in the interpreter")
+                found = interpreter.check(check.spec, check.problem, check.configs, hardware.name)
+                rows += [_row(check, r) for r in found]
+            return rows
+        finally:
+            interpreter.close()
+
+    from tools.harness.live import LiveDevice
+
+    rows = []
+    for name in names:
+        spec = get(name)
+        examine(spec)
+        probe = LiveDevice.open(device, spec, spec.default_problem())
+        probe.close()
+        for check in plan([name], probe.hardware):
+            progress(f"{spec.name} {check.problem.label()}: {len(check.configs)} configs on {probe.info.name}")
+            live = LiveDevice.open(device, spec, check.problem)
+            try:
+                rows += [_row(check, r) for r in live.check(check.configs)]
+            finally:
+                live.close()
+    return rows
+
+
+def _row(check: Check, result: Any) -> Row:
+    return {
+        "kernel": check.spec.name,
+        "problem": check.problem.label(),
+        "where": result.where,
+        "status": result.status,
+        "error": result.error,
+        "bound": result.bound,
+        "reason": result.reason,
+        "seconds": result.seconds,
+        "config": result.config,
+    }
+
+
+def _dtypes(spec: KernelSpec[Any, Any]) -> tuple[str, ...]:
+    from kernels.defaults import field_values
+
+    return tuple(map(str, field_values(spec.problem_type, "dtype")))
+
+
+def _odd(spec: KernelSpec[Any, Any], own: Problem, dtype: str) -> Problem:
+    """`own` with every even dimension one shorter; a dimension that may not be odd stays as it is."""
+    changed: dict[str, Any] = {"dtype": dtype}
+    for dim in own.dims:
+        size = getattr(own, dim)
+        candidate = {**own.model_dump(), **changed, dim: size - 1 if size > 1 and size % 2 == 0 else size}
+        try:
+            changed[dim] = getattr(spec.problem_type.model_validate(candidate), dim)
+        except ValueError:
+            continue
+    return own.model_copy(update=changed)
+
+
+def _some(spec: KernelSpec[Any, Any], problem: Problem, hardware: Hardware) -> list[Config]:
+    families: dict[Any, list[Config]] = {}
+    for config in spec.space(problem, hardware):
+        families.setdefault(getattr(config, "family", None), []).append(config)
+    chosen = [spec.default_config(problem, hardware)]
+    for members in families.values():
+        chosen += [members[0], members[len(members) // 2], members[-1]]
+    return list(dict.fromkeys(chosen))

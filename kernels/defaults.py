@@ -1,0 +1,169 @@
+"""What a kernel need not say: the defaults of :class:`kernels.spec.KernelSpec`, and where each of them holds.
+
+They fit a kernel whose inputs are dense tensors, whose arithmetic is fp32 and whose result is rounded once. A kernel
+for which one of them does not hold overrides that method; where a default cannot even be worked out, the error names
+the method to define.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import types
+from collections.abc import Callable, Iterator
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+
+import torch
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from kernels.hardware import Hardware
+    from kernels.spec import Inputs, KernelSpec
+
+MOST_CONFIGS = 20_000
+"""A space above this is a mistake in the config model, and would take minutes to list."""
+UNIT = {"fp16": 2.0**-11, "bf16": 2.0**-8, "fp32": 2.0**-24}
+"""Half a unit in the last place of one (IEEE 754; bfloat16 has 8 significant bits)."""
+
+
+class Undefined(ValueError):
+    """A default does not apply; the message says which method to define."""
+
+
+def problem(spec: KernelSpec[Any, Any]) -> Any:
+    lacking = [n for n, f in spec.problem_type.model_fields.items() if f.is_required()]
+    if lacking:
+        raise Undefined(
+            f"{spec.name} has no default problem: give {', '.join(lacking)} of "
+            f"{spec.problem_type.__name__} default values, or define default_problem()"
+        )
+    return spec.problem_type()
+
+
+def config(spec: KernelSpec[Any, Any], problem: Any, hardware: Hardware) -> Any:
+    first = next((c for c in spec.candidates(problem, hardware) if not spec.constraint(problem, c, hardware)), None)
+    if first is None:
+        raise Undefined(f"no config of {spec.name} breaks no constraint on {problem.label()}: widen candidates()")
+    return first
+
+
+def candidates(config_type: type[Any]) -> Iterator[Any]:
+    """Every combination of the fields' values, the last field varying fastest. Fields must be ``Literal`` or bool."""
+    values = {name: field_values(config_type, name) for name in config_type.model_fields}
+    count = 1
+    for each in values.values():
+        count *= len(each)
+    if count > MOST_CONFIGS:
+        raise Undefined(
+            f"{config_type.__name__} has {count:,} combinations, more than {MOST_CONFIGS:,}: "
+            "list fewer values per field, or define candidates()"
+        )
+    for chosen in product(*values.values()):
+        yield config_type(**dict(zip(values, chosen, strict=True)))
+
+
+def field_values(config_type: type[BaseModel], name: str) -> tuple[Any, ...]:
+    """The closed set of values of a config's field. Raises Undefined where it is open."""
+    annotation = config_type.model_fields[name].annotation
+    parts = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+    found: list[Any] = []
+    for part in parts:
+        if get_origin(part) is Literal:
+            found += get_args(part)
+        elif part is bool:
+            found += [False, True]
+        elif part is type(None):
+            found.append(None)
+        else:
+            shown = getattr(part, "__name__", str(part))
+            raise Undefined(
+                f"{config_type.__name__}.{name} is {shown}, an open set: write Literal[...] with its values, "
+                "or define candidates()"
+            )
+    return tuple(dict.fromkeys(found))
+
+
+def output(spec: KernelSpec[Any, Any], problem: Any, device: str) -> torch.Tensor:
+    """Shape and strides of ``eager``'s result on meta tensors, contiguous, in the problem's dtype."""
+    like = spec.eager(problem, spec.inputs(problem, None, "meta"))
+    return torch.empty(like.shape, dtype=problem.torch_dtype, device=device)
+
+
+def reference(spec: KernelSpec[Any, Any], problem: Any, inputs: Inputs) -> torch.Tensor:
+    wide = tuple(None if t is None else t.double() if t.is_floating_point() else t for t in inputs)
+    return spec.eager(problem, wide).double()
+
+
+def tolerance(dtype: str) -> float:
+    """4 u, u being 2^-11 (fp16), 2^-8 (bf16) or 2^-24 (fp32), and 64 * 2^-24, relative to the largest element: the
+    rounding of the result, three more that eager PyTorch makes where it stores an intermediate (it has to pass too),
+    and 64 roundings of fp32 arithmetic. A kernel that computes in fp32 stays near u. One whose sums run over more
+    than some dozens of terms in a loop, or whose intermediates are larger than its result, defines its own bound."""
+    return 4 * UNIT[dtype] + 64 * 2.0**-24
+
+
+def flops(spec: KernelSpec[Any, Any]) -> int:
+    if spec.metric == "tflops":
+        raise Undefined(f'{spec.name} is scored in TFLOP/s: define flops(problem), or set metric = "gbps" or "latency"')
+    return 0
+
+
+def moved(spec: KernelSpec[Any, Any], problem: Any) -> int:
+    """Bytes of all inputs and the output."""
+    tensors = (*spec.inputs(problem, None, "meta"), spec.output(problem, "meta"))
+    return sum(t.numel() * t.element_size() for t in tensors if t is not None)
+
+
+def prepare_eager(spec: KernelSpec[Any, Any], problem: Any, inputs: Inputs) -> Callable[[], torch.Tensor]:
+    return lambda: spec.eager(problem, inputs)
+
+
+def prepare_compiled(spec: KernelSpec[Any, Any], problem: Any, inputs: Inputs) -> Callable[[], torch.Tensor]:
+    # A function that has met eight shapes is no longer compiled but run eagerly, in silence: start afresh, and refuse
+    # graph breaks.
+    torch.compiler.reset()
+
+    def computed(*given: torch.Tensor | None) -> torch.Tensor:
+        return spec.eager(problem, given)
+
+    compiled = torch.compile(computed, mode="max-autotune-no-cudagraphs", fullgraph=True, dynamic=False)
+    compiled(*inputs)
+    return lambda: compiled(*inputs)
+
+
+def reduced(problem: Any, config: Any) -> Any:
+    """Each dimension ``X`` cut to at most two blocks of the config's ``BLOCK_X`` (``BLOCK_SIZE_X``, ``BLOCK``,
+    ``BLOCK_SIZE``), or of 16 where it has none; the last block as ragged as the true shape's."""
+    changed = {}
+    for dim in problem.dims:
+        size = getattr(problem, dim)
+        names = (f"BLOCK_{dim}", f"BLOCK_SIZE_{dim}", "BLOCK", "BLOCK_SIZE")
+        block = next((b for n in names if isinstance(b := getattr(config, n, None), int) and b > 0), 16)
+        changed[dim] = shrunk(size, block, 2)
+    return problem.model_copy(update=changed)
+
+
+def shrunk(size: int, block: int, most: int) -> int:
+    """The longest length of at most `most` blocks that ends like `size` does."""
+    return size if size <= most * block else (most - 1) * block + (size % block or block)
+
+
+def hash_with(own: str, *modules: types.ModuleType) -> str:
+    """A source hash that covers the files of `modules` too: for a kernel that borrows code from them."""
+    text = b"".join(Path(m.__file__).read_bytes() for m in modules if m.__file__ is not None)
+    return hashlib.sha256(own.encode() + text).hexdigest()[:16]
+
+
+def normal(
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    generator: torch.Generator | None,
+    device: str,
+    scale: float = 1.0,
+) -> torch.Tensor:
+    """Standard normal numbers times `scale`; on ``meta`` the shape alone. For :meth:`KernelSpec.inputs`."""
+    if device == "meta":
+        return torch.empty(shape, dtype=dtype, device=device)
+    return torch.randn(shape, generator=generator, device=device).mul_(scale).to(dtype)

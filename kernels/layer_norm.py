@@ -1,0 +1,115 @@
+"""``layer_norm``: out[i, :] = (x[i, :] - mean) / sqrt(variance + eps) * weight + bias, in fp32, rounded once."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+import triton
+import triton.language as tl
+from pydantic import Field
+
+from kernels.defaults import normal
+from kernels.gemm import rounded
+from kernels.hardware import Hardware
+from kernels.rows import ELEMENT_BYTES, Rows, RowsConfig, RowsProblem, width
+from kernels.spec import Inputs
+
+
+@triton.jit
+def layer_norm_row(x_ptr, weight_ptr, bias_ptr, out_ptr, M, N, eps, ROWS: tl.constexpr, BLOCK_N: tl.constexpr):
+    """ROWS whole rows in registers; N is at most BLOCK_N. The variance is that of the differences from the mean."""
+    rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
+    cols = tl.arange(0, BLOCK_N)[None, :]
+    inside = (rows < M) & (cols < N)
+    x = tl.load(x_ptr + rows * N + cols, mask=inside, other=0.0).to(tl.float32)
+    weight = tl.load(weight_ptr + cols, mask=cols < N, other=0.0).to(tl.float32)
+    bias = tl.load(bias_ptr + cols, mask=cols < N, other=0.0).to(tl.float32)
+    mean = tl.sum(x, 1) / N
+    centred = tl.where(inside, x - mean[:, None], 0.0)
+    scale = 1.0 / tl.sqrt(tl.sum(centred * centred, 1) / N + eps)
+    y = centred * scale[:, None] * weight + bias
+    tl.store(out_ptr + rows * N + cols, rounded(y, out_ptr.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def layer_norm_loop(x_ptr, weight_ptr, bias_ptr, out_ptr, M, N, eps, ROWS: tl.constexpr, BLOCK_N: tl.constexpr):
+    """One pass for mean and variance, one to write. Blocks' moments are joined by the update of Chan, Golub and LeVeque
+    (1979): no difference of large sums, so a mean far from zero costs no digits."""
+    rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
+    cols = tl.arange(0, BLOCK_N)[None, :]
+    mean = tl.zeros((ROWS,), tl.float32)
+    squares = tl.zeros((ROWS,), tl.float32)
+    for start in range(0, N, BLOCK_N):
+        inside = (rows < M) & (cols < N - start)
+        count = tl.minimum(N - start, BLOCK_N).to(tl.float32)
+        x = tl.load(x_ptr + rows * N + start + cols, mask=inside, other=0.0).to(tl.float32)
+        block_mean = tl.sum(x, 1) / count
+        centred = tl.where(inside, x - block_mean[:, None], 0.0)
+        apart = block_mean - mean
+        share = count / (start + count)
+        mean += apart * share
+        squares += tl.sum(centred * centred, 1) + apart * apart * start * share
+    scale = 1.0 / tl.sqrt(squares / N + eps)
+    for start in range(0, N, BLOCK_N):
+        inside = (rows < M) & (cols < N - start)
+        x = tl.load(x_ptr + rows * N + start + cols, mask=inside, other=0.0).to(tl.float32)
+        weight = tl.load(weight_ptr + start + cols, mask=cols < N - start, other=0.0).to(tl.float32)
+        bias = tl.load(bias_ptr + start + cols, mask=cols < N - start, other=0.0).to(tl.float32)
+        y = (x - mean[:, None]) * scale[:, None] * weight + bias
+        tl.store(out_ptr + rows * N + start + cols, rounded(y, out_ptr.dtype.element_ty), mask=inside)
+
+
+class LayerNormProblem(RowsProblem):
+    """out (M, N) = layer_norm(x (M, N)) * weight (N) + bias (N)."""
+
+    eps: float = Field(default=1e-5, gt=0, le=1)
+
+
+class LayerNorm(Rows[LayerNormProblem]):
+    """Layer norm with weight and bias; inputs are (x, weight, bias)."""
+
+    name = "layer_norm"
+    aliases = ("layernorm", "layer normalisation", "layer normalization")
+    problem_type = LayerNormProblem
+    roundings = 1
+
+    def inputs(self, problem: LayerNormProblem, generator: torch.Generator | None, device: str) -> Inputs:
+        """x (M, N) of mean 1/2 (a variance about zero would not be told from one about the mean); weight (N) about 1,
+        bias (N) standard normal."""
+        (x,) = super().inputs(problem, generator, device)
+        assert x is not None
+        weight = normal((problem.N,), problem.torch_dtype, generator, device, scale=0.25)
+        bias = normal((problem.N,), problem.torch_dtype, generator, device)
+        return x.add_(0.5), weight.add_(1.0), bias
+
+    def flops(self, problem: LayerNormProblem) -> int:
+        """About eight operations an element."""
+        return 8 * problem.M * problem.N
+
+    def bytes(self, problem: LayerNormProblem) -> int:
+        """x, weight and bias read once, the result written once."""
+        return super().bytes(problem) + 2 * ELEMENT_BYTES * problem.N
+
+    def launch(
+        self, problem: LayerNormProblem, config: RowsConfig, inputs: Inputs, out: torch.Tensor, hardware: Hardware
+    ) -> None:
+        x, weight, bias = inputs
+        kernel = layer_norm_row if config.family == "row" else layer_norm_loop
+        kernel[(triton.cdiv(problem.M, config.ROWS),)](
+            x,
+            weight,
+            bias,
+            out,
+            problem.M,
+            problem.N,
+            problem.eps,
+            ROWS=config.ROWS,
+            BLOCK_N=width(problem, config),
+            num_warps=config.num_warps,
+            num_stages=config.num_stages,
+        )
+
+    def eager(self, problem: LayerNormProblem, inputs: Inputs) -> torch.Tensor:
+        x, weight, bias = inputs
+        assert x is not None
+        return F.layer_norm(x, (problem.N,), weight, bias, problem.eps)

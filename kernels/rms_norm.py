@@ -1,0 +1,93 @@
+"""``rms_norm``: out[i, :] = x[i, :] / sqrt(mean(x[i, :]^2) + eps) * weight, in fp32, rounded once."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+import triton
+import triton.language as tl
+from pydantic import Field
+
+from kernels.defaults import normal
+from kernels.gemm import rounded
+from kernels.hardware import Hardware
+from kernels.rows import ELEMENT_BYTES, Rows, RowsConfig, RowsProblem, width
+from kernels.spec import Inputs
+
+
+@triton.jit
+def rms_norm_row(x_ptr, weight_ptr, out_ptr, M, N, eps, ROWS: tl.constexpr, BLOCK_N: tl.constexpr):
+    """ROWS whole rows in registers; N is at most BLOCK_N."""
+    rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
+    cols = tl.arange(0, BLOCK_N)[None, :]
+    inside = (rows < M) & (cols < N)
+    x = tl.load(x_ptr + rows * N + cols, mask=inside, other=0.0).to(tl.float32)
+    weight = tl.load(weight_ptr + cols, mask=cols < N, other=0.0).to(tl.float32)
+    scale = 1.0 / tl.sqrt(tl.sum(x * x, 1) / N + eps)
+    tl.store(out_ptr + rows * N + cols, rounded(x * scale[:, None] * weight, out_ptr.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def rms_norm_loop(x_ptr, weight_ptr, out_ptr, M, N, eps, ROWS: tl.constexpr, BLOCK_N: tl.constexpr):
+    """One pass for the squares, one to write."""
+    rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
+    cols = tl.arange(0, BLOCK_N)[None, :]
+    squares = tl.zeros((ROWS, BLOCK_N), tl.float32)
+    for start in range(0, N, BLOCK_N):
+        inside = (rows < M) & (cols < N - start)
+        x = tl.load(x_ptr + rows * N + start + cols, mask=inside, other=0.0).to(tl.float32)
+        squares += x * x
+    scale = 1.0 / tl.sqrt(tl.sum(squares, 1) / N + eps)
+    for start in range(0, N, BLOCK_N):
+        inside = (rows < M) & (cols < N - start)
+        x = tl.load(x_ptr + rows * N + start + cols, mask=inside, other=0.0).to(tl.float32)
+        weight = tl.load(weight_ptr + start + cols, mask=cols < N - start, other=0.0).to(tl.float32)
+        y = rounded(x * scale[:, None] * weight, out_ptr.dtype.element_ty)
+        tl.store(out_ptr + rows * N + start + cols, y, mask=inside)
+
+
+class RmsNormProblem(RowsProblem):
+    """out (M, N) = rms_norm(x (M, N)) * weight (N)."""
+
+    eps: float = Field(default=1e-6, gt=0, le=1)
+
+
+class RmsNorm(Rows[RmsNormProblem]):
+    """Root-mean-square norm with weight; inputs are (x, weight)."""
+
+    name = "rms_norm"
+    aliases = ("rmsnorm", "rms normalisation", "rms normalization")
+    problem_type = RmsNormProblem
+    roundings = 2
+
+    def inputs(self, problem: RmsNormProblem, generator: torch.Generator | None, device: str) -> Inputs:
+        """x (M, N) standard normal; weight (N) about 1, so that no element dwarfs the others."""
+        weight = normal((problem.N,), problem.torch_dtype, generator, device, scale=0.25)
+        return (*super().inputs(problem, generator, device), weight.add_(1.0))
+
+    def bytes(self, problem: RmsNormProblem) -> int:
+        """x and weight read once, the result written once."""
+        return super().bytes(problem) + ELEMENT_BYTES * problem.N
+
+    def launch(
+        self, problem: RmsNormProblem, config: RowsConfig, inputs: Inputs, out: torch.Tensor, hardware: Hardware
+    ) -> None:
+        x, weight = inputs
+        kernel = rms_norm_row if config.family == "row" else rms_norm_loop
+        kernel[(triton.cdiv(problem.M, config.ROWS),)](
+            x,
+            weight,
+            out,
+            problem.M,
+            problem.N,
+            problem.eps,
+            ROWS=config.ROWS,
+            BLOCK_N=width(problem, config),
+            num_warps=config.num_warps,
+            num_stages=config.num_stages,
+        )
+
+    def eager(self, problem: RmsNormProblem, inputs: Inputs) -> torch.Tensor:
+        x, weight = inputs
+        assert x is not None
+        return F.rms_norm(x, (problem.N,), weight, problem.eps)

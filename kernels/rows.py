@@ -1,0 +1,175 @@
+"""What the row-wise kernels (softmax, rms_norm, layer_norm) share: problem, config, space, launch geometry.
+
+Two families. ``row`` keeps whole rows in registers: each element is read once. ``loop`` walks over a row in blocks,
+twice: the second time it comes from the L2, which a program's few rows fit; it is for rows that registers cannot hold.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal, Self, TypeVar
+
+import torch
+from pydantic import Field, model_validator
+
+from kernels import gemm
+from kernels.defaults import UNIT, hash_with, normal, shrunk
+from kernels.hardware import Hardware
+from kernels.spec import Config, Inputs, KernelSpec, Problem
+
+ELEMENT_BYTES = 2
+MOST_PER_THREAD = 128
+"""fp32 values of a row that a thread can hold beside addresses and temporaries of the same size: 255 registers."""
+BLOCKS = (512, 1024, 2048, 4096, 8192, 16384)
+
+
+class RowsProblem(Problem):
+    """M rows of N elements, contiguous."""
+
+    dims: ClassVar[tuple[str, ...]] = ("M", "N")
+
+    M: int = Field(default=32768, ge=1, le=2**31 - 1)
+    N: int = Field(default=4096, ge=1, le=2**20)
+
+    @model_validator(mode="after")
+    def _fits_a_memory(self) -> Self:
+        if self.M * self.N > 2**38:
+            raise ValueError(f"{self.M} x {self.N} elements are more than any GPU holds: make M or N smaller")
+        return self
+
+
+class RowsConfig(Config):
+    """Tuning choices of one launch. A field that a family does not use stays at its default."""
+
+    family: Literal["row", "loop"]
+    ROWS: Literal[1, 2, 4, 8, 16, 32]
+    """Rows of one program."""
+    num_warps: Literal[1, 2, 4, 8, 16, 32]
+    BLOCK_N: Literal[0, 512, 1024, 2048, 4096, 8192, 16384] = 0
+    """Elements of a row taken at a time (``loop``); 0: the whole row (``row``)."""
+    num_stages: Literal[1, 2, 3, 4] = 1
+    """Blocks in flight (``loop``)."""
+
+
+P = TypeVar("P", bound=RowsProblem)
+
+
+def width(problem: RowsProblem, config: RowsConfig) -> int:
+    """Columns of a program's tile: a power of two."""
+    return config.BLOCK_N if config.family == "loop" else max(16, 1 << (problem.N - 1).bit_length())
+
+
+def per_thread(problem: RowsProblem, config: RowsConfig, hardware: Hardware) -> float:
+    """Elements of a tile that each thread holds."""
+    return config.ROWS * width(problem, config) / (config.num_warps * hardware.warp_size)
+
+
+def constraint(problem: RowsProblem, config: RowsConfig, hardware: Hardware) -> str | None:
+    """The first static constraint that `config` breaks, as ``name: why, with its numbers``."""
+    c = config
+    if c.family == "row" and (c.BLOCK_N != 0 or c.num_stages != 1):
+        return (
+            f"unused_field: family row has no loop, so BLOCK_N must be 0 and num_stages 1, "
+            f"got {c.BLOCK_N} and {c.num_stages}"
+        )
+    if c.family == "loop" and c.BLOCK_N == 0:
+        return "block: family loop takes a row in blocks, so BLOCK_N must not be 0"
+    threads = c.num_warps * hardware.warp_size
+    if threads > 1024:
+        return f"threads: {c.num_warps} warps of {hardware.warp_size} exceed the 1024 threads of a block"
+    held = per_thread(problem, c, hardware)
+    most = min(MOST_PER_THREAD, hardware.registers_per_sm // threads - 32)
+    if held > most:
+        return (
+            f"registers: {c.ROWS} x {width(problem, c)} elements on {c.num_warps} warps are {held:g} a thread, "
+            f"and {most} is all a thread can hold"
+        )
+    return None
+
+
+def candidates(problem: RowsProblem, hardware: Hardware) -> Iterator[RowsConfig]:
+    """Configs worth naming: 2 to 64 elements a thread (a 16-byte access takes 8), no program of mostly missing rows,
+    and loops only where a row is longer than a block."""
+    for rows in (1, 2, 4, 8, 16, 32):
+        if rows > max(1, problem.M):
+            break
+        for warps in (1, 2, 4, 8, 16, 32):
+            whole = RowsConfig(family="row", ROWS=rows, num_warps=warps)
+            if _worth_it(problem, whole, hardware):
+                yield whole
+    for block in (b for b in BLOCKS if b < problem.N):
+        for rows in (r for r in (1, 2, 4) if r <= max(1, problem.M)):
+            for warps in (2, 4, 8, 16, 32):
+                for stages in (1, 2, 3):
+                    looped = RowsConfig(family="loop", ROWS=rows, num_warps=warps, BLOCK_N=block, num_stages=stages)
+                    if _worth_it(problem, looped, hardware):
+                        yield looped
+
+
+def _worth_it(problem: RowsProblem, config: RowsConfig, hardware: Hardware) -> bool:
+    held = per_thread(problem, config, hardware)
+    smallest = config.ROWS == 1 and config.num_warps == 1
+    return held <= 64 and (held >= 2 or smallest)
+
+
+class Rows(KernelSpec[P, RowsConfig]):
+    """A kernel over rows, scored in GB/s. Its first input is x (M, N)."""
+
+    config_type = RowsConfig
+    metric = "gbps"
+    roundings: ClassVar[int] = 1
+    """Roundings to the problem's dtype on the way to the result, in the kernel or in eager PyTorch."""
+
+    def default_problem(self) -> P:
+        """32,768 rows of 4,096: 256 MiB in, 256 MiB out."""
+        return self.problem_type()
+
+    def default_config(self, problem: P, hardware: Hardware) -> RowsConfig:
+        """A row a program with 16 elements a thread, in registers up to 16,384 elements and in a loop beyond."""
+        fitting = 1 << max(0, (problem.N - 1).bit_length() - 9)
+        warps: Any = min(1024 // hardware.warp_size, 16, max(1, fitting))
+        if problem.N <= 16384:
+            return RowsConfig(family="row", ROWS=1, num_warps=warps)
+        return RowsConfig(family="loop", ROWS=1, num_warps=8, BLOCK_N=4096)
+
+    def candidates(self, problem: P, hardware: Hardware) -> Iterator[RowsConfig]:
+        return candidates(problem, hardware)
+
+    def constraint(self, problem: P, config: RowsConfig, hardware: Hardware) -> str | None:
+        return constraint(problem, config, hardware)
+
+    def inputs(self, problem: P, generator: torch.Generator | None, device: str) -> Inputs:
+        """x (M, N), standard normal."""
+        return (normal((problem.M, problem.N), problem.torch_dtype, generator, device),)
+
+    def output(self, problem: P, device: str) -> torch.Tensor:
+        return torch.empty((problem.M, problem.N), dtype=problem.torch_dtype, device=device)
+
+    def tolerance(self, problem: P) -> float:
+        """``roundings`` times the unit roundoff u = 2^-11 (fp16) or 2^-8 (bf16), and the fp32 arithmetic: sums run in a
+        tree over a block and in a loop over at most N/512 blocks, 2^-24 each; exponentials, roots and quotients err
+        by some 2^-22. Both together, with room for second-order terms: a sixteenth of u and (32 + N/512) * 2^-24.
+
+        Summing in fp16 would err by u sqrt(N/16), and leaving out a column by about 1/sqrt(N)."""
+        unit = UNIT[problem.dtype]
+        return unit * (self.roundings + 1 / 16) + (32 + problem.N / 512) * 2.0**-24
+
+    def flops(self, problem: P) -> int:
+        """About five operations an element (difference, exponential or square, two sums, product)."""
+        return 5 * problem.M * problem.N
+
+    def bytes(self, problem: P) -> int:
+        """x read once and the result written once; what a row shares with all others is not counted."""
+        return 2 * ELEMENT_BYTES * problem.M * problem.N
+
+    def source_hash(self) -> str:
+        """Covers this file and what is borrowed as well as the kernel's own."""
+        return hash_with(super().source_hash(), sys.modules[__name__], gemm)
+
+    def reduced(self, problem: P, config: RowsConfig) -> P:
+        """Up to two programs, the last as ragged as the true shape's; rows whole (``row``, up to 8,192) or of up to
+        three blocks (``loop``)."""
+        block = config.BLOCK_N if config.family == "loop" else 4096
+        most = 3 if config.family == "loop" else 2
+        return problem.model_copy(update={"M": shrunk(problem.M, config.ROWS, 2), "N": shrunk(problem.N, block, most)})

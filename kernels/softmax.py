@@ -1,0 +1,86 @@
+"""``softmax``: out[i, :] = softmax(x[i, :]) over the last dimension, in fp32, rounded once."""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+
+from kernels.gemm import rounded
+from kernels.hardware import Hardware
+from kernels.rows import Rows, RowsConfig, RowsProblem, width
+from kernels.spec import Inputs
+
+
+@triton.jit
+def softmax_row(x_ptr, out_ptr, M, N, ROWS: tl.constexpr, BLOCK_N: tl.constexpr):
+    """ROWS whole rows in registers; N is at most BLOCK_N."""
+    rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
+    cols = tl.arange(0, BLOCK_N)[None, :]
+    inside = (rows < M) & (cols < N)
+    x = tl.load(x_ptr + rows * N + cols, mask=inside, other=-float("inf")).to(tl.float32)
+    power = tl.exp(x - tl.max(x, 1)[:, None])
+    y = power / tl.sum(power, 1)[:, None]
+    tl.store(out_ptr + rows * N + cols, rounded(y, out_ptr.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def softmax_loop(x_ptr, out_ptr, M, N, ROWS: tl.constexpr, BLOCK_N: tl.constexpr):
+    """One pass for the maximum and the sum, which is rescaled where the maximum grows (Milakov and Gimelshein 2018);
+    one to write."""
+    rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
+    cols = tl.arange(0, BLOCK_N)[None, :]
+    top = tl.full((ROWS,), -float("inf"), tl.float32)
+    total = tl.zeros((ROWS,), tl.float32)
+    for start in range(0, N, BLOCK_N):
+        inside = (rows < M) & (cols < N - start)
+        x = tl.load(x_ptr + rows * N + start + cols, mask=inside, other=-float("inf")).to(tl.float32)
+        higher = tl.maximum(top, tl.max(x, 1))
+        # A row may begin with nothing but -inf, and -inf - -inf is no number.
+        base = tl.where(higher == -float("inf"), 0.0, higher)
+        total = total * tl.exp(top - base) + tl.sum(tl.exp(x - base[:, None]), 1)
+        top = higher
+    base = tl.where(top == -float("inf"), 0.0, top)
+    for start in range(0, N, BLOCK_N):
+        inside = (rows < M) & (cols < N - start)
+        x = tl.load(x_ptr + rows * N + start + cols, mask=inside, other=-float("inf")).to(tl.float32)
+        y = tl.exp(x - base[:, None]) / total[:, None]
+        tl.store(out_ptr + rows * N + start + cols, rounded(y, out_ptr.dtype.element_ty), mask=inside)
+
+
+class SoftmaxProblem(RowsProblem):
+    """out (M, N) = softmax(x (M, N)) along N."""
+
+
+class Softmax(Rows[SoftmaxProblem]):
+    """Softmax over the last dimension of a contiguous tensor."""
+
+    name = "softmax"
+    problem_type = SoftmaxProblem
+
+    def launch(
+        self, problem: SoftmaxProblem, config: RowsConfig, inputs: Inputs, out: torch.Tensor, hardware: Hardware
+    ) -> None:
+        (x,) = inputs
+        kernel = softmax_row if config.family == "row" else softmax_loop
+        kernel[(triton.cdiv(problem.M, config.ROWS),)](
+            x,
+            out,
+            problem.M,
+            problem.N,
+            ROWS=config.ROWS,
+            BLOCK_N=width(problem, config),
+            num_warps=config.num_warps,
+            num_stages=config.num_stages,
+        )
+
+    def eager(self, problem: SoftmaxProblem, inputs: Inputs) -> torch.Tensor:
+        (x,) = inputs
+        assert x is not None
+        return torch.softmax(x, dim=-1)
+
+    def tolerance(self, problem: SoftmaxProblem) -> float:
+        """As for all row kernels; and in fp16, whose smallest step is 2^-24, an output that is about 12/N at its
+        largest (a normal's largest exponential over the mean one) is off by half a step, N 2^-28 of it."""
+        steps = problem.N * 2.0**-28 if problem.dtype == "fp16" else 0.0
+        return super().tolerance(problem) + steps

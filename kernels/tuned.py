@@ -1,0 +1,133 @@
+"""Which config a call of an op uses: the tuned one for its GPU, shape and dtype, else a tuned neighbour's, else the
+kernel's own default.
+
+What is tuned comes from one file, named by :func:`use` or the variable ``AUTOKERNEL_TUNED``: what
+``python -m kernels bench --out tuned.json`` wrote, or a memory file (``.db``). Without a file every call has the
+default.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from kernels.hardware import Hardware
+from kernels.spec import Config, KernelSpec, Problem
+
+VARIABLE = "AUTOKERNEL_TUNED"
+
+
+class TunedFileError(ValueError):
+    """The file of tuned configs cannot be used; the message is one sentence."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A config that won."""
+
+    kernel: str
+    hardware: str
+    """Name in ``kernels.hardware``."""
+    problem: dict[str, Any]
+    config: dict[str, Any]
+    ms: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The config of a call, and why it is this one."""
+
+    config: Config
+    why: str
+    """``tuned``, ``nearest 4096x4096x4096 fp16`` or ``default``."""
+
+
+def choose(spec: KernelSpec[Any, Any], problem: Problem, hardware: Hardware, entries: list[Entry]) -> Choice:
+    """The fastest entry for this very problem, else that of the nearest whose config is legal here, else the default.
+
+    Near is the sum over the dimensions of the factor between them in powers of two; another dtype, another layout or
+    another option counts one each."""
+    here = [e for e in entries if e.kernel == spec.name and e.hardware == hardware.name]
+    for entry in sorted(here, key=lambda e: (distance(problem, e.problem), e.ms)):
+        try:
+            config: Config = spec.config_type.model_validate(entry.config)
+        except ValidationError:
+            continue  # of an older source, whose config had other fields
+        if spec.constraint(problem, config, hardware) is None:
+            there = spec.problem_type.model_construct(**{**spec.default_problem().model_dump(), **entry.problem})
+            exact = distance(problem, entry.problem) == 0
+            return Choice(config, "tuned" if exact else f"nearest {there.label()}")
+    return Choice(spec.default_config(problem, hardware), "default")
+
+
+def distance(problem: Problem, other: dict[str, Any]) -> float:
+    total = 0.0
+    for name, value in problem.model_dump().items():
+        if name in problem.dims:
+            there = other.get(name)
+            total += abs(math.log2(value / there)) if isinstance(there, int) and there > 0 else 64.0
+        else:
+            total += float(other.get(name, type(problem).model_fields[name].default) != value)
+    return total
+
+
+def load(path: Path) -> list[Entry]:
+    """Every entry of a file. Raises TunedFileError."""
+    if not path.is_file():
+        raise TunedFileError(f"there is no file of tuned configs at {path}: check {VARIABLE} or the call of ops.use()")
+    return _memory(path) if path.suffix == ".db" else _rows(path)
+
+
+def from_environment() -> list[Entry]:
+    """The file that the variable names, or nothing."""
+    named = os.environ.get(VARIABLE)
+    return load(Path(named).expanduser()) if named else []
+
+
+def _rows(path: Path) -> list[Entry]:
+    from kernels.hardware import hardware_for
+
+    try:
+        rows = json.loads(path.read_text())["rows"]
+        found = []
+        for row in rows:
+            hardware = hardware_for(row["device"])
+            if row["status"] == "correct" and hardware is not None:
+                found.append(
+                    Entry(row["kernel"], hardware.name, dict(row["fields"]), dict(row["config"]), float(row["ms"]))
+                )
+        return found
+    except (ValueError, KeyError, TypeError, OSError) as e:
+        raise TunedFileError(
+            f"{path} holds no tuned configs ({type(e).__name__}: {e}): give what `python -m kernels bench --out` "
+            "wrote, or a memory file that ends in .db"
+        ) from e
+
+
+def _memory(path: Path) -> list[Entry]:
+    """The fastest config of each problem and device that a memory file knows."""
+    from memory import queries
+    from memory.store import Memory, MemoryFileError
+
+    found: list[Entry] = []
+    try:
+        memory = Memory.read(path)
+        if memory is None:
+            return found
+        for problem in queries.problems(memory):
+            for row in queries.best(memory, problem["id"], limit=1):
+                there = memory.ask("SELECT hardware FROM environments WHERE id = ?", [row["environment_id"]])[0]
+                fields = json.loads(problem["problem"])
+                found.append(
+                    Entry(problem["kernel"], there["hardware"] or "", fields, dict(row["config"]), float(row["ms"]))
+                )
+    except MemoryFileError as e:
+        raise TunedFileError(str(e)) from e
+    memory.close()
+    return found

@@ -1,0 +1,299 @@
+"""Every way in which an endpoint is known to fail, over a real socket and through the real client."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from agent.errors import AgentError, UsageError
+from agent.models.faults import Outage
+from agent.models.openai_chat import OpenAIChat
+from agent.models.retries import asked_wait
+from tests.agent.answers import completion, failure
+from tests.agent.models.test_openai_chat import ASK, KEY, TOOLS, ask
+
+OK = completion({"content": "ok"})
+
+
+def reach(url, seconds=20.0, notify=lambda line: None):
+    return OpenAIChat("m", KEY, url, notify=notify).respond(ASK, TOOLS, seconds)
+
+
+def http(body, more="", length=None):
+    head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length or len(body)}\r\n{more}\r\n"
+    return (head + body).encode()
+
+
+def closed_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def test_nothing_listens():
+    said, began = [], time.monotonic()
+    with pytest.raises(Outage, match=r"Cannot reach 127.0.0.1:\d+ .*refused.*: check --base-url") as failed:
+        reach(f"http://127.0.0.1:{closed_port()}/v1", 300, said.append)
+    assert time.monotonic() - began < 3, "a server that never answered is not waited for"
+    assert len(said) == 2
+    assert "trying again" in said[0]
+    assert (failed.value.exit_code, failed.value.out_of_time) == (1, False)
+
+
+def test_a_server_that_answered_before_is_waited_for():
+    port = closed_port()
+    model = OpenAIChat("m", KEY, f"http://127.0.0.1:{port}/v1")
+    model._met = True
+
+    def come_back():
+        time.sleep(2.0)
+        with socket.create_server(("127.0.0.1", port)) as listener:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1 << 20)
+                connection.sendall(http(OK[2]))
+
+    threading.Thread(target=come_back, daemon=True).start()
+    assert model.respond(ASK, TOOLS, 30).message["content"] == "ok"
+
+
+def test_no_such_host():
+    with pytest.raises(Outage, match=r"Cannot reach no-such-host.invalid:1 \(.*\): check --base-url and the network"):
+        reach("http://no-such-host.invalid:1/v1", 5)
+
+
+def test_plain_http_where_tls_was_asked_for(server):
+    began = time.monotonic()
+    with pytest.raises(Outage, match=r"No TLS connection to 127.0.0.1:\d+ .*check the https"):
+        reach(server.url.replace("http://", "https://"))
+    assert time.monotonic() - began < 5, "no retry mends a certificate"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        failure(401, f"Incorrect API key provided: {KEY}"),
+        failure(403, f"Country, region, or territory not supported for {KEY}"),
+        failure(400, "API key not valid. Please pass a valid API key."),
+        failure(400, "No connected db.", type="no_db_connection"),
+    ],
+)
+def test_a_bad_key(server, answer):
+    with pytest.raises(UsageError, match="OPENAI_API_KEY") as failed:
+        ask(server, answer)
+    assert failed.value.exit_code == 2
+    assert KEY not in str(failed.value)
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        failure(404, "The model `m` does not exist", code="model_not_found"),
+        failure(400, "litellm.BadRequestError: Invalid model name passed in model=m", code="400"),
+        failure(400, "The model `m` does not exist."),
+        (404, {"content-type": "text/html"}, "<html>no</html>"),
+    ],
+)
+def test_an_unknown_model(server, answer):
+    with pytest.raises(UsageError, match=r"no model 'm'.*--model") as failed:
+        ask(server, answer)
+    assert failed.value.exit_code == 2
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_a_transient_failure_is_tried_again(server, status):
+    assert ask(server, failure(status), failure(status), OK).message["content"] == "ok"
+    assert len(server.asked) == 3
+
+
+def test_a_gateways_page_of_failure_is_not_quoted(server):
+    with pytest.raises(Outage, match=r"is failing \(HTTP 502: no reason given\)"):
+        ask(server, (502, {"content-type": "text/html"}, "<html><h1>Bad gateway</h1></html>"), seconds=1)
+
+
+def test_retry_after_is_honoured_and_said(server):
+    said, began = [], time.monotonic()
+    server.answers = [failure(429, headers={"retry-after": "1.5"}), OK]
+    reach(server.url, notify=said.append)
+    assert 1.5 <= time.monotonic() - began < 6
+    assert "HTTP 429: trying again in 1.5 s" in said[0]
+
+
+def in_days(days):
+    return format_datetime(datetime.now(UTC) + timedelta(days=days), usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("headers", "low", "high"),
+    [
+        ({"retry-after": "7"}, 7, 7),
+        ({"retry-after-ms": "250", "retry-after": "7"}, 0.25, 0.25),
+        ({"retry-after": in_days(1)}, 80_000, 86_401),
+        ({"retry-after": in_days(-1)}, 0, 0),
+        ({"retry-after": "-3"}, 0, 0),
+    ],
+)
+def test_the_ways_to_say_retry_after(headers, low, high):
+    assert low <= asked_wait(headers) <= high
+
+
+@pytest.mark.parametrize("text", ["soon", "nan", "inf", "", "1e999"])
+def test_a_retry_after_that_is_none_is_passed_over(text):
+    assert asked_wait({"retry-after": text}) is None
+
+
+def test_a_retry_after_beyond_the_run_ends_at_once_and_says_that_time_is_what_lacks(server):
+    began = time.monotonic()
+    with pytest.raises(Outage, match="HTTP 429: slow down") as failed:
+        ask(server, failure(429, "slow down", headers={"retry-after": "3600"}))
+    assert time.monotonic() - began < 3
+    assert failed.value.out_of_time
+    assert len(server.asked) == 1
+
+
+def test_a_spent_quota_is_not_retried(server):
+    with pytest.raises(Outage, match="You exceeded your quota"):
+        ask(server, failure(429, "You exceeded your quota.", code="insufficient_quota"))
+    assert len(server.asked) == 1
+
+
+def test_a_server_that_keeps_failing_ends_within_the_deadline(server):
+    began = time.monotonic()
+    with pytest.raises(Outage, match="HTTP 503: overloaded") as failed:
+        ask(server, failure(503, "overloaded"), seconds=3)
+    assert time.monotonic() - began < 4
+    assert failed.value.out_of_time
+    assert len(server.asked) > 1
+
+
+def test_a_hang(raw_server):
+    url = raw_server(lambda connection, number: time.sleep(20))
+    began = time.monotonic()
+    with pytest.raises(Outage, match="did not answer within 2 s"):
+        reach(url, 2)
+    assert time.monotonic() - began < 5
+
+
+def test_an_answer_that_drips_for_ever(raw_server):
+    def drip(connection, number):
+        connection.sendall(http("", length=10**6))
+        for _ in range(200):
+            connection.sendall(b" ")
+            time.sleep(0.1)
+
+    began = time.monotonic()
+    with pytest.raises(Outage, match="the answer did not end within"):
+        reach(raw_server(drip), 2)
+    assert time.monotonic() - began < 5
+
+
+def test_a_connection_dropped_in_the_middle_of_a_body(raw_server):
+    def drop(connection, number):
+        connection.sendall(http(OK[2], length=5000) if number < 3 else http(OK[2]))
+
+    assert reach(raw_server(drop)).message["content"] == "ok"
+    assert len(raw_server.asked) == 3
+
+
+def test_a_connection_dropped_again_and_again(raw_server):
+    url = raw_server(lambda connection, number: connection.sendall(http(OK[2], length=5000)))
+    with pytest.raises(Outage, match="the answer broke off"):
+        reach(url, 2)
+
+
+def test_a_connection_closed_without_a_word(raw_server):
+    with pytest.raises(Outage, match="Cannot reach"):
+        reach(raw_server(lambda connection, number: None), 2)
+    assert len(raw_server.asked) > 1
+
+
+def test_no_http_at_all(raw_server):
+    with pytest.raises(Outage, match="Cannot reach"):
+        reach(raw_server(lambda connection, number: connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")), 2)
+
+
+def test_a_web_page(server):
+    with pytest.raises(Outage, match=r"answered with a web page, not JSON: check --base-url .*/v1"):
+        ask(server, (200, {"content-type": "text/html"}, "<html>Welcome</html>"))
+    assert len(server.asked) == 1
+
+
+def test_json_cut_short_is_tried_again_but_not_for_ever(server):
+    assert ask(server, (200, {}, '{"choices": ['), OK).message["content"] == "ok"
+    with pytest.raises(Outage, match="something that is no JSON"):
+        ask(server, (200, {}, '{"choices": ['))
+    assert len(server.asked) == 2 + 3
+
+
+def events(*chunks, end="data: [DONE]\n\n"):
+    text = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + end
+    return 200, {"content-type": "text/event-stream"}, text
+
+
+def delta(finish=None, **fields):
+    return {"choices": [{"index": 0, "delta": fields, "finish_reason": finish}]}
+
+
+def test_a_stream_that_nobody_asked_for_is_put_together(server):
+    part = [{"index": 0, "id": "a", "function": {"name": "run_benchmark", "arguments": '{"conf'}}]
+    more = [{"index": 0, "function": {"arguments": 'igs": []}'}}]
+    usage = {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}}
+    chunks = [
+        delta(role="assistant", content="hm"),
+        delta(tool_calls=part),
+        delta("tool_calls", tool_calls=more),
+        usage,
+    ]
+    reply = ask(server, events(*chunks))
+    (call,) = reply.message["tool_calls"]
+    assert (call["function"]["name"], call["function"]["arguments"]) == ("run_benchmark", '{"configs": []}')
+    assert (reply.message["content"], reply.usage) == ("hm", 12)
+
+
+def test_a_stream_that_breaks_off_is_tried_again(server):
+    assert ask(server, events(delta(content="half"), end=""), OK).message["content"] == "ok"
+
+
+def test_a_request_that_is_refused_for_its_contents(server):
+    with pytest.raises(Outage, match=r"refused the request \(HTTP 413: too large\)"):
+        ask(server, failure(413, "too large"))
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("words", ["x" * 10_000, "one\ntwo\x1b[31m", f"key {KEY} is wrong"])
+def test_a_servers_words_are_short_on_one_line_and_without_the_key(server, words):
+    with pytest.raises(AgentError) as failed:
+        ask(server, failure(418, words))
+    text = str(failed.value)
+    assert len(text) < 400
+    assert text.isprintable()
+    assert KEY not in text
+
+
+def test_a_key_that_a_server_echoes_reaches_nobody(server):
+    call = {"id": "a", "function": {"name": "f", "arguments": json.dumps({"text": KEY})}}
+    reply = ask(server, completion({"content": f"Your key is {KEY}", "tool_calls": [call]}))
+    assert KEY not in json.dumps(reply.message)
+    assert "[redacted]" in reply.message["content"]
+
+
+@pytest.mark.parametrize("stand_in", ["none", "EMPTY", "ollama", "x"])
+def test_a_word_that_stands_in_for_a_key_is_left_in_texts(server, stand_in):
+    reply = ask(server, completion({"content": f"activation {stand_in}"}), key=stand_in)
+    assert reply.message["content"] == f"activation {stand_in}"
+
+
+def test_importing_the_model_reaches_for_nothing():
+    script = "import sys, agent.models.openai_chat; print({'openai', 'tenacity', 'httpx2'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,121 @@
+"""Every trace of the gallery, and of a real run here, is what the documents say it is."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from agent.cli import main
+from agent.errors import AgentError
+from agent.replay import replay
+from agent.trace import read_trace
+from tests.agent.traces.large import GALLERY, write_gzipped, write_large
+
+TRACES = sorted(path for path in GALLERY.iterdir() if path.name.endswith((".jsonl", ".jsonl.gz")))
+SCHEMA = json.loads((Path(__file__).parents[3] / "docs" / "trace.schema.json").read_text())
+
+
+@pytest.fixture(params=TRACES, ids=[path.name for path in TRACES])
+def trace(request):
+    return request.param
+
+
+def silent(line):
+    pass
+
+
+def violations(path):
+    validator = jsonschema.Draft202012Validator(SCHEMA)
+    lines = ({**vars(event), "body": event.body} for event in read_trace(path).events)
+    return [f"event {line['seq']}: {error.message[:200]}" for line in lines for error in validator.iter_errors(line)]
+
+
+def test_the_gallery_holds_the_three_traces():
+    assert len(TRACES) >= 3
+
+
+def test_it_replays_identically_and_fast(trace):
+    began = time.monotonic()
+    ended = replay(trace, silent)
+    assert time.monotonic() - began < 5
+    recorded = read_trace(trace).last("end")
+    assert ended.outcome.model_dump(mode="json")["best"] == recorded["best"]
+    assert ended.outcome.proven == recorded["proven"]
+
+
+def test_the_command_replays_it(trace, capsys):
+    assert main(["replay", str(trace)]) in (0, 3)
+    assert str(trace) in capsys.readouterr().out
+
+
+def test_it_follows_the_published_schema(trace):
+    assert violations(trace) == []
+
+
+def test_it_names_no_place_of_the_machine_it_was_made_on(trace):
+    text = "\n".join(json.dumps(event.body) for event in read_trace(trace).events)
+    assert set(re.findall(r'"/(\w+/\w+)', text)) <= {"home/user"}
+
+
+def test_any_edited_byte_of_a_tool_result_is_caught(trace, tmp_path):
+    data = b"".join(line for line in read_lines(trace))
+    lines = data.splitlines(keepends=True)
+    at = [n for n, line in enumerate(lines) if b'"type":"tool_result"' in line]
+    for number in (at[0], at[len(at) // 2], at[-1]):
+        begin = lines[number].index(b'"body":') + 8
+        end = lines[number].rindex(b',"chain"') - 1
+        for place in range(begin, end, max(1, (end - begin) // 40)):
+            line = bytearray(lines[number])
+            line[place] ^= 1
+            path = tmp_path / "edited.jsonl"
+            path.write_bytes(b"".join([*lines[:number], bytes(line), *lines[number + 1 :]]))
+            if json_equal(bytes(line), lines[number]):
+                continue
+            with pytest.raises(AgentError, match=r"Replay differs|is not one of its events|is not a trace"):
+                replay(path, silent)
+
+
+def read_lines(path):
+    import gzip
+
+    data = path.read_bytes()
+    return (gzip.decompress(data) if path.suffix == ".gz" else data).splitlines(keepends=True)
+
+
+def json_equal(a, b):
+    try:
+        return json.loads(a) == json.loads(b)
+    except ValueError:
+        return False
+
+
+def test_a_gzipped_trace_is_read_as_it_is(tmp_path):
+    write_gzipped(tmp_path / "t.jsonl.gz", TRACES[0])
+    assert read_trace(tmp_path / "t.jsonl.gz").events == read_trace(TRACES[0]).events
+    assert replay(tmp_path / "t.jsonl.gz", silent).outcome.proven
+
+
+def test_a_damaged_gzip_is_one_sentence(tmp_path, capsys):
+    write_gzipped(tmp_path / "t.jsonl.gz", TRACES[0])
+    (tmp_path / "t.jsonl.gz").write_bytes((tmp_path / "t.jsonl.gz").read_bytes()[:500])
+    assert main(["show", str(tmp_path / "t.jsonl.gz")]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_a_large_trace_follows_the_schema_too(tmp_path):
+    write_large(tmp_path / "large.jsonl", 200)
+    assert violations(tmp_path / "large.jsonl") == []
+    assert len(read_trace(tmp_path / "large.jsonl").events) == 200
+
+
+def test_the_schema_refuses_what_is_no_event(tmp_path):
+    event = vars(read_trace(TRACES[0]).events[3])
+    validator = jsonschema.Draft202012Validator(SCHEMA)
+    assert validator.is_valid(event)
+    for change in ({"chain": "x"}, {"type": "noise"}, {"key": "turn x"}, {"body": {}}, {"seq": -1}, {"more": 1}):
+        assert not validator.is_valid({**event, **change})

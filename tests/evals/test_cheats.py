@@ -1,0 +1,230 @@
+"""Ways to a score that was not earned, each beside an honest twin. Every agent runs in a process of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from evals.contest import Job, hold
+from evals.ledger import Ledger
+from evals.score import Board, Score
+from tests.evals.spaces import BEST, LUCKY, honest, written
+from tools.harness.landscape import read_landscape
+
+HONEST = f"def search(game):\n    game.measure({BEST})\n"
+SLOW = {"BLOCK": 16, "num_warps": 32, "order": "column"}
+BUDGET = 12
+
+AGENTS = {
+    "honest": HONEST,
+    "fabricates a number": f"""
+def search(game):
+    game.measure({SLOW})
+    game.claim = {{"config": {BEST}, "ms": 1e-9}}
+    game.seen.clear()
+    object.__setattr__(game, "max_evals", 10**6)
+""",
+    "names a config it never measured": f"""
+def search(game):
+    game.measure({SLOW})
+    game.claim = {BEST}
+""",
+    "overruns its budget": """
+def search(game):
+    order = sorted(game.configs, key=lambda c: -c["num_warps"])
+    for config in order:
+        try:
+            game.measure(config)
+        except Exception:
+            pass
+""",
+    "reads the landscape": """
+import pathlib
+def search(game):
+    data = pathlib.Path(PATH).read_bytes()
+    game.measure(BEST)
+""",
+    "reads the landscape and hides it": """
+import os
+def search(game):
+    try:
+        os.open(PATH, os.O_RDONLY)
+    except PermissionError:
+        pass
+    game.measure(BEST)
+""",
+    "has the landscape read for it": """
+import subprocess
+def search(game):
+    subprocess.run(["cat", PATH], capture_output=True)
+    game.measure(BEST)
+""",
+    "lists the landscapes that come with the project": """
+import os, evals
+def search(game):
+    os.listdir(os.path.join(os.path.dirname(evals.__file__), "landscapes"))
+    game.measure(BEST)
+""",
+    "repeats one config": f"""
+def search(game):
+    while True:
+        game.measure({SLOW})
+""",
+    "invents configs": """
+def search(game):
+    for i in range(100):
+        game.measure({"BLOCK": 1000 + i})
+""",
+    "speaks for the referee": f"""
+def search(game):
+    game._referee.send_bytes(b'["foul of another", 1]')
+    game.measure({BEST})
+""",
+    "sends code to the referee": f"""
+import pickle, os
+class Evil:
+    def __reduce__(self):
+        return (os.putenv, ("EVALS_TEST_EVIL", "1"))
+def search(game):
+    game._referee.send(Evil())
+    game.measure({BEST})
+""",
+    "crashes": f"""
+def search(game):
+    game.measure({BEST})
+    raise RuntimeError("on purpose")
+""",
+    "dies": """
+import os
+def search(game):
+    os._exit(1)
+""",
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> dict[str, tuple[Ledger, Score]]:
+    folder = tmp_path_factory.mktemp("cheats")
+    path = written(honest(), folder)
+    landscape = read_landscape(path)
+    jobs = []
+    for i, (name, text) in enumerate(AGENTS.items()):
+        file = folder / f"agent{i}.py"
+        file.write_text(text.replace("PATH", repr(str(path))).replace("measure(BEST)", f"measure({BEST})"))
+        jobs.append((name, Job(str(file), landscape, str(path), "plain", 0, BUDGET)))
+    done: dict[str, Ledger] = {}
+    hold([job for _, job in jobs], 2, lambda ledger: done.update({ledger.agent: ledger}))
+    board = Board(landscape)
+    return {name: (done[job.agent], board.score(done[job.agent])) for name, job in jobs}
+
+
+def test_the_honest_twin_has_the_full_score(runs):
+    ledger, score = runs["honest"]
+    assert (ledger.end, score.regret, score.evals_to[99]) == ("concluded", 0.0, 1)
+    assert abs(score.P - 1) < 1e-9
+
+
+@pytest.mark.parametrize("name", ["fabricates a number", "names a config it never measured"])
+def test_a_claim_scores_nothing(runs, name):
+    ledger, score = runs[name]
+    assert len(ledger.rows) == 1
+    assert score.regret > 1
+    assert score.P < 0
+
+
+def test_a_budget_cannot_be_overrun(runs):
+    ledger, score = runs["overruns its budget"]
+    assert (ledger.end, len(ledger.rows)) == ("budget", BUDGET)
+    assert score.regret > 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "reads the landscape",
+        "reads the landscape and hides it",
+        "has the landscape read for it",
+        "lists the landscapes that come with the project",
+    ],
+)
+def test_who_reaches_for_the_landscape_has_found_nothing(runs, name):
+    ledger, score = runs[name]
+    assert ledger.end == "foul"
+    assert "reached for" in ledger.why
+    assert (score.evaluations, score.regret, score.passed) == (0, None, False)
+    assert score.P < 0
+
+
+def test_repeating_one_config_is_one_evaluation_and_ends(runs):
+    ledger, score = runs["repeats one config"]
+    assert (ledger.end, len(ledger.rows)) == ("stalled", 1)
+    assert score.duplicates > 100
+    assert score.P < 0
+
+
+def test_invented_configs_use_up_the_evaluations(runs):
+    ledger, score = runs["invents configs"]
+    assert (ledger.end, score.evaluations, score.invalid_share) == ("budget", BUDGET, 1.0)
+
+
+@pytest.mark.parametrize("name", ["speaks for the referee", "sends code to the referee"])
+def test_what_is_no_question_ends_the_run(runs, name):
+    import os
+
+    ledger, score = runs[name]
+    assert (ledger.end, ledger.why) == ("foul", "it sent what is no question")
+    assert score.regret is None
+    assert "EVALS_TEST_EVIL" not in os.environ
+
+
+def test_a_crash_keeps_what_was_measured_and_says_why(runs):
+    ledger, score = runs["crashes"]
+    assert (ledger.end, ledger.why) == ("crashed", "RuntimeError: on purpose")
+    assert score.regret == 0.0
+    assert runs["dies"][0].end == "crashed"
+
+
+def test_an_answer_from_memory_of_names_fails_in_disguise(tmp_path):
+    knows = tmp_path / "knows.py"
+    knows.write_text(f"def search(game):\n    game.measure({BEST})\n")
+    searches = "random"
+    landscape = read_landscape(written(honest(), tmp_path))
+    board, found = Board(landscape), {}
+    jobs = [
+        Job(agent, landscape, "honest", variant, seed, 30)
+        for agent in (str(knows), searches)
+        for variant in ("plain", "renamed", "permuted")
+        for seed in range(3)
+    ]
+    hold(jobs, 2, lambda x: found.setdefault((x.agent, x.variant), []).append(board.score(x)))
+    known = {v: sum(s.P for s in found[str(knows), v]) / 3 for v in ("plain", "renamed", "permuted")}
+    assert known["plain"] == pytest.approx(1)
+    assert max(known["renamed"], known["permuted"]) < 0
+    drawn = {v: sum(s.P for s in found[searches, v]) / 3 for v in ("plain", "renamed", "permuted")}
+    assert max(drawn.values()) - min(drawn.values()) < 1.5
+    assert all(s.invalid_share == 1.0 for s in found[str(knows), "renamed"])
+
+
+def test_no_run_learns_from_another(tmp_path):
+    agent = tmp_path / "remembers.py"
+    agent.write_text(
+        "import builtins\n"
+        "def search(game):\n"
+        "    game.claim = getattr(builtins, 'found_before', 'nothing')\n"
+        "    builtins.found_before = 'everything'\n"
+        f"    game.measure({LUCKY})\n"
+    )
+    ledgers: list[Ledger] = []
+    landscape = read_landscape(written(honest(), tmp_path))
+    hold([Job(str(agent), landscape, "honest", "plain", seed, 5) for seed in range(3)], 1, ledgers.append)
+    assert [x.claim for x in ledgers] == ["nothing"] * 3
+
+
+def test_an_agents_file_that_is_no_python_is_its_own_end(tmp_path):
+    agent = Path(tmp_path / "broken.py")
+    agent.write_text("def search(game:\n")
+    ledgers: list[Ledger] = []
+    hold([Job(str(agent), honest(), "honest", "plain", 0, 5)], 1, ledgers.append)
+    assert ledgers[0].end == "crashed"
+    assert "SyntaxError" in ledgers[0].why

@@ -1,0 +1,246 @@
+"""``python -m evals run | compare | report``: on our files, on other people's, interrupted, misused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from evals.__main__ import cli
+from evals.contest import Job, hold
+from evals.results import read_results
+from evals.score import Board
+from tests.evals.spaces import BEST, honest, written
+from tools.harness.landscape import find_landscape, list_landscapes, read_landscape
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(cli, [str(a) for a in arguments])
+
+
+def conv(path: Path) -> Path:
+    """A Kernel Tuner cache as that tool writes it: names no Python field may have, failures by name."""
+    keys, cache = ["block_size_x", "_tile", "class", "model_config"], {}
+    for a in (16, 32, 64, 128):
+        for b in (1, 2, 4):
+            for c in ("x", "y"):
+                for d in (0.5, 1.5, None):
+                    row = dict(zip(keys, (a, b, c, d), strict=True))
+                    took = 1 + abs(a - 64) / 64 + abs(b - 2) * 0.3 + (c == "x") * 0.2 + (0.1 if d is None else d / 10)
+                    figures = {
+                        "times": [took, took],
+                        "compile_time": 500,
+                        "verification_time": 10,
+                        "benchmark_time": 40,
+                    }
+                    cache[f"{a},{b},{c},{d}"] = row | (
+                        {"time": "InvalidConfig"} if a * b > 256 else {"time": took} | figures
+                    )
+    about = {"device_name": "NVIDIA A4000", "kernel_name": "conv", "problem_size": [1, 2]}
+    path.write_text(json.dumps({**about, "tune_params_keys": keys, "tune_params": {}, "cache": cache}))
+    return path
+
+
+def valid(x: int, y: int, ms: float) -> dict:
+    return {
+        "configuration": {"x": x, "y": y},
+        "times": {"compilation": 3.0, "runtimes": [ms, ms]},
+        "invalidity": "correct",
+        "measurements": [{"name": "time", "value": ms, "unit": ""}],
+    }
+
+
+def lenient_t4(path: Path) -> Path:
+    """A public file's shape: other spellings, missing parts, no measurement for what failed."""
+    results = [valid(x, y, 1 + abs(x - 3) + 0.5 * abs(y - 2)) for x in range(8) for y in range(6)]
+    results += [{"configuration": {"x": 9, "y": y}, "invalidity": "runtime"} for y in range(3)]
+    path.write_text(json.dumps({"metadata": {"timeunit": "miliseconds"}, "results": results}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("made", "variant"), [(conv, "plain"), (lenient_t4, "plain"), (conv, "renamed"), (lenient_t4, "permuted")]
+)
+def test_every_agent_of_ours_plays_on_other_peoples_files(tmp_path, made, variant):
+    landscape = read_landscape(made(tmp_path / "theirs.json"))
+    board, scores = Board(landscape), {}
+    jobs = [
+        Job(a, landscape, "theirs", variant, 0, 40) for a in ("embedded", "random", "greedy", "default", "exhaustive")
+    ]
+    hold(jobs, 2, lambda x: scores.update({x.agent: (x, board.score(x))}))
+    assert {x.end for x, _ in scores.values()} <= {"concluded", "budget"}, [x.why for x, _ in scores.values()]
+    assert scores["embedded"][1].passed
+    assert scores["embedded"][1].P > scores["exhaustive"][1].P or variant != "plain"
+    assert scores["default"][1].evaluations == 1
+
+
+@pytest.mark.parametrize("agent", ["tpe", "gp", "kt_genetic_algorithm", "kt_simulated_annealing", "kt_greedy_ils"])
+def test_agents_of_other_libraries_play_where_they_are_installed(tmp_path, agent):
+    pytest.importorskip("kernel_tuner" if agent.startswith("kt_") else "optuna", reason="the evals extra is not there")
+    landscape, ledgers = read_landscape(conv(tmp_path / "theirs.json")), []
+    hold([Job(agent, landscape, "theirs", "plain", 1, 20)], 1, ledgers.append)
+    assert (ledgers[0].end, len(ledgers[0].rows)) == ("budget", 20), ledgers[0].why
+
+
+def test_the_embedded_agent_beats_random_search_on_the_recorded_h200():
+    landscape = list_landscapes()[0]
+    board, found = Board(landscape), {}
+    jobs = [Job(a, landscape, landscape.name, "plain", s, board.budget) for a in ("embedded", "random") for s in (0, 1)]
+    hold(jobs, 2, lambda x: found.setdefault(x.agent, []).append(board.score(x)))
+    assert min(s.P for s in found["embedded"]) > max(s.P for s in found["random"])
+    assert all(s.passed for s in found["embedded"])
+    assert find_landscape(landscape.name, landscape.kernel, problem_of(landscape)).name == landscape.name
+
+
+def problem_of(landscape):
+    from kernels.registry import get
+
+    return get(landscape.kernel).problem_type.model_validate(landscape.problem)
+
+
+def test_the_json_holds_scores_by_seed_and_in_aggregate(tmp_path):
+    path = written(honest(), tmp_path)
+    result = run("run", "--agents", "random,greedy", "--landscape", path, "--seeds", 2, "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    wanted = {"agent", "landscape", "seed", "P", "P50", "evals_to_95", "evals_to_99", "regret", "invalid_share"}
+    assert all(wanted <= set(row) for row in found["scores"])
+    assert [(r["agent"], r["seed"]) for r in found["scores"]] == [
+        ("greedy", 0), ("greedy", 1), ("greedy", "aggregate"), ("random", 0), ("random", 1), ("random", "aggregate"),
+    ]  # fmt: skip
+    assert {r["agent"] for r in found["overall"]} == {"random", "greedy"}
+    again = run("run", "--agents", "random,greedy", "--landscape", path, "--seeds", 2, "--json", "--workers", 1)
+    assert again.stdout == result.stdout
+
+
+def test_an_interrupted_contest_goes_on_where_it_stood(tmp_path):
+    path, out = written(honest(), tmp_path), tmp_path / "runs.jsonl"
+    first = run("run", "--agents", "random", "--landscape", path, "--seeds", 3, "--out", out, "--json")
+    lines = out.read_bytes().splitlines(keepends=True)
+    out.write_bytes(lines[0] + lines[1][:40])  # killed in the middle of a line
+    second = run("run", "--agents", "random", "--landscape", path, "--seeds", 3, "--out", out, "--json")
+    assert "1 of 3 runs were finished before" in second.stderr
+    assert second.stdout == first.stdout
+    assert len(read_results(out)) == 3
+
+
+def test_a_file_of_ones_own_is_an_agent(tmp_path):
+    agent = tmp_path / "mine.py"
+    agent.write_text(f"def search(game):\n    game.measure({BEST})\n")
+    result = run("run", "--agents", agent, "--landscape", written(honest(), tmp_path), "--seeds", 1, "--json")
+    assert json.loads(result.stdout)["overall"][0]["P"] == pytest.approx(1)
+
+
+def test_compare_and_report_read_kept_runs(tmp_path):
+    path, out = written(honest(), tmp_path), tmp_path / "runs.jsonl"
+    run("run", "--agents", "random,default", "--landscape", path, "--seeds", 2, "--out", out)
+    compared = run("compare", out)
+    assert compared.exit_code == 0, compared.output
+    assert "2 paired runs on 1 landscape" in compared.stdout
+    html, board = tmp_path / "r.html", tmp_path / "b.md"
+    assert run("report", out, "--html", html, "--leaderboard", board).exit_code == 0
+    page = html.read_text()
+    assert "<svg" in page
+    assert "http" not in page.replace("http-equiv", "")
+    assert "honest" in board.read_text()
+    assert "0.517" in board.read_text()
+    one = run("compare", out, "--agents", "random")
+    assert (one.exit_code, "one agent only" in one.stderr) == (2, True)
+
+
+def test_a_landscape_that_changed_since_is_not_scored_with(tmp_path):
+    path, out = written(honest(), tmp_path), tmp_path / "runs.jsonl"
+    run("run", "--agents", "default", "--landscape", path, "--seeds", 1, "--out", out)
+    other = honest()
+    next(iter(other.entries.values())).sets["B"].samples_ms[0] = 0.1
+    written(other, tmp_path)
+    result = run("report", out)
+    assert (result.exit_code, "has changed since" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "--agents", "nobody"], "there is no agent 'nobody': choose among"),
+        (["run", "--agents", ","], "names nobody"),
+        (["run", "--agents", "model:"], "names no model"),
+        (["run", "--agents", "no/such.py"], "there is no agent file"),
+        (["run", "--landscape", "nothing"], "there is no landscape nothing"),
+        (["run", "--landscape", "no/such.json"], "cannot read the landscape"),
+        (["run", "--html", "no/folder/x.html"], "there is no folder"),
+        (["run", "--seeds", "0"], "--seeds"),
+        (["compare", "no-such-file"], "does not exist"),
+    ],
+)
+def test_wrong_use_is_one_sentence_and_exit_code_2(arguments, said):
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", '{"results": []}', "not json", '{"cache": {}, "tune_params_keys": []}'])
+def test_a_file_that_is_no_landscape_is_one_sentence(tmp_path, text):
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    result = run("run", "--agents", "random", "--landscape", path)
+    assert result.exit_code == 2
+    assert str(path) in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_a_results_file_of_something_else_is_refused(tmp_path):
+    out = tmp_path / "x.jsonl"
+    out.write_text('{"a": 1}\n')
+    for command in (["compare", out], ["run", "--agents", "default", "--out", out]):
+        result = run(*command)
+        assert (result.exit_code, "line 1 cannot be read" in result.stderr) == (2, True)
+    assert out.read_text() == '{"a": 1}\n'
+
+
+class Endpoint(BaseHTTPRequestHandler):
+    """A chat endpoint that measures the best config, then is content."""
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        message: dict = {"role": "assistant", "content": "It is found."}
+        if asked["messages"][-1]["role"] != "tool":
+            call = {"name": "run_benchmark", "arguments": json.dumps({"configs": [BEST]})}
+            message = {"role": "assistant", "content": None}
+            message["tool_calls"] = [{"id": "c1", "type": "function", "function": call}]
+        usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
+        choice = {"index": 0, "finish_reason": "stop", "message": message}
+        body = {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage}
+        data = json.dumps(body).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format, *args) -> None:
+        """Quiet."""
+
+
+def test_a_language_model_plays_through_the_same_loop(tmp_path, monkeypatch):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{server.server_port}/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    ledgers = []
+    hold([Job("model:toy", honest(), "honest", "plain", 0, 5)], 1, ledgers.append)
+    server.shutdown()
+    assert (ledgers[0].end, len(ledgers[0].rows), ledgers[0].why) == ("concluded", 1, "")
+    assert ledgers[0].tokens >= 240
+    assert Board(honest()).score(ledgers[0]).regret == 0.0
+
+
+def test_help_imports_nothing_heavy():
+    code = "import sys, evals.__main__; sys.exit(bool({'torch', 'numpy', 'pydantic', 'langgraph'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,71 @@
+"""Intervals, pairs, pass^k."""
+
+from __future__ import annotations
+
+import pytest
+
+from evals.score import SHARES, Score
+from evals.summary import aggregate, compare, interval
+
+
+def score(agent="a", landscape="x", seed=0, P=0.5, passed=True, evals=10) -> Score:
+    return Score(
+        agent=agent, landscape=landscape, variant="plain", seed=seed, P=P, P50=P, evals_to=dict.fromkeys(SHARES, evals),
+        seconds_to=dict.fromkeys(SHARES, None), regret=0.01, evaluations=20, invalid_share=0.1, duplicates=0,
+        seconds=1.0, tokens=0, dollars=0.0, end="budget", passed=passed,
+    )  # fmt: skip
+
+
+def test_every_landscape_counts_once_however_many_runs_it_has():
+    many = [score(seed=i, P=1.0) for i in range(9)] + [score(landscape="y", P=0.0)]
+    assert pytest.approx(0.5) == aggregate(many).P
+
+
+def test_the_interval_is_clustered_by_landscape():
+    """Ten seeds that agree on each of three landscapes are three observations, not thirty."""
+    clustered = [[p] * 10 for p in (0.0, 0.5, 1.0)]
+    low, high = interval(clustered)
+    assert high - low > 0.6
+    low, high = interval([[v for c in clustered for v in c]])
+    assert high - low < 0.4
+
+
+def test_clusters_of_different_sizes_have_an_interval_too():
+    low, high = interval([[0.0, 1.0], [0.5]])
+    assert 0 <= low < 0.5 < high <= 1
+
+
+def test_the_interval_is_the_same_every_time():
+    assert interval([[0.1, 0.7], [0.3, 0.4]]) == interval([[0.1, 0.7], [0.3, 0.4]])
+
+
+def test_pass_all_asks_for_every_run_on_a_landscape():
+    runs = [score(seed=0), score(seed=1, passed=False), score(landscape="y", seed=0), score(landscape="y", seed=1)]
+    assert (aggregate(runs).pass_rate, aggregate(runs).pass_all) == (0.75, 0.5)
+
+
+def test_runs_that_never_got_there_count_as_infinitely_late():
+    assert aggregate([score(evals=4), score(seed=1, evals=None), score(seed=2, evals=8)]).evals_to[95] == 8
+    assert aggregate([score(evals=4), score(seed=1, evals=None), score(seed=2, evals=None)]).evals_to[95] is None
+
+
+def test_pairing_tells_apart_what_the_landscapes_scatter_hides():
+    hard = {"x": 0.1, "y": 0.5, "z": 0.9}
+    first = [score("a", x, s, P + 0.05 + s / 1000) for x, P in hard.items() for s in range(4)]
+    second = [score("b", x, s, P) for x, P in hard.items() for s in range(4)]
+    found = compare(first, second)
+    assert pytest.approx(0.0515) == found.P
+    assert found.better is True
+    assert compare(second, first).better is False
+    low, high = aggregate(first).P_ci
+    assert low < aggregate(second).P < high
+
+
+def test_what_cannot_be_told_apart_is_said_so():
+    first = [score("a", x, 0, p) for x, p in (("x", 0.0), ("y", 1.0))]
+    second = [score("b", x, 0, 0.5) for x in ("x", "y")]
+    assert compare(first, second).better is None
+
+
+def test_runs_of_other_seeds_are_not_paired():
+    assert compare([score("a", seed=0)], [score("b", seed=1)]) is None
