@@ -81,6 +81,7 @@ def commands() -> None:
 @click.option("--max-model-calls", type=click.IntRange(1, MOST), metavar="N", help="Messages of the model (100).")
 @click.option("--approve", is_flag=True, help="Ask before each batch that runs on the device: yes, no or edit.")
 @click.option("--memory", type=click.Path(path_type=Path), metavar="PATH", help="The SQLite file of all attempts.")
+@click.option("--cold", is_flag=True, help="Start without what earlier runs know; this one is still remembered.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, metavar="N", help="Seed (0).")
 @as_json
 def run(
@@ -99,6 +100,7 @@ def run(
     max_model_calls: int | None,
     approve: bool,
     memory: Path | None,
+    cold: bool,
     seed: int,
     json_: bool,
 ) -> int:
@@ -128,7 +130,7 @@ def run(
     if any(secret in words for secret in secrets()):
         raise UsageError("The goal holds your API key: leave it out, goals are written into traces.")
     objective, notices = understood(words, given)
-    objective = priced(objective)
+    objective = priced(objective.model_copy(update={"cold": cold}))
     if objective.price is None:
         notices.append(f"the price of {objective.model} is unknown, its cost is not counted ({OVERRIDE} names a table)")
     if model is None and objective.model == "embedded" and os.environ.get("OPENAI_API_KEY"):

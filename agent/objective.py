@@ -55,6 +55,8 @@ class Objective(Closed):
     """Name of the endpoint's profile; ``None`` finds it out."""
     approve: bool = False
     """Whether a person is asked before configs run on the device."""
+    cold: bool = False
+    """Whether the run starts without what other runs know."""
     limits: Limits = Limits()
     seed: int = Field(default=0, ge=0)
 

@@ -1,8 +1,8 @@
 """What a token costs: one table, overridable by a file.
 
 US dollars per million tokens: prompt, prompt out of the endpoint's cache, answer (reasoning included). OpenAI's list
-prices for standard processing as quoted in June 2026; prices change, so check them where a budget matters. A model that is not in the table has
-no known price, and that is said rather than guessed.
+prices for standard processing as quoted in June 2026; prices change, so check them where a budget matters. A model that
+is not in the table has no known price, and that is said rather than guessed.
 
 ``AUTOKERNEL_PRICES`` names a JSON file whose entries come first: ``{"my-model": [0.5, 0.05, 2.0]}``; a server of one's
 own costs ``[0, 0, 0]``.

@@ -21,6 +21,7 @@ from agent.models.base import ChatModel
 from agent.objective import Objective, Setting
 from agent.places import checkpoint_path, trace_path
 from agent.report import Outcome
+from agent.safe_points import stoppable
 from agent.trace import JSON, SCHEMA_VERSION, Record, Trace, opening_of, read_trace, says_of
 
 Notify = Callable[[str], None]
@@ -54,7 +55,7 @@ def open_hands(objective: Objective, memory: Path | None, run_id: str, notify: N
             seed=objective.seed,
             run_id=run_id,
             progress=notify,
-            warm=warm,
+            warm=warm and not objective.cold,
         )
     except SetupError as e:
         raise UsageError(str(e)) from e
@@ -152,20 +153,20 @@ def loop(
     ask: Ask = nobody,
 ) -> Ended:
     """The graph, from its last checkpoint or its start."""
-    context = Context(
-        objective=objective,
-        model=model,
-        hands=hands,
-        journal=trace,
-        run_id=run_id,
-        trace_path=str(trace.path),
-        elapsed=lambda: time.monotonic() - began,
-        notify=notify,
-        opening=opening_of(trace.find("model_request", "turn 0")),
-        says=says_of(trace.header),
-    )
     try:
-        with checkpoints(checkpoint_path(trace.path)) as connection:
+        with checkpoints(checkpoint_path(trace.path)) as connection, stoppable(trace, notify) as journal:
+            context = Context(
+                objective=objective,
+                model=model,
+                hands=hands,
+                journal=journal,
+                run_id=run_id,
+                trace_path=str(trace.path),
+                elapsed=lambda: time.monotonic() - began,
+                notify=notify,
+                opening=opening_of(trace.find("model_request", "turn 0")),
+                says=says_of(trace.header),
+            )
             outcome = invoke(context, connection, ask)
     except AgentError as e:
         interrupted(hands, "error", str(e))

@@ -108,8 +108,8 @@ class KernelSpec(ABC, Generic[P, C]):
     deterministic: ClassVar[bool] = True
     """Whether two launches on equal inputs must give equal bits."""
     mends_bf16: ClassVar[bool] = False
-    """Whether the kernel's source itself makes up for how Triton's interpreter treats bf16; otherwise the interpreter is
-    mended (``kernels/interpreting.py``)."""
+    """Whether the kernel's source itself makes up for how Triton's interpreter treats bf16; otherwise the interpreter
+    is mended (``kernels/interpreting.py``)."""
 
     def default_problem(self) -> P:
         """The problem tuned when a goal names none: the problem type's own defaults."""

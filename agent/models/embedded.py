@@ -102,11 +102,14 @@ def barren(done: Sequence[Done]) -> int:
 
 
 def finalists(done: Sequence[Done]) -> list[dict[str, Any]]:
-    """The fastest measured configs, best first."""
+    """The fastest configs measured here or known already, best first."""
     times: dict[str, float] = {}
     for call in done:
-        for row in call.result.get("results", ()) if call.name == "run_benchmark" else ():
-            if row["status"] == "correct" and row.get("ms"):
+        rows = call.result.get("results", ()) if call.name == "run_benchmark" else ()
+        if call.name == "query_history" and call.result.get("known"):
+            rows = call.result.get("rows", ())
+        for row in rows:
+            if row.get("status", "correct") == "correct" and row.get("ms"):
                 times[json.dumps(row["config"], sort_keys=True)] = row["ms"]
     return [json.loads(config) for config in sorted(times, key=lambda config: times[config])[:FINALISTS]]
 
