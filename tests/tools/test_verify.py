@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tools.harness.statistics import median_ci
-from tools.harness.verify import blind_spot, scale_error
+from tools.harness.verify import blind_spot, scale_error, spoil
 
 
 def test_equal_tensors_have_no_error():
@@ -67,3 +67,27 @@ def test_a_sensible_bound_sees_every_wrong_output():
 )
 def test_a_bound_that_accepts_wrong_outputs_is_found(reference, bound, blind):
     assert blind_spot(reference, bound) == blind
+
+
+FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.float8_e4m3fn, torch.float8_e5m2]
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_a_spoilt_float_is_nan_or_unforeseeable(dtype):
+    out = torch.zeros(64, 8, dtype=dtype)
+    spoil(out, with_nan=True)
+    assert out.float().isnan().all()
+    spoil(out, with_nan=False)
+    first = out.float().clone()
+    spoil(out, with_nan=False)
+    assert first.isfinite().all()
+    assert not torch.equal(first, out.float())
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int32, torch.int64, torch.uint8, torch.bool], ids=str)
+def test_spoilt_integers_are_unforeseeable(dtype):
+    out = torch.zeros(256, dtype=dtype)
+    spoil(out, with_nan=True)
+    first = out.clone()
+    spoil(out, with_nan=True)
+    assert not torch.equal(first, out)

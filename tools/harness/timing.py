@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from kernels.spec import Inputs, KernelSpec
-from tools.harness.verify import fault
+from tools.harness.verify import fault, spoil
 
 SPIN_MS = 2.0
 """Spin before the first event. A launch through Python takes up to 0.3 ms on the host; a spin shorter than that
@@ -126,10 +126,7 @@ class Arena:
 
     def poison(self) -> None:
         """NaN, or finite values that nobody can foresee: a kernel cannot tell which of its launches are looked at."""
-        if secrets.randbits(1):
-            self.out.fill_(float("nan"))
-        else:
-            self.out.normal_(generator=self.generator)
+        spoil(self.out, bool(secrets.randbits(1)), self.generator)
 
     def flush(self) -> None:
         self.scratch.fill_(1)

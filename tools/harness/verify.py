@@ -13,6 +13,17 @@ CHUNK = 1 << 24
 """Elements compared at a time, so that the temporaries in float64 stay at 128 MiB."""
 
 
+def spoil(out: torch.Tensor, with_nan: bool, generator: torch.Generator | None = None) -> None:
+    """Fill `out` with what no kernel computes: NaN, or finite values that nobody can foresee; integers at random."""
+    if not out.dtype.is_floating_point:
+        high = 2 if out.dtype == torch.bool else min(torch.iinfo(out.dtype).max, 2**31 - 1)
+        out.copy_(torch.randint(0, high, out.shape, generator=generator, device=out.device))
+    elif with_nan:
+        out.copy_(torch.full((), math.nan, device=out.device).expand(out.shape))
+    else:
+        out.copy_(torch.randn(out.shape, generator=generator, device=out.device))
+
+
 def scale_error(out: torch.Tensor, reference: torch.Tensor) -> float:
     """max|out - ref| / max|ref|, in float64. NaN or infinity anywhere in `out` gives infinity, never a pass.
 
