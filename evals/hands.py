@@ -100,12 +100,7 @@ def open_game_session(game: Game, run_id: str, memory_path: Path) -> Session:
     configs = configs or list(spec.candidates(problem, hardware))
     device = GameDevice(game, configs, true)
     memory = Memory.open(memory_path)
-    kernel_id = memory.kernel(spec.name, spec.source_hash())
-    ids = Ids(
-        environment=memory.environment(device.info.model_dump()),
-        kernel=kernel_id,
-        problem=memory.problem(kernel_id, problem.model_dump(mode="json"), problem.label()),
-    )
+    ids = Ids.of(memory, device.info, spec, problem)
     task = Task(spec, problem, hardware, spec.metric, "burst", game.seed)
     compiler = cast(CompilePool, GameCompiler(game, true))
     return Session(task, device, compiler, memory, ids, run_id, Budget(game.max_evals, MAX_SECONDS))

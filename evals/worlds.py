@@ -66,12 +66,7 @@ def session_on(landscape: Landscape, memory: Path, run_id: str, max_evals: int, 
     problem = spec.problem_type.model_validate(landscape.problem)
     device = RecordedDevice(landscape, spec, problem, RecordedVerdicts(landscape))
     store = Memory.open(memory)
-    kernel_id = store.kernel(spec.name, spec.source_hash())
-    ids = Ids(
-        environment=store.environment(device.info.model_dump()),
-        kernel=kernel_id,
-        problem=store.problem(kernel_id, problem.model_dump(mode="json"), problem.label()),
-    )
+    ids = Ids.of(store, device.info, spec, problem)
     task = Task(spec, problem, hardware_named(device.hardware), spec.metric, landscape.regime, seed)
     pool = cast(CompilePool, RecordedCompiler(landscape))
     session = Session(task, device, pool, store, ids, run_id, Budget(max_evals, 3600.0))

@@ -59,12 +59,7 @@ def open_session(
     except (MemoryFileError, DeviceError) as e:
         raise SetupError(str(e)) from e
     task = Task(spec, problem, hardware, metric or spec.metric, regime, seed)
-    kernel_id = memory.kernel(spec.name, spec.source_hash())
-    ids = Ids(
-        environment=memory.environment(opened.info.model_dump()),
-        kernel=kernel_id,
-        problem=memory.problem(kernel_id, problem.model_dump(mode="json"), problem.label()),
-    )
+    ids = Ids.of(memory, opened.info, spec, problem)
     session = Session(task, opened, pool, memory, ids, run_id, Budget(max_evals, max_seconds), progress)
     resume(session)
     if warm:

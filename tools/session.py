@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar, cast
 
-from kernels.spec import Config
+from kernels.spec import Config, KernelSpec, Problem
 from memory.store import Begin, Figures, Finish, Kind, Memory
 from tools.harness.compile_pool import CompilePool
 from tools.harness.device import Device
-from tools.harness.results import CheckResult, CompileResult, Measurement, Proof, Result
+from tools.harness.results import CheckResult, CompileResult, DeviceInfo, Measurement, Proof, Result
 from tools.planner.kin import Kin
 from tools.planner.propose import Planner
 from tools.task import Task
@@ -53,6 +53,16 @@ class Ids:
     environment: int
     kernel: int
     problem: int
+
+    @classmethod
+    def of(cls, memory: Memory, info: DeviceInfo, spec: KernelSpec[Any, Any], problem: Problem) -> Ids:
+        """The rows of this device, kernel source and problem, written where they are new."""
+        kernel = memory.kernel(spec.name, spec.source_hash())
+        return cls(
+            environment=memory.environment(info.model_dump()),
+            kernel=kernel,
+            problem=memory.problem(kernel, problem.model_dump(mode="json"), problem.label()),
+        )
 
 
 @dataclass

@@ -34,12 +34,7 @@ def main(attempts: int, out: Path | None) -> None:
     memory = Memory.open(folder / "memory.db")
     hardware, spec, problem = hardware_named("H200"), Faulty(), AxpyProblem()
     device = Clockwork(memory)
-    kernel = memory.kernel(spec.name, "bench")
-    ids = Ids(
-        memory.environment(device.info.model_dump()),
-        kernel,
-        memory.problem(kernel, problem.model_dump(mode="json"), problem.label()),
-    )
+    ids = Ids.of(memory, device.info, spec, problem)
     memory.start_run("bench", "driver", {}, "none", ids.environment, ids.problem, {})
     pool = CompilePool(hardware, cache=folder)
     pool.compile = lambda spec, problem, configs: [good(c) for c in configs]  # type: ignore[method-assign]

@@ -62,9 +62,7 @@ def storm(live: LiveDevice, memory: Memory, folder: Path, faults: int, kills: in
     kinds = draw.choices(list(WEIGHTS), list(WEIGHTS.values()), k=faults)
     plan = [kind for fault in kinds for kind in (fault, "none")]
     task = Task(live.spec, live.problem, live.hardware, "gbps", seed=seed)
-    kernel = memory.kernel("faulty", live.spec.source_hash())
-    problem = memory.problem(kernel, live.problem.model_dump(mode="json"), live.problem.label())
-    ids = Ids(memory.environment(live.info.model_dump()), kernel, problem)
+    ids = Ids.of(memory, live.info, live.spec, live.problem)
     memory.start_run("storm", "faults", {}, "none", ids.environment, ids.problem, {})
     pool = CompilePool(live.hardware, cache=folder)
     session = Session(task, live, pool, memory, ids, "storm", Budget(max_evals=len(plan) + 100, max_seconds=1e6))

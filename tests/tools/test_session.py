@@ -60,12 +60,7 @@ def pool(tmp_path_factory):
 def session(tmp_path, pool):
     memory = Memory.open(tmp_path / "memory.db")
     device, spec, problem = Clockwork(memory), Faulty(), AxpyProblem()
-    kernel = memory.kernel(spec.name, "hash")
-    ids = Ids(
-        memory.environment(device.info.model_dump()),
-        kernel,
-        memory.problem(kernel, problem.model_dump(mode="json"), problem.label()),
-    )
+    ids = Ids.of(memory, device.info, spec, problem)
     memory.start_run("run", "goal", {}, "none", ids.environment, ids.problem, {})
     return Session(Task(spec, problem, H200, "gbps"), device, pool, memory, ids, "run", Budget(max_evals=3))
 
