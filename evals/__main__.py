@@ -61,7 +61,7 @@ def list_command(as_json: bool) -> None:
 @cli.command("record")
 @click.option("--kernel", required=True, help="A registered kernel, path.py:NAME or module:NAME.")
 @click.option("--shape", help="Dimensions of the problem, e.g. 4096x4096x4096; the kernel's own without it.")
-@click.option("--dtype", help="fp16 or bf16.")
+@click.option("--dtype", help="fp16, bf16, or fp8 where the kernel has it.")
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Any other field of the problem.")
 @click.option("--device", default="cuda:0", show_default=True, help="The GPU to record: cuda:N.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The .json.gz (or .json) to write.")
@@ -72,6 +72,7 @@ def list_command(as_json: bool) -> None:
 @click.option("--max-seconds", type=click.FloatRange(min=0), default=3600.0, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--workers", type=click.IntRange(min=1), help="Compile processes; one per core without it.")
+@click.option("--compile-only", is_flag=True, help="Compile and stop; the same command without this measures.")
 def record_command(
     kernel: str,
     shape: str | None,
@@ -84,6 +85,7 @@ def record_command(
     max_seconds: float,
     seed: int,
     workers: int | None,
+    compile_only: bool,
 ) -> None:
     """Record a landscape: measure a kernel's whole space on a GPU, twice.
 
@@ -107,7 +109,7 @@ def record_command(
         problem = spec.parse_problem(dims, fields)
     except ValueError as e:
         raise click.UsageError(_sentence(e)) from e
-    plan = Plan(out, samples, limit, seed, max_seconds)
+    plan = Plan(out, samples, limit, seed, max_seconds, compile_only)
     try:
         live = LiveDevice.open(device, spec, problem)
     except DeviceError as e:
@@ -125,6 +127,9 @@ def record_command(
     finally:
         pool.close()
         live.close()
+    if compile_only:
+        click.echo(f"compiled; the same command without --compile-only goes on from {plan.journal}", err=True)
+        return
     if landscape is None:
         click.echo(f"time is up; the same command goes on from {plan.journal}", err=True)
         sys.exit(UNFINISHED)

@@ -75,6 +75,8 @@ class Plan:
     """Record so many configs, drawn at random, instead of the whole space."""
     seed: int = 0
     max_seconds: float = 3600.0
+    compile_only: bool = False
+    """Stop when the space is compiled: the GPU is free meanwhile, for the recording before this one, say."""
 
     @property
     def journal(self) -> Path:
@@ -121,8 +123,8 @@ class Recording:
         self.rounds = len({r["number"] for r in self.journal.of("round")})
 
     def run(self) -> Landscape | None:
-        """Record into ``plan.out`` and write its card beside it; ``None`` where the time was up first (the journal
-        stays, and the same recording goes on from it). Raises GpuLost."""
+        """Record into ``plan.out`` and write its card beside it; ``None`` where the time was up first or compilation was
+        all that was wanted (the journal stays, and the same recording goes on from it). Raises GpuLost."""
         try:
             return self._run()
         finally:
@@ -130,6 +132,9 @@ class Recording:
 
     def _run(self) -> Landscape | None:
         compiled = self._compile()
+        if self.plan.compile_only:
+            self.journal.sync()
+            return None
         launchable = [k for k in self.configs if compiled[k].status == "correct"]
         done = self._pass("A", launchable) and self._pass("B", [k for k in launchable if self._sound("A", k)])
         # What our machinery spoilt is read once more; what fails again stays `infrastructure`, never a slow config.

@@ -242,3 +242,16 @@ def test_the_bar_prints_a_line_at_the_end_where_there_is_no_terminal(capsys):
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
     assert "100/100" in lines[-1]
+
+
+def test_a_space_can_be_compiled_first_and_measured_later(tmp_path):
+    out = tmp_path / "toy.json.gz"
+    idle, compiler = ToyGpu(), ToyCompiler()
+    assert recording(out, idle, compiler, compile_only=True).run() is None
+    assert not idle.asked
+    assert not out.exists()
+    again = ToyCompiler()
+    made = recording(out, ToyGpu(), again).run()
+    assert made is not None
+    assert len(made.entries) == 48
+    assert not again.compiled
