@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import Any, Protocol
 
 from evals import roster
 from evals.errors import Missing
@@ -59,7 +59,13 @@ class _Run:
     refused: int = 0
 
 
-def hold(jobs: Sequence[Job], workers: int, done: Callable[[Ledger], None]) -> None:
+class Refereeing(Protocol):
+    """How a run's referee is made; :class:`Referee` itself where nothing is measured."""
+
+    def __call__(self, landscape: Landscape, ledger: Ledger, names: dict[str, str] | None) -> Referee: ...
+
+
+def hold(jobs: Sequence[Job], workers: int, done: Callable[[Ledger], None], refereeing: Refereeing = Referee) -> None:
     """Make every run; `done` is called with each ledger as it is finished. Raises Missing for a missing library."""
     with _environment():
         context = multiprocessing.get_context("forkserver")
@@ -69,7 +75,7 @@ def hold(jobs: Sequence[Job], workers: int, done: Callable[[Ledger], None]) -> N
         try:
             while waiting or running:
                 while waiting and len(running) < workers:
-                    connection, run = _start(context, waiting.pop())
+                    connection, run = _start(context, waiting.pop(), refereeing)
                     running[connection] = run
                 for connection in _ready(running):
                     run = running[connection]
@@ -82,7 +88,7 @@ def hold(jobs: Sequence[Job], workers: int, done: Callable[[Ledger], None]) -> N
                 _stop(connection, run)
 
 
-def _start(context: Any, job: Job) -> tuple[Connection, _Run]:
+def _start(context: Any, job: Job, refereeing: Refereeing) -> tuple[Connection, _Run]:
     sheet, names = disguise(job.landscape, job.variant, job.seed)
     ledger = Ledger(job.agent, job.landscape.name, job.source, job.landscape.file, job.variant, job.seed, job.max_evals)
     ours, theirs = context.Pipe()
@@ -93,7 +99,7 @@ def _start(context: Any, job: Job) -> tuple[Connection, _Run]:
     process.daemon = True
     process.start()
     theirs.close()
-    run = _Run(job, Referee(job.landscape, ledger, names), process, disguised=names is not None)
+    run = _Run(job, refereeing(job.landscape, ledger, names), process, disguised=names is not None)
     return ours, run
 
 
@@ -148,8 +154,11 @@ def _serve(connection: Connection, run: _Run) -> bool:
                 ledger.tokens, ledger.dollars, ledger.claim = tokens, dollars, claim
                 _finish(ledger, how, why)
                 return True
-            case ["measure" | "compile" as what, dict(config)]:
-                answer = _answer(run, what, config)
+            case ["measure", dict(config)]:
+                answer = _measured(run, config)
+            case ["compile", [*configs]] if all(isinstance(c, dict) for c in configs):
+                found = zip(run.referee.compile(configs), configs, strict=True)
+                answer = {"results": [_compiled(e, c, run.disguised).model_dump() for e, c in found]}
             case _:
                 raise ValueError("no question")
     except (ValueError, RecursionError):
@@ -167,14 +176,12 @@ def _serve(connection: Connection, run: _Run) -> bool:
     return False
 
 
-def _answer(run: _Run, what: str, config: dict[str, Any]) -> dict[str, Any]:
-    if what == "measure":
-        row = run.referee.measure(config)
-        entry = run.job.landscape.entries.get(row.config)
-        reason = entry.reason if entry else "not recorded: this space does not hold the config"
-        reason = row.status if run.disguised and row.ms is None else reason  # a compiler's words would tell
-        return {"status": row.status, "ms": row.ms, "reason": reason, "seconds": entry.run_seconds if entry else 0.0}
-    return _compiled(run.referee.compile(config), config, run.disguised).model_dump()
+def _measured(run: _Run, config: dict[str, Any]) -> dict[str, Any]:
+    row = run.referee.measure(config)
+    entry = run.referee.entry(row.config)
+    reason = entry.reason if entry else "not recorded: this space does not hold the config"
+    reason = row.status if run.disguised and row.ms is None else reason  # a compiler's words would tell
+    return {"status": row.status, "ms": row.ms, "reason": reason, "seconds": entry.run_seconds if entry else 0.0}
 
 
 def _compiled(entry: Entry | None, config: dict[str, Any], disguised: bool) -> CompileResult:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -73,8 +73,12 @@ class Game:
         return found
 
     def compile(self, config: Values) -> CompileResult:
-        """The recorded compiler's figures where there are some; a failure costs one evaluation."""
-        return CompileResult(**self._ask("compile", config))
+        """The compiler's figures where there are some; a failure costs one evaluation."""
+        return self.compile_all([config])[0]
+
+    def compile_all(self, configs: Sequence[Values]) -> list[CompileResult]:
+        """Side by side where they are compiled for real."""
+        return [CompileResult(**found) for found in self._ask("compile", list(configs))["results"]]
 
     def untried(self) -> list[Values]:
         return [c for key, c in self._places.items() if key not in self.seen]
@@ -105,8 +109,8 @@ class Game:
         """How many ranks :meth:`place` tells apart."""
         return len(self.parameters[name]) + any(name not in c for c in self.configs)
 
-    def _ask(self, what: str, config: Values) -> dict[str, Any]:
-        tell(self._referee, what, config)
+    def _ask(self, what: str, about: Values | list[Values]) -> dict[str, Any]:
+        tell(self._referee, what, about)
         answer = json.loads(self._referee.recv_bytes())
         if "over" in answer:
             raise Over(answer["over"])

@@ -29,7 +29,8 @@ class GameCompiler:
         self._game, self._true = game, true
 
     def compile(self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config]) -> list[CompileResult]:
-        return [self._game.compile(self._true(c)).model_copy(update={"config": dump(c)}) for c in configs]
+        found = self._game.compile_all([self._true(c) for c in configs])
+        return [r.model_copy(update={"config": dump(c)}) for r, c in zip(found, configs, strict=True)]
 
     def close(self) -> None:
         """Nothing is open."""

@@ -7,6 +7,7 @@ well is none; its seconds are charged. What was asked before is answered again a
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -29,9 +30,9 @@ class Row:
     """Canonical JSON, in the landscape's own parameters."""
     status: Status
     ms: float | None
-    """Set A: what the agent was told."""
+    """What the agent was told: set A, or what the GPU took."""
     at: float
-    """Simulated seconds when its outcome was known."""
+    """Seconds on the run's clock when its outcome was known."""
 
 
 @dataclass
@@ -46,6 +47,7 @@ class Ledger:
     file: str
     """File name and checksum."""
     variant: str
+    """How the space was shown (:mod:`evals.variants`), or ``live``: measured on a GPU in the run itself."""
     seed: int
     max_evals: int
     rows: list[Row] = field(default_factory=list)
@@ -89,9 +91,15 @@ class Referee:
         self._known: dict[str, Row] = {}
         self._idle = 0
 
-    def compile(self, config: dict[str, Any]) -> Entry | None:
-        """What the compiler makes of it; ``None`` for a config that was not recorded. A failure is an evaluation."""
-        key, entry = self._find(config)
+    def compile(self, configs: Sequence[dict[str, Any]]) -> list[Entry | None]:
+        """What the compiler makes of each; ``None`` for a config that was not recorded. A failure is an evaluation."""
+        return [self._compile(*self._find(config)) for config in configs]
+
+    def entry(self, key: str) -> Entry | None:
+        """What is known of an evaluated config."""
+        return self.landscape.entries.get(key)
+
+    def _compile(self, key: str, entry: Entry | None) -> Entry | None:
         if key in self._known or key in self._compiled:
             self._wait()
         elif entry is None or entry.status == "compile":
@@ -116,9 +124,7 @@ class Referee:
         return key, self.landscape.entries.get(key)
 
     def _write(self, key: str, entry: Entry | None) -> Row:
-        if len(self.ledger.rows) >= self.ledger.max_evals:
-            self.ledger.end = "budget"
-            raise Over(f"all {self.ledger.max_evals} evaluations are used")
+        self._within_budget()
         if entry is None:
             row = Row(key, "constraints", None, self.ledger.seconds)
         else:
@@ -129,6 +135,11 @@ class Referee:
         self.ledger.rows.append(row)
         self._idle = 0
         return row
+
+    def _within_budget(self) -> None:
+        if len(self.ledger.rows) >= self.ledger.max_evals:
+            self.ledger.end = "budget"
+            raise Over(f"all {self.ledger.max_evals} evaluations are used")
 
     def _charge_compilation(self, key: str, entry: Entry) -> None:
         if key not in self._compiled:

@@ -123,7 +123,7 @@ class Recording:
         self.rounds = len({r["number"] for r in self.journal.of("round")})
 
     def run(self) -> Landscape | None:
-        """Record into ``plan.out`` and write its card beside it; ``None`` where the time was up first or compilation was
+        """Record into ``plan.out`` and write its card beside it; ``None`` where the time was up first, or compiling was
         all that was wanted (the journal stays, and the same recording goes on from it). Raises GpuLost."""
         try:
             return self._run()

@@ -3,17 +3,20 @@ from the landscape.
 
 The incumbent after k evaluations is the config with the best reading of set A, what the agent saw; what it is worth is
 its reading of set B, which no agent has seen. A lucky reading in A earns nothing. Other people's files have no set B:
-there both are the same.
+there both are the same. In a live run the GPU's own readings, which the ledger holds, choose the incumbent; what it is
+worth is again its recorded reading of set B.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
 from evals.errors import EvalsError
 from evals.ledger import Ledger
 from evals.methodology import Scale
+from evals.variants import LIVE
 from tools.harness.readings import Landscape
 
 SHARES = (90, 95, 99)
@@ -78,10 +81,11 @@ class Board:
     def curve(self, ledger: Ledger) -> list[float]:
         """F(k): true time of the incumbent after each evaluation, ms; the median while there is none."""
         found: list[float] = []
-        best: str | None = None
+        best, least = None, math.inf
         for row in ledger.rows:
-            if row.config in self.seen and (best is None or self.seen[row.config] < self.seen[best]):
-                best = row.config
+            ms = row.ms if ledger.variant == LIVE else self.seen.get(row.config)
+            if ms is not None and ms < least and row.config in self.true:
+                best, least = row.config, ms
             found.append(self.scale.median if best is None else self.true[best])
         return found
 
@@ -90,7 +94,7 @@ class Board:
         rows = [] if ledger.end == "foul" else ledger.rows
         kept = Ledger(**{**vars(ledger), "rows": rows})
         curve, optimum = self.curve(kept), self.scale.optimum
-        valid = [row.config in self.seen for row in rows]
+        valid = [row.config in self.seen and (ledger.variant != LIVE or row.ms is not None) for row in rows]
         first = valid.index(True) if any(valid) else len(rows)
         reached = {p: next((i for i in range(first, len(rows)) if curve[i] <= optimum * 100 / p), None) for p in SHARES}
         regret = curve[-1] / optimum - 1 if any(valid) else None

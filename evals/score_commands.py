@@ -15,6 +15,7 @@ import click
 
 if TYPE_CHECKING:
     from evals.ledger import Ledger
+    from evals.live import Bench
     from evals.score import Board
     from evals.tables import Standing
     from tools.harness.readings import Landscape
@@ -32,7 +33,11 @@ VARIANTS = ("plain", "renamed", "permuted")
 @click.option(
     "--variant", type=click.Choice(VARIANTS), default="plain", show_default=True, help="Disguise of the space."
 )
-@click.option("--workers", type=click.IntRange(min=1), help="Runs side by side; one per core without it.")
+@click.option("--live", is_flag=True, help="Measure on a GPU of the landscape's kind instead of looking up.")
+@click.option("--device", help="With --live: the GPU, cuda:N; cuda:0 without it.")
+@click.option(
+    "--workers", type=click.IntRange(min=1), help="Runs side by side; one per core without it, one with --live."
+)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Keep the runs in this file (JSON lines).")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a report.")
 @click.option("--leaderboard", type=click.Path(path_type=Path, dir_okay=False), help="Write a Markdown leaderboard.")
@@ -43,6 +48,8 @@ def run_command(
     seeds: int,
     max_evals: int | None,
     variant: str,
+    live: bool,
+    device: str | None,
     workers: int | None,
     out: Path | None,
     html: Path | None,
@@ -57,18 +64,31 @@ def run_command(
 
     from evals import roster
     from evals.contest import Job, hold
+    from evals.live import playable
     from evals.results import Results, fingerprint, request_digest
+    from evals.variants import LIVE
 
     for path in (out, html, leaderboard):
         _check_writable(path)
-    with sentences():
+    _check_live(live, device, variant, workers)
+    with sentences(), _bench((device or "cuda:0") if live else None) as bench:
         chosen = _agents(agents)
         if any(a.startswith(roster.MODEL) for a in chosen):
             load_dotenv(find_dotenv(usecwd=True))
         found = _landscapes(landscapes)
+        if bench is not None:
+            for landscape, _ in found:
+                playable(landscape)
         boards = _boards([x for x, _ in found])
         jobs = [
-            Job(agent, x, source, variant, seed, min(max_evals or boards[x.name].budget, len(x.entries)))
+            Job(
+                agent,
+                x,
+                source,
+                LIVE if live else variant,
+                seed,
+                min(max_evals or boards[x.name].budget, len(x.entries)),
+            )
             for agent in chosen
             for x, source in found
             for seed in range(seeds)
@@ -87,7 +107,10 @@ def run_command(
             progress(ledger)
 
         try:
-            hold(missing, workers or os.cpu_count() or 1, keep)
+            if bench is not None:
+                hold(sorted(missing, key=lambda j: j.landscape.name), 1, keep, bench.referee)
+            else:
+                hold(missing, workers or os.cpu_count() or 1, keep)
         except KeyboardInterrupt:
             click.echo("\nstopped; the same command goes on", err=True)
             sys.exit(130)
@@ -187,6 +210,32 @@ class Progress:
         line = f"runs {'#' * filled}{'.' * (30 - filled)} {self.done}/{self.total}, {left:.0f} s left"
         end = self.done >= self.total or not terminal
         click.echo(f"\r{line}" if terminal else line, err=True, nl=end)
+
+
+def _check_live(live: bool, device: str | None, variant: str, workers: int | None) -> None:
+    if not live and device is not None:
+        raise WrongUse("--device belongs to --live: recorded landscapes need no GPU")
+    if live and variant != "plain":
+        raise WrongUse(f"--live and --variant {variant} exclude each other: a GPU runs configs under their own names")
+    if live and workers not in (None, 1):
+        raise WrongUse("--live times one run after another: leave --workers out")
+    if device is not None and not (device.startswith("cuda:") and device[5:].isdecimal()):
+        raise WrongUse(f"--device {device} is not a GPU: write cuda:0, cuda:1, ...")
+
+
+@contextmanager
+def _bench(device: str | None) -> Iterator[Bench | None]:
+    """The GPU of a live contest, ``None`` without one."""
+    if device is None:
+        yield None
+        return
+    from evals.live import Bench
+
+    bench = Bench(device)
+    try:
+        yield bench
+    finally:
+        bench.close()
 
 
 @contextmanager

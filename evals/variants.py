@@ -16,13 +16,15 @@ from evals.sheet import Sheet, sheet_of
 from tools.harness.readings import Landscape, config_key
 
 PLAIN = "plain"
+LIVE = "live"
+"""The plain space, measured on a GPU."""
 VARIANTS = (PLAIN, "renamed", "permuted")
 Translate = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def disguise(landscape: Landscape, variant: str, seed: int) -> tuple[Sheet, dict[str, str] | None]:
     """What the agent is shown, and the true key of every config shown; ``None`` where nothing was changed."""
-    if variant == PLAIN:
+    if variant in (PLAIN, LIVE):
         return sheet_of(landscape), None
     bare = sheet_of(landscape, disguised=True)
     rng = random.Random(f"{landscape.name} {variant} {seed}")

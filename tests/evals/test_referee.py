@@ -32,7 +32,7 @@ def test_the_clock_charges_what_was_recorded_and_revisits_are_free():
 
 def test_compiling_first_costs_the_same_and_is_no_evaluation():
     r = referee()
-    r.compile(BEST)
+    r.compile([BEST])
     assert (r.ledger.seconds, r.ledger.rows) == (1.0, [])
     r.measure(BEST)
     assert (r.ledger.seconds, len(r.ledger.rows)) == (1.5, 1)
@@ -40,7 +40,7 @@ def test_compiling_first_costs_the_same_and_is_no_evaluation():
 
 def test_a_failed_compilation_is_an_evaluation():
     r = referee()
-    assert r.compile(BROKEN).status == "compile"
+    assert [e.status for e in r.compile([BROKEN])] == ["compile"]
     assert [row.status for row in r.ledger.rows] == ["compile"]
     assert scored(r).invalid_share == 1.0
 
