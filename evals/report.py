@@ -7,6 +7,7 @@ from html import escape
 
 import numpy as np
 
+from agent.export.html import read
 from evals.leaderboard import ABOUT
 from evals.ledger import Ledger
 from evals.score import Board
@@ -25,17 +26,13 @@ FLOOR = 0.5
 """Share of the optimum's speed at the bottom of a plot."""
 
 STYLE = """
-:root{color-scheme:light dark;--ink:#1a1a1a;--soft:#666;--line:#ddd;--back:#fff}
-@media(prefers-color-scheme:dark){:root{--ink:#eee;--soft:#aaa;--line:#444;--back:#161616}}
-body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--back);max-width:1180px;
-margin:2rem auto;padding:0 1rem}
-h1,h2{font-weight:600;line-height:1.2}table{border-collapse:collapse;font-variant-numeric:tabular-nums;width:100%}
-th,td{padding:.3rem .6rem;white-space:nowrap;text-align:right;border-bottom:1px solid var(--line)}
-th:first-child,td:first-child{text-align:left}
-th{color:var(--soft);font-weight:500}p,li{color:var(--soft)}.plots{display:flex;flex-wrap:wrap;gap:1rem}
-figure{margin:0}figcaption{font-weight:600}svg text{fill:var(--soft);font-size:11px}.axis{stroke:var(--line)}
-.key{display:inline-block;width:.8em;height:.8em;border-radius:2px;margin-right:.4em}
+td, th { white-space: nowrap; text-align: right; font-variant-numeric: tabular-nums; }
+td:first-child, th:first-child { text-align: left; }
+.plots { display: flex; flex-wrap: wrap; gap: 1rem; }
+.plots h3 { font-size: 0.95rem; margin: 0; }
+td .swatch { display: inline-block; width: 0.8em; height: 0.8em; margin-right: 0.4em; }
 """
+"""Beyond the run report's own."""
 
 
 def render(s: Standing) -> str:
@@ -47,16 +44,33 @@ def render(s: Standing) -> str:
     head = "".join(f"<th>{escape(c)}</th>" for c in COLUMNS)
     plots = "".join(_figure(s, board, colours) for board in s.boards.values())
     differences = "".join(f"<li>{escape(line)}</li>" for line in difference_lines(s.differences()))
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>Which agent tunes best</title><style>{STYLE}</style><h1>Which agent tunes best</h1>"
-        f"<p>{escape(ABOUT)}</p><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-        f"<h2>Score with its interval</h2>{_intervals(aggregates, colours)}"
-        "<h2>Best config so far</h2><p>Share of the optimum's speed over evaluations: mean over seeds; for the best "
-        "three the band from the slowest to the fastest run. The dashed line is what random search is expected to hold."
-        "</p>"
-        f'<div class="plots">{plots}</div><h2>Pairs</h2><ul>{differences}</ul></html>\n'
-    )
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>Which agent tunes best</title>
+<style>
+{read("page.css")}{STYLE}</style>
+</head>
+<body>
+<main>
+<h1>Which agent tunes best</h1>
+<p class="soft">{escape(ABOUT)}</p>
+<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>
+<h2>Score with its interval</h2>
+<figure><div>{_intervals(aggregates, colours)}</div></figure>
+<h2>Best config so far</h2>
+<p class="soft">Share of the optimum's speed over evaluations: mean over seeds; for the best three the band from the
+slowest to the fastest run. The dashed line is what random search is expected to hold.</p>
+<div class="plots">{plots}</div>
+<h2>Pairs</h2>
+<ul>{differences}</ul>
+</main>
+</body>
+</html>
+"""
 
 
 def _name(a: Aggregate) -> str:
@@ -65,8 +79,8 @@ def _name(a: Aggregate) -> str:
 
 def _row(a: Aggregate, colour: str) -> str:
     first, *rest = (escape(c) for c in overall_cells(a))
-    key = f'<span class="key" style="background:{colour}"></span>'
-    return f"<tr><td>{key}{first}</td>" + "".join(f"<td>{c}</td>" for c in rest) + "</tr>"
+    swatch = f'<span class="swatch" style="background:{colour}"></span>'
+    return f"<tr><td>{swatch}{first}</td>" + "".join(f"<td>{c}</td>" for c in rest) + "</tr>"
 
 
 def _intervals(aggregates: Sequence[Aggregate], colours: dict[tuple[str, str], str]) -> str:
@@ -110,8 +124,8 @@ def _figure(s: Standing, board: Board, colours: dict[tuple[str, str], str]) -> s
     about = f"{board.landscape.kernel} {board.landscape.label}".strip()
     picture = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}">{"".join(drawn)}</svg>'
     return (
-        f"<figure><figcaption>{escape(name)}</figcaption><p>{escape(about)}, {len(board.landscape.entries)} configs, "
-        f"optimum {optimum:.4g} ms</p>{picture}</figure>"
+        f"<figure><h3>{escape(name)}</h3><figcaption>{escape(about)}, {len(board.landscape.entries)} configs, "
+        f"optimum {optimum:.4g} ms</figcaption>{picture}</figure>"
     )
 
 
