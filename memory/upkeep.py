@@ -1,4 +1,5 @@
-"""Commands of ``python -m memory`` that move or tend the file: stats, export, import, merge, prune, recover."""
+"""Commands of ``python -m memory`` about the whole file: stats, report, metadata, export, import, merge, prune,
+recover."""
 
 from __future__ import annotations
 
@@ -51,6 +52,33 @@ def stats(path: Path | None, as_json: bool) -> None:
 
 @click.command()
 @memory_option
+@click.option("--html", "output", type=PATH, required=True, help="Page to write.")
+def report(path: Path | None, output: Path) -> None:
+    """A page over all runs: best per problem, learning curves, failures."""
+    from agent.export.html import read
+    from memory.page import render
+    from memory.store import Memory
+
+    memory = Memory.read(path)
+    if memory is None:
+        raise MemoryFileError(f"{path or default_path()} holds no memory: there is nothing to report")
+    _write(memory.path, output, render(memory, read("page.css")))
+    click.echo(f"wrote {output}", err=True)
+
+
+@click.command()
+@memory_option
+def metadata(path: Path | None) -> None:
+    """Titles and prepared queries for Datasette (`datasette FILE -m metadata.json`)."""
+    import json
+
+    from memory.datasette import metadata as about
+
+    click.echo(json.dumps(about(path or default_path()), indent=2))
+
+
+@click.command()
+@memory_option
 @click.option("--kernel", help="Only this kernel.")
 @click.option("--problem", help="Only problems with this text in their label.")
 @click.option("--device", help="Device, by number or a part of its name.")
@@ -81,12 +109,7 @@ def export(
     if output is None:
         click.echo(text)
         return
-    if output.exists() and output.samefile(memory.path):
-        raise click.UsageError(f"{output} is the memory itself: give another file with --output")
-    try:
-        output.write_text(text + "\n", encoding="utf-8")
-    except OSError as e:
-        raise click.UsageError(f"{output} cannot be written: {e.strerror}") from e
+    _write(memory.path, output, text + "\n")
 
 
 @click.command("import")
@@ -157,4 +180,14 @@ def recover(damaged: Path, output: Path | None) -> None:
     click.echo(f"{damaged} was left as it is")
 
 
-COMMANDS = (stats, export, import_, merge, prune, recover)
+def _write(memory: Path, output: Path, text: str) -> None:
+    """Raises click.UsageError where `output` cannot be written or is the memory itself."""
+    if output.exists() and output.samefile(memory):
+        raise click.UsageError(f"{output} is the memory itself: give another file")
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as e:
+        raise click.UsageError(f"{output} cannot be written: {e.strerror}") from e
+
+
+COMMANDS = (stats, report, metadata, export, import_, merge, prune, recover)

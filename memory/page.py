@@ -1,0 +1,140 @@
+"""``python -m memory report``: one web page over all runs, without anything outside it. Text from the file is data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from html import escape
+from itertools import groupby
+from typing import Any
+
+from memory.rows import Row
+from memory.tables import cell
+
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 520, 200, 62, 26, 8
+RUNS_DRAWN = 8
+"""Newest runs of a problem that get a curve: more would hide one another."""
+COLOURS = ("--main", "--second", "--good", "--think", "--q1", "--q3", "--check", "--soft")
+
+STYLE = """
+.plots { display: flex; flex-wrap: wrap; gap: 1rem; }
+.plots h3 { font-size: 0.95rem; margin: 0; }
+td.long { min-width: 11rem; overflow-wrap: anywhere; }
+"""
+
+LONG = ("config", "device", "example", "reason")
+
+CURVES = """
+SELECT kernel, problem, device, regime, run_id, evaluation, best_ms FROM learning_curve
+WHERE best_ms IS NOT NULL ORDER BY kernel, problem, device, regime, run_id, evaluation
+"""
+BEST = "SELECT * FROM best_per_problem ORDER BY kernel, problem, device, regime"
+FAILURES = "SELECT * FROM failures_by_reason ORDER BY configs DESC LIMIT 100"
+RUN_COLUMNS = (
+    "started_at", "run_id", "goal", "model", "problem", "device", "outcome", "evaluations", "seconds", "best_ms",
+)  # fmt: skip
+RUNS = "SELECT * FROM runs_overview ORDER BY started_at DESC LIMIT 200"
+
+
+def render(memory: Any, css: str) -> str:
+    """The page. `css` is the run report's style sheet: all pages of the project look alike."""
+    best, failures, runs = (memory.ask(q) for q in (BEST, FAILURES, RUNS))
+    newest = [r["run_id"] for r in runs]
+    for row in failures:
+        row["example"] = json.loads(row["example"])
+    plots = "".join(
+        _figure(about, list(rows), newest)
+        for about, rows in groupby(
+            memory.ask(CURVES), key=lambda r: (r["kernel"], r["problem"], r["device"], r["regime"])
+        )
+    )
+    for row in (*best, *failures, *runs):
+        row["device"] = row["device"].replace(" sha256:", " ")  # room to break
+    for row in best:
+        row["config"] = json.loads(row["config"])
+        row["rate"] = "" if row["value"] is None else f"{row['value']:.1f} {row['unit']}"
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>What the memory holds</title>
+<style>
+{css}{STYLE}</style>
+</head>
+<body>
+<main>
+<h1>What the memory holds</h1>
+<p class="soft">{escape(str(memory.path))}. A recorded device answers from a recording, a live one is a GPU; times of
+different devices and regimes are not comparable.</p>
+<h2>Best per problem</h2>
+{_table(best, ("kernel", "problem", "device", "regime", "ms", "rate", "configs", "config"))}
+<h2>Learning curves</h2>
+<p class="soft">Best verified time so far, in ms, over a run's evaluations; the newest {RUNS_DRAWN} runs of each
+problem.</p>
+<div class="plots">{plots or "<p>no verified measurement yet</p>"}</div>
+<h2>Failures by reason</h2>
+{_table(failures, ("kernel", "problem", "device", "step", "status", "configs", "reason", "example"))}
+<h2>Runs</h2>
+{_table(runs, RUN_COLUMNS)}
+</main>
+</body>
+</html>
+"""
+
+
+def _table(rows: Sequence[Row], columns: Sequence[str]) -> str:
+    if not rows:
+        return "<p>none</p>"
+    numbers = {c for c in columns if all(isinstance(r[c], int | float | None) for r in rows)}
+    kind = {c: ' class="number"' if c in numbers else ' class="long"' if c in LONG else "" for c in columns}
+    head = "".join(f"<th{kind[c]}>{escape(c.replace('_', ' '))}</th>" for c in columns)
+    body = "".join("<tr>" + "".join(f"<td{kind[c]}>{escape(cell(r[c]))}</td>" for c in columns) + "</tr>" for r in rows)
+    return f'<div class="tall"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _figure(about: tuple[str, str, str, str], rows: Sequence[Row], newest: Sequence[str]) -> str:
+    by_run = {
+        run: [(r["evaluation"], r["best_ms"]) for r in found] for run, found in groupby(rows, lambda r: r["run_id"])
+    }
+    drawn = sorted(by_run, key=lambda run: newest.index(run) if run in newest else len(newest))[:RUNS_DRAWN]
+    points: list[tuple[int, float]] = [p for run in drawn for p in by_run[run]]
+    last, top = max(n for n, _ in points), max(ms for _, ms in points)
+    low = min(ms for _, ms in points)
+    # Without room below and above, a run that found the best at once would be a line on the axis.
+    floor, ceiling = low - 0.05 * (top - low or low), top + 0.05 * (top - low or low)
+
+    def x(n: float) -> float:
+        return LEFT + (n - 1) / max(1, last - 1) * (WIDTH - LEFT - 10)
+
+    def y(ms: float) -> float:
+        return TOP + (ceiling - ms) / (ceiling - floor) * (HEIGHT - TOP - BOTTOM)
+
+    marks = [
+        f'<line class="axis" x1="{LEFT}" x2="{WIDTH - 10}" y1="{y(v):.1f}" y2="{y(v):.1f}"/>'
+        f'<text x="{LEFT - 6}" y="{y(v) + 4:.1f}" text-anchor="end">{v:.4g}</text>'
+        for v in dict.fromkeys((low, (low + top) / 2, top))
+    ]
+    marks += [
+        f'<text x="{x(n):.1f}" y="{HEIGHT - 6}" text-anchor="middle">{n}</text>'
+        for n in sorted({1, (1 + last) // 2, last})
+    ]
+    for i, run in enumerate(drawn):
+        colour = f"var({COLOURS[i % len(COLOURS)]})"
+        path = _steps([(x(n), y(ms)) for n, ms in by_run[run]], x(last))
+        marks.append(
+            f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="2"><title>{escape(run)}</title></path>'
+        )
+    kernel, problem, device, regime = about
+    return (
+        f"<figure><h3>{escape(kernel)} {escape(problem)}</h3><figcaption>{escape(device)}, {escape(regime)}; "
+        f"{len(by_run)} run{'s' if len(by_run) > 1 else ''}, best {low:.5g} ms</figcaption>"
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}">{"".join(marks)}</svg></figure>'
+    )
+
+
+def _steps(points: Sequence[tuple[float, float]], end: float) -> str:
+    """A staircase: what was best stays best until something is better."""
+    (x0, y0), *rest = points
+    return f"M{x0:.1f} {y0:.1f}" + "".join(f"H{x:.1f}V{y:.1f}" for x, y in rest) + f"H{end:.1f}"
