@@ -1,20 +1,20 @@
-"""``python -m kernels``: list, validate, bench, fusion, sweep."""
+"""``python -m kernels``: list, validate, bench, fusion, sweep, roofline."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from kernels.commands.terminal import explained, progress, share, short, speedups, table, write
 
 if TYPE_CHECKING:
     from kernels.commands.suite import Case
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
-F = TypeVar("F", bound=Callable[..., Any])
 Row = dict[str, Any]
 
 NAMES = click.argument("names", nargs=-1, metavar="[KERNEL]...")
@@ -49,7 +49,7 @@ def list_command(names: tuple[str, ...], gpu: str, as_json: bool) -> None:
         click.echo(json.dumps({"kernels": rows}))
         return
     columns = ("kernel", "problem", "dims", "metric", "gflop", "mbytes", "floor_ms", "bound", "configs")
-    _table([r | {"bound": f"{r['bound']} ({r['hardware']})"} for r in rows], columns)
+    table([r | {"bound": f"{r['bound']} ({r['hardware']})"} for r in rows], columns)
 
 
 @cli.command()
@@ -72,13 +72,13 @@ def validate(names: tuple[str, ...], device: str, as_json: bool) -> None:
     if device != "interpreter" and not device.startswith("cuda:"):
         raise click.UsageError(f"--device {device} is none: write auto, interpreter or cuda:N")
     with explained():
-        rows = run(_names(names), None if device == "interpreter" else device, _progress)
+        rows = run(_names(names), None if device == "interpreter" else device, progress)
     wrong = [r for r in rows if r["status"] != "correct"]
     if as_json:
         click.echo(json.dumps({"correct": not wrong, "checks": rows}))
     else:
-        shown = [r | {"config": _short(r["config"]), "of bound": _share(r)} for r in rows]
-        _table(shown, ("kernel", "where", "status", "of bound", "config", "reason"))
+        shown = [r | {"config": short(r["config"]), "of bound": share(r)} for r in rows]
+        table(shown, ("kernel", "where", "status", "of bound", "config", "reason"))
         click.echo(f"{len(rows) - len(wrong)} of {len(rows)} correct")
     sys.exit(1 if wrong else 0)
 
@@ -86,27 +86,60 @@ def validate(names: tuple[str, ...], device: str, as_json: bool) -> None:
 @cli.command()
 @NAMES
 @click.option("--suite", help="A list of problems instead of kernels' own: h200, memory or fusion.")
+@click.option("--only", metavar="ENTRY,...", help="Of the suite h200, these entries alone.")
+@click.option("--tuned", type=click.Path(path_type=Path), help="Of the suite h200: configs from this file, not tuned.")
 @DEVICE
 @CONFIGS
 @SECONDS
 @click.option("--regime", type=click.Choice(["burst", "sustained", "both"]), default="both", show_default=True)
 @OUT
-@JSON
+@click.option(
+    "--json",
+    "json_to",
+    is_flag=False,
+    flag_value="-",
+    metavar="[FILE]",
+    help="Print one JSON object; with a FILE.json, write it there as --out does.",
+)
+@click.pass_context
 def bench(
+    context: click.Context,
     names: tuple[str, ...],
     suite: str | None,
+    only: str | None,
+    tuned: Path | None,
     device: str,
     configs: int,
     seconds: float,
     regime: str,
     out: Path | None,
-    as_json: bool,
+    json_to: str | None,
 ) -> None:
-    """Best of some configs against PyTorch, interleaved, with intervals."""
-    from kernels.commands.suite import SUITES, Case
+    """Best of some configs against PyTorch, interleaved, with intervals.
 
-    if suite is not None and (names or suite not in SUITES):
-        raise click.UsageError(f"--suite is one of {', '.join(SUITES)}, and then no kernel is named beside it")
+    --suite h200 is the whole account on one GPU: the fused matmul over its shapes, the memory-bound kernels against a
+    copy, attention, fp8, energy, and what a call of the ops costs, each with its target. Entries are written to --out
+    as they are known."""
+    from kernels.commands.suite import SUITES, Case
+    from kernels.commands.suite_cli import run_suite
+
+    if suite is not None and (names or suite not in ("h200", *SUITES)):
+        raise click.UsageError(f"--suite is one of h200, {', '.join(SUITES)}, and then no kernel is named beside it")
+    if (only or tuned) and suite != "h200":
+        raise click.UsageError("--only and --tuned belong to --suite h200")
+    if json_to not in (None, "-"):
+        if not str(json_to).endswith(".json"):
+            raise click.UsageError(f"--json {json_to}: write --json last, or give it a file that ends in .json")
+        out, json_to = Path(str(json_to)), None
+    as_json = json_to is not None
+    if suite == "h200":
+        given = context.get_parameter_source("seconds") is not click.core.ParameterSource.DEFAULT
+        if regime != "both":
+            raise click.UsageError("--suite h200 says for each entry how it is judged: leave --regime out")
+        _check(out, [])
+        with explained():
+            run_suite(only, tuned, device, configs, seconds if given else None, out, as_json)
+        return
     regimes = ("burst", "sustained") if regime == "both" else (regime,)
     with explained():
         chosen = SUITES[suite] if suite else [Case(name) for name in _names(names)]
@@ -153,15 +186,71 @@ def sweep(
     with explained():
         case = Case(kernel, _shape(shape), {} if dtype is None else {"dtype": dtype})
         _check(out, [case])
-        rows = run(case, device, limit, _progress)
-    _write(out, rows)
+        rows = run(case, device, limit, progress)
+    write(out, rows)
     if as_json:
         click.echo(json.dumps({"configs": rows}))
         return
     good = [r for r in rows if r["status"] == "correct"]
-    shown = [r | {"config": _short(r["config"])} for r in good[:top]]
-    _table(shown, ("ms", "value", "unit", "share_of_floor", "config"))
+    shown = [r | {"config": short(r["config"])} for r in good[:top]]
+    table(shown, ("ms", "value", "unit", "share_of_floor", "config"))
     click.echo(f"{len(good)} of {len(rows)} configs correct; {rows[0]['kernel']} {rows[0]['problem']} burst")
+
+
+@cli.command()
+@NAMES
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="Whose roofs: cuda:N, recorded, or auto: a GPU where there is one.",
+)
+@click.option("--gpu", help="The datasheet's roofs of this GPU, nothing measured.")
+@click.option(
+    "--from", "source", type=click.Path(path_type=Path), help="A memory (.db) or what bench --out wrote; your memory."
+)
+@click.option("--svg", type=click.Path(path_type=Path), help="Draw it here.")
+@click.option("--html", type=click.Path(path_type=Path), help="Drawing and table as one page.")
+@JSON
+def roofline(
+    names: tuple[str, ...],
+    device: str,
+    gpu: str | None,
+    source: Path | None,
+    svg: Path | None,
+    html: Path | None,
+    as_json: bool,
+) -> None:
+    """The kernels' best results under the roofs of a GPU, measured ones where there are any."""
+    from kernels.commands import roofline as line
+    from kernels.commands import roofline_svg as draw
+
+    for path in (svg, html):
+        _check(path, [])
+    if not (device in ("auto", "recorded") or device.startswith("cuda:")):
+        raise click.UsageError(f"--device {device} is none: write auto, recorded or cuda:N")
+    with explained():
+        wanted = _names(names)
+        roofs = line.roofs(device, gpu)
+        found, known_from = line.results(source, roofs.hardware)
+        rows = line.rows([e for e in found if e.kernel in wanted], roofs)
+    if not rows:
+        raise click.UsageError(
+            f"{known_from} knows no result of {', '.join(wanted)} on {roofs.hardware.name}: give a file with --from"
+        )
+    title = f"Roofline of {roofs.hardware.name}"
+    sources = [f"roofs: {roofs.source}", f"results: {known_from}"]
+    if svg is not None:
+        svg.write_text(draw.svg_file(rows, roofs, title), encoding="utf-8")
+    if html is not None:
+        html.write_text(draw.html_page(rows, roofs, title, sources), encoding="utf-8")
+    if as_json:
+        about = {"hardware": roofs.hardware.name, "bandwidth": roofs.bandwidth, "peaks": roofs.peaks}
+        click.echo(json.dumps({"roofs": about | {"source": roofs.source}, "results": known_from, "rows": rows}))
+        return
+    shown = [r | {"share_of_roof": f"{r['share_of_roof']:.1%}", "config": short(r["config"])} for r in rows]
+    table(shown, ("kernel", "problem", "ms", "intensity", "tflops", "tb_per_s", "bound", "share_of_roof", "config"))
+    click.echo("\n".join(sources))
 
 
 def _bench(cases: list[Case], device: str, configs: int, seconds: float, out: Path | None, as_json: bool) -> None:
@@ -170,14 +259,14 @@ def _bench(cases: list[Case], device: str, configs: int, seconds: float, out: Pa
     _check(out, cases)
     rows: list[Row] = []
     for case in cases:
-        rows += run(case, device, configs, seconds, _progress)
-        _write(out, rows)
+        rows += run(case, device, configs, seconds, progress)
+        write(out, rows)
     if as_json:
         click.echo(json.dumps({"cases": rows}))
     else:
-        shown = [r | {"config": _short(r.get("config", {})), **_speedups(r)} for r in rows]
+        shown = [r | {"config": short(r.get("config", {})), **speedups(r)} for r in rows]
         names = list(dict.fromkeys(f"vs {b['name']}" for r in rows for b in r.get("baselines", [])))
-        _table(
+        table(
             shown, ("kernel", "problem", "regime", "status", "ms", "value", "unit", "share_of_floor", *names, "config")
         )
     for row in rows:
@@ -185,32 +274,6 @@ def _bench(cases: list[Case], device: str, configs: int, seconds: float, out: Pa
             click.echo(f"{row['kernel']} {row['problem']} {row['regime']}: {row['status']}: {row['reason']}", err=True)
     if any(r["status"] != "correct" for r in rows):
         sys.exit(1)
-
-
-class Refused(click.ClickException):
-    """What was asked for cannot be done as asked."""
-
-    exit_code = 2
-
-
-class explained:
-    """Turns what a person can mend into one sentence and exit code 2."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        from pydantic import ValidationError
-
-        from tools.harness.device import DeviceError
-
-        if isinstance(error, ValidationError):
-            said = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'problem'}: {e['msg']}" for e in error.errors())
-            raise Refused(said) from error
-        if isinstance(error, DeviceError):
-            raise Refused(f"{error}; `list` and `validate --device interpreter` need no GPU") from error
-        if isinstance(error, ValueError):
-            raise Refused(str(error)) from error
 
 
 def _names(given: tuple[str, ...]) -> list[str]:
@@ -234,43 +297,6 @@ def _check(out: Path | None, cases: list[Case]) -> None:
         case.load()
     if out is not None and not out.parent.is_dir():
         raise click.UsageError(f"--out {out}: there is no folder {out.parent}")
-
-
-def _write(out: Path | None, rows: list[Row]) -> None:
-    if out is not None:
-        out.write_text(json.dumps({"rows": rows}, indent=1) + "\n")
-
-
-def _progress(line: str) -> None:
-    click.echo(f"\r\033[K{line}" if sys.stderr.isatty() else line, err=True, nl=not sys.stderr.isatty())
-
-
-def _table(rows: list[Row], columns: tuple[str, ...]) -> None:
-    from tabulate import tabulate  # type: ignore[import-untyped]
-
-    if sys.stderr.isatty():
-        click.echo("\r\033[K", err=True, nl=False)
-    cells = [[_cell(r.get(c)) for c in columns] for r in rows]
-    click.echo(tabulate(cells, headers=columns, disable_numparse=True))
-
-
-def _cell(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
-
-
-def _short(config: Row) -> str:
-    return " ".join(str(v) if isinstance(v, str) else f"{k}={v}" for k, v in config.items())
-
-
-def _share(row: Row) -> float | None:
-    return None if row["error"] is None or not row["bound"] else row["error"] / row["bound"]
-
-
-def _speedups(row: Row) -> Row:
-    return {
-        f"vs {b['name']}": b["missing"] or f"{b['speedup']:.3f} [{b['ci'][0]:.3f}, {b['ci'][1]:.3f}]"
-        for b in row.get("baselines", [])
-    }
 
 
 def main() -> None:

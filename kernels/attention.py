@@ -1,9 +1,9 @@
 """``attention``: out = softmax(q k^T / sqrt(D)) v per head, causal or not, with shared key/value heads (GQA).
 
 The online softmax of FlashAttention-2 (Dao 2023): a program holds BLOCK_M queries and walks over the keys, first over
-blocks that every query sees, then over those that are cut by the diagonal or by the end. Scores are scaled by log2(e)
-so that the exponential is one exp2. The weights are rounded to the problem's dtype for the second product; both
-products accumulate in fp32.
+blocks that every query sees, then over those that are cut by the diagonal or by the end. The scale of the scores takes
+log2(e) in, so that the exponential is one exp2. The weights are rounded to the problem's dtype for the second product;
+both products accumulate in fp32.
 
 q and out are (B, H, S, D), k and v (B, H / GROUP, S, D), all contiguous.
 """
@@ -11,16 +11,17 @@ q and out are (B, H, S, D), k and v (B, H / GROUP, S, D), all contiguous.
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import torch
 import triton
 import triton.language as tl
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from kernels import attention_space, gemm
+from kernels import attention_space, gemm_tiles
 from kernels.attention_space import ELEMENT_BYTES, AttentionConfig, AttentionProblem
 from kernels.defaults import UNIT, hash_with, normal, shrunk
-from kernels.gemm import multiply_add, rounded
+from kernels.gemm_tiles import multiply_add, rounded
 from kernels.hardware import Hardware
 from kernels.spec import Baseline, Inputs, KernelSpec
 
@@ -65,7 +66,7 @@ def attend(
     """Take the keys [lo, hi) of the head whose rows start at `first` into account. CUT: some may not be seen."""
     for start in tl.range(lo, hi, BLOCK_N):
         k = load_rows(k_source, first + start, first + S, D, BLOCK_N, TMA)
-        scores = multiply_add(q, k.T, tl.zeros((BLOCK_M, BLOCK_N), tl.float32)) * scale
+        scores = multiply_add(q, k.T, tl.zeros((BLOCK_M, BLOCK_N), tl.float32))
         if CUT:
             keys = start + tl.arange(0, BLOCK_N)
             seen = keys[None, :] < S
@@ -74,8 +75,8 @@ def attend(
             scores = tl.where(seen, scores, -float("inf"))
         # The first block holds key 0, which every query sees: the maximum is finite from then on.
         higher = tl.maximum(top, tl.max(scores, 1))
-        weights = tl.exp2(scores - higher[:, None])
-        shrink = tl.exp2(top - higher)
+        weights = tl.exp2(scores * scale - (higher * scale)[:, None])  # one fused multiply-add an element
+        shrink = tl.exp2((top - higher) * scale)
         total = total * shrink + tl.sum(weights, 1)
         v = load_rows(v_source, first + start, first + S, D, BLOCK_N, TMA)
         acc = multiply_add(rounded(weights, v.dtype), v, acc * shrink[:, None])
@@ -147,6 +148,11 @@ class Attention(KernelSpec[AttentionProblem, AttentionConfig]):
     def constraint(self, problem: AttentionProblem, config: AttentionConfig, hardware: Hardware) -> str | None:
         return attention_space.constraint(problem, config, hardware)
 
+    def interpretable(self, config: AttentionConfig) -> str | None:
+        if config.family == "warp_specialized":
+            return "family warp_specialized is written in Gluon, which Triton's interpreter does not run"
+        return None
+
     def inputs(self, problem: AttentionProblem, generator: torch.Generator | None, device: str) -> Inputs:
         """q (B, H, S, D) normal with standard deviation 3, k and v (B, H / GROUP, S, D) standard normal."""
         p = problem
@@ -170,6 +176,15 @@ class Attention(KernelSpec[AttentionProblem, AttentionConfig]):
         hardware: Hardware,
     ) -> None:
         p, c = problem, config
+        if c.family == "warp_specialized":
+            from kernels import attention_gluon  # not every Triton has Gluon
+
+            q, k, v = inputs
+            assert q is not None
+            assert k is not None
+            assert v is not None
+            attention_gluon.launch(p, c, q, k, v, out, hardware)
+            return
         sources: list[torch.Tensor | TensorDescriptor | None] = list(inputs)
         if c.family == "tma":
             rows = [t.view(-1, p.D) for t in inputs if t is not None]
@@ -247,5 +262,6 @@ class Attention(KernelSpec[AttentionProblem, AttentionConfig]):
         return p.model_copy(update={"B": min(p.B, 2), "H": heads, "S": shrunk(p.S, block, 3)})
 
     def source_hash(self) -> str:
-        """Covers the space and what is borrowed as well."""
-        return hash_with(super().source_hash(), attention_space, gemm)
+        """Covers the space, the family in Gluon and what is borrowed as well."""
+        gluon = (Path(__file__).parent / "attention_gluon.py").read_text()
+        return hash_with(super().source_hash() + gluon, attention_space, gemm_tiles)

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field, model_validator
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from kernels.gemm_gluon_space import has_gluon
 from kernels.hardware import Hardware
 from kernels.spec import Baseline, Config, Inputs, Problem
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from kernels.attention import Attention
 
 ELEMENT_BYTES = 2
+CONSUMERS, CONSUMER_ROWS = 2, 64
+"""Groups of four warps that compute in the family ``warp_specialized``, and the queries of each: the rows of one matrix
+instruction."""
 
 
 class AttentionProblem(Problem):
@@ -47,17 +51,22 @@ class AttentionProblem(Problem):
 
 
 class AttentionConfig(Config):
-    """Tuning choices of one launch."""
+    """Tuning choices of one launch. A field that a family does not use stays at its default."""
 
-    family: Literal["pointer", "tma"]
-    """How q, k and v are read."""
+    family: Literal["pointer", "tma", "warp_specialized"]
+    """How q, k and v are read: by pointer, by descriptor, or by descriptor in a warp of its own."""
     BLOCK_M: Literal[16, 32, 64, 128, 256]
     """Queries of a program."""
     BLOCK_N: Literal[16, 32, 64, 128]
     """Keys at a time."""
     num_warps: Literal[2, 4, 8, 16]
+    """Warps that compute; ``warp_specialized`` adds one that loads."""
     num_stages: Literal[1, 2, 3, 4]
     """Blocks of keys and values in flight."""
+    PERSISTENT: Literal[False, True] = False
+    """One program an SM, which takes several tiles in turn, instead of one a tile (``warp_specialized``)."""
+    PINGPONG: Literal[False, True] = False
+    """The groups of warps issue their products in turn (``warp_specialized``)."""
 
 
 Configs = Iterator[AttentionConfig]
@@ -76,17 +85,28 @@ def least_shared(problem: AttentionProblem, config: AttentionConfig, hardware: H
     return flight + (weights if config.num_stages > 1 else 0)
 
 
+def ring_bytes(problem: AttentionProblem, config: AttentionConfig) -> int:
+    """Bytes of shared memory of ``warp_specialized``, without barriers: queries, keys and values, and 8 KiB a consumer
+    through which the result goes on its way to coalesced stores (seen in Triton 3.6 and 3.9)."""
+    rows = config.BLOCK_M + 2 * config.num_stages * config.BLOCK_N
+    return rows * problem.D * ELEMENT_BYTES + CONSUMERS * 8192
+
+
 def constraint(problem: AttentionProblem, config: AttentionConfig, hardware: Hardware) -> str | None:
     """The first static constraint that `config` breaks, as ``name: why, with its numbers``."""
     p, c, h = problem, config, hardware
+    for name, block in (("BLOCK_M", c.BLOCK_M), ("BLOCK_N", c.BLOCK_N)):
+        if block > max(64, 1 << (p.S - 1).bit_length()):
+            return f"tile: {name} {block} is mostly padding for {p.S} positions"
+    if c.family == "warp_specialized":
+        return _warp_specialized_constraint(problem, config, hardware)
+    if c.PERSISTENT or c.PINGPONG:
+        return f"warp_specialized: PERSISTENT and PINGPONG are choices of that family, {c.family} has neither"
     if c.family == "tma" and not h.has_tma:
         return f"tma_hardware: family tma needs compute capability 9.0 or later, {h.name} is {h.arch}"
     threads = c.num_warps * h.warp_size
     if threads > 1024:
         return f"threads: {c.num_warps} warps of {h.warp_size} exceed the 1024 threads of a block"
-    for name, block in (("BLOCK_M", c.BLOCK_M), ("BLOCK_N", c.BLOCK_N)):
-        if block > max(64, 1 << (p.S - 1).bit_length()):
-            return f"tile: {name} {block} is mostly padding for {p.S} positions"
     most = min(255, h.registers_per_sm // threads)
     if (held := accumulators(p, c, h.warp_size)) > most - 24:
         return f"registers: result and scores hold {held:g} registers a thread, and {most} is all it can have"
@@ -95,8 +115,40 @@ def constraint(problem: AttentionProblem, config: AttentionConfig, hardware: Har
     return None
 
 
+def _warp_specialized_constraint(problem: AttentionProblem, config: AttentionConfig, hardware: Hardware) -> str | None:
+    p, c, h = problem, config, hardware
+    if not has_gluon():
+        return "gluon_missing: family warp_specialized needs a Triton with triton.experimental.gluon.nvidia.hopper"
+    if h.arch != 90:
+        return (
+            f"gluon_hardware: family warp_specialized needs the warp-group instructions of compute capability 9.0, "
+            f"{h.name} is {h.arch}"
+        )
+    if c.BLOCK_M != CONSUMERS * CONSUMER_ROWS or c.num_warps != 8:
+        return (
+            f"consumers: family warp_specialized has two groups of 4 warps and {CONSUMER_ROWS} queries each, "
+            f"BLOCK_M 128 and num_warps 8, got {c.BLOCK_M} and {c.num_warps}"
+        )
+    if c.BLOCK_N < 64:
+        return f"tile: family warp_specialized takes 64 or 128 keys at a time, got BLOCK_N {c.BLOCK_N}"
+    if (shared := ring_bytes(p, c)) > h.shared_per_block:
+        return f"shared_memory: at least {shared} bytes needed, a block of {h.name} has {h.shared_per_block}"
+    return None
+
+
 def candidates(problem: AttentionProblem, hardware: Hardware) -> Configs:
-    """Configs worth naming: 24 to 200 registers of tiles a thread."""
+    """Configs worth naming: those of one group of warps with 24 to 200 registers of tiles a thread, and every one of
+    ``warp_specialized``."""
+    for n, stages, persistent, pingpong in product((64, 128), (1, 2, 3, 4), (False, True), (False, True)):
+        yield AttentionConfig(
+            family="warp_specialized",
+            BLOCK_M=CONSUMERS * CONSUMER_ROWS,
+            BLOCK_N=n,
+            num_warps=8,
+            num_stages=stages,
+            PERSISTENT=persistent,
+            PINGPONG=pingpong,
+        )
     families: tuple[Any, ...] = ("tma", "pointer") if hardware.has_tma else ("pointer",)
     blocks: Any = product(families, (64, 128, 256), (32, 64, 128), (4, 8, 16), (1, 2, 3, 4))
     for family, block_m, block_n, warps, stages in blocks:
@@ -106,13 +158,23 @@ def candidates(problem: AttentionProblem, hardware: Hardware) -> Configs:
 
 
 def default_config(problem: AttentionProblem, hardware: Hardware) -> AttentionConfig:
-    """128 queries on eight warps where that fits, 64 on four where not; keys by descriptor where there are some."""
-    choices = [
+    """Warps with roles where the GPU has the instructions for it; else 128 queries on eight warps where that fits, 64
+    on four where not, and keys by descriptor where there are some."""
+    roles = AttentionConfig(
+        family="warp_specialized",
+        BLOCK_M=CONSUMERS * CONSUMER_ROWS,
+        BLOCK_N=128,
+        num_warps=8,
+        num_stages=2,
+        PERSISTENT=True,
+        PINGPONG=True,
+    )
+    plain = [
         AttentionConfig(family=family, BLOCK_M=m, BLOCK_N=n, num_warps=warps, num_stages=stages)
         for family in ("tma", "pointer")
         for m, n, warps, stages in ((128, 64, 8, 3), (64, 64, 4, 2), (64, 32, 4, 1))
     ]
-    return next(c for c in choices if constraint(problem, c, hardware) is None)
+    return next(c for c in (roles, *plain) if constraint(problem, c, hardware) is None)
 
 
 def baselines(spec: Attention) -> list[Baseline[AttentionProblem]]:

@@ -37,6 +37,18 @@ def _activation(grad: Tensor, product: Tensor, activation: str) -> Tensor:
     return found
 
 
+def conv2d(
+    grad: Tensor, x: Tensor, w: Tensor, bias: bool, stride: int, padding: int, dilation: int
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Gradients for x (N, H, W, C), w (K, R, S, C) and, where there is one, the bias (K)."""
+    nchw = [t.permute(0, 3, 1, 2) for t in (grad, x, w)]
+    sizes = [w.shape[0]] if bias else None
+    twice = [stride] * 2, [padding] * 2, [dilation] * 2
+    wanted = [True, True, bias]
+    dx, dw, dbias = torch.ops.aten.convolution_backward(*nchw, sizes, *twice, False, [0, 0], 1, wanted)
+    return dx.permute(0, 2, 3, 1), dw.permute(0, 2, 3, 1), dbias
+
+
 def softmax(grad: Tensor, out: Tensor) -> Tensor:
     """Gradient for the input of a softmax over the last dimension, from its result."""
     found: Tensor = torch.ops.aten._softmax_backward_data(grad, out, -1, out.dtype)

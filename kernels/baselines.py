@@ -1,4 +1,4 @@
-"""What PyTorch offers for C = act(A @ B + bias)."""
+"""What PyTorch offers for C = act(A @ B + bias), and for C = act((A @ B) * scales + bias) of fp8 operands."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ from typing import Any
 import torch
 
 from kernels.activations import Activation, activate_torch
+from kernels.gemm_config import GemmProblem
+from kernels.gemm_tiles import Scales, row_scales
 from kernels.spec import Baseline, Inputs
 
 Call = Callable[[], torch.Tensor]
 Prepare = Callable[[Any, Inputs], Call]
 
 
-def matmul_baselines(activation: Activation, bias: bool) -> list[Baseline[Any]]:
+def matmul_baselines(problem: GemmProblem, activation: Activation, bias: bool) -> list[Baseline[Any]]:
     """Eager PyTorch first, then the compiler, then the libraries' fused epilogue and the matmul alone where those are
     something else than eager PyTorch already is."""
+    if problem.dtype == "fp8":
+        return fp8_baselines(problem, activation, bias)
     formula = _formula(activation, bias)
     found = [
         Baseline("unfused", f"eager {formula}", _eager(activation)),
@@ -26,6 +30,61 @@ def matmul_baselines(activation: Activation, bias: bool) -> list[Baseline[Any]]:
         found.append(_cublaslt(activation, bias))
         found.append(Baseline("cublas", "a @ b alone, no epilogue", _eager("none", use_bias=False), equivalent=False))
     return found
+
+
+def fp8_baselines(problem: GemmProblem, activation: Activation, bias: bool) -> list[Baseline[Any]]:
+    """The same for fp8: ``torch._scaled_mm`` with fast accumulation, which is the precision of the kernels here. It
+    takes N and K in multiples of 16 alone; of others a user multiplies what the operands stand for, in bf16."""
+    supported = problem.N % 16 == 0 and problem.K % 16 == 0
+    multiply = _scaled_mm if supported else _dequantized_mm
+    said = "torch._scaled_mm(a, b, use_fast_accum=True)" if supported else "a.bfloat16() @ b.bfloat16() * scales"
+    formula = f"{said} + bias" if bias else said
+    formula = formula if activation == "none" else f"{activation}({formula})"
+
+    def compute(use_bias: bool, act: Activation, inputs: Inputs) -> torch.Tensor:
+        return activate_torch(multiply(inputs, use_bias), act)
+
+    def eager(problem: Any, inputs: Inputs) -> Call:
+        return lambda: compute(bias, activation, inputs)
+
+    def bare(problem: Any, inputs: Inputs) -> Call:
+        return lambda: compute(False, "none", inputs)
+
+    def compiled(problem: Any, inputs: Inputs) -> Call:
+        torch.compiler.reset()  # as for _compiled
+        call = torch.compile(compute, mode="max-autotune-no-cudagraphs", fullgraph=True, dynamic=False)
+        call(bias, activation, inputs)
+        return lambda: call(bias, activation, inputs)
+
+    found = [
+        Baseline("unfused", f"eager {formula}", eager),
+        Baseline("compiled", f'torch.compile({formula}, mode="max-autotune-no-cudagraphs")', compiled),
+    ]
+    if activation != "none" or bias:
+        found.append(Baseline("cublas", f"{said} alone, no epilogue", bare, equivalent=False))
+    return found
+
+
+def _scaled_mm(inputs: Inputs, use_bias: bool) -> torch.Tensor:
+    a, b, bias, scales = operands(inputs)
+    assert scales is not None
+    per_row = row_scales(scales)
+    return torch._scaled_mm(
+        a,
+        b,
+        scale_a=scales[0][:, None] if per_row else scales[0],
+        scale_b=scales[1][None, :] if per_row else scales[1],
+        bias=bias if use_bias else None,
+        out_dtype=torch.bfloat16,
+        use_fast_accum=True,
+    )
+
+
+def _dequantized_mm(inputs: Inputs, use_bias: bool) -> torch.Tensor:
+    a, b, bias, scales = operands(inputs)
+    assert scales is not None
+    c = ((a.bfloat16() @ b.bfloat16()) * scales[0][:, None] * scales[1][None, :]).bfloat16()
+    return c + bias if use_bias and bias is not None else c
 
 
 def _formula(activation: Activation, bias: bool) -> str:
@@ -40,7 +99,7 @@ def _compute(a: torch.Tensor, b: torch.Tensor, bias: torch.Tensor | None, activa
 
 def _eager(activation: Activation, use_bias: bool = True) -> Prepare:
     def prepare(problem: Any, inputs: Inputs) -> Call:
-        a, b, bias = _operands(inputs)
+        a, b, bias, _ = operands(inputs)
         return lambda: _compute(a, b, bias if use_bias else None, activation)
 
     return prepare
@@ -48,7 +107,7 @@ def _eager(activation: Activation, use_bias: bool = True) -> Prepare:
 
 def _compiled(activation: Activation) -> Prepare:
     def prepare(problem: Any, inputs: Inputs) -> Call:
-        a, b, bias = _operands(inputs)
+        a, b, bias, _ = operands(inputs)
         # A function that has met eight shapes is no longer compiled but run eagerly, in silence: start afresh, and
         # refuse graph breaks.
         torch.compiler.reset()
@@ -70,7 +129,7 @@ def _cublaslt(activation: Activation, bias: bool) -> Baseline[Any]:
     title = f"cuBLASLt epilogue: {call}" + ("" if same else f" (relu in the place of {activation})")
 
     def prepare(problem: Any, inputs: Inputs) -> Call:
-        a, b, given = _operands(inputs)
+        a, b, given, _ = operands(inputs)
         vector = torch.zeros(b.shape[1], dtype=b.dtype, device=b.device) if given is None else given
         if activation == "none":
             return lambda: torch.addmm(vector, a, b)
@@ -85,8 +144,14 @@ def _cublaslt(activation: Activation, bias: bool) -> Baseline[Any]:
     return Baseline("cublaslt", title, prepare, equivalent=same, missing=missing)
 
 
-def _operands(inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    a, b, bias = inputs
+def operands(inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, Scales | None]:
+    """A, B, bias and scales of the inputs of a matmul kernel."""
+    a, b, bias, *scales = inputs
     assert a is not None
     assert b is not None
-    return a, b, bias
+    if not scales:
+        return a, b, bias, None
+    a_scale, b_scale = scales
+    assert a_scale is not None
+    assert b_scale is not None
+    return a, b, bias, (a_scale, b_scale)

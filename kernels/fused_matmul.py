@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kernels.activations import Activation
 from kernels.baselines import matmul_baselines
-from kernels.gemm_space import GemmProblem
+from kernels.gemm_config import GemmProblem
 from kernels.gemm_spec import Gemm
 from kernels.spec import Baseline
 
@@ -33,4 +33,4 @@ class FusedMatmul(Gemm[FusedMatmulProblem]):
         return problem.bias
 
     def baselines(self, problem: FusedMatmulProblem) -> list[Baseline[FusedMatmulProblem]]:
-        return matmul_baselines(problem.activation, problem.bias)
+        return matmul_baselines(problem, problem.activation, problem.bias)

@@ -1,89 +1,47 @@
-"""Config of the matmul kernels, their static constraints, and the configs worth naming for a problem."""
+"""Static constraints of the matmul kernels' configs, and the configs worth naming for a problem."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
-from typing import Any, ClassVar, Literal, Self
+from typing import Any
 
-from pydantic import Field, model_validator
-
+from kernels import gemm_gluon_space
+from kernels.gemm_config import ELEMENT_BYTES, PERSISTENT, Family, GemmConfig, GemmProblem, cdiv, tiles
 from kernels.hardware import Hardware
-from kernels.spec import Config, Problem
 
-Family = Literal["pointer", "tma", "persistent_tma"]
-
-ELEMENT_BYTES = 2
-"""fp16 and bf16."""
-
-
-class GemmProblem(Problem):
-    """C (M, N) = A (M, K) @ B (K, N)."""
-
-    dims: ClassVar[tuple[str, ...]] = ("M", "N", "K")
-
-    M: int = Field(ge=1, le=2**30)
-    N: int = Field(ge=1, le=2**30)
-    K: int = Field(ge=1, le=2**30)
-    b_layout: Literal["row", "col"] = "row"
-    """``row``: B is contiguous. ``col``: B is the transpose of a contiguous (N, K) tensor, as in a linear layer."""
-
-    @model_validator(mode="after")
-    def _fits_a_memory(self) -> Self:
-        largest = max(self.M * self.K, self.K * self.N, self.M * self.N)
-        if largest > 2**40:
-            raise ValueError(f"one matrix has {largest} elements, more than any GPU holds: make M, N or K smaller")
-        return self
-
-
-class GemmConfig(Config):
-    """Tuning choices of one launch. A field that a family does not use stays at its default."""
-
-    family: Family
-    BLOCK_M: Literal[16, 32, 64, 128, 256]
-    BLOCK_N: Literal[16, 32, 64, 128, 256]
-    BLOCK_K: Literal[32, 64, 128]
-    GROUP_M: Literal[1, 2, 4, 8, 16]
-    """Tiles along M that are walked before the next column of tiles; sets what shares L2."""
-    num_warps: Literal[2, 4, 8, 16]
-    num_stages: Literal[1, 2, 3, 4, 5, 6, 7]
-    """Tiles of A and B in flight."""
-    EPILOGUE_SUBTILE: Literal[1, 2, 4] = 1
-    """Pieces in which a tile is stored (``persistent_tma``)."""
-    FLATTEN: Literal[False, True] = False
-    """One pipelined loop over tiles and K instead of two nested ones (``persistent_tma``)."""
-
-
-def cdiv(a: int, b: int) -> int:
-    return -(-a // b)
-
-
-def tiles(M: int, N: int, config: GemmConfig) -> int:
-    return cdiv(M, config.BLOCK_M) * cdiv(N, config.BLOCK_N)
+__all__ = [
+    "GemmConfig", "GemmProblem", "accumulator_registers", "candidates", "cdiv", "constraint", "least_shared",
+    "programs", "tiles",
+]  # fmt: skip
 
 
 def programs(M: int, N: int, config: GemmConfig, hardware: Hardware) -> int:
     """Programs to launch. A persistent grid has the fewest programs that need no more rounds than one per SM would:
     512 tiles on 132 SMs are four rounds of 128, and the idle SMs leave their power to the others."""
     count = tiles(M, N, config)
-    if config.family != "persistent_tma":
-        return count
+    if config.family not in PERSISTENT:
+        return count * config.SPLIT_K
     return cdiv(count, cdiv(count, hardware.sms))
 
 
 def accumulator_registers(config: GemmConfig, warp_size: int = 32) -> int:
-    """fp32 accumulators that each thread holds."""
-    return cdiv(config.BLOCK_M * config.BLOCK_N, warp_size * config.num_warps)
+    """fp32 accumulators that each thread which multiplies holds."""
+    takes_turns = config.family == "warp_specialized" and gemm_gluon_space.takes_turns(config)
+    tiles_held = 2 if takes_turns else 1
+    return cdiv(tiles_held * config.BLOCK_M * config.BLOCK_N, warp_size * config.num_warps)
 
 
-def least_shared(config: GemmConfig, hardware: Hardware) -> int:
+def least_shared(config: GemmConfig, hardware: Hardware, element_bytes: int = ELEMENT_BYTES) -> int:
     """Bytes of shared memory that the compiler cannot do without (seen in Triton 3.6 and 3.9): the operand tiles in
     flight and, in a persistent kernel, which loads the next tile while it stores this one, the staging buffer.
 
     Hopper's and Blackwell's asynchronous matrix instructions read the operands of every stage from shared memory;
     others read them into registers first, which frees one stage. The compiler uses them for 64 rows and more, on
     Blackwell with up to 8 warps."""
-    stage = (config.BLOCK_M + config.BLOCK_N) * config.BLOCK_K * ELEMENT_BYTES
+    if config.family == "warp_specialized":
+        return gemm_gluon_space.shared_bytes(config)
+    stage = (config.BLOCK_M + config.BLOCK_N) * config.BLOCK_K * element_bytes
     warps = {90: (4, 8, 16), 100: (4, 8)}.get(hardware.arch, ()) if isinstance(hardware.arch, int) else ()
     from_shared = config.BLOCK_M >= 64 and config.num_warps in warps and config.num_stages > 1
     staging = config.BLOCK_M * config.BLOCK_N * ELEMENT_BYTES // config.EPILOGUE_SUBTILE
@@ -95,27 +53,36 @@ def least_shared(config: GemmConfig, hardware: Hardware) -> int:
 def constraint(problem: GemmProblem, config: GemmConfig, hardware: Hardware) -> str | None:
     """The first static constraint that `config` breaks, as ``name: why, with its numbers``."""
     p, c, h = problem, config, hardware
-    if c.family != "persistent_tma" and (c.EPILOGUE_SUBTILE != 1 or c.FLATTEN):
-        return (
-            f"unused_field: family {c.family} stores whole tiles in one loop, "
-            f"so EPILOGUE_SUBTILE must be 1 and FLATTEN false, got {c.EPILOGUE_SUBTILE} and {str(c.FLATTEN).lower()}"
-        )
-    if c.family != "pointer":
+    if (unused := _unused_field(c)) is not None:
+        return unused
+    if p.dtype == "fp8":
+        if not _multiplies_fp8(h):
+            return f"fp8_hardware: e4m3 needs a tensor core of compute capability 8.9 or later, {h.name} is {h.arch}"
+        if c.family == "warp_specialized":
+            return "fp8_family: family warp_specialized multiplies fp16 and bf16: use another family"
+    if c.family not in ("pointer", "split_k"):
         if not h.has_tma:
             return f"tma_hardware: family {c.family} needs compute capability 9.0 or later, {h.name} is {h.arch}"
-        for name, length in _row_lengths(p):
-            if _misaligned(length):
+        for name, length, size in _rows(p):
+            if length * size % 16 != 0:
                 return (
                     f"tma_alignment: descriptors need rows of a multiple of 16 bytes, "
-                    f"{name} has rows of {length * ELEMENT_BYTES}: use family pointer"
+                    f"{name} has rows of {length * size}: use family pointer"
                 )
+    if c.family == "split_k" and not 1 < c.SPLIT_K <= cdiv(p.K, c.BLOCK_K):
+        return (
+            f"split: SPLIT_K must be 2 or more and leave each program a step, "
+            f"got {c.SPLIT_K} for K {p.K} in {cdiv(p.K, c.BLOCK_K)} steps of BLOCK_K {c.BLOCK_K}"
+        )
     if c.BLOCK_N // c.EPILOGUE_SUBTILE < 16:
         return f"subtile_width: BLOCK_N {c.BLOCK_N} in {c.EPILOGUE_SUBTILE} pieces is narrower than 16 columns"
     for name, block, size, least in (("M", c.BLOCK_M, p.M, 64), ("N", c.BLOCK_N, p.N, 64), ("K", c.BLOCK_K, p.K, 64)):
         if block > max(least, _next_power_of_2(size)):
             return f"tile_{name}: BLOCK_{name} {block} is mostly padding for {name} {size}"
-    if (count := tiles(p.M, p.N, c)) >= 2**31:
+    if (count := tiles(p.M, p.N, c) * c.SPLIT_K) >= 2**31:
         return f"grid: {count} tiles exceed the 2147483647 programs of a launch"
+    if c.family == "warp_specialized":
+        return gemm_gluon_space.constraint(p, c, h)
     threads = c.num_warps * h.warp_size
     if threads > 1024:
         return f"threads: {c.num_warps} warps of {h.warp_size} exceed the 1024 threads of a block"
@@ -125,18 +92,38 @@ def constraint(problem: GemmProblem, config: GemmConfig, hardware: Hardware) -> 
             f"accumulator_registers: a {c.BLOCK_M}x{c.BLOCK_N} tile on {c.num_warps} warps needs {registers} "
             f"registers a thread for its accumulators alone, and {most} is all a thread can have"
         )
-    if (shared := least_shared(c, h)) > h.shared_per_block:
+    if (shared := least_shared(c, h, p.torch_dtype.itemsize)) > h.shared_per_block:
         return f"shared_memory: at least {shared} bytes needed, a block of {h.name} has {h.shared_per_block}"
     return None
 
 
-def _row_lengths(problem: GemmProblem) -> list[tuple[str, int]]:
-    """Elements from one row to the next of A, B (as it lies in memory) and C."""
-    return [("A", problem.K), ("B", problem.N if problem.b_layout == "row" else problem.K), ("C", problem.N)]
+USES: dict[str, tuple[Family, ...]] = {
+    "EPILOGUE_SUBTILE": ("persistent_tma", "warp_specialized"),
+    "FLATTEN": ("persistent_tma",),
+    "SPLIT_K": ("split_k",),
+    "CONSUMERS": ("warp_specialized",),
+    "CLUSTER": ("warp_specialized",),
+}
+"""Fields that only some families use."""
 
 
-def _misaligned(row_length: int) -> bool:
-    return row_length * ELEMENT_BYTES % 16 != 0
+def _unused_field(config: GemmConfig) -> str | None:
+    for name, families in USES.items():
+        value, default = getattr(config, name), GemmConfig.model_fields[name].default
+        if config.family not in families and value != default:
+            return f"unused_field: family {config.family} does not use {name}, so it must be {default}, got {value}"
+    return None
+
+
+def _multiplies_fp8(hardware: Hardware) -> bool:
+    """Whether Triton multiplies e4m3 on it. AMD's CDNA 3 has another e4m3 (no negative zero)."""
+    return isinstance(hardware.arch, int) and hardware.arch >= 89
+
+
+def _rows(problem: GemmProblem) -> list[tuple[str, int, int]]:
+    """Elements from one row to the next of A, B (as it lies in memory) and C, and the bytes of one."""
+    b_row, size = problem.N if problem.b_layout == "row" else problem.K, problem.torch_dtype.itemsize
+    return [("A", problem.K, size), ("B", b_row, size), ("C", problem.N, ELEMENT_BYTES)]
 
 
 def _next_power_of_2(n: int) -> int:
@@ -146,12 +133,13 @@ def _next_power_of_2(n: int) -> int:
 def candidates(problem: GemmProblem, hardware: Hardware) -> Iterator[GemmConfig]:
     """Configs worth naming, in a fixed order. What a config cannot do is left to ``constraint``; what is left out here
     is legal but not worth a compilation: tiles much smaller than the problem allows, warps with too little or too much
-    to hold, pipelines that are shallow or deeper than K, and persistence where every program would have one tile.
-    Where descriptors work, the pointer family is named in outline only."""
+    to hold, pipelines that are shallow or deeper than K, persistence where every program would have one tile, and
+    split tiles where whole ones fill the SMs. Where descriptors work, ``pointer`` and ``tma`` are named in outline."""
     p, h = problem, hardware
-    descriptors = h.has_tma and not any(_misaligned(length) for _, length in _row_lengths(p))
+    descriptors = h.has_tma and all(length * size % 16 == 0 for _, length, size in _rows(p))
+    size = p.torch_dtype.itemsize
     for bm, bn in _tiles(p, h):
-        for warps, bk in product(_warps(bm, bn, h), (32, 64, 128)):
+        for warps, bk in product(_warps(bm, bn, h), (64 // size, 128 // size, 256 // size)):
             for stages, group in product(_stages(p, bm, bn, bk, h), _groups(p, bm)):
                 base: dict[str, Any] = {
                     "BLOCK_M": bm,
@@ -161,27 +149,60 @@ def candidates(problem: GemmProblem, hardware: Hardware) -> Iterator[GemmConfig]
                     "num_warps": warps,
                     "num_stages": stages,
                 }
-                if not descriptors or (group == _groups(p, bm)[-1] and stages <= 4):
+                default_group = group == _groups(p, bm)[-1]
+                if not descriptors or (default_group and stages <= 4):
                     yield GemmConfig(family="pointer", **base)
-                if not descriptors or bk == 32:
+                if not descriptors or bk == 64 // size:
                     continue
-                yield GemmConfig(family="tma", **base)
+                if default_group:
+                    yield GemmConfig(family="tma", **base)
                 for subtile, flatten in product((1, 2, 4), (False, True)):
                     config = GemmConfig(family="persistent_tma", **base, EPILOGUE_SUBTILE=subtile, FLATTEN=flatten)
                     if tiles(p.M, p.N, config) > h.sms and bn // subtile >= 64:
                         yield config
+    yield from _split_candidates(p, h)
+    if descriptors and p.dtype != "fp8":
+        yield from gemm_gluon_space.candidates(p, h)
+
+
+def _split_candidates(problem: GemmProblem, hardware: Hardware) -> Iterator[GemmConfig]:
+    """Tiles that leave SMs idle, with K shared so that one to four programs an SM are at work, each for four steps or
+    more. A tile is as tall as the problem up to 128 rows, so that B is read once or nearly so."""
+    p, h, size = problem, hardware, problem.torch_dtype.itemsize
+    tallest = min(128, max(16, _next_power_of_2(p.M)))
+    for bm, bn in product(sorted({max(tallest // 2, 64), tallest}) if p.M > 64 else [tallest], (32, 64, 128, 256)):
+        count = cdiv(p.M, bm) * cdiv(p.N, bn)
+        if count >= 2 * h.sms or bn > max(64, _next_power_of_2(p.N)):
+            continue
+        for warps, bk, split in product(_warps(bm, bn, h), (128 // size, 256 // size), (2, 4, 8, 16)):
+            steps = cdiv(p.K, bk) // split
+            if steps < 4 or not 0.75 * h.sms <= count * split <= 4 * h.sms:
+                continue
+            for stages in _stages(p, bm, bn, bk, h, deepest=min(7, steps)):
+                yield GemmConfig(
+                    family="split_k",
+                    BLOCK_M=bm,
+                    BLOCK_N=bn,
+                    BLOCK_K=bk,
+                    GROUP_M=_groups(p, bm)[-1],
+                    num_warps=warps,
+                    num_stages=stages,
+                    SPLIT_K=split,
+                )
 
 
 def _tiles(problem: GemmProblem, hardware: Hardware) -> list[tuple[int, int]]:
     """(BLOCK_M, BLOCK_N). Sides under 64 only where 64x64 tiles would leave SMs idle, and only where the side above
-    them would too."""
+    them would too; columns under 128 only where 128x128 tiles would: a narrow tile reads A from shared memory as often
+    as a wide one for fewer products."""
     few = cdiv(problem.M, 64) * cdiv(problem.N, 64) < 2 * hardware.sms
-    least = 16 if few else 64
+    many = cdiv(problem.M, 128) * cdiv(problem.N, 128) >= 2 * hardware.sms
+    least_m, least_n = (16, 16) if few else (64, 128 if many else 64)
     sides_m, sides_n = (
         [side for side in (16, 32, 64, 128, 256) if least <= side <= max(64, _next_power_of_2(size))]
-        for size in (problem.M, problem.N)
+        for size, least in ((problem.M, least_m), (problem.N, least_n))
     )
-    return [(bm, bn) for bm in sides_m for bn in sides_n]
+    return [(bm, bn) for bm in sides_m for bn in sides_n or [64]]
 
 
 def _warps(bm: int, bn: int, hardware: Hardware) -> list[int]:
@@ -192,12 +213,14 @@ def _warps(bm: int, bn: int, hardware: Hardware) -> list[int]:
     return fitting[:2] or [w for w in options if w <= 4]
 
 
-def _stages(problem: GemmProblem, bm: int, bn: int, bk: int, hardware: Hardware) -> list[int]:
-    """Depths that fill 40 % of a block's shared memory or more; the deepest where none does."""
-    stage = (bm + bn) * bk * ELEMENT_BYTES
-    options = [s for s in (2, 3, 4, 5, 6) if s <= max(2, cdiv(problem.K, bk))]
+def _stages(problem: GemmProblem, bm: int, bn: int, bk: int, hardware: Hardware, deepest: int = 6) -> list[int]:
+    """Depths that fill 40 % of a block's shared memory or more; the deepest where none does. Two stages only where a
+    third does not fit, or where K has no more."""
+    stage = (bm + bn) * bk * problem.torch_dtype.itemsize
+    options = [s for s in (2, 3, 4, 5, 6, 7) if s <= min(deepest, max(2, cdiv(problem.K, bk)))]
     fitting = [s for s in options if (s - 1) * stage <= hardware.shared_per_block]
-    return [s for s in fitting if s * stage >= 0.4 * hardware.shared_per_block] or fitting[-1:] or [1]
+    deep = [s for s in fitting if s * stage >= 0.4 * hardware.shared_per_block] or fitting[-1:] or [1]
+    return [s for s in deep if s > 2] or deep
 
 
 def _groups(problem: GemmProblem, bm: int) -> list[int]:

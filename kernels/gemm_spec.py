@@ -6,24 +6,31 @@ import hashlib
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
-from kernels import activations, gemm, gemm_space
+from kernels import activations, gemm, gemm_config, gemm_space, gemm_split_k, gemm_tiles
 from kernels.activations import Activation, activate_torch
-from kernels.gemm_space import ELEMENT_BYTES, GemmConfig, GemmProblem
+from kernels.baselines import operands
+from kernels.defaults import hash_with, shrunk
+from kernels.gemm_config import ELEMENT_BYTES, GemmConfig, GemmProblem
 from kernels.hardware import Hardware
 from kernels.spec import Inputs, KernelSpec
 
 GP = TypeVar("GP", bound=GemmProblem)
 
+FP8_LARGEST = 448.0
+"""Largest e4m3 number (OCP 8-bit floating point specification 1.0, table 1)."""
+FP8_DEVIATION = 64.0
+"""Standard deviation of fp8 operands: the largest number is seven of them."""
+
 
 class Gemm(KernelSpec[GP, GemmConfig]):
-    """C = act(A @ B + bias). Inputs are (A, B, bias or None) in the order of the formula."""
+    """C = act(A @ B + bias). Inputs are (A, B, bias or None) in the order of the formula; with fp8 operands
+    (A, B, bias or None, scale of A, scale of B) and C = act((A @ B) * scales + bias)."""
 
     config_type = GemmConfig
-    mends_bf16 = True
 
     def activation(self, problem: GP) -> Activation:
         return "none"
@@ -33,9 +40,15 @@ class Gemm(KernelSpec[GP, GemmConfig]):
 
     def default_config(self, problem: GP, hardware: Hardware) -> GemmConfig:
         """A 128x128 tile with operands by descriptor where the hardware has them, by pointer where not; smaller tiles
-        for smaller problems. The last choice breaks no constraint on any problem."""
+        for smaller problems. The last choice breaks no constraint on any problem, unless the hardware has no fp8.
+
+        Raises ValueError where it has none."""
+        size = problem.torch_dtype.itemsize
         choices = [
-            GemmConfig(family=family, BLOCK_M=bm, BLOCK_N=bn, BLOCK_K=bk, GROUP_M=8, num_warps=warps, num_stages=stages)
+            GemmConfig.model_validate(
+                {"family": family, "BLOCK_M": bm, "BLOCK_N": bn, "BLOCK_K": bk * ELEMENT_BYTES // size, "GROUP_M": 8}
+                | {"num_warps": warps, "num_stages": stages}
+            )
             for family in ("tma", "pointer")
             for bm, bn, bk, warps, stages in (
                 (128, 128, 64, 8, 3),
@@ -44,7 +57,21 @@ class Gemm(KernelSpec[GP, GemmConfig]):
                 (64, 64, 32, 4, 2),
             )
         ]
-        return next(c for c in choices if self.constraint(problem, c, hardware) is None)
+        reasons = {c: self.constraint(problem, c, hardware) for c in choices}
+        sound = next((c for c, reason in reasons.items() if reason is None), None)
+        if sound is None:
+            raise ValueError(f"no config fits {problem.label()}: {reasons[choices[-1]]}")
+        return sound
+
+    def parse_problem(self, shape: tuple[int, ...] | None, options: dict[str, Any]) -> GP:
+        """As for every kernel; fp8 implies ``b_layout`` col, the only one it has."""
+        implied = {"b_layout": "col"} if options.get("dtype") == "fp8" else {}
+        return super().parse_problem(shape, {**implied, **options})
+
+    def interpretable(self, config: GemmConfig) -> str | None:
+        if config.family == "warp_specialized":
+            return "family warp_specialized is written in Gluon, which Triton's interpreter does not run"
+        return None
 
     def candidates(self, problem: GP, hardware: Hardware) -> Iterator[GemmConfig]:
         return gemm_space.candidates(problem, hardware)
@@ -54,43 +81,53 @@ class Gemm(KernelSpec[GP, GemmConfig]):
 
     def inputs(self, problem: GP, generator: torch.Generator | None, device: str) -> Inputs:
         """A (M, K), B (K, N) with strides (N, 1) or (1, K), bias (N,) or None; normal, with elements of C of variance
-        one before the activation, so that fp16 overflows for no K.
+        one before the activation, so that fp16 overflows for no K. fp8 operands use the range of e4m3; their scales,
+        (1,) each or (M,) and (N,), undo that and vary by a factor of two.
 
         C[0, 0] is made to lie about four standard deviations above zero: products of its first 6 sqrt(K) terms get a
         positive sign. A large C holds elements as large anyway; a small one (1x1, say) could otherwise be all zero
         after a relu, or so small that a relative error means nothing."""
         M, N, K = problem.M, problem.N, problem.K
-        column_major = problem.b_layout == "col"
+        column_major, fp8 = problem.b_layout == "col", problem.dtype == "fp8"
+        deviation = FP8_DEVIATION if fp8 else K**-0.25
 
-        def normal(*shape: int, scale: float) -> torch.Tensor:
+        def normal(*shape: int, scale: float, dtype: torch.dtype) -> torch.Tensor:
             if device == "meta":
-                return torch.empty(shape, dtype=problem.torch_dtype, device=device)
-            return torch.randn(shape, generator=generator, device=device).mul_(scale).to(problem.torch_dtype)
+                return torch.empty(shape, dtype=dtype, device=device)
+            drawn = torch.randn(shape, generator=generator, device=device).mul_(scale)
+            return (drawn.clamp_(-FP8_LARGEST, FP8_LARGEST) if fp8 else drawn).to(dtype)
 
-        a = normal(M, K, scale=K**-0.25)
-        b = normal(N, K, scale=K**-0.25).T if column_major else normal(K, N, scale=K**-0.25)
-        bias = normal(N, scale=1.0) if self.has_bias(problem) else None
+        def scale(rows: int) -> torch.Tensor:
+            shape = (rows if problem.scales == "row" else 1,)
+            if device == "meta":
+                return torch.empty(shape, device=device)
+            varied = torch.rand(shape, generator=generator, device=device) * 2**0.5 + 2**-0.5
+            return varied * (K**-0.25 / FP8_DEVIATION)
+
+        a = normal(M, K, scale=deviation, dtype=problem.torch_dtype)
+        across = (N, K) if column_major else (K, N)
+        b = normal(*across, scale=deviation, dtype=problem.torch_dtype)
+        b = b.T if column_major else b
+        bias = normal(N, scale=1.0, dtype=problem.result_dtype) if self.has_bias(problem) else None
         positive = min(K, 6 * math.isqrt(K))
-        a[0, :positive] = torch.copysign(a[0, :positive], b[:positive, 0])
+        a[0, :positive] = torch.copysign(a[0, :positive].float(), b[:positive, 0].float()).to(a.dtype)
         if bias is not None:
             bias[0].abs_()
-        return a, b, bias
+        return (a, b, bias, scale(M), scale(N)) if fp8 else (a, b, bias)
 
     def output(self, problem: GP, device: str) -> torch.Tensor:
         """(M, N), row-major."""
-        return torch.empty((problem.M, problem.N), dtype=problem.torch_dtype, device=device)
+        return torch.empty((problem.M, problem.N), dtype=problem.result_dtype, device=device)
 
     def launch(self, problem: GP, config: GemmConfig, inputs: Inputs, out: torch.Tensor, hardware: Hardware) -> None:
-        a, b, bias = inputs
-        assert a is not None
-        assert b is not None
-        gemm.launch_gemm(a, b, bias, out, self.activation(problem), config, hardware)
+        a, b, bias, scales = operands(inputs)
+        gemm.launch_gemm(a, b, bias, out, self.activation(problem), config, hardware, scales)
 
     def reference(self, problem: GP, inputs: Inputs) -> torch.Tensor:
-        a, b, bias = inputs
-        assert a is not None
-        assert b is not None
+        a, b, bias, scales = operands(inputs)
         c = a.double() @ b.double()
+        if scales is not None:
+            c *= scales[0].double()[:, None] * scales[1].double()[None, :]
         if bias is not None:
             c += bias.double()
         return activate_torch(c, self.activation(problem))
@@ -106,9 +143,20 @@ class Gemm(KernelSpec[GP, GemmConfig]):
         - a bias, an activation of slope up to 1.13 and the second-order terms: 1/16 of the above, and 8 * 2^-24.
 
         Accumulating in fp16 errs by about u sqrt(K/16) / 3 and more, which passes 2 u from K = 1024 on; leaving out a
-        share s of K errs by sqrt(s)."""
+        share s of K errs by sqrt(s).
+
+        fp8: Hopper's tensor core aligns the 32 products of an instruction and the accumulator to the largest of them
+        and cuts them off 13 bits below it: 14 significant bits, an accumulator of 22 (DeepSeek-V3 technical report,
+        section 3.5.2; SageAttention2, section 3.2). cuBLAS with fast accumulation and Triton by default leave it at
+        that, and so do these kernels. The second term is then K/32 cuts of the accumulator, always towards zero, half a
+        unit of 2^-13 each, and 33 K/32 cuts of either sign, of at most 2^-13 and 2^-13 / sqrt(3) in the mean square:
+        (K/32) 2^-14 + 4 sqrt(33 K/32 / 3) 2^-13, as if the accumulator were as large as max|ref| from the first step
+        on. The scales are two more roundings in fp32."""
         unit = 2.0**-11 if problem.dtype == "fp16" else 2.0**-8
         accumulation = (problem.K / 8 + 4 * math.sqrt(problem.K)) * 2.0**-24
+        if problem.dtype == "fp8":
+            cuts = math.ceil(problem.K / 32)
+            accumulation = cuts * 2.0**-14 + 4 * math.sqrt(11 * cuts) * 2.0**-13
         return (unit + accumulation) * (1 + 1 / 16) + 8 * 2.0**-24
 
     def flops(self, problem: GP) -> int:
@@ -117,16 +165,20 @@ class Gemm(KernelSpec[GP, GemmConfig]):
 
     def bytes(self, problem: GP) -> int:
         M, N, K = problem.M, problem.N, problem.K
-        return ELEMENT_BYTES * (M * K + K * N + M * N + (N if self.has_bias(problem) else 0))
+        moved = problem.torch_dtype.itemsize * (M * K + K * N)
+        moved += ELEMENT_BYTES * (M * N + (N if self.has_bias(problem) else 0))
+        if problem.dtype == "fp8":
+            moved += 4 * (M + N if problem.scales == "row" else 2)
+        return moved
 
     def reduced(self, problem: GP, config: GemmConfig) -> GP:
-        """Up to two tiles along M and N and three along K, the last one as ragged as the true shape's. Remainders
-        modulo the tile are kept, so a shape that descriptors accept stays one."""
+        """Up to two tiles along M and N and, along K, three for each program that shares it, the last one as ragged as
+        the true shape's. Remainders modulo the tile are kept, so a shape that descriptors accept stays one."""
         return problem.model_copy(
             update={
-                "M": _shrunk(problem.M, config.BLOCK_M, 2),
-                "N": _shrunk(problem.N, config.BLOCK_N, 2),
-                "K": _shrunk(problem.K, config.BLOCK_K, 3),
+                "M": shrunk(problem.M, config.BLOCK_M, 2),
+                "N": shrunk(problem.N, config.BLOCK_N, 2),
+                "K": shrunk(problem.K, config.BLOCK_K, 3 * config.SPLIT_K),
             }
         )
 
@@ -135,11 +187,7 @@ class Gemm(KernelSpec[GP, GemmConfig]):
 
     def source_hash(self) -> str:
         """Covers the shared files as well as the kernel's own."""
-        files = [m.__file__ for m in (gemm, gemm_space, activations)]
-        text = b"".join(Path(f).read_bytes() for f in files if f is not None)
-        return hashlib.sha256(super().source_hash().encode() + text).hexdigest()[:16]
-
-
-def _shrunk(size: int, block: int, most: int) -> int:
-    """The longest length of at most `most` blocks that ends like `size` does."""
-    return size if size <= most * block else (most - 1) * block + (size % block or block)
+        shared = [gemm, gemm_tiles, gemm_config, gemm_space, gemm_split_k, activations]
+        beside = Path(__file__).parent
+        gluon = b"".join((beside / name).read_bytes() for name in ("gemm_gluon.py", "gemm_gluon_space.py"))
+        return hashlib.sha256(hash_with(super().source_hash(), *shared).encode() + gluon).hexdigest()[:16]

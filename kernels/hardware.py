@@ -79,7 +79,7 @@ ALL = (
         l2_bytes=50 * 2**20,
         memory_bytes=80 * 10**9,
         bandwidth=3.35e12,
-        peak={"fp16": 989.4e12, "bf16": 989.4e12, "fp32": 66.9e12},
+        peak={"fp8": 1978.9e12, "fp16": 989.4e12, "bf16": 989.4e12, "fp32": 66.9e12},
         sources=(
             "NVIDIA H100 datasheet (SXM column, halved: it quotes sparse rates)",
             "NVIDIA H100 whitepaper",
@@ -101,7 +101,7 @@ ALL = (
         l2_bytes=60 * 2**20,
         memory_bytes=141 * 10**9,
         bandwidth=4.8e12,
-        peak={"fp16": 989.4e12, "bf16": 989.4e12, "fp32": 66.9e12},
+        peak={"fp8": 1978.9e12, "fp16": 989.4e12, "bf16": 989.4e12, "fp32": 66.9e12},
         sources=(
             "NVIDIA H200 datasheet (SXM column, halved: it quotes sparse rates)",
             "torch.cuda.get_device_properties on an H200: 132 SMs, 60 MiB of L2",
@@ -123,7 +123,7 @@ ALL = (
         l2_bytes=126 * 2**20,
         memory_bytes=180 * 10**9,
         bandwidth=8e12,
-        peak={"fp16": 2.25e15, "bf16": 2.25e15, "fp32": 80e12},
+        peak={"fp8": 4.5e15, "fp16": 2.25e15, "bf16": 2.25e15, "fp32": 80e12},
         sources=(
             "NVIDIA Blackwell architecture technical brief (HGX B200 at 1,000 W, dense)",
             "NVIDIA DGX B200 datasheet (1,440 GB and 64 TB/s over eight GPUs)",
@@ -145,7 +145,7 @@ ALL = (
         l2_bytes=96 * 2**20,
         memory_bytes=48 * 10**9,
         bandwidth=864e9,
-        peak={"fp16": 362.05e12, "bf16": 362.05e12, "fp32": 91.6e12},
+        peak={"fp8": 733e12, "fp16": 362.05e12, "bf16": 362.05e12, "fp32": 91.6e12},
         sources=("NVIDIA L40S datasheet (dense column)", "NVIDIA Ada GPU architecture whitepaper", _CAPABILITIES),
     ),
     Hardware(
@@ -163,9 +163,9 @@ ALL = (
         l2_bytes=72 * 2**20,
         memory_bytes=24 * 2**30,
         bandwidth=1008e9,
-        peak={"fp16": 165.2e12, "bf16": 165.2e12, "fp32": 82.6e12},
+        peak={"fp8": 330.3e12, "fp16": 165.2e12, "bf16": 165.2e12, "fp32": 82.6e12},
         sources=(
-            "NVIDIA Ada GPU architecture whitepaper, appendix A (FP16 with FP32 accumulate, dense)",
+            "NVIDIA Ada GPU architecture whitepaper, appendix A (FP16 and FP8 with FP32 accumulate, dense)",
             _CAPABILITIES,
         ),
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kernels.baselines import matmul_baselines
-from kernels.gemm_space import GemmProblem
+from kernels.gemm_config import GemmProblem
 from kernels.gemm_spec import Gemm
 from kernels.spec import Baseline
 
@@ -23,4 +23,4 @@ class Matmul(Gemm[MatmulProblem]):
         return MatmulProblem(M=4096, N=4096, K=4096)
 
     def baselines(self, problem: MatmulProblem) -> list[Baseline[MatmulProblem]]:
-        return matmul_baselines("none", bias=False)
+        return matmul_baselines(problem, "none", bias=False)

@@ -7,42 +7,43 @@ bf16.
 On a CPU, and on a GPU that ``kernels/hardware.py`` has no facts about, PyTorch computes the result, and a
 :class:`NoKernelWarning` says so once per operator. ``warnings.simplefilter("error", ops.NoKernelWarning)`` makes it an
 error.
+
+A call for which autograd, torch.compile and the like have nothing to do is recorded once and then replayed
+(``kernels/replay.py``), which takes a few microseconds of the host's time.
 """
 
 from __future__ import annotations
 
-import warnings
-from contextlib import nullcontext
-from functools import cache, lru_cache
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from kernels import backward, registry, tuned
-from kernels.hardware import Hardware, hardware_for, hardware_named
-from kernels.spec import DTYPES, Inputs, KernelSpec, Problem
+from kernels import operators, replay, tuned
+from kernels.hardware import hardware_for
+from kernels.operators import DTYPE_NAMES, NoKernelWarning, choice, spec_of
+
+__all__ = [
+    "NoKernelWarning",
+    "attention",
+    "config_of",
+    "conv2d",
+    "fused_matmul",
+    "layer_norm",
+    "matmul",
+    "rms_norm",
+    "softmax",
+    "swiglu",
+    "use",
+]
 
 Tensor = torch.Tensor
-
-DTYPE_NAMES = {v: k for k, v in DTYPES.items() if k != "fp32"}
-ALIGNMENT = 16
-"""Bytes; tensor descriptors and 16-byte accesses start there."""
-
-
-class NoKernelWarning(RuntimeWarning):
-    """PyTorch computed what a kernel should have."""
-
-
-_entries: list[tuned.Entry] | None = None
 
 
 def use(path: str | Path | None) -> None:
     """Take tuned configs from this file from now on; ``None``: from none. Raises tuned.TunedFileError."""
-    global _entries
-    _entries = [] if path is None else tuned.load(Path(path))
-    _choice.cache_clear()
+    operators.take([] if path is None else tuned.load(Path(path)))
 
 
 def config_of(kernel: str, shape: tuple[int, ...], device_name: str, **options: Any) -> tuned.Choice:
@@ -54,10 +55,11 @@ def config_of(kernel: str, shape: tuple[int, ...], device_name: str, **options: 
         raise ValueError(
             f"there are no facts about {device_name!r} in kernels/hardware.py, so PyTorch would compute it"
         )
-    spec = _spec(kernel)
-    return _choice(kernel, spec.parse_problem(shape, options), hardware.name)
+    spec = spec_of(kernel)
+    return choice(kernel, spec.parse_problem(shape, options), hardware.name)
 
 
+@replay.replayed
 def fused_matmul(x: Tensor, w: Tensor, bias: Tensor | None = None, activation: str = "none") -> Tensor:
     """act(x @ w + bias): x (..., K), w (K, N) with unit stride along N or along K (``linear.weight.t()``), bias (N).
 
@@ -75,6 +77,7 @@ def matmul(x: Tensor, w: Tensor) -> Tensor:
     return fused_matmul(x, w)
 
 
+@replay.replayed
 def softmax(x: Tensor) -> Tensor:
     """Softmax over the last dimension of x (..., N)."""
     _same("softmax", x)
@@ -83,6 +86,7 @@ def softmax(x: Tensor) -> Tensor:
     return out.reshape(x.shape)
 
 
+@replay.replayed
 def rms_norm(x: Tensor, weight: Tensor, eps: float = 1e-6) -> Tensor:
     """x / sqrt(mean(x^2) + eps) * weight over the last dimension: x (..., N), weight (N)."""
     _same("rms_norm", x, weight)
@@ -91,6 +95,7 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float = 1e-6) -> Tensor:
     return out.reshape(x.shape)
 
 
+@replay.replayed
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Tensor:
     """(x - mean) / sqrt(variance + eps) * weight + bias over the last dimension: x (..., N), weight and bias (N)."""
     _same("layer_norm", x, weight, bias)
@@ -100,6 +105,7 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Te
     return out.reshape(x.shape)
 
 
+@replay.replayed
 def swiglu(gate: Tensor, up: Tensor) -> Tensor:
     """silu(gate) * up, element by element, of two tensors of one shape."""
     _same("swiglu", gate, up)
@@ -108,6 +114,7 @@ def swiglu(gate: Tensor, up: Tensor) -> Tensor:
     return out.reshape(gate.shape)
 
 
+@replay.replayed
 def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
     """softmax(q k^T / sqrt(D)) v: q (B, H, S, D), k and v (B, H / GROUP, S, D) for any GROUP that divides H; D is 64 or
     128. `causal`: a position sees itself and what precedes it."""
@@ -120,163 +127,29 @@ def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
     return out
 
 
-# -- operators of torch.library, one per kernel; row-wise ones take two dimensions
+@replay.replayed
+def conv2d(
+    x: Tensor, w: Tensor, bias: Tensor | None = None, stride: int = 1, padding: int = 0, dilation: int = 1
+) -> Tensor:
+    """Convolution of NHWC images: x (N, H, W, C), w (K, R, S, C), bias (K); the result is (N, P, Q, K) with
+    P = (H + 2 padding - dilation (R - 1) - 1) // stride + 1 and Q likewise. `stride`, `padding` and `dilation` hold for
+    both directions.
 
-
-@torch.library.custom_op("autokernel::fused_matmul", mutates_args=())
-def _fused_matmul(x: Tensor, w: Tensor, bias: Tensor | None, activation: str) -> Tensor:
-    column_major = w.stride(1) != 1 and w.stride(0) == 1
-    operand = _ready(w.t()).t() if column_major else _ready(w)
-    layout = "col" if column_major else "row"
-    shape = x.shape[0], w.shape[1], x.shape[1]
-    inputs = _ready(x), operand, None if bias is None else _ready(bias)
-    return _run("fused_matmul", shape, inputs, activation=activation, bias=bias is not None, b_layout=layout)
-
-
-@torch.library.custom_op("autokernel::softmax", mutates_args=())
-def _softmax(x: Tensor) -> Tensor:
-    return _run("softmax", tuple(x.shape), (_ready(x),))
-
-
-@torch.library.custom_op("autokernel::rms_norm", mutates_args=())
-def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    return _run("rms_norm", tuple(x.shape), (_ready(x), _ready(weight)), eps=eps)
-
-
-@torch.library.custom_op("autokernel::layer_norm", mutates_args=())
-def _layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    return _run("layer_norm", tuple(x.shape), (_ready(x), _ready(weight), _ready(bias)), eps=eps)
-
-
-@torch.library.custom_op("autokernel::swiglu", mutates_args=())
-def _swiglu(gate: Tensor, up: Tensor) -> Tensor:
-    return _run("swiglu", tuple(gate.shape), (_ready(gate), _ready(up)))
-
-
-@torch.library.custom_op("autokernel::attention", mutates_args=())
-def _attention(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
-    group = q.shape[1] // k.shape[1]
-    return _run("attention", tuple(q.shape), (_ready(q), _ready(k), _ready(v)), causal=causal, GROUP=group)
-
-
-@_fused_matmul.register_fake
-def _(x: Tensor, w: Tensor, bias: Tensor | None, activation: str) -> Tensor:
-    return x.new_empty((x.shape[0], w.shape[1]))
-
-
-def _like_first(x: Tensor, *rest: Any) -> Tensor:
-    return x.new_empty(x.shape)
-
-
-for _operator in (_softmax, _rms_norm, _layer_norm, _swiglu, _attention):
-    _operator.register_fake(_like_first)
-
-
-def _keep_inputs(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*(i for i in inputs if isinstance(i, Tensor)))
-    ctx.rest = [i for i in inputs if not isinstance(i, Tensor)]
-
-
-def _keep_output(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    ctx.save_for_backward(output)
-
-
-def _keep_both(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    q, k, v, ctx.causal = inputs
-    ctx.save_for_backward(q, k, v, output)
-
-
-def _fused_matmul_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    x, w, *bias = ctx.saved_tensors
-    return (*backward.fused_matmul(grad, x, w, bias[0] if bias else None, ctx.rest[-1]), None)
-
-
-_fused_matmul.register_autograd(_fused_matmul_backward, setup_context=_keep_inputs)
-_softmax.register_autograd(lambda ctx, grad: backward.softmax(grad, *ctx.saved_tensors), setup_context=_keep_output)
-_rms_norm.register_autograd(
-    lambda ctx, grad: (*backward.rms_norm(grad, *ctx.saved_tensors, *ctx.rest), None), setup_context=_keep_inputs
-)
-_layer_norm.register_autograd(
-    lambda ctx, grad: (*backward.layer_norm(grad, *ctx.saved_tensors, *ctx.rest), None), setup_context=_keep_inputs
-)
-_swiglu.register_autograd(lambda ctx, grad: backward.swiglu(grad, *ctx.saved_tensors), setup_context=_keep_inputs)
-
-
-def _attention_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    q, k, v, out = ctx.saved_tensors
-    return (*backward.attention(grad, q, k, v, out, ctx.causal), None)
-
-
-_attention.register_autograd(_attention_backward, setup_context=_keep_both)
-
-# -- launch
-
-
-def _run(kernel: str, shape: tuple[int, ...], inputs: Inputs, **options: Any) -> Tensor:
-    """Launch `kernel` with its chosen config, or have PyTorch compute it and say so."""
-    first = inputs[0]
-    assert first is not None
-    spec = _spec(kernel)
-    if 0 in shape:
-        return _by_pytorch(spec, shape, inputs, options)
-    hardware = _hardware(first.device)
-    if hardware is None:
-        _warn(kernel, str(first.device) if first.is_cuda else "the CPU")
-        return _by_pytorch(spec, shape, inputs, options)
-    problem = _problem(kernel, shape, DTYPE_NAMES[first.dtype], tuple(sorted(options.items())))
-    out = spec.output(problem, str(first.device))
-    with torch.cuda.device(first.device) if first.is_cuda else nullcontext():
-        spec.launch(problem, _choice(kernel, problem, hardware.name).config, inputs, out, hardware)
+    For a channels_last tensor of PyTorch's: ``conv2d(x.permute(0, 2, 3, 1), w.permute(0, 2, 3, 1))``, no copy."""
+    _same("conv2d", x, w, bias)
+    fits = x.dim() == w.dim() == 4 and x.shape[3] == w.shape[3] and (bias is None or bias.shape == w.shape[:1])
+    _want(fits, _shapes("conv2d", "x (N, H, W, C), w (K, R, S, C) and a bias (K)", x, w, bias))
+    _want(stride > 0 and padding >= 0 and dilation > 0, "conv2d wants stride and dilation above 0, padding from 0 on")
+    under = [dilation * (size - 1) + 1 for size in w.shape[1:3]]
+    covered = all(0 < u <= size + 2 * padding for u, size in zip(under, x.shape[1:3], strict=True))
+    _want(covered, _shapes("conv2d", "images no smaller than the filter, padding included", x, w))
+    out: Tensor = torch.ops.autokernel.conv2d(x, w, bias, stride, padding, dilation)
     return out
-
-
-def _by_pytorch(spec: KernelSpec[Any, Any], shape: tuple[int, ...], inputs: Inputs, options: dict[str, Any]) -> Tensor:
-    fields = {**dict(zip(spec.problem_type.dims, shape, strict=True)), **options}
-    problem = spec.problem_type.model_construct(**{**spec.default_problem().model_dump(), **fields})
-    first = spec.baselines(problem)[0]
-    return first.prepare(problem, inputs)().contiguous()
-
-
-@cache
-def _spec(kernel: str) -> KernelSpec[Any, Any]:
-    return registry.get(kernel)
-
-
-@lru_cache(maxsize=4096)
-def _problem(kernel: str, shape: tuple[int, ...], dtype: str, options: tuple[tuple[str, Any], ...]) -> Problem:
-    problem: Problem = _spec(kernel).parse_problem(shape, {"dtype": dtype, **dict(options)})
-    return problem
-
-
-@lru_cache(maxsize=4096)
-def _choice(kernel: str, problem: Problem, hardware: str) -> tuned.Choice:
-    global _entries
-    if _entries is None:
-        _entries = tuned.from_environment()
-    return tuned.choose(_spec(kernel), problem, hardware_named(hardware), _entries)
-
-
-@cache
-def _hardware(device: torch.device) -> Hardware | None:
-    return hardware_for(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
-
-
-@cache
-def _warn(kernel: str, where: str) -> None:
-    warnings.warn(
-        f"autokernel has no GPU with known facts for {kernel} on {where}: PyTorch computes it", NoKernelWarning, 4
-    )
 
 
 def _rows(x: Tensor) -> Tensor:
     """x (..., N) as two dimensions; also where one of them is 0."""
     return x.reshape(prod(x.shape[:-1]), x.shape[-1])
-
-
-def _ready(t: Tensor) -> Tensor:
-    """Contiguous and aligned; a copy only where it has to be."""
-    t = t.contiguous()
-    return t if t.data_ptr() % ALIGNMENT == 0 else t.clone()
 
 
 def _same(op: str, *tensors: Tensor | None) -> None:

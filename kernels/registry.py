@@ -24,6 +24,7 @@ _BUILTIN = {
     "layer_norm": "kernels.layer_norm:LayerNorm",
     "swiglu": "kernels.swiglu:Swiglu",
     "attention": "kernels.attention:Attention",
+    "conv2d": "kernels.conv2d:Conv2d",
 }
 
 

@@ -9,22 +9,76 @@ import triton.language as tl
 from pydantic import Field
 
 from kernels.defaults import normal
-from kernels.gemm import rounded
+from kernels.gemm_tiles import rounded
 from kernels.hardware import Hardware
-from kernels.rows import ELEMENT_BYTES, Rows, RowsConfig, RowsProblem, width
+from kernels.rows import ELEMENT_BYTES, Rows, RowsConfig, RowsProblem, tile, walkers, within
 from kernels.spec import Inputs
 
 
 @triton.jit
-def rms_norm_row(x_ptr, weight_ptr, out_ptr, M, N, eps, ROWS: tl.constexpr, BLOCK_N: tl.constexpr):
+def rms_norm_rows(
+    x_ptr,
+    weight,
+    out_ptr,
+    group,
+    M,
+    N,
+    eps,
+    ROWS: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    EVEN: tl.constexpr,
+    READ: tl.constexpr,
+    WRITE: tl.constexpr,
+):
     """ROWS whole rows in registers; N is at most BLOCK_N."""
-    rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
+    rows = tl.cast(group, tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     cols = tl.arange(0, BLOCK_N)[None, :]
-    inside = (rows < M) & (cols < N)
-    x = tl.load(x_ptr + rows * N + cols, mask=inside, other=0.0).to(tl.float32)
-    weight = tl.load(weight_ptr + cols, mask=cols < N, other=0.0).to(tl.float32)
+    inside = within(rows, cols, M, N, ROWS, BLOCK_N, EVEN)
+    x = tl.load(x_ptr + rows * N + cols, mask=inside, other=0.0, eviction_policy=READ).to(tl.float32)
     scale = 1.0 / tl.sqrt(tl.sum(x * x, 1) / N + eps)
-    tl.store(out_ptr + rows * N + cols, rounded(x * scale[:, None] * weight, out_ptr.dtype.element_ty), mask=inside)
+    y = rounded(x * scale[:, None] * weight, out_ptr.dtype.element_ty)
+    tl.store(out_ptr + rows * N + cols, y, mask=inside, cache_modifier=WRITE)
+
+
+@triton.jit
+def rms_norm_row(
+    x_ptr,
+    weight_ptr,
+    out_ptr,
+    M,
+    N,
+    eps,
+    ROWS: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    EVEN: tl.constexpr,
+    READ: tl.constexpr,
+    WRITE: tl.constexpr,
+):
+    cols = tl.arange(0, BLOCK_N)[None, :]
+    weight = tl.load(weight_ptr + cols, mask=cols < N, other=0.0, eviction_policy="evict_last").to(tl.float32)
+    rms_norm_rows(x_ptr, weight, out_ptr, tl.program_id(0), M, N, eps, ROWS, BLOCK_N, EVEN, READ, WRITE)
+
+
+@triton.jit
+def rms_norm_walk(
+    x_ptr,
+    weight_ptr,
+    out_ptr,
+    M,
+    N,
+    eps,
+    PROGRAMS: tl.constexpr,
+    STAGES: tl.constexpr,
+    ROWS: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    EVEN: tl.constexpr,
+    READ: tl.constexpr,
+    WRITE: tl.constexpr,
+):
+    cols = tl.arange(0, BLOCK_N)[None, :]
+    weight = tl.load(weight_ptr + cols, mask=cols < N, other=0.0, eviction_policy="evict_last").to(tl.float32)
+    for group in tl.range(tl.program_id(0), tl.cdiv(M, ROWS), PROGRAMS, num_stages=STAGES):
+        rms_norm_rows(x_ptr, weight, out_ptr, group, M, N, eps, ROWS, BLOCK_N, EVEN, READ, WRITE)
 
 
 @triton.jit
@@ -73,19 +127,21 @@ class RmsNorm(Rows[RmsNormProblem]):
         self, problem: RmsNormProblem, config: RowsConfig, inputs: Inputs, out: torch.Tensor, hardware: Hardware
     ) -> None:
         x, weight = inputs
-        kernel = rms_norm_row if config.family == "row" else rms_norm_loop
-        kernel[(triton.cdiv(problem.M, config.ROWS),)](
-            x,
-            weight,
-            out,
-            problem.M,
-            problem.N,
-            problem.eps,
-            ROWS=config.ROWS,
-            BLOCK_N=width(problem, config),
-            num_warps=config.num_warps,
-            num_stages=config.num_stages,
-        )
+        arguments = x, weight, out, problem.M, problem.N, problem.eps
+        groups = triton.cdiv(problem.M, config.ROWS)
+        if config.family == "row":
+            rms_norm_row[(groups,)](*arguments, **tile(problem, config))
+        elif config.family == "walk":
+            programs = walkers(problem, config, hardware)
+            rms_norm_walk[(programs,)](*arguments, PROGRAMS=programs, STAGES=config.num_stages, **tile(problem, config))
+        else:
+            rms_norm_loop[(groups,)](
+                *arguments,
+                ROWS=config.ROWS,
+                BLOCK_N=config.BLOCK_N,
+                num_warps=config.num_warps,
+                num_stages=config.num_stages,
+            )
 
     def eager(self, problem: RmsNormProblem, inputs: Inputs) -> torch.Tensor:
         x, weight = inputs

@@ -1,19 +1,24 @@
 """What the row-wise kernels (softmax, rms_norm, layer_norm) share: problem, config, space, launch geometry.
 
-Two families. ``row`` keeps whole rows in registers: each element is read once. ``loop`` walks over a row in blocks,
-twice: the second time it comes from the L2, which a program's few rows fit; it is for rows that registers cannot hold.
+Three families. ``row`` keeps whole rows in registers: each element is read once. ``walk`` does the same with a few
+programs per SM, each of which takes one group of rows after another: the next rows arrive while these are worked on,
+and what all rows share is loaded once. ``loop`` walks over a row in blocks, twice: the second time it comes from the
+L2, which a program's few rows fit; it is for rows that registers cannot hold.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from itertools import product
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import torch
+import triton
+import triton.language as tl
 from pydantic import Field, model_validator
 
-from kernels import gemm
+from kernels import gemm_tiles
 from kernels.defaults import UNIT, hash_with, normal, shrunk
 from kernels.hardware import Hardware
 from kernels.spec import Config, Inputs, KernelSpec, Problem
@@ -22,6 +27,12 @@ ELEMENT_BYTES = 2
 MOST_PER_THREAD = 128
 """fp32 values of a row that a thread can hold beside addresses and temporaries of the same size: 255 registers."""
 BLOCKS = (512, 1024, 2048, 4096, 8192, 16384)
+
+
+@triton.jit
+def within(rows, cols, M, N, ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN: tl.constexpr):
+    """Mask of a tile. EVEN: every tile lies within, and the compiler drops a mask that it knows to be true."""
+    return tl.full((ROWS, BLOCK_N), True, tl.int1) if EVEN else (rows < M) & (cols < N)
 
 
 class RowsProblem(Problem):
@@ -42,14 +53,18 @@ class RowsProblem(Problem):
 class RowsConfig(Config):
     """Tuning choices of one launch. A field that a family does not use stays at its default."""
 
-    family: Literal["row", "loop"]
+    family: Literal["row", "walk", "loop"]
     ROWS: Literal[1, 2, 4, 8, 16, 32]
     """Rows of one program."""
     num_warps: Literal[1, 2, 4, 8, 16, 32]
     BLOCK_N: Literal[0, 512, 1024, 2048, 4096, 8192, 16384] = 0
-    """Elements of a row taken at a time (``loop``); 0: the whole row (``row``)."""
+    """Elements of a row taken at a time (``loop``); 0: the whole row."""
     num_stages: Literal[1, 2, 3, 4] = 1
-    """Blocks in flight (``loop``)."""
+    """Blocks in flight (``loop``), groups of rows in flight (``walk``)."""
+    PER_SM: Literal[0, 1, 2, 4, 8, 16] = 0
+    """Programs per SM (``walk``)."""
+    STREAM: Literal[0, 1, 2] = 0
+    """What caches are told (``row``, ``walk``): nothing; that rows are read once; and that they are written once."""
 
 
 P = TypeVar("P", bound=RowsProblem)
@@ -60,6 +75,24 @@ def width(problem: RowsProblem, config: RowsConfig) -> int:
     return config.BLOCK_N if config.family == "loop" else max(16, 1 << (problem.N - 1).bit_length())
 
 
+def tile(problem: RowsProblem, config: RowsConfig) -> dict[str, Any]:
+    """What the kernels of the families ``row`` and ``walk`` take beside tensors, sizes and ``PROGRAMS``."""
+    block = width(problem, config)
+    return {
+        "ROWS": config.ROWS,
+        "BLOCK_N": block,
+        "EVEN": block == problem.N and problem.M % config.ROWS == 0,
+        "READ": "evict_first" if config.STREAM > 0 else "",
+        "WRITE": ".cs" if config.STREAM > 1 else "",
+        "num_warps": config.num_warps,
+    }
+
+
+def walkers(problem: RowsProblem, config: RowsConfig, hardware: Hardware) -> int:
+    """Programs of a ``walk``."""
+    return min(triton.cdiv(problem.M, config.ROWS), config.PER_SM * hardware.sms)
+
+
 def per_thread(problem: RowsProblem, config: RowsConfig, hardware: Hardware) -> float:
     """Elements of a tile that each thread holds."""
     return config.ROWS * width(problem, config) / (config.num_warps * hardware.warp_size)
@@ -68,13 +101,23 @@ def per_thread(problem: RowsProblem, config: RowsConfig, hardware: Hardware) -> 
 def constraint(problem: RowsProblem, config: RowsConfig, hardware: Hardware) -> str | None:
     """The first static constraint that `config` breaks, as ``name: why, with its numbers``."""
     c = config
-    if c.family == "row" and (c.BLOCK_N != 0 or c.num_stages != 1):
+    if c.family == "row" and (c.BLOCK_N, c.num_stages, c.PER_SM) != (0, 1, 0):
         return (
-            f"unused_field: family row has no loop, so BLOCK_N must be 0 and num_stages 1, "
-            f"got {c.BLOCK_N} and {c.num_stages}"
+            f"unused_field: family row has no loop, so BLOCK_N must be 0, num_stages 1 and PER_SM 0, "
+            f"got {c.BLOCK_N}, {c.num_stages} and {c.PER_SM}"
+        )
+    if c.family == "walk" and (c.BLOCK_N != 0 or c.PER_SM == 0):
+        return (
+            f"walk: family walk takes whole rows, by a few programs per SM, so BLOCK_N must be 0 and PER_SM must not, "
+            f"got {c.BLOCK_N} and {c.PER_SM}"
         )
     if c.family == "loop" and c.BLOCK_N == 0:
         return "block: family loop takes a row in blocks, so BLOCK_N must not be 0"
+    if c.family == "loop" and (c.PER_SM, c.STREAM) != (0, 0):
+        return (
+            f"unused_field: family loop reads rows twice, by one program each, so PER_SM and STREAM must be 0, "
+            f"got {c.PER_SM} and {c.STREAM}"
+        )
     threads = c.num_warps * hardware.warp_size
     if threads > 1024:
         return f"threads: {c.num_warps} warps of {hardware.warp_size} exceed the 1024 threads of a block"
@@ -85,19 +128,34 @@ def constraint(problem: RowsProblem, config: RowsConfig, hardware: Hardware) -> 
             f"registers: {c.ROWS} x {width(problem, c)} elements on {c.num_warps} warps are {held:g} a thread, "
             f"and {most} is all a thread can hold"
         )
+    if c.family == "walk" and c.PER_SM * threads > hardware.threads_per_sm:
+        return f"occupancy: {c.PER_SM} programs of {threads} threads exceed the {hardware.threads_per_sm} of an SM"
+    waiting = (c.num_stages - 1) * c.ROWS * width(problem, c) * ELEMENT_BYTES if c.family == "walk" else 0
+    if waiting * c.PER_SM > hardware.shared_per_sm or waiting > hardware.shared_per_block:
+        return f"shared_memory: {c.PER_SM} programs with {waiting} bytes in flight each exceed an SM's shared memory"
     return None
 
 
 def candidates(problem: RowsProblem, hardware: Hardware) -> Iterator[RowsConfig]:
     """Configs worth naming: 2 to 64 elements a thread (a 16-byte access takes 8), no program of mostly missing rows,
-    and loops only where a row is longer than a block."""
+    walks only where every program has two steps and eight elements a thread or more, and loops only where a row is
+    longer than a block."""
     for rows in (1, 2, 4, 8, 16, 32):
         if rows > max(1, problem.M):
             break
         for warps in (1, 2, 4, 8, 16, 32):
             whole = RowsConfig(family="row", ROWS=rows, num_warps=warps)
-            if _worth_it(problem, whole, hardware):
-                yield whole
+            if not _worth_it(problem, whole, hardware):
+                continue
+            for stream in (0, 1, 2):
+                yield whole.model_copy(update={"STREAM": stream})
+            if not 8 <= per_thread(problem, whole, hardware) <= 32:
+                continue
+            for per_sm, stages in product((2, 4, 8, 16), (1, 2, 3)):
+                enough = per_sm * warps * hardware.warp_size >= 512  # fewer threads cannot keep the memory busy
+                if enough and 2 * per_sm * hardware.sms * rows <= problem.M:
+                    walk = {"family": "walk", "PER_SM": per_sm, "num_stages": stages, "STREAM": 1}
+                    yield whole.model_copy(update=walk)
     for block in (b for b in BLOCKS if b < problem.N):
         for rows in (r for r in (1, 2, 4) if r <= max(1, problem.M)):
             for warps in (2, 4, 8, 16, 32):
@@ -165,11 +223,14 @@ class Rows(KernelSpec[P, RowsConfig]):
 
     def source_hash(self) -> str:
         """Covers this file and what is borrowed as well as the kernel's own."""
-        return hash_with(super().source_hash(), sys.modules[__name__], gemm)
+        return hash_with(super().source_hash(), sys.modules[__name__], gemm_tiles)
 
     def reduced(self, problem: P, config: RowsConfig) -> P:
-        """Up to two programs, the last as ragged as the true shape's; rows whole (``row``, up to 8,192) or of up to
-        three blocks (``loop``)."""
+        """Up to two groups of rows, the last as ragged as the true shape's (seven of a ``walk``: a GPU of three SMs
+        takes several steps); rows whole (up to 8,192) or of up to three blocks (``loop``)."""
         block = config.BLOCK_N if config.family == "loop" else 4096
         most = 3 if config.family == "loop" else 2
-        return problem.model_copy(update={"M": shrunk(problem.M, config.ROWS, 2), "N": shrunk(problem.N, block, most)})
+        groups = 7 if config.family == "walk" else 2
+        return problem.model_copy(
+            update={"M": shrunk(problem.M, config.ROWS, groups), "N": shrunk(problem.N, block, most)}
+        )

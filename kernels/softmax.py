@@ -6,22 +6,66 @@ import torch
 import triton
 import triton.language as tl
 
-from kernels.gemm import rounded
+from kernels.gemm_tiles import rounded
 from kernels.hardware import Hardware
-from kernels.rows import Rows, RowsConfig, RowsProblem, width
+from kernels.rows import Rows, RowsConfig, RowsProblem, tile, walkers, within
 from kernels.spec import Inputs
 
 
 @triton.jit
-def softmax_row(x_ptr, out_ptr, M, N, ROWS: tl.constexpr, BLOCK_N: tl.constexpr):
+def softmax_rows(
+    x_ptr,
+    out_ptr,
+    group,
+    M,
+    N,
+    ROWS: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    EVEN: tl.constexpr,
+    READ: tl.constexpr,
+    WRITE: tl.constexpr,
+):
     """ROWS whole rows in registers; N is at most BLOCK_N."""
-    rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
+    rows = tl.cast(group, tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     cols = tl.arange(0, BLOCK_N)[None, :]
-    inside = (rows < M) & (cols < N)
-    x = tl.load(x_ptr + rows * N + cols, mask=inside, other=-float("inf")).to(tl.float32)
+    inside = within(rows, cols, M, N, ROWS, BLOCK_N, EVEN)
+    x = tl.load(x_ptr + rows * N + cols, mask=inside, other=-float("inf"), eviction_policy=READ).to(tl.float32)
     power = tl.exp(x - tl.max(x, 1)[:, None])
-    y = power / tl.sum(power, 1)[:, None]
-    tl.store(out_ptr + rows * N + cols, rounded(y, out_ptr.dtype.element_ty), mask=inside)
+    y = rounded(power / tl.sum(power, 1)[:, None], out_ptr.dtype.element_ty)
+    tl.store(out_ptr + rows * N + cols, y, mask=inside, cache_modifier=WRITE)
+
+
+@triton.jit
+def softmax_row(
+    x_ptr,
+    out_ptr,
+    M,
+    N,
+    ROWS: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    EVEN: tl.constexpr,
+    READ: tl.constexpr,
+    WRITE: tl.constexpr,
+):
+    softmax_rows(x_ptr, out_ptr, tl.program_id(0), M, N, ROWS, BLOCK_N, EVEN, READ, WRITE)
+
+
+@triton.jit
+def softmax_walk(
+    x_ptr,
+    out_ptr,
+    M,
+    N,
+    PROGRAMS: tl.constexpr,
+    STAGES: tl.constexpr,
+    ROWS: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    EVEN: tl.constexpr,
+    READ: tl.constexpr,
+    WRITE: tl.constexpr,
+):
+    for group in tl.range(tl.program_id(0), tl.cdiv(M, ROWS), PROGRAMS, num_stages=STAGES):
+        softmax_rows(x_ptr, out_ptr, group, M, N, ROWS, BLOCK_N, EVEN, READ, WRITE)
 
 
 @triton.jit
@@ -62,17 +106,21 @@ class Softmax(Rows[SoftmaxProblem]):
         self, problem: SoftmaxProblem, config: RowsConfig, inputs: Inputs, out: torch.Tensor, hardware: Hardware
     ) -> None:
         (x,) = inputs
-        kernel = softmax_row if config.family == "row" else softmax_loop
-        kernel[(triton.cdiv(problem.M, config.ROWS),)](
-            x,
-            out,
-            problem.M,
-            problem.N,
-            ROWS=config.ROWS,
-            BLOCK_N=width(problem, config),
-            num_warps=config.num_warps,
-            num_stages=config.num_stages,
-        )
+        arguments = x, out, problem.M, problem.N
+        groups = triton.cdiv(problem.M, config.ROWS)
+        if config.family == "row":
+            softmax_row[(groups,)](*arguments, **tile(problem, config))
+        elif config.family == "walk":
+            programs = walkers(problem, config, hardware)
+            softmax_walk[(programs,)](*arguments, PROGRAMS=programs, STAGES=config.num_stages, **tile(problem, config))
+        else:
+            softmax_loop[(groups,)](
+                *arguments,
+                ROWS=config.ROWS,
+                BLOCK_N=config.BLOCK_N,
+                num_warps=config.num_warps,
+                num_stages=config.num_stages,
+            )
 
     def eager(self, problem: SoftmaxProblem, inputs: Inputs) -> torch.Tensor:
         (x,) = inputs

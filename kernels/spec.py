@@ -27,8 +27,9 @@ from pydantic import BaseModel, ConfigDict
 from kernels import defaults
 from kernels.hardware import Hardware
 
-Metric = Literal["tflops", "gbps", "latency"]
-"""What an objective maximises (TFLOP/s, GB/s) or minimises (ms per launch)."""
+Metric = Literal["tflops", "gbps", "latency", "tflops_per_watt", "gbps_per_watt", "joules"]
+"""What an objective maximises (TFLOP/s, GB/s, either per watt) or minimises (ms or joules per launch). A kernel's own
+``metric`` is one of the first three."""
 
 Inputs = tuple[torch.Tensor | None, ...]
 """A kernel's input tensors in a fixed order; ``None`` for an optional input that this problem does not have."""
@@ -107,9 +108,6 @@ class KernelSpec(ABC, Generic[P, C]):
     """The metric of an objective that names none."""
     deterministic: ClassVar[bool] = True
     """Whether two launches on equal inputs must give equal bits."""
-    mends_bf16: ClassVar[bool] = False
-    """Whether the kernel's source itself makes up for how Triton's interpreter treats bf16; otherwise the interpreter
-    is mended (``kernels/interpreting.py``)."""
 
     def default_problem(self) -> P:
         """The problem tuned when a goal names none: the problem type's own defaults."""
@@ -183,6 +181,10 @@ class KernelSpec(ABC, Generic[P, C]):
         """A small problem for the interpreter that keeps this problem's edges for `config`: at least two tiles along
         each tiled dimension and, where the true shape has a ragged edge, a ragged edge."""
         return defaults.reduced(problem, config)
+
+    def interpretable(self, config: C) -> str | None:
+        """Why Triton's interpreter cannot run this config, as a clause for people; ``None`` where it can."""
+        return None
 
     def registers(self, config: C) -> int:
         """Accumulator registers per thread that the config implies, 0 where the notion does not apply."""

@@ -16,9 +16,9 @@ import triton
 import triton.language as tl
 from pydantic import Field, model_validator
 
-from kernels import gemm
+from kernels import gemm_tiles
 from kernels.defaults import UNIT, hash_with, normal
-from kernels.gemm import rounded
+from kernels.gemm_tiles import rounded
 from kernels.hardware import Hardware
 from kernels.spec import Config, Inputs, KernelSpec, Problem
 
@@ -39,8 +39,9 @@ def swiglu_flat(gate_ptr, up_ptr, out_ptr, size, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def swiglu_loop(gate_ptr, up_ptr, out_ptr, size, PROGRAMS: tl.constexpr, BLOCK: tl.constexpr):
-    for block in tl.range(tl.program_id(0), tl.cdiv(size, BLOCK), PROGRAMS):
+def swiglu_loop(gate_ptr, up_ptr, out_ptr, size, PROGRAMS: tl.constexpr, STAGES: tl.constexpr, BLOCK: tl.constexpr):
+    # Loads that feed no matrix instruction are pipelined only where the loop itself says so.
+    for block in tl.range(tl.program_id(0), tl.cdiv(size, BLOCK), PROGRAMS, num_stages=STAGES):
         at = tl.cast(block, tl.int64) * BLOCK + tl.arange(0, BLOCK)
         swiglu_block(gate_ptr, up_ptr, out_ptr, at, size)
 
@@ -108,6 +109,10 @@ class Swiglu(KernelSpec[SwigluProblem, SwigluConfig]):
             return f"threads: {c.num_warps} warps of {hardware.warp_size} exceed the 1024 threads of a block"
         if (held := c.BLOCK / threads) > 64:
             return f"registers: {c.BLOCK} elements on {threads} threads are {held:g} of two inputs each, 64 at most"
+        waiting = 2 * (c.num_stages - 1) * c.BLOCK * ELEMENT_BYTES
+        if waiting > hardware.shared_per_block:
+            most = hardware.shared_per_block
+            return f"shared_memory: {waiting} bytes in flight, a block of {hardware.name} has {most}"
         if c.family == "flat" and (count := triton.cdiv(problem.M * problem.N, c.BLOCK)) >= 2**31:
             return f"grid: {count} blocks exceed the 2147483647 programs of a launch"
         return None
@@ -126,12 +131,12 @@ class Swiglu(KernelSpec[SwigluProblem, SwigluConfig]):
         gate, up = inputs
         size = problem.M * problem.N
         blocks = triton.cdiv(size, config.BLOCK)
-        resources = {"num_warps": config.num_warps, "num_stages": config.num_stages}
+        shared = {"BLOCK": config.BLOCK, "num_warps": config.num_warps}
         if config.family == "flat":
-            swiglu_flat[(blocks,)](gate, up, out, size, BLOCK=config.BLOCK, **resources)
+            swiglu_flat[(blocks,)](gate, up, out, size, **shared)
         else:
             programs = min(blocks, config.PER_SM * hardware.sms)
-            swiglu_loop[(programs,)](gate, up, out, size, PROGRAMS=programs, BLOCK=config.BLOCK, **resources)
+            swiglu_loop[(programs,)](gate, up, out, size, PROGRAMS=programs, STAGES=config.num_stages, **shared)
 
     def eager(self, problem: SwigluProblem, inputs: Inputs) -> torch.Tensor:
         gate, up = inputs
@@ -154,7 +159,7 @@ class Swiglu(KernelSpec[SwigluProblem, SwigluConfig]):
 
     def source_hash(self) -> str:
         """Covers what it borrows as well."""
-        return hash_with(super().source_hash(), gemm)
+        return hash_with(super().source_hash(), gemm_tiles)
 
     def reduced(self, problem: SwigluProblem, config: SwigluConfig) -> SwigluProblem:
         """Some seven blocks (three SMs walk over them more than once), the last as ragged as the true shape's."""

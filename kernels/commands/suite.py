@@ -1,11 +1,14 @@
-"""The problems that ``bench`` times: one kernel's own, or a named suite."""
+"""The problems that ``bench`` times: one kernel's own, or a named suite; and what the suite ``h200`` is held to."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from kernels.spec import KernelSpec, Problem
+
+Judged = Literal["burst", "sustained", "energy"]
+"""How a result is read: the two regimes, and joules per launch, which is read in the sustained one."""
 
 
 @dataclass(frozen=True)
@@ -29,29 +32,137 @@ class Case:
         return spec, problem
 
 
+@dataclass(frozen=True)
+class Target:
+    """A least ratio: the baseline's time (or joules) over the kernel's."""
+
+    judged: Judged
+    against: str
+    """A baseline's name; ``copy``: the device copy of as many bytes; ``best``: the fastest that computes the same."""
+    least: float
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A case of the suite, what it is timed against, and what it should reach."""
+
+    name: str
+    case: Case
+    judged: tuple[Judged, ...] = ("burst", "sustained")
+    against: dict[Judged, tuple[str, ...]] = field(default_factory=dict)
+    """Baselines by how they are judged; the kernel's own where nothing is said. The first has to run."""
+    targets: tuple[Target, ...] = ()
+    window_s: float = 0.3
+    """Of the sustained regime."""
+    contest: bool = False
+    """Whether finalists contend in the sustained regime too; elsewhere the burst's winner is taken."""
+
+    def baselines(self, judged: Judged) -> tuple[str, ...] | None:
+        return self.against.get(judged)
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A least geometric mean of burst ratios over some entries."""
+
+    name: str
+    over: tuple[str, ...]
+    against: str
+    least: float
+
+
 def _fused(m: int, n: int, k: int, dtype: str) -> Case:
     return Case("fused_matmul", (m, n, k), {"dtype": dtype, "activation": "leaky_relu"})
 
 
-H200 = (
-    _fused(4096, 4096, 4096, "fp16"),
-    _fused(1024, 1024, 1024, "fp16"),
-    _fused(4096, 4096, 4096, "bf16"),
-    _fused(8192, 8192, 8192, "bf16"),
-    _fused(16384, 4096, 1024, "bf16"),
-    _fused(4096, 14336, 4096, "bf16"),
-    _fused(64, 8192, 8192, "bf16"),
-    Case("softmax"),
-    Case("rms_norm"),
-    Case("layer_norm"),
-    Case("swiglu"),
-    Case("attention", (4, 32, 4096, 128), {"causal": True}),
+BOTH: tuple[Judged, ...] = ("burst", "sustained")
+
+
+def _never_slower(name: str, case: Case, *more: Target, also: tuple[str, ...] = ()) -> Entry:
+    """Ahead of eager PyTorch and torch.compile in both regimes."""
+    rivals = ("unfused", "compiled")
+    targets = tuple(Target(judged, rival, 1.0) for judged in BOTH for rival in rivals)
+    against: dict[Judged, tuple[str, ...]] = {"burst": (*rivals, "cublaslt", "cublas", *also), "sustained": rivals}
+    return Entry(name, case, against=against, targets=(*targets, *more))
+
+
+def _memory_bound(kernel: str) -> Entry:
+    """At the copy's bandwidth, on 256 MiB and more."""
+    targets = (Target("burst", "copy", 0.9), Target("burst", "compiled", 1.0), Target("sustained", "compiled", 1.0))
+    against: dict[Judged, tuple[str, ...]] = {
+        "burst": ("unfused", "compiled", "copy"),
+        "sustained": ("compiled", "copy"),
+    }
+    return Entry(kernel, Case(kernel), against=against, targets=targets)
+
+
+MAIN = _fused(4096, 4096, 4096, "fp16")
+SHAPES = (
+    _never_slower("fused-1024-fp16", _fused(1024, 1024, 1024, "fp16")),
+    _never_slower("fused-4096-bf16", _fused(4096, 4096, 4096, "bf16")),
+    _never_slower("fused-8192-bf16", _fused(8192, 8192, 8192, "bf16")),
+    _never_slower("fused-16384x4096x1024-bf16", _fused(16384, 4096, 1024, "bf16")),
+    _never_slower("fused-4096x14336x4096-bf16", _fused(4096, 14336, 4096, "bf16")),
+    _never_slower(
+        "fused-64x8192x8192-bf16", _fused(64, 8192, 8192, "bf16"), Target("burst", "copy", 0.85), also=("copy",)
+    ),
 )
-"""Square and oblong products, the shapes of a language model's layers, a decode step, the memory-bound kernels on
-256 MiB and more, and causal attention."""
+
+ENTRIES = (
+    *(_memory_bound(kernel) for kernel in ("softmax", "rms_norm", "layer_norm", "swiglu")),
+    Entry(
+        "fused-4096-fp16",
+        MAIN,
+        targets=(
+            Target("sustained", "unfused", 1.075),
+            Target("sustained", "compiled", 1.07),
+            Target("sustained", "cublaslt", 1.01),
+            Target("sustained", "cublas", 1.0),
+            Target("burst", "unfused", 1.1),
+            Target("burst", "cublas", 1.01),
+        ),
+        window_s=0.6,
+        contest=True,
+    ),
+    Entry("energy", MAIN, ("energy",), {"energy": ("unfused", "cublas")}, window_s=0.6, contest=True),
+    *SHAPES,
+    Entry(
+        "attention",
+        Case("attention", (4, 32, 4096, 128), {"causal": True}),
+        targets=tuple(Target(judged, "best", 0.9) for judged in BOTH),
+    ),
+    Entry(
+        "fp8-matmul",
+        Case("matmul", (4096, 4096, 4096), {"dtype": "fp8"}),
+        targets=tuple(Target(judged, "best", 0.9) for judged in BOTH),
+    ),
+)
+"""What ``bench --suite h200`` runs, in this order: the memory-bound kernels first, because torch.compile needs half a
+minute for a matmul and works on the next ones meanwhile."""
+
+MEANS = (
+    Mean("fused-shapes", tuple(e.name for e in SHAPES), "unfused", 1.18),
+    Mean("fused-shapes", tuple(e.name for e in SHAPES), "compiled", 1.1),
+)
+
+LAUNCH = "ops-launch"
+"""The entry that times no kernel but the host: what a call of ``ops`` costs beside ``torch.mm``'s."""
+LAUNCH_MOST_US = 10.0
+
+NAMES = (*(e.name for e in ENTRIES), LAUNCH)
+
+
+def chosen(only: tuple[str, ...]) -> tuple[tuple[Entry, ...], bool]:
+    """The entries of these names (all, where there are none), and whether the host's launch cost is among them.
+
+    Raises ValueError naming those there are."""
+    unknown = [name for name in only if name not in NAMES]
+    if unknown:
+        raise ValueError(f"the suite has no entry {', '.join(unknown)}; it has {', '.join(NAMES)}")
+    return tuple(e for e in ENTRIES if not only or e.name in only), not only or LAUNCH in only
+
 
 SUITES: dict[str, tuple[Case, ...]] = {
-    "h200": H200,
-    "memory": tuple(c for c in H200 if c.kernel not in ("fused_matmul", "attention")),
+    "memory": tuple(e.case for e in ENTRIES[:4]),
     "fusion": tuple(_fused(n, n, n, "fp16") for n in (1024, 2048, 4096, 8192)),
 }

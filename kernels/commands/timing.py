@@ -36,11 +36,16 @@ def screen(
                 found.append(live.screen(config))
             else:
                 found.append(Measurement(config=compiled.config, status=compiled.status, reason=compiled.reason))
-            if i % TOLD_EVERY == 0 or i == len(configs):
-                progress(f"{live.spec.name} {live.problem.label()}: {i}/{len(configs)} configs")
+            tried(live, i, len(configs), progress)
     finally:
         pool.close()
     return found
+
+
+def tried(live: LiveDevice, number: int, of: int, progress: Progress) -> None:
+    """Say now and then how far a screening is."""
+    if number % TOLD_EVERY == 0 or number == of:
+        progress(f"{live.spec.name} {live.problem.label()}: {number}/{of} configs")
 
 
 def ranked(found: list[Measurement]) -> list[Measurement]:
@@ -68,7 +73,7 @@ def bench(case: Case, device: str, configs: int, seconds: float, progress: Progr
         best = ranked(found)[:FINALISTS]
         if not best:
             why = found[0].reason if found else "the space is empty"
-            return [_about(live, "burst") | {"status": "failed", "reason": why}]
+            return [about(live, "burst") | {"status": "failed", "reason": why}]
         ceilings = live.ceilings()
         rows = []
         for regime in case.regimes:
@@ -82,16 +87,16 @@ def bench(case: Case, device: str, configs: int, seconds: float, progress: Progr
 
 def _prove(live: LiveDevice, finalists: list[Config], regime: Any, seconds: float) -> Row:
     again = ranked(live.contend(finalists, regime))
-    about = _about(live, regime)
+    row = about(live, regime)
     if not again:
-        return about | {"status": "failed", "reason": "no finalist could be timed again"}
+        return row | {"status": "failed", "reason": "no finalist could be timed again"}
     config = live.spec.config_type.model_validate(again[0].config)
     proof = live.prove(config, regime, seconds)
-    row = about | {"status": proof.status, "reason": proof.reason, "config": proof.config, "how": proof.how}
+    row |= {"status": proof.status, "reason": proof.reason, "config": proof.config, "how": proof.how}
     if proof.ms is None:
         return row
     comparisons = [c.model_dump(mode="json") for c in proof.comparisons]
-    return row | _rates(live, proof.ms) | {"ci_ms": proof.ci_ms, "baselines": comparisons}
+    return row | rates(live, proof.ms) | {"ci_ms": proof.ci_ms, "baselines": comparisons}
 
 
 def sweep(case: Case, device: str, limit: int | None, progress: Progress) -> list[Row]:
@@ -106,24 +111,25 @@ def sweep(case: Case, device: str, limit: int | None, progress: Progress) -> lis
         found = screen(live, configs, progress)
         good = ranked(found)
         failed = [m for m in found if m.status != "correct" or m.ms is None]
-        about = _about(live, "burst")
+        common = about(live, "burst")
         return [
-            about
+            common
             | {"status": m.status, "reason": m.reason, "config": m.config}
-            | ({} if m.ms is None else _rates(live, m.ms) | {"ci_ms": m.ci_ms})
+            | ({} if m.ms is None else rates(live, m.ms) | {"ci_ms": m.ci_ms})
             for m in [*good, *failed]
         ]
     finally:
         live.close()
 
 
-def _about(live: LiveDevice, regime: Regime) -> Row:
+def about(live: LiveDevice, regime: Regime) -> Row:
+    """What was timed, where and how."""
     fields = live.problem.model_dump(mode="json")
     about = {"kernel": live.spec.name, "problem": live.problem.label(), "fields": fields}
     return about | {"regime": regime, "device": live.info.name}
 
 
-def _rates(live: LiveDevice, ms: float) -> Row:
+def rates(live: LiveDevice, ms: float) -> Row:
     """What `ms` per launch means in the kernel's unit, and how near it is to the floor."""
     from tools.harness.floor import floor_ms
     from tools.task import Task

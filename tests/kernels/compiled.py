@@ -12,6 +12,13 @@ from triton.runtime.jit import JITFunction
 from kernels import registry
 from kernels.hardware import hardware_named
 
+COUNTED = ("wgmma.mma_async", "cp.async.bulk.tensor", "mma.sync", "v_mfma", "e4m3.e4m3")
+
+
+def waits_first(ptx: str) -> bool:
+    """Whether a kernel waits for the one before it ahead of its first load from memory."""
+    return 0 <= ptx.find("griddepcontrol.wait") < ptx.find("ld.global")
+
 
 class NoDevice:
     """A driver that knows its target and has no device."""
@@ -48,20 +55,22 @@ def main() -> None:
         problem = spec.problem_type.model_validate(one["problem"])
         config = spec.config_type.model_validate(one["config"])
         spec.launch(problem, config, spec.inputs(problem, None, "meta"), spec.output(problem, "meta"), hardware)
-        (kernel,) = compiled
-        same = None
+        kernels, same = list(compiled), None
         if one["allocate"]:
             generator = torch.Generator().manual_seed(0)
             out = spec.output(problem, "cpu")
             spec.launch(problem, config, spec.inputs(problem, generator, "cpu"), out, hardware)
-            same = compiled[-1].hash == kernel.hash
+            same = [k.hash for k in compiled[len(kernels) :]] == [k.hash for k in kernels]
+        kernel = kernels[0]
         text = kernel.asm["ptx" if hardware.backend == "cuda" else "amdgcn"]
         answers.append(
             {
                 "name": kernel.metadata.name,
                 "same_with_data": same,
+                "launches": [k.metadata.name for k in kernels],
+                "waits_first": waits_first(kernels[-1].asm.get("ptx", "")),
                 "shared": kernel.metadata.shared,
-                **{key: text.count(key) for key in ("wgmma.mma_async", "cp.async.bulk.tensor", "mma.sync", "v_mfma")},
+                **{key: text.count(key) for key in COUNTED},
             }
         )
     json.dump(answers, sys.stdout)

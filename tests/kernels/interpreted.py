@@ -14,12 +14,14 @@ import torch
 
 from kernels import registry
 from kernels.hardware import hardware_named
+from kernels.interpreting import mend_bf16
 
 UNWRITTEN = 12345.0
 
 
 def main() -> None:
     torch.set_num_threads(1)
+    mend_bf16()
     # Three SMs: a persistent program walks over several tiles even on a small shape.
     hardware = replace(hardware_named("H200"), sms=3)
     answers = []

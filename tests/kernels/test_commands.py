@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from kernels import registry
 from kernels.__main__ import cli
 from kernels.commands import timing
-from kernels.commands.suite import SUITES, Case
+from kernels.commands.suite import ENTRIES, SUITES, Case
 from kernels.hardware import hardware_named
 from tools.harness import telemetry
 
@@ -94,7 +94,8 @@ def test_what_cannot_be_done_is_one_sentence_and_exit_code_2(words, says):
 
 
 def test_every_problem_of_every_suite_loads_and_fits_the_card():
-    for cases in SUITES.values():
+    own = tuple(e.case for e in ENTRIES if e.case.options.get("dtype") != "fp8")
+    for cases in (*SUITES.values(), own):
         for case in cases:
             spec, problem = case.load()
             assert spec.bytes(problem) < 20e9
@@ -107,7 +108,7 @@ def test_a_spread_begins_with_the_default_config_and_covers_the_space():
     chosen = timing.spread(spec, problem, h200, 20)
     assert chosen[0] == spec.default_config(problem, h200)
     assert 20 <= len(chosen) <= 21
-    assert {c.family for c in chosen} == {"row", "loop"}
+    assert {c.family for c in chosen} >= {"row", "loop"}
     assert timing.spread(spec, problem, h200, 0) == chosen[:1]
     assert set(timing.spread(spec, problem, h200, 10**6)) == set(spec.space(problem, h200))
 

@@ -12,9 +12,10 @@ from kernels.gemm_space import GemmConfig
 
 ROOT = Path(__file__).parents[2]
 ODD = [(1, 1, 1), (17, 33, 65), (129, 257, 96), (1, 300, 40), (70, 1, 33)]
-"""Shapes that only pointers can address."""
+"""Shapes that only pointers can address, in 16-bit types as in fp8."""
 ALIGNED = [(136, 264, 104), (1, 8, 8), (64, 64, 64)]
 """Ragged, tiny and even shapes whose rows are multiples of 16 bytes."""
+ALIGNED_FP8 = [(136, 264, 112), (1, 8, 16), (64, 64, 128)]
 ACTIVATIONS = ("none", "relu", "leaky_relu", "gelu", "silu")
 
 
@@ -29,6 +30,11 @@ PERSISTENT = [
     config("persistent_tma", EPILOGUE_SUBTILE=subtile, FLATTEN=flatten)
     for subtile, flatten in product((1, 2, 4), (False, True))
 ]
+
+
+def split(n, k, **fields):
+    """A config whose `n` programs each have a step of this K, or ``None``."""
+    return config("split_k", SPLIT_K=n, **fields) if k > 32 * (n - 1) else None
 
 
 def cases():
@@ -47,6 +53,21 @@ def cases():
         yield f"pointer-{label}", "fused_matmul", {"M": 17, "N": 33, "K": 65, **options}, POINTER
         yield f"tma-{label}", "fused_matmul", {"M": 40, "N": 72, "K": 40, **options}, TMA
         yield f"persistent-{label}", "fused_matmul", {"M": 40, "N": 200, "K": 40, **options}, PERSISTENT[-1]
+    for (m, n, k), layout, dtype, shares in product(ODD + ALIGNED, ("row", "col"), ("fp16", "bf16"), (2, 4)):
+        if c := split(shares, k):
+            problem = {"M": m, "N": n, "K": k, "b_layout": layout, "dtype": dtype}
+            yield f"split-{shares}-{m}x{n}x{k}-{layout}-{dtype}", "matmul", problem, c
+    for activation, (m, n, k) in product(ACTIVATIONS, [(17, 33, 65), (40, 72, 96)]):
+        options = {"M": m, "N": n, "K": k, "activation": activation, "bias": True, "dtype": "bf16"}
+        yield f"split-{activation}-{m}x{n}x{k}", "fused_matmul", options, split(2, k)
+    for shape, scales, fused in product(ODD + ALIGNED_FP8, ("tensor", "row"), (False, True)):
+        m, n, k = shape
+        problem = {"M": m, "N": n, "K": k, "dtype": "fp8", "b_layout": "col", "scales": scales}
+        kernel = "fused_matmul" if fused else "matmul"
+        problem |= {"activation": "leaky_relu", "bias": True} if fused else {}
+        families = [POINTER, split(2, k)] + ([TMA, PERSISTENT[-1]] if shape in ALIGNED_FP8 else [])
+        for c in filter(None, families):
+            yield f"fp8-{c.family}-{m}x{n}x{k}-{scales}-{kernel}", kernel, problem, c
     # The largest tiles, and a group that is wider than the tiles along M.
     for family, subtile in (("pointer", 1), ("tma", 1), ("persistent_tma", 4)):
         wide = config(family, 128, 256, 64, EPILOGUE_SUBTILE=subtile, num_warps=8, GROUP_M=16)

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from kernels import registry
-from kernels.gemm_space import GemmConfig, programs
+from kernels.gemm_space import GemmConfig, programs, tiles
 from kernels.hardware import ALL, hardware_named
 
 H200 = hardware_named("H200")
@@ -47,14 +47,54 @@ def test_space_is_never_empty_and_default_config_breaks_no_constraint(shape, har
         assert spec.constraint(p, spec.default_config(p, hardware), hardware) is None
 
 
-def test_default_space_has_about_a_thousand_configs_of_all_families_and_the_best_known_one():
+def test_default_space_has_some_hundred_configs_of_all_families_but_split_k_and_the_best_known_one():
     spec = registry.get("fused_matmul")
     space = spec.space(spec.default_problem(), H200)
-    assert 800 <= len(space) <= 1100
-    assert {c.family for c in space} == {"pointer", "tma", "persistent_tma"}
+    assert 400 <= len(space) <= 900
+    assert {c.family for c in space} == {"pointer", "tma", "persistent_tma", "warp_specialized"}
     assert len(set(space)) == len(space)
     best = config(family="persistent_tma", BLOCK_N=256, EPILOGUE_SUBTILE=2, FLATTEN=True)
     assert best in space
+
+
+@pytest.mark.parametrize("layout", ["row", "col"])
+def test_tiles_are_split_where_they_leave_sms_idle_and_nowhere_else(layout):
+    spec = registry.get("fused_matmul")
+    for shape in ((64, 8192, 8192), (16, 4096, 16384), (1024, 1024, 1024)):
+        split = [c for c in spec.space(problem(*shape, b_layout=layout), H200) if c.family == "split_k"]
+        assert 24 <= len(split) <= 200
+        for c in split:
+            assert tiles(*shape[:2], c) < 2 * H200.sms
+            assert 99 <= programs(*shape[:2], c, H200) == c.SPLIT_K * tiles(*shape[:2], c) <= 4 * H200.sms
+    for shape in ((4096, 4096, 4096), (64, 8192, 128)):
+        assert not any(c.family == "split_k" for c in spec.space(problem(*shape, b_layout=layout), H200))
+
+
+def test_fp8_has_the_steps_of_16_bit_types_in_bytes_and_no_gluon():
+    spec = registry.get("fused_matmul")
+    space = spec.space(problem(dtype="fp8"), H200)
+    assert {c.family for c in space} == {"pointer", "tma", "persistent_tma"}
+    assert {c.BLOCK_K for c in space if c.family != "pointer"} == {128, 256}
+    assert len(space) <= 900
+
+
+@pytest.mark.parametrize("name", ["A100", "MI300X"])
+def test_fp8_is_refused_by_name_where_the_hardware_has_none(name):
+    spec = registry.get("matmul")
+    p = spec.parse_problem((4096, 4096, 4096), {"dtype": "fp8"})
+    assert spec.space(p, hardware_named(name)) == []
+    with pytest.raises(ValueError, match="fp8_hardware"):
+        spec.default_config(p, hardware_named(name))
+
+
+@pytest.mark.parametrize("options", [{"dtype": "fp8", "b_layout": "row"}, {"dtype": "bf16", "scales": "row"}])
+def test_options_that_do_not_go_together_are_refused(options):
+    with pytest.raises(ValidationError, match=r"fp8 needs b_layout col|scales row is for fp8"):
+        problem(**options)
+
+
+def test_fp8_implies_the_layout_that_it_has():
+    assert problem(dtype="fp8").b_layout == "col"
 
 
 def test_space_is_the_same_in_the_same_order_every_time():
@@ -74,6 +114,11 @@ def test_odd_rows_leave_the_pointer_family_alone():
     [
         ("unused_field", {"EPILOGUE_SUBTILE": 2}, (4096, 4096, 4096), "H200"),
         ("unused_field", {"family": "pointer", "FLATTEN": True}, (4096, 4096, 4096), "H200"),
+        ("unused_field", {"SPLIT_K": 2}, (4096, 4096, 4096), "H200"),
+        ("unused_field", {"CONSUMERS": 2}, (4096, 4096, 4096), "H200"),
+        ("unused_field", {"family": "split_k", "SPLIT_K": 2, "CLUSTER": 2}, (4096, 4096, 4096), "H200"),
+        ("split", {"family": "split_k"}, (4096, 4096, 4096), "H200"),
+        ("split", {"family": "split_k", "SPLIT_K": 8}, (4096, 4096, 256), "H200"),
         ("tma_hardware", {}, (4096, 4096, 4096), "A100"),
         ("tma_hardware", {}, (4096, 4096, 4096), "L40S"),
         ("tma_hardware", {"family": "persistent_tma"}, (4096, 4096, 4096), "MI300X"),
@@ -132,7 +177,7 @@ def test_reduced_problem_is_small_keeps_its_edges_and_breaks_no_new_constraint(s
         for size, true, block, most in (
             (small.M, p.M, c.BLOCK_M, 2),
             (small.N, p.N, c.BLOCK_N, 2),
-            (small.K, p.K, c.BLOCK_K, 3),
+            (small.K, p.K, c.BLOCK_K, 3 * c.SPLIT_K),
         ):
             assert size % block == true % block
             assert min(true, (most - 1) * block) <= size <= most * block

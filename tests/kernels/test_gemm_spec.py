@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from kernels import registry
+from kernels.hardware import hardware_named
 
 SHAPES = [(1, 1, 1), (1, 1, 2), (3, 1, 1), (17, 33, 65), (64, 64, 4096), (8, 8, 65536), (256, 256, 1024)]
 
@@ -126,9 +127,86 @@ def test_baselines_that_claim_to_be_equivalent_compute_the_same(activation, bias
             assert not close, baseline.title
 
 
+def fp8(shape, seed=0, **options):
+    spec = registry.get("fused_matmul")
+    problem = spec.parse_problem(shape, {"dtype": "fp8", **options})
+    return spec, problem, spec.inputs(problem, torch.Generator().manual_seed(seed), "cpu")
+
+
+@pytest.mark.parametrize("scales", ["tensor", "row"])
+def test_fp8_inputs_use_the_range_of_e4m3_and_their_scales_undo_it(scales):
+    spec, problem, (a, b, bias, a_scale, b_scale) = fp8((96, 160, 128), scales=scales, bias=True)
+    assert (a.dtype, b.dtype, bias.dtype) == (torch.float8_e4m3fn, torch.float8_e4m3fn, torch.bfloat16)
+    assert (a.stride(), b.stride()) == ((128, 1), (1, 128))
+    assert (a_scale.numel(), b_scale.numel()) == ((96, 160) if scales == "row" else (1, 1))
+    assert 150 < a.float().abs().max() <= 448
+    assert not b.float().isnan().any()
+    assert 1 < spec.reference(problem, (a, b, None, a_scale, b_scale)).abs().max() < 30
+    meta = spec.inputs(problem, None, "meta")
+    assert [(t.shape, t.stride(), t.dtype) for t in meta] == [
+        (t.shape, t.stride(), t.dtype) for t in (a, b, bias, a_scale, b_scale)
+    ]
+    assert spec.output(problem, "meta").dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("scales", ["tensor", "row"])
+@pytest.mark.parametrize(
+    ("shape", "activation"), [((32, 48, 64), "none"), ((32, 48, 64), "silu"), ((17, 33, 65), "relu")]
+)
+def test_fp8_baselines_compute_the_same_and_the_ceiling_does_not(shape, activation, scales):
+    spec, problem, inputs = fp8(shape, activation=activation, scales=scales, bias=True)
+    reference = spec.reference(problem, inputs)
+    baselines = [b for b in spec.baselines(problem) if b.name != "compiled"]
+    assert [b.name for b in baselines] == ["unfused", "cublas"]
+    for b in baselines:
+        out = b.prepare(problem, inputs)()
+        assert (out.shape, out.dtype) == (reference.shape, torch.bfloat16)
+        assert (error(out, reference) <= 4 * spec.tolerance(problem)) is b.equivalent, b.title
+
+
+def truncated(x, exponents):
+    """`x` cut off, towards zero, 13 bits below 2^exponent."""
+    unit = torch.exp2(exponents - 13)
+    return (x / unit).trunc() * unit
+
+
+def test_fp8_tolerance_admits_the_tensor_core_and_little_more():
+    """The accumulation that the tolerance is derived from, step by step, and what must not pass."""
+    spec, problem, inputs = fp8((64, 64, 4096), activation="leaky_relu")
+    reference, bound = spec.reference(problem, inputs), spec.tolerance(problem)
+    a, b, _, a_scale, b_scale = inputs
+    acc = torch.zeros(64, 64, dtype=torch.float64)
+    for k in range(0, 4096, 32):
+        products = a[:, k : k + 32].double()[:, :, None] * b[k : k + 32].double()[None, :, :]
+        terms = torch.cat([products, acc[:, None, :]], dim=1)
+        largest = terms.abs().amax(dim=1, keepdim=True).clamp_min(2.0**-126).log2().floor()
+        acc = truncated(terms, largest).sum(dim=1)
+    out = torch.nn.functional.leaky_relu(acc * a_scale.double() * b_scale.double(), 0.01).bfloat16()
+    assert error(out, reference) <= bound
+    assert bound < 0.05
+    halved = (a, b, None, a_scale * 1.1, b_scale)
+    assert error(spec.reference(problem, halved), reference) > bound
+    skipped = spec.reference(problem, (a[:, :-32], b[:-32], None, a_scale, b_scale))
+    assert error(skipped, reference) > bound
+    linear = spec.reference(problem.model_copy(update={"activation": "none"}), inputs)
+    assert error(linear, reference) > bound
+
+
+def test_fp8_work_counts_bytes_by_type():
+    spec, problem, _ = fp8((16, 32, 64), scales="row", bias=True)
+    assert spec.bytes(problem) == 16 * 64 + 64 * 32 + 2 * (16 * 32 + 32) + 4 * (16 + 32)
+
+
 def test_matmul_alone_has_no_baseline_that_repeats_another():
     spec = registry.get("matmul")
     assert [b.name for b in spec.baselines(spec.default_problem())] == ["unfused", "compiled"]
+
+
+def test_gluon_configs_say_why_they_cannot_be_interpreted():
+    spec = registry.get("matmul")
+    space = spec.space(spec.default_problem(), hardware_named("H200"))
+    assert {c.family for c in space if spec.interpretable(c)} == {"warp_specialized"}
+    assert all("Gluon" in (spec.interpretable(c) or "Gluon") for c in space)
 
 
 def test_source_hash_covers_the_shared_source(monkeypatch, tmp_path):

@@ -6,7 +6,7 @@ from kernels import registry
 from kernels.hardware import hardware_named
 from tools.harness.compile_pool import CompilePool
 
-NAMES = ("softmax", "rms_norm", "layer_norm", "swiglu", "attention")
+NAMES = ("softmax", "rms_norm", "layer_norm", "swiglu", "attention", "conv2d")
 
 
 @pytest.fixture(scope="module", params=["H200", "MI300X"])

@@ -10,9 +10,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from kernels import ops, registry, tuned
+from kernels import operators, ops, registry, tuned
 from kernels.activations import activate_torch
 from kernels.hardware import hardware_named
+from kernels.rows import RowsConfig
 
 ROOT = Path(__file__).parents[2]
 H200 = hardware_named("H200")
@@ -47,6 +48,14 @@ def cases():
             heads,
             lambda q, k, v, causal=causal: F.scaled_dot_product_attention(q, k, v, is_causal=causal, enable_gqa=True),
         )
+    image, filters, shift = normal(2, 6, 5, 8), normal(10, 3, 3, 8, seed=7), normal(10, seed=8)
+
+    def nchw(x, w, b=None):
+        y = F.conv2d(x.permute(0, 3, 1, 2), w.permute(0, 3, 1, 2), b, 2, 1, 1)
+        return y.permute(0, 2, 3, 1)
+
+    yield "conv2d", lambda x, w: ops.conv2d(x, w, stride=2, padding=1), (image, filters), nchw
+    yield "conv2d bias", lambda x, w, b: ops.conv2d(x, w, b, 2, 1), (image, filters, shift), nchw
     for act in ("none", "relu", "leaky_relu", "gelu", "silu"):
         yield (
             f"fused_matmul {act}",
@@ -73,7 +82,7 @@ def test_value_and_gradients_are_those_of_pytorch(name, op, inputs, eager):
         torch.testing.assert_close(found.double(), right, atol=6e-3 * scale, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["softmax", "rms_norm", "layer_norm", "swiglu", "fused_matmul", "attention"])
+@pytest.mark.parametrize("name", ["softmax", "rms_norm", "layer_norm", "swiglu", "fused_matmul", "attention", "conv2d"])
 def test_operators_pass_pytorchs_own_checks(name):
     x, vector = normal(6, 40), normal(40, seed=1)
     arguments = {
@@ -83,6 +92,7 @@ def test_operators_pass_pytorchs_own_checks(name):
         "swiglu": (x, normal(6, 40, seed=2)),
         "fused_matmul": (x, normal(40, 8, seed=2), None, "gelu"),
         "attention": (normal(1, 2, 5, 64), normal(1, 1, 5, 64, seed=1), normal(1, 1, 5, 64, seed=2), True),
+        "conv2d": (normal(2, 4, 5, 8), normal(6, 3, 2, 8, seed=1), normal(6, seed=2), 2, 1, 1),
     }
     torch.library.opcheck(getattr(torch.ops.autokernel, name).default, arguments[name])
 
@@ -105,7 +115,7 @@ def test_empty_tensors_give_empty_results():
 
 
 def test_without_a_kernel_pytorch_computes_and_a_warning_says_so():
-    ops._warn.cache_clear()
+    operators.warn_once.cache_clear()
     with pytest.warns(ops.NoKernelWarning, match="softmax on the CPU: PyTorch computes it"):
         ops.softmax(normal(2, 3))
     with warnings.catch_warnings():
@@ -127,6 +137,9 @@ def test_without_a_kernel_pytorch_computes_and_a_warning_says_so():
         (lambda: ops.fused_matmul(normal(2, 3), normal(3, 4), None, "tanh"), ValueError, "no activation 'tanh'"),
         (lambda: ops.attention(*(normal(1, 2, 5, 32),) * 3), ValueError, "with D 64 or 128"),
         (lambda: ops.attention(normal(1, 3, 5, 64), *(normal(1, 2, 5, 64),) * 2), ValueError, "wants q"),
+        (lambda: ops.conv2d(normal(1, 4, 4, 8), normal(2, 3, 3, 4)), ValueError, r"wants x \(N, H, W, C\)"),
+        (lambda: ops.conv2d(normal(1, 2, 4, 8), normal(2, 3, 3, 8)), ValueError, "no smaller than the filter"),
+        (lambda: ops.conv2d(normal(1, 4, 4, 8), normal(2, 3, 3, 8), stride=0), ValueError, "stride and dilation"),
         (lambda: ops.config_of("softmax", (2, 3), "a toaster"), ValueError, "no facts about 'a toaster'"),
     ],
 )
@@ -206,19 +219,19 @@ def test_a_memory_file_is_a_source_of_configs(tmp_path):
     memory.close()
     ops.use(path)
     choice = ops.config_of("rms_norm", (512, 1024), "NVIDIA H200")
-    assert (choice.why, choice.config.model_dump()) == ("tuned", config(2, 8))
+    assert (choice.why, choice.config) == ("tuned", RowsConfig(**config(2, 8)))
 
 
 INTERPRETED = """
 import torch
-from kernels import ops
+from kernels import operators, ops
 from kernels.hardware import hardware_named
 from kernels.interpreting import mend_bf16
 mend_bf16()
 launched = []
-ops._hardware = lambda device: hardware_named("H200")
-for name in ("softmax", "rms_norm", "layer_norm", "swiglu", "fused_matmul", "attention"):
-    spec = ops._spec(name)
+operators.hardware_of = lambda device: hardware_named("H200")
+for name in ("softmax", "rms_norm", "layer_norm", "swiglu", "fused_matmul", "attention", "conv2d"):
+    spec = operators.spec_of(name)
     def launch(*a, spec=spec, real=spec.launch): launched.append(spec.name); real(*a)
     spec.launch = launch
 g = torch.Generator().manual_seed(0)
@@ -228,6 +241,7 @@ x, v, b = normal(5, 72), normal(72), normal(72)
 w = normal(24, 72)
 off = normal(24 * 72 + 1)[1:].view(72, 24)  # not 16-byte aligned
 F = torch.nn.functional
+image, filters = normal(2, 6, 5, 16), normal(24, 3, 3, 16)
 pairs = [
     (ops.softmax(x), x.double().softmax(-1)),
     (ops.rms_norm(x, v), F.rms_norm(x.double(), (72,), v.double(), 1e-6)),
@@ -239,12 +253,17 @@ pairs = [
         ops.attention(q, k, o, causal=True),
         F.scaled_dot_product_attention(q.double(), k.double(), o.double(), is_causal=True, enable_gqa=True),
     ),
+    (
+        ops.conv2d(image, filters.flip(1), stride=2, padding=1),
+        F.conv2d(image.double().permute(0, 3, 1, 2), filters.flip(1).double().permute(0, 3, 1, 2), None, 2, 1)
+        .permute(0, 2, 3, 1),
+    ),
     (ops.matmul(x[:, ::2], w.t()[::2]), x[:, ::2].double() @ w.t()[::2].double()),
 ]
 for ours, right in pairs:
     assert ours.dtype == torch.bfloat16 and ours.shape == right.shape
     assert (ours.double() - right).abs().max() <= 2**-7 * right.abs().max(), (ours, right)
-assert len(launched) == 8, launched
+assert len(launched) == 9, launched
 """
 
 

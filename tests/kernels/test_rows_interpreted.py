@@ -12,6 +12,10 @@ ROOT = Path(__file__).parents[2]
 SHAPES = [(1, 1), (3, 17), (5, 1023), (2, 1024), (33, 65), (7, 4097)]
 WHOLE = [{"family": "row", "ROWS": r, "num_warps": 16} for r in (1, 4)]
 LOOPED = [{"family": "loop", "ROWS": r, "num_warps": 4, "BLOCK_N": 512, "num_stages": 2} for r in (1, 4)]
+WALKING_ROWS = [
+    {"family": "walk", "ROWS": r, "num_warps": 16, "PER_SM": 1, "num_stages": s, "STREAM": t}
+    for r, s, t in ((1, 1, 1), (2, 2, 2))
+]
 FLAT = [{"family": "flat", "BLOCK": 512, "num_warps": 4}]
 WALKING = [{"family": "loop", "BLOCK": 256, "num_warps": 4, "PER_SM": 2, "num_stages": 2}]
 HEADS = [((1, 1, 1, 64, 1), (64, 64)), ((2, 4, 70, 64, 2), (64, 32)), ((1, 2, 129, 128, 2), (32, 64))]
@@ -19,7 +23,7 @@ HEADS = [((1, 1, 1, 64, 1), (64, 64)), ((2, 4, 70, 64, 2), (64, 32)), ((1, 2, 12
 
 def cases():
     for kernel, dtype, (m, n) in product(("softmax", "rms_norm", "layer_norm", "swiglu"), ("fp16", "bf16"), SHAPES):
-        for c in FLAT + WALKING if kernel == "swiglu" else WHOLE + LOOPED:
+        for c in FLAT + WALKING if kernel == "swiglu" else WHOLE + LOOPED + WALKING_ROWS:
             label = f"{kernel}-{dtype}-{m}x{n}-{c['family']}-{c.get('ROWS', '')}"
             yield label, kernel, {"M": m, "N": n, "dtype": dtype}, c
     for dtype, causal, family in product(("fp16", "bf16"), (True, False), ("pointer", "tma")):

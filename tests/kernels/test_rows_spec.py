@@ -41,10 +41,10 @@ def test_default_problem_moves_256_megabytes_and_is_scored_in_bandwidth(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_both_families_are_in_the_default_space(name):
+def test_all_families_are_in_the_default_space(name):
     spec = registry.get(name)
     families = {c.family for c in spec.space(spec.default_problem(), hardware_named("H200"))}
-    assert families == ({"flat", "loop"} if name == "swiglu" else {"row", "loop"})
+    assert families == ({"flat", "loop"} if name == "swiglu" else {"row", "walk", "loop"})
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,11 @@ def test_both_families_are_in_the_default_space(name):
         ({"family": "row", "ROWS": 1, "num_warps": 4, "BLOCK_N": 512}, (64, 4096), "unused_field"),
         ({"family": "loop", "ROWS": 1, "num_warps": 4}, (64, 4096), "block"),
         ({"family": "row", "ROWS": 32, "num_warps": 4}, (64, 4096), "registers"),
+        ({"family": "row", "ROWS": 1, "num_warps": 4, "PER_SM": 2}, (64, 4096), "unused_field"),
+        ({"family": "loop", "ROWS": 1, "num_warps": 4, "BLOCK_N": 512, "STREAM": 1}, (64, 4096), "unused_field"),
+        ({"family": "walk", "ROWS": 1, "num_warps": 4}, (64, 4096), "walk"),
+        ({"family": "walk", "ROWS": 1, "num_warps": 8, "PER_SM": 16}, (64, 4096), "occupancy"),
+        ({"family": "walk", "ROWS": 4, "num_warps": 8, "PER_SM": 8, "num_stages": 3}, (64, 4096), "shared_memory"),
         ({"family": "row", "ROWS": 1, "num_warps": 32}, (64, 2**18), "registers"),
     ],
 )

@@ -1,0 +1,71 @@
+"""What a call of ``kernels.ops`` costs the host, beside ``torch.mm``'s: a child process with the GPU to itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+SIDE = 512
+"""M, N and K in fp16: the device is done long before the host has asked for the next."""
+CALLS, ROUNDS = 200, 41
+DEADLINE_S = 120.0
+
+Row = dict[str, Any]
+
+
+def start(tuned: Path | None) -> Any:
+    """The child, which imports torch while others work. :func:`measure` asks it."""
+    from tools.harness.child import Child
+    from tools.harness.compile_pool import default_cache, triton_environment
+
+    init = {"tuned": None if tuned is None else str(tuned)}
+    return Child("kernels.commands.overhead:measurer", init, triton_environment(default_cache()))
+
+
+def measure(child: Any, device: str) -> Row:
+    """Microseconds of a call of each, and of the difference with its 95 % interval; or a status and why not."""
+    try:
+        answer: Row = child.call({"device": device}, DEADLINE_S)
+        return answer
+    except RuntimeError as e:  # it died, hung, or said what it raised: the other entries stand all the same
+        return {"status": "runtime", "reason": str(e).strip().splitlines()[-1]}
+    finally:
+        child.kill()
+
+
+def measurer(init: Row) -> Callable[[Row], Row]:
+    """In the child."""
+    import torch
+
+    from kernels import ops
+    from tools.harness.statistics import median_ci
+
+    def serve(job: Row) -> Row:
+        if init["tuned"] is not None:
+            ops.use(init["tuned"])
+        torch.cuda.set_device(torch.device(job["device"]))
+        x, w = (torch.randn(SIDE, SIDE, device=job["device"], dtype=torch.float16) for _ in range(2))
+        ways: dict[str, Callable[[], object]] = {
+            "mm": lambda: torch.mm(x, w),
+            "ops": lambda: ops.fused_matmul(x, w, None, "leaky_relu"),
+        }
+        with torch.no_grad():
+            for way in ways.values():
+                host_us(way)
+            rounds = [{name: host_us(way) for name, way in ways.items()} for _ in range(ROUNDS)]
+        over, ci = median_ci([r["ops"] - r["mm"] for r in rounds])
+        found = {f"{name}_us": median_ci([r[name] for r in rounds])[0] for name in ways}
+        return {"status": "correct", "shape": f"{SIDE}x{SIDE}x{SIDE} fp16", **found, "over_us": over, "over_us_ci": ci}
+
+    def host_us(way: Callable[[], object]) -> float:
+        torch.cuda.synchronize()
+        began = time.perf_counter()
+        for _ in range(CALLS):
+            way()
+        spent = time.perf_counter() - began
+        torch.cuda.synchronize()
+        return spent / CALLS * 1e6
+
+    return serve

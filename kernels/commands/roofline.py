@@ -1,0 +1,144 @@
+"""``roofline``: what the kernels reach, under the roofs of a GPU (Williams et al., 2009). Roofs are measured where that
+is possible, and every answer says where they and the results come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kernels.hardware import Hardware, hardware_named
+from kernels.registry import get
+from kernels.tuned import Entry, load
+
+Row = dict[str, Any]
+PROBE_KERNEL = "matmul"
+"""Whose worker measures a live GPU's ceilings; they do not depend on it."""
+
+
+@dataclass(frozen=True)
+class Roofs:
+    """A GPU's ceilings."""
+
+    hardware: Hardware
+    bandwidth: float
+    """Bytes a second, read plus written."""
+    peaks: dict[str, float]
+    """dtype → operations a second."""
+    source: str
+    """``measured on NVIDIA H200 now``, ``measured when ... was recorded``, or ``the datasheet's``."""
+
+    def peak(self, dtype: str) -> float | None:
+        return self.peaks.get(dtype)
+
+
+def roofs(device: str, gpu: str | None) -> Roofs:
+    """Of the live GPU, of the recorded one, or, where `gpu` is named, of its datasheet. Raises DeviceError and
+    ValueError with one sentence."""
+    from tools.harness.telemetry import gpus_present
+
+    if gpu is not None:
+        return of_datasheet(hardware_named(gpu))
+    if device == "auto":
+        device = "cuda:0" if gpus_present() else "recorded"
+    return of_recorded() if device == "recorded" else of_live(device)
+
+
+def of_live(device: str) -> Roofs:
+    """A large copy and large matrix products, timed now."""
+    from tools.harness.live import LiveDevice
+
+    spec = get(PROBE_KERNEL)
+    live = LiveDevice.open(device, spec, spec.default_problem())
+    try:
+        return _measured(live.hardware, live.ceilings(), f"measured on {live.info.name} now")
+    finally:
+        live.close()
+
+
+def of_recorded() -> Roofs:
+    """The ceilings that were measured while a landscape was recorded; the datasheet's where none has any."""
+    from tools.harness.landscape import list_landscapes
+
+    there = [x for x in list_landscapes(heads_only=True) if x.device.hardware]
+    for x in there:
+        if x.ceilings:
+            source = f"measured on {x.device.name} when {x.name} was recorded; no GPU is used now"
+            return _measured(hardware_named(str(x.device.hardware)), x.ceilings, source)
+    return of_datasheet(hardware_named(str(there[0].device.hardware) if there else "H200"))
+
+
+def of_datasheet(hardware: Hardware) -> Roofs:
+    return Roofs(hardware, hardware.bandwidth, dict(hardware.peak), f"the {hardware.name} datasheet's, not measured")
+
+
+def _measured(hardware: Hardware, ceilings: dict[str, float], source: str) -> Roofs:
+    """The probe multiplies 16-bit floats; other dtypes keep the datasheet's ratio to them."""
+    share = ceilings["matmul_flops_per_s"] / hardware.peak["fp16"]
+    peaks = {dtype: peak * share for dtype, peak in hardware.peak.items()}
+    return Roofs(hardware, ceilings["copy_bytes_per_s"], peaks, source)
+
+
+def results(path: Path | None, hardware: Hardware) -> tuple[list[Entry], str]:
+    """The best known config of each problem on `hardware`, and where it is known from: the file at `path` (a memory or
+    what ``bench --out`` wrote), the user's own memory, or the recorded landscapes. Raises ValueError."""
+    from memory.file import default_path
+
+    own = default_path()
+    if path is not None or own.is_file():
+        found = [e for e in load(path or own) if e.hardware == hardware.name]
+        if path is not None or found:
+            return _fastest(found), str(path or own)
+    return _fastest([e for e in _landscapes() if e.hardware == hardware.name]), "the recorded landscapes"
+
+
+def _landscapes() -> list[Entry]:
+    from tools.harness.landscape import list_landscapes
+
+    found = []
+    for x in list_landscapes():
+        times = [(ms, e.config) for e in x.correct() if (ms := x.ms(e)) is not None]
+        if x.problem is not None and times:
+            ms, config = min(times, key=lambda t: t[0])
+            found.append(Entry(x.kernel, x.device.hardware or "", x.problem, config, ms))
+    return found
+
+
+def _fastest(entries: list[Entry]) -> list[Entry]:
+    best: dict[tuple[str, str], Entry] = {}
+    for e in sorted(entries, key=lambda e: e.ms):
+        best.setdefault((e.kernel, str(sorted(e.problem.items()))), e)
+    return list(best.values())
+
+
+def rows(entries: list[Entry], roofs: Roofs) -> list[Row]:
+    """A row per problem, by intensity: TFLOP/s, TB/s, FLOP per byte, and the share of the roof above it, which is the
+    lower of peak and bandwidth times intensity; the bandwidth's alone for what counts no operations or has no peak.
+
+    A share above 1 beats the probe, which is a product or a copy by PyTorch: measured roofs are no law of nature."""
+    found = []
+    for e in entries:
+        try:
+            spec = get(e.kernel)
+            problem = spec.problem_type.model_validate(e.problem)
+        except ValueError:
+            continue  # a kernel of the user's own, or a problem of an older one
+        flops, moved, seconds = spec.flops(problem), spec.bytes(problem), e.ms * 1e-3
+        intensity, peak = flops / moved, roofs.peak(problem.dtype)
+        by_memory = moved / roofs.bandwidth
+        by_compute = flops / peak if peak else 0.0
+        found.append(
+            {
+                "kernel": e.kernel,
+                "problem": problem.label(),
+                "ms": e.ms,
+                "intensity": intensity,
+                "tflops": flops / seconds / 1e12,
+                "tb_per_s": moved / seconds / 1e12,
+                "bound": "compute" if by_compute > by_memory else "memory",
+                "share_of_roof": max(by_compute, by_memory) / seconds,
+                "dtype": problem.dtype,
+                "config": e.config,
+            }
+        )
+    return sorted(found, key=lambda row: (row["intensity"], row["problem"]))

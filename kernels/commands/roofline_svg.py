@@ -1,0 +1,128 @@
+"""The roofline as SVG, in the style of the page that a run exports (``agent/export``): no library, no script."""
+
+from __future__ import annotations
+
+import math
+from html import escape
+from importlib import resources
+from typing import Any
+
+from kernels.commands.roofline import Roofs
+
+Row = dict[str, Any]
+WIDTH, HEIGHT = 960, 520
+LEFT, RIGHT, TOP, BOTTOM = 64, WIDTH - 24, 34, HEIGHT - 56
+LINE = 14
+"""Pixels from one label to the next."""
+
+
+def style() -> str:
+    return resources.files("agent.export").joinpath("page.css").read_text(encoding="utf-8")
+
+
+def drawing(rows: list[Row], roofs: Roofs, title: str) -> str:
+    """An ``<svg>`` element: log-log, FLOP per byte against TFLOP/s, a roof per dtype that occurs, a dot per problem."""
+    points = [r for r in rows if r["tflops"] > 0]
+    dtypes = list(dict.fromkeys(r["dtype"] for r in points)) or ["fp16"]
+    peaks = {d: p / 1e12 for d in dtypes if (p := roofs.peak(d)) is not None}
+    slope = roofs.bandwidth / 1e12
+    top = max([*peaks.values(), *(r["tflops"] for r in points), slope])
+    ridge = top / slope
+    low = min([ridge / 64, *(r["intensity"] / 3 for r in points)])
+    high = max([ridge * 16, *(r["intensity"] * 3 for r in points)])
+    floor = min([low * slope, *(r["tflops"] / 2 for r in points)])
+
+    def x(value: float) -> float:
+        return round(LEFT + (math.log(value / low) / math.log(high / low)) * (RIGHT - LEFT), 1)
+
+    def y(value: float) -> float:
+        return round(BOTTOM - (math.log(value / floor) / math.log(2 * top / floor)) * (BOTTOM - TOP), 1)
+
+    parts = []
+    for mark in marks(floor, 2 * top):
+        parts.append(f'<line class="axis" x1="{LEFT}" x2="{RIGHT}" y1="{y(mark)}" y2="{y(mark)}"/>')
+        parts.append(text(LEFT - 6, y(mark) + 4, f"{mark:g}", "end"))
+    parts += [text(x(mark), BOTTOM + 16, f"{mark:g}", "middle") for mark in marks(low, high)]
+    parts.append(text(LEFT, TOP - 18, "TFLOP/s"))
+    parts.append(text(RIGHT, BOTTOM + 34, "FLOP per byte", "end"))
+    start = max(low, floor / slope)
+    for dtype, peak in peaks.items():
+        path = f"M{x(start)},{y(start * slope)}L{x(peak / slope)},{y(peak)}L{RIGHT},{y(peak)}"
+        parts.append(f'<path class="roof" d="{path}"/>')
+        parts.append(text(RIGHT, y(peak) - 6, f"{peak:.4g} TFLOP/s, {dtype}", "end"))
+    middle = math.sqrt(start * ridge)
+    parts.append(text(x(middle) - 10, y(middle * slope) - 8, f"{slope:.3g} TB/s", "end"))
+    taken: list[tuple[float, float]] = []
+    for r in sorted(points, key=lambda r: -r["tflops"]):
+        across, down = x(r["intensity"]), y(r["tflops"])
+        named = f"{r['kernel']} {r['problem']}"
+        told = f"{named}: {r['tflops']:.4g} TFLOP/s, {r['tb_per_s']:.3g} TB/s, {r['share_of_roof']:.1%} of the roof"
+        parts.append(
+            f'<circle class="dot record" cx="{across}" cy="{down}" r="4"><title>{escape(told)}</title></circle>'
+        )
+        left = across > (LEFT + RIGHT) / 2
+        height = down + 4
+        while any(abs(height - other) < LINE and abs(across - there) < 200 for there, other in taken):
+            height += LINE
+        taken.append((across, height))
+        label = f"{named} {r['share_of_roof']:.0%}"
+        parts.append(text(across + (-9 if left else 9), height, label, "end" if left else "start"))
+    inner = "\n".join(parts)
+    about = f'role="img" aria-label="{escape(title)}"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" {about}>\n{inner}\n</svg>'
+
+
+def marks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 of each decade, or the decades alone where there are many."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    parts = (1, 2, 5) if high < 1000 * low else (1,)
+    return [v for k in decades for part in parts if low <= (v := part * 10.0**k) <= high]
+
+
+def text(x: float, y: float, words: str, anchor: str = "start") -> str:
+    return f'<text x="{x}" y="{y}" text-anchor="{anchor}">{escape(words)}</text>'
+
+
+def svg_file(rows: list[Row], roofs: Roofs, title: str) -> str:
+    """A file of its own, with its style inside."""
+    rules = f"<style><![CDATA[\n{style()}svg {{ background: var(--paper); }}\n]]></style>"
+    return drawing(rows, roofs, title).replace("\n", f"\n{rules}\n", 1) + "\n"
+
+
+def html_page(rows: list[Row], roofs: Roofs, title: str, sources: list[str]) -> str:
+    """One page: drawing and table, nothing from outside."""
+    columns = ("kernel", "problem", "ms", "intensity", "tflops", "tb_per_s", "bound", "share_of_roof")
+    names = ("kernel", "problem", "ms", "FLOP per byte", "TFLOP/s", "TB/s", "bound", "of the roof")
+    head = "".join(f"<th>{name}</th>" for name in names)
+    lines = "\n".join(
+        "<tr>" + "".join(f"<td>{escape(_cell(c, row[c]))}</td>" for c in columns) + "</tr>" for row in rows
+    )
+    said = "".join(f'<p class="soft">{escape(s)}</p>' for s in sources)
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>{escape(title)}</title>
+<style>
+{style()}</style>
+</head>
+<body>
+<main>
+<h1>{escape(title)}</h1>
+{said}
+<figure><div>{drawing(rows, roofs, title)}</div></figure>
+<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>
+{lines}
+</tbody></table></div>
+</main>
+</body>
+</html>
+"""
+
+
+def _cell(column: str, value: Any) -> str:
+    if column == "share_of_roof":
+        return f"{value:.1%}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,58 @@
+"""``bench --suite h200``: estimate, entries as they come, table last."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from kernels.commands import overhead, scoring
+from kernels.commands.suite import MEANS, chosen
+from kernels.commands.suite_run import SuiteRun, estimate
+from kernels.commands.terminal import Row, progress, store, table
+from kernels.tuned import load
+
+SECONDS = 2.0
+"""Per proof: at least 12 rounds of a burst fit, and of the sustained regime the 4 that there are at least."""
+
+
+def run_suite(
+    only: str | None,
+    tuned: Path | None,
+    device: str,
+    configs: int,
+    seconds: float | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """The suite h200: estimate, entries as they come, table last. Exit code 1 where an entry failed."""
+    entries, host = chosen(tuple(name for name in (only or "").split(",") if name))
+    run = SuiteRun(device, configs, seconds or SECONDS, None if tuned is None else load(tuned), progress)
+    expected = estimate(entries, configs if tuned is None else 1)
+    parts = ", ".join(f"{name} {each:.0f}" for name, each in expected.items())
+    click.echo(f"about {sum(expected.values()):.0f} s: {parts}", err=True)
+    child = overhead.start(tuned) if host else None
+    launch: Row | None = None
+
+    def keep(rows: list[Row]) -> None:
+        store(out, {"rows": rows, "means": scoring.means(rows, MEANS), "launch": launch})
+
+    try:
+        rows = run.rows(entries, keep) if entries else []
+        if child is not None:
+            launch = overhead.measure(child, device)
+            keep(rows)
+    finally:
+        if child is not None:
+            child.kill()
+    means = scoring.means(rows, MEANS)
+    if as_json:
+        click.echo(json.dumps({"rows": rows, "means": means, "launch": launch}))
+    else:
+        columns = ("entry", "regime", "ms", "rate", "mJ", "against", "ratio", "target", "verdict")
+        table(scoring.lines(rows, means, launch), columns)
+    done = [r["status"] for r in rows] + ([] if launch is None else [launch["status"]])
+    if any(status not in ("correct", "skipped") for status in done):
+        sys.exit(1)

@@ -1,0 +1,246 @@
+"""Runs the suite on one GPU: while one case is measured, the next ones start their processes, compile their configs and
+let torch.compile work; what those time on the GPU themselves waits for its turn (:mod:`tools.harness.turns`)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from kernels.commands import scoring
+from kernels.commands.suite import Case, Entry, Judged
+from kernels.commands.timing import FINALISTS, Progress, Row, about, ranked, rates, tried
+from kernels.spec import Config
+from kernels.tuned import Entry as TunedEntry
+from kernels.tuned import choose
+
+if TYPE_CHECKING:
+    from tools.harness.compile_pool import CompilePool
+    from tools.harness.live import LiveDevice
+    from tools.harness.results import CompileResult, Measurement, Regime
+
+AHEAD = 3
+"""Cases that are opened before their turn: torch.compile takes half a minute for a matmul, measuring a case as long."""
+DEADLINE_S = 60.0
+"""Of a job, waiting for its turn included."""
+START_S, SCREEN_S, BURST_S, ROUND_S, ROUNDS = 20.0, 0.04, 6.0, 0.45, 4
+"""For the estimate (H200, 16 cores): the first case's start, a config, a burst proof, a sustained reading beside its
+window, rounds of such readings."""
+
+
+@dataclass
+class Opened:
+    """A case ready to be measured."""
+
+    live: LiveDevice
+    compiling: dict[Future[CompileResult], Config]
+    screened: list[Measurement] = field(default_factory=list)
+    contended: dict[Regime, list[Measurement]] = field(default_factory=dict)
+
+    def finalists(self, progress: Progress) -> list[Config]:
+        """The fastest of a burst screening, made once."""
+        from tools.harness.results import Measurement
+
+        if not self.screened:
+            for i, done in enumerate(as_completed(self.compiling), 1):
+                config, compiled = self.compiling[done], done.result()
+                if compiled.status == "correct":
+                    self.screened.append(self.live.screen(config))
+                else:
+                    failed = {"config": compiled.config, "status": compiled.status, "reason": compiled.reason}
+                    self.screened.append(Measurement(**failed))
+                tried(self.live, i, len(self.compiling), progress)
+        return [self.live.spec.config_type.model_validate(m.config) for m in ranked(self.screened)[:FINALISTS]]
+
+    def contend(self, finalists: list[Config], regime: Regime) -> list[Measurement]:
+        """Finalists timed against one another, once per regime; those that stayed correct, the fastest first."""
+        if regime not in self.contended:
+            self.contended[regime] = ranked(self.live.contend(finalists, regime))
+        return self.contended[regime]
+
+
+class SuiteRun:
+    """One run. `tuned` gives each case its config instead of a screening of `configs`."""
+
+    def __init__(
+        self, device: str, configs: int, seconds: float, tuned: list[TunedEntry] | None, progress: Progress
+    ) -> None:
+        self.device, self.configs, self.seconds, self.tuned = device, configs, seconds, tuned
+        self.progress = progress
+        self._pool: CompilePool | None = None
+        self._making_pool = threading.Lock()
+        self._room = threading.Semaphore(AHEAD)
+        self._lives: list[LiveDevice] = []
+        self._ended = False
+
+    def rows(self, entries: tuple[Entry, ...], keep: Callable[[list[Row]], None]) -> list[Row]:
+        """A row per entry and way of judging; `keep` gets them all as soon as there is one more. Raises DeviceError
+        where there is no GPU."""
+        from tools.harness.device import DeviceError
+
+        cases = list({id(e.case): e.case for e in entries}.values())
+        found: list[Row] = []
+        openers = ThreadPoolExecutor(AHEAD, thread_name_prefix="open")
+        futures = {id(c): openers.submit(self._open, c, [e for e in entries if e.case is c]) for c in cases}
+        try:
+            for i, entry in enumerate(entries):
+                future = futures[id(entry.case)]
+                try:
+                    opened = future.result()
+                except (ValueError, DeviceError) as e:
+                    if isinstance(e, DeviceError) and not found:
+                        raise
+                    found += [skipped(entry, judged, sentence(e)) for judged in entry.judged]
+                    keep(found)
+                    continue
+                for judged in entry.judged:
+                    self.progress(f"{entry.name}: {judged}")
+                    found.append(self._judge(entry, judged, opened))
+                    keep(found)
+                if not any(later.case is entry.case for later in entries[i + 1 :]):
+                    opened.live.close()
+                    self._room.release()
+        finally:
+            self._ended = True
+            openers.shutdown(wait=False, cancel_futures=True)
+            self._room.release(len(cases))  # an opener that waits for room gets it, and ends
+            for live in self._lives:
+                live.close()
+            if self._pool is not None:
+                self._pool.close()
+        return found
+
+    def _open(self, case: Case, entries: list[Entry]) -> Opened:
+        """Processes, compilations and baselines of a case. Raises ValueError or DeviceError, and then takes no room."""
+        from tools.harness.compile_pool import default_cache
+        from tools.harness.live import LiveDevice
+
+        self._room.acquire()
+        try:
+            if self._ended:
+                raise ValueError("the suite has ended")
+            spec, problem = case.load()
+            cache = default_cache()
+            cache.mkdir(parents=True, exist_ok=True)
+            live = LiveDevice.open(self.device, spec, problem, cache, turns=cache / f"turns-{self.device}")
+        except BaseException:
+            self._room.release()
+            raise
+        self._lives.append(live)
+        live.crew.spares, live.crew.deadline_s = 0, DEADLINE_S
+        try:
+            pool = self._shared_pool(live)
+            compiling = {pool.submit(spec, problem, c): c for c in self._configs(live)}
+            for name in wanted(live, entries):
+                if not self._ended:
+                    live.prepare_baseline(name)
+        except BaseException:
+            live.close()
+            self._room.release()
+            raise
+        return Opened(live, compiling)
+
+    def _shared_pool(self, live: LiveDevice) -> CompilePool:
+        import os
+
+        from tools.harness.compile_pool import CompilePool
+
+        with self._making_pool:
+            if self._pool is None:  # two cores stay free for what is measured
+                self._pool = CompilePool(live.hardware, max(1, len(os.sched_getaffinity(0)) - 2), live.cache)
+            return self._pool
+
+    def _configs(self, live: LiveDevice) -> list[Config]:
+        """The tuned config, or the default one, what the planner would try first, and a spread over the space."""
+        from kernels.commands.timing import spread
+        from tools.planner.evidence import Evidence
+        from tools.planner.propose import Planner
+        from tools.task import Task
+
+        if self.tuned is not None:
+            return [choose(live.spec, live.problem, live.hardware, self.tuned).config]
+        some = spread(live.spec, live.problem, live.hardware, self.configs // 4)
+        task = Task(live.spec, live.problem, live.hardware, live.spec.metric)
+        planner = Planner(task, live.spec.space(live.problem, live.hardware))
+        proposed = planner.propose(Evidence(), max(1, self.configs - len(some))).proposals if self.configs else []
+        return list(dict.fromkeys([*some[:1], *(p.config for p in proposed), *some[1:]]))
+
+    def _judge(self, entry: Entry, judged: Judged, opened: Opened) -> Row:
+        live, regime = opened.live, _regime(judged)
+        row = about(live, regime) | {"entry": entry.name, "judged": judged, "targets": [], "baselines": []}
+        why = live.no_energy() if judged == "energy" else None
+        if why:
+            return row | {"status": "skipped", "reason": why}
+        finalists = opened.finalists(self.progress)
+        if not finalists:
+            reason = opened.screened[0].reason if opened.screened else "no config"
+            return row | {"status": "failed", "reason": f"no config could be timed: {reason}"}
+        live.window_s = entry.window_s
+        again = opened.contend(finalists, regime if entry.contest else "burst") if len(finalists) > 1 else []
+        order = [live.spec.config_type.model_validate(m.config) for m in again] or finalists
+        fastest = best = order[0]
+        if judged == "energy":
+            frugal = min((m for m in again if m.joules), key=lambda m: m.joules or 0.0, default=None)
+            best = live.spec.config_type.model_validate(frugal.config) if frugal else fastest
+        against = [*dict.fromkeys(entry.baselines(judged) or [b.name for b in live.spec.baselines(live.problem)])]
+        figure: Any = "joules" if judged == "energy" else "ms"
+        proof = live.prove(best, regime, self.seconds, figure, fastest if best != fastest else None, against)
+        row |= {"status": proof.status, "reason": proof.reason, "config": proof.config, "how": proof.how}
+        if proof.ms is None:
+            return row
+        row |= rates(live, proof.ms) | {"ci_ms": proof.ci_ms, "joules": proof.joules, "ci_joules": proof.ci_joules}
+        row |= {"baselines": [c.model_dump(mode="json") for c in proof.comparisons], "tried": len(opened.screened)}
+        if proof.joules:
+            row["per_joule"] = live.spec.flops(live.problem) / proof.joules
+        return row | {"targets": scoring.targets(entry, judged, row)}
+
+
+def wanted(live: LiveDevice, entries: list[Entry]) -> list[str]:
+    """Baselines that any of the entries needs and that can run here."""
+    own = {b.name: b for b in live.spec.baselines(live.problem)}
+    names = dict.fromkeys(n for e in entries for j in e.judged for n in e.baselines(j) or own)
+    return [n for n in names if n not in own or own[n].missing(live.problem) is None]
+
+
+def _regime(judged: Judged) -> Regime:
+    return "burst" if judged == "burst" else "sustained"
+
+
+def skipped(entry: Entry, judged: Judged, why: str) -> Row:
+    return {
+        "entry": entry.name,
+        "judged": judged,
+        "kernel": entry.case.kernel,
+        "device": "",
+        "status": "skipped",
+        "reason": why,
+        "targets": [],
+        "baselines": [],
+    }
+
+
+def sentence(error: Exception) -> str:
+    """One line of what is wrong."""
+    from pydantic import ValidationError
+
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'problem'}: {e['msg']}" for e in error.errors())
+    return " ".join(str(error).split())
+
+
+def estimate(entries: tuple[Entry, ...], configs: int) -> dict[str, float]:
+    """Seconds each entry will take on an H200 with 16 cores; the first case's start under ``start``."""
+    found, seen = {"start": START_S}, set[int]()
+    for entry in entries:
+        seconds = 0.0 if id(entry.case) in seen else SCREEN_S * configs
+        for judged in entry.judged:
+            rivals = len(entry.baselines(judged) or (0,) * 3)
+            reading = ROUND_S + entry.window_s
+            seconds += BURST_S if judged == "burst" else ROUNDS * (1 + rivals) * reading
+            contest = entry.contest and judged != "burst" and id(entry.case) not in seen
+            seconds += ROUNDS * FINALISTS * reading if contest else 0.0
+        seen.add(id(entry.case))
+        found[entry.name] = seconds
+    return found

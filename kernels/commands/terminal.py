@@ -1,0 +1,82 @@
+"""What ``python -m kernels`` prints, writes and refuses."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+Row = dict[str, Any]
+
+
+class Refused(click.ClickException):
+    """What was asked for cannot be done as asked."""
+
+    exit_code = 2
+
+
+class explained:
+    """Turns what a person can mend into one sentence and exit code 2."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        from pydantic import ValidationError
+
+        from tools.harness.device import DeviceError
+
+        if isinstance(error, ValidationError):
+            said = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'problem'}: {e['msg']}" for e in error.errors())
+            raise Refused(said) from error
+        if isinstance(error, DeviceError):
+            raise Refused(f"{error}; `list` and `validate --device interpreter` need no GPU") from error
+        if isinstance(error, ValueError):
+            raise Refused(str(error)) from error
+
+
+def write(out: Path | None, rows: list[Row]) -> None:
+    store(out, {"rows": rows})
+
+
+def store(out: Path | None, found: Row) -> None:
+    """Replaces the file at once: whoever stops the command finds whole rows."""
+    if out is not None:
+        part = out.with_name(out.name + ".part")
+        part.write_text(json.dumps(found, indent=1) + "\n")
+        part.replace(out)
+
+
+def progress(line: str) -> None:
+    click.echo(f"\r\033[K{line}" if sys.stderr.isatty() else line, err=True, nl=not sys.stderr.isatty())
+
+
+def table(rows: list[Row], columns: tuple[str, ...]) -> None:
+    from tabulate import tabulate  # type: ignore[import-untyped]
+
+    if sys.stderr.isatty():
+        click.echo("\r\033[K", err=True, nl=False)
+    cells = [[cell(r.get(c)) for c in columns] for r in rows]
+    click.echo(tabulate(cells, headers=columns, disable_numparse=True))
+
+
+def cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
+
+
+def short(config: Row) -> str:
+    return " ".join(str(v) if isinstance(v, str) else f"{k}={v}" for k, v in config.items())
+
+
+def share(row: Row) -> float | None:
+    return None if row["error"] is None or not row["bound"] else row["error"] / row["bound"]
+
+
+def speedups(row: Row) -> Row:
+    return {
+        f"vs {b['name']}": b["missing"] or f"{b['speedup']:.3f} [{b['ci'][0]:.3f}, {b['ci'][1]:.3f}]"
+        for b in row.get("baselines", [])
+    }

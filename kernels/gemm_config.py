@@ -1,0 +1,91 @@
+"""What the matmul kernels compute, and the tuning choices of one launch."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+
+from kernels.spec import Config, Problem
+
+Family = Literal["pointer", "tma", "persistent_tma", "warp_specialized", "split_k"]
+PERSISTENT = ("persistent_tma", "warp_specialized")
+"""Families with one program per SM, each of which walks over several tiles."""
+
+OPERANDS: dict[str, torch.dtype] = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp8": torch.float8_e4m3fn}
+ELEMENT_BYTES = 2
+"""fp16 and bf16: every result, and all operands but fp8."""
+
+
+class GemmProblem(Problem):
+    """C (M, N) = A (M, K) @ B (K, N), with fp8 operands times their scales."""
+
+    dims: ClassVar[tuple[str, ...]] = ("M", "N", "K")
+
+    M: int = Field(ge=1, le=2**30)
+    N: int = Field(ge=1, le=2**30)
+    K: int = Field(ge=1, le=2**30)
+    dtype: Literal["fp16", "bf16", "fp8"] = "fp16"  # type: ignore[assignment]  # wider than other kernels'
+    """``fp8`` is e4m3 (OCP, no infinities); its result is bf16."""
+    b_layout: Literal["row", "col"] = "row"
+    """``row``: B is contiguous. ``col``: B is the transpose of a contiguous (N, K) tensor, as in a linear layer."""
+    scales: Literal["tensor", "row"] = "tensor"
+    """Scales of fp8 operands: one number each, or one for each row of A and each column of B."""
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """Of the operands."""
+        return OPERANDS[self.dtype]
+
+    @property
+    def result_dtype(self) -> torch.dtype:
+        return torch.bfloat16 if self.dtype == "fp8" else self.torch_dtype
+
+    @model_validator(mode="after")
+    def _fits_a_memory(self) -> Self:
+        largest = max(self.M * self.K, self.K * self.N, self.M * self.N)
+        if largest > 2**40:
+            raise ValueError(f"one matrix has {largest} elements, more than any GPU holds: make M, N or K smaller")
+        return self
+
+    @model_validator(mode="after")
+    def _options_go_together(self) -> Self:
+        if self.dtype == "fp8" and self.b_layout == "row":
+            raise ValueError("tensor cores read 8-bit operands along K only, so fp8 needs b_layout col")
+        if self.dtype != "fp8" and self.scales != "tensor":
+            raise ValueError(f"scales {self.scales} is for fp8 operands, {self.dtype} has none: leave it out")
+        return self
+
+
+class GemmConfig(Config):
+    """Tuning choices of one launch. A field that a family does not use stays at its default."""
+
+    family: Family
+    BLOCK_M: Literal[16, 32, 64, 128, 256]
+    BLOCK_N: Literal[16, 32, 64, 128, 256]
+    BLOCK_K: Literal[32, 64, 128, 256]
+    GROUP_M: Literal[1, 2, 4, 8, 16]
+    """Tiles along M that are walked before the next column of tiles; sets what shares L2."""
+    num_warps: Literal[2, 4, 8, 16]
+    """Warps that multiply; ``warp_specialized`` adds one that loads."""
+    num_stages: Literal[1, 2, 3, 4, 5, 6, 7]
+    """Tiles of A and B in flight."""
+    EPILOGUE_SUBTILE: Literal[1, 2, 4] = 1
+    """Pieces in which a tile is stored (``persistent_tma``, ``warp_specialized``)."""
+    FLATTEN: Literal[False, True] = False
+    """One pipelined loop over tiles and K instead of two nested ones (``persistent_tma``)."""
+    SPLIT_K: Literal[1, 2, 4, 8, 16] = 1
+    """Programs that share the K range of one tile (``split_k``)."""
+    CONSUMERS: Literal[1, 2] = 1
+    """Groups that the warps form (``warp_specialized``)."""
+    CLUSTER: Literal[1, 2] = 1
+    """Programs that share their loads of an operand by multicast (``warp_specialized``)."""
+
+
+def cdiv(a: int, b: int) -> int:
+    return -(-a // b)
+
+
+def tiles(M: int, N: int, config: GemmConfig) -> int:
+    return cdiv(M, config.BLOCK_M) * cdiv(N, config.BLOCK_N)

@@ -1,0 +1,177 @@
+"""Triton's launch, from the compiled kernel on: seen as it is made, and made again with other pointers.
+
+What Triton does before (binding and specialising arguments, looking the kernel up, encoding descriptors) is left out
+the second time; the C function that it ends in gets the same arguments.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import threading
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from triton.compiler import CompiledKernel
+
+MOST_MAPS = 512
+"""Encoded descriptors that are kept per argument. The caching allocator hands the same addresses out again."""
+
+Launched = tuple[Any, tuple[Any, ...]]
+"""A compiled kernel, and what its ``run`` was called with: three grid dimensions, stream, function, metadata, launch
+metadata, two hooks, the kernel's arguments."""
+_BEFORE_ARGUMENTS = 9
+
+Start = Callable[[int, list[int]], None]
+"""Starts a kernel on a stream, with the addresses of the call's tensors and its result."""
+
+
+class NotReplayable(Exception):
+    """A launch that cannot be made again with other tensors alone."""
+
+
+class UnknownLauncher(NotReplayable):
+    """Triton's launcher has a form that is not known here."""
+
+
+_patching = threading.RLock()
+
+
+@contextmanager
+def launches() -> Iterator[list[Launched]]:
+    """Yields the list of Triton launches that this thread makes inside."""
+    seen: list[Launched] = []
+    thread = threading.get_ident()
+    with _patching:
+        original = CompiledKernel.run
+
+        def run(self: Any) -> Any:
+            start = original.__get__(self)
+            if threading.get_ident() != thread:
+                return start
+
+            def noted(*args: Any) -> Any:
+                seen.append((self, args))
+                return start(*args)
+
+            return noted
+
+        CompiledKernel.run = property(run)
+        try:
+            yield seen
+        finally:
+            CompiledKernel.run = original
+
+
+class _At:
+    """Stands for the tensor under a descriptor."""
+
+    def __init__(self, pointer: int) -> None:
+        self.pointer = pointer
+
+    def data_ptr(self) -> int:
+        return self.pointer
+
+
+def restart(kernel: Any, args: tuple[Any, ...], where: dict[int, int]) -> Start:
+    """A function that makes a launch again. `where`: index, in its list of addresses, of each tensor's address.
+
+    Raises NotReplayable for a kernel that uses anything else, UnknownLauncher where Triton's is one."""
+    run = kernel.run
+    grid, function, packed = args[:3], args[4], args[5]
+    raw, head, together = _launcher(run, grid, function, packed)
+    if run.global_scratch_size or run.profile_scratch_size or getattr(run, "gsan_enabled", False):
+        raise NotReplayable("it takes scratch memory")
+    if kernel.src.fn.pre_run_hooks:
+        raise NotReplayable("it has pre_run_hooks")
+    signature = list(kernel.src.signature.values())
+    encoded = list(getattr(kernel.metadata, "tensordesc_meta", None) or [])
+    body: list[Any] = []
+    addresses: list[tuple[int, int]] = []
+    maps: list[tuple[int, int, dict[int, Any], Callable[[int], list[Any]]]] = []
+    for value, kind in zip(args[_BEFORE_ARGUMENTS:], signature, strict=True):
+        if isinstance(kind, str) and kind.startswith("tensordesc"):
+            if not encoded:
+                raise NotReplayable("it takes descriptors apart")
+            encode = _encoder(value, encoded.pop(0))
+            which = _which(where, value.base.data_ptr())
+            maps.append((len(body), which, {}, encode))
+            body += encode(value.base.data_ptr())
+        elif isinstance(value, torch.Tensor):
+            addresses.append((len(body), _which(where, value.data_ptr())))
+            body.append(value.data_ptr())
+        elif kind == "constexpr" or isinstance(value, int | float | bool) or value is None:
+            body.append(value)
+        else:
+            raise NotReplayable(f"it takes a {type(value).__name__}")
+
+    def start(stream: int, pointers: list[int]) -> None:
+        filled = body.copy()
+        for at, which in addresses:
+            filled[at] = pointers[which]
+        for at, which, known, encode in maps:
+            pointer = pointers[which]
+            found = known.get(pointer)
+            if found is None:
+                if len(known) >= MOST_MAPS:
+                    known.clear()
+                found = known[pointer] = encode(pointer)[0]
+            filled[at] = found
+        before = head.copy()
+        before[3] = stream
+        if together:
+            raw(*before, tuple(filled))
+        else:
+            raw(*before, *filled)
+
+    return start
+
+
+def _which(where: dict[int, int], pointer: int) -> int:
+    if pointer not in where:
+        raise NotReplayable("it works on memory that is none of the call's")
+    return where[pointer]
+
+
+def _launcher(
+    run: Any, grid: tuple[int, ...], function: int, packed: Any
+) -> tuple[Callable[..., Any], list[Any], bool]:
+    """The C function that `run`, a CudaLauncher, ends in; what it takes before the kernel's arguments, with the stream
+    fourth; and whether it takes these as one tuple.
+
+    The two forms are those of ``triton/backends/nvidia/driver.py`` in Triton 3.6 and in 3.9, told apart by what they
+    keep. Raises UnknownLauncher for any other."""
+    if type(run).__name__ != "CudaLauncher":
+        raise UnknownLauncher(f"it is a {type(run).__name__}")
+    raw = run.launch
+    if isinstance(raw, types.FunctionType):  # wrapped, to encode descriptors
+        raw = inspect.getclosurevars(raw).nonlocals.get("launcher")
+    if not callable(raw):
+        raise UnknownLauncher("it ends in no function")
+    start = [*grid, 0, function, run.launch_cooperative_grid, run.launch_pdl]
+    if hasattr(run, "kernel_signature"):
+        metadata_hooks_scratch = [packed, None, None, None, None, None]
+        return raw, [*start, *metadata_hooks_scratch, run.arg_annotations, run.kernel_signature], True
+    module = inspect.getmodule(type(run))
+    if getattr(module, "_BASE_ARGS_FORMAT", None) != "iiiKKppOOOOOO":
+        raise UnknownLauncher("it takes arguments in another order")
+    scratch_metadata_hooks = [None, None, packed, None, None, None]
+    return raw, [*start, *scratch_metadata_hooks], False
+
+
+def _encoder(descriptor: Any, metadata: Any) -> Callable[[int], list[Any]]:
+    """Encodes a descriptor like `descriptor` at another address: the map, then shape and strides."""
+    from triton.backends.nvidia import driver
+
+    make = driver.make_tensordesc_arg
+    unused = [None] * (len(inspect.signature(make).parameters) - 2)
+
+    def encode(pointer: int) -> list[Any]:
+        moved = copy.copy(descriptor)
+        moved.base = _At(pointer)
+        return list(make(moved, metadata, *unused))
+
+    return encode

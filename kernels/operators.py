@@ -1,0 +1,218 @@
+"""The public ops as ``torch.library`` operators: fake kernels for torch.compile, gradients, and the launch itself.
+
+``kernels/ops.py`` checks arguments and calls these. An operator copies what is not contiguous or not aligned, picks the
+config, and launches; where there is no kernel for the device, PyTorch computes the result and a warning says so.
+"""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import nullcontext
+from functools import cache, lru_cache, partial
+from typing import Any
+
+import torch
+
+from kernels import backward, registry, replay, tuned
+from kernels.hardware import Hardware, hardware_for, hardware_named
+from kernels.spec import DTYPES, Inputs, KernelSpec, Problem
+
+Tensor = torch.Tensor
+
+DTYPE_NAMES = {DTYPES[name]: name for name in ("fp16", "bf16")}
+
+
+class NoKernelWarning(RuntimeWarning):
+    """PyTorch computed what a kernel should have."""
+
+
+# -- one operator per kernel; row-wise ones take two dimensions
+
+
+@torch.library.custom_op("autokernel::fused_matmul", mutates_args=())
+def _fused_matmul(x: Tensor, w: Tensor, bias: Tensor | None, activation: str) -> Tensor:
+    column_major = w.stride(1) != 1 and w.stride(0) == 1
+    operand = _ready(w.t()).t() if column_major else _ready(w)
+    layout = "col" if column_major else "row"
+    shape = x.shape[0], w.shape[1], x.shape[1]
+    inputs = _ready(x), operand, None if bias is None else _ready(bias)
+    return _run("fused_matmul", shape, inputs, activation=activation, bias=bias is not None, b_layout=layout)
+
+
+@torch.library.custom_op("autokernel::softmax", mutates_args=())
+def _softmax(x: Tensor) -> Tensor:
+    return _run("softmax", tuple(x.shape), (_ready(x),))
+
+
+@torch.library.custom_op("autokernel::rms_norm", mutates_args=())
+def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    return _run("rms_norm", tuple(x.shape), (_ready(x), _ready(weight)), eps=eps)
+
+
+@torch.library.custom_op("autokernel::layer_norm", mutates_args=())
+def _layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    return _run("layer_norm", tuple(x.shape), (_ready(x), _ready(weight), _ready(bias)), eps=eps)
+
+
+@torch.library.custom_op("autokernel::swiglu", mutates_args=())
+def _swiglu(gate: Tensor, up: Tensor) -> Tensor:
+    return _run("swiglu", tuple(gate.shape), (_ready(gate), _ready(up)))
+
+
+@torch.library.custom_op("autokernel::attention", mutates_args=())
+def _attention(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
+    group = q.shape[1] // k.shape[1]
+    return _run("attention", tuple(q.shape), (_ready(q), _ready(k), _ready(v)), causal=causal, GROUP=group)
+
+
+@torch.library.custom_op("autokernel::conv2d", mutates_args=())
+def _conv2d(x: Tensor, w: Tensor, bias: Tensor | None, stride: int, padding: int, dilation: int) -> Tensor:
+    shape = *x.shape, w.shape[0], *w.shape[1:3]
+    inputs = _ready(x), _ready(w), None if bias is None else _ready(bias)
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "bias": bias is not None}
+    return _run("conv2d", shape, inputs, **options)
+
+
+@_fused_matmul.register_fake
+def _(x: Tensor, w: Tensor, bias: Tensor | None, activation: str) -> Tensor:
+    return x.new_empty((x.shape[0], w.shape[1]))
+
+
+@_conv2d.register_fake
+def _(x: Tensor, w: Tensor, bias: Tensor | None, stride: int, padding: int, dilation: int) -> Tensor:
+    sides = [
+        (size + 2 * padding - dilation * (filter_size - 1) - 1) // stride + 1
+        for size, filter_size in zip(x.shape[1:3], w.shape[1:3], strict=True)
+    ]
+    return x.new_empty((x.shape[0], *sides, w.shape[0]))
+
+
+def _like_first(x: Tensor, *rest: Any) -> Tensor:
+    return x.new_empty(x.shape)
+
+
+for _operator in (_softmax, _rms_norm, _layer_norm, _swiglu, _attention):
+    _operator.register_fake(_like_first)
+
+
+def _keep_inputs(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*(i for i in inputs if isinstance(i, Tensor)))
+    ctx.rest = [i for i in inputs if not isinstance(i, Tensor)]
+
+
+def _keep_output(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(output)
+
+
+def _keep_both(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    q, k, v, ctx.causal = inputs
+    ctx.save_for_backward(q, k, v, output)
+
+
+def _fused_matmul_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    x, w, *bias = ctx.saved_tensors
+    return (*backward.fused_matmul(grad, x, w, bias[0] if bias else None, ctx.rest[-1]), None)
+
+
+_fused_matmul.register_autograd(_fused_matmul_backward, setup_context=_keep_inputs)
+
+
+def _conv2d_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    x, w, *bias = ctx.saved_tensors
+    return (*backward.conv2d(grad, x, w, bool(bias), *ctx.rest[-3:]), None, None, None)
+
+
+_conv2d.register_autograd(_conv2d_backward, setup_context=_keep_inputs)
+_softmax.register_autograd(lambda ctx, grad: backward.softmax(grad, *ctx.saved_tensors), setup_context=_keep_output)
+_rms_norm.register_autograd(
+    lambda ctx, grad: (*backward.rms_norm(grad, *ctx.saved_tensors, *ctx.rest), None), setup_context=_keep_inputs
+)
+_layer_norm.register_autograd(
+    lambda ctx, grad: (*backward.layer_norm(grad, *ctx.saved_tensors, *ctx.rest), None), setup_context=_keep_inputs
+)
+_swiglu.register_autograd(lambda ctx, grad: backward.swiglu(grad, *ctx.saved_tensors), setup_context=_keep_inputs)
+
+
+def _attention_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    q, k, v, out = ctx.saved_tensors
+    return (*backward.attention(grad, q, k, v, out, ctx.causal), None)
+
+
+_attention.register_autograd(_attention_backward, setup_context=_keep_both)
+
+# -- launch
+
+
+def _run(kernel: str, shape: tuple[int, ...], inputs: Inputs, **options: Any) -> Tensor:
+    """Launch `kernel` with its chosen config, or have PyTorch compute it and say so."""
+    first = inputs[0]
+    assert first is not None
+    spec = spec_of(kernel)
+    if 0 in shape:
+        return _by_pytorch(spec, shape, inputs, options)
+    hardware = hardware_of(first.device)
+    if hardware is None:
+        warn_once(kernel, str(first.device) if first.is_cuda else "the CPU")
+        return _by_pytorch(spec, shape, inputs, options)
+    problem = _problem(kernel, shape, DTYPE_NAMES[first.dtype], tuple(sorted(options.items())))
+    out = spec.output(problem, str(first.device))
+    with torch.cuda.device(first.device) if first.is_cuda else nullcontext():
+        config = choice(kernel, problem, hardware.name).config
+        replay.launch(partial(spec.launch, problem, config, inputs, out, hardware), inputs, out)
+    return out
+
+
+def _by_pytorch(spec: KernelSpec[Any, Any], shape: tuple[int, ...], inputs: Inputs, options: dict[str, Any]) -> Tensor:
+    fields = {**dict(zip(spec.problem_type.dims, shape, strict=True)), **options}
+    problem = spec.problem_type.model_construct(**{**spec.default_problem().model_dump(), **fields})
+    first = spec.baselines(problem)[0]
+    return first.prepare(problem, inputs)().contiguous()
+
+
+_entries: list[tuned.Entry] | None = None
+
+
+def take(entries: list[tuned.Entry]) -> None:
+    """Choose configs among these from now on."""
+    global _entries
+    _entries = entries
+    choice.cache_clear()
+    replay.forget()
+
+
+@cache
+def spec_of(kernel: str) -> KernelSpec[Any, Any]:
+    return registry.get(kernel)
+
+
+@lru_cache(maxsize=4096)
+def _problem(kernel: str, shape: tuple[int, ...], dtype: str, options: tuple[tuple[str, Any], ...]) -> Problem:
+    problem: Problem = spec_of(kernel).parse_problem(shape, {"dtype": dtype, **dict(options)})
+    return problem
+
+
+@lru_cache(maxsize=4096)
+def choice(kernel: str, problem: Problem, hardware: str) -> tuned.Choice:
+    """The config of a call, by the entries taken or, failing that, those of the file that the environment names."""
+    global _entries
+    if _entries is None:
+        _entries = tuned.from_environment()
+    return tuned.choose(spec_of(kernel), problem, hardware_named(hardware), _entries)
+
+
+@cache
+def hardware_of(device: torch.device) -> Hardware | None:
+    return hardware_for(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
+
+
+@cache
+def warn_once(kernel: str, where: str) -> None:
+    warnings.warn(
+        f"autokernel has no GPU with known facts for {kernel} on {where}: PyTorch computes it", NoKernelWarning, 4
+    )
+
+
+def _ready(t: Tensor) -> Tensor:
+    """Contiguous and aligned; a copy only where it has to be."""
+    t = t.contiguous()
+    return t if t.data_ptr() % replay.ALIGNMENT == 0 else t.clone()
