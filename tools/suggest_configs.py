@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from kernels.spec import KernelSpec
 from tools.arguments import MAX_CONFIGS, Closed
+from tools.harness.compile_pool import CompilePool
 from tools.planner.evidence import Evidence
 from tools.planner.propose import Plan, Planner, Proposal
 from tools.session import Session
@@ -29,16 +30,21 @@ def arguments(spec: KernelSpec[Any, Any]) -> type[BaseModel]:
 
 
 def run(session: Session, args: SuggestConfigs, call_id: str) -> dict[str, Any]:
-    """Proposals, best first; winners of near problems come before what the planner would choose by itself."""
+    """Proposals, best first; winners of near problems come before what the planner would choose by itself. A compile
+    pool takes a batch in the time of one config; where recorded figures stand in for it, each reading may change the
+    next proposal, and ``ask_again_after`` says how many to try."""
     evidence = Evidence(session.compiled, session.checked, session.measured)
     if session.planner is None:
         session.planner = Planner(session.task, session.space, session.kin)
-    return answer(session.planner.propose(evidence, args.count, session.seeds))
+    patient = session.device.info.kind == "recorded" and not isinstance(session.pool, CompilePool)
+    return answer(session.planner.propose(evidence, args.count, session.seeds, patient))
 
 
 def answer(plan: Plan) -> dict[str, Any]:
     """A plan as a small JSON object: ms and relative uncertainty to four and two digits."""
     found: dict[str, Any] = {"proposals": [row(p) for p in plan.proposals], "stop": plan.stop, "why": plan.why}
+    if plan.worth < len(plan.proposals):
+        found["ask_again_after"] = plan.worth
     if plan.importance:
         top = list(plan.importance.items())[:TOP_PARAMETERS]
         found["importance"] = {name: round(share, 2) for name, share in top}

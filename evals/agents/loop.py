@@ -13,7 +13,7 @@ from agent.trace import read_trace
 from evals.game import Game
 from evals.hands import MAX_SECONDS, open_game_session
 
-MAX_MODEL_CALLS = 400
+MAX_MODEL_CALLS = 2000
 """Turns: more than any run needs, so that evaluations are what ends it."""
 
 

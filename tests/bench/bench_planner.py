@@ -1,12 +1,12 @@
 """How soon a search finds what an exhaustive one would: ``python -m tests.bench.bench_planner [FILE…] [--seeds 20]``.
 
-Every FILE is a landscape (without one: all that come with the project) and the oracle: nothing is compiled or run. What
-the compiler said comes from the file and costs nothing; a reading costs one evaluation. Agents: the planner in the
-batches of the embedded model, random search, and Optuna's TPE where Optuna is installed.
+Every FILE is a landscape, ours or somebody's T4 or Kernel Tuner file (without one: all that come with the project),
+and the oracle: nothing is compiled or run. What the compiler said comes from the file and costs nothing; a reading
+costs one evaluation. ``--view`` says what is hidden (:mod:`tests.bench.planner_spaces`), ``--agent`` who searches
+(:mod:`tests.bench.planner_rivals`). A seed draws its own readings, breaks ties, and is every agent's seed.
 
-A seed draws its own readings (a bootstrap of set A's samples), breaks ties, and is the other agents' seed. What was
-found is judged by set A whole. ``--raw`` hides the kernel and the compiler from everybody, as in a stranger's T4 file;
-failures cost an evaluation there.
+``--leave-one-out`` scores the planner on each landscape with the constants that did best on all *others*, beside the
+constants it ships with, from an empty memory and (``warm``) with what searches of the others would have left in it.
 
 P is the score of the auto-tuning methodology (:mod:`evals.methodology`): random search 0, the optimum at once 1.
 """
@@ -17,90 +17,41 @@ import importlib.util
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 import click
-import numpy as np
-from pydantic import ValidationError, create_model
 
 from agent.models.embedded import BATCH, FIRST_BATCH
-from evals.methodology import Scale
-from kernels.hardware import hardware_named
-from kernels.registry import get
-from kernels.spec import Config, Problem
-from tools.harness.landscape import folder, read_landscape
-from tools.harness.readings import Entry, Landscape
-from tools.harness.results import CompileResult, Measurement
+from memory.queries import distance
+from tests.bench.planner_rivals import NEEDS_OPTUNA, RIVALS, Ledger
+from tests.bench.planner_spaces import PLAIN, VIEWS, Space, load
+from tools.harness.landscape import folder
 from tools.harness.t4 import SUFFIXES
+from tools.planner import surrogate
 from tools.planner.evidence import Evidence
-from tools.planner.propose import Plan, Planner
+from tools.planner.kin import Kin
+from tools.planner.propose import Planner
 from tools.task import Task
 
 NEVER = 10**6
 """Evaluations of a search that did not get there."""
-
-
-class Unknown(Problem):
-    """The problem of a file that does not say its own."""
-
-    dims = ()
-
-
-@dataclass
-class Space:
-    """A landscape as the oracle of a search."""
-
-    name: str
-    task: Task
-    entries: dict[Config, Entry]
-    times: dict[Config, float]
-    """Judged ms of the correct configs."""
-    raw: bool
-
-    @property
-    def optimum(self) -> float:
-        return min(self.times.values())
-
-    def free(self, config: Config) -> CompileResult | None:
-        """What compilation says at no cost; ``None`` where nobody can ask it."""
-        return None if self.raw else self.entries[config].compiled
-
-    def answer(self, config: Config, landscape: Landscape, dice: np.random.Generator) -> Measurement:
-        entry = self.entries[config]
-        found = Measurement(config=entry.config, status=entry.status, reason=entry.reason)
-        readings = entry.sets.get("A")
-        if entry.status != "correct":
-            return found
-        if readings is None:
-            return found.model_copy(update={"ms": self.times[config]})
-        drawn = float(np.median(dice.choice(readings.samples_ms, len(readings.samples_ms))))
-        return found.model_copy(update={"ms": drawn * landscape.drift(readings)})
-
-
-def load(path: Path, raw: bool) -> tuple[Space, Landscape]:
-    """The file as a space of its kernel's configs, or, raw or of an unknown kernel, of made-up ones."""
-    landscape = read_landscape(path)
-    spec = get("fused_matmul")
-    hardware = hardware_named(landscape.device.hardware or "H200")
-    problem: Problem = Unknown()
-    kind: type[Config] | None = None
-    if not raw and landscape.problem is not None:
-        try:
-            spec = get(landscape.kernel)
-            problem, kind = spec.problem_type.model_validate(landscape.problem), spec.config_type
-        except (KeyError, ValueError, ValidationError):
-            kind = None
-    entries = list(landscape.entries.values())
-    if kind is None:
-        kind = create_model("Foreign", __base__=Config, **dict.fromkeys(entries[0].config, (Any, ...)))
-    by_config = {kind.model_validate(e.config): e for e in entries}
-    times = {c: ms for c, e in by_config.items() if (ms := landscape.ms(e)) is not None}
-    known = not isinstance(problem, Unknown)
-    return Space(landscape.name, Task(spec, problem, hardware), by_config, times, raw or not known), landscape
+SETTINGS: dict[str, dict[str, float]] = {
+    "as shipped": {},
+    "trust the cost model": {"PRIOR_SPREAD": 0.1},
+    "doubt the cost model": {"PRIOR_SPREAD": 0.5},
+    "trust its scale": {"SLOPE_SPREAD": 0.1},
+    "doubt its scale": {"SLOPE_SPREAD": 1.0},
+    "longer lengths": {"LENGTH": 1.4},
+}
+"""Constants of the surrogate that were chosen by looking at a landscape, and others that could have been."""
+CHOOSING_SEEDS = 3
+KIN = 5
+"""Nearest other landscapes that a warm search remembers, as many as ``tools.recall`` takes."""
 
 
 @dataclass
@@ -119,142 +70,151 @@ class Found:
         return self.curve[min(count, len(self.curve)) - 1]
 
 
-class Ledger:
-    """Counts evaluations and keeps the judged time of the incumbent."""
-
-    def __init__(self, space: Space, landscape: Landscape, seed: int, most: int) -> None:
-        self.space, self.landscape, self.most = space, landscape, most
-        self.dice = np.random.default_rng(seed)
-        self.compiled: dict[Config, CompileResult] = {}
-        self.measured: dict[Config, Measurement] = {}
-        self.curve: list[float] = []
-        self._best = (np.inf, max(space.times.values()))
-
-    @property
-    def spent(self) -> bool:
-        return len(self.curve) >= self.most or len(self.measured) + self._failed() >= len(self.space.entries)
-
-    def _failed(self) -> int:
-        return sum(r.status != "correct" for r in self.compiled.values())
-
-    def evaluate(self, config: Config) -> float | None:
-        """Compile for nothing where that is possible, then measure once; ms, or ``None`` for a failure."""
-        if config in self.measured:
-            return self.measured[config].ms
-        compiled = self.space.free(config)
-        if compiled is not None:
-            self.compiled[config] = compiled
-            if compiled.status != "correct":
-                return None
-        m = self.measured[config] = self.space.answer(config, self.landscape, self.dice)
-        if m.ms is not None:
-            self._best = min(self._best, (m.ms, self.space.times[config]))
-        self.curve.append(self._best[1])
-        return m.ms
-
-
-def planner(space: Space, ledger: Ledger, seed: int) -> Found:
+def plan_search(space: Space, ledger: Ledger, seed: int, kin: Sequence[Kin] = (), patient: bool = True) -> Found:
+    """The planner as the embedded model asks it, to the end of the evaluations, whatever it advises."""
     task = Task(space.task.spec, space.task.problem, space.task.hardware, seed=seed)
-    mind = Planner(task, list(space.entries))
+    mind = Planner(task, space.configs, kin)
     slowest, stop = 0.0, NEVER
     while not ledger.spent:
         count = BATCH if ledger.curve else FIRST_BATCH
         began = time.perf_counter()
-        plan: Plan = mind.propose(Evidence(ledger.compiled, {}, ledger.measured), min(count, ledger.most))
+        plan = mind.propose(Evidence(ledger.compiled, {}, ledger.measured), count, patient=patient)
         slowest = max(slowest, time.perf_counter() - began if ledger.curve else 0.0)
         if plan.stop and stop == NEVER:
             stop = len(ledger.curve)
         if not plan.proposals:
             break
-        for p in plan.proposals:
+        for p in plan.proposals[: plan.worth]:
             if not ledger.spent:
                 ledger.evaluate(p.config)
     return Found(ledger.curve, slowest, stop)
 
 
-def randomly(space: Space, ledger: Ledger, seed: int) -> Found:
-    configs = list(space.entries)
-    for i in np.random.default_rng(seed).permutation(len(configs)):
-        if ledger.spent:
-            break
-        ledger.evaluate(configs[i])
+def search(agent: str, space: Space, seed: int, most: int, kin: Sequence[Kin] = ()) -> Found:
+    ledger = Ledger(space, seed, most)
+    if agent in PLANNERS:
+        return plan_search(space, ledger, seed, kin, **PLANNERS[agent])
+    RIVALS[agent](space, ledger, seed)
     return Found(ledger.curve)
 
 
-def tpe(space: Space, ledger: Ledger, seed: int) -> Found:
-    """Optuna's multivariate TPE by ask and tell; configs outside the space and repeats cost it nothing."""
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, warn_independent_sampling=False)
-    study = optuna.create_study(sampler=sampler)
-    configs = list(space.entries)
-    kind = type(configs[0])
-    levels = {n: sorted({getattr(c, n) for c in configs}, key=lambda v: (str(type(v)), v)) for n in kind.model_fields}
-    numbers = {n for n, vs in levels.items() if all(isinstance(v, int | float) for v in vs)}
-    misses = 0
-    while not ledger.spent and misses < 500:
-        trial = study.ask()
-        values = {
-            n: vs[trial.suggest_int(n, 0, len(vs) - 1)] if n in numbers else trial.suggest_categorical(n, vs)
-            for n, vs in levels.items()
-        }
-        config = kind.model_construct(**values)
-        fresh = config in space.entries and config not in ledger.measured and config not in ledger.compiled
-        misses = 0 if fresh else misses + 1
-        ms = ledger.evaluate(config) if config in space.entries else None
-        if ms is None:
-            study.tell(trial, state=optuna.trial.TrialState.FAIL)
-        else:
-            study.tell(trial, float(np.log(ms)))
-    return Found(ledger.curve)
+PLANNERS: dict[str, dict[str, Any]] = {
+    "planner": {},
+    "planner_batches": {"patient": False},
+}
+"""As where compiler's figures are recorded, and as with a compile pool."""
+AGENTS = (*PLANNERS, *RIVALS)
 
 
-AGENTS = {"planner": planner, "random": randomly, "tpe": tpe}
+def scored(space: Space, runs: Sequence[Found], **labels: Any) -> dict[str, Any]:
+    """Medians over `runs`; of P also the mean, as bad luck is part of a method."""
+    near = {share: [r.until(share, space.optimum) for r in runs] for share in (0.95, 0.99)}
+    score = {n: [_score(space, r, n) for r in runs] for n in ("P", "P_1_50")}
+    return {
+        "landscape": space.name,
+        "view": space.view,
+        **labels,
+        "to_95": median(near[0.95]),
+        "to_99": median(near[0.99]),
+        **{n: round(median(values), 3) for n, values in score.items()},
+        **{f"{n}_mean": round(fmean(values), 3) for n, values in score.items()},
+        "P_up_to": space.scale.span()[-1],
+        "stop": median(r.stop for r in runs),
+        "lost_at_stop": round(median(r.at(r.stop) for r in runs) / space.optimum - 1, 4),
+        "decision_s": round(max(r.slowest_s for r in runs), 3),
+    }
 
 
-def rows(path: Path, agents: list[str], seeds: int, most: int, raw: bool) -> Iterator[dict[str, Any]]:
-    space, landscape = load(path, raw)
-    scale = Scale.of(space.times.values())
-    for name in agents:
-        runs = [AGENTS[name](space, Ledger(space, landscape, seed, most), seed) for seed in range(seeds)]
-        near = {share: [r.until(share, space.optimum) for r in runs] for share in (0.95, 0.99)}
-        yield {
-            "landscape": space.name,
-            "raw": space.raw,
-            "agent": name,
-            "to_95": median(near[0.95]),
-            "to_95_worst": max(near[0.95]),
-            "to_99": median(near[0.99]),
-            "to_99_worst": max(near[0.99]),
-            "P_1_50": round(median(scale.score(r.curve, scale.short_span()) or 0.0 for r in runs), 3),
-            "P": round(median(scale.score(r.curve, scale.span()) or 0.0 for r in runs), 3),
-            "P_up_to": scale.span()[-1],
-            "stop": median(r.stop for r in runs),
-            "lost_at_stop": round(median(r.at(r.stop) for r in runs) / space.optimum - 1, 4),
-            "best_at_20": round(median(r.at(20) for r in runs) / space.optimum - 1, 4),
-            "decision_s": round(max(r.slowest_s for r in runs), 3),
-        }
+def _score(space: Space, run: Found, name: str) -> float:
+    span = space.scale.span() if name == "P" else space.scale.short_span()
+    return space.scale.score(run.curve, span) or 0.0
+
+
+def rows(paths: Sequence[Path], views: Sequence[str], agents: Sequence[str], seeds: int, most: int) -> Iterator[Any]:
+    for path in paths:
+        for space in {s.view: s for s in (load(path, view) for view in views)}.values():
+            for agent in agents:
+                runs = [search(agent, space, seed, most) for seed in range(seeds)]
+                yield scored(space, runs, agent=agent)
+
+
+def leave_one_out(paths: Sequence[Path], seeds: int, most: int) -> Iterator[dict[str, Any]]:
+    """For each landscape of a kernel of ours: shipped constants, those that did best on the others, and warm."""
+    spaces = [s for s in (load(path, PLAIN) for path in paths) if s.view == PLAIN]
+    if len(spaces) < 2:
+        raise click.UsageError("--leave-one-out needs two landscapes of kernels of this project, or more")
+    table = {name: [_mean_score(s, name, most) for s in spaces] for name in SETTINGS}
+    for i, space in enumerate(spaces):
+        others = {name: fmean(v for j, v in enumerate(values) if j != i) for name, values in table.items()}
+        chosen = max(others, key=lambda name: others[name])
+        for label, setting in (("as shipped", "as shipped"), ("chosen on the others", chosen)):
+            with constants(setting):
+                runs = [search("planner", space, seed, most) for seed in range(seeds)]
+            yield scored(space, runs, agent="planner", how=label, setting=setting)
+        if kin := kin_of(space, [s for s in spaces if s is not space], most):
+            runs = [search("planner", space, seed, most, kin) for seed in range(seeds)]
+            yield scored(space, runs, agent="planner", how="warm", setting="as shipped")
+
+
+def _mean_score(space: Space, setting: str, most: int) -> float:
+    with constants(setting):
+        return fmean(_score(space, search("planner", space, seed, most), "P_1_50") for seed in range(CHOOSING_SEEDS))
+
+
+def kin_of(space: Space, others: Sequence[Space], most: int) -> list[Kin]:
+    """What searches of the other landscapes of this kernel would have left in memory, the nearest first."""
+    here = space.task.problem.model_dump(mode="json")
+    found = []
+    for other in others:
+        if other.task.spec.name == space.task.spec.name:
+            ledger = Ledger(other, 0, most)
+            plan_search(other, ledger, 0)
+            times = {c: m.ms for c, m in ledger.measured.items() if m.status == "correct" and m.ms is not None}
+            far = distance(here, other.task.problem.model_dump(mode="json"))
+            found.append(Kin(other.task.problem, other.task.hardware, times, far))
+    return sorted(found, key=lambda k: k.distance)[:KIN]
+
+
+@contextmanager
+def constants(setting: str) -> Iterator[None]:
+    """The surrogate with other constants."""
+    shipped = {name: getattr(surrogate, name) for name in SETTINGS[setting]}
+    try:
+        for name, value in SETTINGS[setting].items():
+            setattr(surrogate, name, value)
+        yield
+    finally:
+        for name, value in shipped.items():
+            setattr(surrogate, name, value)
 
 
 @click.command()
 @click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--seeds", default=20, help="Searches per agent and landscape.")
+@click.option("--seeds", default=20, help="Searches per agent and space.")
 @click.option("--most", default=60, help="Evaluations of one search.")
-@click.option("--agent", "agents", multiple=True, type=click.Choice(list(AGENTS)), help="Only these.")
-@click.option("--raw", is_flag=True, help="Hide the kernel and the compiler.")
+@click.option("--agent", "agents", multiple=True, type=click.Choice(AGENTS), help="Only these.")
+@click.option("--view", "views", multiple=True, type=click.Choice(VIEWS), help="What is hidden (plain: nothing).")
+@click.option("--leave-one-out", "left_out", is_flag=True, help="Score on each what was chosen on the others.")
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Write the figures here as well.")
-def main(files: tuple[Path, ...], seeds: int, most: int, agents: tuple[str, ...], raw: bool, out: Path | None) -> None:
+def main(
+    files: tuple[Path, ...],
+    seeds: int,
+    most: int,
+    agents: tuple[str, ...],
+    views: tuple[str, ...],
+    left_out: bool,
+    out: Path | None,
+) -> None:
     paths = list(files) or sorted(p for p in folder().glob("*") if p.name.endswith(SUFFIXES))
-    wanted = list(agents or AGENTS)
-    if "tpe" in wanted and importlib.util.find_spec("optuna") is None:
+    wanted = list(agents or ("planner", "random", "tpe", "tpe_multivariate"))
+    if not left_out and importlib.util.find_spec("optuna") is None and set(wanted) & set(NEEDS_OPTUNA):
         click.echo("TPE is left out: pip install optuna", err=True)
-        wanted.remove("tpe")
+        wanted = [a for a in wanted if a not in NEEDS_OPTUNA]
+    found = leave_one_out(paths, seeds, most) if left_out else rows(paths, views or (PLAIN,), wanted, seeds, most)
     figures = []
-    for path in paths:
-        for row in rows(path, wanted, seeds, most, raw):
-            figures.append(row)
-            print(json.dumps(row), file=sys.stderr, flush=True)
+    for row in found:
+        figures.append(row)
+        print(json.dumps(row), file=sys.stderr, flush=True)
     if out:
         out.write_text(json.dumps(figures, indent=1))
     print(json.dumps(figures, indent=1))

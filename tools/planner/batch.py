@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tools.planner.launch import Floats
+from tools.planner.resources import Floats
 from tools.planner.surrogate import Surrogate, expected_improvement, nearness
 
 

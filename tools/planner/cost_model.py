@@ -15,15 +15,21 @@ from math import log2
 import numpy as np
 
 from kernels.hardware import Hardware
-from tools.planner.launch import Floats, Launch, Tiles
+from tools.planner.launch import Launch, Tiles
+from tools.planner.physics import (
+    BLOCK_START_CLOCKS,
+    L2_BYTES_PER_CLOCK,
+    LAUNCH_MS,
+    MEMORY_LATENCY,
+    MEMORY_SHARE,
+    SCHEDULERS,
+)
+from tools.planner.resources import Floats
 
 SHARED_BYTES_PER_CLOCK = 128
 """32 banks of 4 bytes. Source: CUDA C++ Programming Guide, shared memory; the LDS of CDNA3 is the same."""
-L2_BYTES_PER_CLOCK = 64
-"""Of one SM's port to L2. Source: NVIDIA A100 white paper and its L2 tuning notes; CDNA3 ISA guide (64 B/clk/CU)."""
 L2_LATENCY = 500
-MEMORY_LATENCY = 1200
-"""Clocks under load, about twice the unloaded 260 and 480-800. Source: arXiv:2402.13499, table of latencies."""
+"""Clocks under load, about twice the unloaded 260. Source: arXiv:2402.13499, table of latencies."""
 MMA_SYNC_SHARE = 0.63
 """Of Hopper's peak that mma.sync reaches. Source: arXiv:2402.13499 (wgmma needed for the rest)."""
 LOOP_CLOCKS = 80
@@ -31,18 +37,15 @@ LOOP_CLOCKS = 80
 COPY_INSTRUCTIONS = 6
 """Issue slots per warp-wide cp.async (addresses, predicates, copy) where TMA needs one thread. Chosen so that TMA leads
 by about the 13 % that triton-lang/triton#5461 measured."""
-SCHEDULERS = 4
-"""Instructions an SM issues per clock."""
 WGMMA_LATENCY = 128
 """Clocks a serialised wgmma waits for its result (ptxas warning C7511)."""
-BLOCK_START_CLOCKS = 800
-"""Launch of a block, index arithmetic, barriers, first descriptor fetch. An estimate."""
 EPILOGUE_INSTRUCTIONS = 4
 """Per output element: bias, activation, conversion, store to shared memory. A count, not a measurement."""
-LAUNCH_MS = 0.003
-"""An empty kernel between two events. An estimate."""
-MEMORY_SHARE = 0.89
-"""Of the datasheet's bandwidth that a copy reaches. Measured on an H200: 4.27 of 4.8 TB/s."""
+SECOND_LAUNCH_MS = 0.0015
+"""Of the kernel that sums the shares of a split K, whose launch overlaps the first (programmatic dependent launch). An
+estimate."""
+PARTIAL_BYTES = 4
+"""A share's sum is fp32."""
 L2_KEEPS = 0.8
 """Share of L2 that holds operands while outputs stream through."""
 SHARPNESS = 5.0
@@ -92,6 +95,12 @@ def multiply_adds_per_clock(peak: float, sms: int) -> float:
     return float(2 ** round(log2(peak / (2 * sms * 1.8e9))))
 
 
+def core_clock(hardware: Hardware, dtype: str) -> float | None:
+    """Hz at boost, from the peak; ``None`` where the hardware has no peak for `dtype`."""
+    peak = hardware.peak.get(dtype)
+    return None if peak is None else peak / (2 * hardware.sms * multiply_adds_per_clock(peak, hardware.sms))
+
+
 def tensor_clocks(tiles: Tiles, launch: Launch, per_clock: float, hopper_or_later: bool) -> Floats:
     """Tensor core time of one k step of one tile, with what its warps issue in between."""
     multiply = tiles.block_m * tiles.block_n * tiles.block_k / per_clock
@@ -117,7 +126,8 @@ def copy_clocks(tiles: Tiles) -> Floats:
 def spill_clocks(tiles: Tiles, launch: Launch) -> Floats:
     """Spilled accumulators go through L1 and back each k step; serialised wgmmas wait for one another."""
     through_l1 = 2 * launch.spill_bytes * tiles.warps * 32 / SHARED_BYTES_PER_CLOCK
-    instructions = np.maximum(1, tiles.block_m / 64 / np.maximum(1, tiles.warps / 4)) * tiles.block_k / 16
+    k_steps = tiles.block_k * tiles.element_bytes / 32  # an instruction takes 32 bytes of K
+    instructions = np.maximum(1, tiles.block_m / 64 / np.maximum(1, tiles.warps / 4)) * k_steps
     return through_l1 + np.where(launch.serialized, instructions * WGMMA_LATENCY, 0.0)
 
 
@@ -143,27 +153,30 @@ def ring_clocks(tiles: Tiles, load: Floats, tensor: Floats) -> Floats:
 
     The loop issues load ``i + stages - 1`` only after load ``i`` has arrived, so ``stages - 1`` are in flight; with one
     stage load and use alternate. Source: the loop that Triton's pipeliner emits (wait, wgmma, wait for the one before,
-    issue). It has 128x256x128 with two stages lose 14 %; 25 % was measured in one family."""
+    issue); a warp that only loads waits for the same. It has 128x256x128 with two stages lose 14 %; 25 % was measured
+    in one family."""
     return np.asarray(np.where(tiles.stages > 1, load / np.maximum(1, tiles.stages - 1), load + tensor))
 
 
 def wave_operands(tiles: Tiles, resident: Floats) -> Floats:
-    """Distinct operand bytes that `resident` tiles in flight touch together, for the whole of K.
+    """Distinct operand bytes that `resident` tiles in flight touch together, for the whole of their K.
 
-    Tiles run down GROUP_M rows before the next column, so a wave is a block of rows and columns. Source: Triton's
-    matmul tutorial, "L2 cache optimizations"."""
+    Tiles run down GROUP_M rows before the next column, so a wave is a block of rows and columns; of a split K, all
+    tiles of one share come before the next. Source: Triton's matmul tutorial, "L2 cache optimizations"."""
+    shares = np.maximum(1, resident / (tiles.rows * tiles.columns))
+    resident = resident / shares
     group = np.minimum(tiles.group_m, tiles.rows)
     in_group = group * tiles.columns
     rows = np.where(resident <= in_group, group, np.ceil(resident / in_group) * group)
     columns = np.minimum(np.ceil(resident / group), tiles.columns)
     m = np.minimum(rows * tiles.block_m, tiles.m)
     n = np.minimum(columns * tiles.block_n, tiles.n)
-    return (m + n) * tiles.k * tiles.element_bytes
+    return (m * tiles.a_share + n) * (shares / tiles.split) * tiles.k * tiles.element_bytes
 
 
 def memory_reads(tiles: Tiles, resident: Floats, l2_bytes: int) -> Floats:
     """Bytes read from device memory: each operand once, and a wave's operands again as far as L2 cannot keep them."""
-    once = float((tiles.m + tiles.n) * tiles.k * tiles.element_bytes)
+    once = float((tiles.m * tiles.a_share + tiles.n) * tiles.k * tiles.element_bytes)
     again = np.maximum(once, wave_operands(tiles, resident) * tiles.count / resident)
     lost = np.clip(once / (L2_KEEPS * l2_bytes) - 1, 0, 1)
     return np.asarray(once + (again - once) * lost)
@@ -173,21 +186,39 @@ def epilogue_clocks(tiles: Tiles) -> Floats:
     """Exposed time of a tile's epilogue: arithmetic, and the store as far as nothing runs beside it.
 
     TMA stores drain on their own; a piece drains while the next is computed; a flattened loop already loads the next
-    tile. Source: Triton tutorial 09, persistent matmul."""
+    tile. A share of a split K is stored as it is, in fp32. Source: Triton tutorial 09, persistent matmul."""
     elements = tiles.block_m * tiles.block_n
     compute = elements * EPILOGUE_INSTRUCTIONS / (32 * SCHEDULERS)
-    store = elements * tiles.element_bytes / L2_BYTES_PER_CLOCK
-    beside = np.where(tiles.tma, 0.5, 1.0) / np.where(tiles.tma, tiles.pieces, 1)
+    store = elements * np.where(tiles.split > 1, PARTIAL_BYTES, tiles.result_bytes) / L2_BYTES_PER_CLOCK
+    beside = np.where(tiles.tma & (tiles.split == 1), 0.5, 1.0) / np.where(tiles.tma, tiles.pieces, 1)
     return compute + store * beside
+
+
+def covered_share(tiles: Tiles) -> Floats:
+    """Of a tile's epilogue, how much runs beside the next tile's loop: one of two consumers stores while the other
+    multiplies, all the time where they take turns. Estimates. Source: ``kernels.gemm_gluon``."""
+    both = tiles.specialized & (tiles.consumers == 2)
+    return np.where(both, np.where(tiles.takes_turns, 0.9, 0.5), 0.0)
+
+
+def sum_ms(tiles: Tiles, hardware: Hardware, clock: float) -> Floats:
+    """The second kernel of a split K: reads every share from L2, as far as it holds them, and writes the result."""
+    elements = float(tiles.m * tiles.n)
+    shares = elements * PARTIAL_BYTES * tiles.split
+    in_l2 = np.minimum(1.0, L2_KEEPS * hardware.l2_bytes / shares)
+    l2_rate = L2_BYTES_PER_CLOCK * hardware.sms * clock
+    rate = hardware.bandwidth * MEMORY_SHARE
+    spilled = 2 * shares * (1 - in_l2) / rate  # written by the first kernel, read by the second
+    seconds = shares * in_l2 / l2_rate + spilled + elements * tiles.result_bytes / rate
+    return np.asarray(np.where(tiles.split > 1, seconds * 1e3 + SECOND_LAUNCH_MS, 0.0))
 
 
 def estimate(tiles: Tiles, launch: Launch, hardware: Hardware, dtype: str) -> Cost | None:
     """Time and its parts for every config; ``None`` where the hardware has no peak for `dtype`."""
-    peak = hardware.peak.get(dtype)
-    if peak is None:
+    clock = core_clock(hardware, dtype)
+    if clock is None:
         return None
-    per_clock = multiply_adds_per_clock(peak, hardware.sms)
-    clock = peak / (2 * hardware.sms * per_clock)
+    per_clock = multiply_adds_per_clock(hardware.peak[dtype], hardware.sms)
     places = np.where(tiles.persistent, 1.0, launch.blocks_per_sm)
     resident = np.minimum(places * hardware.sms, tiles.count)
     reads = memory_reads(tiles, resident, hardware.l2_bytes)
@@ -199,11 +230,15 @@ def estimate(tiles: Tiles, launch: Launch, hardware: Hardware, dtype: str) -> Co
     tensor = tensor_clocks(tiles, launch, per_clock, hopper_or_later)
     shared = shared_clocks(tiles, launch)
     l2 = tiles.stage_bytes / L2_BYTES_PER_CLOCK
-    loop = LOOP_CLOCKS / np.maximum(1, tiles.warps / 4)
+    groups = np.maximum(1, tiles.warps / 4) + np.where(tiles.specialized, 1, 0)
+    loop = LOOP_CLOCKS / groups
     ring = ring_clocks(tiles, latency + l2, tensor)
     start = np.where(tiles.persistent, BLOCK_START_CLOCKS / 4, BLOCK_START_CLOCKS)
-    fill = np.where(tiles.persistent & tiles.flatten, 0.0, latency + l2)
-    outside = start + fill + epilogue_clocks(tiles)
+    runs_on = tiles.persistent & (tiles.flatten | tiles.specialized)
+    epilogue, covered = epilogue_clocks(tiles), covered_share(tiles)
+    outside = start + np.where(runs_on, 0.0, latency + l2) + (1 - covered) * epilogue
+    # Nothing comes before the first tile, nor after the last.
+    ends = np.where(runs_on, latency + l2, 0.0) + covered * epilogue
 
     def step(blocks: Floats) -> Floats:
         return soft_max(blocks * tensor + loop, blocks * shared, blocks * l2, ring)
@@ -217,12 +252,12 @@ def estimate(tiles: Tiles, launch: Launch, hardware: Hardware, dtype: str) -> Co
     inside_full, outside_full = wave(places)
     inside_last, outside_last = wave(np.ceil(rest / hardware.sms))
     last = (rest > 0).astype(float)
-    exposed = full * outside_full + last * outside_last
+    exposed = full * outside_full + last * outside_last + ends
     clocks = full * inside_full + last * inside_last + exposed
-    writes = tiles.m * tiles.n * tiles.element_bytes
+    writes = np.where(tiles.split > 1, 0.0, float(tiles.m * tiles.n * tiles.result_bytes))
     memory_clocks = (reads + writes) / (hardware.bandwidth * MEMORY_SHARE) * clock
     return Cost(
-        ms=soft_max(clocks, memory_clocks) / clock * 1e3 + LAUNCH_MS,
+        ms=soft_max(clocks, memory_clocks) / clock * 1e3 + LAUNCH_MS + sum_ms(tiles, hardware, clock),
         tensor=places * tensor + loop,
         shared=places * shared,
         l2=places * l2,

@@ -13,12 +13,12 @@ import numpy as np
 
 from kernels.spec import Config
 from tools.planner.cost_model import Cost
-from tools.planner.launch import Floats, Launch
+from tools.planner.launch import Launch
+from tools.planner.physics import PHYSICS_WEIGHT
+from tools.planner.resources import Floats
 
 CATEGORY_SIDE = 2**-0.5
 """One-hot side that puts two different categories one unit apart, as the two ends of an ordered parameter are."""
-PHYSICS_WEIGHT = 0.5
-"""Weight of a cost-model column against a raw parameter: half, as these columns repeat what the parameters say."""
 
 
 class Encoder:
@@ -60,7 +60,7 @@ class Encoder:
         }
 
 
-def physics_columns(cost: Cost, launch: Launch) -> Floats:
+def launch_columns(cost: Cost, launch: Launch) -> Floats:
     """What the cost model knows and raw parameters hide: which engine binds, occupancy, waves, exposure, spills.
 
     Shape (n, 7), each column within 0..PHYSICS_WEIGHT."""

@@ -15,9 +15,10 @@ import numpy as np
 from kernels.hardware import Hardware
 from kernels.spec import Config, Problem
 from tools.planner import surrogate
-from tools.planner.cost_model import Cost, estimate
-from tools.planner.features import Encoder, physics_columns
-from tools.planner.launch import Floats, Launch, Tiles, read_launch, read_tiles
+from tools.planner.features import Encoder
+from tools.planner.models import physics_of
+from tools.planner.physics import Physics
+from tools.planner.resources import Floats
 
 HALF_TRUST = 10.0
 """Distance at which a neighbour's lesson counts half."""
@@ -33,27 +34,6 @@ class Kin:
     """ms by config."""
     distance: float
     """As ``memory.queries.distance`` counts it."""
-
-
-@dataclass(frozen=True)
-class Physics:
-    """What the cost model makes of some configs."""
-
-    tiles: Tiles
-    launch: Launch
-    cost: Cost
-
-
-def physics(
-    problem: Problem, hardware: Hardware, configs: Sequence[Config], tiles: Tiles | None = None
-) -> Physics | None:
-    """The cost model's estimates, before anything is compiled; ``None`` where it does not know the kernel."""
-    tiles = tiles or read_tiles(problem, configs)
-    if tiles is None:
-        return None
-    launch = read_launch(tiles, hardware, {})
-    cost = estimate(tiles, launch, hardware, problem.dtype)
-    return None if cost is None else Physics(tiles, launch, cost)
 
 
 def lesson(kin: Sequence[Kin], encoder: Encoder, space: Sequence[Config], own: Physics | None) -> Floats | None:
@@ -73,16 +53,16 @@ def lesson(kin: Sequence[Kin], encoder: Encoder, space: Sequence[Config], own: P
 def _residuals(kin: Kin, encoder: Encoder, blind: bool) -> tuple[Floats, Floats] | None:
     """Points and log(ms) less what the cost model says, about zero; of a kernel that it does not know, log(ms)."""
     configs = sorted(kin.times, key=lambda c: c.key())
-    there = None if blind else physics(kin.problem, kin.hardware, configs)
+    there = None if blind else physics_of(kin.problem, kin.hardware, configs)
     if len(configs) < surrogate.FIT_FROM or (there is None) != blind:
         return None
     log_ms = np.log([kin.times[c] for c in configs])
     if there is not None:
-        slope, offset = surrogate.calibrate(np.log(there.cost.ms), log_ms, surrogate.PRIOR_SPREAD)
-        log_ms = log_ms - offset - slope * np.log(there.cost.ms)
+        slope, offset = surrogate.calibrate(np.log(there.ms), log_ms, surrogate.PRIOR_SPREAD)
+        log_ms = log_ms - offset - slope * np.log(there.ms)
     return _points(encoder, configs, there), log_ms - float(np.median(log_ms))
 
 
 def _points(encoder: Encoder, configs: Sequence[Config], known: Physics | None) -> Floats:
     raw = encoder.encode(configs)
-    return raw if known is None else np.hstack([raw, physics_columns(known.cost, known.launch)])
+    return raw if known is None else np.hstack([raw, known.columns])

@@ -6,22 +6,19 @@ before anything was compiled, and from the compiler's figures where there are so
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from kernels.hardware import Hardware
 from kernels.spec import Config, Problem
-from tools.harness.results import CompileResult
-
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
+from tools.planner.resources import Compiled, Flags, Floats, Resources, resources_of
 
 TILE_FIELDS = ("BLOCK_M", "BLOCK_N", "BLOCK_K", "num_warps", "num_stages")
-OPTIONAL_FIELDS = {"GROUP_M": 1, "EPILOGUE_SUBTILE": 1, "FLATTEN": 0}
+OPTIONAL_FIELDS = {"GROUP_M": 1, "EPILOGUE_SUBTILE": 1, "FLATTEN": 0, "SPLIT_K": 1, "CONSUMERS": 1}
 """Fields of a matmul config that have a meaning when absent, and that meaning."""
 
 BASE_REGISTERS = 40
@@ -29,8 +26,15 @@ BASE_REGISTERS = 40
 128x256x64 kernel compiles to 168 registers a thread, 128 of them accumulators."""
 POINTER_REGISTERS = 16
 """More where every thread keeps its own load addresses and masks."""
-RESERVED_SHARED = {"cuda": 1024, "hip": 0}
-"""Bytes the driver keeps per block. Source: CUDA C++ Programming Guide, compute capabilities 8.x and 9.0."""
+SPECIALIZED_REGISTERS = 168
+"""Per thread at launch where warps have roles; the producer's warps then hand most of theirs to the others. Source:
+``kernels.gemm_gluon_space``."""
+PRODUCER_WARPS = 4
+"""Of a warp group that only loads: registers are handed over by whole warp groups (PTX ISA, setmaxnreg)."""
+BARRIER_BYTES = 1024
+"""More than the barriers of a ring take."""
+WHOLE_TILE = 128 * 4 * 32
+"""Accumulators that one consumer of four warps can hold: two such consumers take whole tiles in turn, others halves."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,12 @@ class Tiles:
     k: int
     b_row: int
     """Contiguous elements of B: N, or K where B is column-major."""
+    a_share: float
+    """Distinct elements of A over M K: under 1 where a convolution reads one pixel for several taps."""
     element_bytes: int
+    """Of an operand."""
+    result_bytes: int
+    """Of an element of the result."""
     block_m: Floats
     block_n: Floats
     block_k: Floats
@@ -51,9 +60,15 @@ class Tiles:
     stages: Floats
     pieces: Floats
     """Parts in which the epilogue stores a tile."""
+    split: Floats
+    """Programs that share the K range of one tile."""
+    consumers: Floats
+    """Groups of warps that multiply, where warps have roles."""
     flatten: Flags
     tma: Flags
     persistent: Flags
+    specialized: Flags
+    """Whether one warp loads for all others."""
 
     @property
     def rows(self) -> Floats:
@@ -65,11 +80,18 @@ class Tiles:
 
     @property
     def count(self) -> Floats:
-        return self.rows * self.columns
+        """Tiles, each as often as its K range is split."""
+        return self.rows * self.columns * self.split
 
     @property
     def k_steps(self) -> Floats:
-        return np.ceil(self.k / self.block_k)
+        """Of one program at one tile."""
+        return np.ceil(np.ceil(self.k / self.block_k) / self.split)
+
+    @property
+    def takes_turns(self) -> Flags:
+        """Whether two consumers have every second tile each: one multiplies while the other stores."""
+        return np.asarray(self.specialized & (self.consumers == 2) & (self.block_m * self.block_n <= WHOLE_TILE))
 
     @property
     def stage_bytes(self) -> Floats:
@@ -78,32 +100,21 @@ class Tiles:
 
 
 @dataclass(frozen=True)
-class Launch:
+class Launch(Resources):
     """What each config asks of an SM."""
 
     tensor_core: npt.NDArray[np.str_]
     """``wgmma``, ``tcgen05``, ``mma.sync`` or ``mfma``."""
-    registers: Floats
-    """Per thread, capped at what the architecture can encode."""
     accumulators: Floats
     """Registers per thread that hold the tile's partial sums."""
-    spill_bytes: Floats
-    """Per thread."""
-    shared_bytes: Floats
-    """Per block."""
-    blocks_per_sm: Floats
-    """Resident blocks that registers, shared memory and threads allow, at least 1."""
-    fits: Flags
-    """Whether one block fits an SM at all."""
-    compiled: Flags
-    """Whether the figures come from the compiler."""
     serialized: Flags
     """Whether the compiler said that it had to wait for every wgmma (ptxas C7511)."""
 
 
 def read_tiles(problem: Problem, configs: Sequence[Config]) -> Tiles | None:
     """The configs as tiles of a matmul, or ``None`` where problem or configs are of another kind."""
-    if not configs or any(not isinstance(getattr(problem, d, None), int) for d in "MNK"):
+    shape = matmul_shape(problem)
+    if not configs or shape is None:
         return None
     wanted = [*TILE_FIELDS, *OPTIONAL_FIELDS]
     rows = [[getattr(c, f, OPTIONAL_FIELDS.get(f)) for f in wanted] for c in configs]
@@ -113,13 +124,20 @@ def read_tiles(problem: Problem, configs: Sequence[Config]) -> Tiles | None:
     if any(np.any(table[f] < 1) for f in TILE_FIELDS):
         return None
     families = [str(getattr(c, "family", "pointer")) for c in configs]
-    m, n, k = (int(getattr(problem, d)) for d in "MNK")
+    specialized = np.array([f == "warp_specialized" for f in families])
+    m, n, k, a_share = shape
+    element_bytes = problem.torch_dtype.itemsize
+    b_row = k if getattr(problem, "b_layout", "row") == "col" else n
+    # A split family uses descriptors wherever rows are a multiple of 16 bytes.
+    aligned = all(row * element_bytes % 16 == 0 for row in (k, b_row))
     return Tiles(
         m=m,
         n=n,
         k=k,
-        b_row=k if getattr(problem, "b_layout", "row") == "col" else n,
-        element_bytes=problem.torch_dtype.itemsize,
+        b_row=b_row,
+        a_share=a_share,
+        element_bytes=element_bytes,
+        result_bytes=getattr(problem, "result_dtype", problem.torch_dtype).itemsize,
         block_m=table["BLOCK_M"],
         block_n=table["BLOCK_N"],
         block_k=table["BLOCK_K"],
@@ -127,10 +145,27 @@ def read_tiles(problem: Problem, configs: Sequence[Config]) -> Tiles | None:
         warps=table["num_warps"],
         stages=table["num_stages"],
         pieces=np.maximum(1, table["EPILOGUE_SUBTILE"]),
+        split=np.maximum(1, table["SPLIT_K"]),
+        consumers=np.maximum(1, table["CONSUMERS"]),
         flatten=table["FLATTEN"] > 0,
-        tma=np.array(["tma" in f for f in families]),
-        persistent=np.array(["persistent" in f for f in families]),
+        tma=np.array(["tma" in f or (f == "split_k" and aligned) for f in families]) | specialized,
+        persistent=np.array(["persistent" in f for f in families]) | specialized,
+        specialized=specialized,
     )
+
+
+def matmul_shape(problem: Problem) -> tuple[int, int, int, float] | None:
+    """M, N, K and distinct elements of A over M K; ``None`` where the problem is no matmul. A convolution is one of
+    `pixels` rows, K columns and `terms` products, and reads its image once."""
+    if all(isinstance(getattr(problem, d, None), int) for d in "MNK"):
+        m, n, k = (int(getattr(problem, d)) for d in "MNK")
+        return m, n, k, 1.0
+    names = ("pixels", "K", "terms", "N", "H", "W", "C")
+    sizes = [getattr(problem, name, None) for name in names]
+    if not all(isinstance(size, int) for size in sizes):
+        return None
+    m, n, k, *image = (int(size) for size in sizes if size is not None)
+    return m, n, k, min(1.0, math.prod(image) / (m * k))
 
 
 def matrix_instruction(tiles: Tiles, hardware: Hardware) -> npt.NDArray[np.str_]:
@@ -171,57 +206,28 @@ def shared_need(tiles: Tiles, tensor_core: npt.NDArray[np.str_]) -> Floats:
     piece = tiles.block_m * tiles.block_n / tiles.pieces
     beside = (tensor_core == "wgmma") & (tiles.pieces > 1) & (tiles.warps / 4 > tiles.block_m / 64)
     scratch = np.where(beside, piece * 4, 0)
-    staging = piece * tiles.element_bytes
+    staging = piece * tiles.result_bytes
     loop = np.where(tiles.flatten, ring + scratch, np.maximum(ring, scratch))
-    return np.where(tiles.persistent, loop + staging, np.maximum(ring, staging))
+    triton = np.where(tiles.persistent, loop + staging, np.maximum(ring, staging))
+    # By hand: two staging buffers where a tile is stored in pieces, and for each consumer that has tiles of its own.
+    buffers = np.where(tiles.pieces > 1, 2, 1) * np.where(tiles.takes_turns, 2, 1)
+    return np.where(tiles.specialized, ring + buffers * staging + BARRIER_BYTES, triton)
 
 
-def resident_blocks(hardware: Hardware, threads: Floats, registers: Floats, shared: Floats) -> Floats:
-    """Blocks that fit on one SM together: ``kernels.hardware.occupancy`` for arrays, with registers in steps of 8."""
-    by_shared = np.floor(hardware.shared_per_sm / (shared + RESERVED_SHARED[hardware.backend]))
-    by_registers = np.floor(hardware.registers_per_sm / (np.ceil(registers / 8) * 8 * threads))
-    by_threads = np.floor(hardware.threads_per_sm / threads)
-    by_slots = np.full(threads.shape, float(hardware.blocks_per_sm))
-    return np.asarray(np.minimum.reduce([by_shared, by_registers, by_threads, by_slots]))
-
-
-def read_launch(tiles: Tiles, hardware: Hardware, compiled: Mapping[int, CompileResult]) -> Launch:
+def read_launch(tiles: Tiles, hardware: Hardware, compiled: Compiled) -> Launch:
     """Resources of each config: the compiler's figures where `compiled` has them for its index, else the estimate."""
-    threads = tiles.warps * hardware.warp_size
-    accumulators = tiles.block_m * tiles.block_n / threads
+    multiplying = tiles.warps * hardware.warp_size
+    threads = multiplying + np.where(tiles.specialized, PRODUCER_WARPS * hardware.warp_size, 0)
+    held = np.where(tiles.takes_turns, 2, 1)  # each consumer has a tile of its own
+    accumulators = held * tiles.block_m * tiles.block_n / multiplying
     tensor_core = matrix_instruction(tiles, hardware)
     need = register_need(tiles, tensor_core, accumulators, hardware.warp_size)
-    encodable = 512 if hardware.backend == "hip" else 255
-    limit = np.minimum(encodable, np.floor(hardware.registers_per_sm / threads / 8) * 8)
-    registers, spills = np.minimum(need, limit), np.maximum(0, need - limit) * 4
-    shared = shared_need(tiles, tensor_core)
-    known, serialized = np.zeros(threads.shape, bool), np.zeros(threads.shape, bool)
-    figures = [(i, r) for i, r in compiled.items() if r.status == "correct"]
-    for i, result in figures:
-        known[i] = True
-        registers[i] = _or(result.registers, registers[i])
-        spills[i] = _or(result.spill_bytes, spills[i])
-        shared[i] = _or(result.shared_bytes, shared[i])
-        threads[i] = _or(result.num_warps, tiles.warps[i]) * hardware.warp_size
-        if result.tensor_core is not None:
-            tensor_core[i] = result.tensor_core
-        serialized[i] = any("C7511" in w or "serializ" in w for w in result.warnings)
-    blocks = resident_blocks(hardware, threads, registers, shared)
-    for i, result in figures:
-        blocks[i] = _or(result.blocks_per_sm, blocks[i])
-    fits = (shared <= hardware.shared_per_block) & (blocks >= 1)
-    return Launch(
-        tensor_core=tensor_core,
-        registers=registers,
-        accumulators=accumulators,
-        spill_bytes=spills,
-        shared_bytes=shared,
-        blocks_per_sm=np.maximum(1, blocks),
-        fits=fits,
-        compiled=known,
-        serialized=serialized,
-    )
-
-
-def _or(value: Any, otherwise: Any) -> float:
-    return float(otherwise if value is None else value)
+    # With roles, what would spill does not compile.
+    need = np.where(tiles.specialized, SPECIALIZED_REGISTERS, need)
+    found = resources_of(hardware, threads, need, shared_need(tiles, tensor_core), compiled)
+    serialized = np.zeros(threads.shape, bool)
+    for i, result in compiled.items():
+        if result.status == "correct":
+            tensor_core[i] = result.tensor_core or tensor_core[i]
+            serialized[i] = any("C7511" in w or "serializ" in w for w in result.warnings)
+    return Launch(**vars(found), tensor_core=tensor_core, accumulators=accumulators, serialized=serialized)

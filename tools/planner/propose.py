@@ -4,9 +4,10 @@
 2. A Gaussian process learns from the measurements where the cost model is wrong; failures lower the odds of whatever
    resembles them.
 3. A batch is picked so that near twins do not fill it (:mod:`tools.planner.batch`).
-4. The search stops where no config is expected to gain what a measurement costs. A caller may go on nevertheless.
+4. The search stops where no config is expected to gain what a measurement costs (:mod:`tools.planner.stopping`). A
+   caller may go on nevertheless.
 
-A kernel that the cost model does not know starts from configs drawn at random (a design that spreads them out tries the
+A kernel that no cost model knows starts from a few configs drawn at random (a design that spreads them out tries the
 corners of the space, where optima seldom are) and goes by the data alone.
 """
 
@@ -20,23 +21,24 @@ import numpy as np
 from kernels.spec import Config
 from tools.planner import surrogate
 from tools.planner.batch import pick_batch, shortlist
-from tools.planner.cost_model import estimate
 from tools.planner.evidence import Evidence
-from tools.planner.features import Encoder, physics_columns
-from tools.planner.kin import Kin, Physics, lesson, physics
-from tools.planner.launch import Floats, Tiles, read_launch, read_tiles
-from tools.planner.reasons import explain_launch, origin
+from tools.planner.features import Encoder
+from tools.planner.kin import Kin, lesson
+from tools.planner.models import Model, model_of
+from tools.planner.physics import Physics
+from tools.planner.reasons import origin
+from tools.planner.resources import Floats
+from tools.planner.stopping import advise
 from tools.task import Task
 
 SHORTLIST = 256
 """Configs with the most expected improvement that compete for a batch: their joint covariance is what costs time."""
-WORTH_A_MEASUREMENT = 0.0005
-"""Expected relative gain below which a measurement is not worth its time: 0.05 %, a sixth of the 0.3 % within which
-repeated readings of one config agree."""
-MEASURED_BEFORE_STOP = 12
-"""Correct measurements before the surrogate's opinion of what is left is trusted."""
-TAUGHT_BEFORE_STOP = 6
-"""The same after near problems have corrected the prediction."""
+DRAWN = 4
+"""Measurements at random where nothing predicts, before the data say where to look. Of 2 to 8, this did best on the
+spaces of docs/PLANNER.md: what is drawn more is not chosen."""
+PATIENT_SHARE = 0.05
+"""Where nothing is gained by trying many at a time, as many are tried before the next decision as this share of what is
+measured already: early decisions are one a measurement, and late ones do not take for ever."""
 IMPORTANCE_FROM = 8
 """Correct measurements before parameter importance says anything."""
 FITS_ODDS, MISFIT_ODDS = 0.9, 0.1
@@ -63,6 +65,8 @@ class Plan:
     why: str
     gain: float
     """Expected relative gain of the best next measurement."""
+    worth: int = 0
+    """How many of the proposals to try before asking again: what they teach may change the rest."""
     importance: dict[str, float] = field(default_factory=dict)
     """Share of the variation of log(ms) over the space that each parameter explains alone (first-order Sobol index,
     of the prediction), largest first. Empty before there are enough measurements."""
@@ -70,12 +74,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class _View:
-    """Configs as arrays: raw parameters, and tiles where they are a matmul's."""
+    """Configs as arrays, and the cost model that has read them."""
 
     configs: Sequence[Config]
     places: dict[Config, int]
     raw: Floats
-    tiles: Tiles | None
+    cost_model: Model | None
 
 
 @dataclass(frozen=True)
@@ -97,8 +101,13 @@ class _Outlook:
 
     @property
     def blind(self) -> bool:
-        """Whether neither physics nor near problems nor enough measurements say where to look."""
-        return self.physics is None and not self.taught and self.timed < surrogate.FIT_FROM
+        """Whether nothing but this run's measurements says where to look."""
+        return self.physics is None and not self.taught
+
+    @property
+    def draws(self) -> bool:
+        """Whether there are not even enough of these."""
+        return self.blind and self.timed < DRAWN
 
 
 class Planner:
@@ -112,17 +121,18 @@ class Planner:
         self._view = self._look(self.space)
         self._levels = self.encoder.level_indices(self.space)
         with surrogate.one_thread():
-            own = physics(task.problem, task.hardware, self.space, self._view.tiles) if kin else None
+            own = self._compiled(self._view, Evidence()) if kin else None
             self._lesson = lesson(kin, self.encoder, self.space, own) if kin and self.space else None
 
-    def propose(self, evidence: Evidence, count: int, seeds: Sequence[Config] = ()) -> Plan:
+    def propose(self, evidence: Evidence, count: int, seeds: Sequence[Config] = (), patient: bool = False) -> Plan:
         """The next `count` configs, best first, none of which was measured or failed before.
 
-        `seeds` are winners of near problems: those of the space that are untried come first, in their order."""
+        `seeds` are winners of near problems: those of the space that are untried come first, in their order. `patient`:
+        nothing is gained by trying many at a time."""
         with surrogate.one_thread():
-            return self._propose(evidence, count, seeds)
+            return self._propose(evidence, count, seeds, patient)
 
-    def _propose(self, evidence: Evidence, count: int, seeds: Sequence[Config]) -> Plan:
+    def _propose(self, evidence: Evidence, count: int, seeds: Sequence[Config], patient: bool) -> Plan:
         free = np.ones(len(self.space), bool)
         free[[self._view.places[c] for c in evidence.settled() if c in self._view.places]] = False
         if not free.any():
@@ -130,33 +140,28 @@ class Planner:
         seen = self._outlook(evidence)
         best = seen.leader_log_ms if seen.leader is not None else float(seen.mean[free].min())
         gain = surrogate.expected_improvement(seen.mean, seen.deviation, best) * seen.odds
-        ranking = np.where(free, 0.0 if seen.blind else gain, -np.inf)
+        ranking = np.where(free, 0.0 if seen.draws else gain, -np.inf)
         wanted = dict.fromkeys(self._view.places[c] for c in seeds if c in self._view.places)
         first = [i for i in wanted if free[i]][:count]
-        short = shortlist(ranking, count if seen.blind else SHORTLIST, first, self.task.seed)
-        picks = pick_batch(
-            seen.model,
-            seen.points[short],
-            self._view.raw[short],
-            seen.mean[short],
-            seen.odds[short],
-            best,
-            count,
-            range(len(first)),
-        )
+        short = shortlist(ranking, count if seen.draws else SHORTLIST, first, self.task.seed)
+        picks = list(range(min(count, len(short))))
+        if not seen.draws:
+            shortlisted = (seen.points[short], self._view.raw[short], seen.mean[short], seen.odds[short])
+            picks = pick_batch(seen.model, *shortlisted, best, count, range(len(first)))
         top = float(gain[free].max())
-        enough = TAUGHT_BEFORE_STOP if seen.taught else MEASURED_BEFORE_STOP
+        advice = advise(evidence, seen.model.surprise, top, seen.blind, seen.taught)
         return Plan(
             proposals=[self._proposal(short[j], seen, j < len(first)) for j in picks],
-            stop=seen.timed >= enough and top < WORTH_A_MEASUREMENT,
-            why=_why(top, seen.timed),
+            stop=advice.stop,
+            why=advice.why,
             gain=top,
+            worth=min(len(picks), _worth(seen, patient)),
             importance=self._importance(seen.mean) if seen.timed >= IMPORTANCE_FROM else {},
         )
 
     def _look(self, configs: Sequence[Config]) -> _View:
         places = {c: i for i, c in enumerate(configs)}
-        return _View(configs, places, self.encoder.encode(configs), read_tiles(self.task.problem, configs))
+        return _View(configs, places, self.encoder.encode(configs), model_of(self.task.problem, configs))
 
     def _outlook(self, evidence: Evidence) -> _Outlook:
         times, verdicts = evidence.times(), evidence.verdicts()
@@ -164,9 +169,9 @@ class Planner:
         strangers = [c for c in verdicts if c in evidence.measured and c not in self._view.places]
         view = self._look([*self.space, *strangers]) if strangers else self._view
         physics = self._compiled(view, evidence)
-        columns = [view.raw] if physics is None else [view.raw, physics_columns(physics.cost, physics.launch)]
+        columns = [view.raw] if physics is None else [view.raw, physics.columns]
         points = np.hstack(columns)
-        log_cost = np.zeros(len(points)) if physics is None else np.log(physics.cost.ms)
+        log_cost = np.zeros(len(points)) if physics is None else np.log(physics.ms)
         if self._lesson is not None:
             log_cost[: len(self.space)] += self._lesson
 
@@ -180,7 +185,7 @@ class Planner:
         worked = np.array([verdicts[view.configs[i]] for i in tried], bool)
         prior = np.full(len(points), FITS_ODDS)
         if physics is not None:
-            prior[~physics.launch.fits] = MISFIT_ODDS
+            prior[~physics.fits] = MISFIT_ODDS
         odds = surrogate.success_odds(view.raw, view.raw[tried], worked, prior)
 
         size = len(self.space)
@@ -199,12 +204,10 @@ class Planner:
         )
 
     def _compiled(self, view: _View, evidence: Evidence) -> Physics | None:
-        if view.tiles is None:
+        if view.cost_model is None:
             return None
         compiled = {view.places[c]: r for c, r in evidence.compiled.items() if c in view.places}
-        launch = read_launch(view.tiles, self.task.hardware, compiled)
-        cost = estimate(view.tiles, launch, self.task.hardware, self.task.problem.dtype)
-        return None if cost is None else Physics(view.tiles, launch, cost)
+        return view.cost_model(self.task.problem.dtype, self.task.hardware, compiled)
 
     def _proposal(self, i: int, seen: _Outlook, seeded: bool) -> Proposal:
         predicts = seen.physics is not None or seen.timed > 0
@@ -213,7 +216,7 @@ class Planner:
             "won on a near problem" if seeded else origin(self.space[i], seen.leader, self.encoder.varying, deviation)
         )
         if seen.physics is not None:
-            reason += "; " + explain_launch(seen.physics.tiles, seen.physics.launch, seen.physics.cost, i)
+            reason += "; " + seen.physics.explain(i)
         return Proposal(
             config=self.space[i],
             predicted_ms=float(np.exp(log_ms)) if predicts else None,
@@ -234,7 +237,7 @@ class Planner:
         return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
 
-def _why(gain: float, timed: int) -> str:
-    if not timed:
-        return "nothing is measured yet"
-    return f"the best next measurement is expected to gain {gain:.2%}; one pays from {WORTH_A_MEASUREMENT:.2%} on"
+def _worth(seen: _Outlook, patient: bool) -> int:
+    if seen.draws:
+        return DRAWN - seen.timed
+    return max(1, int(PATIENT_SHARE * seen.timed)) if patient else len(seen.mean)

@@ -11,12 +11,12 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tools.planner.launch import Flags, Floats
+from tools.planner.resources import Flags, Floats
 
 if TYPE_CHECKING:
     from sklearn.gaussian_process import GaussianProcessRegressor
@@ -84,6 +84,19 @@ class Surrogate:
     offset: float
     best: float | None = None
     """The least log(ms), where others are squeezed towards it."""
+
+    @cached_property
+    def surprise(self) -> float:
+        """How far measurements lie from what the others predict of them, in standard deviations (root mean square of
+        the leave-one-out residuals): 1 where the uncertainty is honest, more where it is too small.
+
+        Source: Rasmussen and Williams 2006, equations 5.10 to 5.12."""
+        from scipy.linalg import cho_solve
+
+        if not hasattr(self.process, "L_"):
+            return 1.0
+        inverse = cho_solve((self.process.L_, True), np.eye(len(self.process.L_))).diagonal()
+        return float(np.sqrt(np.mean(np.asarray(self.process.alpha_).ravel() ** 2 / inverse)))
 
     def stretched(self, mean: float, deviation: float) -> tuple[float, float]:
         """Mean and standard deviation of log(ms) itself."""

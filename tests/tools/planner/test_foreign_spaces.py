@@ -1,0 +1,65 @@
+"""The planner on other people's recordings, and the views in which the bench shows a space."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+
+from evals.methodology import Scale
+from tests.bench.bench_planner import constants, plan_search, search
+from tests.bench.planner_rivals import Ledger
+from tests.bench.planner_spaces import VIEWS, load
+from tools.planner import surrogate
+
+SPACES = sorted((Path(__file__).parents[2] / "bench" / "spaces").glob("*.json.gz"))
+MATMUL = next(p for p in SPACES if "gemm" in p.name)
+
+
+@pytest.mark.parametrize("view", [v for v in VIEWS if v != "plain"])
+def test_a_view_hides_names_and_keeps_times(view):
+    raw, space = load(MATMUL, "raw"), load(MATMUL, view)
+    assert set(space.times.values()) <= set(raw.times.values())
+    assert space.free(space.configs[0]) is None
+    sizes = {"half": len(raw.configs) // 2, "family": 470, "failing": len(raw.configs)}
+    assert len(space.configs) == pytest.approx(sizes.get(view, len(raw.configs)), rel=0.1)
+    assert [c.key() for c in load(MATMUL, view).configs] == [c.key() for c in space.configs]
+    first = space.configs[0].model_dump()
+    assert (view == "onehot") == all(isinstance(v, str) for v in first.values())
+
+
+def test_pairs_that_fail_cover_a_part_of_the_space():
+    raw, failing = load(MATMUL, "raw"), load(MATMUL, "failing")
+    assert 0.5 * len(raw.times) < len(failing.times) < 0.97 * len(raw.times)
+    assert len(failing.spoilt) > 0
+
+
+def test_permuted_values_are_the_same_values_for_other_configs():
+    raw, permuted = load(MATMUL, "raw"), load(MATMUL, "permuted")
+    for name in type(raw.configs[0]).model_fields:
+        assert {getattr(c, name) for c in raw.configs} == {getattr(c, name) for c in permuted.configs}
+    recorded = {c.key(): ms for c, ms in raw.times.items()}
+    assert any(recorded.get(c.key()) != ms for c, ms in permuted.times.items())
+
+
+@pytest.mark.parametrize("path", SPACES, ids=lambda p: p.name)
+def test_strangers_spaces_are_searched_better_than_at_random(path):
+    space = load(path, "raw")
+    found = [search("planner", space, seed, 40).curve[-1] for seed in range(3)]
+    drawn = Scale.of(space.times.values()).random(40)
+    assert fmean(found) / space.optimum - 1 < 0.75 * (drawn / space.optimum - 1)
+
+
+def test_no_config_is_evaluated_twice_and_a_failure_counts():
+    space = load(MATMUL, "failing")
+    ledger = Ledger(space, 1, 25)
+    plan_search(space, ledger, 1)
+    assert len(ledger.measured) == len(ledger.curve) == 25
+
+
+def test_constants_of_a_setting_are_put_back():
+    before = surrogate.PRIOR_SPREAD
+    with constants("trust the cost model"):
+        assert before > surrogate.PRIOR_SPREAD
+    assert before == surrogate.PRIOR_SPREAD

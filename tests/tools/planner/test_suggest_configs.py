@@ -1,0 +1,82 @@
+"""The tool around the planner."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from pydantic import ValidationError
+
+from agent.models.base import Done
+from agent.models.embedded import MOST_BARREN, next_move
+from kernels.gemm_space import GemmConfig
+from tests.tools.planner.problems import H200, SPEC, SQUARE, STRANGE, StrangeProblem, measured, ms, strange, task
+from tools import suggest_configs
+from tools.harness.compile_pool import CompilePool
+from tools.task import Task
+
+
+class FakeSession:
+    """The part of a session that the tool reads: a real task and real results."""
+
+    def __init__(self, seen=None, kind="live"):
+        self.pool = None
+        self.device = SimpleNamespace(info=SimpleNamespace(kind=kind))
+        self.task, self.compiled, self.checked, self.measured = task(), {}, {}, seen or {}
+        self.seeds, self.kin, self.planner, self.space = [], [], None, SPEC.space(SQUARE, H200)
+
+
+def test_tool_answers_small_json():
+    args = suggest_configs.arguments(SPEC)(count=8)
+    answer = suggest_configs.run(FakeSession(), args, "call")
+    assert set(answer) == {"proposals", "stop", "why"}
+    assert [set(p) for p in answer["proposals"]] == [{"config", "predicted_ms", "uncertainty", "reason"}] * 8
+    assert all(GemmConfig.model_validate(p["config"]) for p in answer["proposals"])
+    assert max(len(p["reason"]) for p in answer["proposals"]) < 260
+
+
+def test_tool_reports_importance_once_there_is_evidence():
+    space = SPEC.space(SQUARE, H200)
+    seen = {c: measured(c, ms(c)) for c in space[::40]}
+    answer = suggest_configs.run(FakeSession(seen), suggest_configs.SuggestConfigs(count=1), "call")
+    assert set(answer["importance"]) <= set(GemmConfig.model_fields)
+    assert len(answer["importance"]) <= suggest_configs.TOP_PARAMETERS
+
+
+def test_batches_are_for_a_compile_pool(tmp_path):
+    counts, compilers = [], CompilePool(H200, cache=tmp_path)
+    for kind, pool in (("live", compilers), ("recorded", compilers), ("recorded", None)):
+        session = FakeSession({c: strange(c) for c in STRANGE[::60]}, kind)
+        session.task, session.space, session.pool = Task(SPEC, StrangeProblem(), H200), STRANGE, pool
+        answer = suggest_configs.run(session, suggest_configs.SuggestConfigs(count=6), "call")
+        assert len(answer["proposals"]) == 6
+        counts.append(answer.get("ask_again_after"))
+    assert counts == [None, None, 1]
+
+
+@pytest.mark.parametrize("bad", [{"count": 0}, {"count": 33}, {"count": 2.5}, {"number": 3}])
+def test_tool_refuses_other_arguments(bad):
+    with pytest.raises(ValidationError):
+        suggest_configs.arguments(SPEC).model_validate(bad)
+
+
+def asked(**more):
+    rows = [{"config": {"BLOCK": i}} for i in range(6)]
+    return Done("suggest_configs", {"count": 6}, {"proposals": rows, "stop": False, **more})
+
+
+def test_the_embedded_model_tries_as_many_as_the_planner_says():
+    for more, count in (({}, 6), ({"ask_again_after": 2}, 2)):
+        _, (call,) = next_move([asked(**more)], 40)
+        assert [c["BLOCK"] for c in json.loads(call["function"]["arguments"])["configs"]] == list(range(count))
+
+
+def test_the_embedded_model_gives_up_after_many_failures_however_they_were_batched():
+    def compiled(count):
+        rows = [{"config": {"BLOCK": i}, "status": "compile"} for i in range(count)]
+        return Done("compile_kernel", {}, {"results": rows})
+
+    assert next_move([compiled(1)] * (MOST_BARREN - 1), 40)[1][0]["function"]["name"] == "suggest_configs"
+    assert next_move([compiled(1)] * MOST_BARREN, 40)[1] == []
+    assert next_move([compiled(6)] * (MOST_BARREN // 6), 40)[1] == []

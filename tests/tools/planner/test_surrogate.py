@@ -1,0 +1,95 @@
+"""What measurements and failures teach, and how batches are picked."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from tests.tools.planner.problems import STRANGE, StrangeConfig
+from tools.planner import surrogate
+from tools.planner.batch import pick_batch
+from tools.planner.features import Encoder
+
+
+def test_encoding_spaces_powers_of_two_evenly_and_keeps_categories_equally_far():
+    encoder = Encoder(STRANGE)
+    a, b, c = encoder.encode([StrangeConfig(block_size_x=32, unroll=u, cache="none", vector=False) for u in (1, 2, 16)])
+    assert np.linalg.norm(b - a) == pytest.approx(0.25)
+    assert np.linalg.norm(c - a) == pytest.approx(1.0)
+    caches = encoder.encode(
+        [StrangeConfig(block_size_x=32, unroll=1, cache=k, vector=False) for k in ("none", "read", "write")]
+    )
+    assert [np.linalg.norm(caches[i] - caches[j]) for i, j in ((0, 1), (0, 2), (1, 2))] == pytest.approx([1, 1, 1])
+
+
+def test_a_useless_cost_model_is_flattened_by_the_data():
+    rng = np.random.default_rng(0)
+    cost = rng.normal(0, 1, 60)
+    useless, _ = surrogate.calibrate(cost, rng.normal(0, 0.2, 60), surrogate.PRIOR_SPREAD)
+    right, offset = surrogate.calibrate(cost, cost + 0.3, surrogate.PRIOR_SPREAD)
+    assert abs(useless) < 0.15
+    assert right == pytest.approx(1, abs=0.02)
+    assert offset == pytest.approx(0.3, abs=0.02)
+
+
+def test_failures_lower_the_odds_of_what_resembles_them():
+    points = np.array([[0.0], [0.1], [1.0]])
+    odds = surrogate.success_odds(points, points[:1], np.array([False]), np.full(3, 0.9))
+    assert odds[0] < 0.5
+    assert odds[0] < odds[1] < odds[2]
+    assert odds[2] > 0.75
+
+
+def test_failures_that_one_value_explains_are_not_held_against_others():
+    """Column 0 fails always; column 1 was only ever tried with it."""
+    seen = np.array([[1.0, 1.0]] * 5 + [[0.0, 0.0]] * 5)
+    worked = np.array([False] * 5 + [True] * 5)
+    odds = surrogate.success_odds(np.array([[1.0, 0.0], [0.0, 1.0]]), seen, worked, np.full(2, 0.9))
+    assert odds[0] < 0.35
+    assert odds[1] > 0.6
+
+
+def test_many_points_are_thinned_to_the_fastest_and_a_spread():
+    rng = np.random.default_rng(1)
+    points = rng.random((900, 2))
+    log_ms = points.sum(1)
+    began = time.perf_counter()
+    model = surrogate.fit(points, np.zeros(900), log_ms, informed=False)
+    found = model.predict(np.array([[0.05, 0.05], [0.95, 0.95]]), np.zeros(2))
+    assert time.perf_counter() - began < 5
+    means = [model.stretched(*pair)[0] for pair in zip(*map(list, found), strict=True)]
+    assert means == pytest.approx([0.1, 1.9], abs=0.1)
+
+
+def test_how_slow_the_slow_are_does_not_blur_the_fast():
+    points = np.linspace(0, 1, 12)[:, None]
+    log_ms = np.array([0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 3, 3, 4, 4.0])
+    model = surrogate.fit(points, np.zeros(12), log_ms, informed=False)
+    mean, deviation = model.predict(points, np.zeros(12))
+    back = [model.stretched(float(m), float(d))[0] for m, d in zip(mean, deviation, strict=True)]
+    assert back[:4] == pytest.approx(log_ms[:4], abs=0.02)
+    assert back[-1] == pytest.approx(4.0, rel=0.25)
+
+
+def test_a_batch_does_not_bet_twice_on_the_same_doubt():
+    model = surrogate.fit(np.zeros((0, 1)), np.zeros(0), np.zeros(0), informed=True)
+    apart, raw = np.array([[0.0], [50.0], [100.0]]), np.array([[0.0], [0.0], [9.0]])
+    mean = np.array([0.0, 0.01, 0.02])
+    doubtful, sure = np.full(3, 0.2), np.full(3, 1.0)
+    assert pick_batch(model, apart, raw, mean, doubtful, 0.0, 2) == [0, 2]
+    assert pick_batch(model, apart, raw, mean, sure, 0.0, 2) == [0, 1]
+
+
+def test_a_batch_prefers_another_config_to_a_twin_of_its_first():
+    model = surrogate.fit(np.zeros((0, 1)), np.zeros(0), np.zeros(0), informed=True)
+    points, mean = np.array([[0.0], [0.1], [4.0]]), np.array([0.0, 0.01, 0.05])
+    assert pick_batch(model, points, points, mean, np.ones(3), 0.0, 3) == [0, 2, 1]
+
+
+def test_scikit_learn_is_not_imported_before_the_first_decision():
+    code = "import sys, tools.suggest_configs; sys.exit('sklearn' in sys.modules or 'scipy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,154 @@
+"""Time of attention: two matmuls and the exponentials between them for every block of keys, on three engines.
+
+Exponentials take about as long as the products on Hopper (16 a clock against 1024 multiply-adds of head size 128), so
+what counts is how much of one runs beside the other. Source: FlashAttention-3 (arXiv:2407.08608), section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kernels.hardware import Hardware
+from kernels.spec import Config, Problem
+from tools.planner.cost_model import MMA_SYNC_SHARE, core_clock, multiply_adds_per_clock
+from tools.planner.physics import (
+    BLOCK_START_CLOCKS,
+    L2_BYTES_PER_CLOCK,
+    LAUNCH_MS,
+    PHYSICS_WEIGHT,
+    SCHEDULERS,
+    Physics,
+)
+from tools.planner.resources import Compiled, Flags, Floats, resources_of
+
+FIELDS = ("BLOCK_M", "BLOCK_N", "num_warps", "num_stages")
+EXPONENTIALS_PER_CLOCK = 16
+"""Of one SM. Source: CUDA C++ Programming Guide, throughput of native arithmetic instructions."""
+SOFTMAX_INSTRUCTIONS = 10
+"""Per score: scale, mask, maximum, difference, sum, conversion, rescaling. A count, not a measurement."""
+BASE_REGISTERS = 48
+"""Running maxima and sums, barriers, addresses. An estimate."""
+LOAD_LATENCY = 700
+"""Clocks from L2 under load: keys and values of a head stay there. Source: arXiv:2402.13499, table of latencies."""
+ALONE, BESIDE = 0.35, 0.75
+"""Share of the smaller of products and softmax that runs beside the larger: where one group of warps does both in turn,
+and where another group or block can. Estimates."""
+SPECIALIZED_REGISTERS, PRODUCER_WARPS = 168, 4
+"""As for matmuls by hand (``kernels.attention_gluon``)."""
+
+
+@dataclass(frozen=True)
+class Heads:
+    """The fields of the configs as arrays, and the problem."""
+
+    heads: int
+    """Sequences times query heads."""
+    length: int
+    size: int
+    """Elements of a head."""
+    causal: bool
+    element_bytes: int
+    block_m: Floats
+    block_n: Floats
+    warps: Floats
+    stages: Floats
+    specialized: Flags
+    persistent: Flags
+    pingpong: Flags
+
+    @property
+    def tiles(self) -> Floats:
+        return self.heads * np.ceil(self.length / self.block_m)
+
+    @property
+    def steps(self) -> Floats:
+        """Blocks of keys that a tile visits, on average."""
+        every = np.ceil(self.length / self.block_n)
+        return np.minimum(every, every / 2 + self.block_m / self.block_n / 2 + 0.5) if self.causal else every
+
+
+def read_heads(problem: Problem, configs: Sequence[Config]) -> Heads | None:
+    """The configs as blocks of queries and keys, or ``None`` where problem or configs are of another kind."""
+    sizes = [getattr(problem, d, None) for d in "BHSD"]
+    if not configs or not all(isinstance(size, int) for size in sizes):
+        return None
+    found = [[getattr(c, name, None) for name in FIELDS] for c in configs]
+    if any(not isinstance(v, int) or v < 1 for row in found for v in row):
+        return None
+    block_m, block_n, warps, stages = np.asarray(found, dtype=np.float64).T
+    b, h, s, d = (int(size) for size in sizes if size is not None)
+    return Heads(
+        heads=b * h,
+        length=s,
+        size=d,
+        causal=bool(getattr(problem, "causal", False)),
+        element_bytes=problem.torch_dtype.itemsize,
+        block_m=block_m,
+        block_n=block_n,
+        warps=warps,
+        stages=stages,
+        specialized=np.array([getattr(c, "family", "") == "warp_specialized" for c in configs]),
+        persistent=np.array([bool(getattr(c, "PERSISTENT", False)) for c in configs]),
+        pingpong=np.array([bool(getattr(c, "PINGPONG", False)) for c in configs]),
+    )
+
+
+def estimate_attention(a: Heads, dtype: str, hardware: Hardware, compiled: Compiled) -> Physics | None:
+    """Time and its parts for every config; ``None`` where the hardware has no peak for `dtype`."""
+    clock = core_clock(hardware, dtype)
+    if clock is None:
+        return None
+    multiplying = a.warps * hardware.warp_size
+    threads = multiplying + np.where(a.specialized, PRODUCER_WARPS * hardware.warp_size, 0)
+    held = a.block_m * (a.size + 1.5 * a.block_n) / multiplying  # the result, the scores, half of them as weights
+    need = np.where(a.specialized, SPECIALIZED_REGISTERS, held + BASE_REGISTERS)
+    ring = np.where(a.specialized, a.stages, np.maximum(1, a.stages - 1)) * 2 * a.block_n
+    shared = (a.block_m + ring) * a.size * a.element_bytes
+    found = resources_of(hardware, threads, need, shared, compiled)
+    blocks = np.where(a.persistent, 1.0, found.blocks_per_sm)
+
+    scores = a.block_m * a.block_n
+    grouped = (a.block_m / np.maximum(1, a.warps / 4) >= 64) & (a.warps % 4 == 0)
+    hopper = hardware.backend == "cuda" and int(hardware.arch) // 10 == 9
+    warp_level = hopper & ~grouped
+    rate = multiply_adds_per_clock(hardware.peak[dtype], hardware.sms) * np.where(warp_level, MMA_SYNC_SHARE, 1)
+    products = 2 * scores * a.size / rate
+    softmax = scores * (1 / EXPONENTIALS_PER_CLOCK + SOFTMAX_INSTRUCTIONS / (32 * SCHEDULERS))
+    # Another group of warps, or another block, multiplies while this one takes exponentials.
+    others = blocks * np.maximum(1, a.warps / 4) > 1
+    overlap = np.where(a.pingpong, 0.9, np.where(others, BESIDE, ALONE))
+    engines = np.maximum(products, softmax) + (1 - overlap) * np.minimum(products, softmax)
+    load = 2 * a.block_n * a.size * a.element_bytes / L2_BYTES_PER_CLOCK
+    latency = LOAD_LATENCY + load
+    ring_clocks = np.where(a.stages > 1, latency / np.maximum(1, a.stages - 1), latency + engines)
+    spills = 4 * found.spill_bytes * a.warps * hardware.warp_size / 128
+    step = np.maximum.reduce([blocks * (engines + spills), blocks * load, ring_clocks])
+
+    places = blocks * hardware.sms
+    rounds = np.ceil(a.tiles / places)
+    fill = a.tiles / (rounds * places)
+    store = a.block_m * a.size * a.element_bytes / L2_BYTES_PER_CLOCK
+    outside = BLOCK_START_CLOCKS / np.where(a.persistent, 4, 1) + latency + store
+    # Blocks start as others end, so that only the last round is ragged, and causal tiles differ in length.
+    clocks = (a.tiles / places + 0.5) * (a.steps * step + outside)
+    columns = [
+        products / (products + softmax),
+        overlap,
+        np.minimum(1, ring_clocks / (blocks * engines)),
+        np.minimum(1, np.log2(blocks) / 3),
+        fill,
+        np.minimum(1, np.log2(1 + found.spill_bytes) / 12),
+    ]
+
+    def explain(i: int) -> str:
+        count = "one CTA" if blocks[i] == 1 else f"{blocks[i]:.0f} CTAs"
+        spilt = f" and {found.spill_bytes[i]:.0f} B spilled" if found.spill_bytes[i] else ""
+        limits = {"products": products[i], "exponentials": softmax[i], "load latency": ring_clocks[i] / blocks[i]}
+        tile = f"{a.warps[i]:.0f} warps: {a.block_m[i]:.0f} queries, {found.registers[i]:.0f} registers a thread{spilt}"
+        room = f"{a.stages[i]:.0f} stages of {a.block_n[i]:.0f} keys leave {count} per SM"
+        return f"{tile}; {room}; bound by {max(limits, key=lambda name: limits[name])}"
+
+    return Physics(clocks / clock * 1e3 + LAUNCH_MS, PHYSICS_WEIGHT * np.stack(columns, axis=1), found.fits, explain)

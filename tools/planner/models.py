@@ -1,0 +1,46 @@
+"""Which cost model knows a kernel. A problem and its configs are recognised by their fields, not by a name: whoever
+writes a kernel with the fields of a matmul, of a reduction over rows or of attention gets the cost model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from kernels.hardware import Hardware
+from kernels.spec import Config, Problem
+from tools.planner.attention_model import estimate_attention, read_heads
+from tools.planner.cost_model import estimate
+from tools.planner.features import launch_columns
+from tools.planner.launch import Tiles, read_launch, read_tiles
+from tools.planner.physics import Physics
+from tools.planner.reasons import explain_launch
+from tools.planner.resources import Compiled
+from tools.planner.rows_model import estimate_rows, read_rows
+
+Model = Callable[[str, Hardware, Compiled], Physics | None]
+"""From dtype, hardware and the compiler's figures; ``None`` where the hardware has no peak for the dtype."""
+
+
+def model_of(problem: Problem, configs: Sequence[Config]) -> Model | None:
+    """The cost model that knows `configs`, having read them; ``None`` where they are of a kernel that none knows."""
+    if (tiles := read_tiles(problem, configs)) is not None:
+        return partial(_matmul, tiles)
+    if (rows := read_rows(problem, configs)) is not None:
+        return partial(estimate_rows, rows)
+    if (heads := read_heads(problem, configs)) is not None:
+        return partial(estimate_attention, heads)
+    return None
+
+
+def physics_of(problem: Problem, hardware: Hardware, configs: Sequence[Config]) -> Physics | None:
+    """The cost model's estimates before anything is compiled; ``None`` where none knows the kernel."""
+    model = model_of(problem, configs)
+    return None if model is None else model(problem.dtype, hardware, {})
+
+
+def _matmul(tiles: Tiles, dtype: str, hardware: Hardware, compiled: Compiled) -> Physics | None:
+    launch = read_launch(tiles, hardware, compiled)
+    cost = estimate(tiles, launch, hardware, dtype)
+    if cost is None:
+        return None
+    return Physics(cost.ms, launch_columns(cost, launch), launch.fits, partial(explain_launch, tiles, launch, cost))
