@@ -15,7 +15,7 @@ from kernels.spec import Config, KernelSpec, Problem
 from memory.store import Memory
 from tools.harness.compile_pool import CompilePool
 from tools.harness.readings import config_key
-from tools.harness.results import CheckResult, CompileResult, DeviceInfo, Measurement, Proof, Regime
+from tools.harness.results import CheckResult, CompileResult, DeviceInfo, Figure, Measurement, Proof, Regime
 from tools.session import Budget, Ids, Session
 from tools.task import Task
 
@@ -62,11 +62,21 @@ class GameDevice:
             found.append(Measurement(config=dump(c), status=r.status, reason=r.reason, ms=r.ms, seconds=r.seconds))
         return found
 
-    def contend(self, configs: Sequence[Config], regime: Regime = "burst") -> list[Measurement]:
+    def no_energy(self) -> str:
+        return "a scored run's readings hold no energy"
+
+    def contend(self, configs: Sequence[Config], regime: Regime = "burst", figure: Figure = "ms") -> list[Measurement]:
         """The same readings: there are no more for a search to see."""
         return self.measure(configs, regime)
 
-    def prove(self, config: Config, regime: Regime = "burst", max_seconds: float = 30.0) -> Proof:
+    def prove(
+        self,
+        config: Config,
+        regime: Regime = "burst",
+        max_seconds: float = 30.0,
+        figure: Figure = "ms",
+        beside: Config | None = None,
+    ) -> Proof:
         why = "a scored run ends with its search: the score holds its best config against readings it has not seen"
         return Proof(config=dump(config), status="infrastructure", reason=why)
 

@@ -38,8 +38,8 @@ ROUND_EVERY = 50
 ROUND_SAMPLES = 5
 SPOILT_IN_A_ROW = 5
 """So many readings in a row that our machinery spoilt mean that there is no GPU to record any more."""
-LAST_BURST_SAMPLES = 40
-LAST_SUSTAINED_WINDOWS = 4
+LAST_BURST_SAMPLES = 24
+LAST_SUSTAINED_WINDOWS = 2
 
 
 class Sitting(Protocol):
