@@ -1,0 +1,67 @@
+"""``python -m agent campaign FILE.toml``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from agent.errors import PROVEN, UNPROVEN, AgentError, UsageError
+
+if TYPE_CHECKING:
+    from agent.campaign.report import Report
+    from agent.campaign.schedule import Standing
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.toml")
+@click.option("--device", metavar="DEVICE", help="In the place of the file's: auto, cuda:N, cuda:all, recorded.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="For report and tuned.json.")
+@click.option("--memory", type=click.Path(path_type=Path), metavar="PATH", help="The SQLite file of all attempts.")
+@click.option("--json", "json_", is_flag=True, help="Print one JSON object instead of text.")
+def campaign(file: Path, device: str | None, out: Path | None, memory: Path | None, json_: bool) -> int:
+    """Tune the problems of FILE.toml, those first that can save the most of a forward pass.
+
+    The same command continues a campaign that was stopped or killed. It leaves report.html, report.json and tuned.json,
+    which kernels.ops.use() reads. Exit code 0 where a win is proven, 3 where none is."""
+    from agent.campaign.plan import read_campaign
+    from agent.campaign.report import render, report_of
+    from agent.campaign.runs import conduct
+
+    plan = read_campaign(file)
+    if device is not None:
+        plan = plan.model_copy(update={"device": device})
+    folder = out or Path(f"campaign-{plan.name}")
+
+    def write(standings: list[Standing]) -> None:
+        leave(folder, report_of(plan, standings))
+
+    try:
+        standings = conduct(plan, memory, lambda line: click.echo(_printable(line), err=True), write)
+    except AgentError as e:
+        why = str(e).partition("; nothing is lost")[0].rstrip(".")
+        raise type(e)(f"{why}; nothing is lost: the same command goes on with the campaign.") from e
+    report = report_of(plan, standings)
+    leave(folder, report)
+    click.echo(report.model_dump_json() if json_ else f"{render(report)}\nfiles      {folder}/report.html, tuned.json")
+    return PROVEN if report.proven else UNPROVEN
+
+
+def leave(folder: Path, report: Report) -> None:
+    """Write the three files. Raises UsageError."""
+    from agent.campaign.page import page
+    from agent.campaign.report import tuned
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "report.html").write_text(page(report), encoding="utf-8")
+        (folder / "report.json").write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        (folder / "tuned.json").write_text(json.dumps(tuned(report), indent=1) + "\n", encoding="utf-8")
+    except OSError as e:
+        raise UsageError(f"Cannot write into {folder} ({e.strerror}): choose another with --out.") from e
+
+
+def _printable(line: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in line)

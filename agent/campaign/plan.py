@@ -1,0 +1,154 @@
+"""A campaign as its TOML file says it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BeforeValidator, Field, ValidationError
+
+from agent.errors import UsageError
+from agent.objective import Closed, Limits, MetricName, Objective, RegimeName
+
+if TYPE_CHECKING:
+    from kernels.spec import KernelSpec, Problem
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")]
+
+
+def _numbers(value: object) -> object:
+    """``"4096x4096x4096"`` as numbers."""
+    if isinstance(value, str) and re.fullmatch(r"\d+(x\d+)*", value):
+        return tuple(int(number) for number in value.split("x"))
+    return value
+
+
+class Layer(Closed):
+    """One problem, and how often a forward pass solves it."""
+
+    kernel: str
+    shape: Annotated[tuple[int, ...], BeforeValidator(_numbers)]
+    """``"MxNxK"``, in the kernel's order."""
+    dtype: str = "fp16"
+    options: dict[str, str | int | bool] = Field(default_factory=dict)
+    """Further fields of the kernel's problem."""
+    count: int = Field(default=1, ge=1)
+    """Calls in a forward pass."""
+    name: str = ""
+    """What the model calls it, for the report."""
+    device: str | None = None
+    """Another device than the campaign's."""
+
+    @property
+    def label(self) -> str:
+        return " ".join([self.kernel, "x".join(map(str, self.shape)), self.dtype, *_said(self.options)])
+
+
+class Campaign(Closed):
+    """Everything that the file says."""
+
+    name: Name
+    """Names the runs: another name starts anew."""
+    problem: tuple[Layer, ...] = Field(min_length=1)
+    device: str = "auto"
+    """As ``--device``; ``cuda:all`` and ``ray:ADDRESS`` for several GPUs."""
+    device_types: tuple[str, ...] = ()
+    """Of a mixed fleet, the types of GPU: every problem is tuned for each of them."""
+    metric: MetricName | None = None
+    regime: RegimeName = "burst"
+    model: str = "embedded"
+    max_evals: int = Field(default=400, ge=1)
+    """Configs measured, of all problems together."""
+    max_seconds: float = Field(default=3600.0, gt=0)
+    """Time of all runs, proofs included; the run under way ends as it would."""
+    slice: int = Field(default=40, ge=1)
+    """Configs of one run; after it the campaign chooses anew where to go on."""
+    seed: int = Field(default=0, ge=0)
+
+    def jobs(self) -> list[Job]:
+        """Every problem on every type of device."""
+        return [Job(self, layer, t) for layer in self.problem for t in self.device_types or (None,)]
+
+
+class Job:
+    """One problem for one type of device: what runs are made of."""
+
+    def __init__(self, campaign: Campaign, layer: Layer, device_type: str | None) -> None:
+        self.campaign, self.layer = campaign, layer
+        device = layer.device or campaign.device
+        self.device = f"{device},type={device_type}" if device_type else device
+
+    @property
+    def label(self) -> str:
+        return self.layer.label + (f" on {self.device}" if self.campaign.device_types else "")
+
+    def run_id(self, number: int) -> str:
+        """Of this job's run `number`: the same job, the same id, so that a campaign that was killed finds its runs."""
+        c, layer = self.campaign, self.layer.model_dump_json(exclude={"count", "name", "device"})
+        said = "\n".join([c.name, layer, self.device, str(c.metric), c.regime, c.model, str(c.slice), str(c.seed)])
+        return f"{c.name.replace('.', '-')}-{hashlib.sha256(said.encode()).hexdigest()[:10]}-{number}"
+
+    def objective(self, evaluations: int, seconds: float) -> Objective:
+        c, layer = self.campaign, self.layer
+        return Objective(
+            goal=f"campaign {c.name}: {layer.label}",
+            kernel=layer.kernel,
+            shape=layer.shape,
+            options={"dtype": layer.dtype, **layer.options},
+            metric=c.metric,
+            regime=c.regime,
+            device=self.device,
+            model=c.model,
+            limits=Limits(max_evals=evaluations, max_seconds=seconds),
+            seed=c.seed,
+        )
+
+
+def read_campaign(path: Path) -> Campaign:
+    """Raises UsageError with one sentence, also where a kernel refuses one of the problems."""
+    try:
+        said = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise UsageError(f"Cannot read {path}: {e.strerror or e}.") from e
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise UsageError(f"{path} is no TOML: {e}.") from e
+    try:
+        campaign = Campaign.model_validate(said)
+    except ValidationError as e:
+        first = e.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{path}: {where}: {first['msg'].lower()}; docs/FLEET.md has an example.") from e
+    for layer in campaign.problem:
+        problem_of(layer)
+    labels = [job.label for job in campaign.jobs()]
+    twice = next((label for label in labels if labels.count(label) > 1), None)
+    if twice is not None:
+        raise UsageError(f"{path} names {twice} twice: add the counts up in one entry.")
+    return campaign
+
+
+def problem_of(layer: Layer) -> tuple[KernelSpec[Any, Any], Problem]:
+    """The kernel and its problem. Raises UsageError where the kernel refuses it."""
+    from kernels.registry import get
+
+    try:
+        spec = get(layer.kernel)
+        return spec, spec.parse_problem(layer.shape, {"dtype": layer.dtype, **layer.options})
+    except ValidationError as e:
+        first = e.errors()[0]
+        raise UsageError(f"{layer.label}: {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}.") from e
+    except ValueError as e:
+        raise UsageError(f"{layer.label}: {e}") from e
+
+
+def fields_of(job: Job) -> dict[str, Any]:
+    """Every field of the job's problem."""
+    fields: dict[str, Any] = problem_of(job.layer)[1].model_dump(mode="json")
+    return fields
+
+
+def _said(options: dict[str, str | int | bool]) -> list[str]:
+    return [value if isinstance(value, str) else f"{key}={value}" for key, value in options.items()]
