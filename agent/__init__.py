@@ -1,0 +1,43 @@
+"""Tunes Triton GPU kernels by calling tools, and proves what it claims.
+
+    from agent import optimise
+
+    result = optimise("maximise fused TFLOPS")
+    print(result)
+    print(result.decorator())
+
+Nothing heavy is imported until :func:`optimise` is called.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agent.api import optimise
+    from agent.errors import AgentError, UsageError
+    from agent.progress import Standing
+    from agent.result import Result, Speedup
+
+__all__ = ["AgentError", "Result", "Speedup", "Standing", "UsageError", "optimise"]
+
+_WHERE = {
+    "optimise": "agent.api",
+    "Result": "agent.result",
+    "Speedup": "agent.result",
+    "Standing": "agent.progress",
+    "AgentError": "agent.errors",
+    "UsageError": "agent.errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_WHERE])

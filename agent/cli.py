@@ -8,19 +8,22 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 from click_default_group import DefaultGroup
 
+from agent import completion
+from agent.campaign.command import campaign
+from agent.cli_machine import COMMANDS
 from agent.cli_traces import register
 from agent.errors import FAILED, PROVEN, UNPROVEN, USAGE, AgentError, UsageError
+from agent.terminal import Loudness, Terminal, show_result
 
 if TYPE_CHECKING:
-    from agent.goal import Given
-    from agent.objective import Objective
+    from agent.approval import Ask
     from agent.run import Ended
 
 LONGEST = 1e7
@@ -46,6 +49,15 @@ def dollars(context: click.Context, parameter: click.Parameter, value: float | N
 as_json = click.option("--json", "json_", is_flag=True, help="Print one JSON object instead of text.")
 
 
+def loudness(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--quiet and --verbose; the later one counts."""
+    option = click.option
+    said = "Every config that is proposed, compiled, checked or measured."
+    command = option("-v", "--verbose", "loudness", flag_value="verbose", help=said)(command)
+    said = "No progress, only the result."
+    return option("-q", "--quiet", "loudness", flag_value="quiet", default="normal", type=str, help=said)(command)
+
+
 @click.group(
     cls=cast(type[click.Group], DefaultGroup),
     default="run",
@@ -67,10 +79,22 @@ def commands() -> None:
 
 @commands.command()
 @click.argument("goal", nargs=-1)
-@click.option("--kernel", metavar="NAME", help="A registered kernel, path.py:NAME or module:NAME.")
+@click.option(
+    "--kernel",
+    metavar="NAME",
+    shell_complete=completion.kernels,
+    help="A registered kernel, path.py:NAME or module:NAME.",
+)
 @click.option("--shape", metavar="MxNxK", help="The problem's dimensions, in the kernel's order.")
 @click.option("--dtype", metavar="DTYPE", help="fp16 or bf16, as far as the kernel has it.")
-@click.option("--device", metavar="DEVICE", help="auto (default), cuda:N, or recorded[:LANDSCAPE].")
+@click.option(
+    "--device",
+    metavar="DEVICE",
+    shell_complete=completion.devices,
+    help="auto (default), cuda:N, cuda:all, or recorded[:LANDSCAPE].",
+)
+@click.option("--ray", metavar="ADDRESS", help="All GPUs of a Ray cluster: auto or HOST:PORT.")
+@click.option("--device-type", metavar="GPU", help="Of a mixed fleet, the GPUs with this in their name, e.g. H200.")
 @click.option("--model", metavar="NAME", help="Who decides: embedded (default, needs no key) or a model's name.")
 @click.option("--base-url", metavar="URL", help="A server that speaks the OpenAI protocol.")
 @click.option("--max-evals", type=click.IntRange(1, MOST), metavar="N", help="Configs measured at most (40).")
@@ -83,6 +107,7 @@ def commands() -> None:
 @click.option("--memory", type=click.Path(path_type=Path), metavar="PATH", help="The SQLite file of all attempts.")
 @click.option("--cold", is_flag=True, help="Start without what earlier runs know; this one is still remembered.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, metavar="N", help="Seed (0).")
+@loudness
 @as_json
 def run(
     goal: tuple[str, ...],
@@ -90,6 +115,8 @@ def run(
     shape: str | None,
     dtype: str | None,
     device: str | None,
+    ray: str | None,
+    device_type: str | None,
     model: str | None,
     base_url: str | None,
     max_evals: int | None,
@@ -102,21 +129,22 @@ def run(
     memory: Path | None,
     cold: bool,
     seed: int,
+    loudness: Loudness,
     json_: bool,
 ) -> int:
     """Work on GOAL, a sentence in words; the default."""
     read_env()
     from agent.goal import Given
-    from agent.models.choose import model_name, secrets
-    from agent.prices import OVERRIDE, priced
-    from agent.run import begin
+    from agent.models.choose import model_name
+    from agent.preview import device_line
+    from agent.request import requested
 
     words = " ".join(goal)
     given = Given(
         kernel=kernel,
         shape=shape,
         dtype=dtype,
-        device=device,
+        device=fleet_of(device, ray, device_type),
         model=model_name(model, base_url),
         max_evals=max_evals,
         max_seconds=max_seconds,
@@ -127,55 +155,60 @@ def run(
         approve=approve,
         seed=seed,
     )
-    if any(secret in words for secret in secrets()):
-        raise UsageError("The goal holds your API key: leave it out, goals are written into traces.")
-    objective, notices = understood(words, given)
-    objective = priced(objective.model_copy(update={"cold": cold}))
-    if objective.price is None:
-        notices.append(f"the price of {objective.model} is unknown, its cost is not counted ({OVERRIDE} names a table)")
-    if model is None and objective.model == "embedded" and os.environ.get("OPENAI_API_KEY"):
-        notices.append("the embedded planner decides, although there is a key: --model NAME lets a model decide")
-    notices = [f"note: {notice}" for notice in notices]
-    return shown(begin(objective, memory, base_url, say, notices=notices, ask=ask), json_)
+    with Terminal(loudness) as terminal:
+        with terminal.opening(device_line(given.device, words)):
+            objective, notices = requested(words, given, cold)
+        from agent.run import begin
+
+        ended = begin(objective, memory, base_url, terminal.say, notices=notices, ask=asking(terminal), watch=terminal)
+    return shown(ended, json_)
 
 
 @commands.command()
-@click.argument("run_id", metavar="RUN")
+@click.argument("run_id", metavar="RUN", shell_complete=completion.traces)
 @click.option("--base-url", metavar="URL", help="The model's server, where it has moved.")
+@loudness
 @as_json
-def resume(run_id: str, base_url: str | None, json_: bool) -> int:
+def resume(run_id: str, base_url: str | None, loudness: Loudness, json_: bool) -> int:
     """Continue a run that was stopped or killed.
 
     RUN is its id; nothing that it finished is done again."""
     read_env()
-    from agent.run import resume as go_on
+    with Terminal(loudness) as terminal:
+        from agent.run import resume as go_on
 
-    return shown(go_on(run_id, say, base_url=base_url, ask=ask), json_)
+        ended = go_on(run_id, terminal.say, base_url=base_url, ask=asking(terminal), watch=terminal)
+    return shown(ended, json_)
 
 
 register(commands)
+for _command in (*COMMANDS, campaign):
+    commands.add_command(_command)
 
 
-def understood(words: str, given: Given) -> tuple[Objective, list[str]]:
-    """The objective of a goal and options, and what the user should know of how they were read."""
-    from agent.goal import read_goal
-    from agent.vocabulary import registered, words_of
+def fleet_of(device: str | None, cluster: str | None, device_type: str | None) -> str | None:
+    """The device string of the options; raises UsageError where they contradict."""
+    if cluster is None and device_type is None:
+        return device
+    from tools.fleet.address import named
+    from tools.harness.device import DeviceError
 
-    kernels = registered()
-    option = None
-    if given.kernel is not None:
-        try:
-            option = next((k for k in kernels if given.kernel in (k.name, *k.aliases)), None) or words_of(given.kernel)
-        except (KeyError, ValueError) as e:
-            raise UsageError(str(e.args[0])) from e
-    return read_goal(words, given, kernels, option)
+    try:
+        return named(device, cluster, device_type)
+    except DeviceError as e:
+        raise UsageError(str(e)) from e
 
 
-def ask(question: dict[str, Any]) -> dict[str, Any]:
-    """A person's answer to a batch that wants to run."""
-    from agent.approval import ask_person
+def asking(terminal: Terminal) -> Ask:
+    """A person's answer to a batch that wants to run, with the status line out of the way."""
 
-    return ask_person(question, read_line, say)
+    def ask(question: dict[str, Any]) -> dict[str, Any]:
+        from agent.approval import ask_person
+
+        with terminal.paused():
+            return ask_person(question, read_line, lambda line: click.echo(line, err=True))
+
+    return ask
 
 
 def read_line(prompt: str) -> str:
@@ -196,15 +229,10 @@ def shown(ended: Ended, json_: bool) -> int:
     if json_:
         click.echo(outcome.model_dump_json())
     else:
-        click.echo(render(outcome, ended.setting, replay_command(outcome.trace)))
+        show_result(render(outcome, ended.setting, replay_command(outcome.trace)), outcome.proven)
     if outcome.infrastructure:
         raise AgentError(f"The proof could not be made: {outcome.why}.")
     return PROVEN if outcome.proven else UNPROVEN
-
-
-def say(line: str) -> None:
-    """A line for a person. It may hold a model's words: control characters do not reach the terminal."""
-    click.echo("".join(c if c.isprintable() else "?" for c in line), err=True)
 
 
 def read_env() -> None:
@@ -218,13 +246,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
     # A polite kill unwinds like Ctrl-C, so that child processes end with us.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if completion.VARIABLE in os.environ:
+        return completion.answer(commands)
     try:
         code = commands.main(args=arguments, prog_name="python -m agent", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as e:
         click.echo(e.format_message())
         return USAGE
     except click.ClickException as e:
-        click.echo(f"error: {e.format_message()}", err=True)
+        more = ""
+        if isinstance(e, click.NoSuchOption) and e.ctx is not None:
+            more = f" {e.ctx.command_path} --help lists what there is."
+        click.echo(f"error: {e.format_message()}{more}", err=True)
         return USAGE
     except (click.Abort, KeyboardInterrupt):
         click.echo("error: Stopped before the run began.", err=True)

@@ -150,7 +150,7 @@ def new_run_id() -> str:
 def unhurried(objective: Objective, setting: Setting, device: str) -> Objective:
     """The same problem and evaluations on `device`, without the limits that made sense there and then only."""
     limits = objective.limits.model_copy(update={"max_seconds": UNHURRIED, "max_tokens": None})
-    fixed = {"shape": None, "options": setting.problem, "metric": setting.metric, "gpu": None}
+    fixed = {"shape": None, "options": setting.problem, "metric": setting.energy or setting.metric, "gpu": None}
     return objective.model_copy(update={**fixed, "device": device, "limits": limits})
 
 
@@ -182,8 +182,7 @@ def verdict(here: Story, winner: JSON) -> tuple[bool, str]:
         return False, "the winner was not proven here"
     if proofs[0].get("status") == "infrastructure":
         raise AgentError(f"The winner could not be timed here: {proofs[0].get('reason')}.")
-    rows = [{name: row[name] for name in BaselineResult.model_fields} for row in proofs[0].get("comparisons", ())]
-    return judge(proofs[:1], [BaselineResult.model_validate(row) for row in rows])
+    return judge(proofs[:1], [BaselineResult.of(row) for row in proofs[0].get("comparisons", ())], here.setting.energy)
 
 
 def render(found: Remeasured) -> str:

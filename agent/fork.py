@@ -25,6 +25,7 @@ from agent.trace import JSON, Event, Record, Trace, says_of
 
 if TYPE_CHECKING:
     from agent.approval import Ask
+    from agent.progress import Watch
     from agent.run import Ended, OpenHands
     from tools.session import Session
 
@@ -41,6 +42,7 @@ def fork(
     memory: Path | None = None,
     ask: Ask | None = None,
     open_: OpenHands | None = None,
+    watch: Watch | None = None,
 ) -> Ended:
     """Go on from turn `at` (from 1, as ``show`` counts) of a run with another model, seed or a word from the user.
 
@@ -83,7 +85,7 @@ def fork(
         trace.once("fork", f"turn {at - 1}", lambda: {**changes, "say": say or None})
     notify(f"forking {record.header['run']} at turn {at}")
     try:
-        return resume(str(path), notify, open_ or open_hands, base_url, ask or nobody)
+        return resume(str(path), notify, open_ or open_hands, base_url, ask or nobody, watch)
     except UsageError:  # it cannot be here: nothing was done that a resume could go on from
         path.unlink(missing_ok=True)
         raise

@@ -263,5 +263,5 @@ def cannot_read(goal: str, kernels: Sequence[KernelWords], foreign: Sequence[str
     shown = goal if len(goal) <= 60 else goal[:57] + "..."
     return (
         f"Cannot read the goal {shown!r} ({why}): name one of {names}, with a shape like 4096x4096x4096, "
-        f"options out of {', '.join(options)}, and a metric out of TFLOPS, bandwidth, latency."
+        f"options out of {', '.join(options)}, and a metric out of TFLOPS, bandwidth, latency, TFLOPS per watt, joules."
     )

@@ -17,7 +17,7 @@ from langgraph.runtime import Runtime
 from agent import progress, prompt
 from agent.hands import Left
 from agent.models.base import Message, Reply, ToolSchema, parse_arguments
-from agent.models.choose import EMBEDDED, deputy_of
+from agent.models.choose import CLIENT, EMBEDDED, deputy_of
 from agent.models.context import estimate
 from agent.models.faults import Outage
 from agent.report import Outcome, outcome_of
@@ -47,6 +47,8 @@ def decide(state: State, runtime: Runtime[Context]) -> JSON:
     if verdict["stop"]:
         return {"stop": verdict["stop"]}
     left, takeover = Left(**verdict["left"]), state["takeover"] or verdict["takeover"]
+    context.watch.left(left)
+    context.watch.begins(f"{EMBEDDED if takeover else context.objective.model} decides")
     if verdict["takeover"]:
         context.notify(f"the embedded planner takes over from {context.objective.model}: {takeover}")
     notes: list[Message] = [{"role": "user", "content": verdict["note"]}] if verdict["note"] else []
@@ -59,9 +61,12 @@ def decide(state: State, runtime: Runtime[Context]) -> JSON:
         return {"messages": notes, "stop": f"the time is used up, and no answer came: {answer['error']}".rstrip(".")}
     message, dropped = numbered(answer["message"], turn)
     context.notify(progress.spoken(turn, message.get("content")))
+    context.watch.says(message.get("content"))
     counted, ratio = answer.get("prompt_tokens"), state["tokens_per_estimate"]
     if counted:
         ratio = counted / estimate(heard["messages"], context.hands.tools)
+    # A client over MCP is somebody else's agent: nobody takes its place.
+    patience = 0 if context.objective.model == CLIENT else 1
     measured_since = left.used > state["measured"]
     return {
         "messages": [*notes, message],
@@ -72,9 +77,9 @@ def decide(state: State, runtime: Runtime[Context]) -> JSON:
         "tokens_per_estimate": ratio,
         "spoke": spoke(message, answer.get("finish", "")),
         "dropped": dropped,
-        "fruitless": 1 if verdict["takeover"] else state["fruitless"] + 1,
+        "fruitless": 1 if verdict["takeover"] else state["fruitless"] + patience,
         "measured": left.used,
-        "idle": 0 if measured_since or verdict["takeover"] else state["idle"] + 1,
+        "idle": 0 if measured_since or verdict["takeover"] else state["idle"] + patience,
         "closing": state["closing"] + (left.evaluations == 0),
         "pressed": state["pressed"] or verdict["pressed"],
         "takeover": takeover,
@@ -156,6 +161,7 @@ def act(state: State, runtime: Runtime[Context]) -> JSON:
     for call in calls:
         result = run_call(call, context, verdicts.get(call["id"], {}))
         context.notify(progress.answered(call["function"]["name"], result, context.hands.setting))
+        context.watch.answered(call["function"]["name"], result, context.hands.setting)
         fruitful |= "error" not in result and said(call) not in before
         before.add(said(call))
         answers.append({"role": "tool", "tool_call_id": call["id"], "content": json.dumps(result)})
@@ -197,6 +203,7 @@ def run_call(call: JSON, context: Context, approval: JSON) -> JSON:
         if approval.get("verdict") == "no":
             return {"result": {"error": "refused", "why": "the user refused this batch; propose another or conclude"}}
         began = context.elapsed()
+        context.watch.begins(progress.doing(name, arguments))
         result = context.hands.call(call_id, name, arguments)
         if approval.get("verdict") == "edit":
             result = {"note": "the user changed this batch before it ran", **result}
@@ -216,6 +223,7 @@ def verify(state: State, runtime: Runtime[Context]) -> JSON:
     proofs: list[JSON] = []
     for place, config in enumerate(chosen["finalists"]):
         context.notify(f"proving finalist {place + 1} against the baselines")
+        context.watch.begins(f"proving finalist {place + 1}")
         key = f"finalist {place}"
 
         def prove(key: str = key, config: JSON = config) -> JSON:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-MetricName = Literal["tflops", "gbps", "latency"]
+MetricName = Literal["tflops", "gbps", "latency", "tflops_per_watt", "gbps_per_watt", "joules"]
 RegimeName = Literal["burst", "sustained"]
 
 
@@ -70,8 +70,13 @@ class Setting(Closed):
     label: str
     """One line: ``4096x4096x4096 fp16 leaky_relu``."""
     metric: MetricName
+    """What the search goes by: a rate or a time, also where the goal is energy."""
     unit: str
     regime: RegimeName
+    """Of the search."""
+    energy: MetricName | None = None
+    """What finalists and the proof are judged by, in the sustained regime, where the goal is energy."""
+    energy_unit: str = ""
     flops: int
     """Operations of one launch."""
     bytes: int
@@ -98,6 +103,8 @@ class Setting(Closed):
     def where(self) -> str:
         """``NVIDIA H200``, or that its readings were recorded and are looked up."""
         name = str(self.device.get("name") or "unknown device")
+        if "gpus" in self.facts:
+            name = f"{self.facts['gpus']} x {name}"
         return f"recorded {name} (times are looked up, no GPU is used)" if self.recorded else name
 
     def value(self, ms: float) -> float:
@@ -105,6 +112,12 @@ class Setting(Closed):
         if self.metric == "tflops":
             return self.tflops(ms)
         return self.bytes / ms / 1e6 if self.metric == "gbps" else ms
+
+    def energy_value(self, joules: float) -> float:
+        """`joules` per launch in ``energy_unit``."""
+        if self.energy == "tflops_per_watt":
+            return self.flops / joules / 1e12
+        return self.bytes / joules / 1e9 if self.energy == "gbps_per_watt" else joules * 1e3
 
     def tflops(self, ms: float) -> float:
         """TFLOP/s at `ms` per launch."""

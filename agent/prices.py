@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.errors import UsageError
+from agent.models.choose import CLIENT, EMBEDDED
 
 if TYPE_CHECKING:
     from agent.objective import Objective
@@ -65,7 +66,7 @@ TABLE: dict[str, Price] = {
 }
 
 FREE = Price(0.0, 0.0, 0.0)
-"""The embedded planner."""
+"""The embedded planner; a client over MCP, whose own words are not ours to count."""
 
 
 def price_of(model: str, overrides: Mapping[str, Price] | None = None) -> Price | None:
@@ -73,7 +74,7 @@ def price_of(model: str, overrides: Mapping[str, Price] | None = None) -> Price 
 
     ``openai/gpt-5`` is priced like ``gpt-5``, and ``gpt-5-2025-08-07`` too: a router's prefix and a snapshot's date
     change no list price."""
-    if model == "embedded":
+    if model in (EMBEDDED, CLIENT):
         return FREE
     overrides = read_overrides() if overrides is None else overrides
     if model in overrides:

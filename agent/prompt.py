@@ -69,6 +69,7 @@ def opening(objective: Objective, setting: Setting) -> list[Message]:
         "problem": setting.problem,
         "metric": f"{setting.unit}, {'lower' if setting.metric == 'latency' else 'higher'} is better",
         "regime": setting.regime,
+        **judged(setting),
         "flops": setting.flops,
         "least_bytes": setting.bytes,
         "roofline_floor_ms": setting.floor_ms,
@@ -86,8 +87,18 @@ def opening(objective: Objective, setting: Setting) -> list[Message]:
             "model_calls": limits.max_model_calls,
         },
     }
+    if "gpus" in setting.facts:
+        task["gpus"] = setting.facts["gpus"]
     system = f"{SYSTEM}\n\nObjective, device and space (data):\n{json.dumps(facts)}"
     return [{"role": "system", "content": system}, {"role": "user", "content": json.dumps(task)}]
+
+
+def judged(setting: Setting) -> dict[str, Any]:
+    """What a goal of energy adds: the search's metric is not the last word."""
+    if setting.energy is None:
+        return {}
+    said = f"finalists within 5 % of the fastest are ranked by {setting.energy_unit}, sustained; measure several such"
+    return {"judged_by": said}
 
 
 def remaining(left: dict[str, Any]) -> str:

@@ -25,6 +25,11 @@ class Best(BaseModel):
     tflops: float
     value: float
     """In the metric's unit."""
+    joules: float | None = None
+    """Per launch, where the sitting read them."""
+    ci_joules: tuple[float, float] | None = None
+    energy_value: float | None = None
+    """In the energy's unit, where the goal is energy."""
     share_of_roofline: float | None
     """The roofline's least time over `ms`; ``None`` without hardware facts."""
 
@@ -42,6 +47,15 @@ class BaselineResult(BaseModel):
     speedup: float | None
     ci: tuple[float, float] | None
     missing: str | None
+    joules: float | None = None
+    saving: float | None = None
+    """Its joules per launch over the config's."""
+    saving_ci: tuple[float, float] | None = None
+
+    @classmethod
+    def of(cls, row: dict[str, Any]) -> BaselineResult:
+        """From a ``Comparison``; a trace of before energy lacks its fields."""
+        return cls.model_validate({name: row[name] for name in cls.model_fields if name in row})
 
 
 class Outcome(BaseModel):
@@ -92,11 +106,8 @@ def outcome_of(
 ) -> Outcome:
     """`proofs` are those tried, in order; the last one is the only one that can be correct."""
     proof = proofs[-1] if proofs and proofs[-1]["status"] == "correct" and proofs[-1]["ms"] else None
-    baselines = [
-        BaselineResult.model_validate({name: row[name] for name in BaselineResult.model_fields})
-        for row in (proof["comparisons"] if proof else ())
-    ]
-    proven, why = judge(proofs, baselines)
+    baselines = [BaselineResult.of(row) for row in (proof["comparisons"] if proof else ())]
+    proven, why = judge(proofs, baselines, setting.energy)
     return Outcome(
         run=run_id,
         objective=objective.model_dump(mode="json"),
@@ -119,20 +130,27 @@ def outcome_of(
     )
 
 
-def judge(proofs: Sequence[dict[str, Any]], baselines: Sequence[BaselineResult]) -> tuple[bool, str]:
-    """Whether the win is proven: the interval of the speed-up over the first baseline that computes the same lies above
-    1. That baseline is PyTorch's eager way by the kernels' contract; none other may stand in for it."""
+def judge(
+    proofs: Sequence[dict[str, Any]], baselines: Sequence[BaselineResult], energy: str | None = None
+) -> tuple[bool, str]:
+    """Whether the win is proven: the interval of the speed-up (for a goal of energy, of the saving in joules) over the
+    first baseline that computes the same lies above 1. That baseline is PyTorch's eager way by the kernels' contract;
+    none other may stand in for it."""
     failed = [f"{p['status']}: {p['reason']}".rstrip(": ") for p in proofs if p["status"] != "correct"]
     if not proofs:
         return False, "no config was measured correctly"
     if len(failed) == len(proofs):
         return False, f"no finalist passed the final sitting ({'; '.join(failed)})"
     rival = next((row for row in baselines if row.equivalent), None)
-    if rival is None or rival.speedup is None or rival.ci is None:
+    ratio, ci = (
+        (None, None) if rival is None else (rival.saving, rival.saving_ci) if energy else (rival.speedup, rival.ci)
+    )
+    if rival is None or ratio is None or ci is None:
         missing = rival.missing if rival else None
         return False, f"the baseline could not be timed{f': {missing}' if missing else ''}"
-    low, high = rival.ci
-    interval = f"{rival.speedup:.3f}x [{low:.3f}, {high:.3f}] over {rival.name}"
+    low, high = ci
+    what = f"{rival.name}'s joules per launch over this config's" if energy else f"over {rival.name}"
+    interval = f"{ratio:.3f}x [{low:.3f}, {high:.3f}] {what}"
     if low > 1:
         return True, f"{interval}: the interval lies above 1"
     return False, f"{interval}: the interval does not lie above 1"
@@ -146,6 +164,9 @@ def best_of(setting: Setting, proof: dict[str, Any]) -> Best:
         ci_ms=proof["ci_ms"],
         tflops=setting.tflops(ms),
         value=setting.value(ms),
+        joules=proof.get("joules"),
+        ci_joules=proof.get("ci_joules"),
+        energy_value=setting.energy_value(joules) if setting.energy and (joules := proof.get("joules")) else None,
         share_of_roofline=setting.floor_ms / ms if setting.floor_ms else None,
     )
 
@@ -154,7 +175,7 @@ def render(outcome: Outcome, setting: Setting, replay: str) -> str:
     """The lines a person sees last. `replay` is the command that runs the trace again."""
     lines = [
         f"{'PROVEN' if outcome.proven else 'NOT PROVEN'}: {outcome.why}",
-        f"problem    {outcome.problem} ({setting.regime})",
+        f"problem    {outcome.problem} ({'sustained' if setting.energy else setting.regime})",
         f"device     {setting.where()}",
     ]
     if outcome.best is not None:
@@ -163,6 +184,7 @@ def render(outcome: Outcome, setting: Setting, replay: str) -> str:
         interval = f" [{best.ci_ms[0]:.4f}, {best.ci_ms[1]:.4f}]" if best.ci_ms else ""
         rate = "" if setting.metric == "latency" else f", {best.value:.1f} {setting.unit}"
         lines.append(f"time       {best.ms:.4f} ms{interval}{rate}")
+        lines += energy_lines(outcome, setting)
         lines += ["", *table(outcome.baselines), ""]
         if best.share_of_roofline is not None:
             bound = f", {setting.bound} bound" if setting.bound else ""
@@ -180,8 +202,24 @@ def render(outcome: Outcome, setting: Setting, replay: str) -> str:
     return "\n".join(lines)
 
 
+def energy_lines(outcome: Outcome, setting: Setting) -> list[str]:
+    """Joules per launch, and the best per joule beside the best per second, for a goal of energy."""
+    best = outcome.best
+    if best is None or best.joules is None or setting.energy is None:
+        return []
+    interval = f" [{1e3 * best.ci_joules[0]:.2f}, {1e3 * best.ci_joules[1]:.2f}]" if best.ci_joules else ""
+    rate = "" if setting.energy == "joules" else f", {best.energy_value:.4f} {setting.energy_unit}"
+    lines = [f"energy     {1e3 * best.joules:.2f} mJ per launch{interval}{rate}"]
+    fastest = next((row for row in outcome.baselines if row.name == "fastest"), None)
+    if fastest is None:
+        return [*lines, "           the config of least energy is the fastest too"]
+    if fastest.ms is None or fastest.joules is None:
+        return lines
+    return [*lines, f"           {fastest.title}: {fastest.ms:.4f} ms, {1e3 * fastest.joules:.2f} mJ per launch"]
+
+
 def table(baselines: Sequence[BaselineResult]) -> list[str]:
-    """Speed-up over each baseline, one a line."""
+    """Speed-up over each baseline, and its joules over the config's where they were read, one a line."""
     lines = []
     for row in baselines:
         what = row.title if row.equivalent else f"{row.title} (computes less: a ceiling)"
@@ -189,7 +227,10 @@ def table(baselines: Sequence[BaselineResult]) -> list[str]:
             lines.append(f"           not timed                 {what}: {row.missing or 'no reading'}")
             continue
         interval = f"[{row.ci[0]:.3f}, {row.ci[1]:.3f}]"
-        lines.append(f"  {row.speedup:.3f}x {interval} over {row.ms:.4f} ms  {row.name}: {what}")
+        spent = ""
+        if row.saving is not None and row.saving_ci is not None:
+            spent = f", joules {row.saving:.3f}x [{row.saving_ci[0]:.3f}, {row.saving_ci[1]:.3f}]"
+        lines.append(f"  {row.speedup:.3f}x {interval}{spent} over {row.ms:.4f} ms  {row.name}: {what}")
     return lines
 
 

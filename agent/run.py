@@ -11,17 +11,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from agent import graph, progress, prompt, provenance
+from agent import progress, prompt, provenance
 from agent.approval import Ask
 from agent.errors import AgentError, UsageError
-from agent.graph import Context
+from agent.fit import check_gpu, check_same
 from agent.hands import Hands, SessionHands, Verdict
 from agent.models import choose
 from agent.models.base import ChatModel
 from agent.objective import Objective, Setting
 from agent.places import checkpoint_path, trace_path
+from agent.progress import Watch
 from agent.report import Outcome
 from agent.safe_points import stoppable
+from agent.state import Context
 from agent.trace import JSON, SCHEMA_VERSION, Record, Trace, opening_of, read_trace, says_of
 
 Notify = Callable[[str], None]
@@ -85,12 +87,16 @@ def begin(
     open_: OpenHands = open_hands,
     notices: Sequence[str] = (),
     ask: Ask = nobody,
+    watch: Watch | None = None,
+    model: ChatModel | None = None,
+    run_id: str | None = None,
 ) -> Ended:
     """Run an objective from its first turn. `notices` are shown after the first line, which names the device; `ask`
-    answers for a person where the objective wants batches approved."""
+    answers for a person where the objective wants batches approved; `watch` is told where the run stands; `model`
+    decides in the place of the one that the objective names; `run_id` is made up where none is given."""
     began = time.monotonic()
-    run_id = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(3)
-    model = choose.load_model(objective.model, base_url, objective.endpoint, notify)
+    run_id = run_id or datetime.now(UTC).strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(3)
+    model = model or choose.load_model(objective.model, base_url, objective.endpoint, notify)
     with closing(open_(objective, memory, run_id, notify)) as hands:
         check_gpu(objective, hands.setting)
         for line in (progress.opened(objective, hands.setting, run_id), *notices):
@@ -98,14 +104,20 @@ def begin(
         with closing(Trace(trace_path(run_id), choose.secrets())) as trace:
             header = header_of(run_id, objective, hands, memory, base_url)
             trace.once("header", run_id, lambda: header)
-            return loop(objective, hands, model, trace, run_id, notify, began, ask)
+            return loop(objective, hands, model, trace, run_id, notify, began, ask, watch)
 
 
 def resume(
-    run: str, notify: Notify, open_: OpenHands = open_hands, base_url: str | None = None, ask: Ask = nobody
+    run: str,
+    notify: Notify,
+    open_: OpenHands = open_hands,
+    base_url: str | None = None,
+    ask: Ask = nobody,
+    watch: Watch | None = None,
+    model: ChatModel | None = None,
 ) -> Ended:
     """Continue a run that was stopped or killed, by its id or its trace: what it finished is not done again. `base_url`
-    takes the place of the one it began with."""
+    and `model` take the place of those it began with."""
     began = time.monotonic()
     path = Path(run) if run.endswith(".jsonl") else trace_path(run)
     if not path.exists():
@@ -127,11 +139,11 @@ def resume(
             update={
                 "shape": None,
                 "options": header["setting"]["problem"],
-                "metric": header["setting"]["metric"],
+                "metric": header["setting"].get("energy") or header["setting"]["metric"],
                 "limits": objective.limits.model_copy(update={"max_seconds": left}),
             }
         )
-        model = choose.load_model(objective.model, base_url or header["base_url"], objective.endpoint, notify)
+        model = model or choose.load_model(objective.model, base_url or header["base_url"], objective.endpoint, notify)
         memory = Path(header["memory"]) if header["memory"] else None
         with closing(open_(again, memory, header["run"], notify)) as hands:
             check_same(Setting.model_validate(header["setting"]), hands.setting)
@@ -139,7 +151,7 @@ def resume(
                 hands.inherit(record.events)
             trace.once("resume", f"event {len(record.events)}", lambda: {"spent": round(spent, 3)})
             notify(f"resuming {progress.opened(objective, hands.setting, header['run'])}")
-            return loop(objective, hands, model, trace, header["run"], notify, began - spent, ask)
+            return loop(objective, hands, model, trace, header["run"], notify, began - spent, ask, watch)
 
 
 def loop(
@@ -151,6 +163,7 @@ def loop(
     notify: Notify,
     began: float,
     ask: Ask = nobody,
+    watch: Watch | None = None,
 ) -> Ended:
     """The graph, from its last checkpoint or its start."""
     try:
@@ -164,16 +177,17 @@ def loop(
                 trace_path=str(trace.path),
                 elapsed=lambda: time.monotonic() - began,
                 notify=notify,
+                watch=watch or Watch(),
                 opening=opening_of(trace.find("model_request", "turn 0")),
                 says=says_of(trace.header),
             )
             outcome = invoke(context, connection, ask)
     except AgentError as e:
         interrupted(hands, "error", str(e))
-        raise type(e)(f"{str(e).rstrip('.')}; {go_on(run_id)}") from e
+        raise type(e)(f"{str(e).rstrip('.')}; {go_on(run_id, objective)}") from e
     except KeyboardInterrupt as e:
         interrupted(hands, "stopped", "stopped by the user")
-        raise AgentError(f"Stopped; {go_on(run_id)}") from e
+        raise AgentError(f"Stopped; {go_on(run_id, objective)}") from e
     checkpoint_path(trace.path).unlink(missing_ok=True)
     return Ended(Outcome.model_validate(outcome), hands.setting)
 
@@ -184,8 +198,9 @@ def interrupted(hands: Hands, verdict: Verdict, why: str) -> None:
         hands.finish(verdict, {"evaluations": hands.left().used, "why": why})
 
 
-def go_on(run_id: str) -> str:
-    return f"nothing is lost, to continue: python -m agent resume {run_id}"
+def go_on(run_id: str, objective: Objective) -> str:
+    command = "tools serve --resume" if objective.model == choose.CLIENT else "agent resume"
+    return f"nothing is lost, to continue: python -m {command} {run_id}"
 
 
 def invoke(context: Context, connection: sqlite3.Connection, ask: Ask = nobody) -> JSON:
@@ -193,6 +208,8 @@ def invoke(context: Context, connection: sqlite3.Connection, ask: Ask = nobody) 
     to have a batch approved, `ask` answers; that time is not the run's."""
     from langgraph.checkpoint.sqlite import SqliteSaver
     from langgraph.types import Command
+
+    from agent import graph
 
     compiled = graph.build(SqliteSaver(connection))
     config = {"configurable": {"thread_id": context.run_id}, "recursion_limit": recursion_limit(context.objective)}
@@ -266,25 +283,3 @@ def seconds_spent(record: Record) -> float:
     return sum(
         (after - before).total_seconds() for before, after, event in steps if event.type not in ("resume", "fork")
     )
-
-
-def check_gpu(objective: Objective, setting: Setting) -> None:
-    """A goal that names a GPU model means that one."""
-    wanted = objective.gpu
-    name = f"{setting.device.get('name')} {setting.hardware}".lower()
-    if wanted is not None and wanted.split()[-1] not in name:
-        raise UsageError(
-            f"The goal names {wanted.upper()} and the device is {setting.where()}: "
-            "choose another with --device, or leave the name out."
-        )
-
-
-def check_same(before: Setting, now: Setting) -> None:
-    """Readings of two devices do not mix in one run."""
-    for what, old, new in (
-        ("problem", before.problem, now.problem),
-        ("device", before.device.get("name"), now.device.get("name")),
-        ("kind of device", before.device.get("kind"), now.device.get("kind")),
-    ):
-        if old != new:
-            raise UsageError(f"The run was made with the {what} {old} and now there is {new}: start a new run.")

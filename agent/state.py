@@ -10,6 +10,7 @@ from typing import Annotated, Literal, TypedDict
 from agent.hands import Hands
 from agent.models.base import ChatModel, Message
 from agent.objective import Objective
+from agent.progress import Watch
 from agent.trace import JSON, Journal
 
 Spoke = Literal["", "calls", "words", "nothing", "length", "refusal"]
@@ -64,6 +65,8 @@ class Context:
     """Seconds since the run began."""
     notify: Callable[[str], None]
     """Progress for a person."""
+    watch: Watch = field(default_factory=Watch)
+    """Is told where the run stands, between the lines."""
     opening: Sequence[Message] | None = None
     """The first messages as a trace recorded them; ``None`` for those of today's prompt."""
     says: Mapping[int, str] = field(default_factory=dict)

@@ -13,7 +13,8 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "fp32": ("float32", "single precision", "f32", "float"),
     "fp64": ("float64", "double precision", "f64"),
     "tf32": (),
-    "fp8": ("float8", "fp8e4m3", "fp8e5m2", "e4m3", "e5m2"),
+    "fp8": ("float8", "fp8e4m3", "e4m3"),
+    "e5m2": ("fp8e5m2", "fp8 e5m2", "float8 e5m2"),
     "fp4": ("nvfp4", "mxfp4"),
     "int8": (),
     "int4": (),
@@ -27,23 +28,41 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
 }
 """Other spellings of an option's value. Hyphens and underscores read as spaces."""
 
-DTYPES = ("fp16", "bf16", "fp32", "fp64", "tf32", "fp8", "fp4", "int8", "int4")
+DTYPES = ("fp16", "bf16", "fp32", "fp64", "tf32", "fp8", "e5m2", "fp4", "int8", "int4")
 """Number formats that are recognised, so that one the kernel lacks is refused by name."""
 
 BARE = frozenset({"none", "row", "col", "column"})
 """Values that mean something only in one of their longer spellings."""
 
+PER_WATT = ("per watt", "per w", "/w", "/watt")
+"""After a rate."""
+
+
+def _rates(*names: str) -> tuple[str, ...]:
+    return tuple(f"{name}{' ' if per.startswith('per') else ''}{per}" for name in names for per in PER_WATT)
+
+
 METRICS: dict[MetricName, tuple[str, ...]] = {
+    "tflops_per_watt": (*_rates("tflop/s", "tflops/s", "tflops", "gflops", "flops", "flop/s"), "flops per joule"),
+    "gbps_per_watt": (*_rates("gb/s", "gbps", "tb/s", "memory bandwidth", "bandwidth"), "bytes per joule"),
+    "joules": ("joules per launch", "joules", "joule", "millijoules", "mj", "energy use", "energy consumption"),
     "tflops": ("tflop/s", "tflops/s", "tflops", "tflop", "teraflops", "flop/s", "flops"),
     "gbps": ("memory bandwidth", "bandwidth", "gb/s", "gbps", "gbytes/s", "tb/s"),
     "latency": ("latency", "microseconds", "milliseconds", "run time", "runtime"),
 }
 
 WEAK_METRICS: dict[str, MetricName | None] = {
+    "energy efficiency": "joules",
+    "power efficiency": "joules",
+    "efficiency": "joules",
+    "performance per watt": "joules",
+    "per watt": "joules",
+    "energy": "joules",
     "fastest": "latency",
     "throughput": None,
 }
-"""Words that give way to a named unit; ``None`` is the kernel's own metric."""
+"""Words that give way to a named unit; ``None`` is the kernel's own metric. Least joules per launch is most of any rate
+per watt."""
 
 GPUS = ("a100", "h100", "h200", "b200", "l40s", "rtx 4090", "4090", "mi300x")
 
@@ -59,7 +78,7 @@ FOREIGN = frozenset(OTHER_OPERATIONS.split())
 NO_CHOICE = """
 a an the of for on in at to and or with by as is it its this that my our your me us please you can could would i we want
 need make get give find reach tune optimise optimize maximise maximize minimise minimize improve increase reduce lower
-raise beat speed up faster fast quick quickly best most highest lowest possible performance efficient efficiently
+raise beat speed up faster fast quick quickly best most least highest lowest possible performance efficient efficiently
 optimal optimum kernel kernels triton gpu gpus pytorch torch size shape problem precision dtype using use run than from
 over per within matrix matrices square multiply epilogue config configuration configs do try search activation output
 input inputs operation op followed one single

@@ -11,6 +11,8 @@ from agent.models.embedded import Embedded
 from agent.models.recorded import Recorded
 
 EMBEDDED = "embedded"
+CLIENT = "mcp-client"
+"""A coding agent that calls the tools over MCP (``tools.serve``)."""
 
 
 def model_name(option: str | None, base_url: str | None) -> str:
@@ -35,6 +37,8 @@ def load_model(
         if endpoint is not None:
             raise UsageError("--endpoint names a kind of server, but no model on it: add --model NAME.")
         return Embedded()
+    if name == CLIENT:
+        raise UsageError("A coding agent decided in this run: go on with python -m tools serve --resume RUN.")
     from agent.models.openai_chat import OpenAIChat
 
     url = base_url or os.environ.get("OPENAI_BASE_URL") or None

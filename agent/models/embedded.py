@@ -20,10 +20,12 @@ from agent.prompt import TAKEOVER
 FIRST_BATCH = 8
 """Configs of the first measurement: what the cost model holds for best."""
 BATCH = 6
-"""Configs of each later one: the planner learns between batches."""
+"""Configs of each later one at most: the planner learns between batches."""
+MOST_AT_ONCE = 32
+"""Configs that a tool takes in one call. A batch is for one GPU: several measure as many each, up to this."""
 FINALISTS = 3
-MOST_BARREN = 3
-"""Batches in a row of which nothing compiled, after which it gives up."""
+MOST_BARREN = 18
+"""Configs in a row that did not compile, after which it gives up."""
 
 
 class Embedded:
@@ -39,7 +41,7 @@ class Embedded:
             (i for i, m in enumerate(messages) if m["role"] == "user" and m["content"] == TAKEOVER), default=0
         )
         earlier, own = list(done_calls(messages[:takeover])), list(done_calls(messages[takeover:]))
-        content, calls = next_move(own, budget(messages), earlier)
+        content, calls = next_move(own, budget(messages), earlier, gpus(messages))
         message: Message = {"role": "assistant", "content": content}
         if calls:
             message["tool_calls"] = calls
@@ -51,7 +53,14 @@ def budget(messages: Sequence[Message]) -> int:
     return int(json.loads(messages[1]["content"])["budget"]["evaluations"])
 
 
-def next_move(own: Sequence[Done], evaluations: int, earlier: Sequence[Done] = ()) -> tuple[str, list[dict[str, Any]]]:
+def gpus(messages: Sequence[Message]) -> int:
+    """How many measure at once."""
+    return int(json.loads(messages[1]["content"]).get("gpus", 1))
+
+
+def next_move(
+    own: Sequence[Done], evaluations: int, earlier: Sequence[Done] = (), gpus: int = 1
+) -> tuple[str, list[dict[str, Any]]]:
     """What to say and what to call, given its own calls so far and those of a model whose place it took."""
     if not own and not earlier:
         return "What do earlier runs know?", [
@@ -62,6 +71,7 @@ def next_move(own: Sequence[Done], evaluations: int, earlier: Sequence[Done] = (
     left = evaluations_left(done, evaluations)
     last = own[-1] if own else Done("query_history", {}, {})
     proposals = [config["config"] for config in last.result.get("proposals", ())]
+    proposals = proposals[: last.result.get("ask_again_after", len(proposals))]
     if last.name == "suggest_configs" and proposals and not last.result.get("stop"):
         return "Compile the proposals.", [call_tool("compile_kernel", {"configs": proposals})]
     if last.name == "compile_kernel":
@@ -70,7 +80,8 @@ def next_move(own: Sequence[Done], evaluations: int, earlier: Sequence[Done] = (
             return f"Measure {min(len(ready), left)}.", [call_tool("run_benchmark", {"configs": ready[:left]})]
     if last.name in ("query_history", "run_benchmark", "compile_kernel") and left and barren(own) < MOST_BARREN:
         count = FIRST_BATCH if last.name == "query_history" else BATCH
-        return "What is worth trying next?", [call_tool("suggest_configs", {"count": min(count, left)})]
+        count = min(count * gpus, left, MOST_AT_ONCE)
+        return "What is worth trying next?", [call_tool("suggest_configs", {"count": count})]
     best = finalists(done)
     if last.name not in ("check_correctness", "roofline_report") and best:
         return "Check the fastest.", [call_tool("check_correctness", {"configs": best})]
@@ -92,12 +103,13 @@ def evaluations_left(done: Sequence[Done], evaluations: int) -> int:
 
 
 def barren(done: Sequence[Done]) -> int:
-    """How many batches in a row ended without a measurement."""
+    """How many configs in a row were compiled without a measurement after them."""
     count = 0
     for call in reversed(done):
         if call.name == "run_benchmark":
             break
-        count += call.name == "compile_kernel"
+        if call.name == "compile_kernel":
+            count += len(call.result.get("results", ()))
     return count
 
 

@@ -171,3 +171,32 @@ def test_what_the_gpu_found_wrong_stays_wrong_where_the_interpreter_sees_nothing
     (found,) = device.check([BEST])
     assert (found.status, found.error) == ("correctness", 0.3)
     assert found.where == "recorded on NVIDIA H200, 1000 fp16"
+
+
+class Uninterpretable(Toy):
+    """The toy, of whose configs those with 8 warps cannot be interpreted."""
+
+    def interpretable(self, config):
+        return "8 warps are written in Gluon" if config.num_warps == 8 else None
+
+
+def test_a_config_that_cannot_be_interpreted_gets_the_recorded_verdict_and_says_so(landscape):
+    device = RecordedDevice(landscape, Uninterpretable(), ToyProblem(), Interpreter())
+    good = BEST.model_copy(update={"num_warps": 8})
+    recorded, run, wrong, unknown = device.check([good, BEST, WRONG, UNRECORDED])
+    device.close()
+    assert (recorded.status, recorded.error, recorded.bound) == ("correct", 1e-4, 1e-3)
+    assert "recorded on NVIDIA H200" in recorded.where
+    assert "not run here (8 warps are written in Gluon)" in recorded.where
+    assert (run.status, run.where.split()[0]) == ("correct", "interpreter")
+    assert (wrong.status, wrong.reason) == ("correctness", "error 0.5 above 0.001")
+    assert unknown.status == "infrastructure"
+    assert "toy has no verdict of it: check it on a GPU (--device cuda:0)" in unknown.reason
+
+
+def test_the_interpreter_alone_does_not_guess(landscape):
+    interpreter = Interpreter()
+    (answer,) = interpreter.check(Uninterpretable(), ToyProblem(), [WRONG], "H200")
+    interpreter.close()
+    assert answer.status == "infrastructure"
+    assert answer.reason == "8 warps are written in Gluon: check it on a GPU (--device cuda:0)"

@@ -1,0 +1,148 @@
+"""The agent in Python: one function, no global state, importable without PyTorch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agent.errors import UsageError
+from agent.progress import Standing, Watch
+
+if TYPE_CHECKING:
+    from agent.result import Result
+
+Progress = Callable[[Standing], object]
+
+
+def optimise(
+    goal: str,
+    *,
+    kernel: str | type | object | None = None,
+    shape: Sequence[int] | str | None = None,
+    dtype: str | None = None,
+    device: str | None = None,
+    model: str | None = None,
+    base_url: str | None = None,
+    max_evals: int | None = None,
+    max_seconds: float | None = None,
+    max_tokens: int | None = None,
+    max_cost: float | None = None,
+    max_model_calls: int | None = None,
+    memory: str | os.PathLike[str] | None = None,
+    cold: bool = False,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Result:
+    """Work on `goal` as ``python -m agent`` does, and give back the result, proven or not.
+
+    `goal` is a sentence such as ``maximise fused TFLOPS``; the other arguments overrule its words.
+
+    - `kernel`: a registered name, ``path.py:NAME``, ``module:NAME``, or a KernelSpec that can be imported.
+    - `shape`: the problem's dimensions in the kernel's order, ``(4096, 4096, 4096)``; `dtype`: ``fp16``, ``bf16``, ….
+    - `device`: ``auto`` (a GPU where there is one, else a recorded one), ``cuda:N``, ``recorded[:LANDSCAPE]``.
+    - `model`: who decides; ``None`` is AUTOKERNEL_MODEL, else the embedded planner, which needs no key and no network.
+      `base_url`: a server that speaks the OpenAI protocol; the key is OPENAI_API_KEY.
+    - `max_evals` (40 configs measured), `max_seconds` (600 of search), `max_tokens`, `max_cost` (US dollars),
+      `max_model_calls` (100): the run ends at the first limit it reaches.
+    - `memory`: the SQLite file of all attempts; `cold`: start without what earlier runs know.
+    - `progress` is called in the calling thread with a :class:`~agent.progress.Standing` for every line and every step;
+      what it raises ends the run.
+
+    Raises UsageError for what cannot be used as it is and AgentError where the run could not go on, with one sentence
+    each. Ctrl-C stops at the next safe point with an AgentError that names the run; in other threads than the main one
+    no signal handler is set. ``.env`` is not read."""
+    from agent.goal import Given
+    from agent.models.choose import model_name
+    from agent.request import requested
+    from agent.result import Result
+    from agent.run import begin
+
+    if not isinstance(goal, str):
+        raise UsageError(f"The goal is a sentence, such as 'maximise fused TFLOPS', not {goal!r}.")
+    told = Told(progress)
+    given = Given(
+        kernel=kernel_name(kernel),
+        shape=shape_text(shape),
+        dtype=dtype,
+        device=device,
+        model=model_name(model, base_url),
+        max_evals=whole("max_evals", max_evals),
+        max_seconds=positive("max_seconds", max_seconds),
+        max_tokens=whole("max_tokens", max_tokens),
+        max_cost=positive("max_cost", max_cost),
+        max_model_calls=whole("max_model_calls", max_model_calls),
+        seed=whole("seed", seed, least=0) or 0,
+    )
+    objective, notices = requested(goal, given, cold)
+    path = Path(memory) if memory is not None else None
+    return Result.of(begin(objective, path, base_url, told.say, notices=notices, watch=told))
+
+
+class Told(Watch):
+    """A watch that passes everything on to a function."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        super().__init__()
+        self._progress = progress
+
+    def say(self, line: str) -> None:
+        if self._progress is not None:
+            self._progress(replace(self.standing, line=line))
+
+    def changed(self) -> None:
+        if self._progress is not None:
+            self._progress(self.standing)
+
+
+def kernel_name(kernel: str | type | object | None) -> str | None:
+    """`kernel` as the registry names it, so that child processes can load it. Raises UsageError."""
+    if kernel is None or isinstance(kernel, str):
+        return kernel
+    import inspect
+
+    kind = kernel if isinstance(kernel, type) else type(kernel)
+    if not hasattr(kind, "problem_type"):
+        raise UsageError(f"kernel is a name or a KernelSpec, not {kernel!r}.")
+    from kernels.registry import get, names
+
+    if any(type(get(name)) is kind for name in names()):
+        return str(getattr(kind, "name", ""))
+    try:
+        path = inspect.getfile(kind)
+    except (TypeError, OSError):
+        path = ""
+    if kind.__module__ == "__main__" or "<locals>" in kind.__qualname__ or not path.endswith(".py"):
+        raise UsageError(
+            f"{kind.__qualname__} was defined where child processes cannot import it: put it into a file and give "
+            f"kernel='path.py:{kind.__name__}'."
+        )
+    return f"{path}:{kind.__name__}"
+
+
+def shape_text(shape: Sequence[int] | str | None) -> str | None:
+    """``4096x4096x4096``. Raises UsageError."""
+    if shape is None or isinstance(shape, str):
+        return shape
+    dims = tuple(shape) if isinstance(shape, Iterable) else ()
+    if not dims or not all(isinstance(d, int) and not isinstance(d, bool) and d > 0 for d in dims):
+        raise UsageError(f"A shape is positive whole numbers, such as (4096, 4096, 4096), not {shape!r}.")
+    return "x".join(map(str, dims))
+
+
+def whole(name: str, value: Any, least: int = 1) -> int | None:
+    """Raises UsageError for what is no whole number of at least `least`."""
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+        raise UsageError(f"{name} is a whole number of at least {least}, not {value!r}.")
+    return value
+
+
+def positive(name: str, value: Any) -> float | None:
+    """Raises UsageError for what is no positive, finite number."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise UsageError(f"{name} is a positive number, not {value!r}.")
+    return float(value)

@@ -1,0 +1,41 @@
+"""A run's result as lines to paste, or as the JSON object of ``--json``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from agent.errors import UsageError
+from agent.export.story import Story
+from agent.report import Outcome
+from memory import snippets
+
+
+def triton(story: Story) -> str:
+    """One ``triton.Config(…)`` line."""
+    return f"{snippets.triton_config(config_of(story))}\n"
+
+
+def autotune(story: Story) -> str:
+    """One ``@triton.autotune(configs=[…], key=[…])`` line."""
+    return f"{snippets.decorator([config_of(story)], story.setting.problem)}\n"
+
+
+def json(story: Story) -> str:
+    """The outcome as ``python -m agent --json`` printed it."""
+    return f"{ended(story).model_dump_json()}\n"
+
+
+FORMATS: dict[str, Callable[[Story], str]] = {"triton": triton, "autotune": autotune, "json": json}
+
+
+def config_of(story: Story) -> dict[str, object]:
+    outcome = ended(story)
+    if outcome.best is None:
+        raise UsageError(f"This run found no config ({outcome.why}): there is nothing to write.")
+    return outcome.best.config
+
+
+def ended(story: Story) -> Outcome:
+    if story.outcome is None:
+        raise UsageError("This run was not finished, so it has no result: continue it with python -m agent resume.")
+    return story.outcome

@@ -1,0 +1,36 @@
+"""The first line of a run: on what it will be made. It is known long before the kernels are loaded, so that the user
+does not wait to learn that no GPU is used."""
+
+from __future__ import annotations
+
+import re
+
+DEVICE_IN_GOAL = re.compile(r"(?<!\w)(cuda:\d+|recorded)(?!\w)")
+
+
+def device_line(option: str | None, goal: str) -> str | None:
+    """``device: recorded NVIDIA H200 (…)``, from ``--device`` or the goal's words; ``None`` where that is for the
+    opening to say. Loads neither PyTorch nor Triton."""
+    from tools.harness.device import DeviceError
+    from tools.harness.telemetry import gpus_present
+
+    said = DEVICE_IN_GOAL.search(goal.lower())
+    kind, _, which = (option or (said.group() if said else "auto")).partition(":")
+    auto = kind == "auto"
+    if auto:
+        kind, which = ("cuda", "0") if gpus_present() else ("recorded", "")
+    if kind == "cuda" and which.startswith("all"):
+        return "device: all GPUs of this machine"
+    if kind == "cuda":
+        return f"device: this machine's GPU {which or 0}"
+    if kind != "recorded":
+        return None
+    from tools.harness.landscape import list_landscapes, named_landscape
+
+    try:
+        there = [named_landscape(which)] if which else list_landscapes(heads_only=True)
+    except DeviceError:
+        return None
+    names = " or ".join(dict.fromkeys(landscape.device.name for landscape in there))
+    here = "this machine has none" if auto else "no GPU is used"
+    return f"device: recorded {names} ({here}: times are looked up)" if names else None

@@ -1,0 +1,170 @@
+"""The result of a run as a Python object: what was found, against what, and how far it is proven."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from agent.report import BaselineResult
+    from agent.run import Ended
+
+
+@dataclass(frozen=True)
+class Speedup:
+    """The config against one baseline, timed interleaved in one sitting."""
+
+    name: str
+    title: str
+    equivalent: bool
+    """False where the baseline computes less: a ceiling, not a rival."""
+    ms: float | None
+    """Time of the baseline; ``None`` where it could not be timed, which ``missing`` explains."""
+    value: float | None
+    """Baseline's time over the config's."""
+    low: float | None
+    high: float | None
+    """95 % interval of ``value``."""
+    missing: str | None = None
+
+    @classmethod
+    def of(cls, row: BaselineResult) -> Speedup:
+        low, high = row.ci if row.ci is not None else (None, None)
+        return cls(row.name, row.title, row.equivalent, row.ms, row.speedup, low, high, row.missing)
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return f"not timed against {self.name}: {self.missing or 'no reading'}"
+        return f"{self.value:.3f}x [{self.low:.3f}, {self.high:.3f}] over {self.name}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What :func:`agent.optimise` found. Times are those of the final sitting."""
+
+    config: dict[str, Any] | None
+    """The best config; ``None`` where none could be timed in the final sitting."""
+    ms: float | None
+    """Per launch."""
+    ci_ms: tuple[float, float] | None
+    """95 % interval of ``ms``."""
+    tflops: float | None
+    """TFLOP/s."""
+    value: float | None
+    """In ``unit``."""
+    unit: str
+    share_of_roofline: float | None
+    joules: float | None
+    """Per launch; ``None`` where the sitting read no energy."""
+    speedups: tuple[Speedup, ...]
+    """Over each baseline; the first that is ``equivalent`` is PyTorch eager, by which a win is proven."""
+    status: Literal["proven", "unproven", "infrastructure"]
+    """``infrastructure``: our own machinery failed in the final sitting, and nothing is said of the config."""
+    why: str
+    """What the verdict rests on, or what it lacks."""
+    kernel: str
+    problem: dict[str, Any]
+    device: str
+    recorded: bool
+    """Whether times were looked up in a landscape instead of measured here."""
+    evaluations: int
+    seconds: float
+    run: str
+    trace: Path
+    report: str
+    """The lines that the command line prints."""
+    outcome: str
+    """All of it as the command line's ``--json`` prints it."""
+
+    @classmethod
+    def of(cls, ended: Ended) -> Result:
+        """The result of a finished run."""
+        from agent.report import render, replay_command
+
+        outcome, setting, best = ended.outcome, ended.setting, ended.outcome.best
+        return cls(
+            config=dict(best.config) if best else None,
+            ms=best.ms if best else None,
+            ci_ms=best.ci_ms if best else None,
+            tflops=best.tflops if best else None,
+            value=best.value if best else None,
+            unit=setting.unit,
+            share_of_roofline=best.share_of_roofline if best else None,
+            joules=best.joules if best else None,
+            speedups=tuple(Speedup.of(row) for row in outcome.baselines),
+            status="infrastructure" if outcome.infrastructure else "proven" if outcome.proven else "unproven",
+            why=outcome.why,
+            kernel=setting.kernel,
+            problem=dict(setting.problem),
+            device=str(setting.device.get("name")),
+            recorded=setting.recorded,
+            evaluations=outcome.evaluations,
+            seconds=outcome.seconds,
+            run=outcome.run,
+            trace=Path(outcome.trace),
+            report=render(outcome, setting, replay_command(outcome.trace)),
+            outcome=outcome.model_dump_json(),
+        )
+
+    @property
+    def proven(self) -> bool:
+        """Whether the interval of the speed-up over PyTorch eager (of the saving in joules, where the goal is energy)
+        lies above 1."""
+        return self.status == "proven"
+
+    def as_triton_config(self) -> Any:
+        """The config as a ``triton.Config``. Raises ValueError where there is none."""
+        import triton
+
+        from memory.snippets import parts
+
+        meta, launch = parts(self._found())
+        return triton.Config(meta, **launch)
+
+    def triton_config(self) -> str:
+        """``triton.Config({…}, num_warps=8, …)`` as a line of Python."""
+        from memory.snippets import triton_config
+
+        return triton_config(self._found())
+
+    def decorator(self) -> str:
+        """``@triton.autotune(configs=[…], key=[…])`` as a line of Python."""
+        from memory.snippets import decorator
+
+        return decorator([self._found()], self.problem)
+
+    def to_json(self) -> str:
+        """One JSON object, as ``python -m agent --json`` prints it."""
+        return self.outcome
+
+    def _found(self) -> dict[str, Any]:
+        if self.config is None:
+            raise ValueError(f"The run found no config ({self.why}).")
+        return self.config
+
+    def __str__(self) -> str:
+        return self.report
+
+    def _repr_html_(self) -> str:
+        """For notebooks: verdict, config, times."""
+        colour = "#1a7f37" if self.proven else "#9a6700"
+        rows = [("problem", self.report_line("problem")), ("device", self.report_line("device"))]
+        if self.config is not None and self.ms is not None:
+            rows += [("config", self.triton_config()), ("time", self.report_line("time"))]
+            rows += [("ceiling" if not s.equivalent else "speed-up", f"{s} ({s.title})") for s in self.speedups]
+            if self.share_of_roofline is not None:
+                rows.append(("roofline", f"{self.share_of_roofline:.1%}"))
+        rows += [("search", self.report_line("search")), ("trace", str(self.trace))]
+        cells = "".join(
+            f"<tr><th style='text-align:left'>{name}</th><td style='text-align:left'>{html.escape(text)}</td></tr>"
+            for name, text in rows
+        )
+        verdict = f"<b style='color:{colour}'>{self.status.upper()}</b> {html.escape(self.why)}"
+        return f"<div>{verdict}<table>{cells}</table></div>"
+
+    def report_line(self, name: str) -> str:
+        """What the report says under `name`, such as ``time``; empty where it says nothing."""
+        found = (line for line in self.report.splitlines() if line.startswith(f"{name} "))
+        return next(found, name).removeprefix(name).strip()

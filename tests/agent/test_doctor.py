@@ -1,0 +1,148 @@
+"""What the doctor finds, on this machine and on machines that lack something."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from agent import checks
+from agent.cli import main
+
+KEY = "sk-never-to-be-shown"
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Children that answer at once as those of a machine without a GPU do; returns what they answer, to be changed."""
+    answers = {
+        checks.TORCH: {"version": "2.13.0+cpu", "cuda": None, "hip": None, "gpus": []},
+        checks.TRITON: {"version": "3.9.0", "status": "correct", "reason": ""},
+    }
+    monkeypatch.setattr(checks, "child", lambda script: answers[script])
+    monkeypatch.setattr(checks, "nvidia_cards", lambda: ([], ""))
+    return answers
+
+
+def found(name, findings):
+    return next(finding for finding in findings if finding.name == name)
+
+
+def test_this_machine_can_run_the_main_job(capsys):
+    assert main(["doctor", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["can_run"] is True
+    states = {finding["name"]: finding["state"] for finding in answer["findings"]}
+    assert (states["torch"], states["triton"], states["landscapes"]) == ("ok", "ok", "ok")
+    assert all(finding["mend"] for finding in answer["findings"] if finding["state"] == "missing")
+
+
+def test_what_is_missing_is_said_with_its_mend_and_exit_code_1(quick, capsys):
+    quick[checks.TORCH] = {"error": "ModuleNotFoundError: No module named 'torch'"}
+    assert main(["doctor"]) == 1
+    out = capsys.readouterr().out
+    assert "MISSING  torch" in out
+    assert "-> pip install torch" in out
+    assert out.rstrip().endswith("Not ready: mend what is MISSING.")
+
+
+def test_a_gpu_that_pytorch_does_not_see_is_missing(quick, monkeypatch):
+    monkeypatch.setattr(checks, "nvidia_cards", lambda: (["NVIDIA H200"], "570.1"))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    torch = found("torch", checks.check_gpu())
+    assert (torch.state, "pytorch.org" in torch.mend) == ("missing", True)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert "unset it" in found("torch", checks.check_gpu()).mend
+    quick[checks.TORCH] = {"version": "2.11", "cuda": "12.8", "hip": None, "gpus": ["NVIDIA H200"]}
+    assert found("torch", checks.check_gpu()).state == "ok"
+    assert found("driver", checks.check_gpu()).said == "570.1"
+
+
+def test_a_compiler_is_needed_on_a_gpu_only(quick, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.delenv("CC", raising=False)
+    assert checks.check_c_compiler()[0].state == "note"
+    monkeypatch.setattr(checks, "nvidia_cards", lambda: (["NVIDIA H200"], "570.1"))
+    [lacking] = checks.check_c_compiler()
+    assert (lacking.state, lacking.mend) == ("missing", "apt install gcc, or set CC")
+
+
+def test_a_triton_that_does_not_compile_is_missing(quick):
+    quick[checks.TRITON] = {"version": "3.9.0", "status": "compile", "reason": "no ptxas"}
+    [broken] = checks.check_triton()
+    assert (broken.state, "no ptxas" in broken.said) == ("missing", True)
+
+
+def test_a_damaged_landscape_is_missing(quick, monkeypatch, tmp_path):
+    folder = Path(checks.__file__).parents[1] / "evals" / "landscapes"
+    shutil.copytree(folder, tmp_path / "landscapes")
+    monkeypatch.setattr(checks.resources, "files", lambda package: tmp_path)
+    assert checks.check_landscapes()[0].state == "ok"
+    victim = next((tmp_path / "landscapes").glob("*.json.gz"))
+    victim.chmod(0o644)
+    victim.write_bytes(victim.read_bytes()[:-1])
+    [broken] = checks.check_landscapes()
+    assert (broken.state, victim.name in broken.said) == ("missing", True)
+
+
+def test_a_full_disk_and_a_damaged_memory_are_missing(quick, monkeypatch, tmp_path):
+    monkeypatch.setattr(checks, "LEAST_DISK", 2**60)
+    assert {finding.state for finding in checks.check_disk()} == {"missing"}
+    from memory.file import default_path
+
+    default_path().parent.mkdir(parents=True, exist_ok=True)
+    default_path().write_text("this is no database, " * 100)
+    [broken] = checks.check_memory()
+    assert (broken.state, "python -m memory recover" in broken.mend) == ("missing", True)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (200, {"object": "list", "data": [{"id": "m", "object": "model"}]}, "1 models"),
+        (200, {"object": "list", "data": [{"id": "other", "object": "model"}]}, "m is not among them"),
+        (401, {"error": {"message": f"bad key {KEY}"}}, "refuses the key"),
+        (404, {}, "HTTP 404"),
+    ],
+)
+def test_an_endpoint_is_asked_where_it_is_configured_and_no_key_is_shown(
+    quick, monkeypatch, capsys, tmp_path, status, body, said
+):
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.headers["authorization"])
+            text = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *args):
+            pass
+
+    asked = []
+    web = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=web.serve_forever, args=(0.01,), daemon=True).start()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    assert main(["doctor"]) == 0
+    assert asked == []  # a key alone sends nothing anywhere
+    monkeypatch.setenv("OPENAI_BASE_URL", f"http://user:{KEY}@127.0.0.1:{web.server_port}/v1")
+    monkeypatch.setenv("AUTOKERNEL_MODEL", "m")
+    assert main(["doctor"]) == 0
+    web.shutdown()
+    web.server_close()
+    out, err = capsys.readouterr()
+    assert said in out
+    assert asked
+    assert KEY not in out + err
+
+
+def test_a_server_that_nobody_runs_is_said(quick, monkeypatch):
+    assert "cannot be reached" in checks.endpoint("http://127.0.0.1:9/v1", "", "m").said
+    assert checks.endpoint("nonsense", "", "m").state == "note"

@@ -1,0 +1,142 @@
+"""Where an MCP client's calls and the loop meet.
+
+The loop runs in a thread of its own and asks the desk for the next message like any chat model (``respond``); the desk
+waits for a client's call and hands it over. The answer goes back as soon as the tool has given it (``answered``), that
+of ``finish`` once the proof is made. Calls are taken one after another: timings must not overlap.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from agent.errors import AgentError
+from agent.models.base import Message, Reply, ToolSchema, call_tool
+from agent.models.choose import CLIENT
+from agent.progress import Watch
+from agent.report import render, replay_command
+
+if TYPE_CHECKING:
+    from agent.hands import Hands
+    from agent.objective import Setting
+    from agent.run import Ended
+
+JSON = dict[str, Any]
+FINISH = "finish"
+
+
+@dataclass
+class Call:
+    """One call of a client and what it waits for."""
+
+    name: str
+    arguments: JSON
+    client: str
+    answer: Future[JSON] = field(default_factory=Future)
+
+
+class Desk(Watch):
+    """A chat model and a watch in one; every public method but those of the loop may be called from any thread."""
+
+    name = CLIENT
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tools: list[ToolSchema] = []
+        self.setting: Setting | None = None
+        self.ready = threading.Event()
+        """Set once calls are taken, or the run has failed."""
+        self.failed: AgentError | None = None
+        self._calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._current: Call | None = None
+        self._outcome: JSON | None = None
+
+    # What clients do.
+
+    def ask(self, name: str, arguments: JSON, client: str) -> Future[JSON]:
+        """Hand a call in; its answer comes as the future's result."""
+        call = Call(name, arguments, client)
+        with self._lock:
+            if self._outcome is None:
+                self._calls.put(call)
+                return call.answer
+        call.answer.set_result(self._afterwards(call))
+        return call.answer
+
+    def stop(self) -> None:
+        """No more calls will come: the run stops where it is and can be gone on with."""
+        self._calls.put(None)
+
+    # What the loop does, in its thread.
+
+    def opened(self, hands: Hands) -> Hands:
+        """The run's hands, before its first turn."""
+        self.setting, self.tools = hands.setting, hands.tools
+        return hands
+
+    def respond(
+        self, messages: Sequence[Message], tools: Sequence[ToolSchema], seconds: float, tokens: int | None = None
+    ) -> Reply:
+        """The client's next call as a message. That the loop asks again after ``finish`` means that it is not over."""
+        if self._current is not None:
+            why = str(messages[-1]["content"]) if messages[-1]["role"] == "user" else "the search goes on"
+            hint = {"to_finish_all_the_same": "call finish again"} if self.standing.evaluations else {}
+            self._settle({"finished": False, "why": why, **hint})
+        self.ready.set()
+        call = self._calls.get()
+        while call is not None and call.answer.cancelled():
+            call = self._calls.get()
+        if call is None:
+            raise KeyboardInterrupt
+        self._current = call
+        if call.name == FINISH:
+            words = call.arguments.get("summary")
+            content = words if isinstance(words, str) and words.strip() else "Finished."
+            return Reply({"role": "assistant", "content": content[:2000]}, usage=0, model=call.client)
+        message = {"role": "assistant", "content": None, "tool_calls": [call_tool(call.name, call.arguments)]}
+        return Reply(message, usage=0, model=call.client)
+
+    def answered(self, name: str, result: JSON, setting: Setting) -> None:
+        super().answered(name, result, setting)
+        self._settle(result)
+
+    def ended(self, ended: Ended) -> None:
+        """The run is over, because of ``finish`` or of its budget."""
+        outcome = ended.outcome
+        text = render(outcome, ended.setting, replay_command(outcome.trace))
+        self._close({"finished": True, "proven": outcome.proven, "report": text, "outcome": outcome.model_dump()})
+
+    def broke(self, error: AgentError) -> None:
+        """The run could not go on."""
+        self.failed = error
+        self._close({"error": "stopped", "why": str(error)})
+        self.ready.set()
+
+    def _settle(self, result: JSON) -> None:
+        call, self._current = self._current, None
+        if call is not None and call.answer.set_running_or_notify_cancel():
+            call.answer.set_result(result)
+
+    def _close(self, outcome: JSON) -> None:
+        with self._lock:
+            self._outcome = outcome
+        self._settle(outcome)
+        while True:
+            try:
+                call = self._calls.get_nowait()
+            except queue.Empty:
+                return
+            if call is not None and call.answer.set_running_or_notify_cancel():
+                call.answer.set_result(self._afterwards(call))
+
+    def _afterwards(self, call: Call) -> JSON:
+        """What is said once the run is over: the outcome to ``finish``, a typed refusal to the rest."""
+        assert self._outcome is not None
+        if call.name == FINISH or "error" in self._outcome:
+            return self._outcome
+        return {"error": "ended", "why": "the run is over and its result proven or not: finish tells it once more"}
