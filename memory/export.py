@@ -13,11 +13,10 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from memory.snippets import decorator, triton_config
 from memory.subject import Subject, SubjectError
 from memory.tables import plain
 
-LAUNCH = ("num_warps", "num_stages", "num_ctas", "maxnreg")
-"""Fields that ``triton.Config`` takes by name; all others are meta-parameters of the kernel."""
 KERNEL_TUNER_WORD = {"constraints": "InvalidConfig", "compile": "CompilationFailedConfig"}
 EARLIER_NAMES = {
     "BLOCK_M": "BLOCK_SIZE_M", "BLOCK_N": "BLOCK_SIZE_N", "BLOCK_K": "BLOCK_SIZE_K", "GROUP_M": "GROUP_SIZE_M",
@@ -67,11 +66,13 @@ def triton_configs(subject: Subject) -> str:
         "",
         "configs = [",
     ]
-    for v in _some(subject)[:TOP]:
-        meta = {k: x for k, x in v["config"].items() if k not in LAUNCH}
-        launch = "".join(f", {k}={v['config'][k]!r}" for k in LAUNCH if k in v["config"])
-        lines.append(f"    triton.Config({meta!r}{launch}),  # {v['ms']:.5g} ms")
+    lines += [f"    {triton_config(v['config'])},  # {v['ms']:.5g} ms" for v in _some(subject)[:TOP]]
     return "\n".join([*lines, "]"])
+
+
+def autotune(subject: Subject) -> str:
+    """The winner as a decorator line."""
+    return decorator([_some(subject)[0]["config"]], subject.problem)
 
 
 def best_config(subject: Subject) -> str:
@@ -105,6 +106,7 @@ FORMATS: dict[str, Callable[[Subject], str]] = {
     "t4": _t4,
     "kernel-tuner": kernel_tuner,
     "triton": triton_configs,
+    "autotune": autotune,
     "best-config": best_config,
     "history-csv": history_csv,
 }

@@ -14,7 +14,7 @@ PATH = click.Path(path_type=Path)
 memory_option = click.option(
     "--memory", "path", type=PATH, help="Memory file.  [default: in the user's data directory]"
 )
-FORMATS = ("t4", "kernel-tuner", "triton", "best-config", "history-csv")
+FORMATS = ("t4", "kernel-tuner", "triton", "autotune", "best-config", "history-csv")
 
 
 @click.command()

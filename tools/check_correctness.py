@@ -1,5 +1,6 @@
 """Check that configs compute the right thing against a float64 reference on fresh random inputs: on the GPU at the true
-shape, or, on a recorded device, in Triton's interpreter on a reduced shape with the same edges. Costs no evaluation.
+shape, or, on a recorded device, in Triton's interpreter on a reduced shape with the same edges; what the interpreter
+cannot run is answered from the recording, and says so. Costs no evaluation.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from kernels.examine import examine
 from kernels.registry import get
 from kernels.spec import Metric
 from memory.store import Memory, MemoryFileError
+from tools.fleet.device import FleetDevice
 from tools.harness import open_device
 from tools.harness.compile_pool import CompilePool
 from tools.harness.device import DeviceError
@@ -55,10 +56,22 @@ def open_session(
     try:
         memory = Memory.open(memory_path)
         opened, hardware = open_device(device, spec, problem, regime)
-        pool = CompilePool(hardware)
+        pool = opened.compile_pool() if isinstance(opened, FleetDevice) else CompilePool(hardware)
     except (MemoryFileError, DeviceError) as e:
         raise SetupError(str(e)) from e
-    task = Task(spec, problem, hardware, metric or spec.metric, regime, seed)
+    try:
+        task = Task.of(spec, problem, hardware, metric, regime, seed)
+        why = opened.no_energy() if task.energy else None
+        if why:
+            raise ValueError(
+                f"Energy cannot be measured here ({why}): choose an NVIDIA GPU with --device cuda:0, or ask for "
+                "TFLOPS, bandwidth or latency."
+            )
+    except ValueError as e:
+        opened.close()
+        pool.close()
+        memory.close()
+        raise SetupError(str(e)) from e
     ids = Ids.of(memory, opened.info, spec, problem)
     session = Session(task, opened, pool, memory, ids, run_id, Budget(max_evals, max_seconds), progress)
     resume(session)

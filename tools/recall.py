@@ -38,7 +38,7 @@ def resume(session: Session) -> None:
     was, and is tried again for free when asked for."""
     for row in session.memory.finished(session.run_id):
         config = _config(session, row["config"])
-        if config is not None:
+        if config is not None and row["regime"] in (None, "", session.task.regime):  # not the finalists' energy
             _take(session, config, row)
     session.budget.evals = len(session.measured)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from kernels.spec import KernelSpec
 from tools.session import Session
 
 NAMES = (
@@ -42,13 +43,18 @@ class Tool:
 
 
 def tools_for(session: Session) -> dict[str, Tool]:
+    """Every tool by name, for the session's kernel."""
+    return tools_of(session.task.spec)
+
+
+def tools_of(spec: KernelSpec[Any, Any]) -> dict[str, Tool]:
     """Every tool by name. Each module ``tools/NAME.py`` has ``arguments(spec) -> model`` and ``run(session, args,
     call_id) -> dict``, and its module docstring's first line is the description."""
     found = {}
     for name in NAMES:
         module = importlib.import_module(f"tools.{name}")
         summary = (module.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
-        found[name] = Tool(name, summary, module.arguments(session.task.spec), module.run)
+        found[name] = Tool(name, summary, module.arguments(spec), module.run)
     return found
 
 

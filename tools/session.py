@@ -14,9 +14,10 @@ from typing import Any, TypeVar, cast
 
 from kernels.spec import Config, KernelSpec, Problem
 from memory.store import Begin, Figures, Finish, Kind, Memory
+from tools.fleet.device import FleetDevice
 from tools.harness.compile_pool import CompilePool
 from tools.harness.device import Device
-from tools.harness.results import CheckResult, CompileResult, DeviceInfo, Measurement, Proof, Result
+from tools.harness.results import CheckResult, CompileResult, DeviceInfo, Figure, Measurement, Proof, Result
 from tools.planner.kin import Kin
 from tools.planner.propose import Planner
 from tools.task import Task
@@ -27,6 +28,8 @@ CLOSE = 1.02
 """A screening's noise is under 1 %; whoever is within 2 % of the best may be the best."""
 CONTENDERS = 16
 """Of an exhaustive screening of 1,009 configs the true best was always among the first 14 (bench_harness finalists)."""
+FRUGAL_CLOSE, FRUGAL_CONTENDERS = 1.05, 8
+"""Where energy decides: the most frugal config need not be the fastest in a burst, and each costs seconds a look."""
 
 
 @dataclass
@@ -87,7 +90,14 @@ class Session:
     kin: list[Kin] = field(default_factory=list)
     """Near problems as the planner learns from them."""
     planner: Planner | None = None
+    contended: dict[Config, Measurement] = field(default_factory=dict)
+    """Finalists, timed against one another."""
     _ceilings: dict[str, float] | None = None
+
+    @property
+    def gpus(self) -> int:
+        """How many measure at once."""
+        return len(self.device.fleet.workers) if isinstance(self.device, FleetDevice) else 1
 
     def best(self) -> Measurement | None:
         """The fastest verified measurement of this run, or known to it."""
@@ -161,13 +171,30 @@ class Session:
             for i, (c, m) in enumerate(self.measured.items())
             if m.status == "correct" and m.ms is not None and self._sound(c)
         )
-        close = [c for ms, _, c in ranked if ms <= ranked[0][0] * CLOSE][:CONTENDERS]
-        timed: dict[Config, Measurement] = {}
+        within, most = (FRUGAL_CLOSE, FRUGAL_CONTENDERS) if self.task.energy else (CLOSE, CONTENDERS)
+        close = [c for ms, _, c in ranked if ms <= ranked[0][0] * within][:most]
+        timed = self.contended
         if len(close) > 1 and self.device.info.kind == "live":  # a landscape has no more readings for a search
-            again = self._record("benchmark", close, "contend", lambda c: self.device.contend(c, self.task.regime))
-            timed = dict(zip(close, again, strict=True))
-        ahead = sorted((c for c in timed if timed[c].status == "correct"), key=lambda c: timed[c].ms or 0.0)
+            timed.update(zip(close, self._record("benchmark", close, "contend", self._contend), strict=True))
+        sound = [c for c in timed if timed[c].status == "correct"]
+        ahead = sorted(sound, key=lambda c: getattr(timed[c], self._figure) or 0.0)
         return [*ahead, *(c for _, _, c in ranked if c not in timed)][:limit]
+
+    @property
+    def _figure(self) -> Figure:
+        return "joules" if self.task.energy else "ms"
+
+    def _contend(self, configs: list[Config]) -> list[Measurement]:
+        if self.task.energy:
+            return self.device.contend(configs, "sustained", "joules")
+        return self.device.contend(configs, self.task.regime)
+
+    def _fastest(self) -> Config | None:
+        """The best per second, beside which the best per joule is shown: of those timed against one another, else of
+        the screening."""
+        known = self.contended or self.measured
+        timed = {c: m.ms for c, m in known.items() if m.status == "correct" and m.ms is not None}
+        return min(timed, key=lambda c: timed[c], default=None)
 
     def _sound(self, config: Config) -> bool:
         """Nothing is known against the config; a check that our machinery spoilt says nothing of it."""
@@ -175,11 +202,17 @@ class Session:
         return check is None or check.status in ("correct", "infrastructure")
 
     def prove(self, config: Config, max_seconds: float = 30.0) -> Proof:
-        """Time `config` interleaved with every baseline; the last word of a run."""
-        proof = self._record(
-            "proof", [config], "proof", lambda c: [self.device.prove(c[0], self.task.regime, max_seconds)]
-        )
-        return proof[0]
+        """Time `config` interleaved with every baseline; the last word of a run. Where the goal is energy, in the
+        sustained regime, and beside the fastest config if that is another."""
+
+        def run(configs: list[Config]) -> list[Proof]:
+            if not self.task.energy:
+                return [self.device.prove(configs[0], self.task.regime, max_seconds)]
+            fastest = self._fastest()
+            beside = fastest if fastest != configs[0] else None
+            return [self.device.prove(configs[0], "sustained", max_seconds, "joules", beside)]
+
+        return self._record("proof", [config], "proof", run)[0]
 
     def ceilings(self) -> dict[str, float]:
         """The device's measured rates, asked once."""
@@ -216,14 +249,14 @@ class Session:
             [Begin(self.run_id, call_id, ids.environment, ids.problem, address, kind) for address in addresses]
         )
         results = run(configs)
-        finished = [Finish(i, r.status, self._figures(r)) for i, r in zip(rows, results, strict=True)]
+        finished = [Finish(i, r.status, self.figures(r)) for i, r in zip(rows, results, strict=True)]
         self.memory.finish_attempts(finished)
         return results
 
-    def _figures(self, r: Result) -> Figures:
+    def figures(self, r: Result) -> Figures:
         """A result as the figures of an attempt."""
         found = r.model_dump(
-            mode="json", exclude_none=True, exclude={"config", "status", "telemetry", "ci_ms", "where"}
+            mode="json", exclude_none=True, exclude={"config", "status", "telemetry", "ci_ms", "ci_joules", "where"}
         )
         if "samples_ms" in found:
             found["samples"] = [round(s, 6) for s in found.pop("samples_ms")]
@@ -236,4 +269,6 @@ class Session:
                 found |= r.telemetry.model_dump(exclude_none=True)
             if r.ms is not None:
                 found |= {"value": self.task.value(r.ms), "unit": self.task.unit}
+            if isinstance(r, Proof) and self.task.energy and r.joules is not None:
+                found |= {"value": self.task.energy_value(r.joules), "unit": self.task.energy_unit}
         return cast(Figures, found)

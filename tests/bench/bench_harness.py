@@ -1,7 +1,7 @@
 """What the harness delivers: ``python -m tests.bench.bench_harness throughput|repeatability|finalists [--json FILE]``.
 
 throughput: the whole space of a problem compiled, verified and screened from a cold compile cache, configs a minute.
-repeatability: one config and the eager baseline read alternately for some minutes; spread of the ratio per regime.
+repeatability: a config and the eager baseline read in turn for some minutes; spread per regime, raw and as a ratio.
 finalists (no GPU): screenings redrawn from the landscape; whether the true best is among those looked at twice.
 """
 
@@ -23,7 +23,7 @@ from kernels.registry import get
 from kernels.spec import KernelSpec
 from tools.harness.compile_pool import CompilePool
 from tools.harness.landscape import find_landscape
-from tools.harness.live import SCREEN_SAMPLES, LiveDevice
+from tools.harness.live import BLOCK, SCREEN_SAMPLES, LiveDevice
 from tools.session import CLOSE, CONTENDERS
 
 
@@ -118,36 +118,51 @@ def throughput(live: LiveDevice, cache: Path, limit: int | None) -> dict[str, An
     }
 
 
+READINGS = {"burst": 6, "sustained": 3}
+"""Pairs of config and baseline behind one reading of a regime; each pair is a block in a proof."""
+
+
 def repeatability(live: LiveDevice, minutes: float) -> dict[str, Any]:
-    """The default config against the eager baseline, 20 readings per regime spread over `minutes`."""
+    """The default config and the eager baseline in turn, burst and sustained, until `minutes` are over: at least six
+    readings of each regime. `raw` is the spread of the config's own times, drift of the card included; `ratio` that of
+    its time over the baseline's beside it, which is what the project claims."""
     config = live.spec.default_config(live.problem, live.hardware)
     eager = live.spec.baselines(live.problem)[0]
-    ratios: dict[str, list[float]] = {"burst": [], "sustained": []}
-    pause = minutes * 60 / 20
-    for _ in range(20):
-        started = time.perf_counter()
-        for regime, blocks, samples in (("burst", 12, 4), ("sustained", 4, 1)):
-            block = []
-            for i in range(blocks):
-                ours = live.measure([config], regime, samples)[0] if i % 2 else None  # type: ignore[arg-type]
-                theirs = live.measure_baseline(eager, regime, samples)  # type: ignore[arg-type]
-                ours = ours or live.measure([config], regime, samples)[0]  # type: ignore[arg-type]
-                if not ours.ms or not theirs.ms:
-                    raise click.ClickException(f"a reading failed: {ours.reason or theirs.reason}")
-                block.append(theirs.ms / ours.ms)
-            ratios[regime].append(float(np.median(block)))
-        time.sleep(max(0.0, pause - (time.perf_counter() - started)))
-    spread = {
-        r: round(100 * float(np.subtract(*np.percentile(v, [95, 5])) / np.median(v)), 3) for r, v in ratios.items()
-    }
+    found: dict[str, dict[str, list[float]]] = {r: {"raw": [], "ratio": []} for r in READINGS}
+    began = time.monotonic()
+    cards = []
+    while time.monotonic() - began < minutes * 60 or len(cards) < 6:
+        for regime, pairs in READINGS.items():
+            ours, theirs = [], []
+            for i in range(2 * pairs):
+                samples = BLOCK[regime]  # type: ignore[index]
+                first = (i // 2 + i) % 2 == 0  # ours, theirs, theirs, ours, ...
+                m = (
+                    live.measure([config], regime, samples)[0]  # type: ignore[arg-type]
+                    if first
+                    else live.measure_baseline(eager, regime, samples)  # type: ignore[arg-type]
+                )
+                if not m.ms:
+                    raise click.ClickException(f"a reading failed: {m.reason}")
+                (ours if first else theirs).append(m)
+            found[regime]["raw"].append(float(np.median([m.ms for m in ours])))
+            found[regime]["ratio"].append(float(np.median([t.ms / o.ms for o, t in zip(ours, theirs, strict=True)])))
+        cards.append(ours[-1].telemetry.model_dump() if ours[-1].telemetry else None)
     return {
         "config": config.model_dump(),
         "baseline": eager.title,
-        "minutes": minutes,
-        "median_ratio": {r: round(float(np.median(v)), 4) for r, v in ratios.items()},
-        "spread_p95_p5_percent": spread,
-        "ratios": {r: [round(x, 4) for x in v] for r, v in ratios.items()},
+        "minutes": round((time.monotonic() - began) / 60, 2),
+        "readings": len(cards),
+        "median": {r: {k: round(float(np.median(v)), 5) for k, v in d.items()} for r, d in found.items()},
+        "spread_p95_p5_percent": {r: {k: spread(v) for k, v in d.items()} for r, d in found.items()},
+        "readings_by_regime": {r: {k: [round(x, 5) for x in v] for k, v in d.items()} for r, d in found.items()},
+        "card": cards,
     }
+
+
+def spread(values: list[float]) -> float:
+    """95th less 5th percentile over the median, per cent."""
+    return round(100 * float(np.subtract(*np.percentile(values, [95, 5])) / np.median(values)), 3)
 
 
 if __name__ == "__main__":

@@ -155,12 +155,21 @@ def test_exports_in_other_tools_words(filled: Filled, capsys: pytest.CaptureFixt
     assert isinstance(first, triton.Config)
     assert first.kwargs | {"num_warps": first.num_warps, "num_stages": first.num_stages} == best["config"]
 
+    line = export(path, "autotune", capsys).strip()
+    made = eval(line.removeprefix("@"), {"triton": triton})(triton.jit(a_kernel))
+    assert made.configs[0].all_kwargs() == first.all_kwargs()
+    assert sorted(made.keys) == ["K", "M", "N"]
+
     earlier = json.loads(export(path, "best-config", capsys))
     assert earlier["BLOCK_SIZE_M"] == best["config"]["BLOCK_M"]
     rows = list(csv.DictReader(io.StringIO(export(path, "history-csv", capsys))))
     assert list(rows[0]) == ["timestamp", "name", "ms", "tflops", "status", "config"]
     assert {r["status"] for r in rows} == {"success", "compile"}
     assert {r["ms"] for r in rows if r["status"] == "compile"} == {"N/A"}
+
+
+def a_kernel(M, N, K):  # type: ignore[no-untyped-def]
+    pass
 
 
 def test_an_export_never_mixes_devices_or_problems(filled: Filled, capsys: pytest.CaptureFixture[str]) -> None:

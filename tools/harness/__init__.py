@@ -14,13 +14,21 @@ if TYPE_CHECKING:
 def open_device(
     device: str, spec: KernelSpec[Any, Any], problem: Problem, regime: Regime = "burst"
 ) -> tuple[Device, Hardware]:
-    """``auto`` (a GPU where there is one, else a recorded one), ``cuda:N``, or ``recorded[:NAME or path]``.
+    """``auto`` (a GPU where there is one, else a recorded one), ``cuda:N``, ``recorded[:NAME or path]``, or several GPUs:
+    ``cuda:all``, ``ray:ADDRESS``.
 
     Raises DeviceError with one sentence where the device cannot be used."""
     from kernels.hardware import hardware_named
+    from tools.fleet.address import parse
     from tools.harness.device import DeviceError
     from tools.harness.telemetry import gpus_present
 
+    fleet = parse(device)
+    if fleet is not None:
+        from tools.fleet.device import FleetDevice
+
+        opened = FleetDevice.open(fleet, spec, problem)
+        return opened, opened.hardware
     kind, _, which = device.partition(":")
     if kind == "auto":
         kind, which = ("cuda", "0") if gpus_present() else ("recorded", "")
@@ -37,4 +45,4 @@ def open_device(
         landscape = find_landscape(which or None, spec.name, problem, regime)
         recorded = RecordedDevice(landscape, spec, problem, Interpreter())
         return recorded, hardware_named(recorded.info.hardware or "")
-    raise DeviceError(f"there is no device {device!r}: use auto, cuda:N or recorded[:LANDSCAPE]")
+    raise DeviceError(f"there is no device {device!r}: use auto, cuda:N, cuda:all or recorded[:LANDSCAPE]")

@@ -30,13 +30,21 @@ class Crew:
     """One worker per role, one job at a time on the GPU, and spares with their imports done."""
 
     def __init__(
-        self, index: int, spec: KernelSpec[Any, Any], problem: Problem, cache: Path, factory: str = WORKER
+        self,
+        index: int,
+        spec: KernelSpec[Any, Any],
+        problem: Problem,
+        cache: Path,
+        factory: str = WORKER,
+        turns: Path | None = None,
     ) -> None:
-        """`factory` is what a worker serves with (see :class:`tools.harness.child.Child`)."""
+        """`factory` is what a worker serves with (see :class:`tools.harness.child.Child`); `turns` the file by which
+        this crew and others share the GPU (:class:`tools.harness.turns.Turns`)."""
         self._factory = factory
         self.cache = cache
-        self._init = {**describe(spec, problem), "index": index}
-        self._environment = triton_environment(cache)
+        self._init = {**describe(spec, problem), "index": index, "turns": None if turns is None else str(turns)}
+        # PyTorch's compiler keeps its work as well: a second run finds its choices made.
+        self._environment = {"TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"), **triton_environment(cache)}
         self._gpu = threading.Lock()
         self._open: set[Child] = set()
         self.workers: dict[Role, Child] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from tools.harness.results import CheckResult, DeviceInfo, Measurement, Proof, Regime
+from tools.harness.results import CheckResult, DeviceInfo, Figure, Measurement, Proof, Regime
 
 if TYPE_CHECKING:
     from kernels.spec import Config
@@ -32,13 +32,25 @@ class Device(Protocol):
         """Verified timings."""
         ...
 
-    def contend(self, configs: Sequence[Config], regime: Regime = "burst") -> list[Measurement]:
-        """Tell close configs apart: time them interleaved with one another, dropping what is slower beyond doubt.
+    def contend(self, configs: Sequence[Config], regime: Regime = "burst", figure: Figure = "ms") -> list[Measurement]:
+        """Tell close configs apart: time them interleaved with one another, dropping what is worse beyond doubt.
         Empty where there are no readings beyond those of ``measure``."""
         ...
 
-    def prove(self, config: Config, regime: Regime = "burst", max_seconds: float = 30.0) -> Proof:
-        """Time `config` interleaved with every baseline of the kernel until the intervals are narrow or time is up."""
+    def prove(
+        self,
+        config: Config,
+        regime: Regime = "burst",
+        max_seconds: float = 30.0,
+        figure: Figure = "ms",
+        beside: Config | None = None,
+    ) -> Proof:
+        """Time `config` interleaved with every baseline of the kernel, and the config `beside`, until the intervals of
+        `figure` are narrow or time is up."""
+        ...
+
+    def no_energy(self) -> str | None:
+        """Why joules cannot be read here, after which ``figure="joules"`` has no answers; ``None`` where they can."""
         ...
 
     def ceilings(self) -> dict[str, float]:

@@ -23,28 +23,30 @@ class Interpreter:
     of its own."""
 
     def __init__(self) -> None:
-        self._children: dict[bool, Child] = {}
-        """By whether Triton's handling of bf16 is mended in it: a process is patched as a whole."""
+        self._child: Child | None = None
 
     def check(
         self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config], hardware: str
     ) -> list[CheckResult]:
         """Run each config on ``spec.reduced(problem, config)`` for the GPU model named `hardware` and compare with the
-        float64 reference."""
-        return [self._check(spec, spec.reduced(problem, c), c, hardware) for c in configs]
+        float64 reference. Configs that ``spec.interpretable`` excludes are `infrastructure`: nothing was found out."""
+        return [self._check(spec, problem, c, hardware) for c in configs]
 
-    def _check(self, spec: KernelSpec[Any, Any], reduced: Problem, config: Config, hardware: str) -> CheckResult:
+    def _check(self, spec: KernelSpec[Any, Any], problem: Problem, config: Config, hardware: str) -> CheckResult:
         values = config.model_dump(mode="json")
+        why_not = spec.interpretable(config)
+        if why_not is not None:
+            reason = f"{why_not}: check it on a GPU (--device cuda:0)"
+            return CheckResult(config=values, status="infrastructure", reason=reason, where="interpreter", seconds=0.0)
+        reduced = spec.reduced(problem, config)
         where = f"interpreter {reduced.label()}"
-        child = self._children.get(not spec.mends_bf16)
-        if child is None or not child.alive:
+        if self._child is None or not self._child.alive:
             environment = {"TRITON_INTERPRET": "1", "TRITON_DEFAULT_FP_FUSION": "1"}
-            child = Child("tools.harness.interpreter:interpreter", {"mend": not spec.mends_bf16}, environment)
-            self._children[not spec.mends_bf16] = child
+            self._child = Child("tools.harness.interpreter:interpreter", {}, environment)
         job = {**describe(spec, reduced), "config": values, "hardware": hardware, "seed": secrets.randbits(62)}
         started = time.perf_counter()
         try:
-            answer = child.call(job, DEADLINE_S)
+            answer = self._child.call(job, DEADLINE_S)
         except ChildTimeout:
             answer = {"status": "timeout", "reason": f"the interpreter needed more than {DEADLINE_S:g} s"}
         except ChildDied as e:
@@ -52,8 +54,8 @@ class Interpreter:
         return CheckResult(config=values, where=where, seconds=time.perf_counter() - started, **answer)
 
     def close(self) -> None:
-        for child in self._children.values():
-            child.kill()
+        if self._child is not None:
+            self._child.kill()
 
 
 def interpreter(init: dict[str, Any]) -> Any:
@@ -67,8 +69,7 @@ def interpreter(init: dict[str, Any]) -> Any:
     from tools.harness.compiler import reason
     from tools.harness.verify import fault, spoil
 
-    if init["mend"]:
-        mend_bf16()
+    mend_bf16()
     torch.set_num_threads(1)  # the interpreter's arrays are small; threads only fight over the cores
 
     def serve(job: dict[str, Any]) -> dict[str, Any]:

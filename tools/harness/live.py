@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from kernels.hardware import Hardware, hardware_for
 from kernels.spec import Baseline, Config, KernelSpec, Problem
+from tools.harness.ceilings import copying
 from tools.harness.compile_pool import default_cache
-from tools.harness.crew import Answer, Crew, Role, StartFailed
+from tools.harness.crew import WORKER, Answer, Crew, Role, StartFailed
 from tools.harness.device import DeviceError
 from tools.harness.floor import implausible
-from tools.harness.results import CheckResult, DeviceInfo, Measurement, Proof, Regime
-from tools.harness.rounds import comparison, merged, narrow, slower
+from tools.harness.results import CheckResult, DeviceInfo, Figure, Measurement, Proof, Regime
+from tools.harness.rounds import comparison, joules_of, merged, narrow, worse
 from tools.harness.statistics import median_ci
 
 PREPARE_DEADLINE_S = 240.0
 """torch.compile with max-autotune compiles and times some twenty kernels of its own."""
-WARM_S, WINDOW_S = 0.25, 0.8
+WINDOW_S = 0.8
 """Sustained regime: a second is what it takes for rounds to agree within 0.3 % (H200 at its 700 W; windows of 0.2 s
-spread by 1.9 %, docs/BENCHMARKS.md)."""
+spread by 1.9 %, docs/BENCHMARKS.md), and eight steps of an energy counter."""
+NO_JOULES = "the GPU's energy counter did not move while this was timed"
+FASTEST = "fastest"
+"""Name of the config that is timed beside the one with the least energy."""
 SCREEN_SAMPLES = 5
 BLOCK: dict[Regime, int] = {"burst": 4, "sustained": 1}
 """Samples in a row before the next subject's turn."""
@@ -41,15 +45,25 @@ class LiveDevice:
         self.info, self.hardware, self.spec, self.problem, self.crew = info, hardware, spec, problem, crew
         self.cache = crew.cache
         """Triton's cache: a compile pool that shares it spares the workers the compiling."""
+        self.window_s = WINDOW_S
         self._order = random.Random(0)
 
     @classmethod
-    def open(cls, device: str, spec: KernelSpec[Any, Any], problem: Problem, cache: Path | None = None) -> LiveDevice:
-        """Start the candidates' worker for `device` (``cuda:N``) and ask what the GPU is. Raises DeviceError."""
+    def open(
+        cls,
+        device: str,
+        spec: KernelSpec[Any, Any],
+        problem: Problem,
+        cache: Path | None = None,
+        factory: str = WORKER,
+        turns: Path | None = None,
+    ) -> LiveDevice:
+        """Start the candidates' worker for `device` (``cuda:N``) and ask what the GPU is. `turns` is the file by which
+        several devices share one GPU. Raises DeviceError."""
         number = device.partition(":")[2]
         if not number.isdecimal():
             raise DeviceError(f"{device!r} names no GPU: write cuda:0, cuda:1, ...")
-        crew = Crew(int(number), spec, problem, cache or default_cache())
+        crew = Crew(int(number), spec, problem, cache or default_cache(), factory, turns)
         try:
             answer = crew.introduce()
             return cls(spec, problem, DeviceInfo(kind="live", hardware=_name(answer["name"]), **answer), crew)
@@ -121,48 +135,60 @@ class LiveDevice:
         """Do a baseline's one-time work (torch.compile) now; later calls cost nothing. Why it cannot be done, if so."""
         if name in self.crew.prepared:
             return None
-        job = {"op": "burst", "baseline": name, "samples": 1, "looked_at": 0}
+        job = {"op": "prepare", "baseline": name, "samples": 1}
         answer = self.crew.run("baselines", job, PREPARE_DEADLINE_S)
         if answer["status"] != "correct":
             return f"{answer['status']}: {answer['reason']}"
         self.crew.prepared.add(name)
         return None
 
-    def contend(self, configs: Sequence[Config], regime: Regime = "burst") -> list[Measurement]:
-        """Rounds of blocks in shuffled order. After every fourth round a config goes whose time over the leader's lies
-        above 1 with its whole interval (successive halving by evidence instead of by half)."""
+    def contend(self, configs: Sequence[Config], regime: Regime = "burst", figure: Figure = "ms") -> list[Measurement]:
+        """Rounds of blocks in shuffled order. After every fourth round a config goes whose time (or joules) over the
+        leader's lies above 1 with its whole interval (successive halving by evidence instead of by half)."""
         rounds: dict[Config, list[Measurement]] = {c: [] for c in configs}
         racing = list(rounds)
         for n in range(1, CONTEND_ROUNDS[regime] + 1):
             self._order.shuffle(racing)
             for config in list(racing):
-                [m] = self.measure([config], regime, BLOCK[regime])
+                m = _told(self.measure([config], regime, BLOCK[regime])[0], figure)
                 rounds[config].append(m)
                 if m.status != "correct":
                     racing.remove(config)
             if n % 4 == 0 and racing:
-                leader = min(racing, key=lambda c: merged(rounds[c]).ms or 0.0)
-                racing = [c for c in racing if c is leader or not slower(rounds[c], rounds[leader])]
+                leader = min(racing, key=lambda c: getattr(merged(rounds[c]), figure) or 0.0)
+                racing = [c for c in racing if c is leader or not worse(rounds[c], rounds[leader], figure)]
             if len(racing) < 2:
                 break
         return [merged(rounds[c]) for c in configs]
 
-    def prove(self, config: Config, regime: Regime = "burst", max_seconds: float = 30.0) -> Proof:
+    def prove(
+        self,
+        config: Config,
+        regime: Regime = "burst",
+        max_seconds: float = 30.0,
+        figure: Figure = "ms",
+        beside: Config | None = None,
+        against: Sequence[str] | None = None,
+    ) -> Proof:
         """Census and check, then blocks of readings of the config and of every baseline in shuffled order, round after
-        round, until the interval of every ratio is narrower than NARROW or time is up."""
+        round, until the interval of every ratio of `figure` is narrower than NARROW or time is up.
+
+        `beside`: another config timed like a baseline. `against`: only these baselines, of the kernel's own and a
+        device copy (``copy``), the first of which has to run."""
         checked = self.check([config])[0]
         if checked.status != "correct":
             return Proof(config=checked.config, status=checked.status, reason=checked.reason, regime=regime)
         # A baseline that cannot run here is said to be missing; without the first, what a user would write, there is
         # nothing to prove against.
-        there = [
-            (b, b.missing(self.problem) or self.prepare_baseline(b.name)) for b in self.spec.baselines(self.problem)
-        ]
+        there = [(b, b.missing(self.problem) or self.prepare_baseline(b.name)) for b in self._baselines(against)]
         first, why_not = there[0]
         if why_not is not None:
             why = f"baseline {first.name}: {why_not}"
             return Proof(config=checked.config, status="infrastructure", reason=why, regime=regime)
         contenders: list[Baseline[Any] | None] = [None, *(b for b, why in there if why is None)]
+        if beside is not None:
+            there.append((_as_baseline(beside), None))
+            contenders.append(there[-1][0])
         ours: list[Measurement] = []
         theirs: dict[str, list[Measurement]] = {b.name: [] for b in contenders if b}
         deadline = time.monotonic() + max_seconds
@@ -170,20 +196,21 @@ class LiveDevice:
             self._order.shuffle(contenders)
             for one in contenders:
                 if one is None:
-                    m = self.measure([config], regime, BLOCK[regime])[0]
+                    m = _told(self.measure([config], regime, BLOCK[regime])[0], figure)
                     if m.status != "correct":
                         return Proof(config=m.config, status=m.status, reason=m.reason, regime=regime)
                     ours.append(m)
                 else:
-                    m = self.measure_baseline(one, regime, BLOCK[regime])
+                    m = _told(self._rival(one, beside, regime), figure)
                     if m.status != "correct":
                         why = f"baseline {one.name}: {m.status}: {m.reason}"
                         return Proof(config=_values(config), status="infrastructure", reason=why, regime=regime)
                     theirs[one.name].append(m)
-            if len(ours) >= MIN_ROUNDS[regime] and len(ours) % 4 == 0 and narrow(ours, theirs):
+            if len(ours) >= MIN_ROUNDS[regime] and len(ours) % 4 == 0 and narrow(ours, theirs, figure):
                 break
         samples = [s for m in ours for s in m.samples_ms]
         ms, ci = median_ci(samples)
+        joules, ci_joules = joules_of(ours) or (None, None)
         return Proof(
             config=_values(config),
             status="correct",
@@ -191,12 +218,19 @@ class LiveDevice:
             ms=ms,
             ci_ms=ci,
             samples_ms=samples,
+            joules=joules,
+            ci_joules=ci_joules,
             comparisons=[comparison(b, why, regime, ours, theirs.get(b.name, [])) for b, why in there],
             error=max((m.error for m in ours if m.error is not None), default=None),
             bound=ours[-1].bound,
             telemetry=ours[-1].telemetry,
             how=f"{len(ours)} interleaved rounds in shuffled order on this GPU, {regime}",
         )
+
+    def no_energy(self) -> str | None:
+        answer = self.crew.run("candidates", {"op": "counter"})
+        why = answer.get("missing") or answer.get("reason")
+        return f"{self.info.name} cannot say: {why}" if why else None
 
     def ceilings(self) -> dict[str, float]:
         answer = self.crew.run("baselines", {"op": "ceilings"})
@@ -209,11 +243,27 @@ class LiveDevice:
 
     def _sustained(self, subject: Answer, windows: int, looked_at: int = 1) -> Answer:
         role: Role = "candidates" if "config" in subject else "baselines"
-        times = {"warm_s": WARM_S, "window_s": WINDOW_S, "windows": windows, "looked_at": looked_at}
+        times = {"window_s": self.window_s, "windows": windows, "looked_at": looked_at}
         return self.crew.run(role, {"op": "sustained", **subject, **times}, self.crew.deadline_s + 10)
 
+    def _rival(self, one: Baseline[Any], beside: Config | None, regime: Regime) -> Measurement:
+        if one.name == FASTEST and beside is not None:
+            return self.measure([beside], regime, BLOCK[regime])[0]
+        return self.measure_baseline(one, regime, BLOCK[regime])
+
     def _baseline(self, name: str) -> Baseline[Any]:
-        return next(b for b in self.spec.baselines(self.problem) if b.name == name)
+        return self._baselines([name])[0]
+
+    def _baselines(self, names: Sequence[str] | None) -> list[Baseline[Any]]:
+        """The kernel's baselines, or those of `names` in their order, a device copy among them."""
+        own = self.spec.baselines(self.problem)
+        if names is None:
+            return own
+        known = {b.name: b for b in [*own, copying(self.spec)]}
+        unknown = [n for n in names if n not in known]
+        if unknown:
+            raise ValueError(f"{self.spec.name} has no baseline {', '.join(unknown)}; it has {', '.join(known)}")
+        return [known[n] for n in names]
 
     def _measurement(self, subject: Config | Answer, regime: Regime, answer: Answer) -> Measurement:
         values = subject if isinstance(subject, dict) else _values(subject)
@@ -232,3 +282,19 @@ def _name(device_name: str) -> str | None:
 
 def _values(config: Config) -> Answer:
     return config.model_dump(mode="json")
+
+
+def _told(m: Measurement, figure: Figure) -> Measurement:
+    """`m`, or that our machinery failed where it lacks what is asked for."""
+    if m.status != "correct" or getattr(m, figure) is not None:
+        return m
+    return m.model_copy(update={"status": "infrastructure", "reason": NO_JOULES})
+
+
+def _as_baseline(config: Config) -> Baseline[Any]:
+    title = "the fastest config of this run: " + " ".join(f"{k}={v}" for k, v in _values(config).items())
+
+    def prepare(problem: Any, inputs: Any) -> Callable[[], Any]:
+        raise NotImplementedError("a config is launched by the candidates' worker, not prepared by the baselines'")
+
+    return Baseline(FASTEST, title, prepare)

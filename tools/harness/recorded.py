@@ -1,7 +1,8 @@
 """A GPU that is not here: a device that answers from a landscape, and says so.
 
 Times are looked up, never made up: a search reads set A, a proof reads set B, and a config that was not recorded is
-answered as such. Correctness is computed, in Triton's interpreter on a reduced problem.
+answered as such. Correctness is computed, in Triton's interpreter on a reduced problem; for a config that the
+interpreter cannot run, the GPU's own verdict is looked up.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pydantic import ValidationError
 from kernels.spec import Config, KernelSpec, Problem
 from tools.harness.landscape import require_fit
 from tools.harness.readings import BaselineReadings, Entry, Landscape, LandscapeError, ReadingSet
-from tools.harness.results import CheckResult, Comparison, Measurement, Proof, Regime
+from tools.harness.results import CheckResult, Comparison, Figure, Measurement, Proof, Regime
 from tools.harness.statistics import RESAMPLES, median_ci
 
 
@@ -52,19 +53,35 @@ class RecordedDevice:
 
     def check(self, configs: Sequence[Config]) -> list[CheckResult]:
         """Run each config in the interpreter. What the GPU found wrong at the true shape stays wrong: a reduced
-        problem may not show it."""
-        found = self._checker.check(self.spec, self.problem, configs, self.hardware)
-        return [self._with_verdict(config, result) for config, result in zip(configs, found, strict=True)]
+        problem may not show it. A config that cannot be interpreted gets the verdict that was recorded."""
+        why_not = {config: self.spec.interpretable(config) for config in configs}
+        runnable = [config for config in configs if why_not[config] is None]
+        found = iter(self._checker.check(self.spec, self.problem, runnable, self.hardware))
+        return [
+            self._with_verdict(config, next(found)) if why is None else self._recorded_verdict(config, why)
+            for config in configs
+            for why in [why_not[config]]
+        ]
 
     def measure(self, configs: Sequence[Config], regime: Regime = "burst") -> list[Measurement]:
         """Set A, drift-corrected; `seconds` is what compilation aside it took on the GPU."""
         return [self._measure(config, regime) for config in configs]
 
-    def contend(self, configs: Sequence[Config], regime: Regime = "burst") -> list[Measurement]:
+    def no_energy(self) -> str:
+        return f"the landscape {self.landscape.name} holds times, no energy"
+
+    def contend(self, configs: Sequence[Config], regime: Regime = "burst", figure: Figure = "ms") -> list[Measurement]:
         """Nothing: a search sees set A, and there is no more of it."""
         return []
 
-    def prove(self, config: Config, regime: Regime = "burst", max_seconds: float = 30.0) -> Proof:
+    def prove(
+        self,
+        config: Config,
+        regime: Regime = "burst",
+        max_seconds: float = 30.0,
+        figure: Figure = "ms",
+        beside: Config | None = None,
+    ) -> Proof:
         """Set B of `config` against the reference read beside it, and through the reference against every other
         baseline: ``baseline / config = (baseline / reference) * (reference / config)``, the first factor from the
         rounds in which all baselines were read one after another. No reading that :meth:`measure` shows is used."""
@@ -141,6 +158,21 @@ class RecordedDevice:
         verdict = {"status": entry.status, "error": entry.error, "bound": entry.bound}
         where = f"recorded on {self.info.name}, {self.problem.label()}"
         return result.model_copy(update={**verdict, "reason": entry.reason, "where": where})
+
+    def _recorded_verdict(self, config: Config, why: str) -> CheckResult:
+        """The GPU's verdict on a config that the interpreter cannot run, `why` saying why."""
+        values, entry = config.model_dump(mode="json"), self._entries.get(config)
+        if entry is None:
+            reason = f"{why}, and {self.landscape.name} has no verdict of it: check it on a GPU (--device cuda:0)"
+            return CheckResult(config=values, status="infrastructure", reason=reason, where=self.landscape.name)
+        return CheckResult(
+            config=values,
+            status=entry.status,
+            reason=entry.reason,
+            error=entry.error,
+            bound=entry.bound,
+            where=f"recorded on {self.info.name}, {self.problem.label()}, not run here ({why})",
+        )
 
     def _corrected(self, readings: ReadingSet) -> list[float]:
         drift = self.landscape.drift(readings)

@@ -16,6 +16,9 @@ Regime = Literal["burst", "sustained"]
 """``burst``: single launches on an idle, cool card with a cold L2. ``sustained``: back-to-back launches at the card's
 power limit. A card ranks configurations differently in the two: compare within one."""
 
+Figure = Literal["ms", "joules"]
+"""What configs are ranked and compared by, per launch; less is better."""
+
 ConfigDictT = dict[str, Any]
 
 
@@ -91,7 +94,8 @@ class Measurement(Result):
     bound: float | None = None
     telemetry: Telemetry | None = None
     joules: float | None = None
-    """Per launch, from the device's energy counter; sustained regime only."""
+    """Per launch: mean power by the device's energy counter times `ms`; sustained regime only, ``None`` where there is
+    no counter or it did not move."""
     how: str | None = None
     """Where this time comes from, if not from a launch of its own."""
     seconds: float = 0.0
@@ -113,6 +117,12 @@ class Comparison(BaseModel):
     """Median over rounds of baseline time / config time."""
     ci: tuple[float, float] | None = None
     """95 % bootstrap interval of `speedup`; the win is proven where its lower end is above 1."""
+    joules: float | None = None
+    """Median of the baseline's joules per launch in this sitting; sustained regime on a card with a counter."""
+    saving: float | None = None
+    """Median over rounds of baseline joules / config joules."""
+    saving_ci: tuple[float, float] | None = None
+    """95 % bootstrap interval of `saving`."""
     rounds: int = 0
     missing: str | None = None
     """Why this baseline could not run here."""
@@ -124,6 +134,9 @@ class Proof(Result):
     ms: float | None = None
     ci_ms: tuple[float, float] | None = None
     samples_ms: list[float] = Field(default_factory=list)
+    joules: float | None = None
+    """Median over rounds of the joules per launch; sustained regime on a card with a counter."""
+    ci_joules: tuple[float, float] | None = None
     regime: Regime = "burst"
     comparisons: list[Comparison] = Field(default_factory=list)
     error: float | None = None

@@ -5,27 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 from kernels.spec import Baseline
-from tools.harness.results import Comparison, Measurement, Regime
+from tools.harness.results import Comparison, Figure, Measurement, Regime
 from tools.harness.statistics import median_ci
 
 NARROW = 0.004
 """A proof stops early once every interval is narrower than this (relative)."""
 
 
-def ratios(ours: list[Measurement], theirs: list[Measurement]) -> list[float]:
-    """Their time over ours in each round that both finished: above 1 where ours is faster."""
-    return [t.ms / o.ms for o, t in zip(ours, theirs, strict=False) if o.ms and t.ms]
+def ratios(ours: list[Measurement], theirs: list[Measurement], figure: Figure = "ms") -> list[float]:
+    """Their time (or joules) over ours in each round that both finished: above 1 where ours is better."""
+    pairs = ((getattr(o, figure), getattr(t, figure)) for o, t in zip(ours, theirs, strict=False))
+    return [t / o for o, t in pairs if o and t]
 
 
-def slower(ours: list[Measurement], leaders: list[Measurement]) -> bool:
-    """Whether the whole 95 % interval says that the leader is faster."""
-    _, (_, high) = median_ci(ratios(ours, leaders))
+def worse(ours: list[Measurement], leaders: list[Measurement], figure: Figure = "ms") -> bool:
+    """Whether the whole 95 % interval says that the leader is better."""
+    _, (_, high) = median_ci(ratios(ours, leaders, figure))
     return high < 1
 
 
-def narrow(ours: list[Measurement], theirs: dict[str, list[Measurement]]) -> bool:
+def narrow(ours: list[Measurement], theirs: dict[str, list[Measurement]], figure: Figure = "ms") -> bool:
     """Whether every ratio is known to within NARROW."""
-    intervals = [median_ci(ratios(ours, t)) for t in theirs.values()]
+    intervals = [median_ci(ratios(ours, t, figure)) for t in theirs.values()]
     return all((high - low) / middle < NARROW for middle, (low, high) in intervals)
 
 
@@ -38,7 +39,15 @@ def merged(rounds: list[Measurement]) -> Measurement:
     ms, ci = median_ci(samples)
     errors = [m.error for m in rounds if m.error is not None]
     update = {"samples_ms": samples, "ms": ms, "ci_ms": ci, "seconds": sum(m.seconds for m in rounds)}
+    joules = joules_of(rounds)
+    update["joules"] = joules[0] if joules else None
     return rounds[-1].model_copy(update=update | {"error": max(errors, default=None)})
+
+
+def joules_of(rounds: list[Measurement]) -> tuple[float, tuple[float, float]] | None:
+    """Median and interval of the rounds' joules per launch; ``None`` where there are none."""
+    found = [m.joules for m in rounds if m.joules is not None]
+    return median_ci(found) if found else None
 
 
 def comparison(
@@ -49,4 +58,8 @@ def comparison(
     if missing is not None:
         return Comparison(**about, missing=missing)
     speedup, ci = median_ci(ratios(ours, theirs))
-    return Comparison(**about, ms=merged(theirs).ms, speedup=speedup, ci=ci, rounds=len(theirs))
+    found = Comparison(**about, ms=merged(theirs).ms, speedup=speedup, ci=ci, rounds=len(theirs))
+    if spent := ratios(ours, theirs, "joules"):
+        found.joules = merged(theirs).joules
+        found.saving, found.saving_ci = median_ci(spent)
+    return found

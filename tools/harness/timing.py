@@ -12,7 +12,6 @@ from it.
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 import torch
 
 from kernels.spec import Inputs, KernelSpec
+from tools.harness.telemetry import Meter
 from tools.harness.verify import fault, spoil
 
 SPIN_MS = 2.0
@@ -36,6 +36,12 @@ SMALL_MS = 0.02
 """Launches shorter than this are timed by replays of a graph of SMALL_LAUNCHES of them: two events alone are some
 microseconds apart. Only the first launch of a replay then meets a cold L2."""
 SMALL_LAUNCHES = 32
+
+WARM_STEP_S = 0.15
+SETTLED = 0.003
+MOST_WARM_S = 3.0
+"""Warm-up of the sustained regime: steps of WARM_STEP_S until two in a row agree within SETTLED, which is where power
+and clock have settled, at most MOST_WARM_S. After a pause a card at its power limit takes up to two seconds."""
 
 GRAPH_MS = 8.0
 """Work in one CUDA graph of the sustained regime: long against a replay's host cost, short against a window."""
@@ -229,13 +235,24 @@ class Windows:
     """Sustained readings: mean ms per launch of each window, and the launches and seconds they cover."""
 
     ms: list[float]
-    launches: int
-    seconds: float
+    watts: float | None
+    """Mean power over the windows; ``None`` without a counter."""
+    warm_s: float
+    settled: bool
+    """Whether the warm-up ended because two steps agreed."""
     verified: Verified
 
 
-def sustained(arena: Arena, call: Call, warm_s: float, window_s: float, windows: int, looked_at: int) -> Windows:
-    """Back-to-back launches from a CUDA graph: `warm_s` of warm-up, then `windows` windows of `window_s`.
+def sustained(
+    arena: Arena,
+    call: Call,
+    window_s: float,
+    windows: int,
+    looked_at: int,
+    joules: Callable[[], float | None] = lambda: None,
+) -> Windows:
+    """Back-to-back launches from a CUDA graph: warm-up until the rate has settled, then `windows` windows of `window_s`
+    under the meter. `joules` reads the card's energy counter.
 
     The last launch's output is verified. Raises Wrong, and whatever the launch raises."""
     arena.refresh()
@@ -246,15 +263,26 @@ def sustained(arena: Arena, call: Call, warm_s: float, window_s: float, windows:
     per_graph = max(1, round(GRAPH_MS / one))
     replay, result = captured(call, per_graph)
     replay_s = per_graph * one * 1e-3
-    timed(replay, max(1, round(warm_s / replay_s)))
+    warmed, settled = _warm_up(replay, replay_s)
     seed = arena.refresh()
     arena.poison()
     replays = max(1, round(window_s / replay_s))
-    started = time.perf_counter()
-    per_window = replays * per_graph
-    times = [timed(replay, replays) / per_window for _ in range(windows)]
-    seconds = time.perf_counter() - started
+    with Meter(joules) as meter:
+        times = [timed(replay, replays) / (replays * per_graph) for _ in range(windows)]
     verified = Verified()
     if looked_at:
         arena.verify(result, seed, verified)
-    return Windows(times, windows * per_window, seconds, verified)
+    return Windows(times, meter.watts(), warmed, settled, verified)
+
+
+def _warm_up(replay: Call, replay_s: float) -> tuple[float, bool]:
+    """Seconds of warm-up, and whether the rate had settled at their end."""
+    replays = max(1, round(WARM_STEP_S / replay_s))
+    last, spent = timed(replay, replays), 0.0
+    while spent < MOST_WARM_S:
+        step = timed(replay, replays)
+        spent += (step if spent else last + step) * 1e-3
+        if abs(step - last) < SETTLED * last:
+            return spent, True
+        last = step
+    return spent, False

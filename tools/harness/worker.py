@@ -10,26 +10,31 @@ import math
 import os
 import platform
 import time
+from contextlib import nullcontext
+from statistics import mean
 from typing import Any
 
 import torch
 import triton
 
 from kernels.hardware import Hardware, hardware_for
+from tools.harness.ceilings import ceilings, copying
 from tools.harness.census import foreign_kernels
 from tools.harness.compiler import reason
 from tools.harness.identity import rebuild
 from tools.harness.telemetry import Nvml
-from tools.harness.timing import Arena, Call, Wrong, burst, sustained, timed
+from tools.harness.timing import Arena, Call, Wrong, burst, sustained, synchronize
+from tools.harness.turns import Turns
 
 Json = dict[str, Any]
 
-COPY_BYTES = 2 << 30
-MATMUL_SIDE = 8192
+COUNTER_S = 1.0
+"""An energy counter that is alive moves at least every 0.1 s."""
 
 
 def worker(init: Json) -> Any:
-    """Serve timing jobs. `init`: kernel, problem, device index. No GPU context is created before the first job."""
+    """Serve timing jobs. `init`: kernel, problem, device index, and the file of turns, if any. No GPU context is made
+    before the first job."""
     return Worker(init).serve
 
 
@@ -43,15 +48,24 @@ class Worker:
         self.prepared: dict[str, Call] = {}
         self.nvml: Nvml | None = None
         self.hits = 0
+        self.turns = Turns(init.get("turns"))
         triton.knobs.compilation.listener = self.compiled
 
     def serve(self, job: Json) -> Json:
         """One job. What a candidate does wrong is an answer with a status; an exception here is our own failure."""
+        if job["op"] == "prepare":
+            return self.prepare(job)
+        with self.turns:
+            return self.work(job)
+
+    def work(self, job: Json) -> Json:
         operation = job["op"]
         if operation == "info":
             return self.info()
         if operation == "ceilings":
             return self.ceilings()
+        if operation == "counter":
+            return self.counter()
         if operation == "open":
             try:
                 self.open()
@@ -69,6 +83,18 @@ class Worker:
             return {"status": "correctness", "reason": str(e), "error": _finite(e.error), "bound": e.bound}
         except Exception as e:  # noqa: BLE001 -- a launch may raise anything; what it was is the answer
             return {"status": "runtime", "reason": reason(e), "broken": self.broken()}
+
+    def prepare(self, job: Json) -> Json:
+        """A baseline's one-time work, torch.compile say, which has the GPU only for what it times there."""
+        try:
+            with self.turns:
+                self.open()
+            with self.turns.for_autotuning() if self.turns.shared else nullcontext():
+                self.subject(job)()
+                synchronize()
+        except Exception as e:  # noqa: BLE001 -- PyTorch may raise anything; what it was is the answer
+            return {"status": "runtime", "reason": reason(e), "broken": self.broken()}
+        return {"status": "correct"}
 
     def compiled(self, *, cache_hit: bool, **rest: Any) -> None:
         """Triton's compilation listener: counts launches that found their code compiled by the pool."""
@@ -101,7 +127,8 @@ class Worker:
             return launch
         name = job["baseline"]
         if name not in self.prepared:
-            baseline = next(b for b in self.spec.baselines(self.problem) if b.name == name)
+            own = [*self.spec.baselines(self.problem), copying(self.spec)]
+            baseline = next(b for b in own if b.name == name)
             self.prepared[name] = baseline.prepare(self.problem, arena.inputs)
         return self.prepared[name]
 
@@ -122,18 +149,15 @@ class Worker:
         }
 
     def sustained(self, job: Json, call: Call) -> Json:
-        before = self.nvml.joules() if self.nvml else None
-        windows = sustained(self.open(), call, job["warm_s"], job["window_s"], job["windows"], job["looked_at"])
-        after = self.nvml.joules() if self.nvml else None
-        spent = None if before is None or after is None else after - before
-        covered = windows.seconds + job["warm_s"]
+        arena = self.open()
+        joules = self.nvml.joules if self.nvml else lambda: None
+        windows = sustained(arena, call, job["window_s"], job["windows"], job["looked_at"], joules)
         return {
             "status": "correct",
             "samples_ms": windows.ms,
             "error": windows.verified.error if job["looked_at"] else None,
             "bound": windows.verified.bound if job["looked_at"] else None,
-            # the counter spans warm-up and windows alike: the same launches at the same rate
-            "joules": None if spent is None else spent / covered * windows.seconds / windows.launches,
+            "joules": None if windows.watts is None else windows.watts * mean(windows.ms) * 1e-3,
             "telemetry": self.telemetry(),
         }
 
@@ -176,16 +200,22 @@ class Worker:
             "power_limit_w": nvml.power_limit_w() if nvml else None,
         }
 
+    def counter(self) -> Json:
+        """Whether the card's energy counter can be read and moves: even an idle card draws tens of watts."""
+        self.open()
+        before = self.nvml.joules() if self.nvml else None
+        if self.nvml is None or before is None:
+            return {"missing": "its driver offers no energy counter (NVML)"}
+        deadline = time.monotonic() + COUNTER_S
+        while self.nvml.joules() == before:
+            if time.monotonic() > deadline:
+                return {"missing": f"its energy counter did not move in {COUNTER_S:g} s"}
+            time.sleep(0.005)
+        return {}
+
     def ceilings(self) -> Json:
-        """Measured rates: a large device-to-device copy (bytes read plus written) and a large matrix product."""
         torch.cuda.set_device(self.index)
-        source = torch.empty(COPY_BYTES, dtype=torch.uint8, device=self.device).random_()
-        target = torch.empty_like(source)
-        copy_ms = min(timed(lambda: target.copy_(source)) for _ in range(5))
-        side, dtype = MATMUL_SIDE, self.problem.torch_dtype
-        a, b = (torch.randn(side, side, device=self.device, dtype=dtype) for _ in range(2))
-        matmul_ms = min(timed(lambda: a @ b) for _ in range(5))
-        return {"copy_bytes_per_s": 2 * COPY_BYTES / copy_ms * 1e3, "matmul_flops_per_s": 2 * side**3 / matmul_ms * 1e3}
+        return ceilings(self.device, self.problem.torch_dtype)
 
 
 def _finite(x: float | None) -> float | None:

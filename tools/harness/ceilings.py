@@ -1,0 +1,48 @@
+"""What a card can do at most, measured: the rate of a large device-to-device copy and of large matrix products."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from kernels.spec import Baseline, Inputs, KernelSpec
+
+COPY_BYTES = 2 << 30
+MATMUL_SIDES = (4096, 6144, 8192, 12288)
+"""The best of several: which size the library likes best differs from card to card."""
+READINGS = 5
+
+
+def ceilings(device: str, dtype: torch.dtype) -> dict[str, float]:
+    """Bytes (read plus written) a second and operations a second, each the best of some readings."""
+    from tools.harness.timing import timed
+
+    source = torch.empty(COPY_BYTES, dtype=torch.uint8, device=device).random_()
+    target = torch.empty_like(source)
+    copy_ms = min(timed(lambda: target.copy_(source)) for _ in range(READINGS))
+    best = 0.0
+    for side in MATMUL_SIDES:
+        a, b = (torch.randn(side, side, device=device).to(_multiplied(dtype)) for _ in range(2))
+        ms = min(timed(lambda a=a, b=b: a @ b) for _ in range(READINGS))  # type: ignore[misc]
+        best = max(best, 2 * side**3 / ms * 1e3)
+    return {"copy_bytes_per_s": 2 * COPY_BYTES / copy_ms * 1e3, "matmul_flops_per_s": best}
+
+
+def _multiplied(dtype: torch.dtype) -> torch.dtype:
+    """The dtype ``@`` takes: 8-bit floats have no plain product, so theirs is probed with fp16."""
+    return torch.float16 if dtype.itemsize < 2 else dtype
+
+
+def copying(spec: KernelSpec[Any, Any]) -> Baseline[Any]:
+    """A device-to-device copy that reads and writes as many bytes as the kernel has to move at least: the time that
+    memory alone would take here and now."""
+
+    def prepare(problem: Any, inputs: Inputs) -> Callable[[], torch.Tensor]:
+        place = next(t.device for t in inputs if t is not None)
+        source = torch.empty(max(1, spec.bytes(problem) // 2), dtype=torch.uint8, device=place).random_()
+        target = torch.empty_like(source)
+        return lambda: target.copy_(source)
+
+    return Baseline("copy", "a device copy of as many bytes", prepare, equivalent=False)
