@@ -20,7 +20,7 @@ from agent.models.base import Message, Reply, ToolSchema, parse_arguments
 from agent.models.choose import CLIENT, EMBEDDED, deputy_of
 from agent.models.context import estimate
 from agent.models.faults import Outage
-from agent.report import Outcome, outcome_of
+from agent.report import Outcome, importance_in, outcome_of
 from agent.state import Context as Context
 from agent.state import Spoke, State, fresh
 from agent.trace import JSON
@@ -98,7 +98,7 @@ def respond(state: State, context: Context, left: Left) -> JSON:
     try:
         reply = speaker.respond(state["messages"], context.hands.tools, left.seconds, answer_tokens(state, context))
     except Outage as e:
-        if not e.out_of_time or not context.hands.finalists(1):
+        if not e.out_of_time or not context.hands.anything_to_prove():
             raise
         reply = Reply({"role": "assistant", "content": None}, usage=0, error=str(e))
     tokens, cost = reply.usage, reply.cost
@@ -253,6 +253,7 @@ def report(state: State, runtime: Runtime[Context]) -> JSON:
             takeover=state["takeover"],
             turns=state["turn"],
             seconds=context.elapsed(),
+            importance=importance_in(state["messages"]),
         )
         row: JSON = outcome.model_dump(mode="json")
         context.hands.finish("error" if outcome.infrastructure else "proven" if outcome.proven else "unproven", row)

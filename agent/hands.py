@@ -58,6 +58,10 @@ class Hands(Protocol):
         """The fastest verified configs of this run, best first."""
         ...
 
+    def anything_to_prove(self) -> bool:
+        """Whether there are finalists, found out without timing any."""
+        ...
+
     def prove(self, key: str, config: JSON) -> JSON:
         """A ``Proof``: the config timed interleaved with every baseline."""
         ...
@@ -131,6 +135,9 @@ class SessionHands:
     def finalists(self, limit: int) -> list[JSON]:
         return [config.model_dump(mode="json") for config in self._session.finalists(limit)]
 
+    def anything_to_prove(self) -> bool:
+        return self._session.best() is not None
+
     def prove(self, key: str, config: JSON) -> JSON:
         proof: JSON = plain(self._session.prove(self._session.config(config)).model_dump(mode="json"))
         return proof
@@ -203,6 +210,9 @@ class RecordedHands:
     def finalists(self, limit: int) -> list[JSON]:
         found: list[JSON] = self._find("decision", "finalists")["finalists"]
         return found[:limit]
+
+    def anything_to_prove(self) -> bool:
+        return bool(self.finalists(1))
 
     def prove(self, key: str, config: JSON) -> JSON:
         proof: JSON = self._find("verify", key)["proof"]

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -61,7 +62,8 @@ class Comparison:
             if found is not None:
                 raise AgentError(f"Replay differs at event {recorded.seq} ({kind} of {key}): {found}.")
         self._next += 1
-        return {**now, **recorded.body}
+        completed: JSON = complete(recorded.body, now)
+        return completed
 
     def finish(self) -> None:
         if self._next < len(self._expected):
@@ -106,6 +108,15 @@ def difference(name: str, before: object, now: object) -> str | None:
     else:
         return None if before == now else f"{name} was {brief(before)} and is now {brief(now)}"
     return next((found for found in inner if found is not None), None)
+
+
+def complete(before: Any, now: Any) -> Any:
+    """`before` with the fields that only `now` has, on every level."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return {**now, **{key: complete(value, now.get(key)) for key, value in before.items()}}
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        return [complete(*pair) for pair in zip(before, now, strict=True)]
+    return before
 
 
 def finished(path: Path) -> Record:

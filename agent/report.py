@@ -6,12 +6,17 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from agent.models.base import Message, done_calls
 from agent.objective import Objective, Setting
 
 if TYPE_CHECKING:
     from agent.hands import Left
+
+
+SHOWN_PARAMETERS = 6
+"""Of the importances, so many are printed."""
 
 
 class Best(BaseModel):
@@ -86,6 +91,9 @@ class Outcome(BaseModel):
     """How the final sitting was made."""
     infrastructure: bool
     """No proof could be made, because our own machinery failed."""
+    importance: dict[str, float] = Field(default_factory=dict)
+    """Parameter → share of the predicted variation of log(ms) over the space that it explains alone (first-order Sobol
+    index), largest first; empty where the planner was not asked or had too few measurements."""
     trace: str
 
 
@@ -103,6 +111,7 @@ def outcome_of(
     seconds: float,
     cost: float = 0.0,
     takeover: str = "",
+    importance: dict[str, float] | None = None,
 ) -> Outcome:
     """`proofs` are those tried, in order; the last one is the only one that can be correct."""
     proof = proofs[-1] if proofs and proofs[-1]["status"] == "correct" and proofs[-1]["ms"] else None
@@ -126,8 +135,15 @@ def outcome_of(
         stopped=stop,
         how=proof["how"] if proof else "",
         infrastructure=bool(proofs) and all(p["status"] == "infrastructure" for p in proofs),
+        importance=importance or {},
         trace=trace,
     )
+
+
+def importance_in(messages: Sequence[Message]) -> dict[str, float]:
+    """What the planner's last answer that tells the parameters' importance says of it."""
+    asked = [call.result for call in done_calls(messages) if call.name == "suggest_configs"]
+    return next((result["importance"] for result in reversed(asked) if result.get("importance")), {})
 
 
 def judge(
@@ -197,9 +213,17 @@ def render(outcome: Outcome, setting: Setting, replay: str) -> str:
     if outcome.tokens:
         spent += f", {outcome.tokens} tokens" + (f", ${outcome.cost:.4f}" if outcome.cost else "")
     lines.append(f"search     {spent}; ended because {outcome.stopped}")
+    if outcome.importance:
+        lines.append(f"importance {matters(outcome.importance)} (of the predicted variation, each alone)")
     lines.append(f"trace      {outcome.trace}")
     lines.append(f"replay     {replay}")
     return "\n".join(lines)
+
+
+def matters(importance: dict[str, float]) -> str:
+    """The parameters that explain at least 1 % each: ``BLOCK_N 41%, family 22%``."""
+    shares = [f"{name} {share:.0%}" for name, share in importance.items() if share >= 0.01]
+    return ", ".join(shares[:SHOWN_PARAMETERS]) or "no parameter by itself"
 
 
 def energy_lines(outcome: Outcome, setting: Setting) -> list[str]:

@@ -18,6 +18,7 @@ from agent.fit import check_gpu, check_same
 from agent.hands import Hands, SessionHands, Verdict
 from agent.models import choose
 from agent.models.base import ChatModel
+from agent.models.embedded import MOST_BARREN
 from agent.objective import Objective, Setting
 from agent.places import checkpoint_path, trace_path
 from agent.progress import Watch
@@ -237,9 +238,11 @@ def device_errors() -> tuple[type[Exception], ...]:
 
 
 def recursion_limit(objective: Objective) -> int:
-    """A net under the loop's own limits: two nodes a turn, four turns of the planner an evaluation, some to end."""
+    """A net under the loop's own limits, which it never comes before: two nodes a turn; the turns of a language model,
+    those that the planner may take for each evaluation and after the last one, and some to end."""
     limits = objective.limits
-    return 2 * limits.max_model_calls + 8 * limits.max_evals + 100
+    to_measure = 2 * MOST_BARREN + 3  # propose and compile one config after another; then propose, compile, measure
+    return 2 * (limits.max_model_calls + to_measure * (limits.max_evals + 1)) + 100
 
 
 @contextmanager

@@ -24,7 +24,8 @@ FRUITLESS = 3
 """Turns in a row without one new tool result after which the embedded planner takes over or, if it decides already, the
 search ends."""
 IDLE = 10
-"""Turns in a row without a measurement, while evaluations are left, after which it takes over."""
+"""Turns of a model in a row without a measurement, while evaluations are left, after which it takes over. The planner
+itself gives up after so many configs that do not compile, however many turns they took."""
 CLOSING = 4
 """Turns granted after the last evaluation, to check and to conclude."""
 SHORTEST_REPLY = 256
@@ -37,7 +38,7 @@ def judge(state: State, context: Context) -> JSON:
     left = context.hands.left()
     planner = context.objective.model == EMBEDDED or bool(state["takeover"])
     stop = ended(state, context, left, planner)
-    stuck = "" if stop else no_progress(state, left)
+    stuck = "" if stop else no_progress(state, left, planner)
     takeover = stuck if not planner else ""
     stop = stop or (stuck if planner else "")
     note, pressed = ("", False) if stop or takeover or planner else note_for(state, context, left)
@@ -74,11 +75,11 @@ def ended(state: State, context: Context, left: Left, planner: bool) -> str:
     return ""
 
 
-def no_progress(state: State, left: Left) -> str:
+def no_progress(state: State, left: Left, planner: bool) -> str:
     """Why whoever decides gets nowhere; empty where it gets somewhere."""
     if state["fruitless"] >= FRUITLESS:
         return f"{FRUITLESS} turns in a row brought nothing new"
-    if state["idle"] >= IDLE and left.evaluations:
+    if not planner and state["idle"] >= IDLE and left.used == state["measured"] and left.evaluations:
         return f"{IDLE} turns in a row measured nothing"
     return ""
 

@@ -6,21 +6,26 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from evals.score_commands import compare_command, report_command, run_command, tasks_command
+from kernels.commands.terminal import answer, read_shape
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 UNFINISHED = 3
 """Exit code where the time was up before the recording was complete."""
 
 
-@click.group(context_settings=CONTEXT)
-def cli() -> None:
+@click.group(context_settings=CONTEXT, invoke_without_command=True)
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Recorded landscapes, and how well an agent tunes on them."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 cli.add_command(run_command)
@@ -60,7 +65,9 @@ def list_command(as_json: bool) -> None:
 
 @cli.command("record")
 @click.option("--kernel", required=True, help="A registered kernel, path.py:NAME or module:NAME.")
-@click.option("--shape", help="Dimensions of the problem, e.g. 4096x4096x4096; the kernel's own without it.")
+@click.option(
+    "--shape", callback=read_shape, help="Dimensions of the problem, e.g. 4096x4096x4096; the kernel's own without it."
+)
 @click.option("--dtype", help="fp16, bf16, or fp8 where the kernel has it.")
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Any other field of the problem.")
 @click.option("--device", default="cuda:0", show_default=True, help="The GPU to record: cuda:N.")
@@ -75,7 +82,7 @@ def list_command(as_json: bool) -> None:
 @click.option("--compile-only", is_flag=True, help="Compile and stop; the same command without this measures.")
 def record_command(
     kernel: str,
-    shape: str | None,
+    shape: tuple[int, ...] | None,
     dtype: str | None,
     options: tuple[str, ...],
     device: str,
@@ -94,7 +101,6 @@ def record_command(
     if not device.startswith("cuda"):
         raise click.UsageError(f"--device {device} is not a GPU: a landscape is recorded on cuda:N")
     fields = _options(options, dtype)
-    dims = _shape(shape)
 
     from evals.card import stats
     from evals.journal import JournalError
@@ -106,7 +112,7 @@ def record_command(
 
     try:
         spec = get(kernel)
-        problem = spec.parse_problem(dims, fields)
+        problem = spec.parse_problem(shape, fields)
     except ValueError as e:
         raise click.UsageError(_sentence(e)) from e
     plan = Plan(out, samples, limit, seed, max_seconds, compile_only)
@@ -170,15 +176,6 @@ def _check_out(out: Path) -> None:
         raise click.UsageError(f"--out {out} exists already: delete it or give another name")
 
 
-def _shape(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    parts = text.lower().split("x")
-    if not all(p.isdecimal() and int(p) > 0 for p in parts):
-        raise click.UsageError(f"--shape {text} is not a shape: write e.g. 4096x4096x4096")
-    return tuple(map(int, parts))
-
-
 def _options(pairs: tuple[str, ...], dtype: str | None) -> dict[str, Any]:
     found: dict[str, Any] = {} if dtype is None else {"dtype": dtype}
     for pair in pairs:
@@ -198,10 +195,10 @@ def _sentence(error: ValueError) -> str:
     return str(error)
 
 
-def main() -> None:
-    """Entry point of ``python -m evals``."""
-    cli(prog_name="python -m evals")
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0, 1 for an error, 2 with one sentence for wrong arguments, 3 for a recording that is unfinished."""
+    return answer(cli, "python -m evals", arguments)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

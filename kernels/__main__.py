@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from kernels.commands.terminal import explained, progress, share, short, speedups, table, write
+from kernels.commands.terminal import answer, explained, progress, read_shape, share, short, speedups, table, write
 
 if TYPE_CHECKING:
     from kernels.commands.suite import Case
@@ -27,11 +28,14 @@ SECONDS = click.option(
 )
 
 
-@click.group(context_settings=CONTEXT)
-def cli() -> None:
+@click.group(context_settings=CONTEXT, invoke_without_command=True)
+@click.pass_context
+def cli(context: click.Context) -> None:
     """The kernels: what they cost, whether they are right, how fast they are.
 
     KERNEL is a built-in name, path.py:NAME, module:NAME, or one that an installed package offers."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 @cli.command("list")
@@ -162,7 +166,7 @@ def fusion(device: str, configs: int, seconds: float, out: Path | None, as_json:
 
 @cli.command()
 @click.argument("kernel")
-@click.option("--shape", help="e.g. 4096x4096x4096; the kernel's own without it.")
+@click.option("--shape", callback=read_shape, help="e.g. 4096x4096x4096; the kernel's own without it.")
 @click.option("--dtype", help="fp16 or bf16.")
 @DEVICE
 @click.option("--limit", type=click.IntRange(min=1), help="So many configs, evenly over the space; all without it.")
@@ -171,7 +175,7 @@ def fusion(device: str, configs: int, seconds: float, out: Path | None, as_json:
 @JSON
 def sweep(
     kernel: str,
-    shape: str | None,
+    shape: tuple[int, ...] | None,
     dtype: str | None,
     device: str,
     limit: int | None,
@@ -184,7 +188,7 @@ def sweep(
     from kernels.commands.timing import sweep as run
 
     with explained():
-        case = Case(kernel, _shape(shape), {} if dtype is None else {"dtype": dtype})
+        case = Case(kernel, shape, {} if dtype is None else {"dtype": dtype})
         _check(out, [case])
         rows = run(case, device, limit, progress)
     write(out, rows)
@@ -282,15 +286,6 @@ def _names(given: tuple[str, ...]) -> list[str]:
     return list(given) or names()
 
 
-def _shape(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    parts = text.lower().split("x")
-    if not all(p.isdecimal() and int(p) > 0 for p in parts):
-        raise click.UsageError(f"--shape {text} is not a shape: write e.g. 4096x4096x4096")
-    return tuple(map(int, parts))
-
-
 def _check(out: Path | None, cases: list[Case]) -> None:
     """Everything that can be wrong with the words is found before the first minute on a GPU."""
     for case in cases:
@@ -299,10 +294,10 @@ def _check(out: Path | None, cases: list[Case]) -> None:
         raise click.UsageError(f"--out {out}: there is no folder {out.parent}")
 
 
-def main() -> None:
-    """Entry point of ``python -m kernels``."""
-    cli(prog_name="python -m kernels")
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0, 1 where something is wrong or went wrong, 2 with one sentence for wrong arguments."""
+    return answer(cli, "python -m kernels", arguments)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -15,6 +15,7 @@ from typing import Any
 
 from agent.export.story import Attempt, Call, Story, Turn, key, rows
 from agent.objective import Setting
+from agent.report import matters
 from agent.trace import JSON
 
 FIGURES = ("registers", "spill_bytes", "shared_bytes")
@@ -122,10 +123,16 @@ def facts(story: Story) -> list[tuple[str, str]]:
         ("of the roof", f"{best.share_of_roofline:.1%}" if best and best.share_of_roofline else ""),
         ("search", f"{len(story.attempts)} evaluations, {len(story.turns)} turns, {story.seconds:.0f} s"),
         ("ended because", story.stopped),
+        ("what matters", importance(story)),
         ("run", story.run),
         ("parent", f"{parent.get('run')}" if isinstance(parent, dict) else ""),
         ("made with", f"{made} {story.header.get('git') or ''}".strip()),
     ]
+
+
+def importance(story: Story) -> str:
+    found = story.outcome.importance if story.outcome else {}
+    return f"{matters(found)} (of the predicted variation, each alone)" if found else ""
 
 
 def legend(story: Story) -> str:

@@ -1,15 +1,42 @@
-"""What ``python -m kernels`` prints, writes and refuses."""
+"""What ``python -m kernels`` prints, writes and refuses; ``python -m evals`` reads and refuses the same way."""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 Row = dict[str, Any]
+
+
+def answer(command: click.Command, program: str, arguments: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code; what is wrong with the words is one sentence."""
+    try:
+        code = command.main(args=arguments and list(arguments), prog_name=program, standalone_mode=False)
+    except click.ClickException as e:
+        print(f"error: {' '.join(e.format_message().split())}", file=sys.stderr)
+        return e.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    return code if isinstance(code, int) else 0
+
+
+def read_shape(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    """``4096x4096x512`` as numbers; the callback of a ``--shape`` option."""
+    if value is None:
+        return None
+    parts = value.lower().split("x")
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise click.UsageError(f"--shape {value} is not a shape: write e.g. 4096x4096x4096")
+    return tuple(map(int, parts))
 
 
 class Refused(click.ClickException):

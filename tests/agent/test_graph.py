@@ -157,6 +157,12 @@ def test_where_a_model_gets_nowhere_the_embedded_planner_takes_over_and_says_so(
     assert set(speakers) == {"scripted", "embedded"}
 
 
+def test_a_model_that_measures_in_the_last_turn_it_has_for_it_keeps_the_wheel(tmp_path):
+    looks = [calls(("query_history", {"question": str(i)})) for i in range(verdict.IDLE - 1)]
+    state, _, _ = play(tmp_path, Scripted(*looks, MEASURE, words("done"), words("done")))
+    assert (state["outcome"]["takeover"], state["outcome"]["evaluations"]) == ("", 1)
+
+
 def test_a_model_that_recovers_in_time_keeps_the_wheel(tmp_path):
     model = Scripted(words(None), calls(("nonsense", {})), MEASURE, words("done"), words("done"))
     state, _, _ = play(tmp_path, model)

@@ -19,7 +19,7 @@ from agent.places import trace_folder
 from agent.replay import replay
 from agent.run import begin, resume
 from agent.trace import read_trace
-from tests.agent.fake_hands import SPACE, objective, opener
+from tests.agent.fake_hands import SPACE, FakeHands, objective, opener
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,6 +48,28 @@ def test_the_first_line_says_that_the_device_is_recorded(tmp_path):
     said = []
     begin(objective(), None, None, said.append, opener(tmp_path / "ledger"))
     assert "recorded NVIDIA H200" in said[0]
+
+
+class Reluctant(FakeHands):
+    """One config at a time, and seven of eight do not compile."""
+
+    asked = 0
+
+    def suggest_configs(self, count):
+        self.asked += 1
+        config = SPACE[self.asked // 8] if self.asked % 8 == 0 else {"tile": -self.asked, "warps": 1}
+        return {"proposals": [{"config": config}], "stop": False, "why": ""}
+
+    def compile_kernel(self, configs):
+        return {"results": [{"config": c, "status": "correct" if c["tile"] > 0 else "compile"} for c in configs]}
+
+
+def test_the_planner_may_take_many_turns_for_each_evaluation_whatever_a_model_may(tmp_path):
+    wanted = objective(max_model_calls=1, max_evals=20)
+    ended = begin(wanted, None, None, silent, lambda *given: Reluctant(wanted, tmp_path / "ledger"))
+    assert ended.outcome.evaluations == 20
+    assert ended.outcome.turns > 16 * 20
+    assert replay(Path(ended.outcome.trace), silent).outcome.best == ended.outcome.best
 
 
 def test_a_replay_is_identical_and_needs_nothing(tmp_path):

@@ -1,14 +1,16 @@
-"""What memory saves: ``python -m tests.bench.bench_warm_start agent|same|neighbour [FILE…] [--made-up]``.
+"""What memory saves: ``python -m tests.bench.bench_warm_start agent|same|neighbour [FILE…] [--seeds N] [--json PATH]``.
 
 agent: the whole agent twice on the recorded device with one memory file; evaluations and result of both runs.
 same, neighbour: without compiling anything, on landscapes (without FILE: all that come with the project), through the
 real memory, the real warm start and the real tools, in the batches of the embedded model. ``same`` searches a landscape
 twice; ``neighbour`` searches one cold, and once more after every other landscape of the kernel was searched with the
-same memory. ``--made-up`` takes three shapes of each of five made-up cards instead, which depart from the planner's
-cost model by fixed factors, 2 % of each config's own on every shape, and 2 % on this one: no measurement, but shapes.
+same memory. A seed draws the readings anew, from the recorded samples. ``--made-up`` takes three shapes of each of five
+made-up cards instead, which depart from the planner's cost model by fixed factors, 2 % of each config's own on every
+shape, and 2 % on this one: no measurement, but shapes.
 
-Counted are the evaluations until the search held a config as fast as what the cold search ended with, within 0.3 %:
-that much apart are two sittings of one config in a landscape.
+Counted are the evaluations that a search takes until it stops, and those until it held a config as fast as what the
+cold search ended with, within 0.3 %: that much apart are two sittings of one config in a landscape. What it held is
+judged by the set of readings that no search sees.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any, cast
@@ -33,7 +35,8 @@ from kernels.hardware import hardware_named
 from kernels.registry import get
 from kernels.spec import Config, KernelSpec, Problem
 from memory.store import Memory
-from tests.bench.bench_planner import NEVER, load
+from tests.bench.bench_planner import NEVER
+from tests.bench.planner_spaces import PLAIN, load
 from tools import suggest_configs
 from tools.harness.landscape import folder
 from tools.harness.results import CompileResult, DeviceInfo, Measurement, Regime
@@ -59,7 +62,8 @@ class Card:
     info: DeviceInfo
     compiled: dict[Config, CompileResult]
     times: dict[Config, float]
-    """ms of the configs that work."""
+    """Judged ms of the configs that work."""
+    read: Callable[[Config], Measurement]
 
     def configs(self) -> Container[Config]:
         return self.compiled
@@ -68,18 +72,14 @@ class Card:
         return [self.compiled[c] for c in configs]
 
     def measure(self, configs: Sequence[Config], regime: Regime = "burst") -> list[Measurement]:
-        return [
-            Measurement(config=c.model_dump(mode="json"), status="correct", ms=self.times[c], regime=regime)
-            if c in self.times
-            else Measurement(config=c.model_dump(mode="json"), status="runtime", regime=regime)
-            for c in configs
-        ]
+        return [self.read(c).model_copy(update={"regime": regime}) for c in configs]
 
 
-def recorded(path: Path) -> Card:
-    space, landscape = load(path, raw=False)
+def recorded(path: Path, seed: int) -> Card:
+    space, dice = load(path, PLAIN), np.random.default_rng(seed)
     compiled = {c: r for c in space.entries if (r := space.free(c)) is not None}
-    return Card(space.task, landscape.device, compiled, space.times)
+    task = replace(space.task, seed=seed)
+    return Card(task, space.landscape.device, compiled, space.times, lambda c: space.answer(c, dice))
 
 
 def made_up(shape: tuple[int, int, int], number: int) -> Card:
@@ -105,7 +105,12 @@ def made_up(shape: tuple[int, int, int], number: int) -> Card:
         if fits:
             times[c] = float(cost.ms[i]) ** 1.1 * factor
     info = DeviceInfo(kind="recorded", name=f"made up {number}", hardware="H200", landscape=problem.label())
-    return Card(Task(spec, problem, hardware), info, compiled, times)
+
+    def read(c: Config) -> Measurement:
+        values = c.model_dump(mode="json")
+        return Measurement(config=values, status="correct" if c in times else "runtime", ms=times.get(c))
+
+    return Card(Task(spec, problem, hardware), info, compiled, times, read)
 
 
 def own(text: str) -> float:
@@ -142,7 +147,7 @@ def search(card: Card, memory: Memory, run: str, warm: bool) -> Search:
     if warm:
         warm_up(session)
     curve: list[float] = []
-    known = min((card.times[c] for c in session.known if c in card.times), default=np.inf)
+    held = min((card.times[c] for c in session.known if c in card.times), default=np.inf)
     while session.budget.evals_left():
         wanted = BATCH if curve else FIRST_BATCH
         count = min(wanted, session.budget.evals_left())
@@ -151,12 +156,12 @@ def search(card: Card, memory: Memory, run: str, warm: bool) -> Search:
             break
         proposed = [session.config(p["config"]) for p in answer["proposals"]]
         ready = [c for c, r in zip(proposed, session.compile(proposed, "c"), strict=True) if r.status == "correct"]
-        for m in session.measure(ready, "m"):
-            known = min(known, m.ms if m.status == "correct" and m.ms else np.inf)
-            curve.append(known)
-    best = session.best()
+        session.measure(ready, "m")
+        for c in ready:
+            held = min(held, card.times.get(c, np.inf))
+            curve.append(held)
     memory.finish_run(run, "proven", {"evaluations": len(curve)})
-    return Search(curve, best.ms if best is not None and best.ms else np.inf)
+    return Search(curve, held)
 
 
 def compare(what: str, cold: Search, warm: Search) -> dict[str, Any]:
@@ -196,6 +201,49 @@ def neighbour(cards: Sequence[Card], where: Path) -> list[dict[str, Any]]:
     return found
 
 
+def of_files(
+    files: Sequence[Path], seeds: int, measure: Callable[[Sequence[Card], Path], list[dict[str, Any]]], where: Path
+) -> list[dict[str, Any]]:
+    """All searches of all seeds, each seed with memory files of its own."""
+    found = []
+    for seed in range(seeds):
+        cards = [recorded(path, seed) for path in files]
+        found += [{"seed": seed} | row for row in measure(cards, fresh(where / f"seed-{seed}"))]
+    return found
+
+
+def of_made_up(measure: Callable[[Sequence[Card], Path], list[dict[str, Any]]], where: Path) -> list[dict[str, Any]]:
+    cards = [[made_up(shape, number) for shape in MADE_UP] for number in range(MADE_UP_CARDS)]
+    return [row for n, group in enumerate(cards) for row in measure(group, fresh(where / f"card-{n}"))]
+
+
+def fresh(folder_: Path) -> Path:
+    folder_.mkdir()
+    return folder_
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The medians over the seeds of every problem, and over all searches."""
+    problems = list(dict.fromkeys(row["what"] for row in rows))
+    return [medians(what, [row for row in rows if row["what"] == what]) for what in problems] + [medians("all", rows)]
+
+
+def medians(what: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    saved = [1 - row["warm"]["to_the_same"] / row["cold"]["to_its_best"] for row in rows]
+    in_all = [1 - row["warm"]["evaluations"] / row["cold"]["evaluations"] for row in rows]
+    return {
+        "what": what,
+        "searches": len(rows),
+        "cold_evaluations": median(row["cold"]["evaluations"] for row in rows),
+        "warm_evaluations": median(row["warm"]["evaluations"] for row in rows),
+        "median_fewer_in_all": f"{median(in_all):.0%}",
+        "cold_to_its_best": median(row["cold"]["to_its_best"] for row in rows),
+        "warm_to_the_same": median(row["warm"]["to_the_same"] for row in rows),
+        "median_fewer_to_the_same": f"{median(saved):.0%}",
+        "never_got_there": sum(row["warm"]["to_the_same"] >= NEVER for row in rows),
+    }
+
+
 def agent(where: Path) -> list[dict[str, Any]]:
     """Two runs of the command a person types."""
     runs = []
@@ -214,33 +262,22 @@ def agent(where: Path) -> list[dict[str, Any]]:
 @click.command()
 @click.argument("what", type=click.Choice(["agent", "same", "neighbour"]))
 @click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--seeds", type=click.IntRange(1), default=1, help="How often, with readings drawn anew.")
 @click.option("--made-up", "invented", is_flag=True, help="Three shapes of a made-up card instead of landscapes.")
-def main(what: str, files: tuple[Path, ...], invented: bool) -> None:
+@click.option("--json", "path", type=click.Path(dir_okay=False, path_type=Path), help="Where to put the figures too.")
+def main(what: str, files: tuple[Path, ...], seeds: int, invented: bool, path: Path | None) -> None:
     with tempfile.TemporaryDirectory(prefix="autokernel-warm-") as name:
+        where = Path(name)
         if what == "agent":
-            figures = agent(Path(name))
+            figures: dict[str, Any] = {"searches": agent(where)}
         else:
+            measure = same if what == "same" else neighbour
             paths = list(files) or sorted(p for p in folder().glob("*") if p.name.endswith(SUFFIXES))
-            groups = [[recorded(p) for p in paths]]
-            if invented:
-                groups = [[made_up(shape, number) for shape in MADE_UP] for number in range(MADE_UP_CARDS)]
-            figures = []
-            for number, cards in enumerate(groups):
-                folder_of_group = Path(name) / str(number)
-                folder_of_group.mkdir()
-                figures += (same if what == "same" else neighbour)(cards, folder_of_group)
-            if figures:
-                saved = [1 - f["warm"]["to_the_same"] / f["cold"]["to_its_best"] for f in figures]
-                in_all = [1 - f["warm"]["evaluations"] / f["cold"]["evaluations"] for f in figures]
-                never = sum(f["warm"]["to_the_same"] >= NEVER for f in figures)
-                figures.append(
-                    {
-                        "searches": len(saved),
-                        "median_fewer_to_the_same": f"{median(saved):.0%}",
-                        "median_fewer_in_all": f"{median(in_all):.0%}",
-                        "never_got_there": never,
-                    }
-                )
+            rows = of_made_up(measure, where) if invented else of_files(paths, seeds, measure, where)
+            figures = {"searches": rows, "medians": summary(rows) if rows else []}
+    if path is not None:
+        kept = json.loads(path.read_text()) if path.exists() else {}
+        path.write_text(json.dumps(kept | {what: figures}, indent=1) + "\n")
     print(json.dumps(figures, indent=1))
 
 

@@ -1,7 +1,7 @@
 """What the documentation says can be done: fenced blocks of README and docs.
 
-A ```` ```sh ```` block holds commands that a reader may paste, one a line, in order; a ```` ```python ```` block is a program.
-Both are run by ``test_docs.py``. Synopses, output and file formats stand in indented or ```` ```text ```` blocks, which are not.
+A fenced ``sh`` block holds commands that a reader may paste, one a line, in order; a fenced ``python`` block is a
+program. Both are run by ``test_docs.py``. Synopses, output and file formats stand in indented blocks.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def commands(block: Block) -> list[list[str]]:
 
 
 def links(path: Path) -> list[str]:
-    """Targets of Markdown links and of files named as `code` in the tables, without anchors, that are not on the web."""
+    """Targets of Markdown links that are not on the web, without anchors."""
     text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.M | re.S)
     return [
         t.partition("#")[0] for t in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in t and not t.startswith("#")

@@ -12,6 +12,7 @@ from functools import reduce
 
 import pytest
 
+from tests.docs import reference
 from tests.docs.pages import PAGES, ROOT, anchors, blocks, commands, headings, links
 
 OPTIONAL = {"litellm", "datasette", "pip", "git", "export", "claude", "codex", "code"}
@@ -30,7 +31,7 @@ def needs_more_than_this_machine(words: list[str]) -> bool:
 
 def understood(words: list[str]) -> bool:
     """Whether the command line that `words` name exists and has every option they use: its help says so."""
-    path = [w for w in words[: next((i for i, w in enumerate(words) if w.startswith("-") and i > 1), len(words))]]
+    path = words[: next((i for i, w in enumerate(words) if w.startswith("-") and i > 1), len(words))]
     options = [w.partition("=")[0] for w in words[3:] if w.startswith("--")]
     help_ = ""
     for end in range(len(path), 2, -1):
@@ -41,16 +42,29 @@ def understood(words: list[str]) -> bool:
     return bool(help_) and all(option in help_ for option in options)
 
 
+@pytest.fixture(scope="module")
+def folder_of(tmp_path_factory):
+    """A checkout and a home for each page: who reads it from the top has what the commands before left."""
+    made = {}
+
+    def folder(page):
+        if page not in made:
+            made[page] = tmp_path_factory.mktemp("page")
+            (made[page] / "home").mkdir()
+            for entry in ROOT.iterdir():
+                if entry.name not in (".git", ".venv", ".env"):
+                    (made[page] / entry.name).symlink_to(entry)
+        return made[page]
+
+    return folder
+
+
 @pytest.mark.parametrize("block", blocks("sh"), ids=str)
-def test_commands_run_as_printed(block, tmp_path):
-    """In order, in one folder, with a home of their own; what needs a GPU or an endpoint must be understood at least."""
-    home = tmp_path / "home"
-    home.mkdir()
-    for entry in ROOT.iterdir():
-        if entry.name not in (".git", ".venv", ".env"):
-            (tmp_path / entry.name).symlink_to(entry)
+def test_commands_run_as_printed(block, folder_of):
+    """In order, with a home of their own; what needs a GPU or an endpoint must be understood."""
+    here = folder_of(block.page)
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("OPENAI_", "AUTOKERNEL_", "XDG_"))}
-    environment = {**kept, "HOME": str(home), "COLUMNS": "120"}
+    environment = {**kept, "HOME": str(here / "home"), "COLUMNS": "120"}
     for words in commands(block):
         if words[0] in OPTIONAL:
             continue
@@ -65,9 +79,9 @@ def test_commands_run_as_printed(block, tmp_path):
             out = subprocess.DEVNULL
             if ">" in words:
                 words, target = words[: words.index(">")], words[words.index(">") + 1]
-                out = (tmp_path / target).open("wb")
+                out = (here / target).open("wb")
             run = subprocess.run(
-                [sys.executable, *words[1:]], cwd=tmp_path, env=environment, stdout=out, stderr=subprocess.PIPE,
+                [sys.executable, *words[1:]], cwd=here, env=environment, stdout=out, stderr=subprocess.PIPE,
                 timeout=ENOUGH_S, text=True,
             )  # fmt: skip
             assert run.returncode == 0, f"{block}: {' '.join(words)}\n{run.stderr[-2000:]}"
@@ -97,10 +111,14 @@ FIGURES = tomllib.loads((ROOT / "docs" / "figures.toml").read_text(encoding="utf
 
 @pytest.mark.parametrize("figure", FIGURES, ids=lambda f: f"{f['text']} in {f['page']}")
 def test_figures_are_those_of_their_files(figure):
-    """`at` leads to a value in the JSON `file`; printed as `format` says it must be `text`, and `page` must say it."""
-    data = json.loads((ROOT / figure["file"]).read_text(encoding="utf-8"))
-    value = reduce(step, figure["at"].split("."), data)
-    assert figure.get("format", "{}").format(value * figure.get("times", 1)) == figure["text"]
+    """`at` leads to a value in the JSON `file`; printed as `format` says it must be `text`, and `page` must say it. A
+    file of text says it `as` it is, without `at`."""
+    source = (ROOT / figure["file"]).read_text(encoding="utf-8")
+    if "at" in figure:
+        value = reduce(step, figure["at"].split("."), json.loads(source))
+        assert figure.get("format", "{}").format(value * figure.get("times", 1)) == figure["text"]
+    else:
+        assert figure["as"] in source
     assert figure["text"] in (ROOT / figure["page"]).read_text(encoding="utf-8")
 
 
@@ -114,9 +132,11 @@ def step(value, name: str):
     return value[name]
 
 
+def test_the_reference_is_up_to_date():
+    assert reference.page() == reference.PAGE.read_text(encoding="utf-8"), "run `python -m tests.docs.reference`"
+
+
 def test_every_data_file_is_somebodys_source():
-    told = {f["file"] for f in FIGURES} | {
-        Path(m).as_posix() for p in PAGES for m in re.findall(r"docs/data/[\w.-]+", p.read_text())
-    }
+    told = {f["file"] for f in FIGURES} | {m for p in PAGES for m in re.findall(r"docs/data/[\w.-]+", p.read_text())}
     kept = {p.relative_to(ROOT).as_posix() for p in (ROOT / "docs" / "data").iterdir()}
     assert kept <= told

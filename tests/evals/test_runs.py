@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from evals.__main__ import cli
+from evals.__main__ import cli, main
 from evals.contest import Job, hold
 from evals.results import read_results
 from evals.score import Board
@@ -244,3 +244,22 @@ def test_a_language_model_plays_through_the_same_loop(tmp_path, monkeypatch):
 def test_help_imports_nothing_heavy():
     code = "import sys, evals.__main__; sys.exit(bool({'torch', 'numpy', 'pydantic', 'langgraph'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["brew"], "brew"),
+        (["run", "--agents", "nobody"], "no agent 'nobody'"),
+        (["compare"], "RESULTS"),
+        (["record", "--kernel", "matmul", "--out", "x.json", "--shape", "4x"], "--shape 4x is not a shape"),
+        (["record", "--kernel", "tea", "--out", "x.json"], "no kernel named 'tea'"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(words, says, capsys):
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert says in err
+    assert err.startswith("error: ")
+    assert len(err.splitlines()) == 1

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from kernels import registry
-from kernels.__main__ import cli
+from kernels.__main__ import cli, main
 from kernels.commands import timing
 from kernels.commands.suite import ENTRIES, SUITES, Case
 from kernels.hardware import hardware_named
@@ -120,3 +120,22 @@ def test_help_imports_nothing_heavy():
         "sys.exit(sum(m in sys.modules for m in ('torch', 'triton', 'tools', 'pydantic')))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["brew"], "brew"),
+        (["list", "tea"], "no kernel named 'tea'"),
+        (["list", "--gpu"], "--gpu"),
+        (["sweep", "matmul", "--shape", "4096x"], "--shape 4096x is not a shape"),
+        (["sweep", "matmul", "--shape", "8x8"], "matmul"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(words, says, capsys):
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert says in err
+    assert err.startswith("error: ")
+    assert len(err.splitlines()) == 1

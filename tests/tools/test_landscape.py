@@ -258,7 +258,7 @@ def test_a_landscape_is_found_by_name_by_path_and_by_problem(toy):
 def test_a_problem_that_was_not_recorded_is_refused_with_what_there_is(toy):
     with pytest.raises(LandscapeError) as e:
         find_landscape(None, "toy", ToyProblem(N=999), where=toy.parent)
-    for said in ("toy 999 fp16", "toy (toy 1000 fp16)", "--device cuda:0", "python -m evals record"):
+    for said in ("toy 999 fp16", "recorded are toy (1000 fp16)", "--device cuda:0", "python -m evals record"):
         assert said in str(e.value)
     with pytest.raises(LandscapeError, match="recorded for toy 1000 fp16, not for toy 1000 fp16 double"):
         find_landscape("toy", "toy", ToyProblem(twist="double"), where=toy.parent)

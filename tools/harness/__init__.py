@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 def open_device(
     device: str, spec: KernelSpec[Any, Any], problem: Problem, regime: Regime = "burst"
 ) -> tuple[Device, Hardware]:
-    """``auto`` (a GPU where there is one, else a recorded one), ``cuda:N``, ``recorded[:NAME or path]``, or several GPUs:
-    ``cuda:all``, ``ray:ADDRESS``.
+    """``auto`` (a GPU where there is one, else a recorded one), ``cuda:N``, ``recorded[:NAME or path]``, or several
+    GPUs: ``cuda:all``, ``ray:ADDRESS``.
 
     Raises DeviceError with one sentence where the device cannot be used."""
     from kernels.hardware import hardware_named

@@ -52,7 +52,7 @@ def find_landscape(
         if misfit(head, kernel, problem, regime) is None:
             return named_landscape(head.name, where)
     raise LandscapeError(
-        f"no recorded device knows {kernel} {problem.label()} ({regime}); recorded are {_names(there)}: {INSTEAD}"
+        f"no recorded device knows {kernel} {problem.label()} ({regime}); recorded are {_problems(there)}: {INSTEAD}"
     )
 
 
@@ -60,7 +60,7 @@ def require_fit(landscape: Landscape, kernel: str, problem: Problem, regime: Reg
     """Raises LandscapeError where `landscape` was recorded for something else."""
     why = misfit(landscape, kernel, problem, regime)
     if why is not None:
-        raise LandscapeError(f"{why}; recorded are {_names(list_landscapes(heads_only=True))}: {INSTEAD}")
+        raise LandscapeError(f"{why}; recorded are {_problems(list_landscapes(heads_only=True))}: {INSTEAD}")
 
 
 def misfit(landscape: Landscape, kernel: str, problem: Problem, regime: Regime) -> str | None:
@@ -93,5 +93,9 @@ def named_landscape(name: str, where: Path | None = None) -> Landscape:
     )
 
 
-def _names(landscapes: list[Landscape]) -> str:
-    return ", ".join(f"{x.name} ({x.kernel} {x.label})" for x in landscapes) or "none"
+def _problems(landscapes: list[Landscape]) -> str:
+    """``attention (4x32x4096x128 fp16), fused_matmul (1024x1024x1024 fp16 leaky_relu, …)``."""
+    found: dict[str, list[str]] = {}
+    for x in landscapes:
+        found.setdefault(x.kernel or x.name, []).append(x.label or "of an unknown problem")
+    return ", ".join(f"{kernel} ({', '.join(labels)})" for kernel, labels in found.items()) or "none"
