@@ -9,6 +9,12 @@ from pathlib import Path
 from typing import IO, Any
 
 
+def boot() -> str:
+    """This start of this machine; empty where the system does not say."""
+    path = Path("/proc/sys/kernel/random/boot_id")
+    return path.read_text().strip() if path.is_file() else ""
+
+
 class JournalError(RuntimeError):
     """The journal cannot be used; one sentence for the user."""
 

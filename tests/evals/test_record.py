@@ -255,3 +255,25 @@ def test_a_space_can_be_compiled_first_and_measured_later(tmp_path):
     assert made is not None
     assert len(made.entries) == 48
     assert not again.compiled
+
+
+def test_on_another_machine_only_what_is_still_to_be_read_is_compiled_again(tmp_path, monkeypatch):
+    out = tmp_path / "toy.json.gz"
+    with pytest.raises(KeyboardInterrupt):
+        recording(out, ToyGpu(stop_after=60), ToyCompiler()).run()
+    first = Journal(tmp_path / "toy.json.gz.partial.jsonl", recorded_head(out))
+    read = {(x["set"], x["key"]) for x in first.of("reading")}
+    results = {x["key"]: x["result"] for x in first.of("compile")}
+    first.close()
+    monkeypatch.setattr("evals.record.boot", lambda: "another machine")
+    compiler = ToyCompiler()
+    made = recording(out, ToyGpu(), compiler).run()
+    again = {c.key() for c in compiler.compiled}
+    assert again == {k for k, r in results.items() if r["status"] == "correct" and not {("A", k), ("B", k)} <= read}
+    assert 0 < len(again) < len(results)
+    assert made is not None
+    assert {k: e.compiled.model_dump(mode="json") for k, e in made.entries.items()} == results
+
+
+def recorded_head(out: Path) -> dict:
+    return json.loads((out.parent / f"{out.name}.partial.jsonl").read_text().splitlines()[0])
