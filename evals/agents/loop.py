@@ -14,7 +14,9 @@ from evals.game import Game
 from evals.hands import MAX_SECONDS, open_game_session
 
 MAX_MODEL_CALLS = 2000
-"""Turns: more than any run needs, so that evaluations are what ends it."""
+"""Of a language model: more than any run needs, so that evaluations are what ends it."""
+IN_MEMORY = Path("/dev/shm")
+"""Where Linux keeps files in memory: what goes with the run waits for no disk."""
 
 
 def run(game: Game, model: str) -> None:
@@ -23,7 +25,8 @@ def run(game: Game, model: str) -> None:
     from agent.hands import Hands, SessionHands
     from agent.run import Notify
 
-    with tempfile.TemporaryDirectory(prefix="autokernel-eval-") as folder:
+    where = IN_MEMORY if os.access(IN_MEMORY, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="autokernel-eval-", dir=where) as folder:
         os.environ["XDG_DATA_HOME"] = folder
 
         def open_(objective: Objective, memory: Path | None, run_id: str, notify: Notify) -> Hands:

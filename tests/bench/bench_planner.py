@@ -43,7 +43,7 @@ NEVER = 10**6
 SETTINGS: dict[str, dict[str, float]] = {
     "as shipped": {},
     "trust the cost model": {"PRIOR_SPREAD": 0.1},
-    "doubt the cost model": {"PRIOR_SPREAD": 0.5},
+    "doubt the cost model": {"PRIOR_SPREAD": 0.25},
     "trust its scale": {"SLOPE_SPREAD": 0.1},
     "doubt its scale": {"SLOPE_SPREAD": 1.0},
     "longer lengths": {"LENGTH": 1.4},

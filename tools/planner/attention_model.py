@@ -13,7 +13,7 @@ import numpy as np
 
 from kernels.hardware import Hardware
 from kernels.spec import Config, Problem
-from tools.planner.cost_model import MMA_SYNC_SHARE, core_clock, multiply_adds_per_clock
+from tools.planner.cost_model import MMA_SYNC_SHARE, SHARED_BYTES_PER_CLOCK, core_clock, multiply_adds_per_clock
 from tools.planner.physics import (
     BLOCK_START_CLOCKS,
     L2_BYTES_PER_CLOCK,
@@ -27,15 +27,18 @@ from tools.planner.resources import Compiled, Flags, Floats, resources_of
 FIELDS = ("BLOCK_M", "BLOCK_N", "num_warps", "num_stages")
 EXPONENTIALS_PER_CLOCK = 16
 """Of one SM. Source: CUDA C++ Programming Guide, throughput of native arithmetic instructions."""
-SOFTMAX_INSTRUCTIONS = 10
-"""Per score: scale, mask, maximum, difference, sum, conversion, rescaling. A count, not a measurement."""
+SOFTMAX_INSTRUCTIONS = 8
+"""Per score: scale and difference in one, mask, maximum, sum, conversion, moves. A count, not a measurement."""
+STEP_CLOCKS = 300
+"""Of a block of keys, whatever its size: two products waited for, barriers, two reductions over rows."""
 BASE_REGISTERS = 48
 """Running maxima and sums, barriers, addresses. An estimate."""
 LOAD_LATENCY = 700
 """Clocks from L2 under load: keys and values of a head stay there. Source: arXiv:2402.13499, table of latencies."""
-ALONE, BESIDE = 0.35, 0.75
-"""Share of the smaller of products and softmax that runs beside the larger: where one group of warps does both in turn,
-and where another group or block can. Estimates."""
+IN_TURN, BESIDE, BY_HAND = 0.0, 0.2, 0.8
+"""Share of the smaller of products and softmax that runs beside the larger: where one group of warps does both in turn;
+where another group or block may happen to do the other; where the code starts the next product before the softmax.
+Chosen on the H200 landscape of attention, like STEP_CLOCKS; by the same source the last wins by 1.5 to 2 times."""
 SPECIALIZED_REGISTERS, PRODUCER_WARPS = 168, 4
 """As for matmuls by hand (``kernels.attention_gluon``)."""
 
@@ -57,7 +60,6 @@ class Heads:
     stages: Floats
     specialized: Flags
     persistent: Flags
-    pingpong: Flags
 
     @property
     def tiles(self) -> Floats:
@@ -92,7 +94,6 @@ def read_heads(problem: Problem, configs: Sequence[Config]) -> Heads | None:
         stages=stages,
         specialized=np.array([getattr(c, "family", "") == "warp_specialized" for c in configs]),
         persistent=np.array([bool(getattr(c, "PERSISTENT", False)) for c in configs]),
-        pingpong=np.array([bool(getattr(c, "PINGPONG", False)) for c in configs]),
     )
 
 
@@ -116,22 +117,36 @@ def estimate_attention(a: Heads, dtype: str, hardware: Hardware, compiled: Compi
     warp_level = hopper & ~grouped
     rate = multiply_adds_per_clock(hardware.peak[dtype], hardware.sms) * np.where(warp_level, MMA_SYNC_SHARE, 1)
     products = 2 * scores * a.size / rate
-    softmax = scores * (1 / EXPONENTIALS_PER_CLOCK + SOFTMAX_INSTRUCTIONS / (32 * SCHEDULERS))
+    groups = np.maximum(1, a.warps / 4)
+    rescaling = a.block_m * a.size  # the result, at every new maximum
+    instructions = (scores * SOFTMAX_INSTRUCTIONS + rescaling) / (32 * SCHEDULERS)
+    softmax = scores / EXPONENTIALS_PER_CLOCK + instructions
+    # Groups side by side along the keys have each a part of a row: its weights go through shared memory to all of them.
+    along = np.maximum(1, groups / np.maximum(1, a.block_m / 64))
+    exchange = np.where(along > 1, scores * a.element_bytes * (1 + along) / SHARED_BYTES_PER_CLOCK, 0.0)
+    # Each group reads its rows of queries, and all keys and values.
+    slices = np.maximum(groups, a.block_m / 64)
+    reads = slices * ((64 + a.block_n / along) * a.size + a.block_n * a.size / along)
+    shared_clocks = reads * a.element_bytes / SHARED_BYTES_PER_CLOCK
     # Another group of warps, or another block, multiplies while this one takes exponentials.
-    others = blocks * np.maximum(1, a.warps / 4) > 1
-    overlap = np.where(a.pingpong, 0.9, np.where(others, BESIDE, ALONE))
-    engines = np.maximum(products, softmax) + (1 - overlap) * np.minimum(products, softmax)
+    overlap = np.where(a.specialized, BY_HAND, np.where(blocks * groups > 1, BESIDE, IN_TURN))
+    slower = np.maximum(products, shared_clocks)
+    engines = np.maximum(slower, softmax) + (1 - overlap) * np.minimum(slower, softmax) + exchange
     load = 2 * a.block_n * a.size * a.element_bytes / L2_BYTES_PER_CLOCK
     latency = LOAD_LATENCY + load
-    ring_clocks = np.where(a.stages > 1, latency / np.maximum(1, a.stages - 1), latency + engines)
-    spills = 4 * found.spill_bytes * a.warps * hardware.warp_size / 128
-    step = np.maximum.reduce([blocks * (engines + spills), blocks * load, ring_clocks])
+    # One stage by hand: the next keys are asked for when both groups have multiplied these.
+    single = latency + np.where(a.specialized, products, engines)
+    ring_clocks = np.where(a.stages > 1, latency / np.maximum(1, a.stages - 1), single)
+    spills = 2 * found.spill_bytes * threads / SHARED_BYTES_PER_CLOCK
+    step = np.maximum.reduce([blocks * (engines + spills) + STEP_CLOCKS, blocks * load, ring_clocks])
 
     places = blocks * hardware.sms
     rounds = np.ceil(a.tiles / places)
     fill = a.tiles / (rounds * places)
     store = a.block_m * a.size * a.element_bytes / L2_BYTES_PER_CLOCK
-    outside = BLOCK_START_CLOCKS / np.where(a.persistent, 4, 1) + latency + store
+    # The warp that loads goes on to the next tile meanwhile.
+    runs_on = a.persistent & a.specialized
+    outside = np.where(runs_on, BLOCK_START_CLOCKS / 4, BLOCK_START_CLOCKS + latency) + store
     # Blocks start as others end, so that only the last round is ragged, and causal tiles differ in length.
     clocks = (a.tiles / places + 0.5) * (a.steps * step + outside)
     columns = [

@@ -32,8 +32,6 @@ L2_LATENCY = 500
 """Clocks under load, about twice the unloaded 260. Source: arXiv:2402.13499, table of latencies."""
 MMA_SYNC_SHARE = 0.63
 """Of Hopper's peak that mma.sync reaches. Source: arXiv:2402.13499 (wgmma needed for the rest)."""
-LOOP_CLOCKS = 80
-"""Barrier wait, wgmma fence and loop control of a k step; a second warp group issues meanwhile. An estimate."""
 COPY_INSTRUCTIONS = 6
 """Issue slots per warp-wide cp.async (addresses, predicates, copy) where TMA needs one thread. Chosen so that TMA leads
 by about the 13 % that triton-lang/triton#5461 measured."""
@@ -41,6 +39,9 @@ WGMMA_LATENCY = 128
 """Clocks a serialised wgmma waits for its result (ptxas warning C7511)."""
 EPILOGUE_INSTRUCTIONS = 4
 """Per output element: bias, activation, conversion, store to shared memory. A count, not a measurement."""
+PERSISTENT_START_CLOCKS = 1500
+"""More that a program which takes several tiles does before its first. Chosen on launches of one wave, where it shows:
+the landscapes 1024^3 and 64x8192x8192."""
 SECOND_LAUNCH_MS = 0.0015
 """Of the kernel that sums the shares of a split K, whose launch overlaps the first (programmatic dependent launch). An
 estimate."""
@@ -224,41 +225,47 @@ def estimate(tiles: Tiles, launch: Launch, hardware: Hardware, dtype: str) -> Co
     reads = memory_reads(tiles, resident, hardware.l2_bytes)
     # Blocks of a wave walk K in step: all of them feel the misses of whichever touches a slice first.
     cold = np.minimum(1, reads / (wave_operands(tiles, resident) * tiles.count / resident))
-    latency = L2_LATENCY + cold * (MEMORY_LATENCY - L2_LATENCY)
 
     hopper_or_later = hardware.backend == "cuda" and int(hardware.arch) >= 90
     tensor = tensor_clocks(tiles, launch, per_clock, hopper_or_later)
     shared = shared_clocks(tiles, launch)
     l2 = tiles.stage_bytes / L2_BYTES_PER_CLOCK
-    groups = np.maximum(1, tiles.warps / 4) + np.where(tiles.specialized, 1, 0)
-    loop = LOOP_CLOCKS / groups
-    ring = ring_clocks(tiles, latency + l2, tensor)
-    start = np.where(tiles.persistent, BLOCK_START_CLOCKS / 4, BLOCK_START_CLOCKS)
-    runs_on = tiles.persistent & (tiles.flatten | tiles.specialized)
     epilogue, covered = epilogue_clocks(tiles), covered_share(tiles)
-    outside = start + np.where(runs_on, 0.0, latency + l2) + (1 - covered) * epilogue
-    # Nothing comes before the first tile, nor after the last.
-    ends = np.where(runs_on, latency + l2, 0.0) + covered * epilogue
-
-    def step(blocks: Floats) -> Floats:
-        return soft_max(blocks * tensor + loop, blocks * shared, blocks * l2, ring)
-
-    def wave(blocks: Floats) -> tuple[Floats, Floats]:
-        """Clocks of one wave of `blocks` tiles per SM: in the main loops, and exposed outside them."""
-        return tiles.k_steps * step(np.maximum(1, blocks)), outside / np.maximum(1, blocks)
-
+    runs_on = tiles.persistent & (tiles.flatten | tiles.specialized)
     full = np.floor(tiles.count / (places * hardware.sms))
     rest = tiles.count - full * places * hardware.sms
-    inside_full, outside_full = wave(places)
-    inside_last, outside_last = wave(np.ceil(rest / hardware.sms))
     last = (rest > 0).astype(float)
-    exposed = full * outside_full + last * outside_last + ends
-    clocks = full * inside_full + last * inside_last + exposed
+
+    def launch_clocks(load: Floats) -> tuple[Floats, Floats, Floats]:
+        """Of the whole launch, of these outside main loops, and a k step's by the ring, at a `load` of memory in 0..1.
+
+        Requests that wait for others' double memory's latency at full load; L2 is busy in every matmul."""
+        latency = L2_LATENCY + cold * (MEMORY_LATENCY * (1 + load) / 2 - L2_LATENCY)
+        ring = ring_clocks(tiles, latency + l2, tensor)
+        start = np.where(tiles.persistent, BLOCK_START_CLOCKS / 4, BLOCK_START_CLOCKS)
+        outside = start + np.where(runs_on, 0.0, latency + l2) + (1 - covered) * epilogue
+        # Nothing comes before the first tile, nor after the last.
+        ends = np.where(runs_on, latency + l2, 0.0) + covered * epilogue
+        ends += np.where(tiles.persistent, PERSISTENT_START_CLOCKS, 0)
+
+        def wave(blocks: Floats) -> tuple[Floats, Floats]:
+            """Clocks of one wave of `blocks` tiles per SM: in the main loops, and exposed outside them."""
+            blocks = np.maximum(1, blocks)
+            step = soft_max(blocks * tensor, blocks * shared, blocks * l2, ring)
+            return tiles.k_steps * step, outside / blocks
+
+        inside_full, outside_full = wave(places)
+        inside_last, outside_last = wave(np.ceil(rest / hardware.sms))
+        exposed = full * outside_full + last * outside_last + ends
+        return full * inside_full + last * inside_last + exposed, exposed, ring
+
     writes = np.where(tiles.split > 1, 0.0, float(tiles.m * tiles.n * tiles.result_bytes))
     memory_clocks = (reads + writes) / (hardware.bandwidth * MEMORY_SHARE) * clock
+    idle, _, _ = launch_clocks(np.zeros(tiles.count.shape))
+    clocks, exposed, ring = launch_clocks(np.minimum(1, memory_clocks / idle))
     return Cost(
         ms=soft_max(clocks, memory_clocks) / clock * 1e3 + LAUNCH_MS + sum_ms(tiles, hardware, clock),
-        tensor=places * tensor + loop,
+        tensor=places * tensor,
         shared=places * shared,
         l2=places * l2,
         latency=ring,

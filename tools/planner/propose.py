@@ -41,7 +41,7 @@ PATIENT_SHARE = 0.05
 measured already: early decisions are one a measurement, and late ones do not take for ever."""
 IMPORTANCE_FROM = 8
 """Correct measurements before parameter importance says anything."""
-FITS_ODDS, MISFIT_ODDS = 0.9, 0.1
+FITS_ODDS, MISFIT_ODDS = 0.9, 0.02
 """Odds before any evidence, where the estimated shared memory fits an SM and where it does not."""
 
 

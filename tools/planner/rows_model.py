@@ -13,7 +13,7 @@ import numpy as np
 
 from kernels.hardware import Hardware
 from kernels.spec import Config, Problem
-from tools.planner.cost_model import core_clock
+from tools.planner.cost_model import L2_LATENCY, core_clock
 from tools.planner.physics import (
     BLOCK_START_CLOCKS,
     L2_BYTES_PER_CLOCK,
@@ -38,6 +38,12 @@ BARRIER_CLOCKS = 40
 """A round of a reduction across the warps of a block. An estimate."""
 VECTOR_BYTES = 16
 """Of one thread's widest access."""
+SHARPNESS = 8.0
+"""Of the soft maximum of waiting and bandwidth: where enough is in flight, memory sets the pace. Chosen on rms_norm."""
+UNROLLED = 2
+"""Blocks of a row whose loads are issued together: the assembler unrolls short loops. An estimate."""
+L2_SHARE = 0.5
+"""Of L2 that holds different lines: each half keeps what its own SMs read. Source: NVIDIA A100 white paper."""
 L1_BYTES_PER_CLOCK = 128
 """Through which spilled values go and come. Source: CUDA C++ Programming Guide, shared memory and L1."""
 
@@ -107,8 +113,10 @@ def estimate_rows(rows: Rows, dtype: str, hardware: Hardware, compiled: Compiled
     most = np.where(rows.walks, np.minimum(rows.per_sm, found.blocks_per_sm), found.blocks_per_sm)
     resident = np.minimum(most, np.ceil(rows.programs / hardware.sms))
 
-    # A program that keeps its rows in registers reads, then works, then writes; a pipeline reads ahead meanwhile.
-    reading = np.where((rows.blocks > 1) | rows.walks, rows.stages, 1) * rows.tile_bytes
+    # Triton reads ahead only where a loop over tiles asks for it (tl.range): of `stages` buffers one is in use, as in a
+    # matmul's ring. ``num_stages`` of the kernel is for loops with products (triton.language.range, num_stages).
+    ahead = np.where(rows.walks, np.maximum(1, rows.stages - 1), 1.0)
+    reading = ahead * rows.tile_bytes
     bytes_per_clock = hardware.bandwidth * MEMORY_SHARE / hardware.sms / clock
     enough = bytes_per_clock * MEMORY_LATENCY
     in_flight = resident * reading / enough
@@ -116,22 +124,34 @@ def estimate_rows(rows: Rows, dtype: str, hardware: Hardware, compiled: Compiled
     vector = np.minimum(VECTOR_BYTES, np.maximum(1, rows.width / threads) * rows.element_bytes)
     issue = held * rows.warps * (INSTRUCTIONS + VECTOR_BYTES / vector) / SCHEDULERS
     through_l1 = 2 * found.spill_bytes * threads / L1_BYTES_PER_CLOCK
-    work = rows.blocks * (issue + through_l1) + np.log2(2 * rows.warps) * BARRIER_CLOCKS
-    again = np.where(rows.blocks > 1, rows.tile_bytes * rows.blocks / L2_BYTES_PER_CLOCK, 0.0)
-    ahead = np.where(rows.walks & (rows.stages > 1), rows.stages, 1.0)
-    wait = rows.blocks * MEMORY_LATENCY / np.where(rows.blocks > 1, rows.stages, ahead)
+    row_bytes = rows.tile_bytes * rows.blocks
+    readings = np.where(rows.blocks > 1, 2, 1)  # a row in blocks comes from memory, and again from L2
+    port = (readings + 1) * row_bytes / L2_BYTES_PER_CLOCK
+    work = rows.blocks * (issue + through_l1) + np.log2(2 * rows.warps) * BARRIER_CLOCKS + port
+    waits = np.ceil(rows.blocks / UNROLLED)
+    wait = waits * (MEMORY_LATENCY / ahead + (readings - 1) * L2_LATENCY)
     start = np.where(rows.walks, 0.0, BLOCK_START_CLOCKS)
-    share = 2 * rows.tile_bytes * rows.blocks / bytes_per_clock
+    # What all programs hold at once, and its results, must stay in L2 between the two readings.
+    lost = np.clip(2 * resident * hardware.sms * row_bytes / (L2_SHARE * hardware.l2_bytes) - 1, 0, readings - 1)
+    share = (2 + lost) * row_bytes / bytes_per_clock
 
-    # What one SM's programs share (issue slots, ports, bandwidth) adds up; what each waits for overlaps.
+    def clocks(together: Floats) -> Floats:
+        """Of one tile, with `together` programs on an SM. Walks began together and stay in step, so that their work
+        adds up; others start as their predecessors end, and one works while another waits."""
+        turn = start + wait + np.where(rows.walks, together, 1.0) * work
+        return np.asarray(((turn / together) ** SHARPNESS + np.maximum(work, share) ** SHARPNESS) ** (1 / SHARPNESS))
+
+    # Walks beyond those that fit wait for the first to end, and then have the SM to themselves.
+    rest = np.maximum(0.0, rows.per_sm - np.floor(rows.per_sm / resident) * resident)
+    late = np.where(rows.walks, rest / np.maximum(1, rows.per_sm), 0.0)
+    mean = (1 - late) * clocks(resident) + late * clocks(np.maximum(1, rest))
     per_sm = rows.programs / hardware.sms
-    waits = per_sm / resident * (start + wait + work + again)
-    shared = per_sm * np.maximum(work + again, share)
-    rounds = np.ceil(rows.programs / (resident * hardware.sms))
-    fill = rows.programs / (rounds * resident * hardware.sms)
-    # Walks take turns in step, so that the last one counts whole; others start as their predecessors end.
+    places = np.where(rows.walks, rows.per_sm, resident) * hardware.sms
+    rounds = np.ceil(rows.programs / places)
+    fill = rows.programs / (rounds * places)
+    # The last turn of walks counts whole.
     tail = np.where(rows.walks, 1 / fill, 1 + 0.5 / rounds)
-    ms = (waits**4 + shared**4) ** 0.25 * tail / clock * 1e3 + LAUNCH_MS
+    ms = per_sm * mean * tail / clock * 1e3 + LAUNCH_MS
 
     columns = [
         np.minimum(1, in_flight / 2),

@@ -21,8 +21,9 @@ from tools.planner.resources import Flags, Floats
 if TYPE_CHECKING:
     from sklearn.gaussian_process import GaussianProcessRegressor
 
-PRIOR_SPREAD = 0.25
-"""Standard deviation of log(ms) around an uncalibrated cost model: what 25 % off means."""
+PRIOR_SPREAD = 0.15
+"""Standard deviation of log(ms) around an uncalibrated cost model: what 15 % off means. Of 0.1, 0.15 and 0.25 the best
+over the landscapes (docs/PLANNER.md)."""
 PRIOR_SPREAD_UNKNOWN = 0.7
 """The same where nothing predicts: a factor of two either way."""
 PRIOR_SPREAD_TAUGHT = 0.05

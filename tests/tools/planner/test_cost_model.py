@@ -9,11 +9,13 @@ import pytest
 
 from kernels.gemm_space import PERSISTENT, GemmConfig, GemmProblem, tiles
 from kernels.hardware import hardware_named
+from tests.bench.planner_spaces import PLAIN, load
 from tests.tools.planner.problems import BEST, H200, SPEC, SQUARE, STRANGE, StrangeProblem, changed, costs, ms, times
-from tools.harness.landscape import find_landscape
+from tools.harness.landscape import find_landscape, folder
 from tools.harness.results import CompileResult
 from tools.planner.cost_model import multiply_adds_per_clock
 from tools.planner.launch import read_launch, read_tiles
+from tools.planner.models import physics_of
 
 
 @pytest.mark.parametrize(
@@ -145,3 +147,28 @@ def test_shared_memory_of_the_landscape_is_foretold():
     refused = [e.status == "compile" and "shared memory" in e.reason for e in by_config.values()]
     assert sum(refused) >= 10
     assert [not f for f in fits] == refused
+
+
+def test_a_launch_of_one_wave_has_no_use_for_persistence():
+    small = GemmProblem(M=1024, N=1024, K=1024)
+    once = changed(BEST, family="tma", BLOCK_M=64, BLOCK_N=128, num_warps=4, EPILOGUE_SUBTILE=1, FLATTEN=False)
+    assert ms(once, small) < ms(changed(once, family="persistent_tma"), small)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "fused_matmul-4096x4096x4096-fp16-h200",
+        "fused_matmul-4096x4096x4096-fp8-h200",
+        "fused_matmul-8192x4096x4096-bf16-h200",
+        "fused_matmul-64x8192x8192-bf16-h200",
+        "fused_matmul-1024x1024x1024-fp16-h200",
+        "rms_norm-32768x4096-fp16-h200",
+        "attention-4x32x4096x128-fp16-h200",
+    ],
+)
+def test_before_any_measurement_one_of_four_is_within_five_percent(name):
+    space = load(folder() / f"{name}.json.gz", PLAIN)
+    known = physics_of(space.task.problem, space.task.hardware, space.configs)
+    first = np.argsort(known.ms, kind="stable")[:4]
+    assert min(space.times[space.configs[i]] for i in first) < 1.05 * space.optimum

@@ -63,17 +63,21 @@ def test_most_time_over_rows_is_near_the_copy():
     assert float(found.ms.min()) == pytest.approx(copy, rel=0.15)
 
 
-def test_taking_turns_overlaps_exponentials_with_products():
+def test_by_hand_exponentials_run_beside_products():
     _, space, found = known("attention")
-    by_config = dict(zip(space, found.ms, strict=True))
-    pairs = [
-        (by_config[c], by_config[c.model_copy(update={"PINGPONG": False})])
-        for c in space
-        if c.family == "warp_specialized" and c.PINGPONG
-    ]
-    assert pairs
-    assert all(turns <= alone for turns, alone in pairs)
-    assert any(turns < 0.97 * alone for turns, alone in pairs)
+    alike = {"BLOCK_M": 128, "BLOCK_N": 128, "num_warps": 8, "num_stages": 2}
+    by_family = {c.family: ms for c, ms in zip(space, found.ms, strict=True) if alike.items() <= c.model_dump().items()}
+    assert by_family["warp_specialized"] < 0.85 * by_family["tma"]
+
+
+def test_more_groups_of_warps_than_rows_send_weights_through_shared_memory():
+    _, space, found = known("attention")
+    by_warps = {
+        c.num_warps: ms
+        for c, ms in zip(space, found.ms, strict=True)
+        if (c.family, c.BLOCK_M, c.BLOCK_N, c.num_stages) == ("tma", 64, 64, 2)
+    }
+    assert by_warps[4] < 0.8 * by_warps[8]
 
 
 def test_one_stage_of_keys_exposes_the_load():
@@ -117,3 +121,13 @@ def test_no_model_claims_a_kernel_it_does_not_know():
     assert model_of(get("softmax").default_problem(), STRANGE) is None
     assert model_of(get("attention").default_problem(), STRANGE) is None
     assert model_of(get("swiglu").default_problem(), STRANGE) is None
+
+
+def test_stages_mean_nothing_to_a_loop_without_products():
+    _, space, found = known("softmax")
+    by_rest: dict[str, set[float]] = {}
+    for c, ms in zip(space, found.ms, strict=True):
+        if c.family == "loop":
+            by_rest.setdefault(str(c.model_copy(update={"num_stages": 1})), set()).add(float(ms))
+    assert by_rest
+    assert all(len(times) == 1 for times in by_rest.values())
