@@ -137,16 +137,19 @@ def render(report: Report) -> str:
     if report.recorded:
         lines.append("           recorded: times were looked up, no GPU was used")
     lines.append("")
+    reasons: list[str] = []
     lines.append(f"  {'saved ms':>9} {'calls':>6} {'PyTorch ms':>11} {'tuned ms':>9}  speed-up")
     for row in report.rows:
         title = f"{row.name}: {row.problem}" if row.name else row.problem
         if row.ms is None:
-            lines.append(f"  {'-':>9} {row.count:>6} {'-':>11} {'-':>9}  {row.status}: {row.why}  {title}")
+            lines.append(f"  {'-':>9} {row.count:>6} {'-':>11} {'-':>9}  {row.status:<20}  {title}")
+            reasons.append(f"{row.name or row.problem}: {row.why}")
             continue
         there = "-" if row.pytorch_ms is None else f"{row.pytorch_ms:.4f}"
         speed = "not timed" if row.speedup is None or row.ci is None else _speed(row.speedup, row.ci)
         note = "" if row.status == "proven" else " not proven: PyTorch stays"
         lines.append(f"  {row.saved_ms:>9.3f} {row.count:>6} {there:>11} {row.ms:>9.4f}  {speed}{note}  {title}")
+    lines += ["", *reasons] if reasons else []
     lines.append("")
     for device, before in report.pytorch_ms.items():
         saved, (low, high) = report.saved_ms[device], report.saved_ci_ms[device]
