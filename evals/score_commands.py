@@ -5,20 +5,28 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from evals.playing import (
+    Progress,
+    bench_on,
+    boards_of,
+    check_live,
+    check_writable,
+    chosen_agents,
+    found_landscapes,
+    kept_runs,
+    sentences,
+    show,
+    stand,
+    unfinished,
+)
+
 if TYPE_CHECKING:
     from evals.ledger import Ledger
-    from evals.live import Bench
-    from evals.score import Board
-    from evals.tables import Standing
-    from tools.harness.readings import Landscape
 
 VARIANTS = ("plain", "renamed", "permuted")
 
@@ -69,17 +77,17 @@ def run_command(
     from evals.variants import LIVE
 
     for path in (out, html, leaderboard):
-        _check_writable(path)
-    _check_live(live, device, variant, workers)
-    with sentences(), _bench((device or "cuda:0") if live else None) as bench:
-        chosen = _agents(agents)
+        check_writable(path)
+    check_live(live, device, variant, workers)
+    with sentences(), bench_on((device or "cuda:0") if live else None) as bench:
+        chosen = chosen_agents(agents)
         if any(a.startswith(roster.MODEL) for a in chosen):
             load_dotenv(find_dotenv(usecwd=True))
-        found = _landscapes(landscapes)
+        found = found_landscapes(landscapes)
         if bench is not None:
             for landscape, _ in found:
                 playable(landscape)
-        boards = _boards([x for x, _ in found])
+        boards = boards_of([x for x, _ in found])
         jobs = [
             Job(
                 agent,
@@ -94,7 +102,7 @@ def run_command(
             for seed in range(seeds)
         ]
         prints = {agent: fingerprint(agent) for agent in chosen}
-        journal = Results(out or _journal(request_digest(jobs, list(prints.values()))))
+        journal = Results(out or unfinished(request_digest(jobs, list(prints.values()))))
         done = [x for job in jobs if (x := journal.finished(job, prints[job.agent]))]
         missing = [job for job in jobs if journal.finished(job, prints[job.agent]) is None]
         if done and missing:
@@ -116,7 +124,7 @@ def run_command(
             sys.exit(130)
         if out is None:
             journal.delete()
-        _show(_stand(done, boards), as_json, html, leaderboard)
+        show(stand(done, boards), as_json, html, leaderboard)
 
 
 @click.command("compare")
@@ -130,7 +138,7 @@ def compare_command(results: tuple[Path, ...], agents: str | None, as_json: bool
     from evals.tables import difference_lines
 
     with sentences():
-        standing = _kept(results, agents)
+        standing = kept_runs(results, agents)
         if len(standing.groups) < 2:
             raise EvalsError("there is nothing to compare: the files hold runs of one agent only")
         if as_json:
@@ -150,9 +158,9 @@ def report_command(
 ) -> None:
     """Table, HTML report and leaderboard of kept runs (`run --out FILE`)."""
     for path in (html, leaderboard):
-        _check_writable(path)
+        check_writable(path)
     with sentences():
-        _show(_kept(results, agents), as_json, html, leaderboard)
+        show(kept_runs(results, agents), as_json, html, leaderboard)
 
 
 @click.command("tasks")
@@ -173,7 +181,7 @@ def tasks_command(model: str, landscape: str | None, seeds: int, as_json: bool) 
 
     with sentences():
         load_dotenv(find_dotenv(usecwd=True))
-        world = _landscapes([landscape] if landscape else [])[0][0]
+        world = found_landscapes([landscape] if landscape else [])[0][0]
         if sheet_of(world).kernel is None:
             raise EvalsError(f"{world.name} is of no kernel of ours: tasks need its tools, choose another --landscape")
         try:
@@ -187,181 +195,3 @@ def tasks_command(model: str, landscape: str | None, seeds: int, as_json: bool) 
             click.echo(f"{'passed' if g.passed else 'FAILED'}  {g.task}, seed {g.seed}: {g.why}")
             click.echo(f"        {description(g.task)}")
     sys.exit(0 if all(g.passed for g in grades) else 1)
-
-
-class Progress:
-    """A line per run on stderr where there is no terminal, one moving line where there is."""
-
-    def __init__(self, total: int, done: int) -> None:
-        self.total, self.done, self.first, self.began, self.shown = total, done, done, time.monotonic(), 0.0
-
-    def __call__(self, ledger: Ledger) -> None:
-        self.done += 1
-        if ledger.end in ("crashed", "foul", "deadline", "stalled"):
-            click.echo(
-                f"{ledger.agent} on {ledger.landscape}, seed {ledger.seed}, {ledger.end}: {ledger.why}", err=True
-            )
-        now, terminal = time.monotonic(), sys.stderr.isatty()
-        if self.done < self.total and now - self.shown < (0.2 if terminal else 10.0):
-            return
-        self.shown = now
-        left = (now - self.began) / (self.done - self.first) * (self.total - self.done)
-        filled = 30 * self.done // self.total
-        line = f"runs {'#' * filled}{'.' * (30 - filled)} {self.done}/{self.total}, {left:.0f} s left"
-        end = self.done >= self.total or not terminal
-        click.echo(f"\r{line}" if terminal else line, err=True, nl=end)
-
-
-def _check_live(live: bool, device: str | None, variant: str, workers: int | None) -> None:
-    if not live and device is not None:
-        raise WrongUse("--device belongs to --live: recorded landscapes need no GPU")
-    if live and variant != "plain":
-        raise WrongUse(f"--live and --variant {variant} exclude each other: a GPU runs configs under their own names")
-    if live and workers not in (None, 1):
-        raise WrongUse("--live times one run after another: leave --workers out")
-    if device is not None and not (device.startswith("cuda:") and device[5:].isdecimal()):
-        raise WrongUse(f"--device {device} is not a GPU: write cuda:0, cuda:1, ...")
-
-
-@contextmanager
-def _bench(device: str | None) -> Iterator[Bench | None]:
-    """The GPU of a live contest, ``None`` without one."""
-    if device is None:
-        yield None
-        return
-    from evals.live import Bench
-
-    bench = Bench(device)
-    try:
-        yield bench
-    finally:
-        bench.close()
-
-
-@contextmanager
-def sentences() -> Iterator[None]:
-    """What the user can mend is one sentence and exit code 2."""
-    from evals.errors import EvalsError
-    from tools.harness.readings import LandscapeError
-
-    try:
-        yield
-    except (EvalsError, LandscapeError) as e:
-        raise WrongUse(str(e)) from e
-
-
-class WrongUse(click.ClickException):
-    """One sentence and exit code 2."""
-
-    exit_code = 2
-
-
-def _agents(text: str) -> list[str]:
-    from evals import roster
-    from evals.errors import EvalsError, Missing
-
-    wanted = list(dict.fromkeys(a.strip() for a in text.split(",") if a.strip()))
-    if not wanted:
-        raise EvalsError(f"--agents names nobody: choose among {', '.join(roster.names())}")
-    if wanted != ["all"]:
-        for agent in wanted:
-            roster.check(agent)
-        return wanted
-    chosen = []
-    for agent in roster.names():
-        try:
-            roster.check(agent)
-            chosen.append(agent)
-        except Missing as e:
-            click.echo(f"left out: {e}", err=True)
-    return chosen
-
-
-def _landscapes(names: Sequence[str]) -> list[tuple[Landscape, str]]:
-    """With how each is found again; all that come with the project where none is named."""
-    from evals.errors import EvalsError
-    from tools.harness.landscape import list_landscapes, named_landscape
-
-    if not names:
-        found = [(x, x.name) for x in list_landscapes()]
-        if not found:
-            raise EvalsError("no landscape comes with this installation: give a file with --landscape")
-        return found
-    chosen: dict[str, tuple[Landscape, str]] = {}
-    for name in dict.fromkeys(names):
-        landscape = named_landscape(name)
-        source = str(Path(name).expanduser().resolve()) if Path(name).expanduser().is_file() else name
-        other = chosen.setdefault(landscape.name, (landscape, source))
-        if other[0].file != landscape.file:
-            raise EvalsError(f"two landscapes are called {landscape.name}: rename one of the files")
-    return list(chosen.values())
-
-
-def _boards(landscapes: Sequence[Landscape]) -> dict[str, Board]:
-    from evals.score import Board
-
-    return {x.name: Board(x) for x in landscapes}
-
-
-def _kept(results: Sequence[Path], agents: str | None) -> Standing:
-    """The runs of result files, scored on the landscapes they were made on."""
-    from evals.errors import EvalsError
-    from evals.results import read_results
-    from tools.harness.landscape import named_landscape
-
-    ledgers = [x for path in results for x in read_results(path)]
-    if agents is not None:
-        wanted = [a.strip() for a in agents.split(",")]
-        there = {x.agent for x in ledgers}
-        unknown = [a for a in wanted if a not in there]
-        if unknown:
-            raise EvalsError(f"there is no run of {', '.join(unknown)}; there are runs of {', '.join(sorted(there))}")
-        ledgers = [x for x in ledgers if x.agent in wanted]
-    landscapes: dict[str, Landscape] = {}
-    for ledger in ledgers:
-        if ledger.landscape not in landscapes:
-            landscapes[ledger.landscape] = named_landscape(ledger.source)
-        if landscapes[ledger.landscape].file != ledger.file:
-            raise EvalsError(f"{ledger.landscape} has changed since {ledger.agent} ran on it: run it again")
-    return _stand(ledgers, _boards(list(landscapes.values())))
-
-
-def _stand(ledgers: Sequence[Ledger], boards: dict[str, Board]) -> Standing:
-    from evals.tables import standing
-
-    return standing(ledgers, boards)
-
-
-def _show(standing: Standing, as_json: bool, html: Path | None, leaderboard: Path | None) -> None:
-    from evals import tables
-    from evals.leaderboard import render as render_leaderboard
-    from evals.report import render as render_report
-
-    writers: list[tuple[Path | None, Callable[[Standing], str]]] = [
-        (html, render_report),
-        (leaderboard, render_leaderboard),
-    ]
-    for path, render in writers:
-        if path is not None:
-            path.write_text(render(standing), encoding="utf-8")
-            click.echo(f"wrote {path}", err=True)
-    if as_json:
-        click.echo(json.dumps(tables.as_json(standing)))
-        return
-    click.echo(tables.text_table(tables.COLUMNS, map(tables.overall_cells, standing.overall())))
-    best = standing.overall()[0]
-    lines = tables.difference_lines(d for d in standing.differences() if d.first == best.agent)
-    if lines:
-        click.echo("\n" + "\n".join(lines))
-
-
-def _journal(digest: str) -> Path:
-    """Of a request whose runs nobody asked to keep: there while it is unfinished."""
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("triton-autokernel")) / f"evals-{digest}.jsonl"
-
-
-def _check_writable(path: Path | None) -> None:
-    if path is not None and not path.absolute().parent.is_dir():
-        raise WrongUse(f"cannot write {path}: there is no folder {path.parent}")

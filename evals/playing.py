@@ -1,0 +1,198 @@
+"""What the commands of ``python -m evals`` that play and score have in common: who plays, where, and what is shown."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from evals.ledger import Ledger
+    from evals.live import Bench
+    from evals.score import Board
+    from evals.tables import Standing
+    from tools.harness.readings import Landscape
+
+
+class Progress:
+    """A line per run on stderr where there is no terminal, one moving line where there is."""
+
+    def __init__(self, total: int, done: int) -> None:
+        self.total, self.done, self.first, self.began, self.shown = total, done, done, time.monotonic(), 0.0
+
+    def __call__(self, ledger: Ledger) -> None:
+        self.done += 1
+        if ledger.end in ("crashed", "foul", "deadline", "stalled"):
+            click.echo(
+                f"{ledger.agent} on {ledger.landscape}, seed {ledger.seed}, {ledger.end}: {ledger.why}", err=True
+            )
+        now, terminal = time.monotonic(), sys.stderr.isatty()
+        if self.done < self.total and now - self.shown < (0.2 if terminal else 10.0):
+            return
+        self.shown = now
+        left = (now - self.began) / (self.done - self.first) * (self.total - self.done)
+        filled = 30 * self.done // self.total
+        line = f"runs {'#' * filled}{'.' * (30 - filled)} {self.done}/{self.total}, {left:.0f} s left"
+        end = self.done >= self.total or not terminal
+        click.echo(f"\r{line}" if terminal else line, err=True, nl=end)
+
+
+def check_live(live: bool, device: str | None, variant: str, workers: int | None) -> None:
+    if not live and device is not None:
+        raise WrongUse("--device belongs to --live: recorded landscapes need no GPU")
+    if live and variant != "plain":
+        raise WrongUse(f"--live and --variant {variant} exclude each other: a GPU runs configs under their own names")
+    if live and workers not in (None, 1):
+        raise WrongUse("--live times one run after another: leave --workers out")
+    if device is not None and not (device.startswith("cuda:") and device[5:].isdecimal()):
+        raise WrongUse(f"--device {device} is not a GPU: write cuda:0, cuda:1, ...")
+
+
+@contextmanager
+def bench_on(device: str | None) -> Iterator[Bench | None]:
+    """The GPU of a live contest, ``None`` without one."""
+    if device is None:
+        yield None
+        return
+    from evals.live import Bench
+
+    bench = Bench(device)
+    try:
+        yield bench
+    finally:
+        bench.close()
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """What the user can mend is one sentence and exit code 2."""
+    from evals.errors import EvalsError
+    from tools.harness.readings import LandscapeError
+
+    try:
+        yield
+    except (EvalsError, LandscapeError) as e:
+        raise WrongUse(str(e)) from e
+
+
+class WrongUse(click.ClickException):
+    """One sentence and exit code 2."""
+
+    exit_code = 2
+
+
+def chosen_agents(text: str) -> list[str]:
+    from evals import roster
+    from evals.errors import EvalsError, Missing
+
+    wanted = list(dict.fromkeys(a.strip() for a in text.split(",") if a.strip()))
+    if not wanted:
+        raise EvalsError(f"--agents names nobody: choose among {', '.join(roster.names())}")
+    if wanted != ["all"]:
+        for agent in wanted:
+            roster.check(agent)
+        return wanted
+    chosen = []
+    for agent in roster.names():
+        try:
+            roster.check(agent)
+            chosen.append(agent)
+        except Missing as e:
+            click.echo(f"left out: {e}", err=True)
+    return chosen
+
+
+def found_landscapes(names: Sequence[str]) -> list[tuple[Landscape, str]]:
+    """With how each is found again; all that come with the project where none is named."""
+    from evals.errors import EvalsError
+    from tools.harness.landscape import list_landscapes, named_landscape
+
+    if not names:
+        found = [(x, x.name) for x in list_landscapes()]
+        if not found:
+            raise EvalsError("no landscape comes with this installation: give a file with --landscape")
+        return found
+    chosen: dict[str, tuple[Landscape, str]] = {}
+    for name in dict.fromkeys(names):
+        landscape = named_landscape(name)
+        source = str(Path(name).expanduser().resolve()) if Path(name).expanduser().is_file() else name
+        other = chosen.setdefault(landscape.name, (landscape, source))
+        if other[0].file != landscape.file:
+            raise EvalsError(f"two landscapes are called {landscape.name}: rename one of the files")
+    return list(chosen.values())
+
+
+def boards_of(landscapes: Sequence[Landscape]) -> dict[str, Board]:
+    from evals.score import Board
+
+    return {x.name: Board(x) for x in landscapes}
+
+
+def kept_runs(results: Sequence[Path], agents: str | None) -> Standing:
+    """The runs of result files, scored on the landscapes they were made on."""
+    from evals.errors import EvalsError
+    from evals.results import read_results
+    from tools.harness.landscape import named_landscape
+
+    ledgers = [x for path in results for x in read_results(path)]
+    if agents is not None:
+        wanted = [a.strip() for a in agents.split(",")]
+        there = {x.agent for x in ledgers}
+        unknown = [a for a in wanted if a not in there]
+        if unknown:
+            raise EvalsError(f"there is no run of {', '.join(unknown)}; there are runs of {', '.join(sorted(there))}")
+        ledgers = [x for x in ledgers if x.agent in wanted]
+    landscapes: dict[str, Landscape] = {}
+    for ledger in ledgers:
+        if ledger.landscape not in landscapes:
+            landscapes[ledger.landscape] = named_landscape(ledger.source)
+        if landscapes[ledger.landscape].file != ledger.file:
+            raise EvalsError(f"{ledger.landscape} has changed since {ledger.agent} ran on it: run it again")
+    return stand(ledgers, boards_of(list(landscapes.values())))
+
+
+def stand(ledgers: Sequence[Ledger], boards: dict[str, Board]) -> Standing:
+    from evals.tables import standing
+
+    return standing(ledgers, boards)
+
+
+def show(standing: Standing, as_json: bool, html: Path | None, leaderboard: Path | None) -> None:
+    from evals import tables
+    from evals.leaderboard import render as render_leaderboard
+    from evals.report import render as render_report
+
+    writers: list[tuple[Path | None, Callable[[Standing], str]]] = [
+        (html, render_report),
+        (leaderboard, render_leaderboard),
+    ]
+    for path, render in writers:
+        if path is not None:
+            path.write_text(render(standing), encoding="utf-8")
+            click.echo(f"wrote {path}", err=True)
+    if as_json:
+        click.echo(json.dumps(tables.as_json(standing)))
+        return
+    click.echo(tables.text_table(tables.COLUMNS, map(tables.overall_cells, standing.overall())))
+    best = standing.overall()[0]
+    lines = tables.difference_lines(d for d in standing.differences() if d.first == best.agent)
+    if lines:
+        click.echo("\n" + "\n".join(lines))
+
+
+def unfinished(digest: str) -> Path:
+    """Of a request whose runs nobody asked to keep: there while it is unfinished."""
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("triton-autokernel")) / f"evals-{digest}.jsonl"
+
+
+def check_writable(path: Path | None) -> None:
+    if path is not None and not path.absolute().parent.is_dir():
+        raise WrongUse(f"cannot write {path}: there is no folder {path.parent}")
