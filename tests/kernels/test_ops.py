@@ -224,12 +224,13 @@ def test_a_memory_file_is_a_source_of_configs(tmp_path):
 
 INTERPRETED = """
 import torch
-from kernels import operators, ops
+from kernels import attention_space, operators, ops
 from kernels.hardware import hardware_named
 from kernels.interpreting import mend_bf16
 mend_bf16()
 launched = []
 operators.hardware_of = lambda device: hardware_named("H200")
+attention_space.has_gluon = lambda: False  # the interpreter runs no Gluon
 for name in ("softmax", "rms_norm", "layer_norm", "swiglu", "fused_matmul", "attention", "conv2d"):
     spec = operators.spec_of(name)
     def launch(*a, spec=spec, real=spec.launch): launched.append(spec.name); real(*a)
