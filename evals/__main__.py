@@ -106,6 +106,7 @@ def record_command(
     from evals.journal import JournalError
     from evals.record import GpuLost, Plan, Recording
     from kernels.registry import get
+    from kernels.spec import sentence
     from tools.harness.compile_pool import CompilePool
     from tools.harness.device import DeviceError
     from tools.harness.live import LiveDevice
@@ -114,7 +115,7 @@ def record_command(
         spec = get(kernel)
         problem = spec.parse_problem(shape, fields)
     except ValueError as e:
-        raise click.UsageError(_sentence(e)) from e
+        raise click.UsageError(sentence(e)) from e
     plan = Plan(out, samples, limit, seed, max_seconds, compile_only)
     try:
         live = LiveDevice.open(device, spec, problem)
@@ -184,15 +185,6 @@ def _options(pairs: tuple[str, ...], dtype: str | None) -> dict[str, Any]:
             raise click.UsageError(f"--option {pair} is not NAME=VALUE")
         found[name] = value
     return found
-
-
-def _sentence(error: ValueError) -> str:
-    """A pydantic error as one sentence, any other as it is."""
-    from pydantic import ValidationError
-
-    if isinstance(error, ValidationError):
-        return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-    return str(error)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kernels import defaults
 from kernels.hardware import Hardware
@@ -45,6 +45,13 @@ class Closed(BaseModel):
     def key(self) -> str:
         """Canonical JSON: equal values give equal text, in any process and on any machine."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+
+def sentence(error: Exception) -> str:
+    """What is wrong on one line: field by field of a problem or config that was refused, else the error's own words."""
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'problem'}: {e['msg']}" for e in error.errors())
+    return " ".join(str(error).split())
 
 
 class Problem(Closed):

@@ -6,11 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from kernels.examine import examine
 from kernels.registry import get
-from kernels.spec import Metric
+from kernels.spec import Metric, sentence
 from memory.store import Memory, MemoryFileError
 from tools.fleet.device import FleetDevice
 from tools.harness import open_device
@@ -49,10 +47,8 @@ def open_session(
         spec = get(kernel)
         problem = spec.parse_problem(shape, options)
         examine(spec, problem)
-    except ValidationError as e:
-        raise SetupError("; ".join(f"{'.'.join(map(str, x['loc']))}: {x['msg']}" for x in e.errors())) from e
     except ValueError as e:
-        raise SetupError(str(e)) from e
+        raise SetupError(sentence(e)) from e
     try:
         memory = Memory.open(memory_path)
         opened, hardware = open_device(device, spec, problem, regime)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kernels.commands import scoring
 from kernels.commands.suite import Case, Entry, Judged
 from kernels.commands.timing import FINALISTS, Progress, Row, about, ranked, rates, tried
-from kernels.spec import Config
+from kernels.spec import Config, sentence
 from kernels.tuned import Entry as TunedEntry
 from kernels.tuned import choose
 
@@ -219,15 +219,6 @@ def skipped(entry: Entry, judged: Judged, why: str) -> Row:
         "targets": [],
         "baselines": [],
     }
-
-
-def sentence(error: Exception) -> str:
-    """One line of what is wrong."""
-    from pydantic import ValidationError
-
-    if isinstance(error, ValidationError):
-        return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'problem'}: {e['msg']}" for e in error.errors())
-    return " ".join(str(error).split())
 
 
 def estimate(entries: tuple[Entry, ...], configs: int) -> dict[str, float]:

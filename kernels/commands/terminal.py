@@ -52,17 +52,14 @@ class explained:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        from pydantic import ValidationError
-
         from tools.harness.device import DeviceError
 
-        if isinstance(error, ValidationError):
-            said = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'problem'}: {e['msg']}" for e in error.errors())
-            raise Refused(said) from error
         if isinstance(error, DeviceError):
             raise Refused(f"{error}; `list` and `validate --device interpreter` need no GPU") from error
         if isinstance(error, ValueError):
-            raise Refused(str(error)) from error
+            from kernels.spec import sentence
+
+            raise Refused(sentence(error)) from error
 
 
 def write(out: Path | None, rows: list[Row]) -> None:
