@@ -40,11 +40,7 @@ def stored(f: F) -> F:
 
 def memory_to_ask(path: Path | None) -> Any:
     """The memory, or ``None`` after saying that it is empty."""
-    from memory.store import Memory
-
-    memory = Memory.read(path)
-    if memory is None and path is not None and not path.exists():
-        raise MemoryFileError(f"{path} does not exist: give the path of a memory file, or leave --memory away")
+    memory = upkeep.to_ask(path)
     if memory is None or not memory.ask("SELECT 1 FROM attempts LIMIT 1"):
         return say_empty(path or default_path())
     return memory
@@ -163,11 +159,8 @@ def lessons(
 ) -> None:
     """What agents wrote down, by WORDS or the newest."""
     from memory import queries
-    from memory.store import Memory
 
-    memory = Memory.read(path)
-    if memory is None and path is not None and not path.exists():
-        raise MemoryFileError(f"{path} does not exist: give the path of a memory file, or leave --memory away")
+    memory = upkeep.to_ask(path)
     found = queries.lessons(memory, " ".join(words), kernel, limit, problem) if memory else []
     show(found, LESSONS, shape, "No lessons.")
 

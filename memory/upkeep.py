@@ -17,6 +17,16 @@ memory_option = click.option(
 FORMATS = ("t4", "kernel-tuner", "triton", "autotune", "best-config", "history-csv")
 
 
+def to_ask(path: Path | None) -> Any:
+    """The memory, ``None`` where none was ever written. Raises MemoryFileError for a named file that is not there."""
+    from memory.store import Memory
+
+    memory = Memory.read(path)
+    if memory is None and path is not None and not path.exists():
+        raise MemoryFileError(f"{path} does not exist: give the path of a memory file, or leave --memory away")
+    return memory
+
+
 @click.command()
 @memory_option
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
@@ -25,12 +35,9 @@ def stats(path: Path | None, as_json: bool) -> None:
     import json
 
     from memory import tables
-    from memory.store import Memory
 
-    memory = Memory.read(path)
+    memory = to_ask(path)
     if memory is None:
-        if path is not None and not path.exists():
-            raise MemoryFileError(f"{path} does not exist: give the path of a memory file, or leave --memory away")
         click.echo(f"The memory {path or default_path()} is empty.", err=True)
         if as_json:
             click.echo("{}")
