@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import torch
 import torch.nn.functional as F
 import triton
@@ -10,8 +12,7 @@ from pydantic import Field
 
 from kernels.defaults import normal
 from kernels.gemm_tiles import rounded
-from kernels.hardware import Hardware
-from kernels.rows import ELEMENT_BYTES, Rows, RowsConfig, RowsProblem, tile, walkers, within
+from kernels.rows import ELEMENT_BYTES, Rows, RowsProblem, within
 from kernels.spec import Inputs
 
 
@@ -89,17 +90,31 @@ def layer_norm_walk(
 
 
 @triton.jit
-def layer_norm_loop(x_ptr, weight_ptr, bias_ptr, out_ptr, M, N, eps, ROWS: tl.constexpr, BLOCK_N: tl.constexpr):
+def layer_norm_loop(
+    x_ptr,
+    weight_ptr,
+    bias_ptr,
+    out_ptr,
+    M,
+    N,
+    eps,
+    ROWS: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    EVEN: tl.constexpr,
+    READ: tl.constexpr,
+    WRITE: tl.constexpr,
+):
     """One pass for mean and variance, one to write. Blocks' moments are joined by the update of Chan, Golub and LeVeque
     (1979): no difference of large sums, so a mean far from zero costs no digits."""
     rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     cols = tl.arange(0, BLOCK_N)[None, :]
+    KEEP: tl.constexpr = "evict_last" if READ == "evict_first" else ""
     mean = tl.zeros((ROWS,), tl.float32)
     squares = tl.zeros((ROWS,), tl.float32)
     for start in range(0, N, BLOCK_N):
-        inside = (rows < M) & (cols < N - start)
+        inside = within(rows, start + cols, M, N, ROWS, BLOCK_N, EVEN)
         count = tl.minimum(N - start, BLOCK_N).to(tl.float32)
-        x = tl.load(x_ptr + rows * N + start + cols, mask=inside, other=0.0).to(tl.float32)
+        x = tl.load(x_ptr + rows * N + start + cols, mask=inside, other=0.0, eviction_policy=KEEP).to(tl.float32)
         block_mean = tl.sum(x, 1) / count
         centred = tl.where(inside, x - block_mean[:, None], 0.0)
         apart = block_mean - mean
@@ -108,12 +123,13 @@ def layer_norm_loop(x_ptr, weight_ptr, bias_ptr, out_ptr, M, N, eps, ROWS: tl.co
         squares += tl.sum(centred * centred, 1) + apart * apart * start * share
     scale = 1.0 / tl.sqrt(squares / N + eps)
     for start in range(0, N, BLOCK_N):
-        inside = (rows < M) & (cols < N - start)
-        x = tl.load(x_ptr + rows * N + start + cols, mask=inside, other=0.0).to(tl.float32)
-        weight = tl.load(weight_ptr + start + cols, mask=cols < N - start, other=0.0).to(tl.float32)
-        bias = tl.load(bias_ptr + start + cols, mask=cols < N - start, other=0.0).to(tl.float32)
-        y = (x - mean[:, None]) * scale[:, None] * weight + bias
-        tl.store(out_ptr + rows * N + start + cols, rounded(y, out_ptr.dtype.element_ty), mask=inside)
+        inside = within(rows, start + cols, M, N, ROWS, BLOCK_N, EVEN)
+        x = tl.load(x_ptr + rows * N + start + cols, mask=inside, other=0.0, eviction_policy=READ).to(tl.float32)
+        weight = tl.load(weight_ptr + start + cols, mask=cols < N - start, other=0.0, eviction_policy="evict_last")
+        bias = tl.load(bias_ptr + start + cols, mask=cols < N - start, other=0.0, eviction_policy="evict_last")
+        y = (x - mean[:, None]) * scale[:, None] * weight.to(tl.float32) + bias.to(tl.float32)
+        y = rounded(y, out_ptr.dtype.element_ty)
+        tl.store(out_ptr + rows * N + start + cols, y, mask=inside, cache_modifier=WRITE)
 
 
 class LayerNormProblem(RowsProblem):
@@ -128,6 +144,7 @@ class LayerNorm(Rows[LayerNormProblem]):
     name = "layer_norm"
     aliases = ("layernorm", "layer normalisation", "layer normalization")
     problem_type = LayerNormProblem
+    kernels: ClassVar = {"row": layer_norm_row, "walk": layer_norm_walk, "loop": layer_norm_loop}
     roundings = 1
 
     def inputs(self, problem: LayerNormProblem, generator: torch.Generator | None, device: str) -> Inputs:
@@ -147,27 +164,8 @@ class LayerNorm(Rows[LayerNormProblem]):
         """x, weight and bias read once, the result written once."""
         return super().bytes(problem) + 2 * ELEMENT_BYTES * problem.N
 
-    def launch(
-        self, problem: LayerNormProblem, config: RowsConfig, inputs: Inputs, out: torch.Tensor, hardware: Hardware
-    ) -> None:
-        x, weight, bias = inputs
-        arguments = x, weight, bias, out, problem.M, problem.N, problem.eps
-        groups = triton.cdiv(problem.M, config.ROWS)
-        if config.family == "row":
-            layer_norm_row[(groups,)](*arguments, **tile(problem, config))
-        elif config.family == "walk":
-            programs = walkers(problem, config, hardware)
-            layer_norm_walk[(programs,)](
-                *arguments, PROGRAMS=programs, STAGES=config.num_stages, **tile(problem, config)
-            )
-        else:
-            layer_norm_loop[(groups,)](
-                *arguments,
-                ROWS=config.ROWS,
-                BLOCK_N=config.BLOCK_N,
-                num_warps=config.num_warps,
-                num_stages=config.num_stages,
-            )
+    def arguments(self, problem: LayerNormProblem, inputs: Inputs, out: torch.Tensor) -> tuple[Any, ...]:
+        return (*super().arguments(problem, inputs, out), problem.eps)
 
     def eager(self, problem: LayerNormProblem, inputs: Inputs) -> torch.Tensor:
         x, weight, bias = inputs

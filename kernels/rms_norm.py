@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import torch
 import torch.nn.functional as F
 import triton
@@ -10,8 +12,7 @@ from pydantic import Field
 
 from kernels.defaults import normal
 from kernels.gemm_tiles import rounded
-from kernels.hardware import Hardware
-from kernels.rows import ELEMENT_BYTES, Rows, RowsConfig, RowsProblem, tile, walkers, within
+from kernels.rows import ELEMENT_BYTES, Rows, RowsProblem, within
 from kernels.spec import Inputs
 
 
@@ -82,22 +83,35 @@ def rms_norm_walk(
 
 
 @triton.jit
-def rms_norm_loop(x_ptr, weight_ptr, out_ptr, M, N, eps, ROWS: tl.constexpr, BLOCK_N: tl.constexpr):
+def rms_norm_loop(
+    x_ptr,
+    weight_ptr,
+    out_ptr,
+    M,
+    N,
+    eps,
+    ROWS: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    EVEN: tl.constexpr,
+    READ: tl.constexpr,
+    WRITE: tl.constexpr,
+):
     """One pass for the squares, one to write."""
     rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     cols = tl.arange(0, BLOCK_N)[None, :]
+    KEEP: tl.constexpr = "evict_last" if READ == "evict_first" else ""
     squares = tl.zeros((ROWS, BLOCK_N), tl.float32)
     for start in range(0, N, BLOCK_N):
-        inside = (rows < M) & (cols < N - start)
-        x = tl.load(x_ptr + rows * N + start + cols, mask=inside, other=0.0).to(tl.float32)
+        inside = within(rows, start + cols, M, N, ROWS, BLOCK_N, EVEN)
+        x = tl.load(x_ptr + rows * N + start + cols, mask=inside, other=0.0, eviction_policy=KEEP).to(tl.float32)
         squares += x * x
     scale = 1.0 / tl.sqrt(tl.sum(squares, 1) / N + eps)
     for start in range(0, N, BLOCK_N):
-        inside = (rows < M) & (cols < N - start)
-        x = tl.load(x_ptr + rows * N + start + cols, mask=inside, other=0.0).to(tl.float32)
-        weight = tl.load(weight_ptr + start + cols, mask=cols < N - start, other=0.0).to(tl.float32)
-        y = rounded(x * scale[:, None] * weight, out_ptr.dtype.element_ty)
-        tl.store(out_ptr + rows * N + start + cols, y, mask=inside)
+        inside = within(rows, start + cols, M, N, ROWS, BLOCK_N, EVEN)
+        x = tl.load(x_ptr + rows * N + start + cols, mask=inside, other=0.0, eviction_policy=READ).to(tl.float32)
+        weight = tl.load(weight_ptr + start + cols, mask=cols < N - start, other=0.0, eviction_policy="evict_last")
+        y = rounded(x * scale[:, None] * weight.to(tl.float32), out_ptr.dtype.element_ty)
+        tl.store(out_ptr + rows * N + start + cols, y, mask=inside, cache_modifier=WRITE)
 
 
 class RmsNormProblem(RowsProblem):
@@ -112,6 +126,7 @@ class RmsNorm(Rows[RmsNormProblem]):
     name = "rms_norm"
     aliases = ("rmsnorm", "rms normalisation", "rms normalization")
     problem_type = RmsNormProblem
+    kernels: ClassVar = {"row": rms_norm_row, "walk": rms_norm_walk, "loop": rms_norm_loop}
     roundings = 2
 
     def inputs(self, problem: RmsNormProblem, generator: torch.Generator | None, device: str) -> Inputs:
@@ -123,25 +138,8 @@ class RmsNorm(Rows[RmsNormProblem]):
         """x and weight read once, the result written once."""
         return super().bytes(problem) + ELEMENT_BYTES * problem.N
 
-    def launch(
-        self, problem: RmsNormProblem, config: RowsConfig, inputs: Inputs, out: torch.Tensor, hardware: Hardware
-    ) -> None:
-        x, weight = inputs
-        arguments = x, weight, out, problem.M, problem.N, problem.eps
-        groups = triton.cdiv(problem.M, config.ROWS)
-        if config.family == "row":
-            rms_norm_row[(groups,)](*arguments, **tile(problem, config))
-        elif config.family == "walk":
-            programs = walkers(problem, config, hardware)
-            rms_norm_walk[(programs,)](*arguments, PROGRAMS=programs, STAGES=config.num_stages, **tile(problem, config))
-        else:
-            rms_norm_loop[(groups,)](
-                *arguments,
-                ROWS=config.ROWS,
-                BLOCK_N=config.BLOCK_N,
-                num_warps=config.num_warps,
-                num_stages=config.num_stages,
-            )
+    def arguments(self, problem: RmsNormProblem, inputs: Inputs, out: torch.Tensor) -> tuple[Any, ...]:
+        return (*super().arguments(problem, inputs, out), problem.eps)
 
     def eager(self, problem: RmsNormProblem, inputs: Inputs) -> torch.Tensor:
         x, weight = inputs

@@ -3,13 +3,14 @@
 Three families. ``row`` keeps whole rows in registers: each element is read once. ``walk`` does the same with a few
 programs per SM, each of which takes one group of rows after another: the next rows arrive while these are worked on,
 and what all rows share is loaded once. ``loop`` walks over a row in blocks, twice: the second time it comes from the
-L2, which a program's few rows fit; it is for rows that registers cannot hold.
+L2, which a program's few rows fit. It serves rows that registers cannot hold, and keeps more programs, and so more
+bytes on their way, on an SM where they could.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
@@ -31,7 +32,8 @@ BLOCKS = (512, 1024, 2048, 4096, 8192, 16384)
 
 @triton.jit
 def within(rows, cols, M, N, ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN: tl.constexpr):
-    """Mask of a tile. EVEN: every tile lies within, and the compiler drops a mask that it knows to be true."""
+    """Mask of a tile at `rows` and `cols`. EVEN: every tile lies within, and the compiler drops a mask that it knows to
+    be true."""
     return tl.full((ROWS, BLOCK_N), True, tl.int1) if EVEN else (rows < M) & (cols < N)
 
 
@@ -60,11 +62,12 @@ class RowsConfig(Config):
     BLOCK_N: Literal[0, 512, 1024, 2048, 4096, 8192, 16384] = 0
     """Elements of a row taken at a time (``loop``); 0: the whole row."""
     num_stages: Literal[1, 2, 3, 4] = 1
-    """Blocks in flight (``loop``), groups of rows in flight (``walk``)."""
+    """Groups of rows in flight (``walk``)."""
     PER_SM: Literal[0, 1, 2, 4, 8, 16] = 0
     """Programs per SM (``walk``)."""
     STREAM: Literal[0, 1, 2] = 0
-    """What caches are told (``row``, ``walk``): nothing; that rows are read once; and that they are written once."""
+    """What caches are told. 0: nothing. 1: that a row will not be read again; a ``loop`` says so of its second reading,
+    and of its first that the row be kept. 2: also that the result is not read soon."""
 
 
 P = TypeVar("P", bound=RowsProblem)
@@ -76,12 +79,13 @@ def width(problem: RowsProblem, config: RowsConfig) -> int:
 
 
 def tile(problem: RowsProblem, config: RowsConfig) -> dict[str, Any]:
-    """What the kernels of the families ``row`` and ``walk`` take beside tensors, sizes and ``PROGRAMS``."""
+    """What every family's kernels take beside tensors and sizes."""
     block = width(problem, config)
+    whole = problem.N % block == 0 if config.family == "loop" else block == problem.N
     return {
         "ROWS": config.ROWS,
         "BLOCK_N": block,
-        "EVEN": block == problem.N and problem.M % config.ROWS == 0,
+        "EVEN": whole and problem.M % config.ROWS == 0,
         "READ": "evict_first" if config.STREAM > 0 else "",
         "WRITE": ".cs" if config.STREAM > 1 else "",
         "num_warps": config.num_warps,
@@ -113,10 +117,10 @@ def constraint(problem: RowsProblem, config: RowsConfig, hardware: Hardware) -> 
         )
     if c.family == "loop" and c.BLOCK_N == 0:
         return "block: family loop takes a row in blocks, so BLOCK_N must not be 0"
-    if c.family == "loop" and (c.PER_SM, c.STREAM) != (0, 0):
+    if c.family == "loop" and (c.num_stages, c.PER_SM) != (1, 0):
         return (
-            f"unused_field: family loop reads rows twice, by one program each, so PER_SM and STREAM must be 0, "
-            f"got {c.PER_SM} and {c.STREAM}"
+            f"unused_field: family loop has a program for each group of rows and loads a block where it is used, so "
+            f"num_stages must be 1 and PER_SM 0, got {c.num_stages} and {c.PER_SM}"
         )
     threads = c.num_warps * hardware.warp_size
     if threads > 1024:
@@ -158,11 +162,10 @@ def candidates(problem: RowsProblem, hardware: Hardware) -> Iterator[RowsConfig]
                     yield whole.model_copy(update=walk)
     for block in (b for b in BLOCKS if b < problem.N):
         for rows in (r for r in (1, 2, 4) if r <= max(1, problem.M)):
-            for warps in (2, 4, 8, 16, 32):
-                for stages in (1, 2, 3):
-                    looped = RowsConfig(family="loop", ROWS=rows, num_warps=warps, BLOCK_N=block, num_stages=stages)
-                    if _worth_it(problem, looped, hardware):
-                        yield looped
+            for warps, stream in product((2, 4, 8, 16, 32), (0, 1)):
+                looped = RowsConfig(family="loop", ROWS=rows, num_warps=warps, BLOCK_N=block, STREAM=stream)
+                if _worth_it(problem, looped, hardware):
+                    yield looped
 
 
 def _worth_it(problem: RowsProblem, config: RowsConfig, hardware: Hardware) -> bool:
@@ -176,6 +179,8 @@ class Rows(KernelSpec[P, RowsConfig]):
 
     config_type = RowsConfig
     metric = "gbps"
+    kernels: ClassVar[Mapping[str, Any]]
+    """The Triton kernel of each family."""
     roundings: ClassVar[int] = 1
     """Roundings to the problem's dtype on the way to the result, in the kernel or in eager PyTorch."""
 
@@ -189,7 +194,7 @@ class Rows(KernelSpec[P, RowsConfig]):
         warps: Any = min(1024 // hardware.warp_size, 16, max(1, fitting))
         if problem.N <= 16384:
             return RowsConfig(family="row", ROWS=1, num_warps=warps)
-        return RowsConfig(family="loop", ROWS=1, num_warps=8, BLOCK_N=4096)
+        return RowsConfig(family="loop", ROWS=1, num_warps=8, BLOCK_N=4096, STREAM=1)
 
     def candidates(self, problem: P, hardware: Hardware) -> Iterator[RowsConfig]:
         return candidates(problem, hardware)
@@ -220,6 +225,19 @@ class Rows(KernelSpec[P, RowsConfig]):
     def bytes(self, problem: P) -> int:
         """x read once and the result written once; what a row shares with all others is not counted."""
         return 2 * ELEMENT_BYTES * problem.M * problem.N
+
+    def arguments(self, problem: P, inputs: Inputs, out: torch.Tensor) -> tuple[Any, ...]:
+        """What the kernels of all families take first: tensors, sizes, constants of the problem."""
+        return (*inputs, out, problem.M, problem.N)
+
+    def launch(self, problem: P, config: RowsConfig, inputs: Inputs, out: torch.Tensor, hardware: Hardware) -> None:
+        kernel = self.kernels[config.family]
+        arguments, choices = self.arguments(problem, inputs, out), tile(problem, config)
+        if config.family == "walk":
+            programs = walkers(problem, config, hardware)
+            kernel[(programs,)](*arguments, PROGRAMS=programs, STAGES=config.num_stages, **choices)
+        else:
+            kernel[(triton.cdiv(problem.M, config.ROWS),)](*arguments, **choices)
 
     def source_hash(self) -> str:
         """Covers this file and what is borrowed as well as the kernel's own."""

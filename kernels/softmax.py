@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import triton
 import triton.language as tl
 
 from kernels.gemm_tiles import rounded
-from kernels.hardware import Hardware
-from kernels.rows import Rows, RowsConfig, RowsProblem, tile, walkers, within
+from kernels.rows import Rows, RowsProblem, within
 from kernels.spec import Inputs
 
 
@@ -69,16 +70,28 @@ def softmax_walk(
 
 
 @triton.jit
-def softmax_loop(x_ptr, out_ptr, M, N, ROWS: tl.constexpr, BLOCK_N: tl.constexpr):
+def softmax_loop(
+    x_ptr,
+    out_ptr,
+    M,
+    N,
+    ROWS: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    EVEN: tl.constexpr,
+    READ: tl.constexpr,
+    WRITE: tl.constexpr,
+):
     """One pass for the maximum and the sum, which is rescaled where the maximum grows (Milakov and Gimelshein 2018);
     one to write."""
     rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     cols = tl.arange(0, BLOCK_N)[None, :]
+    KEEP: tl.constexpr = "evict_last" if READ == "evict_first" else ""
     top = tl.full((ROWS,), -float("inf"), tl.float32)
     total = tl.zeros((ROWS,), tl.float32)
     for start in range(0, N, BLOCK_N):
-        inside = (rows < M) & (cols < N - start)
-        x = tl.load(x_ptr + rows * N + start + cols, mask=inside, other=-float("inf")).to(tl.float32)
+        inside = within(rows, start + cols, M, N, ROWS, BLOCK_N, EVEN)
+        x = tl.load(x_ptr + rows * N + start + cols, mask=inside, other=-float("inf"), eviction_policy=KEEP)
+        x = x.to(tl.float32)
         higher = tl.maximum(top, tl.max(x, 1))
         # A row may begin with nothing but -inf, and -inf - -inf is no number.
         base = tl.where(higher == -float("inf"), 0.0, higher)
@@ -86,10 +99,10 @@ def softmax_loop(x_ptr, out_ptr, M, N, ROWS: tl.constexpr, BLOCK_N: tl.constexpr
         top = higher
     base = tl.where(top == -float("inf"), 0.0, top)
     for start in range(0, N, BLOCK_N):
-        inside = (rows < M) & (cols < N - start)
-        x = tl.load(x_ptr + rows * N + start + cols, mask=inside, other=-float("inf")).to(tl.float32)
-        y = tl.exp(x - base[:, None]) / total[:, None]
-        tl.store(out_ptr + rows * N + start + cols, rounded(y, out_ptr.dtype.element_ty), mask=inside)
+        inside = within(rows, start + cols, M, N, ROWS, BLOCK_N, EVEN)
+        x = tl.load(x_ptr + rows * N + start + cols, mask=inside, other=-float("inf"), eviction_policy=READ)
+        y = rounded(tl.exp(x.to(tl.float32) - base[:, None]) / total[:, None], out_ptr.dtype.element_ty)
+        tl.store(out_ptr + rows * N + start + cols, y, mask=inside, cache_modifier=WRITE)
 
 
 class SoftmaxProblem(RowsProblem):
@@ -101,26 +114,7 @@ class Softmax(Rows[SoftmaxProblem]):
 
     name = "softmax"
     problem_type = SoftmaxProblem
-
-    def launch(
-        self, problem: SoftmaxProblem, config: RowsConfig, inputs: Inputs, out: torch.Tensor, hardware: Hardware
-    ) -> None:
-        (x,) = inputs
-        arguments = x, out, problem.M, problem.N
-        groups = triton.cdiv(problem.M, config.ROWS)
-        if config.family == "row":
-            softmax_row[(groups,)](*arguments, **tile(problem, config))
-        elif config.family == "walk":
-            programs = walkers(problem, config, hardware)
-            softmax_walk[(programs,)](*arguments, PROGRAMS=programs, STAGES=config.num_stages, **tile(problem, config))
-        else:
-            softmax_loop[(groups,)](
-                *arguments,
-                ROWS=config.ROWS,
-                BLOCK_N=config.BLOCK_N,
-                num_warps=config.num_warps,
-                num_stages=config.num_stages,
-            )
+    kernels: ClassVar = {"row": softmax_row, "walk": softmax_walk, "loop": softmax_loop}
 
     def eager(self, problem: SoftmaxProblem, inputs: Inputs) -> torch.Tensor:
         (x,) = inputs

@@ -1,7 +1,8 @@
 """What more GPUs bring: ``python -m tests.bench.bench_fleet gpus|simulate [--json FILE]``.
 
 gpus: the 4096^3 space screened through Ray by one GPU and by all of this host, first while it is compiled (each GPU
-brings its share of the cores; the compilers' start is included), then with the code at hand; configs a minute, and
+brings its share of the cores; the compilers' start is included), then, by two GPUs as well, by new workers with the
+code at hand, so that each config is loaded once by whoever measures it, however many there are; configs a minute, and
 how far the cards are apart.
 simulate: see :mod:`tests.bench.simulated_fleet`.
 """
@@ -15,6 +16,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,22 +47,40 @@ def gpus(kernel: str, limit: int | None, out: Path | None) -> None:
     there, cores = gpus_present(), len(os.sched_getaffinity(0))
     share = max(1, cores // there - 1)
     figures: dict[str, Any] = {"gpus": there, "cores": cores, "compilers_per_gpu": share, "runs": []}
+    counts = sorted({there, min(2, there), 1}, reverse=True)
     times: dict[int, dict[Config, float]] = {}
-    for count in (there, 1):
-        cache = Path(tempfile.mkdtemp(prefix="autokernel-cold-"))
-        began = time.perf_counter()
-        spec = get(kernel)
-        fleet = FleetDevice.open(FleetAddress(None, None), spec, spec.default_problem(), cache=cache, limit=count)
-        try:
-            cards = warmed(fleet)
-            figures["runs"].append({"gpus": count, "what": "open", "seconds": round(time.perf_counter() - began, 1)})
-            run, found = compiling(fleet, cache, share * count, limit)
-            keep(figures, {"gpus": count, "what": "compile and screen", **run})
+    for count in counts:
+        if count in (there, 1):
+            cache = Path(tempfile.mkdtemp(prefix="autokernel-cold-"))
+            with fleet_of(kernel, cache, count, there, figures) as fleet:
+                run, found = compiling(fleet, cache, share * count, limit)
+                keep(figures, {"gpus": count, "what": "compile and screen", **run})
+        with fleet_of(kernel, cache, count, there, figures) as fleet:
             run, times[count] = screening(fleet, list(found))
             keep(figures, {"gpus": count, "what": "screen", **run})
-        finally:
-            fleet.close()
-            released(fleet.ray, there)
+    figures["compiling_speedup"] = round(
+        rate(figures, there, "compile and screen") / rate(figures, 1, "compile and screen"), 3
+    )
+    figures["speedup"] = [
+        {"gpus": count, "screen": round(rate(figures, count, "screen") / rate(figures, 1, "screen"), 3)}
+        for count in counts[:-1]
+    ]
+    pairs = [[times[n][c] for c in times[1] if c in times[there]] for n in (there, 1)]
+    apart = np.divide(*pairs) / np.median(np.divide(*pairs)) - 1
+    figures["spearman_of_all_gpus_and_one"] = round(float(spearmanr(*pairs)[0]), 4)
+    figures["apart_p50_p95"] = [round(float(q), 4) for q in np.quantile(np.abs(apart), [0.5, 0.95])]
+    show(figures, out)
+
+
+@contextmanager
+def fleet_of(kernel: str, cache: Path, count: int, there: int, figures: dict[str, Any]) -> Iterator[FleetDevice]:
+    """New workers on `count` of `there` GPUs, warm; what there is to know of the host goes into `figures`."""
+    began = time.perf_counter()
+    spec = get(kernel)
+    fleet = FleetDevice.open(FleetAddress(None, None), spec, spec.default_problem(), cache=cache, limit=count)
+    try:
+        cards = warmed(fleet)
+        keep(figures, {"gpus": count, "what": "open", "seconds": round(time.perf_counter() - began, 1)})
         if count == there:
             figures |= {
                 "device": fleet.info.name,
@@ -69,14 +89,10 @@ def gpus(kernel: str, limit: int | None, out: Path | None) -> None:
                 "reference_ms": cards,
                 "slowest_card_over_median": round(spread(cards), 4),
             }
-    figures["speedup"] = {
-        what: round(rate(figures, there, what) / rate(figures, 1, what), 3) for what in ("compile and screen", "screen")
-    }
-    pairs = [[times[n][c] for c in times[1] if c in times[there]] for n in (there, 1)]
-    apart = np.divide(*pairs) / np.median(np.divide(*pairs)) - 1
-    figures["spearman_of_all_gpus_and_one"] = round(float(spearmanr(*pairs)[0]), 4)
-    figures["apart_p50_p95"] = [round(float(q), 4) for q in np.quantile(np.abs(apart), [0.5, 0.95])]
-    show(figures, out)
+        yield fleet
+    finally:
+        fleet.close()
+        released(fleet.ray, there)
 
 
 @main.command()

@@ -121,13 +121,3 @@ def test_no_model_claims_a_kernel_it_does_not_know():
     assert model_of(get("softmax").default_problem(), STRANGE) is None
     assert model_of(get("attention").default_problem(), STRANGE) is None
     assert model_of(get("swiglu").default_problem(), STRANGE) is None
-
-
-def test_stages_mean_nothing_to_a_loop_without_products():
-    _, space, found = known("softmax")
-    by_rest: dict[str, set[float]] = {}
-    for c, ms in zip(space, found.ms, strict=True):
-        if c.family == "loop":
-            by_rest.setdefault(str(c.model_copy(update={"num_stages": 1})), set()).add(float(ms))
-    assert by_rest
-    assert all(len(times) == 1 for times in by_rest.values())
