@@ -16,6 +16,8 @@ from __future__ import annotations
 import torch
 import triton
 import triton.language as tl
+from triton import knobs
+from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from kernels import gemm_split_k
@@ -92,12 +94,17 @@ def gemm_tma(
     B_COL: tl.constexpr,
     ROW_SCALES: tl.constexpr,
     ACTIVATION: tl.constexpr,
+    OVERLAP: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
     GROUP_M: tl.constexpr,
 ):
-    """One program per tile."""
+    """One program per tile. OVERLAP: programs may start before the launch in front of this one has ended (programmatic
+    dependent launch); nothing is read or written before it has, and the launch behind this one may start likewise."""
+    if OVERLAP:
+        gdc_wait()
+        gdc_launch_dependents()
     pid_m, pid_n = tile_position(tl.program_id(0), M, N, BLOCK_M, BLOCK_N, GROUP_M)
     row, col = pid_m * BLOCK_M, pid_n * BLOCK_N
     acc = accumulate(a_desc, b_desc, row, col, 0, tl.cdiv(K, BLOCK_K), B_COL, BLOCK_M, BLOCK_N, BLOCK_K)
@@ -220,7 +227,10 @@ def launch_gemm(
     a_desc, b_desc = operand_descriptors(a, b, config)
     c_desc = TensorDescriptor.from_tensor(out, [config.BLOCK_M, config.BLOCK_N // config.EPILOGUE_SUBTILE])
     if config.family == "tma":
-        gemm_tma[grid](a_desc, b_desc, c_desc, bias, a_scale, b_scale, M, N, K, **choices)
+        # Also a launch attribute, which Triton's interpreter does not know.
+        overlap = config.OVERLAP and not knobs.runtime.interpret
+        attribute = {"launch_pdl": True} if overlap else {}
+        gemm_tma[grid](a_desc, b_desc, c_desc, bias, a_scale, b_scale, M, N, K, OVERLAP=overlap, **choices, **attribute)
     else:
         gemm_persistent_tma[grid](
             a_desc,

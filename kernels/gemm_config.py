@@ -79,6 +79,8 @@ class GemmConfig(Config):
     """Programs that share the K range of one tile (``split_k``)."""
     CONSUMERS: Literal[1, 2] = 1
     """Groups that the warps form (``warp_specialized``)."""
+    OVERLAP: Literal[False, True] = False
+    """Start while the launch before still runs, and wait for its results before the first load (``tma``)."""
     CLUSTER: Literal[1, 2] = 1
     """Programs that share their loads of an operand by multicast (``warp_specialized``)."""
 

@@ -101,6 +101,7 @@ USES: dict[str, tuple[Family, ...]] = {
     "EPILOGUE_SUBTILE": ("persistent_tma", "warp_specialized"),
     "FLATTEN": ("persistent_tma",),
     "SPLIT_K": ("split_k",),
+    "OVERLAP": ("tma",),
     "CONSUMERS": ("warp_specialized",),
     "CLUSTER": ("warp_specialized",),
 }
@@ -130,6 +131,11 @@ def _next_power_of_2(n: int) -> int:
     return 1 << (n - 1).bit_length()
 
 
+SHORT_S = 10e-6
+"""At the hardware's rates. A launch costs some 2 us from the end of the one before to its own first load, which matters
+to launches shorter than this."""
+
+
 def candidates(problem: GemmProblem, hardware: Hardware) -> Iterator[GemmConfig]:
     """Configs worth naming, in a fixed order. What a config cannot do is left to ``constraint``; what is left out here
     is legal but not worth a compilation: tiles much smaller than the problem allows, warps with too little or too much
@@ -138,6 +144,8 @@ def candidates(problem: GemmProblem, hardware: Hardware) -> Iterator[GemmConfig]
     p, h = problem, hardware
     descriptors = h.has_tma and all(length * size % 16 == 0 for _, length, size in _rows(p))
     size = p.torch_dtype.itemsize
+    moved = (p.M * p.K + p.K * p.N) * size + p.M * p.N * ELEMENT_BYTES
+    short = max(moved / h.bandwidth, 2 * p.M * p.N * p.K / h.peak.get(p.dtype, float("inf"))) < SHORT_S
     for bm, bn in _tiles(p, h):
         for warps, bk in product(_warps(bm, bn, h), (64 // size, 128 // size, 256 // size)):
             for stages, group in product(_stages(p, bm, bn, bk, h), _groups(p, bm)):
@@ -156,6 +164,8 @@ def candidates(problem: GemmProblem, hardware: Hardware) -> Iterator[GemmConfig]
                     continue
                 if default_group:
                     yield GemmConfig(family="tma", **base)
+                    if short:
+                        yield GemmConfig(family="tma", **base, OVERLAP=True)
                 for subtile, flatten in product((1, 2, 4), (False, True)):
                     config = GemmConfig(family="persistent_tma", **base, EPILOGUE_SUBTILE=subtile, FLATTEN=flatten)
                     if tiles(p.M, p.N, config) > h.sms and bn // subtile >= 64:

@@ -17,7 +17,8 @@ COUNTED = ("wgmma.mma_async", "cp.async.bulk.tensor", "mma.sync", "v_mfma", "e4m
 
 def waits_first(ptx: str) -> bool:
     """Whether a kernel waits for the one before it ahead of its first load from memory."""
-    return 0 <= ptx.find("griddepcontrol.wait") < ptx.find("ld.global")
+    loads = [at for at in map(ptx.find, ("ld.global", "cp.async.bulk.tensor")) if at >= 0]
+    return 0 <= ptx.find("griddepcontrol.wait") < min(loads)
 
 
 class NoDevice:

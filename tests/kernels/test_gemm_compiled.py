@@ -54,6 +54,7 @@ def hopper(tmp_path_factory):
     cases = {
         "pointer": ("fused_matmul", square, config("pointer", 128, 128)),
         "tma": ("fused_matmul", square, config("tma")),
+        "overlap": ("fused_matmul", square, config("tma", OVERLAP=True)),
         "persistent_tma": ("fused_matmul", square, BEST_KNOWN),
         "column": ("fused_matmul", column, BEST_KNOWN),
         "split_k": ("fused_matmul", decode, SPLIT),
@@ -92,6 +93,11 @@ def test_a_split_tile_is_two_launches_and_the_second_waits_for_the_first(hopper,
     (_, problem, _), answer = hopper[label]
     assert answer["launches"] == ["split_k_pointer" if problem["N"] % 8 else "split_k_tma", "sum_shares"]
     assert answer["waits_first"]
+
+
+def test_a_launch_that_may_start_early_waits_for_the_one_before_and_no_other_does(hopper):
+    assert hopper["overlap"][1]["waits_first"]
+    assert not hopper["tma"][1]["waits_first"]
 
 
 @pytest.mark.parametrize("label", ["fp8", "fp8_split", "fp8_odd"])

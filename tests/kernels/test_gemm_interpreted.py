@@ -26,6 +26,7 @@ def config(family, bm=64, bn=64, bk=32, **fields):
 
 POINTER = config("pointer")
 TMA = config("tma")
+OVERLAP = config("tma", OVERLAP=True)
 PERSISTENT = [
     config("persistent_tma", EPILOGUE_SUBTILE=subtile, FLATTEN=flatten)
     for subtile, flatten in product((1, 2, 4), (False, True))
@@ -44,7 +45,7 @@ def cases():
         shape = f"{m}x{n}x{k}-{layout}-{dtype}"
         yield f"pointer-{shape}", "matmul", problem, POINTER
         if (m, n, k) in ALIGNED:
-            yield f"tma-{shape}", "matmul", problem, TMA
+            yield f"tma-{shape}", "matmul", problem, TMA if layout == "row" else OVERLAP
             for c in PERSISTENT if m > 100 else PERSISTENT[-1:]:
                 yield f"persistent-{c.EPILOGUE_SUBTILE}-{c.FLATTEN}-{shape}", "matmul", problem, c
     for activation, bias, dtype in product(ACTIVATIONS, (False, True), ("fp16", "bf16")):

@@ -70,6 +70,15 @@ def test_tiles_are_split_where_they_leave_sms_idle_and_nowhere_else(layout):
         assert not any(c.family == "split_k" for c in spec.space(problem(*shape, b_layout=layout), H200))
 
 
+def test_launches_overlap_where_they_are_short_and_nowhere_else():
+    spec = registry.get("fused_matmul")
+    short = spec.space(problem(1024, 1024, 1024), H200)
+    early = {c.model_copy(update={"OVERLAP": False}) for c in short if c.OVERLAP}
+    assert early == {c for c in short if c.family == "tma" and not c.OVERLAP}
+    assert not any(c.OVERLAP for c in spec.space(problem(), H200))
+    assert "unused_field" in spec.constraint(problem(), config(family="persistent_tma", OVERLAP=True), H200)
+
+
 def test_fp8_has_the_steps_of_16_bit_types_in_bytes_and_no_gluon():
     spec = registry.get("fused_matmul")
     space = spec.space(problem(dtype="fp8"), H200)

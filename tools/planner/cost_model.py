@@ -42,6 +42,8 @@ EPILOGUE_INSTRUCTIONS = 4
 PERSISTENT_START_CLOCKS = 1500
 """More that a program which takes several tiles does before its first. Chosen on launches of one wave, where it shows:
 the landscapes 1024^3 and 64x8192x8192."""
+OVERLAPPED_MS = 0.0005
+"""Of a launch's cost, what lies under the launch before where programs start early. Seen at 1024^3 on an H200."""
 SECOND_LAUNCH_MS = 0.0015
 """Of the kernel that sums the shares of a split K, whose launch overlaps the first (programmatic dependent launch). An
 estimate."""
@@ -261,10 +263,11 @@ def estimate(tiles: Tiles, launch: Launch, hardware: Hardware, dtype: str) -> Co
 
     writes = np.where(tiles.split > 1, 0.0, float(tiles.m * tiles.n * tiles.result_bytes))
     memory_clocks = (reads + writes) / (hardware.bandwidth * MEMORY_SHARE) * clock
+    launch_ms = LAUNCH_MS - np.where(tiles.overlap, OVERLAPPED_MS, 0.0)
     idle, _, _ = launch_clocks(np.zeros(tiles.count.shape))
     clocks, exposed, ring = launch_clocks(np.minimum(1, memory_clocks / idle))
     return Cost(
-        ms=soft_max(clocks, memory_clocks) / clock * 1e3 + LAUNCH_MS + sum_ms(tiles, hardware, clock),
+        ms=soft_max(clocks, memory_clocks) / clock * 1e3 + launch_ms + sum_ms(tiles, hardware, clock),
         tensor=places * tensor,
         shared=places * shared,
         l2=places * l2,

@@ -18,7 +18,7 @@ from kernels.spec import Config, Problem
 from tools.planner.resources import Compiled, Flags, Floats, Resources, resources_of
 
 TILE_FIELDS = ("BLOCK_M", "BLOCK_N", "BLOCK_K", "num_warps", "num_stages")
-OPTIONAL_FIELDS = {"GROUP_M": 1, "EPILOGUE_SUBTILE": 1, "FLATTEN": 0, "SPLIT_K": 1, "CONSUMERS": 1}
+OPTIONAL_FIELDS = {"GROUP_M": 1, "EPILOGUE_SUBTILE": 1, "FLATTEN": 0, "SPLIT_K": 1, "CONSUMERS": 1, "OVERLAP": 0}
 """Fields of a matmul config that have a meaning when absent, and that meaning."""
 
 BASE_REGISTERS = 40
@@ -64,6 +64,8 @@ class Tiles:
     """Programs that share the K range of one tile."""
     consumers: Floats
     """Groups of warps that multiply, where warps have roles."""
+    overlap: Flags
+    """Whether it starts while the launch before still runs."""
     flatten: Flags
     tma: Flags
     persistent: Flags
@@ -147,6 +149,7 @@ def read_tiles(problem: Problem, configs: Sequence[Config]) -> Tiles | None:
         pieces=np.maximum(1, table["EPILOGUE_SUBTILE"]),
         split=np.maximum(1, table["SPLIT_K"]),
         consumers=np.maximum(1, table["CONSUMERS"]),
+        overlap=table["OVERLAP"] > 0,
         flatten=table["FLATTEN"] > 0,
         tma=np.array(["tma" in f or (f == "split_k" and aligned) for f in families]) | specialized,
         persistent=np.array(["persistent" in f for f in families]) | specialized,
