@@ -2,8 +2,11 @@
 h = p stride + r dilation - padding and w likewise. Channels lie next to each other, as in PyTorch's channels_last.
 
 An implicit matrix product: N P Q rows (output pixels), K columns (filters), R S C terms. The rows of the left operand
-are never stored: each step loads one filter tap's channels of every pixel of the tile from where they lie, 16 bytes at
-a time, and zeros where the tap is over the edge. Accumulation is fp32, the result is rounded once.
+are never stored: each step loads one filter tap's channels of every pixel of the tile from where they lie, and zeros
+where the tap is over the edge. Accumulation is fp32, the result is rounded once.
+
+Family ``pointer``, below, loads 16 bytes at a time and runs on any GPU and any shape; ``warp_specialized``
+(``kernels/conv2d_gluon.py``) loads boxes by the tensor memory accelerator.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,8 +22,9 @@ import torch.nn.functional as F
 import triton
 import triton.language as tl
 
-from kernels import conv2d_space, defaults, gemm_tiles
-from kernels.conv2d_space import ELEMENT_BYTES, Conv2dConfig, Conv2dProblem, tiles
+from kernels import conv2d_config, conv2d_gluon_space, conv2d_space, defaults, gemm_config, gemm_gluon_space, gemm_tiles
+from kernels.conv2d_config import ELEMENT_BYTES, Conv2dConfig, Conv2dProblem
+from kernels.conv2d_space import tiles
 from kernels.defaults import UNIT, hash_with, normal, shrunk
 from kernels.gemm_tiles import multiply_add, rounded
 from kernels.hardware import Hardware
@@ -92,8 +97,10 @@ class Conv2d(KernelSpec[Conv2dProblem, Conv2dConfig]):
     config_type = Conv2dConfig
 
     def default_config(self, problem: Conv2dProblem, hardware: Hardware) -> Conv2dConfig:
-        """A 128x128 tile of 64 channels; smaller ones for smaller problems. The last breaks no constraint."""
-        choices = [
+        """Warps with roles where the GPU and the problem allow them, else pointers: a 128x128 tile of 64 channels (with
+        roles up to 128x256); smaller ones for smaller problems. The last breaks no constraint."""
+        choices = conv2d_gluon_space.defaults(problem, hardware)
+        choices += [
             Conv2dConfig(BLOCK_M=bm, BLOCK_N=bn, BLOCK_K=bk, num_warps=warps, num_stages=stages)
             for bm, bn, bk, warps, stages in (
                 (128, 128, 64, 8, 3),
@@ -104,6 +111,11 @@ class Conv2d(KernelSpec[Conv2dProblem, Conv2dConfig]):
             if bn <= max(64, problem.K) and bk <= max(32, problem.C)
         ]
         return next(c for c in choices if self.constraint(problem, c, hardware) is None)
+
+    def interpretable(self, config: Conv2dConfig) -> str | None:
+        if config.family == "warp_specialized":
+            return "family warp_specialized is written in Gluon, which Triton's interpreter does not run"
+        return None
 
     def candidates(self, problem: Conv2dProblem, hardware: Hardware) -> Iterator[Conv2dConfig]:
         return conv2d_space.candidates(problem, hardware)
@@ -141,6 +153,13 @@ class Conv2d(KernelSpec[Conv2dProblem, Conv2dConfig]):
     ) -> None:
         x, w, bias = inputs
         p = problem
+        if config.family == "warp_specialized":
+            from kernels import conv2d_gluon  # not every Triton has Gluon
+
+            assert x is not None
+            assert w is not None
+            conv2d_gluon.launch(p, config, x, w, bias, out, hardware)
+            return
         conv2d_pointer[(tiles(p, config),)](
             x,
             w,
@@ -246,5 +265,8 @@ class Conv2d(KernelSpec[Conv2dProblem, Conv2dConfig]):
         return conv2d_space.accumulator_registers(config)
 
     def source_hash(self) -> str:
-        """Covers what it borrows as well."""
-        return hash_with(super().source_hash(), conv2d_space, gemm_tiles)
+        """Covers the space, the family in Gluon and what is borrowed as well."""
+        beside = Path(__file__).parent
+        gluon = b"".join((beside / name).read_bytes() for name in ("conv2d_gluon.py", "gemm_gluon.py"))
+        modules = (conv2d_config, conv2d_space, conv2d_gluon_space, gemm_config, gemm_gluon_space, gemm_tiles)
+        return hash_with(super().source_hash() + gluon.decode(), *modules)

@@ -124,7 +124,8 @@ def cases():
     yield "fused_matmul of columns", ops.fused_matmul, lambda: (x(), normal(64, 256).t())
     yield "fused_matmul by pointers", ops.fused_matmul, lambda: (normal(1, 33), normal(33, 17))
     yield "attention", ops.attention, lambda: (normal(1, 2, 64, 64), normal(1, 1, 64, 64), normal(1, 1, 64, 64), True)
-    yield "conv2d", ops.conv2d, lambda: (normal(2, 8, 8, 16), normal(32, 3, 3, 16), normal(32), 1, 1)
+    yield "conv2d by boxes", ops.conv2d, lambda: (normal(2, 8, 8, 16), normal(32, 3, 3, 16), normal(32), 1, 1)
+    yield "conv2d by pointers", ops.conv2d, lambda: (normal(2, 8, 8, 16), normal(32, 3, 3, 16), normal(32), 2, 1)
 
 
 def same_launches():

@@ -151,12 +151,23 @@ def test_a_reduced_problem_keeps_edges_and_is_small(options):
         assert small.K % config.BLOCK_N == p.K % config.BLOCK_N
 
 
+@pytest.mark.parametrize("name", ["conv2d_config.py", "conv2d_space.py", "conv2d_gluon.py", "gemm_gluon.py"])
+def test_source_hash_covers_the_other_files(monkeypatch, name):
+    before = SPEC.source_hash()
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + (b"#" if path.name == name else b""))
+    assert SPEC.source_hash() != before
+
+
 @pytest.mark.parametrize("name", ["H200", "MI300X"])
-def test_the_default_config_compiles_without_spills_to_matrix_instructions(name, tmp_path):
+def test_the_default_config_and_its_pointer_twin_compile_without_spills_to_matrix_instructions(name, tmp_path):
     hardware = hardware_named(name)
     pool = CompilePool(hardware, 1, tmp_path)
     p = SPEC.default_problem()
-    (made,) = pool.compile(SPEC, p, [SPEC.default_config(p, hardware)])
+    pointer = Conv2dConfig(BLOCK_M=128, BLOCK_N=128, BLOCK_K=64, num_warps=8, num_stages=3)
+    made = pool.compile(SPEC, p, [SPEC.default_config(p, hardware), pointer])
     pool.close()
-    assert (made.status, made.spill_bytes) == ("correct", 0), made.reason
-    assert made.tensor_core == ("wgmma" if hardware.has_tma else "mfma")
+    for figures in made:
+        assert (figures.status, figures.spill_bytes) == ("correct", 0), figures.reason
+        assert figures.tensor_core == ("wgmma" if hardware.has_tma else "mfma")
+    assert [figures.tma for figures in made] == [hardware.has_tma, False]

@@ -28,7 +28,7 @@ def compiled(hardware, cases, tmp_path):
     payload = {
         "hardware": hardware,
         "cases": [
-            {"kernel": kernel, "problem": problem, "config": c.model_dump(), "allocate": problem["M"] <= 4096}
+            {"kernel": kernel, "problem": problem, "config": c.model_dump(), "allocate": problem.get("M", 0) <= 4096}
             for kernel, problem, c in cases
         ],
     }

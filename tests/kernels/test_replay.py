@@ -25,7 +25,8 @@ OPS = (
     "fused_matmul of columns",
     "fused_matmul by pointers",
     "attention",
-    "conv2d",
+    "conv2d by boxes",
+    "conv2d by pointers",
 )
 ROADS = {
     "plain": REPLAYED,

@@ -103,3 +103,23 @@ def test_a_convolution_is_a_matmul_that_reads_its_image_once():
     cost = estimate(tiles, read_launch(tiles, H200, {}), H200, "fp16")
     assert cost.ms[0] > 2e3 * problem.pixels * 256 * 9 * 256 / H200.peak["fp16"]
     assert not tiles.tma.any()
+
+
+def test_a_convolution_with_roles_is_launchable_and_faster_than_one_by_pointers():
+    from kernels.conv2d_gluon_space import shared_bytes
+    from kernels.gemm_gluon_space import BARRIERS_BYTES
+
+    problem = Conv2dProblem()
+    plain = Conv2dConfig(BLOCK_M=128, BLOCK_N=256, BLOCK_K=64, num_warps=8, num_stages=4)
+    roles = [
+        changed(plain, family="warp_specialized", EPILOGUE_SUBTILE=4),
+        changed(plain, family="warp_specialized", EPILOGUE_SUBTILE=4, CONSUMERS=2),
+        changed(plain, family="warp_specialized", BLOCK_N=128, EPILOGUE_SUBTILE=2, CONSUMERS=2),
+    ]
+    tiles = read_tiles(problem, [plain, *roles])
+    launch = read_launch(tiles, H200, {})
+    cost = estimate(tiles, launch, H200, "fp16")
+    assert list(tiles.tma) == list(tiles.persistent) == [False, True, True, True]
+    assert launch.fits[1:].all()
+    assert list(launch.shared_bytes[1:]) == [shared_bytes(c) + BARRIERS_BYTES for c in roles]
+    assert (cost.ms[1:3] < cost.ms[0]).all()
