@@ -16,11 +16,10 @@ from __future__ import annotations
 import torch
 import triton
 import triton.language as tl
-from triton import knobs
-from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
+from triton.language.extra.cuda import gdc_launch_dependents
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from kernels import gemm_split_k
+from kernels import gemm_split_k, overlap
 from kernels.activations import Activation
 from kernels.gemm_space import GemmConfig, programs
 from kernels.gemm_tiles import (
@@ -38,6 +37,7 @@ from kernels.gemm_tiles import (
     wide,
 )
 from kernels.hardware import Hardware
+from kernels.overlap import inputs_ready
 
 __all__ = ["Scales", "launch_gemm", "multiply_add", "rounded", "tile_position"]
 
@@ -102,8 +102,8 @@ def gemm_tma(
 ):
     """One program per tile. OVERLAP: programs may start before the launch in front of this one has ended (programmatic
     dependent launch); nothing is read or written before it has, and the launch behind this one may start likewise."""
+    inputs_ready(OVERLAP)
     if OVERLAP:
-        gdc_wait()
         gdc_launch_dependents()
     pid_m, pid_n = tile_position(tl.program_id(0), M, N, BLOCK_M, BLOCK_N, GROUP_M)
     row, col = pid_m * BLOCK_M, pid_n * BLOCK_N
@@ -227,10 +227,9 @@ def launch_gemm(
     a_desc, b_desc = operand_descriptors(a, b, config)
     c_desc = TensorDescriptor.from_tensor(out, [config.BLOCK_M, config.BLOCK_N // config.EPILOGUE_SUBTILE])
     if config.family == "tma":
-        # Also a launch attribute, which Triton's interpreter does not know.
-        overlap = config.OVERLAP and not knobs.runtime.interpret
-        attribute = {"launch_pdl": True} if overlap else {}
-        gemm_tma[grid](a_desc, b_desc, c_desc, bias, a_scale, b_scale, M, N, K, OVERLAP=overlap, **choices, **attribute)
+        early = config.OVERLAP and overlap.possible(hardware)
+        choices |= {"OVERLAP": early, **overlap.attribute(early)}
+        gemm_tma[grid](a_desc, b_desc, c_desc, bias, a_scale, b_scale, M, N, K, **choices)
     else:
         gemm_persistent_tma[grid](
             a_desc,

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from kernels import activations, gemm, gemm_config, gemm_space, gemm_split_k, gemm_tiles
+from kernels import activations, gemm, gemm_config, gemm_space, gemm_split_k, gemm_tiles, overlap
 from kernels.activations import Activation, activate_torch
 from kernels.baselines import operands
 from kernels.defaults import hash_with, shrunk
@@ -187,7 +187,7 @@ class Gemm(KernelSpec[GP, GemmConfig]):
 
     def source_hash(self) -> str:
         """Covers the shared files as well as the kernel's own."""
-        shared = [gemm, gemm_tiles, gemm_config, gemm_space, gemm_split_k, activations]
+        shared = [gemm, gemm_tiles, gemm_config, gemm_space, gemm_split_k, activations, overlap]
         beside = Path(__file__).parent
         gluon = b"".join((beside / name).read_bytes() for name in ("gemm_gluon.py", "gemm_gluon_space.py"))
         return hashlib.sha256(hash_with(super().source_hash(), *shared).encode() + gluon).hexdigest()[:16]

@@ -12,7 +12,8 @@ from pydantic import Field
 
 from kernels.defaults import normal
 from kernels.gemm_tiles import rounded
-from kernels.rows import ELEMENT_BYTES, Rows, RowsProblem, within
+from kernels.overlap import inputs_ready
+from kernels.rows import ELEMENT_BYTES, Rows, RowsProblem, below, within
 from kernels.spec import Inputs
 
 
@@ -58,7 +59,9 @@ def layer_norm_row(
     EVEN: tl.constexpr,
     READ: tl.constexpr,
     WRITE: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
+    inputs_ready(OVERLAP)
     cols = tl.arange(0, BLOCK_N)[None, :]
     weight = tl.load(weight_ptr + cols, mask=cols < N, other=0.0, eviction_policy="evict_last").to(tl.float32)
     bias = tl.load(bias_ptr + cols, mask=cols < N, other=0.0, eviction_policy="evict_last").to(tl.float32)
@@ -81,7 +84,9 @@ def layer_norm_walk(
     EVEN: tl.constexpr,
     READ: tl.constexpr,
     WRITE: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
+    inputs_ready(OVERLAP)
     cols = tl.arange(0, BLOCK_N)[None, :]
     weight = tl.load(weight_ptr + cols, mask=cols < N, other=0.0, eviction_policy="evict_last").to(tl.float32)
     bias = tl.load(bias_ptr + cols, mask=cols < N, other=0.0, eviction_policy="evict_last").to(tl.float32)
@@ -103,31 +108,41 @@ def layer_norm_loop(
     EVEN: tl.constexpr,
     READ: tl.constexpr,
     WRITE: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
-    """One pass for mean and variance, one to write. Blocks' moments are joined by the update of Chan, Golub and LeVeque
-    (1979): no difference of large sums, so a mean far from zero costs no digits."""
+    """One pass for mean and variance, one to write.
+
+    Each column of a block keeps the sum and the squares of the differences from its first element: no difference of
+    large sums, so a mean far from zero costs no digits, and no division on the way. At the end the columns' moments are
+    joined as Chan, Golub and LeVeque (1979) do."""
+    inputs_ready(OVERLAP)
     rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     cols = tl.arange(0, BLOCK_N)[None, :]
     KEEP: tl.constexpr = "evict_last" if READ == "evict_first" else ""
-    mean = tl.zeros((ROWS,), tl.float32)
-    squares = tl.zeros((ROWS,), tl.float32)
-    for start in range(0, N, BLOCK_N):
+    inside = within(rows, cols, M, N, ROWS, BLOCK_N, EVEN)
+    first = tl.load(x_ptr + rows * N + cols, mask=inside, other=0.0, eviction_policy=KEEP).to(tl.float32)
+    sums = tl.zeros((ROWS, BLOCK_N), tl.float32)
+    squares = tl.zeros((ROWS, BLOCK_N), tl.float32)
+    for start in range(BLOCK_N, N, BLOCK_N):
         inside = within(rows, start + cols, M, N, ROWS, BLOCK_N, EVEN)
-        count = tl.minimum(N - start, BLOCK_N).to(tl.float32)
         x = tl.load(x_ptr + rows * N + start + cols, mask=inside, other=0.0, eviction_policy=KEEP).to(tl.float32)
-        block_mean = tl.sum(x, 1) / count
-        centred = tl.where(inside, x - block_mean[:, None], 0.0)
-        apart = block_mean - mean
-        share = count / (start + count)
-        mean += apart * share
-        squares += tl.sum(centred * centred, 1) + apart * apart * start * share
-    scale = 1.0 / tl.sqrt(squares / N + eps)
+        apart = x - first if EVEN else tl.where(inside, x - first, 0.0)
+        sums += apart
+        squares += apart * apart
+    count = tl.maximum((N - cols + BLOCK_N - 1) // BLOCK_N, 0).to(tl.float32)  # elements of each column
+    moved = sums / tl.maximum(count, 1.0)
+    mean = tl.sum(count * (first + moved), 1) / N
+    apart = first + moved - mean[:, None]
+    variance = tl.sum(squares - sums * moved + count * apart * apart, 1) / N
+    scale = 1.0 / tl.sqrt(variance + eps)
+    shift = -mean * scale
     for start in range(0, N, BLOCK_N):
         inside = within(rows, start + cols, M, N, ROWS, BLOCK_N, EVEN)
         x = tl.load(x_ptr + rows * N + start + cols, mask=inside, other=0.0, eviction_policy=READ).to(tl.float32)
-        weight = tl.load(weight_ptr + start + cols, mask=cols < N - start, other=0.0, eviction_policy="evict_last")
-        bias = tl.load(bias_ptr + start + cols, mask=cols < N - start, other=0.0, eviction_policy="evict_last")
-        y = (x - mean[:, None]) * scale[:, None] * weight.to(tl.float32) + bias.to(tl.float32)
+        there = below(cols, N - start, BLOCK_N, EVEN)
+        weight = tl.load(weight_ptr + start + cols, mask=there, other=0.0, eviction_policy="evict_last")
+        bias = tl.load(bias_ptr + start + cols, mask=there, other=0.0, eviction_policy="evict_last")
+        y = (x * scale[:, None] + shift[:, None]) * weight.to(tl.float32) + bias.to(tl.float32)
         y = rounded(y, out_ptr.dtype.element_ty)
         tl.store(out_ptr + rows * N + start + cols, y, mask=inside, cache_modifier=WRITE)
 

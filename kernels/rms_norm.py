@@ -12,7 +12,8 @@ from pydantic import Field
 
 from kernels.defaults import normal
 from kernels.gemm_tiles import rounded
-from kernels.rows import ELEMENT_BYTES, Rows, RowsProblem, within
+from kernels.overlap import inputs_ready
+from kernels.rows import ELEMENT_BYTES, Rows, RowsProblem, below, within
 from kernels.spec import Inputs
 
 
@@ -54,7 +55,9 @@ def rms_norm_row(
     EVEN: tl.constexpr,
     READ: tl.constexpr,
     WRITE: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
+    inputs_ready(OVERLAP)
     cols = tl.arange(0, BLOCK_N)[None, :]
     weight = tl.load(weight_ptr + cols, mask=cols < N, other=0.0, eviction_policy="evict_last").to(tl.float32)
     rms_norm_rows(x_ptr, weight, out_ptr, tl.program_id(0), M, N, eps, ROWS, BLOCK_N, EVEN, READ, WRITE)
@@ -75,7 +78,9 @@ def rms_norm_walk(
     EVEN: tl.constexpr,
     READ: tl.constexpr,
     WRITE: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
+    inputs_ready(OVERLAP)
     cols = tl.arange(0, BLOCK_N)[None, :]
     weight = tl.load(weight_ptr + cols, mask=cols < N, other=0.0, eviction_policy="evict_last").to(tl.float32)
     for group in tl.range(tl.program_id(0), tl.cdiv(M, ROWS), PROGRAMS, num_stages=STAGES):
@@ -95,8 +100,10 @@ def rms_norm_loop(
     EVEN: tl.constexpr,
     READ: tl.constexpr,
     WRITE: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """One pass for the squares, one to write."""
+    inputs_ready(OVERLAP)
     rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     cols = tl.arange(0, BLOCK_N)[None, :]
     KEEP: tl.constexpr = "evict_last" if READ == "evict_first" else ""
@@ -109,7 +116,12 @@ def rms_norm_loop(
     for start in range(0, N, BLOCK_N):
         inside = within(rows, start + cols, M, N, ROWS, BLOCK_N, EVEN)
         x = tl.load(x_ptr + rows * N + start + cols, mask=inside, other=0.0, eviction_policy=READ).to(tl.float32)
-        weight = tl.load(weight_ptr + start + cols, mask=cols < N - start, other=0.0, eviction_policy="evict_last")
+        weight = tl.load(
+            weight_ptr + start + cols,
+            mask=below(cols, N - start, BLOCK_N, EVEN),
+            other=0.0,
+            eviction_policy="evict_last",
+        )
         y = rounded(x * scale[:, None] * weight.to(tl.float32), out_ptr.dtype.element_ty)
         tl.store(out_ptr + rows * N + start + cols, y, mask=inside, cache_modifier=WRITE)
 

@@ -19,7 +19,7 @@ import triton
 import triton.language as tl
 from pydantic import Field, model_validator
 
-from kernels import gemm_tiles
+from kernels import gemm_tiles, overlap
 from kernels.defaults import UNIT, hash_with, normal, shrunk
 from kernels.hardware import Hardware
 from kernels.spec import Config, Inputs, KernelSpec, Problem
@@ -35,6 +35,12 @@ def within(rows, cols, M, N, ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN: tl
     """Mask of a tile at `rows` and `cols`. EVEN: every tile lies within, and the compiler drops a mask that it knows to
     be true."""
     return tl.full((ROWS, BLOCK_N), True, tl.int1) if EVEN else (rows < M) & (cols < N)
+
+
+@triton.jit
+def below(cols, N, BLOCK_N: tl.constexpr, EVEN: tl.constexpr):
+    """Mask of columns alone, as ``within``."""
+    return tl.full((1, BLOCK_N), True, tl.int1) if EVEN else cols < N
 
 
 class RowsProblem(Problem):
@@ -142,8 +148,8 @@ def constraint(problem: RowsProblem, config: RowsConfig, hardware: Hardware) -> 
 
 def candidates(problem: RowsProblem, hardware: Hardware) -> Iterator[RowsConfig]:
     """Configs worth naming: 2 to 64 elements a thread (a 16-byte access takes 8), no program of mostly missing rows,
-    walks only where every program has two steps and eight elements a thread or more, and loops only where a row is
-    longer than a block."""
+    walks only where every program has two steps and eight elements a thread or more, and loops by blocks no longer than
+    a row: one of the whole row leaves its registers between the two readings."""
     for rows in (1, 2, 4, 8, 16, 32):
         if rows > max(1, problem.M):
             break
@@ -160,7 +166,7 @@ def candidates(problem: RowsProblem, hardware: Hardware) -> Iterator[RowsConfig]
                 if enough and 2 * per_sm * hardware.sms * rows <= problem.M:
                     walk = {"family": "walk", "PER_SM": per_sm, "num_stages": stages, "STREAM": 1}
                     yield whole.model_copy(update=walk)
-    for block in (b for b in BLOCKS if b < problem.N):
+    for block in (b for b in BLOCKS if b <= problem.N):
         for rows in (r for r in (1, 2, 4) if r <= max(1, problem.M)):
             for warps, stream in product((2, 4, 8, 16, 32), (0, 1)):
                 looped = RowsConfig(family="loop", ROWS=rows, num_warps=warps, BLOCK_N=block, STREAM=stream)
@@ -233,15 +239,18 @@ class Rows(KernelSpec[P, RowsConfig]):
     def launch(self, problem: P, config: RowsConfig, inputs: Inputs, out: torch.Tensor, hardware: Hardware) -> None:
         kernel = self.kernels[config.family]
         arguments, choices = self.arguments(problem, inputs, out), tile(problem, config)
+        early = overlap.possible(hardware)
+        choices |= {"OVERLAP": early, **overlap.attribute(early)}
         if config.family == "walk":
             programs = walkers(problem, config, hardware)
-            kernel[(programs,)](*arguments, PROGRAMS=programs, STAGES=config.num_stages, **choices)
+            choices |= {"PROGRAMS": programs, "STAGES": config.num_stages}
+            kernel[(programs,)](*arguments, **choices)
         else:
             kernel[(triton.cdiv(problem.M, config.ROWS),)](*arguments, **choices)
 
     def source_hash(self) -> str:
         """Covers this file and what is borrowed as well as the kernel's own."""
-        return hash_with(super().source_hash(), sys.modules[__name__], gemm_tiles)
+        return hash_with(super().source_hash(), sys.modules[__name__], gemm_tiles, overlap)
 
     def reduced(self, problem: P, config: RowsConfig) -> P:
         """Up to two groups of rows, the last as ragged as the true shape's (seven of a ``walk``: a GPU of three SMs

@@ -9,6 +9,7 @@ import triton
 import triton.language as tl
 
 from kernels.gemm_tiles import rounded
+from kernels.overlap import inputs_ready
 from kernels.rows import Rows, RowsProblem, within
 from kernels.spec import Inputs
 
@@ -47,7 +48,9 @@ def softmax_row(
     EVEN: tl.constexpr,
     READ: tl.constexpr,
     WRITE: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
+    inputs_ready(OVERLAP)
     softmax_rows(x_ptr, out_ptr, tl.program_id(0), M, N, ROWS, BLOCK_N, EVEN, READ, WRITE)
 
 
@@ -64,7 +67,9 @@ def softmax_walk(
     EVEN: tl.constexpr,
     READ: tl.constexpr,
     WRITE: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
+    inputs_ready(OVERLAP)
     for group in tl.range(tl.program_id(0), tl.cdiv(M, ROWS), PROGRAMS, num_stages=STAGES):
         softmax_rows(x_ptr, out_ptr, group, M, N, ROWS, BLOCK_N, EVEN, READ, WRITE)
 
@@ -80,9 +85,11 @@ def softmax_loop(
     EVEN: tl.constexpr,
     READ: tl.constexpr,
     WRITE: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """One pass for the maximum and the sum, which is rescaled where the maximum grows (Milakov and Gimelshein 2018);
     one to write."""
+    inputs_ready(OVERLAP)
     rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     cols = tl.arange(0, BLOCK_N)[None, :]
     KEEP: tl.constexpr = "evict_last" if READ == "evict_first" else ""

@@ -16,10 +16,11 @@ import triton
 import triton.language as tl
 from pydantic import Field, model_validator
 
-from kernels import gemm_tiles
+from kernels import gemm_tiles, overlap
 from kernels.defaults import UNIT, hash_with, normal
 from kernels.gemm_tiles import rounded
 from kernels.hardware import Hardware
+from kernels.overlap import inputs_ready
 from kernels.spec import Config, Inputs, KernelSpec, Problem
 
 ELEMENT_BYTES = 2
@@ -33,13 +34,24 @@ def swiglu_block(gate_ptr, up_ptr, out_ptr, at, size):
 
 
 @triton.jit
-def swiglu_flat(gate_ptr, up_ptr, out_ptr, size, BLOCK: tl.constexpr):
+def swiglu_flat(gate_ptr, up_ptr, out_ptr, size, BLOCK: tl.constexpr, OVERLAP: tl.constexpr):
+    inputs_ready(OVERLAP)
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     swiglu_block(gate_ptr, up_ptr, out_ptr, at, size)
 
 
 @triton.jit
-def swiglu_loop(gate_ptr, up_ptr, out_ptr, size, PROGRAMS: tl.constexpr, STAGES: tl.constexpr, BLOCK: tl.constexpr):
+def swiglu_loop(
+    gate_ptr,
+    up_ptr,
+    out_ptr,
+    size,
+    PROGRAMS: tl.constexpr,
+    STAGES: tl.constexpr,
+    BLOCK: tl.constexpr,
+    OVERLAP: tl.constexpr,
+):
+    inputs_ready(OVERLAP)
     # Loads that feed no matrix instruction are pipelined only where the loop itself says so.
     for block in tl.range(tl.program_id(0), tl.cdiv(size, BLOCK), PROGRAMS, num_stages=STAGES):
         at = tl.cast(block, tl.int64) * BLOCK + tl.arange(0, BLOCK)
@@ -131,7 +143,8 @@ class Swiglu(KernelSpec[SwigluProblem, SwigluConfig]):
         gate, up = inputs
         size = problem.M * problem.N
         blocks = triton.cdiv(size, config.BLOCK)
-        shared = {"BLOCK": config.BLOCK, "num_warps": config.num_warps}
+        early = overlap.possible(hardware)
+        shared = {"BLOCK": config.BLOCK, "num_warps": config.num_warps, "OVERLAP": early, **overlap.attribute(early)}
         if config.family == "flat":
             swiglu_flat[(blocks,)](gate, up, out, size, **shared)
         else:
@@ -159,7 +172,7 @@ class Swiglu(KernelSpec[SwigluProblem, SwigluConfig]):
 
     def source_hash(self) -> str:
         """Covers what it borrows as well."""
-        return hash_with(super().source_hash(), gemm_tiles)
+        return hash_with(super().source_hash(), gemm_tiles, overlap)
 
     def reduced(self, problem: SwigluProblem, config: SwigluConfig) -> SwigluProblem:
         """Some seven blocks (three SMs walk over them more than once), the last as ragged as the true shape's."""
