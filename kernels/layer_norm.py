@@ -101,7 +101,7 @@ def layer_norm_loop(
     bias_ptr,
     out_ptr,
     M,
-    N,
+    N: tl.constexpr,
     eps,
     ROWS: tl.constexpr,
     BLOCK_N: tl.constexpr,
@@ -121,19 +121,24 @@ def layer_norm_loop(
     KEEP: tl.constexpr = "evict_last" if READ == "evict_first" else ""
     inside = within(rows, cols, M, N, ROWS, BLOCK_N, EVEN)
     first = tl.load(x_ptr + rows * N + cols, mask=inside, other=0.0, eviction_policy=KEEP).to(tl.float32)
-    sums = tl.zeros((ROWS, BLOCK_N), tl.float32)
-    squares = tl.zeros((ROWS, BLOCK_N), tl.float32)
-    for start in range(BLOCK_N, N, BLOCK_N):
-        inside = within(rows, start + cols, M, N, ROWS, BLOCK_N, EVEN)
-        x = tl.load(x_ptr + rows * N + start + cols, mask=inside, other=0.0, eviction_policy=KEEP).to(tl.float32)
-        apart = x - first if EVEN else tl.where(inside, x - first, 0.0)
-        sums += apart
-        squares += apart * apart
-    count = tl.maximum((N - cols + BLOCK_N - 1) // BLOCK_N, 0).to(tl.float32)  # elements of each column
-    moved = sums / tl.maximum(count, 1.0)
-    mean = tl.sum(count * (first + moved), 1) / N
-    apart = first + moved - mean[:, None]
-    variance = tl.sum(squares - sums * moved + count * apart * apart, 1) / N
+    if N <= BLOCK_N:
+        mean = tl.sum(first, 1) / N
+        apart = first - mean[:, None] if EVEN else tl.where(inside, first - mean[:, None], 0.0)
+        variance = tl.sum(apart * apart, 1) / N
+    else:
+        sums = tl.zeros((ROWS, BLOCK_N), tl.float32)
+        squares = tl.zeros((ROWS, BLOCK_N), tl.float32)
+        for start in range(BLOCK_N, N, BLOCK_N):
+            inside = within(rows, start + cols, M, N, ROWS, BLOCK_N, EVEN)
+            x = tl.load(x_ptr + rows * N + start + cols, mask=inside, other=0.0, eviction_policy=KEEP).to(tl.float32)
+            apart = x - first if EVEN else tl.where(inside, x - first, 0.0)
+            sums += apart
+            squares += apart * apart
+        count = tl.cdiv(N - cols, BLOCK_N).to(tl.float32)  # elements of each column
+        moved = sums / count
+        mean = tl.sum(count * (first + moved), 1) / N
+        apart = first + moved - mean[:, None]
+        variance = tl.sum(squares - sums * moved + count * apart * apart, 1) / N
     scale = 1.0 / tl.sqrt(variance + eps)
     shift = -mean * scale
     for start in range(0, N, BLOCK_N):

@@ -93,7 +93,7 @@ def rms_norm_loop(
     weight_ptr,
     out_ptr,
     M,
-    N,
+    N: tl.constexpr,
     eps,
     ROWS: tl.constexpr,
     BLOCK_N: tl.constexpr,

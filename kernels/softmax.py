@@ -79,7 +79,7 @@ def softmax_loop(
     x_ptr,
     out_ptr,
     M,
-    N,
+    N: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK_N: tl.constexpr,
     EVEN: tl.constexpr,
