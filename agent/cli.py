@@ -20,17 +20,12 @@ from agent.campaign.command import campaign
 from agent.cli_machine import COMMANDS
 from agent.cli_traces import register
 from agent.errors import FAILED, PROVEN, UNPROVEN, USAGE, AgentError, UsageError
+from agent.limits import LONGEST, MOST, MOST_DOLLARS
 from agent.terminal import Loudness, Terminal, show_result
 
 if TYPE_CHECKING:
     from agent.approval import Ask
     from agent.run import Ended
-
-LONGEST = 1e7
-"""Seconds a run may be given: four months."""
-MOST = 10**6
-"""Evaluations or model calls a run may be given."""
-MOST_DOLLARS = 1e6
 
 
 def finite(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from agent.progress import Watch, clean
@@ -41,8 +41,11 @@ class Terminal(Watch):
         self._console: Console | None = None
         self._spinner: Spinner | None = None
         self._done = threading.Event()
+        self._apart = ExitStack()
 
     def __enter__(self) -> Terminal:
+        # What a kernel's own code prints is no result: stdout is for that alone.
+        self._apart.enter_context(redirect_stdout(self._stream))
         if self.loudness == "quiet":
             return self
         if is_terminal(self._stream):
@@ -63,6 +66,7 @@ class Terminal(Watch):
         if self._live is not None:
             self._live.stop()
             self._live = None
+        self._apart.close()
 
     def say(self, line: str) -> None:
         """A line for a person."""

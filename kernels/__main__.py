@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kernels.commands.terminal import answer, explained, progress, read_shape, share, short, speedups, table, write
+from kernels.commands.terminal import (
+    answer,
+    apart,
+    explained,
+    progress,
+    read_shape,
+    share,
+    short,
+    speedups,
+    table,
+    write,
+)
 
 if TYPE_CHECKING:
     from kernels.commands.suite import Case
@@ -47,7 +58,7 @@ def list_command(names: tuple[str, ...], gpu: str, as_json: bool) -> None:
     from kernels.commands.listing import listing
     from kernels.hardware import hardware_named
 
-    with explained():
+    with explained(), apart():
         rows = listing(_names(names), hardware_named(gpu))
     if as_json:
         click.echo(json.dumps({"kernels": rows}))
@@ -75,7 +86,7 @@ def validate(names: tuple[str, ...], device: str, as_json: bool) -> None:
         device = "cuda:0" if gpus_present() else "interpreter"
     if device != "interpreter" and not device.startswith("cuda:"):
         raise click.UsageError(f"--device {device} is none: write auto, interpreter or cuda:N")
-    with explained():
+    with explained(), apart():
         rows = run(_names(names), None if device == "interpreter" else device, progress)
     wrong = [r for r in rows if r["status"] != "correct"]
     if as_json:
@@ -187,7 +198,7 @@ def sweep(
     from kernels.commands.suite import Case
     from kernels.commands.timing import sweep as run
 
-    with explained():
+    with explained(), apart():
         case = Case(kernel, shape, {} if dtype is None else {"dtype": dtype})
         _check(out, [case])
         rows = run(case, device, limit, progress)
@@ -260,11 +271,12 @@ def roofline(
 def _bench(cases: list[Case], device: str, configs: int, seconds: float, out: Path | None, as_json: bool) -> None:
     from kernels.commands.timing import bench as run
 
-    _check(out, cases)
     rows: list[Row] = []
-    for case in cases:
-        rows += run(case, device, configs, seconds, progress)
-        write(out, rows)
+    with apart():
+        _check(out, cases)
+        for case in cases:
+            rows += run(case, device, configs, seconds, progress)
+            write(out, rows)
     if as_json:
         click.echo(json.dumps({"cases": rows}))
     else:

@@ -9,7 +9,8 @@
         def grid(self, problem, meta): return (triton.cdiv(problem.N, meta["BLOCK"]),)
 
 The autotuner itself never runs: its configs are compiled, checked and timed like any other kernel's. Its ``key`` is the
-problem here; its ``prune_configs_by`` is not asked, since it may only save time.
+problem here; its ``prune_configs_by`` is not asked, since it may only save time. What ``reset_to_zero`` names is
+cleared before every launch. ``restore_value`` needs nothing: outputs are new every time, and inputs may not change.
 """
 
 from __future__ import annotations
@@ -19,14 +20,17 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
+import triton
+import triton.language as tl
 from pydantic import create_model
 
-from kernels.defaults import Undefined
 from kernels.hardware import Hardware
 from kernels.spec import Config, Inputs, KernelSpec, Problem
 
 P = TypeVar("P", bound=Problem)
 
+CLEARED = 4096
+"""Elements a program of the launch that clears a tensor."""
 LAUNCH = ("num_warps", "num_stages", "num_ctas", "maxnreg")
 """What ``triton.Config`` takes by name, all else being meta-parameters of the kernel."""
 
@@ -44,13 +48,17 @@ def configs_of(kernel: Any) -> type[Config]:
 
     A field that some configs do not set may be None. Raises ValueError where `kernel` is not autotuned, or a value is
     not a number, a string or a bool."""
-    rows = [values_of(c) for c in _tuned(kernel).configs]
+    rows = [values_of(c) for c in _tuned(kernel)[0].configs]
     fields: dict[str, Any] = {}
     for name in dict.fromkeys(n for row in rows for n in row):
-        values = tuple(dict.fromkeys(row.get(name) for row in rows))
-        odd = [v for v in values if not isinstance(v, int | str | bool | None)]
+        found = [row.get(name) for row in rows]
+        odd = [v for v in found if not isinstance(v, int | str | bool | None)]
         if odd:
-            raise ValueError(f"{name}={odd[0]!r} of {_name(kernel)} is no number, string or bool, so no config can be")
+            raise ValueError(
+                f"{name}={odd[0]!r} of {_name(kernel)} is no whole number, string or bool: choose among such values, "
+                "and have the kernel make of them what it needs"
+            )
+        values = tuple(dict.fromkeys(found))
         literal = Literal[values]  # type: ignore[valid-type]
         fields[name] = (literal, None) if None in values else (literal, ...)
     model: type[Config] = create_model(f"{_name(kernel)}_config", __base__=Config, **fields)
@@ -73,27 +81,53 @@ class AutotunedKernel(KernelSpec[P, Config]):
 
     def candidates(self, problem: P, hardware: Hardware) -> Iterator[Config]:
         """The kernel's own configs, in its order."""
-        for config in _tuned(self.kernel).configs:
+        for config in _tuned(self.kernel)[0].configs:
             yield self.config_type(**values_of(config))
 
     def launch(self, problem: P, config: Config, inputs: Inputs, out: torch.Tensor, hardware: Hardware) -> None:
-        """What the autotuner does once it has chosen: pre-hook of the config, then the launch."""
-        tuned = _tuned(self.kernel)
-        if tuned.reset_to_zero or tuned.restore_value:
-            raise Undefined(f"{self.name} wants tensors reset between launches (reset_to_zero): define launch()")
+        """What the autotuner does once it has chosen: what it clears, pre-hook of the config, then the launch."""
+        tuned, heuristics = _tuned(self.kernel)
         values = {n: v for n, v in config.model_dump().items() if v is not None}
         arguments = self.arguments(problem, inputs, out)
+        named = dict(zip(tuned.arg_names, arguments, strict=False))
+        for name in tuned.reset_to_zero:
+            _clear(named[name])
         chosen = next((c for c in tuned.configs if values_of(c) == values), None)
         if chosen is not None and chosen.pre_hook is not None:
-            chosen.pre_hook({**dict(zip(tuned.arg_names, arguments, strict=False)), **values})
-        tuned.fn[self.grid(problem, values)](*arguments, **values)
+            chosen.pre_hook({**named, **values})
+        given = dict(values)
+        for name, value in heuristics.items():
+            given[name] = value({**named, **given})
+        tuned.fn[self.grid(problem, values)](*arguments, **given)
 
 
-def _tuned(kernel: Any) -> Any:
-    if not (hasattr(kernel, "configs") and hasattr(kernel, "fn")):
+@triton.jit
+def _zeros(ptr, n, BLOCK: tl.constexpr):
+    offsets = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(ptr + offsets, tl.zeros((BLOCK,), ptr.dtype.element_ty), mask=offsets < n)
+
+
+def _clear(tensor: torch.Tensor) -> None:
+    """Zeros by a Triton launch: PyTorch's fill would be somebody else's kernel within the launch."""
+    if tensor.is_contiguous():
+        _zeros[(triton.cdiv(tensor.numel(), CLEARED),)](tensor, tensor.numel(), BLOCK=CLEARED)
+    else:
+        tensor.zero_()
+
+
+def _tuned(kernel: Any) -> tuple[Any, dict[str, Any]]:
+    """The autotuner, and the ``@triton.heuristics`` that stand above it. Raises ValueError where there is none."""
+    heuristics: dict[str, Any] = {}
+    tuned = kernel
+    while not hasattr(tuned, "configs") and isinstance(getattr(tuned, "values", None), dict):
+        heuristics.update(tuned.values)
+        tuned = tuned.fn
+    if not (hasattr(tuned, "configs") and hasattr(tuned, "fn")):
         raise ValueError(f"{_name(kernel)} is not decorated with @triton.autotune: its configs cannot be taken")
-    return kernel
+    return tuned, heuristics
 
 
 def _name(kernel: Any) -> str:
-    return str(getattr(getattr(kernel, "base_fn", kernel), "__name__", kernel))
+    while hasattr(kernel, "fn"):
+        kernel = kernel.fn
+    return str(getattr(kernel, "__name__", kernel))

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import types
 from collections.abc import Callable, Iterator
-from itertools import product
+from itertools import islice, product
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 MOST_CONFIGS = 20_000
 """A space above this is a mistake in the config model, and would take minutes to list."""
+MOST_REDUCED = 1 << 20
+"""Elements over all dimensions that the interpreter gets through in seconds."""
 UNIT = {"fp16": 2.0**-11, "bf16": 2.0**-8, "fp32": 2.0**-24}
 """Half a unit in the last place of one (IEEE 754; bfloat16 has 8 significant bits)."""
 
@@ -43,10 +46,19 @@ def problem(spec: KernelSpec[Any, Any]) -> Any:
 
 
 def config(spec: KernelSpec[Any, Any], problem: Any, hardware: Hardware) -> Any:
-    first = next((c for c in spec.candidates(problem, hardware) if not spec.constraint(problem, c, hardware)), None)
+    given = islice(spec.candidates(problem, hardware), MOST_CONFIGS)
+    first = next((c for c in given if spec.constraint(problem, c, hardware) is None), None)
     if first is None:
         raise Undefined(f"no config of {spec.name} breaks no constraint on {problem.label()}: widen candidates()")
     return first
+
+
+def listed(spec: KernelSpec[Any, Any], problem: Any, hardware: Hardware) -> list[Any]:
+    """The candidates, once each. Raises Undefined where they do not end."""
+    given = list(islice(spec.candidates(problem, hardware), MOST_CONFIGS + 1))
+    if len(given) > MOST_CONFIGS:
+        raise Undefined(f"candidates() of {spec.name} gives more than {MOST_CONFIGS:,} configs: list fewer")
+    return list(dict.fromkeys(given))
 
 
 def candidates(config_type: type[Any]) -> Iterator[Any]:
@@ -86,9 +98,9 @@ def field_values(config_type: type[BaseModel], name: str) -> tuple[Any, ...]:
 
 
 def output(spec: KernelSpec[Any, Any], problem: Any, device: str) -> torch.Tensor:
-    """Shape and strides of ``eager``'s result on meta tensors, contiguous, in the problem's dtype."""
+    """Shape and dtype of ``eager``'s result on meta tensors, contiguous."""
     like = spec.eager(problem, spec.inputs(problem, None, "meta"))
-    return torch.empty(like.shape, dtype=problem.torch_dtype, device=device)
+    return torch.empty(like.shape, dtype=like.dtype, device=device)
 
 
 def reference(spec: KernelSpec[Any, Any], problem: Any, inputs: Inputs) -> torch.Tensor:
@@ -101,7 +113,17 @@ def tolerance(dtype: str) -> float:
     rounding of the result, three more that eager PyTorch makes where it stores an intermediate (it has to pass too),
     and 64 roundings of fp32 arithmetic. A kernel that computes in fp32 stays near u. One whose sums run over more
     than some dozens of terms in a loop, or whose intermediates are larger than its result, defines its own bound."""
-    return 4 * UNIT[dtype] + 64 * 2.0**-24
+    return 4 * unit(dtype) + 64 * 2.0**-24
+
+
+def unit(dtype: str) -> float:
+    """Half a unit in the last place of one; 0 for integers, which are not rounded."""
+    if dtype in UNIT:
+        return UNIT[dtype]
+    kind = getattr(torch, dtype, None)
+    if not isinstance(kind, torch.dtype):
+        raise Undefined(f"no rounding is known for the dtype {dtype}: define tolerance(problem)")
+    return torch.finfo(kind).eps / 2 if kind.is_floating_point else 0.0
 
 
 def flops(spec: KernelSpec[Any, Any]) -> int:
@@ -135,14 +157,18 @@ def prepare_compiled(spec: KernelSpec[Any, Any], problem: Any, inputs: Inputs) -
 
 def reduced(problem: Any, config: Any) -> Any:
     """Each dimension ``X`` cut to at most two blocks of the config's ``BLOCK_X`` (``BLOCK_SIZE_X``, ``BLOCK``,
-    ``BLOCK_SIZE``), or of 16 where it has none; the last block as ragged as the true shape's."""
-    changed = {}
-    for dim in problem.dims:
-        size = getattr(problem, dim)
-        names = (f"BLOCK_{dim}", f"BLOCK_SIZE_{dim}", "BLOCK", "BLOCK_SIZE")
-        block = next((b for n in names if isinstance(b := getattr(config, n, None), int) and b > 0), 16)
-        changed[dim] = shrunk(size, block, 2)
+    ``BLOCK_SIZE``), or of 16 where it has none; the last block as ragged as the true shape's. Where that is still more
+    than MOST_REDUCED elements, ``BLOCK`` is taken to be the last dimension's alone."""
+    changed = {d: shrunk(getattr(problem, d), _block(config, f"_{d}", "") or 16, 2) for d in problem.dims}
+    if prod(changed.values()) > MOST_REDUCED:
+        for dim in problem.dims[:-1]:
+            changed[dim] = shrunk(getattr(problem, dim), _block(config, f"_{dim}") or 16, 2)
     return problem.model_copy(update=changed)
+
+
+def _block(config: Any, *endings: str) -> int | None:
+    names = [name + ending for ending in endings for name in ("BLOCK", "BLOCK_SIZE")]
+    return next((b for n in names if isinstance(b := getattr(config, n, None), int) and b > 0), None)
 
 
 def shrunk(size: int, block: int, most: int) -> int:

@@ -7,19 +7,32 @@ that is for the interpreter and the GPU to find.
 from __future__ import annotations
 
 import inspect
+import re
 import reprlib
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import redirect_stdout
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from pydantic import ValidationError
 
-from kernels.defaults import Undefined
+from kernels.defaults import MOST_CONFIGS, Undefined
 from kernels.hardware import Hardware, hardware_named
-from kernels.registry import where_raised
-from kernels.spec import Config, KernelSpec, Problem
+from kernels.registry import one_line, where_raised
+from kernels.spec import Baseline, Closed, Config, KernelSpec, Problem, sentence
 
 T = TypeVar("T")
+
+NAME = re.compile(r"\w[\w.-]{0,99}")
+"""A kernel's name: it becomes part of file names, rows and sentences."""
+METRICS = ("tflops", "gbps", "latency")
+"""What a kernel may be scored in of its own accord."""
+MOST_DRAWN = 1 << 24
+"""Elements of the reduced inputs that are drawn twice; more would take seconds."""
 
 
 class KernelError(ValueError):
@@ -30,26 +43,12 @@ def examine(spec: KernelSpec[Any, Any], problem: Problem | None = None, hardware
     """Raises KernelError for the first thing that is wrong with `spec` on `problem` (default: its own)."""
     look = _Look(spec)
     hardware = hardware or hardware_named("H200")
-    for attribute, base in (("problem_type", Problem), ("config_type", Config)):
-        found = getattr(spec, attribute)
-        if not (isinstance(found, type) and issubclass(found, base)):
-            look.fail(attribute, f"is {reprlib.repr(found)}: make it a subclass of {base.__name__}")
-    dims = getattr(spec.problem_type, "dims", None)
-    if not isinstance(dims, tuple) or any(d not in spec.problem_type.model_fields for d in dims):
-        look.fail("problem_type", f"has dims {dims!r}: give it dims, a tuple of names of its fields")
-
+    _attributes(look)
     given = problem if problem is not None else look.call("default_problem")
     look.want("default_problem", given, spec.problem_type)
-    first = look.call("default_config", given, hardware)
-    look.want("default_config", first, spec.config_type)
-    space = look.call("space", given, hardware)
-    if not space:
-        look.fail("candidates", f"leaves no config for {given.label()} on {hardware.name}: loosen constraint()")
-    for config in space:
-        look.want("candidates", config, spec.config_type)
-    broken = look.call("constraint", given, first, hardware)
-    if broken is not None:
-        look.fail("default_config", f"breaks a constraint ({broken}): choose one that holds on {hardware.name}")
+    look.accepted("default_problem", given)
+    look.run("problem_type", lambda: given.torch_dtype)
+    first, space = _configs(look, given, hardware)
 
     inputs = look.call("inputs", given, None, "meta")
     if not isinstance(inputs, tuple) or not all(t is None or isinstance(t, torch.Tensor) for t in inputs):
@@ -62,19 +61,93 @@ def examine(spec: KernelSpec[Any, Any], problem: Problem | None = None, hardware
     if strays:
         look.fail("inputs", f"makes a tensor on {strays[0]} where device is meta: pass `device` on to every tensor")
     reference = look.call("reference", given, inputs)
+    look.want("reference", reference, torch.Tensor)
+    if reference.dtype != torch.float64:
+        look.fail("reference", f"is {reference.dtype}: compute it in float64")
     if tuple(reference.shape) != tuple(out.shape):
         look.fail("output", f"has shape {tuple(out.shape)}, the reference {tuple(reference.shape)}: make them the same")
     for figure in ("flops", "bytes"):
         count = look.call(figure, given)
-        if not isinstance(count, int) or count < 0 or (figure == "bytes" and count == 0):
+        if not isinstance(count, int) or not 0 <= count < 2**63 or (figure == "bytes" and count == 0):
             look.fail(figure, f"returns {count!r}: return a whole number of {figure}")
+        if figure == "flops" and count == 0 and spec.metric == "tflops":
+            look.fail("flops", 'returns 0 for a kernel scored in TFLOP/s: count them, or set metric = "gbps"')
     bound = look.call("tolerance", given)
     if not isinstance(bound, float) or not 0 < bound < 1:
         look.fail("tolerance", f"returns {bound!r}: return the largest scale-relative error, between 0 and 1")
     baselines = look.call("baselines", given)
-    if not baselines:
-        look.fail("baselines", "returns none: give at least the eager PyTorch way")
-    look.want("reduced", look.call("reduced", given, first), spec.problem_type)
+    if not isinstance(baselines, list | tuple) or not baselines or not all(isinstance(b, Baseline) for b in baselines):
+        look.fail(
+            "baselines", f"returns {reprlib.repr(baselines)}: give a list of Baseline, the eager PyTorch way first"
+        )
+    _reduced(look, given, first, space)
+
+
+def _attributes(look: _Look) -> None:
+    """What the class says by plain values."""
+    spec = look.spec
+    for attribute, base in (("problem_type", Problem), ("config_type", Config)):
+        found = look.run(attribute, partial(getattr, spec, attribute))
+        if not (isinstance(found, type) and issubclass(found, base)):
+            look.fail(attribute, f"is {reprlib.repr(found)}: make it a subclass of {base.__name__}")
+    dims = getattr(spec.problem_type, "dims", None)
+    if not isinstance(dims, tuple) or any(d not in spec.problem_type.model_fields for d in dims):
+        look.fail("problem_type", f"has dims {dims!r}: give it dims, a tuple of names of its fields")
+    if not isinstance(spec.name, str) or not NAME.fullmatch(spec.name):
+        look.fail("name", f"is {reprlib.repr(spec.name)}: give it letters, digits, _, . and -, at most 100 of them")
+    if spec.metric not in METRICS:
+        look.fail("metric", f"is {reprlib.repr(spec.metric)}: choose {', '.join(METRICS)}")
+    if not isinstance(spec.aliases, tuple) or not all(isinstance(a, str) for a in spec.aliases):
+        look.fail("aliases", f"is {reprlib.repr(spec.aliases)}: make it a tuple of words")
+
+
+def _configs(look: _Look, given: Problem, hardware: Hardware) -> tuple[Config, list[Config]]:
+    """The default config and the space, each of their configs looked at."""
+    spec = look.spec
+    found = look.call("candidates", given, hardware)
+    if not isinstance(found, Iterable):
+        look.fail("candidates", f"returns {reprlib.repr(found)}: yield configs, or return a list of them")
+    for config in look.run("candidates", lambda: list(islice(found, MOST_CONFIGS + 1))):
+        look.want("candidates", config, spec.config_type)
+        why = look.call("constraint", given, config, hardware)
+        if not isinstance(why, str | None):
+            look.fail("constraint", f"gives {why!r}: return what is broken in words, or None where nothing is")
+    first = look.call("default_config", given, hardware)
+    look.want("default_config", first, spec.config_type)
+    space = look.call("space", given, hardware)
+    look.want("space", space, list)
+    if not space:
+        look.fail("candidates", f"leaves no config for {given.label()} on {hardware.name}: loosen constraint()")
+    for config in space:
+        look.want("space", config, spec.config_type)
+        look.accepted("candidates", config)
+    look.accepted("default_config", first)
+    broken = look.call("constraint", given, first, hardware)
+    if broken is not None:
+        look.fail("default_config", f"breaks a constraint ({broken}): choose one that holds on {hardware.name}")
+    return first, space
+
+
+def _reduced(look: _Look, given: Problem, first: Config, space: list[Config]) -> None:
+    """The interpreter's problem of every config, and what goes into the first one's, twice from one seed."""
+    for config in space:
+        reduced = look.call("reduced", given, config)
+        look.want("reduced", reduced, look.spec.problem_type)
+        look.accepted("reduced", reduced)
+        why_not = look.call("interpretable", config)
+        if not isinstance(why_not, str | None):
+            look.fail("interpretable", f"gives {why_not!r}: return why not in words, or None")
+    problem = look.call("reduced", given, first)
+    shapes = look.call("inputs", problem, None, "meta")
+    if sum(t.numel() for t in shapes if t is not None) > MOST_DRAWN:
+        return
+    drawn = [look.call("inputs", problem, torch.Generator().manual_seed(0), "cpu") for _ in range(2)]
+    for i, (a, b, like) in enumerate(zip(*drawn, shapes, strict=False)):
+        kinds = ["None" if t is None else f"{t.dtype} {tuple(t.shape)}" for t in (a, like)]
+        if kinds[0] != kinds[1]:
+            look.fail("inputs", f"makes input {i} {kinds[0]} on the CPU and {kinds[1]} on meta: make them the same")
+        if a is not None and b is not None and not torch.equal(a, b):
+            look.fail("inputs", f"draws another input {i} from an equal generator: pass `generator` on")
 
 
 class _Look:
@@ -84,31 +157,47 @@ class _Look:
         self.spec = spec
 
     def call(self, method: str, *arguments: Any) -> Any:
-        function: Callable[..., Any] = getattr(self.spec, method)
-        path = Path(inspect.getfile(type(self.spec)))
+        return self.run(method, lambda: getattr(self.spec, method)(*arguments))
+
+    def run(self, method: str, call: Callable[[], T]) -> T:
+        """`call`'s result; what it raises is `method`'s fault, what it prints is no answer of ours."""
+        kind = type(self.spec)
         try:
-            return function(*arguments)
+            with redirect_stdout(sys.stderr):
+                return call()
         except Undefined as e:
-            raise KernelError(f"{path}: {e}") from e
-        except Exception as e:  # a user's method may raise anything at all
-            text = str(e).splitlines()
-            said = f"{type(e).__name__}: {text[0]}" if text else type(e).__name__
+            raise KernelError(f"{self._line(method)}: {e}") from e
+        except (Exception, SystemExit) as e:  # a user's method may raise anything at all
+            path = Path(inspect.getfile(kind))
             where = where_raised(e, path)
-            raise KernelError(f"{where}: {type(self.spec).__name__}.{method}() raised {said}") from e
+            where = self._line(method) if where == str(path) else where
+            said = f"ValidationError: {sentence(e)}" if isinstance(e, ValidationError) else one_line(e)
+            raise KernelError(f"{where}: {kind.__name__}.{method}() raised {said}") from e
 
     def want(self, method: str, value: Any, kind: type[Any]) -> None:
         if not isinstance(value, kind):
             self.fail(method, f"gives {reprlib.repr(value)}: it must be a {kind.__name__}")
 
+    def accepted(self, method: str, value: Closed) -> None:
+        """Whether `value` passes its own model: it travels to other processes as JSON."""
+        try:
+            type(value).model_validate(value.model_dump(mode="json", warnings=False))
+        except ValidationError as e:
+            self.fail(method, f"gives {reprlib.repr(value)}, which {type(value).__name__} refuses ({sentence(e)})")
+
     def fail(self, method: str, why: str) -> None:
         raise KernelError(f"{self._line(method)}: {type(self.spec).__name__}.{method} {why}")
 
     def _line(self, method: str) -> str:
-        """Where `method` is defined, the class where it is an attribute."""
+        """Where the user defines `method`; the class where that is an attribute or one of our defaults."""
         kind = type(self.spec)
-        found = getattr(kind, method)
-        target: Any = found if inspect.isfunction(found) else kind
+        found = getattr(kind, method, None)
+        target: Any = found if inspect.isfunction(found) and not _ours(found.__module__, kind.__module__) else kind
         try:
             return f"{inspect.getfile(target)}:{inspect.getsourcelines(target)[1]}"
         except (OSError, TypeError):
             return inspect.getfile(kind)
+
+
+def _ours(module: str, kinds: str) -> bool:
+    return module != kinds and module.startswith("kernels.")

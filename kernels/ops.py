@@ -23,6 +23,7 @@ import torch
 from kernels import operators, replay, tuned
 from kernels.hardware import hardware_for
 from kernels.operators import DTYPE_NAMES, NoKernelWarning, choice, spec_of
+from kernels.spec import sentence
 
 __all__ = [
     "NoKernelWarning",
@@ -56,7 +57,11 @@ def config_of(kernel: str, shape: tuple[int, ...], device_name: str, **options: 
             f"there are no facts about {device_name!r} in kernels/hardware.py, so PyTorch would compute it"
         )
     spec = spec_of(kernel)
-    return choice(kernel, spec.parse_problem(shape, options), hardware.name)
+    try:
+        problem = spec.parse_problem(shape, options)
+    except ValueError as e:
+        raise ValueError(sentence(e)) from e
+    return choice(kernel, problem, hardware.name)
 
 
 @replay.replayed
@@ -65,9 +70,9 @@ def fused_matmul(x: Tensor, w: Tensor, bias: Tensor | None = None, activation: s
 
     `activation`: none, relu, leaky_relu (0.01), gelu (tanh form) or silu."""
     _want(activation in ("none", "relu", "leaky_relu", "gelu", "silu"), f"there is no activation {activation!r}")
-    _same("fused_matmul", x, w, bias)
-    _want(w.dim() == 2 and x.dim() >= 1 and x.shape[-1] == w.shape[0], _shapes("fused_matmul", "x @ w", x, w))
-    _want(bias is None or bias.shape == w.shape[1:], _shapes("fused_matmul", "a bias of w's columns", w, bias))
+    _same("fused_matmul", x, w, optional=bias)
+    _fits(w.dim() == 2 and x.dim() >= 1 and x.shape[-1] == w.shape[0], "fused_matmul", "x @ w", x, w)
+    _fits(bias is None or bias.shape == w.shape[1:], "fused_matmul", "a bias of w's columns", w, bias)
     out: Tensor = torch.ops.autokernel.fused_matmul(_rows(x), w, bias, activation)
     return out.reshape(*x.shape[:-1], w.shape[1])
 
@@ -90,7 +95,8 @@ def softmax(x: Tensor) -> Tensor:
 def rms_norm(x: Tensor, weight: Tensor, eps: float = 1e-6) -> Tensor:
     """x / sqrt(mean(x^2) + eps) * weight over the last dimension: x (..., N), weight (N)."""
     _same("rms_norm", x, weight)
-    _want(x.dim() >= 1 and weight.shape == x.shape[-1:], _shapes("rms_norm", "a weight of x's columns", x, weight))
+    _numbers("rms_norm", float, eps=eps)
+    _fits(x.dim() >= 1 and weight.shape == x.shape[-1:], "rms_norm", "a weight of x's columns", x, weight)
     out: Tensor = torch.ops.autokernel.rms_norm(_rows(x), weight, eps)
     return out.reshape(x.shape)
 
@@ -99,8 +105,9 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float = 1e-6) -> Tensor:
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Tensor:
     """(x - mean) / sqrt(variance + eps) * weight + bias over the last dimension: x (..., N), weight and bias (N)."""
     _same("layer_norm", x, weight, bias)
+    _numbers("layer_norm", float, eps=eps)
     fits = x.dim() >= 1 and weight.shape == bias.shape == x.shape[-1:]
-    _want(fits, _shapes("layer_norm", "weight and bias of x's columns", x, weight, bias))
+    _fits(fits, "layer_norm", "weight and bias of x's columns", x, weight, bias)
     out: Tensor = torch.ops.autokernel.layer_norm(_rows(x), weight, bias, eps)
     return out.reshape(x.shape)
 
@@ -109,7 +116,7 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Te
 def swiglu(gate: Tensor, up: Tensor) -> Tensor:
     """silu(gate) * up, element by element, of two tensors of one shape."""
     _same("swiglu", gate, up)
-    _want(gate.dim() >= 1 and gate.shape == up.shape, _shapes("swiglu", "two tensors of one shape", gate, up))
+    _fits(gate.dim() >= 1 and gate.shape == up.shape, "swiglu", "two tensors of one shape", gate, up)
     out: Tensor = torch.ops.autokernel.swiglu(_rows(gate), _rows(up))
     return out.reshape(gate.shape)
 
@@ -122,7 +129,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
     alike = q.dim() == k.dim() == 4 and k.shape == v.shape and (q.shape[0], *q.shape[2:]) == (k.shape[0], *k.shape[2:])
     wanted = "q (B, H, S, D) and k, v (B, H / GROUP, S, D) with D 64 or 128"
     fits = alike and q.shape[3] in (64, 128) and k.shape[1] > 0 and q.shape[1] % k.shape[1] == 0
-    _want(fits, _shapes("attention", wanted, q, k, v))
+    _fits(fits, "attention", wanted, q, k, v)
     out: Tensor = torch.ops.autokernel.attention(q, k, v, causal)
     return out
 
@@ -136,13 +143,14 @@ def conv2d(
     both directions.
 
     For a channels_last tensor of PyTorch's: ``conv2d(x.permute(0, 2, 3, 1), w.permute(0, 2, 3, 1))``, no copy."""
-    _same("conv2d", x, w, bias)
+    _same("conv2d", x, w, optional=bias)
+    _numbers("conv2d", int, stride=stride, padding=padding, dilation=dilation)
     fits = x.dim() == w.dim() == 4 and x.shape[3] == w.shape[3] and (bias is None or bias.shape == w.shape[:1])
-    _want(fits, _shapes("conv2d", "x (N, H, W, C), w (K, R, S, C) and a bias (K)", x, w, bias))
+    _fits(fits, "conv2d", "x (N, H, W, C), w (K, R, S, C) and a bias (K)", x, w, bias)
     _want(stride > 0 and padding >= 0 and dilation > 0, "conv2d wants stride and dilation above 0, padding from 0 on")
     under = [dilation * (size - 1) + 1 for size in w.shape[1:3]]
     covered = all(0 < u <= size + 2 * padding for u, size in zip(under, x.shape[1:3], strict=True))
-    _want(covered, _shapes("conv2d", "images no smaller than the filter, padding included", x, w))
+    _fits(covered, "conv2d", "images no smaller than the filter, padding included", x, w)
     out: Tensor = torch.ops.autokernel.conv2d(x, w, bias, stride, padding, dilation)
     return out
 
@@ -152,9 +160,9 @@ def _rows(x: Tensor) -> Tensor:
     return x.reshape(prod(x.shape[:-1]), x.shape[-1])
 
 
-def _same(op: str, *tensors: Tensor | None) -> None:
+def _same(op: str, *tensors: Tensor, optional: Tensor | None = None) -> None:
     """Raises TypeError or ValueError unless all are on one device and of one dtype that there is a kernel for."""
-    given = [t for t in tensors if t is not None]
+    given = [*tensors] if optional is None else [*tensors, optional]
     if not all(isinstance(t, Tensor) for t in given):
         raise TypeError(f"{op} takes tensors, got {', '.join(type(t).__name__ for t in given)}")
     dtypes = {t.dtype for t in given}
@@ -169,5 +177,15 @@ def _want(holds: bool, otherwise: str) -> None:
         raise ValueError(otherwise)
 
 
-def _shapes(op: str, wanted: str, *tensors: Tensor | None) -> str:
-    return f"{op} wants {wanted}, got shapes {', '.join(str(tuple(t.shape)) for t in tensors if t is not None)}"
+def _numbers(op: str, kind: type, **given: Any) -> None:
+    """Raises TypeError unless all are whole numbers (`kind` int) or numbers (float)."""
+    for name, value in given.items():
+        if not isinstance(value, (int, kind)):
+            raise TypeError(f"{op} wants {name} as one {kind.__name__}, got {value!r}")
+
+
+def _fits(holds: bool, op: str, wanted: str, *tensors: Tensor | None) -> None:
+    """Raises ValueError unless it `holds`. The words are made only then: torch.compile cannot print symbolic sizes."""
+    if not holds:
+        shapes = ", ".join(str(tuple(t.shape)) for t in tensors if t is not None)
+        raise ValueError(f"{op} wants {wanted}, got shapes {shapes}")

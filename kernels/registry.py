@@ -9,6 +9,7 @@ import importlib.util
 import inspect
 import sys
 import traceback
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -62,9 +63,11 @@ def get(name: str) -> KernelSpec[Any, Any]:
     if not hasattr(module, attribute):
         raise ValueError(f"{source} has no {attribute}; {_offer(module)}")
     spec = _instance(getattr(module, attribute), name, module)
-    taken = _BUILTIN.get(spec.name)
+    taken = _BUILTIN.get(str(spec.name))
     if taken is not None and not _is_or_extends(spec, taken):
         raise ValueError(f"{name} calls itself {spec.name!r}, which is a built-in kernel: give it another name")
+    # Past a spec's own __setattr__: it may be a frozen dataclass.
+    object.__setattr__(spec, "found_as", f"{Path(source).resolve() if source.endswith('.py') else source}:{attribute}")
     return spec
 
 
@@ -78,7 +81,9 @@ def _load_file(path: Path) -> ModuleType:
         raise ValueError(f"no kernel file at {path}: check the path")
     path = path.resolve()
     # One module per file and content, so that Triton and pydantic find its source, and an edited file is read again.
-    name = f"autokernel_{path.stem}_{hashlib.sha256(str(path).encode() + path.read_bytes()).hexdigest()[:12]}"
+    content = hashlib.sha256(str(path).encode() + path.read_bytes()).hexdigest()[:12]
+    root, package = _package_of(path)
+    name = ".".join([*package, f"autokernel_{path.stem}_{content}".replace(".", "_")])
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
@@ -86,38 +91,53 @@ def _load_file(path: Path) -> ModuleType:
         raise ValueError(f"{path} cannot be imported as Python")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    # Last, so that a neighbour hides nothing that is installed; also while methods run, which may import.
+    sys.path += [folder for folder in dict.fromkeys(map(str, (path.parent, root))) if folder not in sys.path]
     try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as e:  # a foreign file may raise anything at all
+        with redirect_stdout(sys.stderr):  # what a file prints is no answer of ours
+            spec.loader.exec_module(module)
+    except (Exception, SystemExit, GeneratorExit) as e:  # a foreign file may raise anything at all
         del sys.modules[name]
-        raise ValueError(f"{where_raised(e, path)} cannot be imported: {_one_line(e)}") from e
+        raise ValueError(f"{where_raised(e, path)} cannot be imported: {one_line(e)}") from e
     return module
+
+
+def _package_of(path: Path) -> tuple[Path, list[str]]:
+    """The folder that the package of the file at `path` is imported from, and the package's name, part by part."""
+    folder = path.parent
+    parts: list[str] = []
+    while (folder / "__init__.py").is_file() and folder.name.isidentifier():
+        parts.insert(0, folder.name)
+        folder = folder.parent
+    return folder, parts
 
 
 def _load_module(name: str) -> ModuleType:
     try:
-        return importlib.import_module(name)
-    except (Exception, SystemExit) as e:  # a foreign module may raise anything at all
-        raise ValueError(f"kernel module {name} cannot be imported: {_one_line(e)}") from e
+        with redirect_stdout(sys.stderr):
+            return importlib.import_module(name)
+    except (Exception, SystemExit, GeneratorExit) as e:  # a foreign module may raise anything at all
+        raise ValueError(f"kernel module {name} cannot be imported: {one_line(e)}") from e
 
 
 def _instance(found: Any, where: str, module: ModuleType) -> KernelSpec[Any, Any]:
     from kernels.spec import KernelSpec
 
-    if isinstance(found, KernelSpec):
-        return found
-    if not (isinstance(found, type) and issubclass(found, KernelSpec)):
+    kind = type(found) if isinstance(found, KernelSpec) else found
+    if not (isinstance(kind, type) and issubclass(kind, KernelSpec)):
         raise ValueError(f"{where} is no KernelSpec; {_offer(module)}")
-    lacking = [a for a in ("name", "problem_type", "config_type") if not hasattr(found, a)]
-    lacking += sorted(getattr(found, "__abstractmethods__", ()))
-    if found.eager is KernelSpec.eager and KernelSpec.reference is found.reference:
+    lacking = [a for a in ("name", "problem_type", "config_type") if not (hasattr(kind, a) or a in vars(found))]
+    lacking += sorted(getattr(kind, "__abstractmethods__", ()))
+    if kind.eager is KernelSpec.eager and KernelSpec.reference is kind.reference:
         lacking.append("eager (what it computes, by PyTorch operations)")
     if lacking:
         raise ValueError(f"{where} is an unfinished KernelSpec: define {', '.join(lacking)}")
+    if isinstance(found, KernelSpec):
+        return found
     try:
         return found()
-    except TypeError as e:
-        raise ValueError(f"{where} cannot be made without arguments ({_one_line(e)}): give an instance instead") from e
+    except Exception as e:  # a user's __init__ may raise anything at all
+        raise ValueError(f"{where} cannot be made without arguments ({one_line(e)}): give an instance instead") from e
 
 
 def _offer(module: ModuleType) -> str:
@@ -140,6 +160,11 @@ def where_raised(error: BaseException, path: Path) -> str:
     return f"{path}:{lines[-1]}" if lines else str(path)
 
 
-def _one_line(error: BaseException) -> str:
-    text = str(error).splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+def one_line(error: BaseException) -> str:
+    """Type and first line of an error that somebody else's code raised, as safe to print as our own words."""
+    try:
+        text = str(error).strip().splitlines()
+    except Exception:  # noqa: BLE001 -- a foreign __str__ may fail too
+        text = []
+    said = "".join(c if c.isprintable() else "?" for c in text[0]) if text else ""
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

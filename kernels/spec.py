@@ -64,7 +64,13 @@ class Problem(Closed):
 
     @property
     def torch_dtype(self) -> torch.dtype:
-        return DTYPES[self.dtype]
+        found = DTYPES.get(self.dtype) or getattr(torch, self.dtype, None)
+        if not isinstance(found, torch.dtype):
+            raise defaults.Undefined(
+                f"{type(self).__name__} has the dtype {self.dtype!r}, which PyTorch has not: use {', '.join(DTYPES)} "
+                "or PyTorch's own name, e.g. int32, or define torch_dtype"
+            )
+        return found
 
     def shape(self) -> tuple[int, ...]:
         """The dimensions, in the order of ``dims``."""
@@ -115,6 +121,8 @@ class KernelSpec(ABC, Generic[P, C]):
     """The metric of an objective that names none."""
     deterministic: ClassVar[bool] = True
     """Whether two launches on equal inputs must give equal bits."""
+    found_as: str | None = None
+    """The name under which ``kernels.registry`` found this instance, and finds it again in another process."""
 
     def default_problem(self) -> P:
         """The problem tuned when a goal names none: the problem type's own defaults."""
@@ -136,8 +144,7 @@ class KernelSpec(ABC, Generic[P, C]):
 
     def space(self, problem: P, hardware: Hardware) -> list[C]:
         """The candidates that break no static constraint, in order, without repeats."""
-        seen = dict.fromkeys(self.candidates(problem, hardware))
-        return [c for c in seen if self.constraint(problem, c, hardware) is None]
+        return [c for c in defaults.listed(self, problem, hardware) if self.constraint(problem, c, hardware) is None]
 
     @abstractmethod
     def inputs(self, problem: P, generator: torch.Generator | None, device: str) -> Inputs:

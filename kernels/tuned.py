@@ -99,9 +99,10 @@ def _rows(path: Path) -> list[Entry]:
         for row in rows:
             hardware = hardware_for(row["device"])
             if row["status"] == "correct" and hardware is not None:
-                found.append(
-                    Entry(row["kernel"], hardware.name, dict(row["fields"]), dict(row["config"]), float(row["ms"]))
-                )
+                fields, config = dict(row["fields"]), dict(row["config"])
+                if not all(isinstance(v, int | float | str | None) for v in (*fields.values(), *config.values())):
+                    raise ValueError(f"a row of {row['kernel']} has fields that are no numbers or words")
+                found.append(Entry(row["kernel"], hardware.name, fields, config, float(row["ms"])))
         return found
     except (ValueError, KeyError, TypeError, OSError) as e:
         raise TunedFileError(

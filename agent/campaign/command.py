@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
+import tempfile
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +28,8 @@ def campaign(file: Path, device: str | None, out: Path | None, memory: Path | No
     """Tune the problems of FILE.toml, those first that can save the most of a forward pass.
 
     The same command continues a campaign that was stopped or killed. It leaves report.html, report.json and tuned.json,
-    which kernels.ops.use() reads. Exit code 0 where a win is proven, 3 where none is."""
+    which kernels.ops.use() reads. Exit code 0 where a win is proven, 3 where none is, 2 where no problem can be
+    tuned as the file says."""
     from agent.campaign.plan import read_campaign
     from agent.campaign.report import render, report_of
     from agent.campaign.runs import conduct
@@ -34,19 +38,34 @@ def campaign(file: Path, device: str | None, out: Path | None, memory: Path | No
     if device is not None:
         plan = plan.model_copy(update={"device": device})
     folder = out or Path(f"campaign-{plan.name}")
+    make(folder)
 
     def write(standings: list[Standing]) -> None:
         leave(folder, report_of(plan, standings))
 
     try:
-        standings = conduct(plan, memory, lambda line: click.echo(_printable(line), err=True), write)
+        with redirect_stdout(sys.stderr):  # what a kernel's own code prints is no result
+            standings = conduct(plan, memory, lambda line: click.echo(_printable(line), err=True), write)
     except AgentError as e:
         why = str(e).partition("; nothing is lost")[0].rstrip(".")
         raise type(e)(f"{why}; nothing is lost: the same command goes on with the campaign.") from e
+    if all(s.failed and not s.outcomes for s in standings):
+        which = f" ({standings[0].job.label})" if len(standings) > 1 else ""
+        raise UsageError(f"No problem of {file} can be tuned: {standings[0].failed.rstrip('.')}{which}.")
     report = report_of(plan, standings)
     leave(folder, report)
     click.echo(report.model_dump_json() if json_ else f"{render(report)}\nfiles      {folder}/report.html, tuned.json")
     return PROVEN if report.proven else UNPROVEN
+
+
+def make(folder: Path) -> None:
+    """The folder, before anything is spent on what is to be written there. Raises UsageError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as e:
+        raise UsageError(f"Cannot write into {folder} ({e.strerror}): choose another with --out.") from e
 
 
 def leave(folder: Path, report: Report) -> None:
@@ -55,7 +74,6 @@ def leave(folder: Path, report: Report) -> None:
     from agent.campaign.report import tuned
 
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         (folder / "report.html").write_text(page(report), encoding="utf-8")
         (folder / "report.json").write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
         (folder / "tuned.json").write_text(json.dumps(tuned(report), indent=1) + "\n", encoding="utf-8")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BeforeValidator, Field, ValidationError
 
 from agent.errors import UsageError
+from agent.limits import LONGEST, MOST
 from agent.objective import Closed, Limits, MetricName, Objective, RegimeName
 
 if TYPE_CHECKING:
@@ -60,13 +61,13 @@ class Campaign(Closed):
     metric: MetricName | None = None
     regime: RegimeName = "burst"
     model: str = "embedded"
-    max_evals: int = Field(default=400, ge=1)
+    max_evals: int = Field(default=400, ge=1, le=MOST)
     """Configs measured, of all problems together."""
-    max_seconds: float = Field(default=3600.0, gt=0)
+    max_seconds: float = Field(default=3600.0, gt=0, le=LONGEST)
     """Time of all runs, proofs included; the run under way ends as it would."""
-    slice: int = Field(default=40, ge=1)
+    slice: int = Field(default=40, ge=1, le=MOST)
     """Configs of one run; after it the campaign chooses anew where to go on."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
 
     def jobs(self) -> list[Job]:
         """Every problem on every type of device."""
@@ -118,11 +119,13 @@ def read_campaign(path: Path) -> Campaign:
     try:
         campaign = Campaign.model_validate(said)
     except ValidationError as e:
-        first = e.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{path}: {where}: {first['msg'].lower()}; docs/FLEET.md has an example.") from e
+        raise UsageError(f"{path}: {_first(e)}; docs/FLEET.md has an example.") from e
+    examined: set[str] = set()
     for layer in campaign.problem:
-        problem_of(layer)
+        spec, problem = problem_of(layer)
+        if layer.kernel not in examined:
+            examined.add(layer.kernel)
+            _examine(layer, spec, problem)
     labels = [job.label for job in campaign.jobs()]
     twice = next((label for label in labels if labels.count(label) > 1), None)
     if twice is not None:
@@ -138,10 +141,26 @@ def problem_of(layer: Layer) -> tuple[KernelSpec[Any, Any], Problem]:
         spec = get(layer.kernel)
         return spec, spec.parse_problem(layer.shape, {"dtype": layer.dtype, **layer.options})
     except ValidationError as e:
-        first = e.errors()[0]
-        raise UsageError(f"{layer.label}: {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}.") from e
+        raise UsageError(f"{layer.label}: {_first(e)}.") from e
     except ValueError as e:
         raise UsageError(f"{layer.label}: {e}") from e
+
+
+def _examine(layer: Layer, spec: KernelSpec[Any, Any], problem: Problem) -> None:
+    """Raises UsageError for what is wrong with the kernel itself."""
+    from kernels.examine import examine
+
+    try:
+        examine(spec, problem)
+    except ValueError as e:
+        raise UsageError(f"{layer.label}: {e}") from e
+
+
+def _first(error: ValidationError) -> str:
+    """Where and what, without a capital."""
+    first = error.errors()[0]
+    said = first["msg"]
+    return f"{'.'.join(map(str, first['loc']))}: {said[:1].lower()}{said[1:]}"
 
 
 def fields_of(job: Job) -> dict[str, Any]:

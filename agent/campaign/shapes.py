@@ -35,7 +35,7 @@ class MatmulShape:
     @property
     def tunable(self) -> bool:
         """Whether ``fused_matmul`` computes it."""
-        return self.batch == 1 and self.dtype in ("fp16", "bf16")
+        return self.batch == 1 and self.dtype in ("fp16", "bf16") and min(self.M, self.N, self.K) > 0
 
 
 def matmul_shapes(module: torch.nn.Module, example_inputs: Sequence[Any]) -> list[MatmulShape]:
@@ -68,8 +68,14 @@ def matmul_shapes(module: torch.nn.Module, example_inputs: Sequence[Any]) -> lis
         return x.to("meta") if isinstance(x, torch.Tensor) else x
 
     def run(*inputs: Any) -> None:
-        with torch.no_grad(), Recorder():  # type: ignore[no-untyped-call]
-            module(*inputs)
+        # In eval mode an encoder layer would run as one operator of PyTorch's, its products unseen.
+        fast = torch.backends.mha.get_fastpath_enabled()
+        torch.backends.mha.set_fastpath_enabled(False)
+        try:
+            with torch.no_grad(), Recorder():  # type: ignore[no-untyped-call]
+                module(*inputs)
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast)
 
     if any(p.is_meta for p in module.parameters()):
         run(*tree_map(on_meta, tuple(example_inputs)))

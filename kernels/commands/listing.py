@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kernels.examine import examine
 from kernels.hardware import Hardware
 from kernels.registry import get
 
@@ -12,12 +13,13 @@ Row = dict[str, Any]
 
 def listing(names: list[str], hardware: Hardware) -> list[Row]:
     """A row per kernel. FLOP and bytes of the default problem, its floor in ms and which roof sets it, and how many
-    configs its space has. Raises ValueError for a kernel that is not there."""
+    configs its space has. Raises ValueError for a kernel that is not there or not right."""
     from tools.harness.floor import floor_ms
 
     rows = []
     for name in names:
         spec = get(name)
+        examine(spec, hardware=hardware)
         problem = spec.default_problem()
         floor, bound = floor_ms(spec, problem, hardware)
         space = spec.space(problem, hardware)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,13 @@ class explained:
             from kernels.spec import sentence
 
             raise Refused(sentence(error)) from error
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """What a kernel's own code prints goes to stderr: stdout is for the answer."""
+    with redirect_stdout(sys.stderr):
+        yield
 
 
 def write(out: Path | None, rows: list[Row]) -> None:

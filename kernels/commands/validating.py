@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from kernels.defaults import Undefined, field_values
 from kernels.examine import examine
 from kernels.hardware import Hardware, hardware_named
 from kernels.registry import get
@@ -31,7 +32,11 @@ def plan(names: list[str], hardware: Hardware) -> Iterator[Check]:
         examine(spec, hardware=hardware)
         own = spec.default_problem()
         for dtype in _dtypes(spec):
-            for problem in dict.fromkeys((own.model_copy(update={"dtype": dtype}), _odd(spec, own, dtype))):
+            here = own.model_copy(update={"dtype": dtype})
+            for problem in dict.fromkeys((here, _odd(spec, here, hardware))):
+                if not spec.space(problem, hardware):
+                    continue  # of a dtype that the kernel's constraint excludes
+                examine(spec, problem, hardware)
                 yield Check(spec, problem, _some(spec, problem, hardware))
 
 
@@ -86,22 +91,26 @@ def _row(check: Check, result: Any) -> Row:
 
 
 def _dtypes(spec: KernelSpec[Any, Any]) -> tuple[str, ...]:
-    from kernels.defaults import field_values
+    try:
+        return tuple(map(str, field_values(spec.problem_type, "dtype")))
+    except Undefined:
+        return (spec.default_problem().dtype,)
 
-    return tuple(map(str, field_values(spec.problem_type, "dtype")))
 
-
-def _odd(spec: KernelSpec[Any, Any], own: Problem, dtype: str) -> Problem:
+def _odd(spec: KernelSpec[Any, Any], own: Problem, hardware: Hardware) -> Problem:
     """`own` with every even dimension one shorter; a dimension that may not be odd stays as it is."""
-    changed: dict[str, Any] = {"dtype": dtype}
+    odd = own
     for dim in own.dims:
         size = getattr(own, dim)
-        candidate = {**own.model_dump(), **changed, dim: size - 1 if size > 1 and size % 2 == 0 else size}
+        if not isinstance(size, int) or size < 2 or size % 2:
+            continue
         try:
-            changed[dim] = getattr(spec.problem_type.model_validate(candidate), dim)
+            shorter = spec.problem_type.model_validate({**odd.model_dump(), dim: size - 1})
         except ValueError:
             continue
-    return own.model_copy(update=changed)
+        if spec.space(shorter, hardware):
+            odd = shorter
+    return odd
 
 
 def _some(spec: KernelSpec[Any, Any], problem: Problem, hardware: Hardware) -> list[Config]:

@@ -139,3 +139,20 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(words, says, capsys):
     assert says in err
     assert err.startswith("error: ")
     assert len(err.splitlines()) == 1
+
+
+def test_list_says_what_is_wrong_with_a_users_kernel(tmp_path):
+    path = tmp_path / "wrong.py"
+    path.write_text(WRONG.replace("return 2 * super().eager(problem, inputs)", "return None"))
+    assert main(["list", f"{path}:Wrong"]) == 2
+
+
+def test_validate_leaves_out_shapes_and_dtypes_that_a_kernels_constraint_excludes(tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text(
+        (ROOT / "examples/add_relu.py").read_text() + "\n    def constraint(self, problem, config, hardware):\n"
+        "        return None if problem.N % 8 == 0 and problem.dtype == 'fp16' else 'multiples of 8 in fp16'\n"
+    )
+    answer = call("validate", f"{path}:AddRelu", "--device", "interpreter", "--json")
+    assert answer.exit_code == 0, answer.output
+    assert {r["problem"] for r in json.loads(answer.stdout)["checks"]} == {"67108864 fp16"}

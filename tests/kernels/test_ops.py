@@ -279,3 +279,42 @@ def test_the_kernels_themselves_run_on_strided_transposed_and_unaligned_inputs(t
         timeout=180,
     )
     assert child.returncode == 0, child.stderr[-2000:]
+
+
+def test_torch_compile_takes_them_with_symbolic_sizes():
+    def layer(x, w, weight, bias):
+        x = ops.layer_norm(ops.rms_norm(ops.fused_matmul(x, w), weight), weight, bias)
+        image = x.reshape(1, -1, 1, x.shape[1])
+        x = ops.conv2d(image, torch.ones_like(image)[:, :1]).reshape(-1, 1)
+        return ops.softmax(ops.swiglu(x, x))
+
+    x, w, weight, bias = (torch.randn(s).half() for s in ((6, 8), (8, 4), (4,), (4,)))
+    compiled = torch.compile(layer, fullgraph=True, dynamic=True, backend="aot_eager")
+    assert torch.equal(compiled(x, w, weight, bias), layer(x, w, weight, bias))
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda x: ops.softmax(None), "softmax takes tensors, got NoneType"),
+        (lambda x: ops.matmul(x, None), "takes tensors, got Tensor, NoneType"),
+        (lambda x: ops.rms_norm(x, x[0], eps=None), "rms_norm wants eps as one float, got None"),
+        (lambda x: ops.conv2d(x[None, None], x[None, None], stride=(1, 1)), r"wants stride as one int, got \(1, 1\)"),
+    ],
+)
+def test_arguments_of_another_type_are_one_sentence(call, says):
+    with pytest.raises(TypeError, match=says) as caught:
+        call(torch.ones(4, 4).half())
+    assert "\n" not in str(caught.value)
+
+
+def test_config_of_refuses_a_shape_in_one_sentence():
+    with pytest.raises(ValueError, match=r"^M: .*greater than or equal to 1$"):
+        ops.config_of("softmax", (-3, 4), "NVIDIA H200")
+
+
+def test_a_tuned_row_with_a_list_in_it_is_refused(tmp_path):
+    row = {"kernel": "softmax", "device": "NVIDIA H200", "status": "correct", "config": {}, "ms": 1.0}
+    (tmp_path / "odd.json").write_text(json.dumps({"rows": [row | {"fields": {"M": [1]}}]}))
+    with pytest.raises(tuned.TunedFileError, match="no numbers or words"):
+        ops.use(tmp_path / "odd.json")

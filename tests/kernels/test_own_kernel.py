@@ -8,8 +8,10 @@ import torch
 
 from kernels import registry
 from kernels.autotuned import configs_of, values_of
+from kernels.defaults import reduced
 from kernels.examine import KernelError, examine
 from kernels.hardware import hardware_named
+from kernels.spec import Problem
 from tools.harness.compile_pool import CompilePool
 from tools.harness.interpreter import Interpreter
 
@@ -88,6 +90,42 @@ def test_a_wrong_result_fails_its_check(tmp_path, interpreter):
 @pytest.mark.parametrize(
     ("old", "new", "where", "says"),
     [
+        ('name = "add_relu"', 'name = "add relu"', "class AddRelu(", "give it letters, digits"),
+        ('metric = "gbps"', 'metric = "speed"', "class AddRelu(", "choose tflops, gbps, latency"),
+        ('metric = "gbps"', 'metric = "gbps"\n    aliases = "relu"', "class AddRelu(", "make it a tuple of words"),
+        *(
+            ("    def eager(", f"    def {method}:\n        {body}\n\n    def eager(", f"def {method}", says)
+            for method, body, says in [
+                ("constraint(self, *rest)", "return False", "constraint gives False: return what is broken in words"),
+                ("candidates(self, *rest)", "return None", "candidates returns None: yield configs"),
+                ("candidates(self, *rest)", "return [dict(BLOCK=256)]", "it must be a AddReluConfig"),
+                (
+                    "candidates(self, *rest)",
+                    "return [AddReluConfig.model_construct(BLOCK=3, num_warps=4)]",
+                    "which AddReluConfig refuses (BLOCK",
+                ),
+                ("baselines(self, problem)", "return ['eager']", "give a list of Baseline"),
+                ("reference(self, problem, inputs)", "return None", "reference gives None: it must be a Tensor"),
+                ("reference(self, problem, inputs)", "return self.eager(problem, inputs)", "compute it in float64"),
+                ("reduced(self, problem, config)", "return problem.shape()", "it must be a AddReluProblem"),
+                ("flops(self, problem)", "return 10**40", "return a whole number of flops"),
+            ]
+        ),
+        (
+            "device) for _ in range(2)",
+            "device) + torch.rand(()).item() for _ in range(2)",
+            "def inputs",
+            "an equal generator",
+        ),
+        ("normal((problem.N,)", "normal((problem.N + (device == 'cpu'),)", "def inputs", "(512,) on meta"),
+        ("    N: int = 1 << 26", "    N: int = 'all'", "class AddRelu(", "which AddReluProblem refuses (N"),
+        (
+            "    N: int = 1 << 26",
+            "    N: int = 1 << 26\n    dtype: Literal['fp9'] = 'fp9'",
+            "class AddRelu(",
+            "which PyTorch has not",
+        ),
+        ("return torch.relu(x + y)", "raise SystemExit(3)", "raise SystemExit", "raised SystemExit: 3"),
         ("BLOCK: Literal[256, 512, 1024, 2048, 4096, 8192]", "BLOCK: int", None, "AddReluConfig.BLOCK is int"),
         ("    N: int = 1 << 26", "    N: int", None, "give N of AddReluProblem default values"),
         ('metric = "gbps"', 'metric = "tflops"', None, "define flops(problem)"),
@@ -184,3 +222,126 @@ def test_configs_that_set_different_fields_become_one_closed_model():
 def test_a_kernel_that_is_not_autotuned_says_so():
     with pytest.raises(ValueError, match=r"not decorated with @triton\.autotune"):
         configs_of(len)
+
+
+@pytest.mark.parametrize("body", ["itertools.repeat(AddReluConfig(BLOCK=256, num_warps=4))", "range(10**9)"])
+def test_candidates_without_an_end_are_refused(tmp_path, body):
+    added = f"    def candidates(self, *rest):\n        import itertools\n        return {body}\n\n    def eager("
+    with pytest.raises(KernelError, match=r"own\.py"):
+        examine(own(tmp_path, ("    def eager(", added)))
+
+
+def test_what_a_file_prints_is_not_on_stdout(tmp_path, capsys):
+    noisy = own(
+        tmp_path, ("import triton\n", "import triton\nprint('loading')\n"), ("x, y = inputs", "x, y = inputs; print(x)")
+    )
+    examine(noisy)
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "loading" in said.err
+
+
+def test_an_integer_kernel_needs_no_bound_and_no_output_of_its_own(tmp_path, interpreter):
+    spec = own(
+        tmp_path,
+        ("    N: int = 1 << 26", "    N: int = 1 << 20\n    dtype: Literal['int32'] = 'int32'"),
+        ("normal((problem.N,), problem", "normal((problem.N,), torch.float32, generator, device, 99).to(problem"),
+        ("torch_dtype, generator, device) for", "torch_dtype) for"),
+        (".to(tl.float32)", ""),
+        ("x + y, 0.0", "x + y, 0"),
+    )
+    examine(spec)
+    problem = spec.default_problem()
+    assert spec.output(problem, "meta").dtype == torch.int32
+    (checked,) = interpreter.check(spec, problem, spec.space(problem, H200)[:1], "H200")
+    assert checked.status == "correct", checked.reason
+
+
+def test_the_result_has_the_dtype_that_eager_gives(tmp_path):
+    spec = own(tmp_path, ("return torch.relu(x + y)", "return torch.relu(x + y).float()"))
+    assert spec.output(spec.default_problem(), "meta").dtype == torch.float32
+
+
+def test_a_kernel_may_import_its_neighbours(tmp_path, interpreter):
+    package = tmp_path / "theirs"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "neighbour_of_own.py").write_text(SHORT)
+    for style in ("from neighbour_of_own", "from .neighbour_of_own"):
+        (package / "own.py").write_text(f"{style} import AddRelu\n\nclass Mine(AddRelu):\n    name = 'mine'\n")
+        spec = registry.get(f"{package}/own.py:Mine")
+        (checked,) = interpreter.check(
+            spec, spec.default_problem(), spec.space(spec.default_problem(), H200)[:1], "H200"
+        )
+        assert checked.status == "correct", checked.reason
+
+
+def test_an_instance_with_arguments_is_found_again_in_a_child(tmp_path, interpreter):
+    path = tmp_path / "own.py"
+    path.write_text(
+        SHORT + "\n\nclass Narrow(AddRelu):\n    name = 'narrow'\n    def __init__(self, most): self.most = most\n"
+        "    def constraint(self, problem, config, hardware):\n"
+        "        return None if config.BLOCK <= self.most else 'wide'\n\nnarrow = Narrow(512)\n"
+    )
+    spec = registry.get(f"{path}:narrow")
+    space = spec.space(spec.default_problem(), H200)
+    assert {c.BLOCK for c in space} == {256, 512}
+    (checked,) = interpreter.check(spec, spec.default_problem(), space[:1], "H200")
+    assert checked.status == "correct", checked.reason
+
+
+def test_inputs_and_references_that_fail_on_numbers_are_a_status(tmp_path, interpreter):
+    for old, new, says in [
+        ("return tuple(normal(", "if device == 'cpu': 1 / 0\n        return tuple(normal(", "ZeroDivisionError"),
+        ("x, y = inputs", "x, y = inputs\n        if x.device.type == 'cpu': 1 / 0", "the reference"),
+    ]:
+        spec = own(tmp_path, (old, new))
+        problem = spec.default_problem()
+        (checked,) = interpreter.check(spec, problem, spec.space(problem, H200)[:1], "H200")
+        assert checked.status == "runtime"
+        assert says in checked.reason
+
+
+def test_one_block_size_over_three_dimensions_keeps_the_interpreters_problem_small():
+    class Cube(Problem):
+        dims = ("B", "M", "N")
+        B: int = 64
+        M: int = 4096
+        N: int = 4099
+
+    assert reduced(Cube(), SimpleNamespace(BLOCK=1024)).shape() == (32, 32, 1024 + 3)
+    assert reduced(Cube(), SimpleNamespace(BLOCK=16)).shape() == (32, 32, 16 + 3)
+    assert reduced(Cube(M=100), SimpleNamespace(BLOCK=32)).shape() == (64, 36, 32 + 3)
+
+
+AUTOTUNED = (ROOT / "examples" / "autotuned_scale.py").read_text()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('key=["M", "N"],', 'key=["M", "N"], reset_to_zero=["out_ptr"],'),
+        ('key=["M", "N"],', 'key=["M", "N"], restore_value=["out_ptr"],'),
+        ("@triton.autotune(", "@triton.heuristics({'EVEN': lambda a: a['N'] % 2 == 0})\n@triton.autotune("),
+    ],
+)
+def test_what_stands_around_an_autotuned_kernel_is_kept(tmp_path, interpreter, old, new):
+    text = AUTOTUNED.replace(old, new)
+    if "EVEN" in new:
+        text = text.replace("BLOCK_N: tl.constexpr)", "BLOCK_N: tl.constexpr, EVEN: tl.constexpr)")
+    if "reset_to_zero" in new:
+        text = text.replace("tl.store(out_ptr", "tl.atomic_add(out_ptr").replace(
+            "x * scale + bias, mask", "(x * scale + bias).to(tl.float16), mask"
+        )
+    (tmp_path / "own.py").write_text(text)
+    spec = registry.get(f"{tmp_path}/own.py:Scale")
+    problem = spec.default_problem()
+    (checked,) = interpreter.check(spec, problem, spec.space(problem, H200)[:1], "H200")
+    assert checked.status == "correct", checked.reason
+
+
+@pytest.mark.parametrize("value", [[8], 0.5])
+def test_an_autotuned_value_that_no_config_can_hold_is_named(value):
+    config = SimpleNamespace(kwargs={"GROUP": value}, num_warps=4, num_stages=2, num_ctas=1, maxnreg=None)
+    with pytest.raises(ValueError, match=r"GROUP=.* is no whole number, string or bool"):
+        configs_of(SimpleNamespace(configs=[config], fn=None))

@@ -11,13 +11,14 @@ from kernels.spec import KernelSpec, Problem
 def describe(spec: KernelSpec[Any, Any], problem: Problem) -> dict[str, Any]:
     """What a child needs to rebuild `spec` and `problem`."""
     kind = type(spec)
-    module = kind.__module__
-    if module.startswith("kernels."):
+    if spec.found_as is not None:
+        where = spec.found_as
+    elif kind.__module__.startswith("kernels."):
         where = spec.name
-    elif module.startswith("autokernel_") or module == "__main__":
+    elif kind.__module__ == "__main__":
         where = f"{inspect.getfile(kind)}:{kind.__name__}"
     else:
-        where = f"{module}:{kind.__name__}"
+        where = f"{kind.__module__}:{kind.__name__}"
     return {"kernel": where, "problem": problem.model_dump(mode="json")}
 
 

@@ -196,3 +196,44 @@ def test_a_wrong_file_is_one_sentence(tmp_path, change, said):
     with pytest.raises(UsageError, match=said) as e:
         read_campaign(path)
     assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("max_evals = 16", "max_seconds = inf", "max_seconds: input should be less than"),
+        ("max_evals = 16", "max_evals = 10000000", "max_evals: input should be less than"),
+        ('"two-layers"', '"two layers"', "[A-Za-z0-9]"),
+    ],
+)
+def test_a_number_without_measure_or_a_wrong_name_is_one_sentence(tmp_path, old, new, said):
+    (tmp_path / "c.toml").write_text(TOML.replace(old, new))
+    with pytest.raises(UsageError) as caught:
+        read_campaign(tmp_path / "c.toml")
+    assert said in str(caught.value)
+
+
+def test_a_kernel_of_the_users_that_is_wrong_is_named_before_the_first_run(tmp_path):
+    text = (EXAMPLE.parent / "add_relu.py").read_text()
+    (tmp_path / "own.py").write_text(text + "\n    def flops(self, problem):\n        return None\n")
+    layer = f'name = "own"\n[[problem]]\nkernel = "{tmp_path}/own.py:AddRelu"\nshape = "4096"\n'
+    (tmp_path / "c.toml").write_text(layer)
+    with pytest.raises(UsageError, match="flops returns None"):
+        read_campaign(tmp_path / "c.toml")
+
+
+def test_a_campaign_none_of_whose_problems_can_be_tuned_is_a_usage_error(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.toml").write_text(TOML)
+    answer = CliRunner().invoke(campaign, ["c.toml", "--device", "abacus"])
+    assert isinstance(answer.exception, UsageError)
+    assert "there is no device 'abacus'" in str(answer.exception)
+    assert answer.stdout == ""
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_the_first_run(tmp_path, world):
+    (tmp_path / "c.toml").write_text(TOML)
+    (tmp_path / "taken").write_text("")
+    answer = CliRunner().invoke(campaign, [str(tmp_path / "c.toml"), "--out", str(tmp_path / "taken")])
+    assert "choose another with --out" in str(answer.exception)
+    assert world["opened"] == []

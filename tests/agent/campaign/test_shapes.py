@@ -53,3 +53,19 @@ def test_the_file_names_what_can_be_tuned_and_mentions_the_rest(tmp_path):
 def test_other_dtypes_are_listed_and_not_tuned():
     [shape, *_] = matmul_shapes(torch.nn.Linear(8, 8), [torch.empty(4, 8)])
     assert (shape.dtype, shape.tunable) == ("float32", False)
+
+
+def test_an_encoder_layer_in_eval_mode_shows_its_products():
+    layer = torch.nn.TransformerEncoderLayer(64, 4, batch_first=True).half().eval()
+    shapes = matmul_shapes(layer, [torch.empty(2, 8, 64).half()])
+    assert {(s.M, s.N, s.K) for s in shapes if s.batch == 1} == {
+        (16, 192, 64),
+        (16, 64, 64),
+        (16, 2048, 64),
+        (16, 64, 2048),
+    }
+
+
+def test_a_product_of_nothing_is_not_tuned():
+    (shape,) = matmul_shapes(torch.nn.Linear(16, 32).half(), [torch.empty(0, 16).half()])
+    assert not shape.tunable
