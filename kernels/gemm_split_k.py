@@ -66,6 +66,28 @@ def store_share(shares_ptr, acc, share, rows, cols, M, N):
 
 
 @triton.jit
+def store_result(
+    c_ptr,
+    acc,
+    bias_ptr,
+    a_scale_ptr,
+    b_scale_ptr,
+    rows,
+    cols,
+    M,
+    N,
+    ldc,
+    ROW_SCALES: tl.constexpr,
+    ACTIVATION: tl.constexpr,
+):
+    """Epilogue and pointer store of `acc` at `rows` and `cols` of C; what lies past the edge is dropped."""
+    c = epilogue(acc, bias_ptr, a_scale_ptr, b_scale_ptr, rows, cols, M, N, ROW_SCALES, ACTIVATION)
+    inside = (rows[:, None] < M) & (cols[None, :] < N)
+    c_at = rows[:, None].to(tl.int64) * ldc + cols[None, :]
+    tl.store(c_ptr + c_at, rounded(c, c_ptr.dtype.element_ty), mask=inside)
+
+
+@triton.jit
 def split_k_pointer(
     a_ptr,
     b_ptr,
@@ -152,9 +174,19 @@ def sum_shares(
     for share in tl.static_range(SPLIT_K):
         start = tl.full((), share, tl.int64) * M * N
         acc += tl.load(shares_ptr + start + at, mask=inside, other=0.0)
-    c = epilogue(acc, bias_ptr, a_scale_ptr, b_scale_ptr, rows, cols, M, N, ROW_SCALES, ACTIVATION)
-    c_at = rows[:, None].to(tl.int64) * ldc + cols[None, :]
-    tl.store(c_ptr + c_at, rounded(c, c_ptr.dtype.element_ty), mask=inside)
+    store_result(c_ptr, acc, bias_ptr, a_scale_ptr, b_scale_ptr, rows, cols, M, N, ldc, ROW_SCALES, ACTIVATION)
+
+
+def by_descriptors(a: torch.Tensor, b: torch.Tensor, hardware: Hardware) -> bool:
+    """Whether hardware and rows allow descriptor loads of A, and of B as it lies in memory."""
+    rows = (a.stride(0), b.stride(1) if b.stride(1) != 1 else b.stride(0))
+    return hardware.has_tma and all(stride * a.element_size() % 16 == 0 for stride in rows)
+
+
+def overlaps(hardware: Hardware) -> bool:
+    """Whether the launch of a second kernel overlaps the first. That is also a launch attribute, which Triton's
+    interpreter and AMD's compiler do not know."""
+    return hardware.has_tma and not knobs.runtime.interpret
 
 
 def launch(
@@ -172,8 +204,7 @@ def launch(
     (M, K), N = a.shape, b.shape[1]
     b_col = b.stride(1) != 1
     lda, ldb = a.stride(0), b.stride(1) if b_col else b.stride(0)
-    # Also a launch attribute, which Triton's interpreter and AMD's compiler do not know.
-    overlap = hardware.has_tma and not knobs.runtime.interpret
+    overlap = overlaps(hardware)
     shares = torch.empty((config.SPLIT_K, M, N), dtype=torch.float32, device=a.device)
     grid = (programs(M, N, config, hardware),)
     choices = {
@@ -187,7 +218,7 @@ def launch(
         "num_warps": config.num_warps,
         "num_stages": config.num_stages,
     }
-    if hardware.has_tma and all(stride * a.element_size() % 16 == 0 for stride in (lda, ldb)):
+    if by_descriptors(a, b, hardware):
         a_desc, b_desc = operand_descriptors(a, b, config)
         split_k_tma[grid](a_desc, b_desc, shares, M, N, K, **choices)
     else:
