@@ -18,8 +18,9 @@ __all__ = [
 
 
 def programs(M: int, N: int, config: GemmConfig, hardware: Hardware, K: int = 1) -> int:
-    """Programs to launch; K counts for ``stream_k`` alone. A persistent grid has the fewest programs that need no more rounds than one per SM would:
-    512 tiles on 132 SMs are four rounds of 128, and the idle SMs leave their power to the others."""
+    """Programs to launch; K counts for ``stream_k`` alone. A persistent grid has the fewest programs that need no more
+    rounds than one per SM would: 512 tiles on 132 SMs are four rounds of 128, and the idle SMs leave their power to the
+    others."""
     count = tiles(M, N, config)
     if config.family == "stream_k":
         plan = schedule(M, N, K, config, hardware.sms)
