@@ -103,10 +103,11 @@ def test_space_is_the_same_in_the_same_order_every_time():
     assert spec.space(p, H200) == spec.space(p, H200)
 
 
-def test_odd_rows_leave_the_pointer_family_alone():
+def test_odd_rows_leave_the_families_that_can_do_without_descriptors():
     spec = registry.get("fused_matmul")
     for shape in ((4096, 4097, 4096), (4096, 4096, 4097)):
-        assert {c.family for c in spec.space(problem(*shape), H200)} == {"pointer"}
+        families = {c.family for c in spec.space(problem(*shape), H200)}
+        assert "pointer" in families <= {"pointer", "split_k", "stream_k"}
 
 
 @pytest.mark.parametrize(
