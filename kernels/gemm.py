@@ -1,10 +1,11 @@
 """Triton source and launch of C = act(A @ B + bias), shared by ``matmul`` and ``fused_matmul``.
 
-Five families compute the same thing. ``pointer`` runs on any GPU and any shape. ``tma`` moves tiles with the tensor
+Six families compute the same thing. ``pointer`` runs on any GPU and any shape. ``tma`` moves tiles with the tensor
 memory accelerator (Hopper and later, rows of a multiple of 16 bytes). ``persistent_tma`` starts one program per SM and
 lets each walk over several tiles, so that the epilogue of one tile overlaps the loads of the next. ``split_k``
-(``kernels/gemm_split_k.py``) shares the K range of a tile out; ``warp_specialized`` (``kernels/gemm_gluon.py``) gives
-loading and multiplying to different warps.
+(``kernels/gemm_split_k.py``) shares the K range of a tile out, ``stream_k`` (``kernels/gemm_stream_k.py``) that of the
+last wave's tiles together; ``warp_specialized`` (``kernels/gemm_gluon.py``) gives loading and multiplying to different
+warps.
 
 A is (M, K) row-major; B is (K, N), row-major or column-major; bias is (N,); C is (M, N) row-major. Operands are fp16 or
 bf16, accumulation is fp32, the result is rounded once. Operands in fp8 come with fp32 scales, one number each or one
@@ -19,7 +20,7 @@ import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from kernels import gemm_split_k, overlap
+from kernels import gemm_split_k, gemm_stream_k, overlap
 from kernels.activations import Activation
 from kernels.gemm_space import GemmConfig, programs
 from kernels.gemm_tiles import (
@@ -188,6 +189,9 @@ def launch_gemm(
         return
     if config.family == "split_k":
         gemm_split_k.launch(a, b, bias, out, activation, config, hardware, scales)
+        return
+    if config.family == "stream_k":
+        gemm_stream_k.launch(a, b, bias, out, activation, config, hardware, scales)
         return
     (M, K), N = a.shape, b.shape[1]
     b_col = b.stride(1) != 1

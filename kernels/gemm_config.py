@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from kernels.spec import Config, Problem
 
-Family = Literal["pointer", "tma", "persistent_tma", "warp_specialized", "split_k"]
+Family = Literal["pointer", "tma", "persistent_tma", "warp_specialized", "split_k", "stream_k"]
 PERSISTENT = ("persistent_tma", "warp_specialized")
 """Families with one program per SM, each of which walks over several tiles."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from kernels import gemm_gluon_space
 from kernels.gemm_config import ELEMENT_BYTES, PERSISTENT, Family, GemmConfig, GemmProblem, cdiv, tiles
+from kernels.gemm_schedule import LEAST_STEPS, schedule
 from kernels.hardware import Hardware
 
 __all__ = [
@@ -16,10 +17,14 @@ __all__ = [
 ]  # fmt: skip
 
 
-def programs(M: int, N: int, config: GemmConfig, hardware: Hardware) -> int:
-    """Programs to launch. A persistent grid has the fewest programs that need no more rounds than one per SM would:
-    512 tiles on 132 SMs are four rounds of 128, and the idle SMs leave their power to the others."""
+def programs(M: int, N: int, config: GemmConfig, hardware: Hardware, K: int = 1) -> int:
+    """Programs to launch; K counts for ``stream_k`` alone. A persistent grid has the fewest programs that need no more
+    rounds than one per SM would: 512 tiles on 132 SMs are four rounds of 128, and the idle SMs leave their power to the
+    others."""
     count = tiles(M, N, config)
+    if config.family == "stream_k":
+        plan = schedule(M, N, K, config, hardware.sms)
+        return plan.whole + plan.programs
     if config.family not in PERSISTENT:
         return count * config.SPLIT_K
     return cdiv(count, cdiv(count, hardware.sms))
@@ -60,7 +65,7 @@ def constraint(problem: GemmProblem, config: GemmConfig, hardware: Hardware) -> 
             return f"fp8_hardware: e4m3 needs a tensor core of compute capability 8.9 or later, {h.name} is {h.arch}"
         if c.family == "warp_specialized":
             return "fp8_family: family warp_specialized multiplies fp16 and bf16: use another family"
-    if c.family not in ("pointer", "split_k"):
+    if c.family not in ("pointer", "split_k", "stream_k"):
         if not h.has_tma:
             return f"tma_hardware: family {c.family} needs compute capability 9.0 or later, {h.name} is {h.arch}"
         for name, length, size in _rows(p):
@@ -74,6 +79,8 @@ def constraint(problem: GemmProblem, config: GemmConfig, hardware: Hardware) -> 
             f"split: SPLIT_K must be 2 or more and leave each program a step, "
             f"got {c.SPLIT_K} for K {p.K} in {cdiv(p.K, c.BLOCK_K)} steps of BLOCK_K {c.BLOCK_K}"
         )
+    if c.family == "stream_k" and (reason := _stream_constraint(p, c, h)) is not None:
+        return reason
     if c.BLOCK_N // c.EPILOGUE_SUBTILE < 16:
         return f"subtile_width: BLOCK_N {c.BLOCK_N} in {c.EPILOGUE_SUBTILE} pieces is narrower than 16 columns"
     for name, block, size, least in (("M", c.BLOCK_M, p.M, 64), ("N", c.BLOCK_N, p.N, 64), ("K", c.BLOCK_K, p.K, 64)):
@@ -113,6 +120,18 @@ def _unused_field(config: GemmConfig) -> str | None:
         value, default = getattr(config, name), GemmConfig.model_fields[name].default
         if config.family not in families and value != default:
             return f"unused_field: family {config.family} does not use {name}, so it must be {default}, got {value}"
+    return None
+
+
+def _stream_constraint(problem: GemmProblem, config: GemmConfig, hardware: Hardware) -> str | None:
+    plan = schedule(problem.M, problem.N, problem.K, config, hardware.sms)
+    if plan.largest >= 2**31:
+        return f"stream_steps: {plan.largest} does not fit the 32 bits that family stream_k counts its steps in"
+    if not plan.shares:
+        return (
+            f"stream: {plan.whole + plan.streamed} tiles of {plan.steps} steps leave nothing to share out "
+            f"on {hardware.sms} SMs: use another family"
+        )
     return None
 
 
@@ -171,6 +190,7 @@ def candidates(problem: GemmProblem, hardware: Hardware) -> Iterator[GemmConfig]
                     if tiles(p.M, p.N, config) > h.sms and bn // subtile >= 64:
                         yield config
     yield from _split_candidates(p, h)
+    yield from _stream_candidates(p, h)
     if descriptors and p.dtype != "fp8":
         yield from gemm_gluon_space.candidates(p, h)
 
@@ -199,6 +219,36 @@ def _split_candidates(problem: GemmProblem, hardware: Hardware) -> Iterator[Gemm
                     num_stages=stages,
                     SPLIT_K=split,
                 )
+
+
+UNFILLED = 0.9
+"""Tiles over places for them in all waves, below which the last wave is streamed. Above, the parts cost what it gains.
+"""
+
+
+def _stream_candidates(problem: GemmProblem, hardware: Hardware) -> Iterator[GemmConfig]:
+    """Tiles large enough for one of them to keep an SM busy, that leave SMs idle in their last wave, with eight steps
+    or more for each program that shares them."""
+    p, h, size = problem, hardware, problem.torch_dtype.itemsize
+    for bm, bn in ((64, 128), (128, 64), (64, 256), (128, 128), (128, 256), (256, 128)):
+        count = cdiv(p.M, bm) * cdiv(p.N, bn)
+        filled = count / (cdiv(count, h.sms) * h.sms)
+        if filled >= UNFILLED or bm > _next_power_of_2(p.M) or bn > _next_power_of_2(p.N):
+            continue
+        for warps, bk in product(_warps(bm, bn, h), (128 // size, 256 // size)):
+            for stages in _stages(p, bm, bn, bk, h)[-2:]:
+                config = GemmConfig(
+                    family="stream_k",
+                    BLOCK_M=bm,
+                    BLOCK_N=bn,
+                    BLOCK_K=bk,
+                    GROUP_M=_groups(p, bm)[-1],
+                    num_warps=warps,
+                    num_stages=stages,
+                )
+                plan = schedule(p.M, p.N, p.K, config, h.sms)
+                if plan.total >= LEAST_STEPS * plan.programs:
+                    yield config
 
 
 def _tiles(problem: GemmProblem, hardware: Hardware) -> list[tuple[int, int]]:

@@ -10,7 +10,17 @@ from typing import Any, TypeVar
 
 import torch
 
-from kernels import activations, gemm, gemm_config, gemm_space, gemm_split_k, gemm_tiles, overlap
+from kernels import (
+    activations,
+    gemm,
+    gemm_config,
+    gemm_schedule,
+    gemm_space,
+    gemm_split_k,
+    gemm_stream_k,
+    gemm_tiles,
+    overlap,
+)
 from kernels.activations import Activation, activate_torch
 from kernels.baselines import operands
 from kernels.defaults import hash_with, shrunk
@@ -173,11 +183,15 @@ class Gemm(KernelSpec[GP, GemmConfig]):
 
     def reduced(self, problem: GP, config: GemmConfig) -> GP:
         """Up to two tiles along M and N and, along K, three for each program that shares it, the last one as ragged as
-        the true shape's. Remainders modulo the tile are kept, so a shape that descriptors accept stays one."""
+        the true shape's. Remainders modulo the tile are kept, so a shape that descriptors accept stays one.
+
+        Of ``stream_k`` four tiles along N, or two: on three SMs, as in the interpreter, eight tiles are three whole
+        ones and five that are streamed, two of which are shared; three or six would be none."""
+        across = 4 if config.family == "stream_k" and gemm_config.cdiv(problem.N, config.BLOCK_N) > 3 else 2
         return problem.model_copy(
             update={
                 "M": shrunk(problem.M, config.BLOCK_M, 2),
-                "N": shrunk(problem.N, config.BLOCK_N, 2),
+                "N": shrunk(problem.N, config.BLOCK_N, across),
                 "K": shrunk(problem.K, config.BLOCK_K, 3 * config.SPLIT_K),
             }
         )
@@ -187,7 +201,8 @@ class Gemm(KernelSpec[GP, GemmConfig]):
 
     def source_hash(self) -> str:
         """Covers the shared files as well as the kernel's own."""
-        shared = [gemm, gemm_tiles, gemm_config, gemm_space, gemm_split_k, activations, overlap]
+        gemms = [gemm, gemm_tiles, gemm_config, gemm_space, gemm_split_k, gemm_stream_k, gemm_schedule]
+        shared = [*gemms, activations, overlap]
         beside = Path(__file__).parent
         gluon = b"".join((beside / name).read_bytes() for name in ("gemm_gluon.py", "gemm_gluon_space.py"))
         return hashlib.sha256(hash_with(super().source_hash(), *shared).encode() + gluon).hexdigest()[:16]

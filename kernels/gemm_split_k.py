@@ -15,9 +15,9 @@ from __future__ import annotations
 import torch
 import triton
 import triton.language as tl
-from triton import knobs
-from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
+from triton.language.extra.cuda import gdc_launch_dependents
 
+from kernels import overlap
 from kernels.activations import Activation
 from kernels.gemm_space import GemmConfig, cdiv, programs
 from kernels.gemm_tiles import (
@@ -32,6 +32,7 @@ from kernels.gemm_tiles import (
     wide,
 )
 from kernels.hardware import Hardware
+from kernels.overlap import inputs_ready
 
 SUM_ELEMENTS = 1024
 """Elements of C that one program of the second kernel sums."""
@@ -63,6 +64,28 @@ def store_share(shares_ptr, acc, share, rows, cols, M, N):
     inside = (rows[:, None] < M) & (cols[None, :] < N)
     at = (share.to(tl.int64) * M + rows[:, None]) * N + cols[None, :]
     tl.store(shares_ptr + at, acc, mask=inside)
+
+
+@triton.jit
+def store_result(
+    c_ptr,
+    acc,
+    bias_ptr,
+    a_scale_ptr,
+    b_scale_ptr,
+    rows,
+    cols,
+    M,
+    N,
+    ldc,
+    ROW_SCALES: tl.constexpr,
+    ACTIVATION: tl.constexpr,
+):
+    """Epilogue and pointer store of `acc` at `rows` and `cols` of C; what lies past the edge is dropped."""
+    c = epilogue(acc, bias_ptr, a_scale_ptr, b_scale_ptr, rows, cols, M, N, ROW_SCALES, ACTIVATION)
+    inside = (rows[:, None] < M) & (cols[None, :] < N)
+    c_at = rows[:, None].to(tl.int64) * ldc + cols[None, :]
+    tl.store(c_ptr + c_at, rounded(c, c_ptr.dtype.element_ty), mask=inside)
 
 
 @triton.jit
@@ -141,8 +164,7 @@ def sum_shares(
     COLS: tl.constexpr,
 ):
     """C (M, N) from the shares, in the order of K; one program per (ROWS, COLS)."""
-    if OVERLAP:
-        gdc_wait()
+    inputs_ready(OVERLAP)
     across = tl.cdiv(N, COLS)
     rows = tl.program_id(0) // across * ROWS + tl.arange(0, ROWS)
     cols = tl.program_id(0) % across * COLS + tl.arange(0, COLS)
@@ -152,9 +174,13 @@ def sum_shares(
     for share in tl.static_range(SPLIT_K):
         start = tl.full((), share, tl.int64) * M * N
         acc += tl.load(shares_ptr + start + at, mask=inside, other=0.0)
-    c = epilogue(acc, bias_ptr, a_scale_ptr, b_scale_ptr, rows, cols, M, N, ROW_SCALES, ACTIVATION)
-    c_at = rows[:, None].to(tl.int64) * ldc + cols[None, :]
-    tl.store(c_ptr + c_at, rounded(c, c_ptr.dtype.element_ty), mask=inside)
+    store_result(c_ptr, acc, bias_ptr, a_scale_ptr, b_scale_ptr, rows, cols, M, N, ldc, ROW_SCALES, ACTIVATION)
+
+
+def by_descriptors(a: torch.Tensor, b: torch.Tensor, hardware: Hardware) -> bool:
+    """Whether hardware and rows allow descriptor loads of A, and of B as it lies in memory."""
+    rows = (a.stride(0), b.stride(1) if b.stride(1) != 1 else b.stride(0))
+    return hardware.has_tma and all(stride * a.element_size() % 16 == 0 for stride in rows)
 
 
 def launch(
@@ -172,14 +198,13 @@ def launch(
     (M, K), N = a.shape, b.shape[1]
     b_col = b.stride(1) != 1
     lda, ldb = a.stride(0), b.stride(1) if b_col else b.stride(0)
-    # Also a launch attribute, which Triton's interpreter and AMD's compiler do not know.
-    overlap = hardware.has_tma and not knobs.runtime.interpret
+    early = overlap.possible(hardware)
     shares = torch.empty((config.SPLIT_K, M, N), dtype=torch.float32, device=a.device)
     grid = (programs(M, N, config, hardware),)
     choices = {
         "B_COL": b_col,
         "SPLIT_K": config.SPLIT_K,
-        "OVERLAP": overlap,
+        "OVERLAP": early,
         "BLOCK_M": config.BLOCK_M,
         "BLOCK_N": config.BLOCK_N,
         "BLOCK_K": config.BLOCK_K,
@@ -187,7 +212,7 @@ def launch(
         "num_warps": config.num_warps,
         "num_stages": config.num_stages,
     }
-    if hardware.has_tma and all(stride * a.element_size() % 16 == 0 for stride in (lda, ldb)):
+    if by_descriptors(a, b, hardware):
         a_desc, b_desc = operand_descriptors(a, b, config)
         split_k_tma[grid](a_desc, b_desc, shares, M, N, K, **choices)
     else:
@@ -217,9 +242,9 @@ def launch(
         ROW_SCALES=row_scales(scales),
         ACTIVATION=activation,
         SPLIT_K=config.SPLIT_K,
-        OVERLAP=overlap,
+        OVERLAP=early,
         ROWS=rows,
         COLS=cols,
         num_warps=4,
-        **({"launch_pdl": True} if overlap else {}),
+        **overlap.attribute(early),
     )

@@ -12,7 +12,7 @@ from triton.runtime.jit import JITFunction
 from kernels import registry
 from kernels.hardware import hardware_named
 
-COUNTED = ("wgmma.mma_async", "cp.async.bulk.tensor", "mma.sync", "v_mfma", "e4m3.e4m3")
+COUNTED = ("wgmma.mma_async", "cp.async.bulk.tensor", "mma.sync", "v_mfma", "e4m3.e4m3", "atom.")
 
 
 def waits_first(ptx: str) -> bool:

@@ -47,7 +47,7 @@ def test_space_is_never_empty_and_default_config_breaks_no_constraint(shape, har
         assert spec.constraint(p, spec.default_config(p, hardware), hardware) is None
 
 
-def test_default_space_has_some_hundred_configs_of_all_families_but_split_k_and_the_best_known_one():
+def test_default_space_has_some_hundred_configs_of_all_families_that_share_no_k_and_the_best_known_one():
     spec = registry.get("fused_matmul")
     space = spec.space(spec.default_problem(), H200)
     assert 400 <= len(space) <= 900
@@ -112,10 +112,11 @@ def test_space_is_the_same_in_the_same_order_every_time():
     assert spec.space(p, H200) == spec.space(p, H200)
 
 
-def test_odd_rows_leave_the_pointer_family_alone():
+def test_odd_rows_leave_the_families_that_can_do_without_descriptors():
     spec = registry.get("fused_matmul")
     for shape in ((4096, 4097, 4096), (4096, 4096, 4097)):
-        assert {c.family for c in spec.space(problem(*shape), H200)} == {"pointer"}
+        families = {c.family for c in spec.space(problem(*shape), H200)}
+        assert "pointer" in families <= {"pointer", "split_k", "stream_k"}
 
 
 @pytest.mark.parametrize(
@@ -185,7 +186,7 @@ def test_reduced_problem_is_small_keeps_its_edges_and_breaks_no_new_constraint(s
         assert spec.constraint(small, c, H200) is None
         for size, true, block, most in (
             (small.M, p.M, c.BLOCK_M, 2),
-            (small.N, p.N, c.BLOCK_N, 2),
+            (small.N, p.N, c.BLOCK_N, 4 if c.family == "stream_k" and tiles(1, p.N, c) > 3 else 2),
             (small.K, p.K, c.BLOCK_K, 3 * c.SPLIT_K),
         ):
             assert size % block == true % block

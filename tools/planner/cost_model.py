@@ -45,8 +45,8 @@ the landscapes 1024^3 and 64x8192x8192."""
 OVERLAPPED_MS = 0.0005
 """Of a launch's cost, what lies under the launch before where programs start early. Seen at 1024^3 on an H200."""
 SECOND_LAUNCH_MS = 0.0015
-"""Of the kernel that sums the shares of a split K, whose launch overlaps the first (programmatic dependent launch). An
-estimate."""
+"""Of the kernel that sums the shares of a split K or the parts of a streamed tile, whose launch overlaps the first
+(programmatic dependent launch). An estimate."""
 PARTIAL_BYTES = 4
 """A share's sum is fp32."""
 L2_KEEPS = 0.8
@@ -189,11 +189,14 @@ def epilogue_clocks(tiles: Tiles) -> Floats:
     """Exposed time of a tile's epilogue: arithmetic, and the store as far as nothing runs beside it.
 
     TMA stores drain on their own; a piece drains while the next is computed; a flattened loop already loads the next
-    tile. A share of a split K is stored as it is, in fp32. Source: Triton tutorial 09, persistent matmul."""
+    tile. A share of a split K is stored as it is, in fp32; a streamed tile too is stored by pointers. Source: Triton
+    tutorial 09, persistent matmul."""
     elements = tiles.block_m * tiles.block_n
     compute = elements * EPILOGUE_INSTRUCTIONS / (32 * SCHEDULERS)
     store = elements * np.where(tiles.split > 1, PARTIAL_BYTES, tiles.result_bytes) / L2_BYTES_PER_CLOCK
-    beside = np.where(tiles.tma & (tiles.split == 1), 0.5, 1.0) / np.where(tiles.tma, tiles.pieces, 1)
+    beside = np.where(tiles.tma & (tiles.split == 1) & ~tiles.streaming, 0.5, 1.0) / np.where(
+        tiles.tma, tiles.pieces, 1
+    )
     return compute + store * beside
 
 
@@ -204,16 +207,27 @@ def covered_share(tiles: Tiles) -> Floats:
     return np.where(both, np.where(tiles.takes_turns, 0.9, 0.5), 0.0)
 
 
+def streamed_parts(tiles: Tiles, sms: int) -> tuple[Floats, Floats]:
+    """Elements of all parts of streamed tiles, and of the tiles that have several. Each program but the last ends
+    inside a tile, which makes one part more of it."""
+    streamed, programs = tiles.streamed(sms)
+    shared = np.minimum(streamed, programs - 1)
+    tile = tiles.block_m * tiles.block_n
+    return (shared + programs - 1) * tile, shared * tile
+
+
 def sum_ms(tiles: Tiles, hardware: Hardware, clock: float) -> Floats:
-    """The second kernel of a split K: reads every share from L2, as far as it holds them, and writes the result."""
-    elements = float(tiles.m * tiles.n)
-    shares = elements * PARTIAL_BYTES * tiles.split
-    in_l2 = np.minimum(1.0, L2_KEEPS * hardware.l2_bytes / shares)
+    """The second kernel of a split K: reads every share from L2, as far as it holds them, and writes the result. That
+    of streamed tiles: the same for their parts."""
+    parts, shared = streamed_parts(tiles, hardware.sms)
+    elements = np.where(tiles.streaming, shared, float(tiles.m * tiles.n))
+    shares = np.where(tiles.streaming, parts * PARTIAL_BYTES, elements * PARTIAL_BYTES * tiles.split)
+    in_l2 = np.minimum(1.0, L2_KEEPS * hardware.l2_bytes / np.maximum(1.0, shares))
     l2_rate = L2_BYTES_PER_CLOCK * hardware.sms * clock
     rate = hardware.bandwidth * MEMORY_SHARE
     spilled = 2 * shares * (1 - in_l2) / rate  # written by the first kernel, read by the second
     seconds = shares * in_l2 / l2_rate + spilled + elements * tiles.result_bytes / rate
-    return np.asarray(np.where(tiles.split > 1, seconds * 1e3 + SECOND_LAUNCH_MS, 0.0))
+    return np.asarray(np.where((tiles.split > 1) | tiles.streaming, seconds * 1e3 + SECOND_LAUNCH_MS, 0.0))
 
 
 def estimate(tiles: Tiles, launch: Launch, hardware: Hardware, dtype: str) -> Cost | None:
@@ -234,9 +248,14 @@ def estimate(tiles: Tiles, launch: Launch, hardware: Hardware, dtype: str) -> Co
     l2 = tiles.stage_bytes / L2_BYTES_PER_CLOCK
     epilogue, covered = epilogue_clocks(tiles), covered_share(tiles)
     runs_on = tiles.persistent & (tiles.flatten | tiles.specialized)
-    full = np.floor(tiles.count / (places * hardware.sms))
-    rest = tiles.count - full * places * hardware.sms
+    streamed, programs = tiles.streamed(hardware.sms)
+    # Streamed tiles come behind whole waves, so that one program an SM is at work on them to the end.
+    whole = (tiles.count - streamed) / (places * hardware.sms)
+    full = np.where(tiles.streaming, whole, np.floor(tiles.count / (places * hardware.sms)))
+    rest = np.where(tiles.streaming, streamed, tiles.count - full * places * hardware.sms)
     last = (rest > 0).astype(float)
+    share = np.where(tiles.streaming, streamed / programs, 1.0)  # of a tile's steps, in the last wave
+    part_store = tiles.block_m * tiles.block_n * (PARTIAL_BYTES - tiles.result_bytes) / L2_BYTES_PER_CLOCK
 
     def launch_clocks(load: Floats) -> tuple[Floats, Floats, Floats]:
         """Of the whole launch, of these outside main loops, and a k step's by the ring, at a `load` of memory in 0..1.
@@ -257,11 +276,15 @@ def estimate(tiles: Tiles, launch: Launch, hardware: Hardware, dtype: str) -> Co
             return tiles.k_steps * step, outside / blocks
 
         inside_full, outside_full = wave(places)
-        inside_last, outside_last = wave(np.ceil(rest / hardware.sms))
-        exposed = full * outside_full + last * outside_last + ends
-        return full * inside_full + last * inside_last + exposed, exposed, ring
+        inside_last, outside_last = wave(np.where(tiles.streaming, 1.0, np.ceil(rest / hardware.sms)))
+        # A program's share begins and ends inside tiles: one more of them than it is long.
+        pieces = np.where(tiles.streaming, (share + 1) * (outside_last + part_store), outside_last)
+        exposed = full * outside_full + last * pieces + ends
+        return full * inside_full + last * share * inside_last + exposed, exposed, ring
 
     writes = np.where(tiles.split > 1, 0.0, float(tiles.m * tiles.n * tiles.result_bytes))
+    summed = np.where(tiles.streaming, streamed_parts(tiles, hardware.sms)[1] * tiles.result_bytes, 0.0)
+    writes = np.maximum(0.0, writes - summed)
     memory_clocks = (reads + writes) / (hardware.bandwidth * MEMORY_SHARE) * clock
     launch_ms = LAUNCH_MS - np.where(tiles.overlap, OVERLAPPED_MS, 0.0)
     idle, _, _ = launch_clocks(np.zeros(tiles.count.shape))
@@ -272,8 +295,8 @@ def estimate(tiles: Tiles, launch: Launch, hardware: Hardware, dtype: str) -> Co
         shared=places * shared,
         l2=places * l2,
         latency=ring,
-        waves=full + last,
-        fill=tiles.count / ((full + last) * places * hardware.sms),
+        waves=full + last * share,
+        fill=np.where(tiles.streaming, 1.0, tiles.count / ((full + last) * places * hardware.sms)),
         overhead=exposed / clocks,
         memory=memory_clocks / clocks,
     )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from kernels.gemm_schedule import LEAST_STEPS
 from kernels.hardware import Hardware
 from kernels.spec import Config, Problem
 from tools.planner.resources import Compiled, Flags, Floats, Resources, resources_of
@@ -71,6 +72,8 @@ class Tiles:
     persistent: Flags
     specialized: Flags
     """Whether one warp loads for all others."""
+    streaming: Flags
+    """Whether the tiles of the last wave are shared out step by step."""
 
     @property
     def rows(self) -> Floats:
@@ -89,6 +92,14 @@ class Tiles:
     def k_steps(self) -> Floats:
         """Of one program at one tile."""
         return np.ceil(np.ceil(self.k / self.block_k) / self.split)
+
+    def streamed(self, sms: int) -> tuple[Floats, Floats]:
+        """Tiles that are shared out step by step, and programs that share them, 1 where none are:
+        ``kernels.gemm_schedule`` for arrays."""
+        rest = np.where(self.streaming, self.count % sms, 0.0)
+        alone = (rest == 0) | (self.count < sms) | (rest * self.k_steps >= LEAST_STEPS * sms)
+        streamed = np.where(alone, rest, rest + sms)
+        return streamed, np.maximum(1.0, np.minimum(sms, streamed * self.k_steps))
 
     @property
     def takes_turns(self) -> Flags:
@@ -130,7 +141,7 @@ def read_tiles(problem: Problem, configs: Sequence[Config]) -> Tiles | None:
     m, n, k, a_share = shape
     element_bytes = problem.torch_dtype.itemsize
     b_row = k if getattr(problem, "b_layout", "row") == "col" else n
-    # A split family uses descriptors wherever rows are a multiple of 16 bytes.
+    # Families that share K out use descriptors wherever rows are a multiple of 16 bytes.
     aligned = all(row * element_bytes % 16 == 0 for row in (k, b_row))
     return Tiles(
         m=m,
@@ -151,9 +162,10 @@ def read_tiles(problem: Problem, configs: Sequence[Config]) -> Tiles | None:
         consumers=np.maximum(1, table["CONSUMERS"]),
         overlap=table["OVERLAP"] > 0,
         flatten=table["FLATTEN"] > 0,
-        tma=np.array(["tma" in f or (f == "split_k" and aligned) for f in families]) | specialized,
+        tma=np.array(["tma" in f or (f in ("split_k", "stream_k") and aligned) for f in families]) | specialized,
         persistent=np.array(["persistent" in f for f in families]) | specialized,
         specialized=specialized,
+        streaming=np.array([f == "stream_k" for f in families]),
     )
 
 

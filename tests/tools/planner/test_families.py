@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from kernels.conv2d_space import Conv2dConfig, Conv2dProblem
+from kernels.gemm_schedule import schedule
 from kernels.gemm_space import GemmConfig, GemmProblem
 from tests.tools.planner.problems import BEST, H200, SQUARE, changed, costs, ms
 from tools.planner.cost_model import estimate, memory_reads, sum_ms
@@ -53,6 +54,35 @@ def test_the_second_kernel_of_a_split_costs_more_where_l2_cannot_hold_the_shares
     assert none == 0
     assert four > 1.5 * two > 0
     assert two > 8192 * 8192 * 4 * 2 / H200.bandwidth * 1e3
+
+
+WIDE_TILE = changed(BEST, family="tma", num_stages=4, EPILOGUE_SUBTILE=1, FLATTEN=False)
+STREAM = changed(WIDE_TILE, family="stream_k")
+
+
+def test_streaming_pays_where_the_last_wave_is_unfilled_and_not_where_it_is_nearly_full():
+    unfilled = GemmProblem(M=1536, N=1536, K=8192)
+    """72 tiles for 132 SMs."""
+    assert 1.3 < ms(WIDE_TILE, unfilled) / ms(STREAM, unfilled) < 132 / 72
+    full = GemmProblem(M=1280, N=3328, K=1024)
+    """130 tiles."""
+    assert ms(STREAM, full) > ms(WIDE_TILE, full)
+
+
+@pytest.mark.parametrize("sizes", [(1536, 1536, 8192), (3072, 3072, 3072), (3072, 3072, 1024), (4096, 4224, 4096)])
+def test_arrays_stream_the_tiles_that_the_schedule_does(sizes):
+    tiles = read_tiles(GemmProblem(**dict(zip("MNK", sizes, strict=True))), [WIDE_TILE, STREAM])
+    streamed, programs = tiles.streamed(132)
+    plan = schedule(*sizes, STREAM, 132)
+    assert list(streamed) == [0, plan.streamed]
+    assert list(programs) == [1, max(1, plan.programs)]
+
+
+def test_a_streamed_tile_costs_its_parts_and_a_second_kernel():
+    tiles = read_tiles(GemmProblem(M=1536, N=1536, K=8192), [WIDE_TILE, STREAM])
+    none, some = sum_ms(tiles, H200, 1.8e9)
+    assert none == 0
+    assert 0.002 < some < 0.02
 
 
 def test_warps_with_roles_are_launchable_and_a_little_faster_than_the_best_plain_kernel():
