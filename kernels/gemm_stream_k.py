@@ -214,10 +214,11 @@ def launch(
     plan = schedule(M, N, K, config, hardware.sms)
     parts = torch.empty((plan.programs, 2, config.BLOCK_M, config.BLOCK_N), dtype=torch.float32, device=a.device)
     epilogue = (bias, *(scales or (None, None)))
+    early = overlap.possible(hardware)
     shared = {
         "ROW_SCALES": row_scales(scales),
         "ACTIVATION": activation,
-        "OVERLAP": overlap.possible(hardware),
+        "OVERLAP": early,
         "BLOCK_M": config.BLOCK_M,
         "BLOCK_N": config.BLOCK_N,
         "GROUP_M": config.GROUP_M,
@@ -265,5 +266,5 @@ def launch(
         **shared,
         ROWS=height,
         num_warps=4,
-        **overlap.attribute(shared["OVERLAP"]),
+        **overlap.attribute(early),
     )
