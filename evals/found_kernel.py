@@ -133,8 +133,10 @@ def plain_values(values: Sequence[Any]) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Numbers, flags and texts as they are; lists, objects, null and what exceeds 64 bits as their JSON."""
+    """Numbers, flags and texts as they are; lists, objects, null, what exceeds 64 bits and what is no Unicode (half a
+    surrogate pair) as their JSON."""
     small = not isinstance(value, int) or abs(value) < 2**63
     finite = not isinstance(value, float) or math.isfinite(value)
-    known = isinstance(value, bool | int | float | str) and small and finite
+    unicode = not isinstance(value, str) or value.encode(errors="ignore").decode() == value
+    known = isinstance(value, bool | int | float | str) and small and finite and unicode
     return value if known else config_key({"value": value})

@@ -165,7 +165,8 @@ def kept_runs(results: Sequence[Path], agents: str | None) -> Standing:
     from evals.results import read_results
     from tools.harness.landscape import named_landscape
 
-    ledgers = read_results(*results)
+    # Runs stand in a file in the order in which they ended, which is never the same twice.
+    ledgers = sorted(read_results(*results), key=lambda x: (x.file, x.agent, x.variant, x.seed))
     if agents is not None:
         wanted = [a.strip() for a in agents.split(",") if a.strip()]
         there = {x.agent for x in ledgers}
