@@ -57,6 +57,8 @@ class Objective(Closed):
     """Whether a person is asked before configs run on the device."""
     cold: bool = False
     """Whether the run starts without what other runs know."""
+    alone: bool = False
+    """Whether a model that gets nowhere ends the run, instead of leaving it to the embedded planner."""
     limits: Limits = Limits()
     seed: int = Field(default=0, ge=0)
 

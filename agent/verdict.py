@@ -39,8 +39,9 @@ def judge(state: State, context: Context) -> JSON:
     planner = context.objective.model == EMBEDDED or bool(state["takeover"])
     stop = ended(state, context, left, planner)
     stuck = "" if stop else no_progress(state, left, planner)
-    takeover = stuck if not planner else ""
-    stop = stop or (stuck if planner else "")
+    last = planner or context.objective.alone
+    takeover = "" if last else stuck
+    stop = stop or (stuck if last else "")
     note, pressed = ("", False) if stop or takeover or planner else note_for(state, context, left)
     return {
         "stop": stop + went_over(state) if stop else "",

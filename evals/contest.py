@@ -66,7 +66,8 @@ class Refereeing(Protocol):
 
 
 def hold(jobs: Sequence[Job], workers: int, done: Callable[[Ledger], None], refereeing: Refereeing = Referee) -> None:
-    """Make every run; `done` is called with each ledger as it is finished. Raises Missing for a missing library."""
+    """Make every run; `done` is called with each ledger as it is finished. Raises Missing for an agent
+    that lacks its library or its model's endpoint: that is no score."""
     with _environment():
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(roster.preload(sorted({j.agent for j in jobs})))

@@ -8,4 +8,4 @@ class EvalsError(Exception):
 
 
 class Missing(EvalsError):
-    """An optional library is not installed."""
+    """What an agent needs is not there: an optional library, its model's endpoint."""

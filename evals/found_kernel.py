@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, NoReturn
 import torch
 from pydantic import create_model
 
-from evals.sheet import Sheet, Values
+from evals.sheet import Sheet, Values, identity
 from kernels.hardware import Hardware
 from kernels.spec import Baseline, Config, Inputs, KernelSpec, Metric, Problem
 from tools.harness.readings import config_key
@@ -40,17 +40,20 @@ class FoundKernel(KernelSpec[FoundProblem, Config]):
     def __init__(self, sheet: Sheet) -> None:
         self.name = re.sub(r"\W+", "_", sheet.name) or "kernel"  # type: ignore[misc]
         self._fields = field_names(list(sheet.parameters))
+        self._plain = {name: plain_values(values) for name, values in sheet.parameters.items()}
         allowed: dict[str, Any] = {}
-        for name, values in sheet.parameters.items():
+        for name, values in self._plain.items():
             whole = all(name in c for c in sheet.configs)
-            options: Any = Literal.__getitem__(tuple(plain(v) for v in values))
+            options: Any = Literal.__getitem__(tuple(values.values()))
             allowed[self._fields[name]] = (options, ...) if whole else (options | None, None)
         self.config_type = create_model("FoundConfig", __base__=Config, **allowed)
         self._true = {self.of(c).key(): c for c in sheet.configs}
 
     def of(self, values: Values) -> Config:
         """The config as the tools see it."""
-        return self.config_type.model_validate({self._fields[n]: plain(v) for n, v in values.items()})
+        return self.config_type.model_validate(
+            {self._fields[n]: self._plain[n][identity(v)] for n, v in values.items()}
+        )
 
     def true(self, config: Config) -> Values:
         """The config as the file has it; one that it does not have stays as it is."""
@@ -117,9 +120,23 @@ def field_names(parameters: Sequence[str]) -> dict[str, str]:
     return fields
 
 
+def plain_values(values: Sequence[Any]) -> dict[str, Any]:
+    """What the tools see of every value, by :func:`evals.sheet.identity`. They know values that are equal in Python
+    (1, 1.0, true) as one: the second such value is a text."""
+    seen: dict[str, Any] = {}
+    for value in values:
+        shown, told = plain(value), value
+        while shown in seen.values():
+            shown = told = config_key({"value": told})
+        seen[identity(value)] = shown
+    return seen
+
+
 def plain(value: Any) -> Any:
-    """Numbers, flags and texts as they are; lists, objects, null and what exceeds 64 bits as their JSON."""
+    """Numbers, flags and texts as they are; lists, objects, null, what exceeds 64 bits and what is no Unicode (half a
+    surrogate pair) as their JSON."""
     small = not isinstance(value, int) or abs(value) < 2**63
     finite = not isinstance(value, float) or math.isfinite(value)
-    known = isinstance(value, bool | int | float | str) and small and finite
+    unicode = not isinstance(value, str) or value.encode(errors="ignore").decode() == value
+    known = isinstance(value, bool | int | float | str) and small and finite and unicode
     return value if known else config_key({"value": value})

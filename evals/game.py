@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from evals.ledger import Over
-from evals.sheet import Sheet, Values
+from evals.sheet import Sheet, Values, identity
 from tools.harness.readings import config_key
 from tools.harness.results import CompileResult, Status
 
@@ -46,6 +46,7 @@ class Game:
         """What the agent has to say at the end; nothing is scored by it."""
         self._referee = referee
         self._places = {config_key(c): c for c in sheet.configs}
+        self._ranks = {n: {identity(v): i for i, v in enumerate(values)} for n, values in sheet.parameters.items()}
 
     @property
     def configs(self) -> tuple[Values, ...]:
@@ -100,10 +101,7 @@ class Game:
 
     def place(self, config: Values, name: str) -> int:
         """Rank of a parameter's value among its values; one more than the last where the config lacks it."""
-        values = self.parameters[name]
-        if name not in config:
-            return len(values)
-        return next(i for i, v in enumerate(values) if type(v) is type(config[name]) and v == config[name])
+        return self._ranks[name][identity(config[name])] if name in config else len(self.parameters[name])
 
     def levels(self, name: str) -> int:
         """How many ranks :meth:`place` tells apart."""

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from pydantic import ConfigDict, TypeAdapter
+
 from tools.harness.readings import Entry, Landscape, config_key
 from tools.harness.results import Status
 
@@ -18,6 +20,8 @@ End = Literal["concluded", "budget", "stalled", "foul", "crashed", "deadline"]
 """How a run ended: of itself, with its evaluations used up, asking for the same again and again, barred for reaching
 for what it must not see, by an error of its own, or by the clock on the wall."""
 
+CLOSED = ConfigDict(extra="forbid", allow_inf_nan=False)
+"""Of what is read back from a file."""
 PATIENCE = 200
 """Answers in a row that taught nothing new after which a run is stalled."""
 
@@ -25,6 +29,8 @@ PATIENCE = 200
 @dataclass(frozen=True)
 class Row:
     """One evaluation."""
+
+    __pydantic_config__ = CLOSED
 
     config: str
     """Canonical JSON, in the landscape's own parameters."""
@@ -38,6 +44,8 @@ class Row:
 @dataclass
 class Ledger:
     """One run of one agent on one landscape."""
+
+    __pydantic_config__ = CLOSED
 
     agent: str
     landscape: str
@@ -68,8 +76,9 @@ class Ledger:
         return asdict(self)
 
     @staticmethod
-    def from_json(raw: dict[str, Any]) -> Ledger:
-        return Ledger(**{**raw, "rows": [Row(**row) for row in raw["rows"]]})
+    def from_json(raw: Any) -> Ledger:
+        """Raises ValueError where it is no ledger."""
+        return TypeAdapter(Ledger).validate_python(raw)
 
     def invalid(self) -> Counter[str]:
         """Failures by status."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -87,18 +88,29 @@ class WrongUse(click.ClickException):
     exit_code = 2
 
 
-def chosen_agents(text: str) -> list[str]:
+def serve_models_from(base_url: str | None) -> None:
+    """``--base-url`` goes before OPENAI_BASE_URL, which is where agents' processes look."""
+    if base_url is not None:
+        os.environ["OPENAI_BASE_URL"] = base_url
+
+
+def chosen_agents(text: str, models: Sequence[str] = ()) -> list[str]:
+    """The agents of ``--agents`` and those of ``--model``. Raises EvalsError where there is none of that name."""
     from evals import roster
     from evals.errors import EvalsError, Missing
 
-    wanted = list(dict.fromkeys(a.strip() for a in text.split(",") if a.strip()))
+    named = [a.strip() for a in text.split(",") if a.strip()]
+    wanted = list(dict.fromkeys([*named, *(roster.MODEL + m.strip() for m in models)]))
     if not wanted:
         raise EvalsError(f"--agents names nobody: choose among {', '.join(roster.names())}")
-    if wanted != ["all"]:
+    if "all" not in wanted:
         for agent in wanted:
             roster.check(agent)
         return wanted
-    chosen = []
+    others = [a for a in wanted if a != "all" and a not in roster.names()]
+    for agent in others:
+        roster.check(agent)
+    chosen = others
     for agent in roster.names():
         try:
             roster.check(agent)
@@ -122,10 +134,23 @@ def found_landscapes(names: Sequence[str]) -> list[tuple[Landscape, str]]:
     for name in dict.fromkeys(names):
         landscape = named_landscape(name)
         source = str(Path(name).expanduser().resolve()) if Path(name).expanduser().is_file() else name
-        other = chosen.setdefault(landscape.name, (landscape, source))
-        if other[0].file != landscape.file:
-            raise EvalsError(f"two landscapes are called {landscape.name}: rename one of the files")
+        chosen.setdefault(landscape.file, (landscape, source))
+    tell_apart(list(chosen.values()))
     return list(chosen.values())
+
+
+def tell_apart(found: Sequence[tuple[Landscape, str]]) -> None:
+    """Landscapes whose files are called the same (``gemm/A100.json``, ``conv/A100.json``) get as many folders before
+    their names as it takes."""
+    from evals.errors import EvalsError
+
+    parts = [(*Path(source).parts[:-1], landscape.name) for landscape, source in found]
+    for own, (landscape, _) in zip(parts, found, strict=True):
+        tails = (own[-k:] for k in range(1, len(own) + 1))
+        tail = next((t for t in tails if sum(p[-len(t) :] == t for p in parts) == 1), None)
+        if tail is None:
+            raise EvalsError(f"two landscapes are called {landscape.name}: rename one of the files")
+        landscape.name = "/".join(tail)
 
 
 def boards_of(landscapes: Sequence[Landscape]) -> dict[str, Board]:
@@ -140,21 +165,27 @@ def kept_runs(results: Sequence[Path], agents: str | None) -> Standing:
     from evals.results import read_results
     from tools.harness.landscape import named_landscape
 
-    ledgers = [x for path in results for x in read_results(path)]
+    # Runs stand in a file in the order in which they ended, which is never the same twice.
+    ledgers = sorted(read_results(*results), key=lambda x: (x.file, x.agent, x.variant, x.seed))
     if agents is not None:
-        wanted = [a.strip() for a in agents.split(",")]
+        wanted = [a.strip() for a in agents.split(",") if a.strip()]
         there = {x.agent for x in ledgers}
         unknown = [a for a in wanted if a not in there]
         if unknown:
             raise EvalsError(f"there is no run of {', '.join(unknown)}; there are runs of {', '.join(sorted(there))}")
         ledgers = [x for x in ledgers if x.agent in wanted]
-    landscapes: dict[str, Landscape] = {}
+        if not ledgers:
+            raise EvalsError(f"--agents names nobody: there are runs of {', '.join(sorted(there))}")
+    landscapes: dict[str, tuple[Landscape, str]] = {}
     for ledger in ledgers:
-        if ledger.landscape not in landscapes:
-            landscapes[ledger.landscape] = named_landscape(ledger.source)
-        if landscapes[ledger.landscape].file != ledger.file:
+        if ledger.file not in landscapes:
+            landscapes[ledger.file] = (named_landscape(ledger.source), ledger.source)
+        if landscapes[ledger.file][0].file != ledger.file:
             raise EvalsError(f"{ledger.landscape} has changed since {ledger.agent} ran on it: run it again")
-    return stand(ledgers, boards_of(list(landscapes.values())))
+    tell_apart(list(landscapes.values()))
+    for ledger in ledgers:
+        ledger.landscape = landscapes[ledger.file][0].name
+    return stand(ledgers, boards_of([x for x, _ in landscapes.values()]))
 
 
 def stand(ledgers: Sequence[Ledger], boards: dict[str, Board]) -> Standing:
@@ -174,7 +205,10 @@ def show(standing: Standing, as_json: bool, html: Path | None, leaderboard: Path
     ]
     for path, render in writers:
         if path is not None:
-            path.write_text(render(standing), encoding="utf-8")
+            try:
+                path.write_text(render(standing), encoding="utf-8")
+            except OSError as e:
+                raise WrongUse(f"cannot write {path}: {(e.strerror or str(e)).lower()}") from e
             click.echo(f"wrote {path}", err=True)
     if as_json:
         click.echo(json.dumps(tables.as_json(standing)))

@@ -7,16 +7,22 @@ import importlib.metadata
 import json
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from evals.contest import Job
 from evals.errors import EvalsError
 from evals.ledger import Ledger
+from evals.roster import MODEL
 
 LIBRARIES = ("optuna", "kernel_tuner", "scikit-learn", "scipy", "numpy")
 """What agents' decisions depend on besides our own code."""
 PACKAGES = ("agent", "evals", "kernels", "memory", "tools")
+
+
+LINE = b'{"code":'
+"""How every line begins."""
 
 
 class Results:
@@ -26,6 +32,8 @@ class Results:
         """Read `path` if it is there. Raises EvalsError where it holds something else or cannot be written."""
         self.path = path
         self._lines: dict[str, tuple[str, Ledger]] = {}
+        if path.exists() and not path.is_file():
+            raise EvalsError(f"cannot write {path}: it is no file")
         torn = self._read()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,53 +46,74 @@ class Results:
 
     def finished(self, job: Job, fingerprint: str) -> Ledger | None:
         made = self._lines.get(job_key(_unplayed(job)))
-        return made[1] if made and made[0] == fingerprint else None
+        # A landscape's name depends on which others it is played with; its file does not.
+        if made is None or made[0] != fingerprint:
+            return None
+        return replace(made[1], landscape=job.landscape.name)
 
     def keep(self, ledger: Ledger, fingerprint: str) -> None:
         self._lines[job_key(ledger)] = (fingerprint, ledger)
-        with self.path.open("a") as f:
-            f.write(_line(fingerprint, ledger))
+        try:
+            with self.path.open("a") as f:
+                f.write(_line(fingerprint, ledger))
+        except OSError as e:
+            raise EvalsError(f"cannot write {self.path}: {(e.strerror or str(e)).lower()}") from e
 
     def delete(self) -> None:
         self.path.unlink(missing_ok=True)
 
     def _read(self) -> bool:
-        """Whether the last line was cut off by a kill."""
+        """Whether the last line was cut off by a kill. Raises EvalsError where it is no line of ours: a file of
+        something else is left as it is."""
         try:
             data = self.path.read_bytes()
         except FileNotFoundError:
             return False
         except OSError as e:
             raise EvalsError(f"cannot read {self.path}: {(e.strerror or str(e)).lower()}") from e
-        whole = data[: data.rfind(b"\n") + 1]
+        whole, torn = split(data, self.path)
         for fingerprint, ledger in parse(whole, self.path):
             self._lines[job_key(ledger)] = (fingerprint, ledger)
-        return len(whole) < len(data)
+        return bool(torn)
 
 
-def read_results(path: Path) -> list[Ledger]:
-    """The ledgers in a file, the last of each job. Raises EvalsError in one sentence."""
-    try:
-        data = path.read_bytes()
-    except OSError as e:
-        raise EvalsError(f"cannot read {path}: {(e.strerror or str(e)).lower()}") from e
-    ledgers = {job_key(x): x for _, x in parse(data[: data.rfind(b"\n") + 1], path)}
-    if not ledgers:
-        raise EvalsError(f"{path} holds no finished run: make one with `python -m evals run --out {path}`")
+def read_results(*paths: Path) -> list[Ledger]:
+    """The ledgers in these files, the last of each job. Raises EvalsError in one sentence."""
+    ledgers: dict[str, Ledger] = {}
+    for path in paths:
+        try:
+            data = path.read_bytes()
+        except OSError as e:
+            raise EvalsError(f"cannot read {path}: {(e.strerror or str(e)).lower()}") from e
+        found = [x for _, x in parse(split(data, path)[0], path)]
+        if not found:
+            raise EvalsError(f"{path} holds no finished run: make one with `python -m evals run --out {path}`")
+        ledgers |= {job_key(x): x for x in found}
     return list(ledgers.values())
+
+
+def split(data: bytes, path: Path) -> tuple[bytes, bytes]:
+    """Whole lines, and the one that a kill cut off."""
+    end = data.rfind(b"\n") + 1
+    whole, torn = data[:end], data[end:]
+    if torn[: len(LINE)] != LINE[: len(torn)]:
+        raise _not_ours(path, whole.count(b"\n") + 1)
+    return whole, torn
 
 
 def parse(data: bytes, path: Path) -> list[tuple[str, Ledger]]:
     found = []
-    for number, line in enumerate(data.splitlines(), 1):
+    for number, line in enumerate(data.split(b"\n")[:-1], 1):
         try:
             raw = json.loads(line)
             found.append((str(raw["code"]), Ledger.from_json(raw["ledger"])))
-        except (ValueError, KeyError, TypeError) as e:
-            raise EvalsError(
-                f"{path} is not a file of `python -m evals run --out`: line {number} cannot be read"
-            ) from e
+        except (ValueError, KeyError, TypeError, RecursionError) as e:
+            raise _not_ours(path, number) from e
     return found
+
+
+def _not_ours(path: Path, number: int) -> EvalsError:
+    return EvalsError(f"{path} is not a file of `python -m evals run --out`: line {number} cannot be read")
 
 
 def _line(fingerprint: str, ledger: Ledger) -> str:
@@ -92,7 +121,7 @@ def _line(fingerprint: str, ledger: Ledger) -> str:
 
 
 def job_key(x: Ledger) -> str:
-    return json.dumps([x.agent, x.landscape, x.file, x.variant, x.seed, x.max_evals])
+    return json.dumps([x.agent, x.file, x.variant, x.seed, x.max_evals])
 
 
 def _unplayed(job: Job) -> Ledger:
@@ -108,6 +137,8 @@ def fingerprint(agent: str) -> str:
             digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     if agent.endswith(".py"):
         digest.update(Path(agent).read_bytes())
+    if agent.startswith(MODEL):
+        digest.update(os.environ.get("OPENAI_BASE_URL", "").encode())
     for library in LIBRARIES:
         digest.update(f"{library} {_version(library)}".encode())
     return digest.hexdigest()[:16]

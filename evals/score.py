@@ -66,7 +66,7 @@ class Board:
             if a is not None:
                 seen[key], true[key] = a, a if b is None else b
         if not true:
-            raise EvalsError(f"{landscape.name} holds no valid config: nothing can be found there")
+            raise EvalsError(f"{landscape.name} holds no valid config: nothing can be found there, leave it out")
         self.seen, self.true = seen, true
 
     @cached_property

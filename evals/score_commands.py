@@ -20,6 +20,7 @@ from evals.playing import (
     found_landscapes,
     kept_runs,
     sentences,
+    serve_models_from,
     show,
     stand,
     unfinished,
@@ -33,6 +34,8 @@ VARIANTS = ("plain", "renamed", "permuted")
 
 @click.command("run")
 @click.option("--agents", default="embedded,random,greedy", show_default=True, metavar="A,B", help="Names, or all.")
+@click.option("--model", "models", multiple=True, metavar="NAME", help="The same as the agent model:NAME; repeatable.")
+@click.option("--base-url", metavar="URL", help="The models' server, which speaks the OpenAI protocol.")
 @click.option("--landscape", "landscapes", multiple=True, metavar="NAME|FILE", help="Repeatable; all without it.")
 @click.option("--seeds", type=click.IntRange(min=1, max=1000), default=5, show_default=True, help="Runs per landscape.")
 @click.option(
@@ -52,6 +55,8 @@ VARIANTS = ("plain", "renamed", "permuted")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def run_command(
     agents: str,
+    models: tuple[str, ...],
+    base_url: str | None,
     landscapes: tuple[str, ...],
     seeds: int,
     max_evals: int | None,
@@ -72,6 +77,7 @@ def run_command(
 
     from evals import roster
     from evals.contest import Job, hold
+    from evals.errors import EvalsError
     from evals.live import playable
     from evals.results import Results, fingerprint, request_digest
     from evals.variants import LIVE
@@ -80,9 +86,12 @@ def run_command(
         check_writable(path)
     check_live(live, device, variant, workers)
     with sentences(), bench_on((device or "cuda:0") if live else None) as bench:
-        chosen = chosen_agents(agents)
+        chosen = chosen_agents(agents, models)
         if any(a.startswith(roster.MODEL) for a in chosen):
             load_dotenv(find_dotenv(usecwd=True))
+            serve_models_from(base_url)
+        elif base_url is not None:
+            raise EvalsError("--base-url names a server, but no model on it: add --model NAME")
         found = found_landscapes(landscapes)
         if bench is not None:
             for landscape, _ in found:
@@ -122,9 +131,9 @@ def run_command(
         except KeyboardInterrupt:
             click.echo("\nstopped; the same command goes on", err=True)
             sys.exit(130)
+        show(stand(done, boards), as_json, html, leaderboard)
         if out is None:
             journal.delete()
-        show(stand(done, boards), as_json, html, leaderboard)
 
 
 @click.command("compare")
@@ -167,10 +176,11 @@ def report_command(
 @click.option(
     "--model", default="embedded", show_default=True, help="Who decides: embedded, or a language model's name."
 )
+@click.option("--base-url", metavar="URL", help="The model's server, which speaks the OpenAI protocol.")
 @click.option("--landscape", metavar="NAME|FILE", help="Of a kernel of ours; the first one without it.")
 @click.option("--seeds", type=click.IntRange(min=1, max=1000), default=1, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def tasks_command(model: str, landscape: str | None, seeds: int, as_json: bool) -> None:
+def tasks_command(model: str, base_url: str | None, landscape: str | None, seeds: int, as_json: bool) -> None:
     """Grade what search scores do not show: failures, budgets, history, honesty. Exit code 1 where a task is failed."""
     from dotenv import find_dotenv, load_dotenv
 
@@ -181,6 +191,7 @@ def tasks_command(model: str, landscape: str | None, seeds: int, as_json: bool) 
 
     with sentences():
         load_dotenv(find_dotenv(usecwd=True))
+        serve_models_from(base_url)
         world = found_landscapes([landscape] if landscape else [])[0][0]
         if sheet_of(world).kernel is None:
             raise EvalsError(f"{world.name} is of no kernel of ours: tasks need its tools, choose another --landscape")

@@ -67,9 +67,14 @@ def _known(landscape: Landscape, bare: Sheet) -> Sheet:
     )
 
 
+def identity(value: Any) -> str:
+    """A value's text: 1, 1.0, true and "1" are four values, and NaN is one."""
+    return f"{type(value).__name__} {value!r}"
+
+
 def _ordered(values: list[Any]) -> tuple[Any, ...]:
-    """Without repeats; 1 and true are two values."""
-    different = {f"{type(v).__name__} {v!r}": v for v in values}.values()
+    """Without repeats."""
+    different = {identity(v): v for v in values}.values()
     if all(isinstance(v, int | float) for v in different):
         return tuple(sorted(different))
     return tuple(different)

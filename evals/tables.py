@@ -95,11 +95,12 @@ def _reached(evals: Any, seconds: Any) -> Row:
 
 def _board_row(b: Board) -> Row:
     x = b.landscape
+    notes: Row = {"notes": x.notes} if x.notes else {}
     return {
         "landscape": x.name, "kernel": x.kernel, "problem": x.label, "device": x.device.name, "file": x.file,
         "configs": len(x.entries), "valid": len(b.true), "optimum_ms": _short(b.scale.optimum),
         "cutoff_evaluations": b.scale.span()[-1],
-    }  # fmt: skip
+    } | notes  # fmt: skip
 
 
 def _short(value: Any) -> Any:
@@ -149,7 +150,7 @@ def text_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def number(x: float | None) -> str:

@@ -69,7 +69,7 @@ class World:
             return SessionHands(session)
 
         objective = Objective(
-            goal=goal, kernel=landscape.kernel, device="recorded", model=self.model, seed=self.seed,
+            goal=goal, kernel=landscape.kernel, device="recorded", model=self.model, alone=True, seed=self.seed,
             limits=Limits(max_evals=max_evals),
         )  # fmt: skip
         ended = begin(objective, None, os.environ.get("OPENAI_BASE_URL"), lambda line: None, open_=open_)

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from evals.sheet import Sheet, sheet_of
+from evals.sheet import Sheet, identity, sheet_of
 from tools.harness.readings import Landscape, config_key
 
 PLAIN = "plain"
@@ -27,13 +28,13 @@ def disguise(landscape: Landscape, variant: str, seed: int) -> tuple[Sheet, dict
     if variant in (PLAIN, LIVE):
         return sheet_of(landscape), None
     bare = sheet_of(landscape, disguised=True)
-    rng = random.Random(f"{landscape.name} {variant} {seed}")
+    rng = random.Random(f"{Path(landscape.name).name} {variant} {seed}")
     translate = _renamed(bare, rng) if variant == "renamed" else _permuted(bare, rng)
     shown = [(translate(e.config), key) for key, e in landscape.entries.items()]
     rng.shuffle(shown)  # the file's order tells something too
     names = {config_key(config): key for config, key in shown}
     configs = tuple(config for config, _ in shown)
-    different = {n: {_tell(c[n]): c[n] for c in configs if n in c}.values() for n in _all_names(configs)}
+    different = {n: {identity(c[n]): c[n] for c in configs if n in c}.values() for n in _all_names(configs)}
     parameters = {n: tuple(sorted(values, key=_rank)) for n, values in different.items()}
     return Sheet("a kernel", parameters, configs), names
 
@@ -41,8 +42,8 @@ def disguise(landscape: Landscape, variant: str, seed: int) -> tuple[Sheet, dict
 def _renamed(sheet: Sheet, rng: random.Random) -> Translate:
     order = list(sheet.parameters)
     rng.shuffle(order)
-    ranks = {n: {_tell(v): i for i, v in enumerate(sheet.parameters[n])} for n in order}
-    return lambda config: {f"p{i}": ranks[n][_tell(config[n])] for i, n in enumerate(order) if n in config}
+    ranks = {n: {identity(v): i for i, v in enumerate(sheet.parameters[n])} for n in order}
+    return lambda config: {f"p{i}": ranks[n][identity(config[n])] for i, n in enumerate(order) if n in config}
 
 
 def _permuted(sheet: Sheet, rng: random.Random) -> Translate:
@@ -50,17 +51,12 @@ def _permuted(sheet: Sheet, rng: random.Random) -> Translate:
     for name, values in sheet.parameters.items():
         shuffled = list(values)
         rng.shuffle(shuffled)
-        dealt[name] = {_tell(v): s for v, s in zip(values, shuffled, strict=True)}
-    return lambda config: {n: dealt[n][_tell(v)] for n, v in config.items()}
+        dealt[name] = {identity(v): s for v, s in zip(values, shuffled, strict=True)}
+    return lambda config: {n: dealt[n][identity(v)] for n, v in config.items()}
 
 
 def _all_names(configs: tuple[dict[str, Any], ...]) -> list[str]:
     return list(dict.fromkeys(n for c in configs for n in c))
-
-
-def _tell(value: Any) -> str:
-    """1, true and "1" are three values."""
-    return f"{type(value).__name__} {value!r}"
 
 
 def _rank(value: Any) -> tuple[bool, float, str]:

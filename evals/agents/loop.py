@@ -6,10 +6,13 @@ import os
 import tempfile
 from pathlib import Path
 
+from agent.errors import AgentError
+from agent.models.faults import Outage
 from agent.objective import Limits, Objective
 from agent.places import trace_folder
 from agent.run import begin
 from agent.trace import read_trace
+from evals.errors import Missing
 from evals.game import Game
 from evals.hands import MAX_SECONDS, open_game_session
 
@@ -42,6 +45,7 @@ def run(game: Game, model: str) -> None:
             kernel=game.sheet.kernel or game.sheet.name,
             device="recorded",
             model=model,
+            alone=True,
             seed=game.seed,
             limits=Limits(
                 max_evals=game.max_evals,
@@ -52,8 +56,17 @@ def run(game: Game, model: str) -> None:
         try:
             ended = begin(objective, None, os.environ.get("OPENAI_BASE_URL"), lambda line: None, open_=open_)
             game.claim = ended.outcome.best.config if ended.outcome.best else None
+        except AgentError as e:
+            raise unplayable(e, began=bool(game.seen)) from e
         finally:
             game.tokens, game.dollars = spent(trace_folder())
+
+
+def unplayable(error: AgentError, began: bool) -> Exception:
+    """An endpoint that gives no answers says nothing about its model: there is no run to score, and the same command
+    makes it later. What a model that did answer then did wrong is its own end."""
+    cause = error.__cause__ if isinstance(error.__cause__, AgentError) else error  # without how to resume: it is gone
+    return Missing(str(cause)) if isinstance(cause, Outage) or not began else cause
 
 
 def spent(traces: Path) -> tuple[int, float]:

@@ -130,6 +130,76 @@ def test_an_interrupted_contest_goes_on_where_it_stood(tmp_path):
     assert len(read_results(out)) == 3
 
 
+def small_t4(path: Path, configs: list[dict], factor: float = 1.0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [{**valid(0, 0, factor * (1 + i)), "configuration": c} for i, c in enumerate(configs)]
+    path.write_text(json.dumps({"metadata": {"timeunit": "ms"}, "results": rows}))
+    return path
+
+
+EQUAL_IN_PYTHON = [{"x": v} for v in (1, 1.0, True, "1", "true", None, [1], 0, False, 0.5)]
+
+
+@pytest.mark.parametrize("agent", ["embedded", "greedy", "tpe", "kt_greedy_ils"])
+def test_every_agent_reaches_every_config_whatever_its_values_are(tmp_path, agent):
+    if agent in ("tpe", "kt_greedy_ils"):
+        pytest.importorskip("kernel_tuner" if agent.startswith("kt_") else "optuna", reason="no evals extra")
+    configs = [*EQUAL_IN_PYTHON, {"x": float("nan")}, {"x": 2**70}, {"x": "\ud800"}]
+    landscape, ledgers = read_landscape(small_t4(tmp_path / "odd.json", configs)), []
+    hold([Job(agent, landscape, "odd", "plain", 0, len(configs))], 1, ledgers.append)
+    assert (ledgers[0].why, len({row.config for row in ledgers[0].rows})) == ("", len(configs))
+
+
+def test_files_of_one_name_in_different_folders_are_different_landscapes(tmp_path):
+    space = [{"x": i} for i in range(9)]
+    paths = [small_t4(tmp_path / kernel / "A100.json", space, f) for kernel, f in (("gemm", 1.0), ("conv", 2.0))]
+    here, out = [v for p in paths for v in ("--landscape", p)], tmp_path / "runs.jsonl"
+    result = run("run", "--agents", "random,default", *here, "--seeds", 1, "--json", "--out", out)
+    assert result.exit_code == 0, result.output
+    assert {r["landscape"] for r in json.loads(result.stdout)["scores"]} == {"gemm/A100", "conv/A100"}
+    first = run("report", out, "--json")
+    assert json.loads(first.stdout)["scores"] == json.loads(result.stdout)["scores"]
+    lines = out.read_text().splitlines(keepends=True)
+    out.write_text("".join(lines[::-1]))
+    assert run("report", out, "--json").stdout == first.stdout
+    single = [tmp_path / f"{i}.jsonl" for i in range(2)]
+    for path, kept in zip(paths, single, strict=True):
+        run("run", "--agents", "random,default", "--landscape", path, "--seeds", 1, "--out", kept)
+    assert run("report", *single, "--json").stdout == first.stdout
+    again = run("run", "--agents", "random,default", *here, "--seeds", 1, "--json", "--out", single[0])
+    assert "2 of 4 runs were finished before" in again.stderr
+    assert again.stdout == result.stdout
+    twice = run("compare", out, *single, "--json")
+    assert json.loads(twice.stdout)["differences"][0]["pairs"] == 2
+
+
+@pytest.mark.parametrize("text", ['{"results": []}', "", '{"results": []}\n', '{"code":"x","ledger":{}}\n'])
+def test_keeping_runs_spoils_no_file_of_something_else(tmp_path, text):
+    out = tmp_path / "theirs.json"
+    out.write_text(text)
+    result = run("run", "--agents", "default", "--landscape", written(honest(), tmp_path), "--out", out)
+    assert (result.exit_code, out.read_text() == text) == ((0, False) if not text else (2, True))
+
+
+@pytest.mark.parametrize("option", ["--out", "--html", "--leaderboard"])
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_what_cannot_be_written_is_one_sentence(tmp_path, option):
+    result = run("run", "--agents", "default", "--landscape", written(honest(), tmp_path), option, "/dev/full")
+    assert (result.exit_code, "cannot write /dev/full" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("change", [{"seed": "a"}, {"rows": [{}]}, {"seconds": None}, {"tokens": "many"}, {"more": 1}])
+def test_kept_runs_that_were_edited_into_something_else_are_refused(tmp_path, change):
+    path, out = written(honest(), tmp_path), tmp_path / "runs.jsonl"
+    run("run", "--agents", "default", "--landscape", path, "--seeds", 1, "--out", out)
+    line = json.loads(out.read_text())
+    out.write_text(
+        json.dumps({"code": line["code"], "ledger": {**line["ledger"], **change}}, separators=(",", ":")) + "\n"
+    )
+    result = run("report", out)
+    assert (result.exit_code, "line 1 cannot be read" in result.stderr) == (2, True)
+
+
 def test_a_file_of_ones_own_is_an_agent(tmp_path):
     agent = tmp_path / "mine.py"
     agent.write_text(f"def search(game):\n    game.measure({BEST})\n")
@@ -170,6 +240,7 @@ def test_a_landscape_that_changed_since_is_not_scored_with(tmp_path):
         (["run", "--agents", "nobody"], "there is no agent 'nobody': choose among"),
         (["run", "--agents", ","], "names nobody"),
         (["run", "--agents", "model:"], "names no model"),
+        (["run", "--agents", "random", "--base-url", "http://127.0.0.1:9/v1"], "add --model NAME"),
         (["run", "--agents", "no/such.py"], "there is no agent file"),
         (["run", "--landscape", "nothing"], "there is no landscape nothing"),
         (["run", "--landscape", "no/such.json"], "cannot read the landscape"),
@@ -239,6 +310,68 @@ def test_a_language_model_plays_through_the_same_loop(tmp_path, monkeypatch):
     assert (ledgers[0].end, len(ledgers[0].rows), ledgers[0].why) == ("concluded", 1, "")
     assert ledgers[0].tokens >= 240
     assert Board(honest()).score(ledgers[0]).regret == 0.0
+
+
+class Talker(Endpoint):
+    """Chats; its tool calls are nonsense."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        message = {"role": "assistant", "content": "What a lovely kernel."}
+        body = {"id": "x", "object": "chat.completion", "created": 0, "model": "m"}
+        body["choices"] = [{"index": 0, "finish_reason": "stop", "message": message}]
+        data = json.dumps(body).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+class Refusing(Endpoint):
+    """Knows no key."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(401)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+@pytest.fixture
+def served(monkeypatch):
+    servers = []
+
+    def serve(handler: type[Endpoint]) -> str:
+        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), handler))
+        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{servers[-1].server_port}/v1"
+
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    monkeypatch.setenv("OPENAI_BASE_URL", "")
+    yield serve
+    for server in servers:
+        server.shutdown()
+
+
+def test_a_model_that_only_chats_is_not_credited_with_what_the_planner_would_find(tmp_path, served):
+    path, url = written(honest(), tmp_path), served(Talker)
+    result = run(
+        "run", "--agents", "default", "--model", "m", "--base-url", url, "--landscape", path, "--seeds", 1, "--json"
+    )
+    assert result.exit_code == 0, result.output
+    (row,) = [r for r in json.loads(result.stdout)["scores"] if r["agent"] == "model:m" and r["seed"] == 0]
+    assert (row["evaluations"], row["regret"], row["within_5_percent"]) == (0, None, False)
+
+
+def test_an_endpoint_that_gives_no_answer_is_no_score(tmp_path, served):
+    path, out = written(honest(), tmp_path), tmp_path / "runs.jsonl"
+    contest = ["run", "--agents", "default,model:m", "--base-url", served(Refusing), "--landscape", path]
+    result = run(*contest, "--seeds", 1, "--out", out, "--workers", 1)
+    assert result.exit_code == 2
+    assert "refused the key (HTTP 401)" in result.stderr
+    assert "agent resume" not in result.stderr
+    assert [x.agent for x in read_results(out)] == ["default"]
 
 
 def test_help_imports_nothing_heavy():

@@ -179,6 +179,67 @@ def test_a_kernel_tuner_cache_is_a_landscape_even_while_it_is_being_written(tmp_
     assert first.seconds == pytest.approx(0.26)
 
 
+def cache(*rows: dict, **about) -> dict:
+    """A Kernel Tuner cache of one parameter."""
+    return {"tune_params_keys": ["x"], "cache": {str(i): {"x": i, **row} for i, row in enumerate(rows)}, **about}
+
+
+def statuses(path: Path) -> list[str]:
+    return [e.status for e in read_landscape(path).entries.values()]
+
+
+@pytest.mark.parametrize("end", ["}", "", ",", ",\n\n", ",}}", ', "7": {"x": 7, "tim', ', "7": {"x": 7, "time": 2.5'])
+def test_a_cache_may_end_anywhere_in_its_rows(tmp_path, end):
+    text = json.dumps(cache({"time": 1.0}, {"time": 2.0}))
+    assert len(statuses(foreign(tmp_path, text[:-2] + end))) == (3 if end.endswith("2.5") else 2)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_what_other_systems_editors_save_is_read(tmp_path, encoding):
+    path = tmp_path / "theirs.json"
+    path.write_bytes(json.dumps({"results": [result()]}).encode(encoding))
+    assert only(path).stated_ms == 2.0
+
+
+@pytest.mark.parametrize("bad", [0, -1.0, math.nan, math.inf, 1e20, None, "TimeoutConfig", "soon"])
+def test_one_config_without_a_time_failed_and_is_mentioned(tmp_path, bad):
+    kernel_tuner = foreign(tmp_path, cache({"time": 1.0}, {"time": bad}), "cache.json")
+    other = result(bad, configuration={"block_size_x": 64}, times={})
+    t4 = foreign(tmp_path, {"metadata": {"timeunit": "ms"}, "results": [result(), other]}, "t4.json")
+    for path in (kernel_tuner, t4):
+        assert statuses(path) == ["correct", "runtime"]
+        assert any("count as failed" in n for n in read_landscape(path).notes) == (bad != 1e20)
+
+
+def test_an_error_is_known_by_its_name_wherever_kernel_tuner_writes_it(tmp_path):
+    """Under the objective it goes by; a parameter's value of that name is none."""
+    rows = ({"time": 2.0, "GFLOP/s": 5.0}, {"GFLOP/s": "CompilationFailedConfig"}, {"__error__": "InvalidConfig"})
+    assert statuses(foreign(tmp_path, cache(*rows))) == ["correct", "compile", "constraints"]
+    named = {"tune_params_keys": ["x"], "cache": {"0": {"x": "InvalidConfig", "time": 2.0}}}
+    assert statuses(foreign(tmp_path, named)) == ["correct"]
+
+
+def test_times_in_writing_are_times(tmp_path):
+    assert only(foreign(tmp_path, {"results": [result("2.5")]})).stated_ms == 2.5
+    assert only(foreign(tmp_path, cache({"time": "2.5", "compile_time": "100"}))).stated_ms == 2.5
+
+
+def test_without_names_of_parameters_those_of_their_values_hold(tmp_path):
+    content = cache({"time": 1.0}, tune_params={"x": [0]})
+    del content["tune_params_keys"]
+    assert only(foreign(tmp_path, content)).config == {"x": 0}
+
+
+def test_what_became_of_a_config_is_told_without_its_word(tmp_path):
+    made = [result(), result("CompilationFailedConfig"), result(correctness=0), result(invalidity="Correct "), {}]
+    for i, r in enumerate(made):
+        r["configuration"] = {"x": i}
+        if i != 3:
+            r.pop("invalidity", None)
+    path = foreign(tmp_path, {"metadata": {"timeunit": "ms"}, "results": made})
+    assert statuses(path) == ["correct", "compile", "correctness", "correct", "runtime"]
+
+
 WRONG = [
     ("not json", "does not hold JSON"),
     ("[1, 2]", "not an object"),
@@ -197,6 +258,7 @@ WRONG = [
     ({"cache": {}, "tune_params_keys": ["x"]}, "holds no configuration"),
     ({"cache": {"1": {"time": 2}}}, "no tune_params_keys"),
     ({"cache": {"1": {"time": 2}}, "tune_params_keys": ["x"]}, "lacks a value"),
+    (cache({"GFLOP/s": 3.0}), "holds no time, only GFLOP/s"),
     ({"cache": {"1": {"x": 1, "time": "soon"}}, "tune_params_keys": ["x"]}, "neither a time nor an error"),
     ("[" * 100_000, "does not hold JSON"),
 ]

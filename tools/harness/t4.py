@@ -19,7 +19,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tools.harness.foreign import read_kernel_tuner_cache, read_t4
+from tools.harness.foreign import read_kernel_tuner_cache, read_open_cache, read_t4
 from tools.harness.readings import Entry, Landscape, LandscapeError, ReadingSet, significant
 
 SCHEMA = "1.0.0"
@@ -108,13 +108,12 @@ def _parse(path: Path, data: bytes) -> dict[str, Any]:
         except (OSError, EOFError, zlib.error) as e:
             raise LandscapeError(f"{path} is damaged: its gzip data ends or breaks off early") from e
     try:
-        text = data.decode().strip()
+        text = data.decode(json.detect_encoding(data)).strip()
         try:
             raw = json.loads(text)
         except json.JSONDecodeError:
-            # Kernel Tuner appends to its cache and closes the braces only at the end of a run.
-            raw = json.loads(text.rstrip(",") + "}}")
-    except (UnicodeDecodeError, ValueError, RecursionError) as e:
+            raw = read_open_cache(text)
+    except (ValueError, RecursionError) as e:
         raise LandscapeError(f"{path} is not a landscape: it does not hold JSON") from e
     if not isinstance(raw, dict):
         raise LandscapeError(f"{path} is not a landscape: its JSON is not an object")
