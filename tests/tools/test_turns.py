@@ -89,6 +89,7 @@ def test_unknown_autotuners_have_one_turn_for_all(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "COMPILER", (f"{__name__}:Autotuner.compiles",))
     monkeypatch.setattr(module, "AUTOTUNERS", (f"{__name__}:Autotuner.gone",))
     path = tmp_path / "turns"
+    assert not module.gives_way()
     with Turns(str(path)).giving_way():
         assert not Autotuner().compiles(lambda: free(path))
 

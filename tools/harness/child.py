@@ -22,6 +22,8 @@ from typing import Any
 
 Json = dict[str, Any]
 Serve = Callable[[Json], Json]
+READY: Json = {"op": "are you ready?"}
+"""The one job that every child answers itself, with nothing, once its imports are done."""
 
 
 class ChildDied(RuntimeError):
@@ -146,6 +148,9 @@ def main(factory: str, connection_fd: int, life_fd: int) -> None:
             return
         if serve is None:
             serve = make(job)
+            continue
+        if job == READY:
+            connection.send_bytes(b"{}")
             continue
         os.ftruncate(log, 0)
         os.lseek(log, 0, os.SEEK_SET)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, Literal
 
 from kernels.spec import KernelSpec, Problem
 from tools.harness.cache import worker_environment
-from tools.harness.child import Child, ChildDied, ChildKilled, ChildTimeout
+from tools.harness.child import READY, Child, ChildDied, ChildKilled, ChildTimeout
 from tools.harness.identity import describe
 from tools.harness.nursery import WORKER as WORKER
 from tools.harness.nursery import Nursery
@@ -27,9 +28,9 @@ START_DEADLINE_S = 120.0
 PREPARE_DEADLINE_S = 240.0
 """torch.compile with max-autotune compiles and times some twenty kernels of its own."""
 TRIES = 3
-PATIENCE_S = 20.0
-"""How long a job waits for the GPU, or for the baselines' worker, while baselines are prepared ahead: three times what
-torch.compile takes for all of a matmul's autotuning. What keeps it longer is ended, and done again when asked for."""
+GPU_PATIENCE_S, WORKER_PATIENCE_S = JOB_DEADLINE_S, PREPARE_DEADLINE_S / 2
+"""How long a job waits for the GPU, and for the baselines' worker, while baselines are prepared ahead. What keeps it
+longer hangs by all odds: it is ended, and done again when asked for."""
 CLOSE_S = 5.0
 
 
@@ -73,7 +74,7 @@ class Crew:
         self.spares = 1
         """How many stand by; more of them ride out a storm of crashes."""
         self.deadline_s = JOB_DEADLINE_S
-        self.patience_s = PATIENCE_S
+        self.patience_s = GPU_PATIENCE_S, WORKER_PATIENCE_S
         self.prepared: set[str] = set()
         """Baselines whose one-time work the present worker has done."""
         self.cache_hits = 0
@@ -91,7 +92,7 @@ class Crew:
             self.workers["candidates"] = self._start()
         child = self.workers["candidates"]
         try:
-            answer = child.call({"op": "info"}, START_DEADLINE_S)
+            answer = self._first(child, {"op": "info"})
         except (ChildDied, ChildTimeout) as e:
             raise StartFailed(f"the GPU's worker does not start: {e}") from e
         if "missing" in answer:
@@ -119,7 +120,7 @@ class Crew:
 
         def work() -> None:
             for baseline in baselines:
-                job = {"op": "prepare", "baseline": baseline, "samples": 1, "taking_turns": True}
+                job = {"op": "prepare", "baseline": baseline, "samples": 1, "taking_turns": True, "ahead": True}
                 with self._mine["baselines"]:
                     if self._asked.is_set() or self._closed:
                         return
@@ -166,7 +167,7 @@ class Crew:
     @contextmanager
     def _worker_of(self, role: Role) -> Iterator[None]:
         mine = self._mine[role]
-        patience = self._patience() if role == "baselines" else None
+        patience = self._patience(self.patience_s[1]) if role == "baselines" else None
         if not mine.acquire(timeout=-1 if patience is None else patience):
             self._end_what_is_ahead()
             mine.acquire()
@@ -177,7 +178,7 @@ class Crew:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        if not self._gpu.take(self._patience()):
+        if not self._gpu.take(self._patience(self.patience_s[0])):
             self._end_what_is_ahead()
             self._gpu.take()
         try:
@@ -185,9 +186,9 @@ class Crew:
         finally:
             self._gpu.give()
 
-    def _patience(self) -> float | None:
-        """Seconds; unlimited where nothing is prepared ahead: what is waited for then has a deadline of its own."""
-        return self.patience_s if self._preparing and not self._asked.is_set() else None
+    def _patience(self, seconds: float) -> float | None:
+        """So many; unlimited where nothing is prepared ahead: what is waited for then has a deadline of its own."""
+        return seconds if self._preparing and not self._asked.is_set() else None
 
     def _beside(self, work: Callable[[], None]) -> None:
         """`work` in a thread, after what another one has begun."""
@@ -261,7 +262,7 @@ class Crew:
         child = self.workers[role]
         if child not in self._open:
             try:
-                answer = child.call({"op": "open"}, START_DEADLINE_S)
+                answer = self._first(child, {"op": "open"})
             except ChildKilled:
                 raise
             except (ChildDied, ChildTimeout) as e:
@@ -273,6 +274,14 @@ class Crew:
             if role == "baselines":
                 self._stand_by()
         return child
+
+    def _first(self, child: Child, job: Answer) -> Answer:
+        """A job to one that may have to finish its imports before, which others need not wait for."""
+        began = time.monotonic()
+        child.call(READY, START_DEADLINE_S)
+        left = START_DEADLINE_S - (time.monotonic() - began)
+        with self._turn():
+            return child.call(job, left)
 
     def _replace(self, role: Role) -> None:
         """Put a spare in `role`'s place and start another: importing torch takes seconds, a spare has done it."""

@@ -108,7 +108,7 @@ class Turns:
         With a torch that has other autotuners it is a turn like any other: right, and slow for those who wait."""
         compiler, autotuners = [_found(name) for name in COMPILER], [_found(name) for name in AUTOTUNERS]
         ways = [(place, self._giving_up) for place in compiler] + [(place, self._taking_turns) for place in autotuners]
-        if any(owner is None for (owner, _), _ in ways):
+        if not gives_way():
             ways = []
         kept = [(owner, name, inspect.getattr_static(owner, name)) for (owner, name), _ in ways]
         with self:
@@ -125,6 +125,11 @@ class Turns:
 
     def _giving_up(self, way: Any) -> Any:
         return _within(way, self.given_up)
+
+
+def gives_way() -> bool:
+    """Whether this torch's compiler and all its autotuners are known."""
+    return all(_found(name)[0] is not None for name in (*COMPILER, *AUTOTUNERS))
 
 
 def _found(name: str) -> tuple[Any, str]:

@@ -24,7 +24,7 @@ from tools.harness.compiler import reason
 from tools.harness.identity import rebuild
 from tools.harness.telemetry import Nvml
 from tools.harness.timing import Arena, Call, Wrong, burst, sustained, synchronize
-from tools.harness.turns import Turns
+from tools.harness.turns import Turns, gives_way
 
 Json = dict[str, Any]
 
@@ -34,8 +34,8 @@ COUNTER_S = 1.0
 
 def worker(init: Json) -> Any:
     """Serve timing jobs. `init`: kernel, problem, device index, and the file of turns. The parent has the GPU's turn
-    while it waits for an answer, but for those to ``info``, ``open``, which wait for imports too, and to a job that is
-    ``taking_turns``: these take it here. No GPU context is made before the first job."""
+    while it waits for an answer, except to a job that is ``taking_turns``. No GPU context is made before the first
+    job."""
     return Worker(init).serve
 
 
@@ -58,19 +58,19 @@ class Worker:
         if operation == "prepare":
             if not job["taking_turns"]:
                 return self.prepare(job)
+            if job.get("ahead") and not gives_way():
+                return {"status": "infrastructure", "reason": "this torch's compiler would keep the GPU from others"}
             with self.turns.giving_way():
                 return self.prepare(job)
         if operation == "info":
-            with self.turns:
-                return self.info()
+            return self.info()
         if operation == "ceilings":
             return self.ceilings()
         if operation == "counter":
             return self.counter()
         if operation == "open":
             try:
-                with self.turns:
-                    self.open()
+                self.open()
             except Exception as e:  # noqa: BLE001 -- no candidate has run yet: the GPU or our own set-up is to blame
                 return {"missing": f"the GPU cannot be used: {reason(e)}"}
             return {}
