@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from kernels.spec import Config
     from tools.session import Session
 
+MEASURES = "run_benchmark"
+"""The tool that spends evaluations: once it has been called and there is something to prove, a proof is expected."""
 Verdict = Literal["proven", "unproven", "error", "stopped"]
 """How a run ended, in memory's words."""
 
@@ -121,6 +123,8 @@ class SessionHands:
         if self._session.budget.seconds_left() <= 0:
             return {"error": "budget", "limit": "seconds", "why": "the run's time is used up; nothing more is run"}
         answer: JSON = plain(self._tools[name].call(self._session, arguments, call_id))
+        if name == MEASURES and self._session.best() is not None:
+            self._session.expect_proof()
         return answer
 
     def approve(self, key: str, batches: list[JSON]) -> JSON:

@@ -42,26 +42,32 @@ class Ended:
 
 def open_hands(objective: Objective, memory: Path | None, run_id: str, notify: Notify, warm: bool = True) -> Hands:
     """A session with the tools, on the objective's device; unless `warm`, without what other runs know."""
-    from tools.open import SetupError, open_session
+    from tools.harness.nursery import Nursery
 
-    try:
-        session = open_session(
-            objective.kernel,
-            objective.shape,
-            dict(objective.options),
-            objective.metric,
-            objective.device,
-            regime=objective.regime,
-            memory_path=memory,
-            max_evals=objective.limits.max_evals,
-            max_seconds=objective.limits.max_seconds,
-            seed=objective.seed,
-            run_id=run_id,
-            progress=notify,
-            warm=warm and not objective.cold,
-        )
-    except SetupError as e:
-        raise UsageError(str(e)) from e
+    with Nursery.of(objective.device) as early:  # while its processes import, this one does
+        import langgraph.graph  # noqa: F401 -- what the loop needs
+
+        from tools.open import SetupError, open_session
+
+        try:
+            session = open_session(
+                objective.kernel,
+                objective.shape,
+                dict(objective.options),
+                objective.metric,
+                objective.device,
+                regime=objective.regime,
+                memory_path=memory,
+                max_evals=objective.limits.max_evals,
+                max_seconds=objective.limits.max_seconds,
+                seed=objective.seed,
+                run_id=run_id,
+                progress=notify,
+                warm=warm and not objective.cold,
+                early=early,
+            )
+        except SetupError as e:
+            raise UsageError(str(e)) from e
     session.memory.start_run(
         run_id,
         objective.goal,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +17,15 @@ from tools.fleet.device import FleetDevice
 from tools.harness import open_device
 from tools.harness.compile_pool import CompilePool
 from tools.harness.device import DeviceError
+from tools.harness.live import LiveDevice
+from tools.harness.nursery import Nursery
 from tools.harness.results import Regime
 from tools.recall import resume, warm_up
 from tools.session import Budget, Ids, Session
 from tools.task import Task
+
+PLANNERS = "sklearn.gaussian_process"
+"""What the planner imports when first asked, for a second."""
 
 
 class SetupError(ValueError):
@@ -39,8 +47,11 @@ def open_session(
     run_id: str,
     progress: Callable[[str], None],
     warm: bool = True,
+    early: Nursery | None = None,
 ) -> Session:
     """An open session; a `run_id` that memory knows gets back what it has done. Raises SetupError.
+
+    `early` holds processes that a single GPU's device and its pool begin with.
 
     `shape` and `options` fill the kernel's problem, the rest of which is its default."""
     try:
@@ -51,8 +62,11 @@ def open_session(
         raise SetupError(sentence(e)) from e
     try:
         memory = Memory.open(memory_path)
-        opened, hardware = open_device(device, spec, problem, regime)
-        pool = opened.compile_pool() if isinstance(opened, FleetDevice) else CompilePool(hardware)
+        with importing(PLANNERS) if early else nullcontext():  # while the GPU's worker says what it has
+            opened, hardware = open_device(device, spec, problem, regime, early)
+        if isinstance(opened, LiveDevice):
+            opened.expect_measurements()
+        pool = opened.compile_pool() if isinstance(opened, FleetDevice) else CompilePool(hardware, early=early)
     except (MemoryFileError, DeviceError) as e:
         raise SetupError(str(e)) from e
     try:
@@ -74,3 +88,14 @@ def open_session(
     if warm:
         warm_up(session)
     return session
+
+
+@contextmanager
+def importing(module: str) -> Iterator[None]:
+    """Within this a thread imports `module`."""
+    thread = threading.Thread(target=importlib.import_module, args=(module,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()

@@ -17,6 +17,7 @@ from memory.store import Begin, Figures, Finish, Kind, Memory
 from tools.fleet.device import FleetDevice
 from tools.harness.compile_pool import CompilePool
 from tools.harness.device import Device
+from tools.harness.live import LiveDevice
 from tools.harness.results import CheckResult, CompileResult, DeviceInfo, Figure, Measurement, Proof, Result
 from tools.planner.kin import Kin
 from tools.planner.propose import Planner
@@ -200,6 +201,11 @@ class Session:
         """Nothing is known against the config; a check that our machinery spoilt says nothing of it."""
         check = self.checked.get(config)
         return check is None or check.status in ("correct", "infrastructure")
+
+    def expect_proof(self) -> None:
+        """A proof will be asked for: a GPU of this machine does beside the search what it takes."""
+        if isinstance(self.device, LiveDevice):
+            self.device.expect_proof()
 
     def prove(self, config: Config, max_seconds: float = 30.0) -> Proof:
         """Time `config` interleaved with every baseline; the last word of a run. Where the goal is energy, in the

@@ -17,8 +17,8 @@ Row = dict[str, Any]
 
 def start(tuned: Path | None) -> Any:
     """The child, which imports torch while others work. :func:`measure` asks it."""
+    from tools.harness.cache import default_cache, triton_environment
     from tools.harness.child import Child
-    from tools.harness.compile_pool import default_cache, triton_environment
 
     init = {"tuned": None if tuned is None else str(tuned)}
     return Child("kernels.commands.overhead:measurer", init, triton_environment(default_cache()))

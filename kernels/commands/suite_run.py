@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 AHEAD = 3
 """Cases that are opened before their turn: torch.compile takes half a minute for a matmul, measuring a case as long."""
 DEADLINE_S = 60.0
-"""Of a job, waiting for its turn included."""
+"""Of a job, once it has its turn."""
 START_S, SCREEN_S, BURST_S, ROUND_S, ROUNDS = 20.0, 0.04, 6.0, 0.45, 4
 """For the estimate (H200, 16 cores): the first case's start, a config, a burst proof, a sustained reading beside its
 window, rounds of such readings."""
@@ -114,7 +114,7 @@ class SuiteRun:
 
     def _open(self, case: Case, entries: list[Entry]) -> Opened:
         """Processes, compilations and baselines of a case. Raises ValueError or DeviceError, and then takes no room."""
-        from tools.harness.compile_pool import default_cache
+        from tools.harness.cache import default_cache
         from tools.harness.live import LiveDevice
 
         self._room.acquire()

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from kernels.__main__ import cli
 from kernels.commands import overhead, scoring, suite, suite_cli, suite_run
 from kernels.commands.suite import Case, Entry, Mean, Target
-from tools.harness import compile_pool
+from tools.harness import cache, compile_pool
 from tools.harness.live import LiveDevice
 from tools.harness.results import CompileResult
 
@@ -36,7 +36,7 @@ def scripted_card(monkeypatch, tmp_path):
     monkeypatch.setattr(suite_cli, "MEANS", (Mean("both", ("one", "two"), "unfused", 2.0),))
     opened = functools.partial(LiveDevice.open, factory="tests.kernels.scripted_card:scripted")
     monkeypatch.setattr(LiveDevice, "open", opened)
-    monkeypatch.setattr(compile_pool, "default_cache", lambda: tmp_path / "cache")
+    monkeypatch.setattr(cache, "default_cache", lambda: tmp_path / "cache")
     monkeypatch.setattr(compile_pool, "CompilePool", NothingToCompile)
     launch = {"status": "correct", "mm_us": 5.0, "ops_us": 9.0, "over_us": 4.0, "over_us_ci": [3.5, 4.5]}
     monkeypatch.setattr(overhead, "start", lambda tuned: NoChild())

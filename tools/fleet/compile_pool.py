@@ -9,8 +9,9 @@ from typing import Any
 from kernels.hardware import Hardware
 from kernels.spec import Config
 from tools.fleet.artifacts import Files, take
+from tools.harness.cache import triton_environment
 from tools.harness.child import Child, ChildDied, ChildKilled, ChildTimeout
-from tools.harness.compile_pool import DEADLINE_S, CompilePool, triton_environment
+from tools.harness.compile_pool import DEADLINE_S, CompilePool
 from tools.harness.readings import config_key
 
 QUEUE_S = 3600.0

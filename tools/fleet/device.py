@@ -20,10 +20,10 @@ from tools.fleet.fleet import HELLO_DEADLINE_S, Answer, Fleet, Job, Worker
 from tools.fleet.reference import to_scale
 from tools.fleet.worker import DeviceWorker
 from tools.harness.compile_pool import CompilePool
-from tools.harness.crew import JOB_DEADLINE_S, START_DEADLINE_S, TRIES, WORKER
+from tools.harness.crew import JOB_DEADLINE_S, PREPARE_DEADLINE_S, START_DEADLINE_S, TRIES, WORKER
 from tools.harness.device import DeviceError
 from tools.harness.identity import describe
-from tools.harness.live import CONTEND_ROUNDS, PREPARE_DEADLINE_S
+from tools.harness.live import CONTEND_ROUNDS
 from tools.harness.results import CheckResult, DeviceInfo, Figure, Measurement, Proof, Regime
 
 NET_S = TRIES * (JOB_DEADLINE_S + 10) + 2 * START_DEADLINE_S

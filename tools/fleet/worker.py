@@ -12,7 +12,7 @@ from typing import Any
 
 from tools.fleet.artifacts import Files, unpack
 from tools.fleet.reference import Reference, ReferenceFailed
-from tools.harness.compile_pool import default_cache
+from tools.harness.cache import default_cache
 from tools.harness.crew import JOB_DEADLINE_S, WORKER
 from tools.harness.device import DeviceError
 from tools.harness.identity import rebuild

@@ -8,14 +8,19 @@ if TYPE_CHECKING:
     from kernels.hardware import Hardware
     from kernels.spec import KernelSpec, Problem
     from tools.harness.device import Device
+    from tools.harness.nursery import Nursery
     from tools.harness.results import Regime
 
 
 def open_device(
-    device: str, spec: KernelSpec[Any, Any], problem: Problem, regime: Regime = "burst"
+    device: str,
+    spec: KernelSpec[Any, Any],
+    problem: Problem,
+    regime: Regime = "burst",
+    early: Nursery | None = None,
 ) -> tuple[Device, Hardware]:
     """``auto`` (a GPU where there is one, else a recorded one), ``cuda:N``, ``recorded[:NAME or path]``, or several
-    GPUs: ``cuda:all``, ``ray:ADDRESS``.
+    GPUs: ``cuda:all``, ``ray:ADDRESS``. A single GPU takes its workers from `early`, if there are any.
 
     Raises DeviceError with one sentence where the device cannot be used."""
     from kernels.hardware import hardware_named
@@ -35,7 +40,7 @@ def open_device(
     if kind == "cuda":
         from tools.harness.live import LiveDevice
 
-        live = LiveDevice.open(f"cuda:{which or 0}", spec, problem)
+        live = LiveDevice.open(f"cuda:{which or 0}", spec, problem, early=early)
         return live, live.hardware
     if kind == "recorded":
         from tools.harness.interpreter import Interpreter

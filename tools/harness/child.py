@@ -22,6 +22,8 @@ from typing import Any
 
 Json = dict[str, Any]
 Serve = Callable[[Json], Json]
+READY: Json = {"op": "are you ready?"}
+"""The one job that every child answers itself, with nothing, once its imports are done."""
 
 
 class ChildDied(RuntimeError):
@@ -39,10 +41,11 @@ class ChildTimeout(RuntimeError):
 class Child:
     """Runs ``FACTORY(init) -> serve`` in a new process, then ``serve(job) -> answer`` for every job.
 
-    `factory` is ``"module:function"``. One job at a time: a caller with threads holds a lock or owns its child.
+    `factory` is ``"module:function"``; its module is imported at once, and without an `init` the child then waits for
+    ``begin``. One job at a time: a caller with threads holds a lock or owns its child.
     """
 
-    def __init__(self, factory: str, init: Json, env: dict[str, str] | None = None) -> None:
+    def __init__(self, factory: str, init: Json | None = None, env: dict[str, str] | None = None) -> None:
         ours, theirs = _pair()
         life_read, self._life = os.pipe()
         self._log = tempfile.TemporaryFile(mode="w+b")  # noqa: SIM115 -- lives as long as the child
@@ -59,7 +62,13 @@ class Child:
         theirs.close()
         os.close(life_read)
         self._connection = ours
-        self._connection.send_bytes(json.dumps(init).encode())
+        if init is not None:
+            self.begin(init)
+
+    def begin(self, init: Json) -> None:
+        """Say what the child is for, once. That it has died meanwhile is noticed by its first job."""
+        with contextlib.suppress(OSError):
+            self._connection.send_bytes(json.dumps(init).encode())
 
     def call(self, job: Json, deadline_s: float) -> Json:
         """The child's answer to `job`. Raises ChildTimeout or ChildDied; the child is gone after either."""
@@ -88,10 +97,14 @@ class Child:
         self._log.seek(max(0, end - size))
         return self._log.read().decode(errors="replace").strip()
 
-    def kill(self) -> None:
-        """End the child and everything it started. Safe to call twice."""
+    def strike(self) -> None:
+        """End the child and everything it started, from any thread: a ``call`` under way raises ChildKilled."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
+
+    def kill(self) -> None:
+        """The same from the thread that owns the child, which is gone after it. Safe to call twice."""
+        self.strike()
         self.process.wait()
         self._connection.close()
         if self._life >= 0:
@@ -125,6 +138,7 @@ def main(factory: str, connection_fd: int, life_fd: int) -> None:
     threading.Thread(target=_end_with_parent, args=(life_fd,), daemon=True).start()
     connection = Connection(connection_fd)
     module, _, name = factory.partition(":")
+    make: Callable[[Json], Serve] = getattr(importlib.import_module(module), name)
     serve: Serve | None = None
     log = sys.stdout.fileno()
     while True:
@@ -133,7 +147,10 @@ def main(factory: str, connection_fd: int, life_fd: int) -> None:
         except EOFError:
             return
         if serve is None:
-            serve = getattr(importlib.import_module(module), name)(job)
+            serve = make(job)
+            continue
+        if job == READY:
+            connection.send_bytes(b"{}")
             continue
         os.ftruncate(log, 0)
         os.lseek(log, 0, os.SEEK_SET)

@@ -9,36 +9,21 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from kernels.hardware import Hardware
 from kernels.spec import Config, KernelSpec, Problem
+from tools.harness.cache import default_cache, triton_environment
 from tools.harness.child import Child, ChildDied, ChildKilled, ChildTimeout
 from tools.harness.device import DeviceError
 from tools.harness.identity import describe
+from tools.harness.nursery import COMPILER, Nursery
 from tools.harness.results import CompileResult
 
 DEADLINE_S = 60.0
 """A compilation takes 0.3-3 s; one that needs a minute never comes back with something fast."""
 
 
-def default_cache() -> Path:
-    """Triton's cache directory for this project, apart from the user's own."""
-    return platformdirs.user_cache_path("triton-autokernel") / "triton"
-
-
-def triton_environment(cache: Path) -> dict[str, str]:
-    """Variables that compile children and device workers share: same cache, same keys."""
-    return {
-        "TRITON_CACHE_DIR": str(cache),
-        "TRITON_DUMP_PTXAS_LOG": "1",
-        "TRITON_DEFAULT_FP_FUSION": "1",
-        "TRITON_INTERPRET": "0",
-    }
-
-
 class CompilePool:
-    """`workers` compile children (default: one per core), started when first needed."""
+    """`workers` compile children (default: one per core), started when first needed, after those that `early` has."""
 
     def __init__(
         self,
@@ -46,6 +31,7 @@ class CompilePool:
         workers: int | None = None,
         cache: Path | None = None,
         deadline_s: float = DEADLINE_S,
+        early: Nursery | None = None,
     ) -> None:
         self.hardware = hardware
         """Raises DeviceError where the cache cannot be written."""
@@ -60,6 +46,11 @@ class CompilePool:
         self.workers = workers or len(os.sched_getaffinity(0))
         self._idle: queue.SimpleQueue[Child] = queue.SimpleQueue()
         self._all: list[Child] = []
+        self._init = {"hardware": hardware.name, "cache": str(self.cache)}
+        while early is not None and (child := early.take(COMPILER)) is not None:
+            child.begin(self._init)
+            self._all.append(child)
+            self._idle.put(child)
         self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix="compile")
 
     def compile(self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config]) -> list[CompileResult]:
@@ -110,8 +101,7 @@ class CompilePool:
                 return child
         except queue.Empty:
             pass
-        init = {"hardware": self.hardware.name, "cache": str(self.cache)}
-        child = Child("tools.harness.compiler:compiler", init, triton_environment(self.cache))
+        child = Child(COMPILER, self._init, triton_environment(self.cache))
         self._all.append(child)
         return child
 

@@ -28,6 +28,7 @@ from triton.runtime.jit import JITFunction
 
 from kernels.hardware import Hardware, hardware_named, occupancy
 from tools.harness.identity import rebuild
+from tools.harness.nursery import COMPILER_NICE
 
 Json = dict[str, Any]
 
@@ -56,7 +57,8 @@ class StubDriver:
 
 def compiler(init: Json) -> Any:
     """Serve compile jobs for one target. `init`: ``hardware`` (name), ``cache`` (Triton's cache directory)."""
-    os.nice(10)  # a device worker on the same machine has to launch on time
+    # A device worker on the same machine has to launch on time.
+    os.setpriority(os.PRIO_PROCESS, 0, max(os.getpriority(os.PRIO_PROCESS, 0), COMPILER_NICE))
     hardware = hardware_named(init["hardware"])
     driver.set_active(StubDriver(GPUTarget(hardware.backend, hardware.arch, hardware.warp_size)))
     figures = Path(init["cache"]) / "figures"

@@ -10,17 +10,16 @@ from typing import Any
 
 from kernels.hardware import Hardware, hardware_for
 from kernels.spec import Baseline, Config, KernelSpec, Problem
+from tools.harness.cache import default_cache
 from tools.harness.ceilings import copying
-from tools.harness.compile_pool import default_cache
 from tools.harness.crew import WORKER, Answer, Crew, Role, StartFailed
 from tools.harness.device import DeviceError
 from tools.harness.floor import implausible
+from tools.harness.nursery import Nursery
 from tools.harness.results import CheckResult, DeviceInfo, Figure, Measurement, Proof, Regime
 from tools.harness.rounds import comparison, joules_of, merged, narrow, worse
 from tools.harness.statistics import median_ci
 
-PREPARE_DEADLINE_S = 240.0
-"""torch.compile with max-autotune compiles and times some twenty kernels of its own."""
 WINDOW_S = 0.8
 """Sustained regime: a second is what it takes for rounds to agree within 0.3 % (H200 at its 700 W; windows of 0.2 s
 spread by 1.9 %, docs/BENCHMARKS.md), and eight steps of an energy counter."""
@@ -47,6 +46,7 @@ class LiveDevice:
         """Triton's cache: a compile pool that shares it spares the workers the compiling."""
         self.window_s = WINDOW_S
         self._order = random.Random(0)
+        self._expecting = False
 
     @classmethod
     def open(
@@ -57,19 +57,21 @@ class LiveDevice:
         cache: Path | None = None,
         factory: str = WORKER,
         turns: Path | None = None,
+        early: Nursery | None = None,
     ) -> LiveDevice:
         """Start the candidates' worker for `device` (``cuda:N``) and ask what the GPU is. `turns` is the file by which
-        several devices share one GPU. Raises DeviceError."""
+        several devices share one GPU, `early` what was started before. Raises DeviceError."""
         number = device.partition(":")[2]
         if not number.isdecimal():
             raise DeviceError(f"{device!r} names no GPU: write cuda:0, cuda:1, ...")
-        crew = Crew(int(number), spec, problem, cache or default_cache(), factory, turns)
+        crew = Crew(int(number), spec, problem, cache or default_cache(), factory, turns, early)
         try:
             answer = crew.introduce()
             return cls(spec, problem, DeviceInfo(kind="live", hardware=_name(answer["name"]), **answer), crew)
         except StartFailed as e:
+            crew.close()
             raise DeviceError(str(e)) from e
-        except DeviceError:
+        except BaseException:
             crew.close()
             raise
 
@@ -133,14 +135,19 @@ class LiveDevice:
 
     def prepare_baseline(self, name: str) -> str | None:
         """Do a baseline's one-time work (torch.compile) now; later calls cost nothing. Why it cannot be done, if so."""
-        if name in self.crew.prepared:
-            return None
-        job = {"op": "prepare", "baseline": name, "samples": 1}
-        answer = self.crew.run("baselines", job, PREPARE_DEADLINE_S)
-        if answer["status"] != "correct":
-            return f"{answer['status']}: {answer['reason']}"
-        self.crew.prepared.add(name)
-        return None
+        answer = self.crew.prepare(name)
+        return None if answer["status"] == "correct" else f"{answer['status']}: {answer['reason']}"
+
+    def expect_measurements(self) -> None:
+        """Open the candidates' context beside whatever comes first."""
+        self.crew.open_ahead()
+
+    def expect_proof(self) -> None:
+        """Prepare the baselines beside the search, once."""
+        if not self._expecting:
+            self._expecting = True
+            there = [b.name for b in self.spec.baselines(self.problem) if b.missing(self.problem) is None]
+            self.crew.prepare_ahead(there)
 
     def contend(self, configs: Sequence[Config], regime: Regime = "burst", figure: Figure = "ms") -> list[Measurement]:
         """Rounds of blocks in shuffled order. After every fourth round a config goes whose time (or joules) over the

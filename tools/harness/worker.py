@@ -1,7 +1,8 @@
 """The device child: the only process that creates a GPU context. Times one problem's configs and baselines.
 
 Two of these run per GPU: one launches candidates, one launches PyTorch's baselines, so that no candidate shares a
-process with what it is compared to. The parent never lets both use the GPU at once.
+process with what it is compared to. The parent never lets both use the GPU at once; a baseline is prepared beside
+other work where it takes turns (:mod:`tools.harness.turns`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import math
 import os
 import platform
 import time
-from contextlib import nullcontext
 from statistics import mean
 from typing import Any
 
@@ -24,7 +24,7 @@ from tools.harness.compiler import reason
 from tools.harness.identity import rebuild
 from tools.harness.telemetry import Nvml
 from tools.harness.timing import Arena, Call, Wrong, burst, sustained, synchronize
-from tools.harness.turns import Turns
+from tools.harness.turns import Turns, gives_way
 
 Json = dict[str, Any]
 
@@ -33,8 +33,9 @@ COUNTER_S = 1.0
 
 
 def worker(init: Json) -> Any:
-    """Serve timing jobs. `init`: kernel, problem, device index, and the file of turns, if any. No GPU context is made
-    before the first job."""
+    """Serve timing jobs. `init`: kernel, problem, device index, and the file of turns. The parent has the GPU's turn
+    while it waits for an answer, except to a job that is ``taking_turns``. No GPU context is made before the first
+    job."""
     return Worker(init).serve
 
 
@@ -48,18 +49,19 @@ class Worker:
         self.prepared: dict[str, Call] = {}
         self.nvml: Nvml | None = None
         self.hits = 0
-        self.turns = Turns(init.get("turns"))
+        self.turns = Turns(init["turns"])
         triton.knobs.compilation.listener = self.compiled
 
     def serve(self, job: Json) -> Json:
         """One job. What a candidate does wrong is an answer with a status; an exception here is our own failure."""
-        if job["op"] == "prepare":
-            return self.prepare(job)
-        with self.turns:
-            return self.work(job)
-
-    def work(self, job: Json) -> Json:
         operation = job["op"]
+        if operation == "prepare":
+            if not job["taking_turns"]:
+                return self.prepare(job)
+            if job.get("ahead") and not gives_way():
+                return {"status": "infrastructure", "reason": "this torch's compiler would keep the GPU from others"}
+            with self.turns.giving_way():
+                return self.prepare(job)
         if operation == "info":
             return self.info()
         if operation == "ceilings":
@@ -85,13 +87,11 @@ class Worker:
             return {"status": "runtime", "reason": reason(e), "broken": self.broken()}
 
     def prepare(self, job: Json) -> Json:
-        """A baseline's one-time work, torch.compile say, which has the GPU only for what it times there."""
+        """A baseline's one-time work, torch.compile say."""
         try:
-            with self.turns:
-                self.open()
-            with self.turns.for_autotuning() if self.turns.shared else nullcontext():
-                self.subject(job)()
-                synchronize()
+            self.open()
+            self.subject(job)()
+            synchronize()
         except Exception as e:  # noqa: BLE001 -- PyTorch may raise anything; what it was is the answer
             return {"status": "runtime", "reason": reason(e), "broken": self.broken()}
         return {"status": "correct"}
