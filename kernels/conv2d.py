@@ -241,7 +241,7 @@ class Conv2d(KernelSpec[Conv2dProblem, Conv2dConfig]):
 
     def _searched(self, problem: Conv2dProblem, inputs: Inputs) -> Callable[[], torch.Tensor]:
         def call() -> torch.Tensor:
-            with torch.backends.cudnn.flags(benchmark=True):
+            with torch.backends.cudnn.flags(enabled=True, benchmark=True):  # flags() alone turns cuDNN off
                 return self.eager(problem, inputs)
 
         call()

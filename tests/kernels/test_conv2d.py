@@ -77,6 +77,15 @@ def test_the_reference_is_pytorchs_convolution_and_eager_passes(name):
     assert error(torch.zeros_like(reference), reference) > bound
 
 
+def test_the_searched_baseline_leaves_cudnn_on(monkeypatch):
+    seen = []
+    cudnn = torch.backends.cudnn
+    monkeypatch.setattr(type(SPEC), "eager", lambda self, p, inputs: seen.append((cudnn.enabled, cudnn.benchmark)))
+    (searched,) = (b for b in SPEC.baselines(problem(*SHAPES["3x3"])) if b.name == "cudnn")
+    searched.prepare(problem(*SHAPES["3x3"]), ())()
+    assert seen == [(True, True)] * 2
+
+
 @pytest.mark.parametrize("dtype", ["fp16", "bf16"])
 def test_a_forgotten_tap_bias_or_edge_is_rejected(dtype):
     p = problem((2, 9, 9, 32, 24, 3, 3), {"dtype": dtype, "bias": True})
