@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kernels.apart import apart
 from kernels.commands.terminal import (
     answer,
-    apart,
     explained,
     progress,
     read_shape,

@@ -9,9 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 import reprlib
-import sys
 from collections.abc import Callable, Iterable
-from contextlib import redirect_stdout
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import Any, TypeVar
 import torch
 from pydantic import ValidationError
 
+from kernels.apart import apart
 from kernels.defaults import MOST_CONFIGS, Undefined
 from kernels.hardware import Hardware, hardware_named
 from kernels.registry import one_line, where_raised
@@ -163,7 +162,7 @@ class _Look:
         """`call`'s result; what it raises is `method`'s fault, what it prints is no answer of ours."""
         kind = type(self.spec)
         try:
-            with redirect_stdout(sys.stderr):
+            with apart():
                 return call()
         except Undefined as e:
             raise KernelError(f"{self._line(method)}: {e}") from e

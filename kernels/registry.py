@@ -9,13 +9,13 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kernels.spec import KernelSpec
+    from kernels.apart import apart
+from kernels.spec import KernelSpec
 
 _BUILTIN = {
     "matmul": "kernels.matmul:Matmul",
@@ -94,7 +94,7 @@ def _load_file(path: Path) -> ModuleType:
     # Last, so that a neighbour hides nothing that is installed; also while methods run, which may import.
     sys.path += [folder for folder in dict.fromkeys(map(str, (path.parent, root))) if folder not in sys.path]
     try:
-        with redirect_stdout(sys.stderr):  # what a file prints is no answer of ours
+        with apart():  # what a file prints is no answer of ours
             spec.loader.exec_module(module)
     except (Exception, SystemExit, GeneratorExit) as e:  # a foreign file may raise anything at all
         del sys.modules[name]
@@ -114,7 +114,7 @@ def _package_of(path: Path) -> tuple[Path, list[str]]:
 
 def _load_module(name: str) -> ModuleType:
     try:
-        with redirect_stdout(sys.stderr):
+        with apart():
             return importlib.import_module(name)
     except (Exception, SystemExit, GeneratorExit) as e:  # a foreign module may raise anything at all
         raise ValueError(f"kernel module {name} cannot be imported: {one_line(e)}") from e

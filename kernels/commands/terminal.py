@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,13 +60,6 @@ class explained:
             from kernels.spec import sentence
 
             raise Refused(sentence(error)) from error
-
-
-@contextmanager
-def apart() -> Iterator[None]:
-    """What a kernel's own code prints goes to stderr: stdout is for the answer."""
-    with redirect_stdout(sys.stderr):
-        yield
 
 
 def write(out: Path | None, rows: list[Row]) -> None:
