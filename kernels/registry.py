@@ -13,9 +13,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from kernels.apart import apart
+
 if TYPE_CHECKING:
-    from kernels.apart import apart
-from kernels.spec import KernelSpec
+    from kernels.spec import KernelSpec
 
 _BUILTIN = {
     "matmul": "kernels.matmul:Matmul",
