@@ -11,16 +11,15 @@ q and out are (B, H, S, D), k and v (B, H / GROUP, S, D), all contiguous.
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import torch
 import triton
 import triton.language as tl
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from kernels import attention_space, gemm_tiles
+from kernels import attention_space
 from kernels.attention_space import ELEMENT_BYTES, AttentionConfig, AttentionProblem
-from kernels.defaults import UNIT, hash_with, normal, shrunk
+from kernels.defaults import UNIT, normal, shrunk
 from kernels.gemm_tiles import multiply_add, rounded
 from kernels.hardware import Hardware
 from kernels.spec import Baseline, Inputs, KernelSpec
@@ -260,8 +259,3 @@ class Attention(KernelSpec[AttentionProblem, AttentionConfig]):
         p, block = problem, max(config.BLOCK_M, config.BLOCK_N)
         heads = min(p.H, 2 * p.GROUP)
         return p.model_copy(update={"B": min(p.B, 2), "H": heads, "S": shrunk(p.S, block, 3)})
-
-    def source_hash(self) -> str:
-        """Covers the space, the family in Gluon and what is borrowed as well."""
-        gluon = (Path(__file__).parent / "attention_gluon.py").read_text()
-        return hash_with(super().source_hash() + gluon, attention_space, gemm_tiles)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,10 +21,10 @@ import torch.nn.functional as F
 import triton
 import triton.language as tl
 
-from kernels import conv2d_config, conv2d_gluon_space, conv2d_space, defaults, gemm_config, gemm_gluon_space, gemm_tiles
+from kernels import conv2d_gluon_space, conv2d_space, defaults
 from kernels.conv2d_config import ELEMENT_BYTES, Conv2dConfig, Conv2dProblem
 from kernels.conv2d_space import tiles
-from kernels.defaults import UNIT, hash_with, normal, shrunk
+from kernels.defaults import UNIT, normal, shrunk
 from kernels.gemm_tiles import multiply_add, rounded
 from kernels.hardware import Hardware
 from kernels.spec import Baseline, Inputs, KernelSpec
@@ -263,10 +262,3 @@ class Conv2d(KernelSpec[Conv2dProblem, Conv2dConfig]):
 
     def registers(self, config: Conv2dConfig) -> int:
         return conv2d_space.accumulator_registers(config)
-
-    def source_hash(self) -> str:
-        """Covers the space, the family in Gluon and what is borrowed as well."""
-        beside = Path(__file__).parent
-        gluon = b"".join((beside / name).read_bytes() for name in ("conv2d_gluon.py", "gemm_gluon.py"))
-        modules = (conv2d_config, conv2d_space, conv2d_gluon_space, gemm_config, gemm_gluon_space, gemm_tiles)
-        return hash_with(super().source_hash() + gluon.decode(), *modules)

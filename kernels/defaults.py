@@ -7,12 +7,10 @@ the method to define.
 
 from __future__ import annotations
 
-import hashlib
 import types
 from collections.abc import Callable, Iterator
 from itertools import islice, product
 from math import prod
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 import torch
@@ -174,12 +172,6 @@ def _block(config: Any, *endings: str) -> int | None:
 def shrunk(size: int, block: int, most: int) -> int:
     """The longest length of at most `most` blocks that ends like `size` does."""
     return size if size <= most * block else (most - 1) * block + (size % block or block)
-
-
-def hash_with(own: str, *modules: types.ModuleType) -> str:
-    """A source hash that covers the files of `modules` too: for a kernel that borrows code from them."""
-    text = b"".join(Path(m.__file__).read_bytes() for m in modules if m.__file__ is not None)
-    return hashlib.sha256(own.encode() + text).hexdigest()[:16]
 
 
 def normal(

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
-from kernels import (
-    activations,
-    gemm,
-    gemm_config,
-    gemm_schedule,
-    gemm_space,
-    gemm_split_k,
-    gemm_stream_k,
-    gemm_tiles,
-    overlap,
-)
+from kernels import gemm, gemm_config, gemm_space
 from kernels.activations import Activation, activate_torch
 from kernels.baselines import operands
-from kernels.defaults import hash_with, shrunk
+from kernels.defaults import shrunk
 from kernels.gemm_config import ELEMENT_BYTES, GemmConfig, GemmProblem
 from kernels.hardware import Hardware
 from kernels.spec import Inputs, KernelSpec
@@ -198,11 +186,3 @@ class Gemm(KernelSpec[GP, GemmConfig]):
 
     def registers(self, config: GemmConfig) -> int:
         return gemm_space.accumulator_registers(config)
-
-    def source_hash(self) -> str:
-        """Covers the shared files as well as the kernel's own."""
-        gemms = [gemm, gemm_tiles, gemm_config, gemm_space, gemm_split_k, gemm_stream_k, gemm_schedule]
-        shared = [*gemms, activations, overlap]
-        beside = Path(__file__).parent
-        gluon = b"".join((beside / name).read_bytes() for name in ("gemm_gluon.py", "gemm_gluon_space.py"))
-        return hashlib.sha256(hash_with(super().source_hash(), *shared).encode() + gluon).hexdigest()[:16]

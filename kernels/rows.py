@@ -9,7 +9,6 @@ bytes on their way, on an SM where they could.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any, ClassVar, Literal, Self, TypeVar
@@ -19,8 +18,8 @@ import triton
 import triton.language as tl
 from pydantic import Field, model_validator
 
-from kernels import gemm_tiles, overlap
-from kernels.defaults import UNIT, hash_with, normal, shrunk
+from kernels import overlap
+from kernels.defaults import UNIT, normal, shrunk
 from kernels.hardware import Hardware
 from kernels.spec import Config, Inputs, KernelSpec, Problem
 
@@ -247,10 +246,6 @@ class Rows(KernelSpec[P, RowsConfig]):
             kernel[(programs,)](*arguments, **choices)
         else:
             kernel[(triton.cdiv(problem.M, config.ROWS),)](*arguments, **choices)
-
-    def source_hash(self) -> str:
-        """Covers this file and what is borrowed as well as the kernel's own."""
-        return hash_with(super().source_hash(), sys.modules[__name__], gemm_tiles, overlap)
 
     def reduced(self, problem: P, config: RowsConfig) -> P:
         """Up to two groups of rows, the last as ragged as the true shape's (seven of a ``walk``: a GPU of three SMs

@@ -11,14 +11,11 @@ overridden where it does not.
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import torch
@@ -26,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kernels import defaults
 from kernels.hardware import Hardware
+from kernels.source.closure import source_hash
 
 Metric = Literal["tflops", "gbps", "latency", "tflops_per_watt", "gbps_per_watt", "joules"]
 """What an objective maximises (TFLOP/s, GB/s, either per watt) or minimises (ms or joules per launch). A kernel's own
@@ -205,8 +203,9 @@ class KernelSpec(ABC, Generic[P, C]):
         return 0
 
     def source_hash(self) -> str:
-        """Hash of the file that defines the kernel: what is known of older source is not trusted for newer."""
-        return hashlib.sha256(Path(inspect.getfile(type(self))).read_bytes()).hexdigest()[:16]
+        """Hash of the code that decides times and verdicts, wherever it stands (``kernels/source/closure.py``): what is
+        known of older source is not trusted for newer. Raises ValueError if some of that code has no source file."""
+        return source_hash(self)
 
     def parse_problem(self, shape: tuple[int, ...] | None, options: dict[str, Any]) -> P:
         """A problem from ``--shape`` numbers and named options; what is not given is the default problem's.

@@ -16,8 +16,8 @@ import triton
 import triton.language as tl
 from pydantic import Field, model_validator
 
-from kernels import gemm_tiles, overlap
-from kernels.defaults import UNIT, hash_with, normal
+from kernels import overlap
+from kernels.defaults import UNIT, normal
 from kernels.gemm_tiles import rounded
 from kernels.hardware import Hardware
 from kernels.overlap import inputs_ready
@@ -169,10 +169,6 @@ class Swiglu(KernelSpec[SwigluProblem, SwigluConfig]):
     def bytes(self, problem: SwigluProblem) -> int:
         """gate and up read once, the result written once."""
         return 3 * ELEMENT_BYTES * problem.M * problem.N
-
-    def source_hash(self) -> str:
-        """Covers what it borrows as well."""
-        return hash_with(super().source_hash(), gemm_tiles, overlap)
 
     def reduced(self, problem: SwigluProblem, config: SwigluConfig) -> SwigluProblem:
         """Some seven blocks (three SMs walk over them more than once), the last as ragged as the true shape's."""

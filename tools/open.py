@@ -58,6 +58,7 @@ def open_session(
         spec = get(kernel)
         problem = spec.parse_problem(shape, options)
         examine(spec, problem)
+        spec.source_hash()  # code without a source file is refused before a GPU is taken
     except ValueError as e:
         raise SetupError(sentence(e)) from e
     try:

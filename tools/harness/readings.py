@@ -131,7 +131,7 @@ class Landscape(_Record):
     """File name without ``.json`` or ``.json.gz``."""
     kernel: str
     source: str | None = None
-    """Hash of the kernel's file when it was recorded."""
+    """The kernel's ``source_hash`` when it was recorded."""
     problem: dict[str, Any] | None = None
     """``None`` in other people's files, which do not say it in a way we could check."""
     label: str = ""

@@ -40,10 +40,13 @@ def stem(path: Path) -> str:
 
 
 def write_landscape(landscape: Landscape, path: Path) -> None:
-    """Write `path` (gzipped where it ends in ``.gz``) and its line in ``SHA256SUMS`` beside it. Equal landscapes give
-    equal bytes."""
+    """Write `path` and its line in ``SHA256SUMS`` beside it. Equal landscapes give equal bytes."""
     text = json.dumps(_to_t4(landscape), separators=(",", ":"), ensure_ascii=False, allow_nan=False) + "\n"
-    data = text.encode()
+    write_data(path, text.encode())
+
+
+def write_data(path: Path, data: bytes) -> None:
+    """The JSON text `data` as the file `path`, gzipped where it ends in ``.gz``, and its line in ``SHA256SUMS``."""
     if path.name.endswith(".gz"):
         buffer = io.BytesIO()
         with gzip.GzipFile(filename="", mode="wb", fileobj=buffer, mtime=0, compresslevel=9) as z:
