@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kernels.apart import apart
 from kernels.commands.terminal import (
     answer,
     explained,
@@ -22,6 +21,7 @@ from kernels.commands.terminal import (
     table,
     write,
 )
+from kernels.quiet import apart
 
 if TYPE_CHECKING:
     from kernels.commands.suite import Case

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from kernels.activations import LEAKY_SLOPE
+from kernels.triton.activations import LEAKY_SLOPE
 
 Tensor = torch.Tensor
 

@@ -1,12 +1,12 @@
-"""``fused_matmul``: C = act(A @ B + bias) in one kernel. Source in ``kernels/gemm.py``, space in ``gemm_space.py``."""
+"""``fused_matmul``: C = act(A @ B + bias) in one kernel. Its source and its space are in ``kernels/gemm/``."""
 
 from __future__ import annotations
 
-from kernels.activations import Activation
-from kernels.baselines import matmul_baselines
-from kernels.gemm_config import GemmProblem
-from kernels.gemm_spec import Gemm
+from kernels.gemm.baselines import matmul_baselines
+from kernels.gemm.config import GemmProblem
+from kernels.gemm.spec import Gemm
 from kernels.spec import Baseline
+from kernels.triton.activations import Activation
 
 
 class FusedMatmulProblem(GemmProblem):

@@ -1,10 +1,10 @@
-"""``matmul``: C = A @ B, accumulated in fp32. Source in ``kernels/gemm.py``, space in ``gemm_space.py``."""
+"""``matmul``: C = A @ B, accumulated in fp32. Its source and its space are in ``kernels/gemm/``."""
 
 from __future__ import annotations
 
-from kernels.baselines import matmul_baselines
-from kernels.gemm_config import GemmProblem
-from kernels.gemm_spec import Gemm
+from kernels.gemm.baselines import matmul_baselines
+from kernels.gemm.config import GemmProblem
+from kernels.gemm.spec import Gemm
 from kernels.spec import Baseline
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from kernels.apart import apart
+from kernels.quiet import apart
 
 if TYPE_CHECKING:
     from kernels.spec import KernelSpec
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 _BUILTIN = {
     "matmul": "kernels.matmul:Matmul",
     "fused_matmul": "kernels.fused_matmul:FusedMatmul",
-    "softmax": "kernels.softmax:Softmax",
-    "rms_norm": "kernels.rms_norm:RmsNorm",
-    "layer_norm": "kernels.layer_norm:LayerNorm",
+    "softmax": "kernels.rows.softmax:Softmax",
+    "rms_norm": "kernels.rows.rms_norm:RmsNorm",
+    "layer_norm": "kernels.rows.layer_norm:LayerNorm",
     "swiglu": "kernels.swiglu:Swiglu",
-    "attention": "kernels.attention:Attention",
-    "conv2d": "kernels.conv2d:Conv2d",
+    "attention": "kernels.attention.spec:Attention",
+    "conv2d": "kernels.conv2d.spec:Conv2d",
 }
 
 

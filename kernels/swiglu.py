@@ -16,12 +16,12 @@ import triton
 import triton.language as tl
 from pydantic import Field, model_validator
 
-from kernels import overlap
 from kernels.defaults import UNIT, normal
-from kernels.gemm_tiles import rounded
+from kernels.gemm.tiles import rounded
 from kernels.hardware import Hardware
-from kernels.overlap import inputs_ready
 from kernels.spec import Config, Inputs, KernelSpec, Problem
+from kernels.triton import overlap
+from kernels.triton.overlap import inputs_ready
 
 ELEMENT_BYTES = 2
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from kernels.examine import examine
+from kernels.check_spec import examine
 from kernels.registry import get
 from kernels.spec import Metric, sentence
 from memory.store import Memory, MemoryFileError

@@ -148,7 +148,7 @@ def problem_of(layer: Layer) -> tuple[KernelSpec[Any, Any], Problem]:
 
 def _examine(layer: Layer, spec: KernelSpec[Any, Any], problem: Problem) -> None:
     """Raises UsageError for what is wrong with the kernel itself."""
-    from kernels.examine import examine
+    from kernels.check_spec import examine
 
     try:
         examine(spec, problem)

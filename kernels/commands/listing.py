@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kernels.examine import examine
+from kernels.check_spec import examine
 from kernels.hardware import Hardware
 from kernels.registry import get
 

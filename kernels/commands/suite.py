@@ -23,7 +23,7 @@ class Case:
 
     def load(self) -> tuple[KernelSpec[Any, Any], Problem]:
         """Raises ValueError with one sentence."""
-        from kernels.examine import examine
+        from kernels.check_spec import examine
         from kernels.registry import get
 
         spec = get(self.kernel)

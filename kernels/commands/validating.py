@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from kernels.check_spec import examine
 from kernels.defaults import Undefined, field_values
-from kernels.examine import examine
 from kernels.hardware import Hardware, hardware_named
 from kernels.registry import get
 from kernels.spec import Config, KernelSpec, Problem

@@ -30,8 +30,8 @@ from pathlib import PurePath
 from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from kernels.apart import apart
 from kernels.hardware import Hardware
+from kernels.quiet import apart
 from kernels.source.locate import SourceFile, source_file
 from kernels.source.normal_form import FUNCTIONS, Imported, NormalForm
 

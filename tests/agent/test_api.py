@@ -17,7 +17,7 @@ import pytest
 
 import agent
 from agent import AgentError, Result, UsageError, optimise
-from kernels.softmax import Softmax
+from kernels.rows.softmax import Softmax
 from kernels.spec import KernelSpec
 from tests.agent.fake_hands import BEST
 

@@ -22,10 +22,12 @@ os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
 
 import torch  # noqa: E402
 
-from kernels import activations, gemm, gemm_gluon, registry  # noqa: E402
-from kernels.gemm_gluon_space import constraint, takes_turns  # noqa: E402
-from kernels.gemm_space import GemmConfig  # noqa: E402
+from kernels import registry  # noqa: E402
+from kernels.gemm import gluon, launch  # noqa: E402
+from kernels.gemm.gluon_space import constraint, takes_turns  # noqa: E402
+from kernels.gemm.space import GemmConfig  # noqa: E402
 from kernels.hardware import hardware_for, hardware_named  # noqa: E402
+from kernels.triton import activations  # noqa: E402
 
 FUSED = registry.get("fused_matmul")
 
@@ -106,9 +108,9 @@ def compile_one(job):
             a, b, bias = FUSED.inputs(p, None, "meta")
             out = FUSED.output(p, "meta")
             if name.startswith("plain"):
-                gemm.launch_gemm(a, b, bias, out, p.activation, plain(int(name[-1])), h)
+                launch.launch_gemm(a, b, bias, out, p.activation, plain(int(name[-1])), h)
             else:
-                gemm_gluon.launch(a, b, bias, out, p.activation, VARIANTS[name], h, snake=snake)
+                gluon.launch(a, b, bias, out, p.activation, VARIANTS[name], h, snake=snake)
         return name, compiled[0][0].metadata.shared, None
     except Exception as e:  # noqa: BLE001 -- what the compiler says of a variant is the answer
         return name, 0, f"{type(e).__name__}: {e}"[-300:]
@@ -128,7 +130,7 @@ def check(names):
                     outs = []
                     for _ in range(3):
                         out = FUSED.output(p, "cuda").fill_(float("nan"))
-                        gemm_gluon.launch(*inputs, out, p.activation, VARIANTS[name], h, snake=snake)
+                        gluon.launch(*inputs, out, p.activation, VARIANTS[name], h, snake=snake)
                         torch.cuda.synchronize()
                         outs.append(out)
                     reason = fault(FUSED, p, outs[-1], inputs)[0]
@@ -188,12 +190,12 @@ def contenders(p, h, names):
         "cuBLAS bare": lambda: torch.mm(a, b, out=out),
         "unfused": lambda: activations.activate_torch(torch.mm(a, b), act),
         "cublasLt relu": lambda: torch._addmm_activation(zero, a, b, use_gelu=False),
-        "plain /2": lambda: gemm.launch_gemm(*inputs, out, act, plain(2), h),
-        "plain /4": lambda: gemm.launch_gemm(*inputs, out, act, plain(4), h),
+        "plain /2": lambda: launch.launch_gemm(*inputs, out, act, plain(2), h),
+        "plain /4": lambda: launch.launch_gemm(*inputs, out, act, plain(4), h),
     }
     for name in names:
         for snake in (0, 1, 2) if name in SNAKED else (2,):
-            calls[f"{name} n{snake}"] = lambda name=name, snake=snake: gemm_gluon.launch(
+            calls[f"{name} n{snake}"] = lambda name=name, snake=snake: gluon.launch(
                 *inputs, out, act, VARIANTS[name], h, snake=snake
             )
     return calls

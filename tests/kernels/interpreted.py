@@ -14,7 +14,7 @@ import torch
 
 from kernels import registry
 from kernels.hardware import hardware_named
-from kernels.interpreting import mend_bf16
+from kernels.triton.interpreter_bf16 import mend_bf16
 
 UNWRITTEN = 12345.0
 

@@ -3,7 +3,7 @@
 import sys
 import threading
 
-from kernels.apart import apart
+from kernels.quiet import apart
 
 
 def test_stdout_is_back_when_the_last_of_overlapping_threads_leaves(capsys):

@@ -8,7 +8,7 @@ import torch
 from triton import knobs
 
 from kernels import registry
-from kernels.attention_space import AttentionConfig, constraint, ring_bytes
+from kernels.attention.space import AttentionConfig, constraint, ring_bytes
 from kernels.hardware import hardware_for, hardware_named
 from tools.harness.compile_pool import CompilePool
 from tools.harness.verify import fault
@@ -35,7 +35,7 @@ def test_other_gpus_are_a_named_constraint_and_have_none_in_their_space(hardware
 
 
 def test_a_triton_without_gluon_is_a_named_constraint(monkeypatch):
-    monkeypatch.setattr("kernels.attention_space.has_gluon", lambda: False)
+    monkeypatch.setattr("kernels.attention.space.has_gluon", lambda: False)
     assert constraint(CAUSAL, config(), H200).startswith("gluon_missing: ")
 
 

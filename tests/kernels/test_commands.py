@@ -17,7 +17,7 @@ from tools.harness import telemetry
 
 ROOT = Path(__file__).parents[2]
 WRONG = """
-from kernels.softmax import Softmax
+from kernels.rows.softmax import Softmax
 
 class Wrong(Softmax):
     name = "wrong"

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from pydantic import ValidationError
 
 from kernels import registry
-from kernels.conv2d_space import Conv2dConfig
+from kernels.conv2d.space import Conv2dConfig
 from kernels.hardware import ALL, hardware_named
 from tools.harness.compile_pool import CompilePool
 

@@ -7,8 +7,8 @@ from math import prod
 import pytest
 import torch
 
-from kernels.conv2d_config import cdiv
-from kernels.conv2d_gluon_space import box, boxes, part
+from kernels.conv2d.config import cdiv
+from kernels.conv2d.gluon_space import box, boxes, part
 from tests.kernels.test_conv2d_gluon import SHAPES, SPEC, problem
 
 
@@ -87,7 +87,7 @@ def write(t, start, block):
 def test_the_kernels_own_positions_cover_the_result_and_meet_every_tap(name, consumers):
     """Producer and consumers acted out with the functions that the kernel is compiled from, on shared memory that holds
     boxes and is read as tiles."""
-    gluon = pytest.importorskip("kernels.conv2d_gluon")
+    gluon = pytest.importorskip("kernels.conv2d.gluon")
     p, (bm, bn, bk) = SHAPES[name], (64, 64, 64)
     x, w, bias = (t if t is None else t.double() for t in SPEC.inputs(p, torch.Generator().manual_seed(5), "cpu"))
     w = w.view(p.K, p.R * p.S, p.C)

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from kernels import registry
-from kernels.conv2d_config import Conv2dConfig
-from kernels.conv2d_gluon_space import accumulator_registers, candidates, constraint, programs, shared_bytes, tiles
-from kernels.gemm_gluon_space import BARRIERS_BYTES
+from kernels.conv2d.config import Conv2dConfig
+from kernels.conv2d.gluon_space import accumulator_registers, candidates, constraint, programs, shared_bytes, tiles
+from kernels.gemm.gluon_space import BARRIERS_BYTES
 from kernels.hardware import hardware_for, hardware_named
 from tests.kernels.test_gemm_compiled import compiled as compiled_in_a_child
 from tools.harness.compile_pool import CompilePool
@@ -57,7 +57,7 @@ SHAPES = {
 
 
 def test_a_descriptor_takes_no_stride_from_a_dimension_of_size_one():
-    gluon = pytest.importorskip("kernels.conv2d_gluon")
+    gluon = pytest.importorskip("kernels.conv2d.gluon")
     x = torch.empty(4, 16, 1, 1).half().permute(0, 2, 3, 1)
     assert x.is_contiguous()
     assert x.stride(2) == 1
@@ -73,7 +73,7 @@ def test_other_gpus_are_a_named_constraint_and_have_no_candidates(hardware):
 
 
 def test_a_triton_without_gluon_is_a_named_constraint(monkeypatch):
-    monkeypatch.setattr("kernels.gemm_gluon_space.has_gluon", lambda: False)
+    monkeypatch.setattr("kernels.gemm.gluon_space.has_gluon", lambda: False)
     assert SPEC.constraint(problem(), ONE, H200).startswith("gluon_missing: ")
     assert SPEC.default_config(problem(), H200).family == "pointer"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kernels import registry
-from kernels.gemm_space import GemmConfig, least_shared
+from kernels.gemm.space import GemmConfig, least_shared
 from kernels.hardware import hardware_named
 
 ROOT = Path(__file__).parents[2]

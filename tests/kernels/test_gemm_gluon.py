@@ -8,8 +8,8 @@ import torch
 
 import kernels
 from kernels import registry
-from kernels.gemm_gluon_space import BARRIERS_BYTES, candidates, constraint, shared_bytes, takes_turns
-from kernels.gemm_space import GemmConfig
+from kernels.gemm.gluon_space import BARRIERS_BYTES, candidates, constraint, shared_bytes, takes_turns
+from kernels.gemm.space import GemmConfig
 from kernels.hardware import hardware_for, hardware_named
 from tests.kernels.test_gemm_compiled import compiled as compiled_in_a_child
 from tools.harness.compile_pool import CompilePool
@@ -53,7 +53,7 @@ def test_other_gpus_are_a_named_constraint_and_have_no_candidates(hardware):
 
 
 def test_a_triton_without_gluon_is_a_named_constraint(monkeypatch):
-    monkeypatch.setattr("kernels.gemm_gluon_space.has_gluon", lambda: False)
+    monkeypatch.setattr("kernels.gemm.gluon_space.has_gluon", lambda: False)
     assert constraint(problem(), ONE, H200).startswith("gluon_missing: ")
 
 

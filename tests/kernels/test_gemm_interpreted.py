@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kernels.gemm_space import GemmConfig
+from kernels.gemm.space import GemmConfig
 
 ROOT = Path(__file__).parents[2]
 ODD = [(1, 1, 1), (17, 33, 65), (129, 257, 96), (1, 300, 40), (70, 1, 33)]

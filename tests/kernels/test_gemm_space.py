@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from kernels import registry
-from kernels.gemm_space import GemmConfig, programs, tiles
+from kernels.gemm.space import GemmConfig, programs, tiles
 from kernels.hardware import ALL, hardware_named
 
 H200 = hardware_named("H200")

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from kernels import registry
-from kernels.gemm_config import tiles
-from kernels.gemm_schedule import LEAST_STEPS, schedule
-from kernels.gemm_space import UNFILLED, GemmConfig, least_shared, programs
+from kernels.gemm.config import tiles
+from kernels.gemm.space import UNFILLED, GemmConfig, least_shared, programs
+from kernels.gemm.stream_k_schedule import LEAST_STEPS, schedule
 from kernels.hardware import hardware_for, hardware_named
 from tests.kernels.test_gemm_compiled import compiled as compiled_in_a_child
 from tools.harness.compile_pool import CompilePool

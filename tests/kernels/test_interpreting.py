@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from kernels.interpreting import round_to_bf16, widen
+from kernels.triton.interpreter_bf16 import round_to_bf16, widen
 
 ROOT = Path(__file__).parents[2]
 CHILD = """
 import sys, torch, triton, triton.language as tl
 if sys.argv[1] == "mended":
-    from kernels.interpreting import mend_bf16
+    from kernels.triton.interpreter_bf16 import mend_bf16
     mend_bf16()
     mend_bf16()
 

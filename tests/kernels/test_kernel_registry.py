@@ -64,7 +64,7 @@ def test_a_kernel_of_a_module_loads():
         ("no.such.module:Mine", "cannot be imported: ModuleNotFoundError"),
         ("kernels.matmul:Nothing", "kernels.matmul has no Nothing; it has Matmul"),
         ("json:loads", "json:loads is no KernelSpec; it defines no KernelSpec"),
-        ("kernels.gemm_spec:Gemm", "unfinished KernelSpec: define name, problem_type"),
+        ("kernels.gemm.spec:Gemm", "unfinished KernelSpec: define name, problem_type"),
     ],
 )
 def test_a_wrong_name_is_one_sentence(name, says):

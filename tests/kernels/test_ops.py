@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 
 from kernels import operators, ops, registry, tuned
-from kernels.activations import activate_torch
 from kernels.hardware import hardware_named
-from kernels.rows import RowsConfig
+from kernels.rows.spec import RowsConfig
+from kernels.triton.activations import activate_torch
 
 ROOT = Path(__file__).parents[2]
 H200 = hardware_named("H200")
@@ -226,7 +226,7 @@ INTERPRETED = """
 import torch
 from kernels import attention_space, operators, ops
 from kernels.hardware import hardware_named
-from kernels.interpreting import mend_bf16
+from kernels.triton.interpreter_bf16 import mend_bf16
 mend_bf16()
 launched = []
 operators.hardware_of = lambda device: hardware_named("H200")

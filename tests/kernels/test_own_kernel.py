@@ -8,8 +8,8 @@ import torch
 
 from kernels import registry
 from kernels.autotuned import configs_of, values_of
+from kernels.check_spec import KernelError, examine
 from kernels.defaults import reduced
-from kernels.examine import KernelError, examine
 from kernels.hardware import hardware_named
 from kernels.spec import Problem
 from tools.harness.compile_pool import CompilePool
@@ -180,7 +180,7 @@ def test_an_installed_package_may_offer_a_kernel(monkeypatch, tmp_path):
     about = tmp_path / "theirs-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
-    offered = "[autokernel.kernels]\ntheirs = kernels.softmax:Softmax\nmatmul = kernels.softmax:Softmax\n"
+    offered = "[autokernel.kernels]\ntheirs = kernels.rows.softmax:Softmax\nmatmul = kernels.rows.softmax:Softmax\n"
     (about / "entry_points.txt").write_text(offered)
     monkeypatch.syspath_prepend(tmp_path)
     assert registry.get("theirs").name == "softmax"

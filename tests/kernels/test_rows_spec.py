@@ -5,7 +5,7 @@ import torch
 
 from kernels import registry
 from kernels.hardware import ALL, hardware_named
-from kernels.rows import RowsConfig
+from kernels.rows.spec import RowsConfig
 
 NAMES = ("softmax", "rms_norm", "layer_norm", "swiglu")
 SHAPES = [(1, 1), (1, 2**20), (2**20, 1), (17, 33), (32768, 4096), (64, 16385), (2**17, 2**20)]

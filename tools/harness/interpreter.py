@@ -65,7 +65,7 @@ def interpreter(init: dict[str, Any]) -> Any:
     import torch
 
     from kernels.hardware import hardware_named
-    from kernels.interpreting import mend_bf16
+    from kernels.triton.interpreter_bf16 import mend_bf16
     from tools.harness.compiler import reason
     from tools.harness.verify import fault, spoil
 

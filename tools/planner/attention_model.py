@@ -40,7 +40,7 @@ IN_TURN, BESIDE, BY_HAND = 0.0, 0.2, 0.8
 where another group or block may happen to do the other; where the code starts the next product before the softmax.
 Chosen on the H200 landscape of attention, like STEP_CLOCKS; by the same source the last wins by 1.5 to 2 times."""
 SPECIALIZED_REGISTERS, PRODUCER_WARPS = 168, 4
-"""As for matmuls by hand (``kernels.attention_gluon``)."""
+"""As for matmuls by hand (``kernels.attention.gluon``)."""
 
 
 @dataclass(frozen=True)

@@ -202,7 +202,7 @@ def epilogue_clocks(tiles: Tiles) -> Floats:
 
 def covered_share(tiles: Tiles) -> Floats:
     """Of a tile's epilogue, how much runs beside the next tile's loop: one of two consumers stores while the other
-    multiplies, all the time where they take turns. Estimates. Source: ``kernels.gemm_gluon``."""
+    multiplies, all the time where they take turns. Estimates. Source: ``kernels.gemm.gluon``."""
     both = tiles.specialized & (tiles.consumers == 2)
     return np.where(both, np.where(tiles.takes_turns, 0.9, 0.5), 0.0)
 

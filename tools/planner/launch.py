@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from kernels.gemm_schedule import LEAST_STEPS
+from kernels.gemm.stream_k_schedule import LEAST_STEPS
 from kernels.hardware import Hardware
 from kernels.spec import Config, Problem
 from tools.planner.resources import Compiled, Flags, Floats, Resources, resources_of
@@ -29,7 +29,7 @@ POINTER_REGISTERS = 16
 """More where every thread keeps its own load addresses and masks."""
 SPECIALIZED_REGISTERS = 168
 """Per thread at launch where warps have roles; the producer's warps then hand most of theirs to the others. Source:
-``kernels.gemm_gluon_space``."""
+``kernels.gemm.gluon_space``."""
 PRODUCER_WARPS = 4
 """Of a warp group that only loads: registers are handed over by whole warp groups (PTX ISA, setmaxnreg)."""
 BARRIER_BYTES = 1024
@@ -95,7 +95,7 @@ class Tiles:
 
     def streamed(self, sms: int) -> tuple[Floats, Floats]:
         """Tiles that are shared out step by step, and programs that share them, 1 where none are:
-        ``kernels.gemm_schedule`` for arrays."""
+        ``kernels.gemm.stream_k_schedule`` for arrays."""
         rest = np.where(self.streaming, self.count % sms, 0.0)
         alone = (rest == 0) | (self.count < sms) | (rest * self.k_steps >= LEAST_STEPS * sms)
         streamed = np.where(alone, rest, rest + sms)

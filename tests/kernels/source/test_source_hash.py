@@ -378,14 +378,14 @@ def test_no_landscape_that_comes_with_the_project_is_stale():
 
 
 def test_what_changes_while_the_program_runs_is_noticed_or_left_out(monkeypatch):
-    from kernels import gemm, gemm_schedule
+    from kernels.gemm import launch, stream_k_schedule
 
     spec = registry.get("matmul")
     before = spec.source_hash()
-    monkeypatch.setattr(gemm_schedule, "LEAST_STEPS", 9)
+    monkeypatch.setattr(stream_k_schedule, "LEAST_STEPS", 9)
     assert spec.source_hash() != before
     monkeypatch.undo()
-    monkeypatch.setattr(gemm, "wide", lambda *a: True)
+    monkeypatch.setattr(launch, "wide", lambda *a: True)
     assert spec.source_hash() != before
     monkeypatch.undo()
     assert spec.source_hash() == before

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from kernels.gemm_space import GemmConfig, GemmProblem
+from kernels.gemm.space import GemmConfig, GemmProblem
 from kernels.hardware import hardware_named
 from kernels.registry import get
 from kernels.spec import Config, Problem

@@ -7,7 +7,7 @@ from statistics import median
 import numpy as np
 import pytest
 
-from kernels.gemm_space import PERSISTENT, GemmConfig, GemmProblem, tiles
+from kernels.gemm.space import PERSISTENT, GemmConfig, GemmProblem, tiles
 from kernels.hardware import hardware_named
 from tests.bench.planner_spaces import PLAIN, load
 from tests.tools.planner.problems import BEST, H200, SPEC, SQUARE, STRANGE, StrangeProblem, changed, costs, ms, times

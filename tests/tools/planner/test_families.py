@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kernels.conv2d_space import Conv2dConfig, Conv2dProblem
-from kernels.gemm_schedule import schedule
-from kernels.gemm_space import GemmConfig, GemmProblem
+from kernels.conv2d.space import Conv2dConfig, Conv2dProblem
+from kernels.gemm.space import GemmConfig, GemmProblem
+from kernels.gemm.stream_k_schedule import schedule
 from tests.tools.planner.problems import BEST, H200, SQUARE, changed, costs, ms
 from tools.planner.cost_model import estimate, memory_reads, sum_ms
 from tools.planner.launch import read_launch, read_tiles
@@ -95,7 +95,7 @@ def test_warps_with_roles_are_launchable_and_a_little_faster_than_the_best_plain
 
 
 def test_shared_memory_with_roles_is_what_the_kernel_allocates():
-    from kernels.gemm_gluon_space import BARRIERS_BYTES, shared_bytes
+    from kernels.gemm.gluon_space import BARRIERS_BYTES, shared_bytes
 
     several = [
         ROLES,
@@ -136,8 +136,8 @@ def test_a_convolution_is_a_matmul_that_reads_its_image_once():
 
 
 def test_a_convolution_with_roles_is_launchable_and_faster_than_one_by_pointers():
-    from kernels.conv2d_gluon_space import shared_bytes
-    from kernels.gemm_gluon_space import BARRIERS_BYTES
+    from kernels.conv2d.gluon_space import shared_bytes
+    from kernels.gemm.gluon_space import BARRIERS_BYTES
 
     problem = Conv2dProblem()
     plain = Conv2dConfig(BLOCK_M=128, BLOCK_N=256, BLOCK_K=64, num_warps=8, num_stages=4)

@@ -9,7 +9,7 @@ from itertools import product
 
 import pytest
 
-from kernels.gemm_space import GemmConfig
+from kernels.gemm.space import GemmConfig
 from tests.tools.planner.problems import (
     BEST,
     H200,

@@ -7,7 +7,7 @@ from statistics import median
 
 import numpy as np
 
-from kernels.gemm_space import GemmProblem
+from kernels.gemm.space import GemmProblem
 from tests.tools.planner.problems import (
     H200,
     SPEC,

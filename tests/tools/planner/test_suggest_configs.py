@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from agent.models.base import Done
 from agent.models.embedded import MOST_BARREN, next_move
-from kernels.gemm_space import GemmConfig
+from kernels.gemm.space import GemmConfig
 from tests.tools.planner.problems import H200, SPEC, SQUARE, STRANGE, StrangeProblem, measured, ms, strange, task
 from tools import suggest_configs
 from tools.harness.compile_pool import CompilePool

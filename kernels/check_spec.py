@@ -18,9 +18,9 @@ from typing import Any, TypeVar
 import torch
 from pydantic import ValidationError
 
-from kernels.apart import apart
 from kernels.defaults import MOST_CONFIGS, Undefined
 from kernels.hardware import Hardware, hardware_named
+from kernels.quiet import apart
 from kernels.registry import one_line, where_raised
 from kernels.spec import Baseline, Closed, Config, KernelSpec, Problem, sentence
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
-from kernels import conv2d_gluon_space
-from kernels.conv2d_config import ELEMENT_BYTES, Conv2dConfig, Conv2dProblem, cdiv
+from kernels.conv2d import gluon_space
+from kernels.conv2d.config import ELEMENT_BYTES, Conv2dConfig, Conv2dProblem, cdiv
 from kernels.hardware import Hardware
 
 __all__ = [
@@ -17,14 +17,14 @@ __all__ = [
 
 def tiles(problem: Conv2dProblem, config: Conv2dConfig) -> int:
     if config.family == "warp_specialized":
-        return conv2d_gluon_space.tiles(problem, config)
+        return gluon_space.tiles(problem, config)
     return cdiv(problem.pixels, config.BLOCK_M) * cdiv(problem.K, config.BLOCK_N)
 
 
 def accumulator_registers(config: Conv2dConfig, warp_size: int = 32) -> int:
     """fp32 accumulators that each thread which multiplies holds."""
     if config.family == "warp_specialized":
-        return conv2d_gluon_space.accumulator_registers(config, warp_size)
+        return gluon_space.accumulator_registers(config, warp_size)
     return cdiv(config.BLOCK_M * config.BLOCK_N, warp_size * config.num_warps)
 
 
@@ -32,7 +32,7 @@ def least_shared(config: Conv2dConfig) -> int:
     """Bytes of shared memory that the compiler cannot do without: all stages but the one in registers, and those that
     ``warp_specialized`` says it needs."""
     if config.family == "warp_specialized":
-        return conv2d_gluon_space.shared_bytes(config)
+        return gluon_space.shared_bytes(config)
     return (config.BLOCK_M + config.BLOCK_N) * config.BLOCK_K * ELEMENT_BYTES * (config.num_stages - 1)
 
 
@@ -52,7 +52,7 @@ def constraint(problem: Conv2dProblem, config: Conv2dConfig, hardware: Hardware)
         if block > max(64, _next_power_of_2(size)):
             return f"tile_{name}: BLOCK_{name} {block} is mostly padding for {what} {size}"
     if c.family == "warp_specialized":
-        return conv2d_gluon_space.constraint(p, c, h)
+        return gluon_space.constraint(p, c, h)
     threads = c.num_warps * h.warp_size
     if threads > 1024:
         return f"threads: {c.num_warps} warps of {h.warp_size} exceed the 1024 threads of a block"
@@ -90,7 +90,7 @@ def candidates(problem: Conv2dProblem, hardware: Hardware) -> Iterator[Conv2dCon
             if stages > max(2, cdiv(p.C, bk) * p.R * p.S):
                 continue
             yield Conv2dConfig(BLOCK_M=bm, BLOCK_N=bn, BLOCK_K=bk, num_warps=warps, num_stages=stages)
-    yield from conv2d_gluon_space.candidates(p, h)
+    yield from gluon_space.candidates(p, h)
 
 
 def _fits(block: int, size: int, least: int) -> bool:

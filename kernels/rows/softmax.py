@@ -8,10 +8,10 @@ import torch
 import triton
 import triton.language as tl
 
-from kernels.gemm_tiles import rounded
-from kernels.overlap import inputs_ready
-from kernels.rows import Rows, RowsProblem, within
+from kernels.gemm.tiles import rounded
+from kernels.rows.spec import Rows, RowsProblem, within
 from kernels.spec import Inputs
+from kernels.triton.overlap import inputs_ready
 
 
 @triton.jit

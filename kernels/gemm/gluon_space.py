@@ -1,4 +1,4 @@
-"""Constraints and candidates of the matmul family ``warp_specialized`` (``kernels.gemm_gluon``). Imports no Gluon."""
+"""Constraints and candidates of the matmul family ``warp_specialized`` (``kernels.gemm.gluon``). Imports no Gluon."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import cache
 from importlib.util import find_spec
 from itertools import product
 
-from kernels.gemm_config import ELEMENT_BYTES, GemmConfig, GemmProblem, cdiv
+from kernels.gemm.config import ELEMENT_BYTES, GemmConfig, GemmProblem, cdiv
 from kernels.hardware import Hardware
 
 LAUNCH_REGISTERS = 168
@@ -55,7 +55,7 @@ def has_gluon() -> bool:
 
 
 def constraint(problem: GemmProblem, config: GemmConfig, hardware: Hardware) -> str | None:
-    """The first constraint of this family alone that `config` breaks, as ``kernels.gemm_space.constraint`` says it."""
+    """The first constraint of this family alone that `config` breaks, as ``kernels.gemm.space.constraint`` says it."""
     c, h = config, hardware
     if not has_gluon():
         return "gluon_missing: family warp_specialized needs a Triton with triton.experimental.gluon.nvidia.hopper"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kernels.gemm_config import GemmConfig, cdiv, tiles
+from kernels.gemm.config import GemmConfig, cdiv, tiles
 
 LEAST_STEPS = 8
 """Of a program; with fewer, filling its pipeline and summing its parts take longer than they do."""

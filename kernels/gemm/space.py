@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
-from kernels import gemm_gluon_space
-from kernels.gemm_config import ELEMENT_BYTES, PERSISTENT, Family, GemmConfig, GemmProblem, cdiv, tiles
-from kernels.gemm_schedule import LEAST_STEPS, schedule
+from kernels.gemm import gluon_space
+from kernels.gemm.config import ELEMENT_BYTES, PERSISTENT, Family, GemmConfig, GemmProblem, cdiv, tiles
+from kernels.gemm.stream_k_schedule import LEAST_STEPS, schedule
 from kernels.hardware import Hardware
 
 __all__ = [
@@ -32,7 +32,7 @@ def programs(M: int, N: int, config: GemmConfig, hardware: Hardware, K: int = 1)
 
 def accumulator_registers(config: GemmConfig, warp_size: int = 32) -> int:
     """fp32 accumulators that each thread which multiplies holds."""
-    takes_turns = config.family == "warp_specialized" and gemm_gluon_space.takes_turns(config)
+    takes_turns = config.family == "warp_specialized" and gluon_space.takes_turns(config)
     tiles_held = 2 if takes_turns else 1
     return cdiv(tiles_held * config.BLOCK_M * config.BLOCK_N, warp_size * config.num_warps)
 
@@ -45,7 +45,7 @@ def least_shared(config: GemmConfig, hardware: Hardware, element_bytes: int = EL
     others read them into registers first, which frees one stage. The compiler uses them for 64 rows and more, on
     Blackwell with up to 8 warps."""
     if config.family == "warp_specialized":
-        return gemm_gluon_space.shared_bytes(config)
+        return gluon_space.shared_bytes(config)
     stage = (config.BLOCK_M + config.BLOCK_N) * config.BLOCK_K * element_bytes
     warps = {90: (4, 8, 16), 100: (4, 8)}.get(hardware.arch, ()) if isinstance(hardware.arch, int) else ()
     from_shared = config.BLOCK_M >= 64 and config.num_warps in warps and config.num_stages > 1
@@ -89,7 +89,7 @@ def constraint(problem: GemmProblem, config: GemmConfig, hardware: Hardware) -> 
     if (count := tiles(p.M, p.N, c) * c.SPLIT_K) >= 2**31:
         return f"grid: {count} tiles exceed the 2147483647 programs of a launch"
     if c.family == "warp_specialized":
-        return gemm_gluon_space.constraint(p, c, h)
+        return gluon_space.constraint(p, c, h)
     threads = c.num_warps * h.warp_size
     if threads > 1024:
         return f"threads: {c.num_warps} warps of {h.warp_size} exceed the 1024 threads of a block"
@@ -192,7 +192,7 @@ def candidates(problem: GemmProblem, hardware: Hardware) -> Iterator[GemmConfig]
     yield from _split_candidates(p, h)
     yield from _stream_candidates(p, h)
     if descriptors and p.dtype != "fp8":
-        yield from gemm_gluon_space.candidates(p, h)
+        yield from gluon_space.candidates(p, h)
 
 
 def _split_candidates(problem: GemmProblem, hardware: Hardware) -> Iterator[GemmConfig]:

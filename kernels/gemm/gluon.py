@@ -18,11 +18,11 @@ if the tile is one piece). Its stores are asynchronous: the last ones of a tile 
 Programs walk the same tiles in the same order as ``persistent_tma``'s do, except for what SNAKE turns around so that a
 round of tiles starts with the operands that the round before read last and L2 still holds.
 
-Semantics are those of ``kernels.gemm``: fp16 or bf16 operands, fp32 accumulation, one rounding, any M, N and K with
-rows of a multiple of 16 bytes. Loads past an edge read zero and stores past an edge are dropped.
+Semantics are those of ``kernels.gemm.launch``: fp16 or bf16 operands, fp32 accumulation, one rounding, any M, N and K
+with rows of a multiple of 16 bytes. Loads past an edge read zero and stores past an edge are dropped.
 
 Gluon's names are those of Triton 3.6; where later versions renamed one, both are tried below. Import this module only
-where ``kernels.gemm_gluon_space.constraint`` is None.
+where ``kernels.gemm.gluon_space.constraint`` is None.
 """
 
 from __future__ import annotations
@@ -41,11 +41,12 @@ from triton.experimental.gluon.language.nvidia.hopper import (
 )
 from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
-from kernels import activations, gemm_tiles
-from kernels.activations import Activation
-from kernels.gemm_gluon_space import CONSUMER_REGISTERS, LAUNCH_REGISTERS, PRODUCER_REGISTERS, takes_turns
-from kernels.gemm_space import GemmConfig, programs
+from kernels.gemm import tiles
+from kernels.gemm.gluon_space import CONSUMER_REGISTERS, LAUNCH_REGISTERS, PRODUCER_REGISTERS, takes_turns
+from kernels.gemm.space import GemmConfig, programs
 from kernels.hardware import Hardware
+from kernels.triton import activations
+from kernels.triton.activations import Activation
 
 # Renamed after Triton 3.6, where the new names do not exist and, later, the old ones raise.
 load_tile = getattr(tma, "async_load", None) or tma.async_copy_global_to_shared
@@ -55,7 +56,7 @@ DTYPES = {torch.float16: gl.float16, torch.bfloat16: gl.bfloat16}
 
 # The same source, compiled by Gluon's front end.
 activate = gluon.jit(activations.activate.fn)
-tile_position = gluon.jit(gemm_tiles.tile_position.fn)
+tile_position = gluon.jit(tiles.tile_position.fn)
 
 
 @gluon.jit
@@ -277,7 +278,7 @@ def launch(
     *,
     snake: Literal[0, 1, 2] = 2,
 ) -> None:
-    """Launch one ``warp_specialized`` config once, writing `out`; arguments as of ``kernels.gemm.launch_gemm``.
+    """Launch one ``warp_specialized`` config once, writing `out`; arguments as of ``kernels.gemm.launch.launch_gemm``.
 
     `snake` turns around nothing (0), the columns of every second group of rows (1), or those and K in every second
     round of tiles (2)."""

@@ -17,10 +17,8 @@ import triton
 import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents
 
-from kernels import overlap
-from kernels.activations import Activation
-from kernels.gemm_space import GemmConfig, cdiv, programs
-from kernels.gemm_tiles import (
+from kernels.gemm.space import GemmConfig, cdiv, programs
+from kernels.gemm.tiles import (
     Scales,
     accumulate,
     accumulate_pointers,
@@ -32,7 +30,9 @@ from kernels.gemm_tiles import (
     wide,
 )
 from kernels.hardware import Hardware
-from kernels.overlap import inputs_ready
+from kernels.triton import overlap
+from kernels.triton.activations import Activation
+from kernels.triton.overlap import inputs_ready
 
 SUM_ELEMENTS = 1024
 """Elements of C that one program of the second kernel sums."""
@@ -193,8 +193,10 @@ def launch(
     hardware: Hardware,
     scales: Scales | None,
 ) -> None:
-    """Launch one ``split_k`` config once, writing `out`; arguments as of ``kernels.gemm.launch_gemm``. The workspace is
-    the caching allocator's: it belongs to this launch's stream, or to the CUDA graph that records it."""
+    """Launch one ``split_k`` config once, writing `out`; arguments as of ``kernels.gemm.launch.launch_gemm``.
+
+    The workspace is the caching allocator's: it belongs to this launch's stream, or to the CUDA graph that
+    records it."""
     (M, K), N = a.shape, b.shape[1]
     b_col = b.stride(1) != 1
     lda, ldb = a.stride(0), b.stride(1) if b_col else b.stride(0)

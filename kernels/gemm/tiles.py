@@ -10,8 +10,8 @@ import triton
 import triton.language as tl
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from kernels.activations import activate
-from kernels.gemm_config import GemmConfig, cdiv
+from kernels.gemm.config import GemmConfig, cdiv
+from kernels.triton.activations import activate
 
 Scales = tuple[torch.Tensor, torch.Tensor]
 """fp32: of A, one number or (M,); of B, one number or (N,)."""

@@ -3,8 +3,8 @@
 Six families compute the same thing. ``pointer`` runs on any GPU and any shape. ``tma`` moves tiles with the tensor
 memory accelerator (Hopper and later, rows of a multiple of 16 bytes). ``persistent_tma`` starts one program per SM and
 lets each walk over several tiles, so that the epilogue of one tile overlaps the loads of the next. ``split_k``
-(``kernels/gemm_split_k.py``) shares the K range of a tile out, ``stream_k`` (``kernels/gemm_stream_k.py``) that of the
-last wave's tiles together; ``warp_specialized`` (``kernels/gemm_gluon.py``) gives loading and multiplying to different
+(``kernels/gemm/split_k.py``) shares the K range of a tile out, ``stream_k`` (``kernels/gemm/stream_k.py``) that of the
+last wave's tiles together; ``warp_specialized`` (``kernels/gemm/gluon.py``) gives loading and multiplying to different
 warps.
 
 A is (M, K) row-major; B is (K, N), row-major or column-major; bias is (N,); C is (M, N) row-major. Operands are fp16 or
@@ -20,10 +20,9 @@ import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from kernels import gemm_split_k, gemm_stream_k, overlap
-from kernels.activations import Activation
-from kernels.gemm_space import GemmConfig, programs
-from kernels.gemm_tiles import (
+from kernels.gemm import split_k, stream_k
+from kernels.gemm.space import GemmConfig, programs
+from kernels.gemm.tiles import (
     Scales,
     accumulate,
     accumulate_pointers,
@@ -38,7 +37,9 @@ from kernels.gemm_tiles import (
     wide,
 )
 from kernels.hardware import Hardware
-from kernels.overlap import inputs_ready
+from kernels.triton import overlap
+from kernels.triton.activations import Activation
+from kernels.triton.overlap import inputs_ready
 
 __all__ = ["Scales", "launch_gemm", "multiply_add", "rounded", "tile_position"]
 
@@ -183,15 +184,15 @@ def launch_gemm(
     `b` is (K, N) with a unit stride along N (row-major) or, failing that, along K (column-major). `scales` come with
     fp8 operands, and with them alone."""
     if config.family == "warp_specialized":
-        from kernels import gemm_gluon  # Gluon differs between versions of Triton: import it only where it is used
+        from kernels.gemm import gluon  # Gluon differs between versions of Triton: import it only where it is used
 
-        gemm_gluon.launch(a, b, bias, out, activation, config, hardware)
+        gluon.launch(a, b, bias, out, activation, config, hardware)
         return
     if config.family == "split_k":
-        gemm_split_k.launch(a, b, bias, out, activation, config, hardware, scales)
+        split_k.launch(a, b, bias, out, activation, config, hardware, scales)
         return
     if config.family == "stream_k":
-        gemm_stream_k.launch(a, b, bias, out, activation, config, hardware, scales)
+        stream_k.launch(a, b, bias, out, activation, config, hardware, scales)
         return
     (M, K), N = a.shape, b.shape[1]
     b_col = b.stride(1) != 1

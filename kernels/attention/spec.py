@@ -17,10 +17,10 @@ import triton
 import triton.language as tl
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from kernels import attention_space
-from kernels.attention_space import ELEMENT_BYTES, AttentionConfig, AttentionProblem
+from kernels.attention import space
+from kernels.attention.space import ELEMENT_BYTES, AttentionConfig, AttentionProblem
 from kernels.defaults import UNIT, normal, shrunk
-from kernels.gemm_tiles import multiply_add, rounded
+from kernels.gemm.tiles import multiply_add, rounded
 from kernels.hardware import Hardware
 from kernels.spec import Baseline, Inputs, KernelSpec
 
@@ -139,13 +139,13 @@ class Attention(KernelSpec[AttentionProblem, AttentionConfig]):
     config_type = AttentionConfig
 
     def default_config(self, problem: AttentionProblem, hardware: Hardware) -> AttentionConfig:
-        return attention_space.default_config(problem, hardware)
+        return space.default_config(problem, hardware)
 
-    def candidates(self, problem: AttentionProblem, hardware: Hardware) -> attention_space.Configs:
-        return attention_space.candidates(problem, hardware)
+    def candidates(self, problem: AttentionProblem, hardware: Hardware) -> space.Configs:
+        return space.candidates(problem, hardware)
 
     def constraint(self, problem: AttentionProblem, config: AttentionConfig, hardware: Hardware) -> str | None:
-        return attention_space.constraint(problem, config, hardware)
+        return space.constraint(problem, config, hardware)
 
     def interpretable(self, config: AttentionConfig) -> str | None:
         if config.family == "warp_specialized":
@@ -176,13 +176,13 @@ class Attention(KernelSpec[AttentionProblem, AttentionConfig]):
     ) -> None:
         p, c = problem, config
         if c.family == "warp_specialized":
-            from kernels import attention_gluon  # not every Triton has Gluon
+            from kernels.attention import gluon  # not every Triton has Gluon
 
             q, k, v = inputs
             assert q is not None
             assert k is not None
             assert v is not None
-            attention_gluon.launch(p, c, q, k, v, out, hardware)
+            gluon.launch(p, c, q, k, v, out, hardware)
             return
         sources: list[torch.Tensor | TensorDescriptor | None] = list(inputs)
         if c.family == "tma":
@@ -252,7 +252,7 @@ class Attention(KernelSpec[AttentionProblem, AttentionConfig]):
         )
 
     def baselines(self, problem: AttentionProblem) -> list[Baseline[AttentionProblem]]:
-        return attention_space.baselines(self)
+        return space.baselines(self)
 
     def reduced(self, problem: AttentionProblem, config: AttentionConfig) -> AttentionProblem:
         """Two batches, two heads of keys, and up to three of the larger block along S, as ragged as the true shape."""

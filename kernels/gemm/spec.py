@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 
 import torch
 
-from kernels import gemm, gemm_config, gemm_space
-from kernels.activations import Activation, activate_torch
-from kernels.baselines import operands
 from kernels.defaults import shrunk
-from kernels.gemm_config import ELEMENT_BYTES, GemmConfig, GemmProblem
+from kernels.gemm import launch, space
+from kernels.gemm.baselines import operands
+from kernels.gemm.config import ELEMENT_BYTES, GemmConfig, GemmProblem, cdiv
 from kernels.hardware import Hardware
 from kernels.spec import Inputs, KernelSpec
+from kernels.triton.activations import Activation, activate_torch
 
 GP = TypeVar("GP", bound=GemmProblem)
 
@@ -72,10 +72,10 @@ class Gemm(KernelSpec[GP, GemmConfig]):
         return None
 
     def candidates(self, problem: GP, hardware: Hardware) -> Iterator[GemmConfig]:
-        return gemm_space.candidates(problem, hardware)
+        return space.candidates(problem, hardware)
 
     def constraint(self, problem: GP, config: GemmConfig, hardware: Hardware) -> str | None:
-        return gemm_space.constraint(problem, config, hardware)
+        return space.constraint(problem, config, hardware)
 
     def inputs(self, problem: GP, generator: torch.Generator | None, device: str) -> Inputs:
         """A (M, K), B (K, N) with strides (N, 1) or (1, K), bias (N,) or None; normal, with elements of C of variance
@@ -119,7 +119,7 @@ class Gemm(KernelSpec[GP, GemmConfig]):
 
     def launch(self, problem: GP, config: GemmConfig, inputs: Inputs, out: torch.Tensor, hardware: Hardware) -> None:
         a, b, bias, scales = operands(inputs)
-        gemm.launch_gemm(a, b, bias, out, self.activation(problem), config, hardware, scales)
+        launch.launch_gemm(a, b, bias, out, self.activation(problem), config, hardware, scales)
 
     def reference(self, problem: GP, inputs: Inputs) -> torch.Tensor:
         a, b, bias, scales = operands(inputs)
@@ -175,7 +175,7 @@ class Gemm(KernelSpec[GP, GemmConfig]):
 
         Of ``stream_k`` four tiles along N, or two: on three SMs, as in the interpreter, eight tiles are three whole
         ones and five that are streamed, two of which are shared; three or six would be none."""
-        across = 4 if config.family == "stream_k" and gemm_config.cdiv(problem.N, config.BLOCK_N) > 3 else 2
+        across = 4 if config.family == "stream_k" and cdiv(problem.N, config.BLOCK_N) > 3 else 2
         return problem.model_copy(
             update={
                 "M": shrunk(problem.M, config.BLOCK_M, 2),
@@ -185,4 +185,4 @@ class Gemm(KernelSpec[GP, GemmConfig]):
         )
 
     def registers(self, config: GemmConfig) -> int:
-        return gemm_space.accumulator_registers(config)
+        return space.accumulator_registers(config)

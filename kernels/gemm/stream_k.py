@@ -1,10 +1,10 @@
 """Family ``stream_k`` of the matmul kernels: the tiles of the last wave are shared out evenly, step by step.
 
 The last wave of tiles leaves SMs idle, on average half of them. Here programs share its steps along K, wherever tiles
-begin and end (``kernels.gemm_schedule`` says which takes what). A tile that one program has to itself is finished
-there; of others each program writes its fp32 part to a slot of its own in a workspace, and a second kernel adds the
-parts of a tile in the order of K, so that equal inputs give equal bits, and applies the epilogue. Why there is a second
-kernel, and how its launch overlaps the first: ``kernels.gemm_split_k``.
+begin and end (``kernels.gemm.stream_k_schedule`` says which takes what). A tile that one program has to itself is
+finished there; of others each program writes its fp32 part to a slot of its own in a workspace, and a second kernel
+adds the parts of a tile in the order of K, so that equal inputs give equal bits, and applies the epilogue. Why there is
+a second kernel, and how its launch overlaps the first: ``kernels.gemm.split_k``.
 """
 
 from __future__ import annotations
@@ -14,12 +14,10 @@ import triton
 import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents
 
-from kernels import overlap
-from kernels.activations import Activation
-from kernels.gemm_schedule import schedule
-from kernels.gemm_space import GemmConfig
-from kernels.gemm_split_k import SUM_ELEMENTS, by_descriptors, store_result
-from kernels.gemm_tiles import (
+from kernels.gemm.space import GemmConfig
+from kernels.gemm.split_k import SUM_ELEMENTS, by_descriptors, store_result
+from kernels.gemm.stream_k_schedule import schedule
+from kernels.gemm.tiles import (
     Scales,
     accumulate,
     accumulate_pointers,
@@ -29,7 +27,9 @@ from kernels.gemm_tiles import (
     wide,
 )
 from kernels.hardware import Hardware
-from kernels.overlap import inputs_ready
+from kernels.triton import overlap
+from kernels.triton.activations import Activation
+from kernels.triton.overlap import inputs_ready
 
 
 @triton.jit
@@ -206,8 +206,8 @@ def launch(
     hardware: Hardware,
     scales: Scales | None,
 ) -> None:
-    """Launch one ``stream_k`` config once, writing `out`; arguments as of ``kernels.gemm.launch_gemm``, the workspace
-    as in ``kernels.gemm_split_k``."""
+    """Launch one ``stream_k`` config once, writing `out`; arguments as of ``kernels.gemm.launch.launch_gemm``, the
+    workspace as in ``kernels.gemm.split_k``."""
     (M, K), N = a.shape, b.shape[1]
     b_col = b.stride(1) != 1
     lda, ldb, ldc = a.stride(0), b.stride(1) if b_col else b.stride(0), out.stride(0)

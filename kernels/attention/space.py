@@ -10,12 +10,12 @@ import torch
 from pydantic import Field, model_validator
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from kernels.gemm_gluon_space import has_gluon
+from kernels.gemm.gluon_space import has_gluon
 from kernels.hardware import Hardware
 from kernels.spec import Baseline, Config, Inputs, Problem
 
 if TYPE_CHECKING:
-    from kernels.attention import Attention
+    from kernels.attention.spec import Attention
 
 ELEMENT_BYTES = 2
 CONSUMERS, CONSUMER_ROWS = 2, 64

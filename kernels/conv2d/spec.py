@@ -6,7 +6,7 @@ are never stored: each step loads one filter tap's channels of every pixel of th
 where the tap is over the edge. Accumulation is fp32, the result is rounded once.
 
 Family ``pointer``, below, loads 16 bytes at a time and runs on any GPU and any shape; ``warp_specialized``
-(``kernels/conv2d_gluon.py``) loads boxes by the tensor memory accelerator.
+(``kernels/conv2d/gluon.py``) loads boxes by the tensor memory accelerator.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ import torch.nn.functional as F
 import triton
 import triton.language as tl
 
-from kernels import conv2d_gluon_space, conv2d_space, defaults
-from kernels.conv2d_config import ELEMENT_BYTES, Conv2dConfig, Conv2dProblem
-from kernels.conv2d_space import tiles
+from kernels import defaults
+from kernels.conv2d import gluon_space, space
+from kernels.conv2d.config import ELEMENT_BYTES, Conv2dConfig, Conv2dProblem
+from kernels.conv2d.space import tiles
 from kernels.defaults import UNIT, normal, shrunk
-from kernels.gemm_tiles import multiply_add, rounded
+from kernels.gemm.tiles import multiply_add, rounded
 from kernels.hardware import Hardware
 from kernels.spec import Baseline, Inputs, KernelSpec
 
@@ -98,7 +99,7 @@ class Conv2d(KernelSpec[Conv2dProblem, Conv2dConfig]):
     def default_config(self, problem: Conv2dProblem, hardware: Hardware) -> Conv2dConfig:
         """Warps with roles where the GPU and the problem allow them, else pointers: a 128x128 tile of 64 channels (with
         roles up to 128x256); smaller ones for smaller problems. The last breaks no constraint."""
-        choices = conv2d_gluon_space.defaults(problem, hardware)
+        choices = gluon_space.defaults(problem, hardware)
         choices += [
             Conv2dConfig(BLOCK_M=bm, BLOCK_N=bn, BLOCK_K=bk, num_warps=warps, num_stages=stages)
             for bm, bn, bk, warps, stages in (
@@ -117,10 +118,10 @@ class Conv2d(KernelSpec[Conv2dProblem, Conv2dConfig]):
         return None
 
     def candidates(self, problem: Conv2dProblem, hardware: Hardware) -> Iterator[Conv2dConfig]:
-        return conv2d_space.candidates(problem, hardware)
+        return space.candidates(problem, hardware)
 
     def constraint(self, problem: Conv2dProblem, config: Conv2dConfig, hardware: Hardware) -> str | None:
-        return conv2d_space.constraint(problem, config, hardware)
+        return space.constraint(problem, config, hardware)
 
     def inputs(self, problem: Conv2dProblem, generator: torch.Generator | None, device: str) -> Inputs:
         """x (N, H, W, C), w (K, R, S, C), bias (K) or None; normal, with elements of y of variance one.
@@ -153,11 +154,11 @@ class Conv2d(KernelSpec[Conv2dProblem, Conv2dConfig]):
         x, w, bias = inputs
         p = problem
         if config.family == "warp_specialized":
-            from kernels import conv2d_gluon  # not every Triton has Gluon
+            from kernels.conv2d import gluon  # not every Triton has Gluon
 
             assert x is not None
             assert w is not None
-            conv2d_gluon.launch(p, config, x, w, bias, out, hardware)
+            gluon.launch(p, config, x, w, bias, out, hardware)
             return
         conv2d_pointer[(tiles(p, config),)](
             x,
@@ -261,4 +262,4 @@ class Conv2d(KernelSpec[Conv2dProblem, Conv2dConfig]):
         return small.model_copy(update={"N": images})
 
     def registers(self, config: Conv2dConfig) -> int:
-        return conv2d_space.accumulator_registers(config)
+        return space.accumulator_registers(config)

@@ -18,10 +18,10 @@ import triton
 import triton.language as tl
 from pydantic import Field, model_validator
 
-from kernels import overlap
 from kernels.defaults import UNIT, normal, shrunk
 from kernels.hardware import Hardware
 from kernels.spec import Config, Inputs, KernelSpec, Problem
+from kernels.triton import overlap
 
 ELEMENT_BYTES = 2
 MOST_PER_THREAD = 128

@@ -1,4 +1,4 @@
-"""Tiles, constraints and candidates of ``conv2d``'s family ``warp_specialized`` (``kernels.conv2d_gluon``). Imports no
+"""Tiles, constraints and candidates of ``conv2d``'s family ``warp_specialized`` (``kernels.conv2d.gluon``). Imports no
 Gluon."""
 
 from __future__ import annotations
@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from itertools import product
 from math import prod
 
-from kernels import gemm_gluon_space, gemm_space
-from kernels.conv2d_config import ELEMENT_BYTES, Conv2dConfig, Conv2dProblem, cdiv
-from kernels.gemm_config import GemmConfig, GemmProblem
+from kernels.conv2d.config import ELEMENT_BYTES, Conv2dConfig, Conv2dProblem, cdiv
+from kernels.gemm import gluon_space, space
+from kernels.gemm.config import GemmConfig, GemmProblem
 from kernels.hardware import Hardware
 
 Box = tuple[int, int, int]
@@ -74,16 +74,16 @@ def as_matmul(config: Conv2dConfig) -> GemmConfig:
 
 def shared_bytes(config: Conv2dConfig) -> int:
     """Bytes of the ring of boxes and blocks of weights and of the staging buffers, without barriers."""
-    return gemm_gluon_space.shared_bytes(as_matmul(config))
+    return gluon_space.shared_bytes(as_matmul(config))
 
 
 def accumulator_registers(config: Conv2dConfig, warp_size: int = 32) -> int:
     """fp32 accumulators that a consumer's thread holds."""
-    return gemm_space.accumulator_registers(as_matmul(config), warp_size)
+    return space.accumulator_registers(as_matmul(config), warp_size)
 
 
 def constraint(problem: Conv2dProblem, config: Conv2dConfig, hardware: Hardware) -> str | None:
-    """The first constraint of this family alone that `config` breaks, as ``kernels.conv2d_space.constraint`` says
+    """The first constraint of this family alone that `config` breaks, as ``kernels.conv2d.space.constraint`` says
     it."""
     p, c = problem, config
     if p.stride != 1:
@@ -102,7 +102,7 @@ def constraint(problem: Conv2dProblem, config: Conv2dConfig, hardware: Hardware)
     if c.BLOCK_N // c.EPILOGUE_SUBTILE < 16:
         return f"subtile_width: BLOCK_N {c.BLOCK_N} in {c.EPILOGUE_SUBTILE} pieces is narrower than 16 columns"
     one_tile = GemmProblem(M=c.BLOCK_M, N=c.BLOCK_N, K=c.BLOCK_K)
-    return gemm_gluon_space.constraint(one_tile, as_matmul(c), hardware)
+    return gluon_space.constraint(one_tile, as_matmul(c), hardware)
 
 
 def defaults(problem: Conv2dProblem, hardware: Hardware) -> list[Conv2dConfig]:

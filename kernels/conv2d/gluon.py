@@ -1,4 +1,4 @@
-"""Family ``warp_specialized`` of ``conv2d``, in Gluon: the matmul kernel of that name (``kernels.gemm_gluon``, which
+"""Family ``warp_specialized`` of ``conv2d``, in Gluon: the matmul kernel of that name (``kernels.gemm.gluon``, which
 says what each warp does and how they wait for one another) whose left operand is never stored.
 
 BLOCK_M pixels of the result are a box of images, rows and columns. Under one filter tap, and along the channels of one
@@ -11,7 +11,7 @@ What a box has beyond the edges of y is dropped.
 
 Tiles along K come first, those that run at the same time share their pixels in L2.
 
-Import this module only where ``kernels.conv2d_gluon_space.constraint`` is None.
+Import this module only where ``kernels.conv2d.gluon_space.constraint`` is None.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import fence_async_shared, mbarrier, tma
 from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
-from kernels.conv2d_config import Conv2dConfig, Conv2dProblem, cdiv
-from kernels.conv2d_gluon_space import as_matmul, box, boxes, part, programs
-from kernels.gemm_gluon import DTYPES, halves, load_tile, multiply, place, store_tile
-from kernels.gemm_gluon_space import CONSUMER_REGISTERS, LAUNCH_REGISTERS, PRODUCER_REGISTERS, takes_turns
+from kernels.conv2d.config import Conv2dConfig, Conv2dProblem, cdiv
+from kernels.conv2d.gluon_space import as_matmul, box, boxes, part, programs
+from kernels.gemm.gluon import DTYPES, halves, load_tile, multiply, place, store_tile
+from kernels.gemm.gluon_space import CONSUMER_REGISTERS, LAUNCH_REGISTERS, PRODUCER_REGISTERS, takes_turns
 from kernels.hardware import Hardware
 
 

@@ -11,10 +11,10 @@ import triton.language as tl
 from pydantic import Field
 
 from kernels.defaults import normal
-from kernels.gemm_tiles import rounded
-from kernels.overlap import inputs_ready
-from kernels.rows import ELEMENT_BYTES, Rows, RowsProblem, below, within
+from kernels.gemm.tiles import rounded
+from kernels.rows.spec import ELEMENT_BYTES, Rows, RowsProblem, below, within
 from kernels.spec import Inputs
+from kernels.triton.overlap import inputs_ready
 
 
 @triton.jit

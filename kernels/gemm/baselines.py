@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from kernels.activations import Activation, activate_torch
-from kernels.gemm_config import GemmProblem
-from kernels.gemm_tiles import Scales, row_scales
+from kernels.gemm.config import GemmProblem
+from kernels.gemm.tiles import Scales, row_scales
 from kernels.spec import Baseline, Inputs
+from kernels.triton.activations import Activation, activate_torch
 
 Call = Callable[[], torch.Tensor]
 Prepare = Callable[[Any, Inputs], Call]

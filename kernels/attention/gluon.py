@@ -14,8 +14,8 @@ Blocks of keys are taken from the last to the first: those cut by the diagonal o
 need no mask. PERSISTENT starts one program an SM and lets each walk over several tiles: the loads of the next tile
 overlap the end of this one.
 
-Semantics are those of ``kernels.attention``. Gluon's names are those of Triton 3.6; where later versions renamed one,
-both are tried. Import this module only where ``kernels.attention_space.constraint`` is None.
+Semantics are those of ``kernels.attention.spec``. Gluon's names are those of Triton 3.6; where later versions renamed
+one, both are tried. Import this module only where ``kernels.attention.space.constraint`` is None.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from triton.experimental.gluon.language.nvidia.hopper import (
 )
 from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
-from kernels import attention_space
-from kernels.attention_space import AttentionConfig, AttentionProblem
+from kernels.attention import space
+from kernels.attention.space import AttentionConfig, AttentionProblem
 from kernels.hardware import Hardware
 
-CONSUMERS = gl.constexpr(attention_space.CONSUMERS)
-ROWS = gl.constexpr(attention_space.CONSUMER_ROWS)
-BLOCK_M = gl.constexpr(attention_space.CONSUMERS * attention_space.CONSUMER_ROWS)
+CONSUMERS = gl.constexpr(space.CONSUMERS)
+ROWS = gl.constexpr(space.CONSUMER_ROWS)
+BLOCK_M = gl.constexpr(space.CONSUMERS * space.CONSUMER_ROWS)
 
 LAUNCH_REGISTERS = 168
 """Registers a thread at launch: 12 warps (those of the consumers and a warp group for the producer) share the 65,536
@@ -331,7 +331,7 @@ def launch(
     p, c = problem, config
     tiles = p.B * p.H * triton.cdiv(p.S, c.BLOCK_M)
     attention_warp_specialized[(min(tiles, hardware.sms) if c.PERSISTENT else tiles,)](
-        _descriptor(q, attention_space.CONSUMER_ROWS),
+        _descriptor(q, space.CONSUMER_ROWS),
         _descriptor(k, c.BLOCK_N),
         _descriptor(v, c.BLOCK_N),
         out,
