@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from kernels.hardware import Hardware, hardware_named
+from kernels.ops.tuned_files import Entry, load
 from kernels.registry import get
-from kernels.tuned import Entry, load
 
 Row = dict[str, Any]
 PROBE_KERNEL = "matmul"

@@ -12,7 +12,7 @@ from kernels.commands import overhead, scoring
 from kernels.commands.suite import MEANS, chosen
 from kernels.commands.suite_run import SuiteRun, estimate
 from kernels.commands.terminal import Row, progress, store, table
-from kernels.tuned import load
+from kernels.ops.tuned_files import load
 
 SECONDS = 2.0
 """Per proof: at least 12 rounds of a burst fit, and of the sustained regime the 4 that there are at least."""

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from kernels.commands import scoring
 from kernels.commands.suite import Case, Entry, Judged
 from kernels.commands.timing import FINALISTS, Progress, Row, about, ranked, rates, tried
+from kernels.ops.tuned_files import Entry as TunedEntry
+from kernels.ops.tuned_files import choose
 from kernels.spec import Config, sentence
-from kernels.tuned import Entry as TunedEntry
-from kernels.tuned import choose
 
 if TYPE_CHECKING:
     from tools.harness.compile_pool import CompilePool

@@ -14,8 +14,9 @@ from triton.backends.compiler import GPUTarget
 from triton.backends.nvidia import driver as nvidia
 from triton.runtime import driver
 
-from kernels import operators, ops, replay
+from kernels import ops
 from kernels.hardware import hardware_named
+from kernels.ops import call_cache, operators
 
 STREAM = 5
 ended: list = []
@@ -85,8 +86,8 @@ def pretend():
         nvidia.library_dirs = list
     driver.set_active(Driver())
     operators.hardware_of = lambda device: hardware_named("H200")
-    replay.is_current = lambda device: True
-    replay.current_stream = lambda device: STREAM
+    call_cache.is_current = lambda device: True
+    call_cache.current_stream = lambda device: STREAM
 
 
 def called(op, *args, **kwargs):
@@ -219,7 +220,7 @@ def unlike_others(x):
         real(problem, config, inputs, out, hardware)
 
     spec.launch = launch
-    replay.forget()
+    call_cache.forget()
     try:
         return [called(ops.softmax, x)[1] for _ in range(3)]
     finally:
@@ -238,7 +239,7 @@ def through_workspace(x):
         real(problem, config, (between,), out, hardware)
 
     spec.launch = launch
-    replay.forget()
+    call_cache.forget()
     try:
         roads, chained = [], []
         for _ in range(3):

@@ -10,8 +10,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from kernels import operators, ops, registry, tuned
+from kernels import ops, registry
 from kernels.hardware import hardware_named
+from kernels.ops import operators, tuned_files
 from kernels.rows.spec import RowsConfig
 from kernels.triton.activations import activate_torch
 
@@ -21,7 +22,7 @@ H200 = hardware_named("H200")
 
 @pytest.fixture(autouse=True)
 def fallback_is_expected(monkeypatch):
-    monkeypatch.delenv(tuned.VARIABLE, raising=False)
+    monkeypatch.delenv(tuned_files.VARIABLE, raising=False)
     ops.use(None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ops.NoKernelWarning)
@@ -185,17 +186,17 @@ def test_the_config_is_the_tuned_one_else_the_nearest_legal_one_else_the_default
 
 
 def test_the_variable_names_the_file(tmp_path, monkeypatch):
-    monkeypatch.setenv(tuned.VARIABLE, str(tuned_file(tmp_path, row((64, 64), config(16, 1)))))
-    assert tuned.from_environment()[0].config == config(16, 1)
+    monkeypatch.setenv(tuned_files.VARIABLE, str(tuned_file(tmp_path, row((64, 64), config(16, 1)))))
+    assert tuned_files.from_environment()[0].config == config(16, 1)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"rows": [{}]}', '{"rows": 3}', "not json"])
 def test_a_file_that_is_none_of_ours_is_one_sentence(tmp_path, text):
     path = tmp_path / "tuned.json"
     path.write_text(text)
-    with pytest.raises(tuned.TunedFileError, match="holds no tuned configs"):
+    with pytest.raises(tuned_files.TunedFileError, match="holds no tuned configs"):
         ops.use(path)
-    with pytest.raises(tuned.TunedFileError, match="there is no file"):
+    with pytest.raises(tuned_files.TunedFileError, match="there is no file"):
         ops.use(tmp_path / "nowhere.json")
 
 
@@ -316,5 +317,5 @@ def test_config_of_refuses_a_shape_in_one_sentence():
 def test_a_tuned_row_with_a_list_in_it_is_refused(tmp_path):
     row = {"kernel": "softmax", "device": "NVIDIA H200", "status": "correct", "config": {}, "ms": 1.0}
     (tmp_path / "odd.json").write_text(json.dumps({"rows": [row | {"fields": {"M": [1]}}]}))
-    with pytest.raises(tuned.TunedFileError, match="no numbers or words"):
+    with pytest.raises(tuned_files.TunedFileError, match="no numbers or words"):
         ops.use(tmp_path / "odd.json")

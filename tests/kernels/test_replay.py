@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from kernels import launcher, replay
+from kernels.ops import call_cache, launcher
 
 ROOT = Path(__file__).parents[2]
 NORMAL, REPLAYED = [1, 1], [0, 1]
@@ -97,11 +97,11 @@ def test_two_launches_by_way_of_fresh_memory_are_replayed(found):
 
 
 def keys(*calls):
-    return [replay.key("op", args, {}) for args in calls]
+    return [call_cache.key("op", args, {}) for args in calls]
 
 
 def test_the_key_tells_apart_what_is_launched_differently(monkeypatch):
-    monkeypatch.setattr(replay, "is_current", lambda device: True)
+    monkeypatch.setattr(call_cache, "is_current", lambda device: True)
     x = torch.randn(8, 16).half()
     first, same, wider, strided, other, typed = keys(
         (x, 1.0), (x.clone(), 1.0), (torch.randn(8, 17).half(), 1.0), (x.t(), 1.0), (x, 2.0), (x, 1)
@@ -120,17 +120,17 @@ def test_a_tensor_on_the_cpu_or_another_device_is_not_replayed():
 
 
 def test_a_launcher_of_another_form_is_said_once(monkeypatch):
-    replay._say_once.cache_clear()
+    call_cache._say_once.cache_clear()
     kernel = SimpleNamespace(run=SimpleNamespace())
     with pytest.raises(launcher.UnknownLauncher, match="SimpleNamespace"):
         launcher.restart(kernel, (1, 1, 1, 0, 77, (4, 1, 0), None, None, None), {})
     x, out = torch.randn(8), torch.empty(8)
     noted = [(kernel, (1, 1, 1, 0, 77, (4, 1, 0), None, None, None))]
-    monkeypatch.setattr(replay, "launches", lambda: Noted(noted))
+    monkeypatch.setattr(call_cache, "launches", lambda: Noted(noted))
     for warns in (True, False):
-        recording = replay.Recording([x])
+        recording = call_cache.Recording([x])
         if warns:
-            with pytest.warns(replay.SlowLaunchWarning, match="cannot be replayed"):
+            with pytest.warns(call_cache.SlowLaunchWarning, match="cannot be replayed"):
                 recording.watch(lambda: None, (x,), out)
         else:
             recording.watch(lambda: None, (x,), out)
@@ -146,11 +146,11 @@ class Noted(list):
 
 
 def test_only_so_many_calls_are_kept(monkeypatch):
-    monkeypatch.setattr(replay, "is_current", lambda device: True)
-    monkeypatch.setattr(replay, "MOST_CALLS", 3)
-    monkeypatch.setattr(replay, "_calls", {})
-    op = replay.replayed(lambda x, option: x)
+    monkeypatch.setattr(call_cache, "is_current", lambda device: True)
+    monkeypatch.setattr(call_cache, "MOST_CALLS", 3)
+    monkeypatch.setattr(call_cache, "_calls", {})
+    op = call_cache.replayed(lambda x, option: x)
     x = torch.randn(8)
     for option in range(5):
         assert op(x, option) is x
-    assert [k[-2] for k in replay._calls] == [2, 3, 4]
+    assert [k[-2] for k in call_cache._calls] == [2, 3, 4]

@@ -10,7 +10,7 @@ from kernels.__main__ import cli
 from kernels.commands.roofline import Roofs, of_datasheet, rows
 from kernels.commands.roofline_svg import drawing, marks
 from kernels.hardware import hardware_named
-from kernels.tuned import Entry
+from kernels.ops.tuned_files import Entry
 from memory import file
 from tools.harness import telemetry
 

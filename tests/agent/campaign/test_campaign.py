@@ -16,7 +16,7 @@ from agent.campaign.report import render, report_of
 from agent.campaign.runs import conduct
 from agent.campaign.schedule import Standing, next_job
 from agent.errors import AgentError, UsageError
-from kernels import tuned
+from kernels.ops import tuned_files
 from tests.agent.fake_hands import FakeHands
 
 TOML = """
@@ -151,7 +151,7 @@ def test_ops_read_the_tuned_file(plan, world, tmp_path, monkeypatch):
     done = CliRunner().invoke(campaign, [str(tmp_path / "c.toml"), "--json"], standalone_mode=False)
     assert done.return_value == 0, done.output
     assert json.loads(done.stdout)["complete"]
-    entries = tuned.load(tmp_path / "campaign-two-layers" / "tuned.json")
+    entries = tuned_files.load(tmp_path / "campaign-two-layers" / "tuned.json")
     assert {(e.kernel, e.hardware, e.problem["N"]) for e in entries} == {
         ("fused_matmul", "H200", 4096),
         ("fused_matmul", "H200", 1024),

@@ -1,15 +1,15 @@
 """The kernels as functions to call: ``from kernels import ops; ops.rms_norm(x, weight)``.
 
-Each picks its config by GPU, shape and dtype (``kernels/tuned.py``), is a ``torch.library`` operator with a fake
-kernel, so that torch.compile takes it as it is, and has gradients through PyTorch's own operations. Tensors are fp16 or
-bf16.
+Each picks its config by GPU, shape and dtype (``kernels/ops/tuned_files.py``), is a ``torch.library`` operator with a
+fake kernel, so that torch.compile takes it as it is, and has gradients through PyTorch's own operations. Tensors are
+fp16 or bf16.
 
 On a CPU, and on a GPU that ``kernels/hardware.py`` has no facts about, PyTorch computes the result, and a
 :class:`NoKernelWarning` says so once per operator. ``warnings.simplefilter("error", ops.NoKernelWarning)`` makes it an
 error.
 
 A call for which autograd, torch.compile and the like have nothing to do is recorded once and then replayed
-(``kernels/replay.py``), which takes a few microseconds of the host's time.
+(``kernels/ops/call_cache.py``), which takes a few microseconds of the host's time.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import Any
 
 import torch
 
-from kernels import operators, replay, tuned
 from kernels.hardware import hardware_for
-from kernels.operators import DTYPE_NAMES, NoKernelWarning, choice, spec_of
+from kernels.ops import call_cache, operators, tuned_files
+from kernels.ops.operators import DTYPE_NAMES, NoKernelWarning, choice, spec_of
 from kernels.spec import sentence
 
 __all__ = [
@@ -44,10 +44,10 @@ Tensor = torch.Tensor
 
 def use(path: str | Path | None) -> None:
     """Take tuned configs from this file from now on; ``None``: from none. Raises tuned.TunedFileError."""
-    operators.take([] if path is None else tuned.load(Path(path)))
+    operators.take([] if path is None else tuned_files.load(Path(path)))
 
 
-def config_of(kernel: str, shape: tuple[int, ...], device_name: str, **options: Any) -> tuned.Choice:
+def config_of(kernel: str, shape: tuple[int, ...], device_name: str, **options: Any) -> tuned_files.Choice:
     """The config that a call would use on the GPU that the driver calls `device_name`, and why.
 
     Raises ValueError for a kernel, an option or a GPU that is not known."""
@@ -64,7 +64,7 @@ def config_of(kernel: str, shape: tuple[int, ...], device_name: str, **options: 
     return choice(kernel, problem, hardware.name)
 
 
-@replay.replayed
+@call_cache.replayed
 def fused_matmul(x: Tensor, w: Tensor, bias: Tensor | None = None, activation: str = "none") -> Tensor:
     """act(x @ w + bias): x (..., K), w (K, N) with unit stride along N or along K (``linear.weight.t()``), bias (N).
 
@@ -82,7 +82,7 @@ def matmul(x: Tensor, w: Tensor) -> Tensor:
     return fused_matmul(x, w)
 
 
-@replay.replayed
+@call_cache.replayed
 def softmax(x: Tensor) -> Tensor:
     """Softmax over the last dimension of x (..., N)."""
     _same("softmax", x)
@@ -91,7 +91,7 @@ def softmax(x: Tensor) -> Tensor:
     return out.reshape(x.shape)
 
 
-@replay.replayed
+@call_cache.replayed
 def rms_norm(x: Tensor, weight: Tensor, eps: float = 1e-6) -> Tensor:
     """x / sqrt(mean(x^2) + eps) * weight over the last dimension: x (..., N), weight (N)."""
     _same("rms_norm", x, weight)
@@ -101,7 +101,7 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float = 1e-6) -> Tensor:
     return out.reshape(x.shape)
 
 
-@replay.replayed
+@call_cache.replayed
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Tensor:
     """(x - mean) / sqrt(variance + eps) * weight + bias over the last dimension: x (..., N), weight and bias (N)."""
     _same("layer_norm", x, weight, bias)
@@ -112,7 +112,7 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Te
     return out.reshape(x.shape)
 
 
-@replay.replayed
+@call_cache.replayed
 def swiglu(gate: Tensor, up: Tensor) -> Tensor:
     """silu(gate) * up, element by element, of two tensors of one shape."""
     _same("swiglu", gate, up)
@@ -121,7 +121,7 @@ def swiglu(gate: Tensor, up: Tensor) -> Tensor:
     return out.reshape(gate.shape)
 
 
-@replay.replayed
+@call_cache.replayed
 def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
     """softmax(q k^T / sqrt(D)) v: q (B, H, S, D), k and v (B, H / GROUP, S, D) for any GROUP that divides H; D is 64 or
     128. `causal`: a position sees itself and what precedes it."""
@@ -134,7 +134,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
     return out
 
 
-@replay.replayed
+@call_cache.replayed
 def conv2d(
     x: Tensor, w: Tensor, bias: Tensor | None = None, stride: int = 1, padding: int = 0, dilation: int = 1
 ) -> Tensor:

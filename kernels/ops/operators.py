@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 
-from kernels import backward, registry, replay, tuned
+from kernels import registry
 from kernels.hardware import Hardware, hardware_for, hardware_named
+from kernels.ops import backward, call_cache, tuned_files
 from kernels.spec import DTYPES, Inputs, KernelSpec, Problem
 
 Tensor = torch.Tensor
@@ -158,7 +159,7 @@ def _run(kernel: str, shape: tuple[int, ...], inputs: Inputs, **options: Any) ->
     out = spec.output(problem, str(first.device))
     with torch.cuda.device(first.device) if first.is_cuda else nullcontext():
         config = choice(kernel, problem, hardware.name).config
-        replay.launch(partial(spec.launch, problem, config, inputs, out, hardware), inputs, out)
+        call_cache.launch(partial(spec.launch, problem, config, inputs, out, hardware), inputs, out)
     return out
 
 
@@ -169,15 +170,15 @@ def _by_pytorch(spec: KernelSpec[Any, Any], shape: tuple[int, ...], inputs: Inpu
     return first.prepare(problem, inputs)().contiguous()
 
 
-_entries: list[tuned.Entry] | None = None
+_entries: list[tuned_files.Entry] | None = None
 
 
-def take(entries: list[tuned.Entry]) -> None:
+def take(entries: list[tuned_files.Entry]) -> None:
     """Choose configs among these from now on."""
     global _entries
     _entries = entries
     choice.cache_clear()
-    replay.forget()
+    call_cache.forget()
 
 
 @cache
@@ -192,12 +193,12 @@ def _problem(kernel: str, shape: tuple[int, ...], dtype: str, options: tuple[tup
 
 
 @lru_cache(maxsize=4096)
-def choice(kernel: str, problem: Problem, hardware: str) -> tuned.Choice:
+def choice(kernel: str, problem: Problem, hardware: str) -> tuned_files.Choice:
     """The config of a call, by the entries taken or, failing that, those of the file that the environment names."""
     global _entries
     if _entries is None:
-        _entries = tuned.from_environment()
-    return tuned.choose(spec_of(kernel), problem, hardware_named(hardware), _entries)
+        _entries = tuned_files.from_environment()
+    return tuned_files.choose(spec_of(kernel), problem, hardware_named(hardware), _entries)
 
 
 @cache
@@ -215,4 +216,4 @@ def warn_once(kernel: str, where: str) -> None:
 def _ready(t: Tensor) -> Tensor:
     """Contiguous and aligned; a copy only where it has to be."""
     t = t.contiguous()
-    return t if t.data_ptr() % replay.ALIGNMENT == 0 else t.clone()
+    return t if t.data_ptr() % call_cache.ALIGNMENT == 0 else t.clone()

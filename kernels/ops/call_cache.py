@@ -28,7 +28,7 @@ from torch.autograd import forward_ad
 from torch.utils._python_dispatch import TorchDispatchMode
 from triton import knobs
 
-from kernels.launcher import NotReplayable, Start, UnknownLauncher, launches, restart
+from kernels.ops.launcher import NotReplayable, Start, UnknownLauncher, launches, restart
 
 Tensor = torch.Tensor
 P = ParamSpec("P")
