@@ -42,7 +42,7 @@ TRITON = """
 import json, triton
 from kernels.hardware import hardware_named
 from kernels.registry import get
-from tools.harness.compile_pool import CompilePool
+from tools.harness.compiling.compile_pool import CompilePool
 if __name__ == "__main__":
     spec, hardware = get("softmax"), hardware_named("H200")
     problem = spec.default_problem()

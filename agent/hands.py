@@ -84,7 +84,7 @@ class SessionHands:
     """The tools of ``tools.registry`` on an open session."""
 
     def __init__(self, session: Session) -> None:
-        from tools.harness.floor import floor_ms
+        from tools.harness.measuring.floor import floor_ms
         from tools.registry import tools_for
 
         self._session = session

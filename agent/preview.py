@@ -12,7 +12,7 @@ def device_line(option: str | None, goal: str) -> str | None:
     """``device: recorded NVIDIA H200 (…)``, from ``--device`` or the goal's words; ``None`` where that is for the
     opening to say. Loads neither PyTorch nor Triton."""
     from tools.harness.device import DeviceError
-    from tools.harness.telemetry import gpus_present
+    from tools.harness.measuring.telemetry import gpus_present
 
     said = DEVICE_IN_GOAL.search(goal.lower())
     kind, _, which = (option or (said.group() if said else "auto")).partition(":")
@@ -25,7 +25,7 @@ def device_line(option: str | None, goal: str) -> str | None:
         return f"device: this machine's GPU {which or 0}"
     if kind != "recorded":
         return None
-    from tools.harness.landscape import list_landscapes, named_landscape
+    from tools.harness.landscapes.named import list_landscapes, named_landscape
 
     try:
         there = [named_landscape(which)] if which else list_landscapes(heads_only=True)

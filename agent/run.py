@@ -42,7 +42,7 @@ class Ended:
 
 def open_hands(objective: Objective, memory: Path | None, run_id: str, notify: Notify, warm: bool = True) -> Hands:
     """A session with the tools, on the objective's device; unless `warm`, without what other runs know."""
-    from tools.harness.nursery import Nursery
+    from tools.harness.process.prestart import Nursery
 
     with Nursery.of(objective.device) as early:  # while its processes import, this one does
         import langgraph.graph  # noqa: F401 -- what the loop needs

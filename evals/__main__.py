@@ -40,7 +40,7 @@ def list_command(as_json: bool) -> None:
     """List the landscapes and the agents that come with the project."""
     from evals import roster
     from evals.card import stats
-    from tools.harness.landscape import LandscapeError, list_landscapes
+    from tools.harness.landscapes.named import LandscapeError, list_landscapes
 
     rows = []
     try:
@@ -107,9 +107,9 @@ def record_command(
     from evals.record import GpuLost, Plan, Recording
     from kernels.registry import get
     from kernels.spec import sentence
-    from tools.harness.compile_pool import CompilePool
+    from tools.harness.compiling.compile_pool import CompilePool
     from tools.harness.device import DeviceError
-    from tools.harness.live import LiveDevice
+    from tools.harness.devices.live import LiveDevice
 
     try:
         spec = get(kernel)

@@ -8,7 +8,7 @@ from statistics import median
 
 import numpy as np
 
-from tools.harness.readings import Entry, Landscape
+from tools.harness.landscapes.readings import Entry, Landscape
 
 
 @dataclass(frozen=True)

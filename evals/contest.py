@@ -20,8 +20,8 @@ from evals.errors import Missing
 from evals.ledger import Ledger, Over, Referee
 from evals.sheet import Sheet
 from evals.variants import disguise
-from tools.harness.landscape import folder
-from tools.harness.readings import Entry, Landscape
+from tools.harness.landscapes.named import folder
+from tools.harness.landscapes.readings import Entry, Landscape
 from tools.harness.results import CompileResult
 
 SILENCE_S = 120.0

@@ -16,7 +16,7 @@ from pydantic import create_model
 from evals.sheet import Sheet, Values, identity
 from kernels.hardware import Hardware
 from kernels.spec import Baseline, Config, Inputs, KernelSpec, Metric, Problem
-from tools.harness.readings import config_key
+from tools.harness.landscapes.readings import config_key
 
 UNKNOWN_GPU = Hardware(
     name="unknown GPU", device_names=(), backend="cuda", arch=80, warp_size=32, sms=1, shared_per_block=1 << 30,

@@ -11,7 +11,7 @@ from typing import Any
 
 from evals.ledger import Over
 from evals.sheet import Sheet, Values, identity
-from tools.harness.readings import config_key
+from tools.harness.landscapes.readings import config_key
 from tools.harness.results import CompileResult, Status
 
 

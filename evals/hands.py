@@ -13,8 +13,8 @@ from kernels.hardware import Hardware, hardware_named
 from kernels.registry import get
 from kernels.spec import Config, KernelSpec, Problem
 from memory.store import Memory
-from tools.harness.compile_pool import CompilePool
-from tools.harness.readings import config_key
+from tools.harness.compiling.compile_pool import CompilePool
+from tools.harness.landscapes.readings import config_key
 from tools.harness.results import CheckResult, CompileResult, DeviceInfo, Figure, Measurement, Proof, Regime
 from tools.session import Budget, Ids, Session
 from tools.task import Task

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter
 
-from tools.harness.readings import Entry, Landscape, config_key
+from tools.harness.landscapes.readings import Entry, Landscape, config_key
 from tools.harness.results import Status
 
 End = Literal["concluded", "budget", "stalled", "foul", "crashed", "deadline"]

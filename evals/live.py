@@ -17,10 +17,10 @@ from evals.ledger import Ledger, Referee, Row
 from evals.sheet import sheet_of
 from kernels.registry import get
 from kernels.spec import Config, KernelSpec, Problem
-from tools.harness.compile_pool import CompilePool
+from tools.harness.compiling.compile_pool import CompilePool
 from tools.harness.device import DeviceError
-from tools.harness.live import LiveDevice
-from tools.harness.readings import Entry, Landscape, reading_set
+from tools.harness.devices.live import LiveDevice
+from tools.harness.landscapes.readings import Entry, Landscape, reading_set
 from tools.harness.results import CompileResult, DeviceInfo, Measurement
 
 SAMPLES = 5
@@ -28,7 +28,7 @@ SAMPLES = 5
 
 
 class Compiler(Protocol):
-    """:class:`tools.harness.compile_pool.CompilePool`, as far as a referee needs it."""
+    """:class:`tools.harness.compiling.compile_pool.CompilePool`, as far as a referee needs it."""
 
     def compile(
         self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config]
@@ -38,7 +38,7 @@ class Compiler(Protocol):
 
 
 class Gpu(Protocol):
-    """:class:`tools.harness.live.LiveDevice`, as far as a referee needs it."""
+    """:class:`tools.harness.devices.live.LiveDevice`, as far as a referee needs it."""
 
     info: DeviceInfo
 

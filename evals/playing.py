@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from evals.live import Bench
     from evals.score import Board
     from evals.tables import Standing
-    from tools.harness.readings import Landscape
+    from tools.harness.landscapes.readings import Landscape
 
 
 class Progress:
@@ -74,7 +74,7 @@ def bench_on(device: str | None) -> Iterator[Bench | None]:
 def sentences() -> Iterator[None]:
     """What the user can mend is one sentence and exit code 2."""
     from evals.errors import EvalsError
-    from tools.harness.readings import LandscapeError
+    from tools.harness.landscapes.readings import LandscapeError
 
     try:
         yield
@@ -123,7 +123,7 @@ def chosen_agents(text: str, models: Sequence[str] = ()) -> list[str]:
 def found_landscapes(names: Sequence[str]) -> list[tuple[Landscape, str]]:
     """With how each is found again; all that come with the project where none is named."""
     from evals.errors import EvalsError
-    from tools.harness.landscape import list_landscapes, named_landscape
+    from tools.harness.landscapes.named import list_landscapes, named_landscape
 
     if not names:
         found = [(x, x.name) for x in list_landscapes()]
@@ -163,7 +163,7 @@ def kept_runs(results: Sequence[Path], agents: str | None) -> Standing:
     """The runs of result files, scored on the landscapes they were made on."""
     from evals.errors import EvalsError
     from evals.results import read_results
-    from tools.harness.landscape import named_landscape
+    from tools.harness.landscapes.named import named_landscape
 
     # Runs stand in a file in the order in which they ended, which is never the same twice.
     ledgers = sorted(read_results(*results), key=lambda x: (x.file, x.agent, x.variant, x.seed))

@@ -20,7 +20,7 @@ from evals.card import render
 from evals.journal import Journal, boot
 from kernels.hardware import Hardware
 from kernels.spec import Baseline, Config, KernelSpec, Problem
-from tools.harness.readings import (
+from tools.harness.landscapes.readings import (
     BaselineReadings,
     Entry,
     Landscape,
@@ -30,8 +30,8 @@ from tools.harness.readings import (
     reading_set,
     significant,
 )
+from tools.harness.landscapes.t4 import stem, write_landscape
 from tools.harness.results import CompileResult, DeviceInfo, Measurement, Regime
-from tools.harness.t4 import stem, write_landscape
 
 ROUND_EVERY = 50
 """Configs between two rounds of all baselines: every ten seconds or so, faster than a card's temperature moves."""
@@ -43,7 +43,7 @@ LAST_SUSTAINED_WINDOWS = 2
 
 
 class Sitting(Protocol):
-    """What recording needs of a GPU; :class:`tools.harness.live.LiveDevice`."""
+    """What recording needs of a GPU; :class:`tools.harness.devices.live.LiveDevice`."""
 
     info: DeviceInfo
 
@@ -57,7 +57,7 @@ class Sitting(Protocol):
 
 
 class Compiler(Protocol):
-    """What recording needs of a compiler; :class:`tools.harness.compile_pool.CompilePool`."""
+    """What recording needs of a compiler; :class:`tools.harness.compiling.compile_pool.CompilePool`."""
 
     def compile_iter(
         self, spec: KernelSpec[Any, Any], problem: Problem, configs: Iterable[Config]

@@ -17,7 +17,7 @@ from evals.errors import EvalsError
 from evals.ledger import Ledger
 from evals.methodology import Scale
 from evals.variants import LIVE
-from tools.harness.readings import Landscape
+from tools.harness.landscapes.readings import Landscape
 
 SHARES = (90, 95, 99)
 """Per cent of the optimum's speed: 95 means a time of at most optimum / 0.95."""

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tools.harness.device import DeviceError
-from tools.harness.readings import Landscape
+from tools.harness.landscapes.readings import Landscape
 
 Values = dict[str, Any]
 """One config: parameter → value."""

@@ -25,7 +25,7 @@ from evals.score import CLOSE
 from evals.worlds import failing, faster_baseline, session_on
 from memory.rows import Row
 from memory.store import Memory
-from tools.harness.readings import Landscape
+from tools.harness.landscapes.readings import Landscape
 
 
 @dataclass(frozen=True)

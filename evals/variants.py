@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.sheet import Sheet, identity, sheet_of
-from tools.harness.readings import Landscape, config_key
+from tools.harness.landscapes.readings import Landscape, config_key
 
 PLAIN = "plain"
 LIVE = "live"

@@ -12,9 +12,9 @@ from kernels.hardware import hardware_named
 from kernels.registry import get
 from kernels.spec import Config, KernelSpec, Problem
 from memory.store import Memory
-from tools.harness.compile_pool import CompilePool
-from tools.harness.readings import Entry, Landscape
-from tools.harness.recorded import RecordedDevice
+from tools.harness.compiling.compile_pool import CompilePool
+from tools.harness.devices.recorded import RecordedDevice
+from tools.harness.landscapes.readings import Entry, Landscape
 from tools.harness.results import CheckResult, CompileResult, Status
 from tools.recall import warm_up
 from tools.session import Budget, Ids, Session

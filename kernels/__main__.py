@@ -81,7 +81,7 @@ def validate(names: tuple[str, ...], device: str, as_json: bool) -> None:
     from kernels.commands.validating import validate as run
 
     if device == "auto":
-        from tools.harness.telemetry import gpus_present
+        from tools.harness.measuring.telemetry import gpus_present
 
         device = "cuda:0" if gpus_present() else "interpreter"
     if device != "interpreter" and not device.startswith("cuda:"):

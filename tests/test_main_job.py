@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from kernels.registry import get
-from tools.harness.landscape import find_landscape
+from tools.harness.landscapes.named import find_landscape
 
 
 def command(*words, home):

@@ -15,10 +15,10 @@ from kernels.spec import Metric, sentence
 from memory.store import Memory, MemoryFileError
 from tools.fleet.device import FleetDevice
 from tools.harness import open_device
-from tools.harness.compile_pool import CompilePool
+from tools.harness.compiling.compile_pool import CompilePool
 from tools.harness.device import DeviceError
-from tools.harness.live import LiveDevice
-from tools.harness.nursery import Nursery
+from tools.harness.devices.live import LiveDevice
+from tools.harness.process.prestart import Nursery
 from tools.harness.results import Regime
 from tools.recall import resume, warm_up
 from tools.session import Budget, Ids, Session

@@ -10,7 +10,7 @@ from pydantic import BaseModel, create_model
 
 from kernels.spec import KernelSpec
 from tools.arguments import Closed
-from tools.harness.floor import floor_ms
+from tools.harness.measuring.floor import floor_ms
 from tools.session import Session
 from tools.task import Task
 

@@ -15,9 +15,9 @@ from typing import Any, TypeVar, cast
 from kernels.spec import Config, KernelSpec, Problem
 from memory.store import Begin, Figures, Finish, Kind, Memory
 from tools.fleet.device import FleetDevice
-from tools.harness.compile_pool import CompilePool
+from tools.harness.compiling.compile_pool import CompilePool
 from tools.harness.device import Device
-from tools.harness.live import LiveDevice
+from tools.harness.devices.live import LiveDevice
 from tools.harness.results import CheckResult, CompileResult, DeviceInfo, Figure, Measurement, Proof, Result
 from tools.planner.kin import Kin
 from tools.planner.propose import Planner

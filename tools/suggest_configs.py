@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from kernels.spec import KernelSpec
 from tools.arguments import MAX_CONFIGS, Closed
-from tools.harness.compile_pool import CompilePool
+from tools.harness.compiling.compile_pool import CompilePool
 from tools.planner.evidence import Evidence
 from tools.planner.propose import Plan, Planner, Proposal
 from tools.session import Session

@@ -68,7 +68,7 @@ def finished(run_id: str) -> Outcome | None:
 def floor_of(job: Job) -> float:
     """The roofline's least time on an H200, ms: before the device is known, only the order of the problems counts."""
     from kernels.hardware import hardware_named
-    from tools.harness.floor import floor_ms
+    from tools.harness.measuring.floor import floor_ms
 
     spec, problem = problem_of(job.layer)
     return floor_ms(spec, problem, hardware_named("H200"))[0]

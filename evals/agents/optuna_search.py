@@ -10,7 +10,7 @@ import numpy as np
 
 from evals.errors import Missing
 from evals.game import Game
-from tools.harness.readings import config_key
+from tools.harness.landscapes.readings import config_key
 
 
 def optuna() -> Any:

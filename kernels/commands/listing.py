@@ -14,7 +14,7 @@ Row = dict[str, Any]
 def listing(names: list[str], hardware: Hardware) -> list[Row]:
     """A row per kernel. FLOP and bytes of the default problem, its floor in ms and which roof sets it, and how many
     configs its space has. Raises ValueError for a kernel that is not there or not right."""
-    from tools.harness.floor import floor_ms
+    from tools.harness.measuring.floor import floor_ms
 
     rows = []
     for name in names:

@@ -17,8 +17,8 @@ Row = dict[str, Any]
 
 def start(tuned: Path | None) -> Any:
     """The child, which imports torch while others work. :func:`measure` asks it."""
-    from tools.harness.cache import default_cache, triton_environment
-    from tools.harness.child import Child
+    from tools.harness.compiling.cache import default_cache, triton_environment
+    from tools.harness.process.child import Child
 
     init = {"tuned": None if tuned is None else str(tuned)}
     return Child("kernels.commands.overhead:measurer", init, triton_environment(default_cache()))
@@ -40,7 +40,7 @@ def measurer(init: Row) -> Callable[[Row], Row]:
     import torch
 
     from kernels import ops
-    from tools.harness.statistics import median_ci
+    from tools.harness.measuring.statistics import median_ci
 
     def serve(job: Row) -> Row:
         if init["tuned"] is not None:

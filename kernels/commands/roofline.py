@@ -35,7 +35,7 @@ class Roofs:
 def roofs(device: str, gpu: str | None) -> Roofs:
     """Of the live GPU, of the recorded one, or, where `gpu` is named, of its datasheet. Raises DeviceError and
     ValueError with one sentence."""
-    from tools.harness.telemetry import gpus_present
+    from tools.harness.measuring.telemetry import gpus_present
 
     if gpu is not None:
         return of_datasheet(hardware_named(gpu))
@@ -46,7 +46,7 @@ def roofs(device: str, gpu: str | None) -> Roofs:
 
 def of_live(device: str) -> Roofs:
     """A large copy and large matrix products, timed now."""
-    from tools.harness.live import LiveDevice
+    from tools.harness.devices.live import LiveDevice
 
     spec = get(PROBE_KERNEL)
     live = LiveDevice.open(device, spec, spec.default_problem())
@@ -58,7 +58,7 @@ def of_live(device: str) -> Roofs:
 
 def of_recorded() -> Roofs:
     """The ceilings that were measured while a landscape was recorded; the datasheet's where none has any."""
-    from tools.harness.landscape import list_landscapes
+    from tools.harness.landscapes.named import list_landscapes
 
     there = [x for x in list_landscapes(heads_only=True) if x.device.hardware]
     for x in there:
@@ -93,7 +93,7 @@ def results(path: Path | None, hardware: Hardware) -> tuple[list[Entry], str]:
 
 
 def _landscapes() -> list[Entry]:
-    from tools.harness.landscape import list_landscapes
+    from tools.harness.landscapes.named import list_landscapes
 
     found = []
     for x in list_landscapes():

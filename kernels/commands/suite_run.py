@@ -1,5 +1,5 @@
 """Runs the suite on one GPU: while one case is measured, the next ones start their processes, compile their configs and
-let torch.compile work; what those time on the GPU themselves waits for its turn (:mod:`tools.harness.turns`)."""
+let torch.compile work; what those time on the GPU themselves waits for its turn (:mod:`tools.harness.process.gpu_lock`)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from kernels.ops.tuned_files import choose
 from kernels.spec import Config, sentence
 
 if TYPE_CHECKING:
-    from tools.harness.compile_pool import CompilePool
-    from tools.harness.live import LiveDevice
+    from tools.harness.compiling.compile_pool import CompilePool
+    from tools.harness.devices.live import LiveDevice
     from tools.harness.results import CompileResult, Measurement, Regime
 
 AHEAD = 3
@@ -114,8 +114,8 @@ class SuiteRun:
 
     def _open(self, case: Case, entries: list[Entry]) -> Opened:
         """Processes, compilations and baselines of a case. Raises ValueError or DeviceError, and then takes no room."""
-        from tools.harness.cache import default_cache
-        from tools.harness.live import LiveDevice
+        from tools.harness.compiling.cache import default_cache
+        from tools.harness.devices.live import LiveDevice
 
         self._room.acquire()
         try:
@@ -145,7 +145,7 @@ class SuiteRun:
     def _shared_pool(self, live: LiveDevice) -> CompilePool:
         import os
 
-        from tools.harness.compile_pool import CompilePool
+        from tools.harness.compiling.compile_pool import CompilePool
 
         with self._making_pool:
             if self._pool is None:  # two cores stay free for what is measured

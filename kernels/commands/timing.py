@@ -9,7 +9,7 @@ from kernels.commands.suite import Case
 from kernels.spec import Config, KernelSpec, Problem
 
 if TYPE_CHECKING:
-    from tools.harness.live import LiveDevice
+    from tools.harness.devices.live import LiveDevice
     from tools.harness.results import Measurement, Regime
 
 Row = dict[str, Any]
@@ -25,7 +25,7 @@ def screen(
     live: LiveDevice, configs: list[Config], progress: Progress, workers: int | None = None
 ) -> list[Measurement]:
     """Compile and time each config once; answers as the space is ordered, failures included."""
-    from tools.harness.compile_pool import CompilePool
+    from tools.harness.compiling.compile_pool import CompilePool
     from tools.harness.results import Measurement
 
     pool = CompilePool(live.hardware, workers, live.cache)
@@ -64,7 +64,7 @@ def spread(spec: KernelSpec[Any, Any], problem: Problem, hardware: Any, count: i
 def bench(case: Case, device: str, configs: int, seconds: float, progress: Progress) -> list[Row]:
     """A row per regime: the fastest of `configs` configs, proven against the baselines in an interleaved sitting of
     `seconds`. Raises ValueError or DeviceError with one sentence."""
-    from tools.harness.live import LiveDevice
+    from tools.harness.devices.live import LiveDevice
 
     spec, problem = case.load()
     live = LiveDevice.open(device, spec, problem)
@@ -101,7 +101,7 @@ def _prove(live: LiveDevice, finalists: list[Config], regime: Any, seconds: floa
 
 def sweep(case: Case, device: str, limit: int | None, progress: Progress) -> list[Row]:
     """A row per config of the space (or `limit` of it), burst, the fastest first and failures last."""
-    from tools.harness.live import LiveDevice
+    from tools.harness.devices.live import LiveDevice
 
     spec, problem = case.load()
     live = LiveDevice.open(device, spec, problem)
@@ -131,7 +131,7 @@ def about(live: LiveDevice, regime: Regime) -> Row:
 
 def rates(live: LiveDevice, ms: float) -> Row:
     """What `ms` per launch means in the kernel's unit, and how near it is to the floor."""
-    from tools.harness.floor import floor_ms
+    from tools.harness.measuring.floor import floor_ms
     from tools.task import Task
 
     task = Task(live.spec, live.problem, live.hardware, live.spec.metric)

@@ -45,7 +45,7 @@ def validate(names: list[str], device: str | None, progress: Callable[[str], Non
 
     Raises ValueError for a kernel that is not there or not right, DeviceError for a GPU that is not."""
     if device is None:
-        from tools.harness.interpreter import Interpreter
+        from tools.harness.checking.interpreter import Interpreter
 
         hardware, interpreter = hardware_named("H200"), Interpreter()
         try:
@@ -58,7 +58,7 @@ def validate(names: list[str], device: str | None, progress: Callable[[str], Non
         finally:
             interpreter.close()
 
-    from tools.harness.live import LiveDevice
+    from tools.harness.devices.live import LiveDevice
 
     rows = []
     for name in names:

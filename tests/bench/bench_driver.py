@@ -21,7 +21,7 @@ from tests.bench.bench_faults import good
 from tests.exploits.axpy import AxpyProblem
 from tests.faults.broken import Faulty, FaultyConfig
 from tests.tools.test_session import Clockwork
-from tools.harness.compile_pool import CompilePool
+from tools.harness.compiling.compile_pool import CompilePool
 from tools.session import Budget, Ids, Session
 from tools.task import Task
 

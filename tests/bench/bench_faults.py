@@ -24,8 +24,8 @@ import click
 from memory.store import Memory
 from tests.exploits.axpy import AxpyProblem
 from tests.faults.broken import TRUE_STATUS, Faulty, FaultyConfig
-from tools.harness.compile_pool import CompilePool
-from tools.harness.live import LiveDevice
+from tools.harness.compiling.compile_pool import CompilePool
+from tools.harness.devices.live import LiveDevice
 from tools.session import Budget, Ids, Session
 from tools.task import Task
 

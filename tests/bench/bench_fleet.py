@@ -29,8 +29,8 @@ from kernels.spec import Config
 from tools.fleet.address import FleetAddress
 from tools.fleet.device import FleetDevice, released, spread
 from tools.fleet.fleet import Job
-from tools.harness.compile_pool import CompilePool
-from tools.harness.telemetry import gpus_present
+from tools.harness.compiling.compile_pool import CompilePool
+from tools.harness.measuring.telemetry import gpus_present
 
 
 @click.group()

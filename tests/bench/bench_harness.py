@@ -21,9 +21,9 @@ from scipy.stats import spearmanr
 
 from kernels.registry import get
 from kernels.spec import KernelSpec
-from tools.harness.compile_pool import CompilePool
-from tools.harness.landscape import find_landscape
-from tools.harness.live import BLOCK, SCREEN_SAMPLES, LiveDevice
+from tools.harness.compiling.compile_pool import CompilePool
+from tools.harness.devices.live import BLOCK, SCREEN_SAMPLES, LiveDevice
+from tools.harness.landscapes.named import find_landscape
 from tools.session import CLOSE, CONTENDERS
 
 

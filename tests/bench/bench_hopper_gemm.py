@@ -97,7 +97,7 @@ def compile_one(job):
     from triton.backends.compiler import GPUTarget
     from triton.runtime import driver
 
-    from tools.harness.compiler import StubDriver, warm_ups_only
+    from tools.harness.compiling.compiler import StubDriver, warm_ups_only
 
     driver.set_active(StubDriver(GPUTarget("cuda", 90, 32)))
     name, mix, snake = job
@@ -119,7 +119,7 @@ def compile_one(job):
 def check(names):
     torch.backends.cuda.matmul.allow_tf32 = False
     h = hardware_for(torch.cuda.get_device_name()) or hardware_named("H200")
-    from tools.harness.verify import fault
+    from tools.harness.checking.verify import fault
 
     for name in names:
         for shape in SHAPES:
@@ -224,7 +224,7 @@ def burst(calls, samples, scratch):
 
 def sustained(calls, rounds, window, nvml):
     """name -> [(ms, watts, MHz)]: a graph of 64 launches back to back, warmed up, interleaved in rounds."""
-    from tools.harness.telemetry import Meter
+    from tools.harness.measuring.telemetry import Meter
 
     graphs, found = {}, {name: [] for name in calls}
     for name, call in calls.items():
@@ -266,7 +266,7 @@ def row(name, ms, bare, unfused, flops, extra=""):
 
 def timings(names):
     h = hardware_for(torch.cuda.get_device_name()) or hardware_named("H200")
-    from tools.harness.telemetry import Nvml
+    from tools.harness.measuring.telemetry import Nvml
 
     try:
         nvml = Nvml.open(str(torch.cuda.get_device_properties(0).uuid))

@@ -19,12 +19,12 @@ CODE = """
 import sys, time
 began = time.perf_counter()
 from pathlib import Path
-from tools.harness.nursery import Nursery
+from tools.harness.process.prestart import Nursery
 cache, compilers, together = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "together"
 with Nursery(cache, compilers if together else 0, None) as early:
     from kernels.hardware import hardware_named
     from kernels.registry import get
-    from tools.harness.compile_pool import CompilePool
+    from tools.harness.compiling.compile_pool import CompilePool
     spec, hardware = get("softmax"), hardware_named("H200")
     problem = spec.default_problem()
     pool = CompilePool(hardware, compilers, cache, early=early)

@@ -38,9 +38,9 @@ from memory.store import Memory
 from tests.bench.bench_planner import NEVER
 from tests.bench.planner_spaces import PLAIN, load
 from tools import suggest_configs
-from tools.harness.landscape import folder
+from tools.harness.landscapes.named import folder
+from tools.harness.landscapes.t4 import SUFFIXES
 from tools.harness.results import CompileResult, DeviceInfo, Measurement, Regime
-from tools.harness.t4 import SUFFIXES
 from tools.planner.cost_model import estimate
 from tools.planner.launch import read_launch, read_tiles
 from tools.recall import warm_up

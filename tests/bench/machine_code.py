@@ -31,9 +31,9 @@ from typing import Any
 
 import click
 
-from tools.harness.landscape import folder, list_landscapes
-from tools.harness.readings import Entry, Landscape
-from tools.harness.t4 import write_data
+from tools.harness.landscapes.named import folder, list_landscapes
+from tools.harness.landscapes.readings import Entry, Landscape
+from tools.harness.landscapes.t4 import write_data
 
 Codes = dict[str, str]
 """Hash of the machine code by config, as canonical JSON."""
@@ -118,7 +118,7 @@ def machine_code(landscape: Landscape, entries: list[Entry], workers: int | None
     """Each config with the hash of its machine code and grids, or with the status of its failure."""
     from kernels.hardware import hardware_named
     from kernels.registry import get
-    from tools.harness.compile_pool import CompilePool
+    from tools.harness.compiling.compile_pool import CompilePool
 
     spec = get(landscape.kernel)
     problem = spec.problem_type.model_validate(landscape.problem)

@@ -23,8 +23,8 @@ from evals.methodology import Scale
 from kernels.hardware import hardware_named
 from kernels.registry import get
 from kernels.spec import Config, Problem
-from tools.harness.landscape import read_landscape
-from tools.harness.readings import Entry, Landscape
+from tools.harness.landscapes.named import read_landscape
+from tools.harness.landscapes.readings import Entry, Landscape
 from tools.harness.results import CompileResult, Measurement
 from tools.planner.resources import Flags, Floats
 from tools.task import Task

@@ -30,8 +30,8 @@ from tests.bench.sleeper import Dormitory, Sleeper, key
 from tools.fleet.device import FleetDevice
 from tools.fleet.fleet import Fleet, Worker
 from tools.fleet.screening import screen
-from tools.harness.compile_pool import CompilePool
-from tools.harness.landscape import find_landscape
+from tools.harness.compiling.compile_pool import CompilePool
+from tools.harness.landscapes.named import find_landscape
 from tools.harness.results import Measurement
 from tools.planner.evidence import Evidence
 from tools.planner.propose import Planner

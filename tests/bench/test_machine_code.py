@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.bench.machine_code import draw, main
-from tools.harness.landscape import named_landscape
+from tools.harness.landscapes.named import named_landscape
 
 NAME = "rms_norm-32768x4096-fp16-h200"
 

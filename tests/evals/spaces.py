@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from tools.harness.landscape import write_landscape
-from tools.harness.readings import Entry, Landscape, ReadingSet, config_key
+from tools.harness.landscapes.named import write_landscape
+from tools.harness.landscapes.readings import Entry, Landscape, ReadingSet, config_key
 from tools.harness.results import DeviceInfo
 
 BEST = {"BLOCK": 64, "num_warps": 4, "order": "row"}

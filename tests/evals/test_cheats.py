@@ -10,7 +10,7 @@ from evals.contest import Job, hold
 from evals.ledger import Ledger
 from evals.score import Board, Score
 from tests.evals.spaces import BEST, LUCKY, honest, written
-from tools.harness.landscape import read_landscape
+from tools.harness.landscapes.named import read_landscape
 
 HONEST = f"def search(game):\n    game.measure({BEST})\n"
 SLOW = {"BLOCK": 16, "num_warps": 32, "order": "column"}

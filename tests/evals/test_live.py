@@ -14,7 +14,7 @@ from evals.score import Board
 from evals.variants import LIVE
 from kernels.registry import get
 from tests.evals.spaces import honest
-from tools.harness.landscape import list_landscapes
+from tools.harness.landscapes.named import list_landscapes
 from tools.harness.results import CompileResult, Measurement
 
 DRIFT = 1.25

@@ -12,8 +12,8 @@ from evals.card import render, spearman, stats
 from evals.journal import Journal, JournalError
 from evals.record import ROUND_EVERY, SPOILT_IN_A_ROW, GpuLost, Plan, Recording
 from tests.evals.toy import CUBLAS_MS, TOY_GPU, UNFUSED_MS, Toy, ToyCompiler, ToyConfig, ToyGpu, ToyProblem, true_ms
-from tools.harness.readings import Landscape
-from tools.harness.t4 import read_landscape
+from tools.harness.landscapes.readings import Landscape
+from tools.harness.landscapes.t4 import read_landscape
 
 
 def recording(out: Path, gpu: ToyGpu, compiler: ToyCompiler | None = None, **plan) -> Recording:

@@ -8,7 +8,7 @@ from evals.errors import EvalsError
 from evals.ledger import PATIENCE, Ledger, Over, Referee
 from evals.score import Board
 from tests.evals.spaces import BEST, BROKEN, LUCKY, hills, honest
-from tools.harness.readings import config_key
+from tools.harness.landscapes.readings import config_key
 
 SLOW = {"BLOCK": 16, "num_warps": 32, "order": "column"}
 

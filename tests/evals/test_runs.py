@@ -17,7 +17,7 @@ from evals.contest import Job, hold
 from evals.results import read_results
 from evals.score import Board
 from tests.evals.spaces import BEST, honest, written
-from tools.harness.landscape import find_landscape, list_landscapes, read_landscape
+from tools.harness.landscapes.named import find_landscape, list_landscapes, read_landscape
 
 
 def run(*arguments: object):

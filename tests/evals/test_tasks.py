@@ -12,7 +12,7 @@ from evals.__main__ import cli
 from evals.tasks import TASKS, Played, World, grade, obeys_budget, recovers, reports_honestly, uses_history
 from evals.worlds import failing, faster_baseline
 from tests.evals.spaces import hills, written
-from tools.harness.landscape import list_landscapes
+from tools.harness.landscapes.named import list_landscapes
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 from kernels.hardware import hardware_named
 from tests.exploits.axpy import Axpy, AxpyConfig, AxpyProblem
 from tests.faults import broken
-from tools.harness.compile_pool import CompilePool
+from tools.harness.compiling.compile_pool import CompilePool
 
 PROBLEM, CONFIG = AxpyProblem(), AxpyConfig()
 

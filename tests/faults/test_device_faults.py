@@ -9,8 +9,8 @@ import pytest
 
 from tests.exploits.axpy import AxpyProblem
 from tests.faults.broken import TRUE_STATUS, Faulty, FaultyConfig
-from tools.harness.live import LiveDevice
-from tools.harness.telemetry import gpus_present
+from tools.harness.devices.live import LiveDevice
+from tools.harness.measuring.telemetry import gpus_present
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not gpus_present(), reason="needs a GPU")]
 

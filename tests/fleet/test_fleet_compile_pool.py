@@ -6,8 +6,8 @@ from kernels.hardware import hardware_named
 from tests.exploits.axpy import Axpy, AxpyConfig, AxpyProblem
 from tests.faults.broken import CompilerRefuses, Segfaults
 from tools.fleet.artifacts import FIGURES, unpack
-from tools.fleet.compile_pool import FleetCompilePool
-from tools.harness.compile_pool import CompilePool
+from tools.fleet.compile_tasks import FleetCompilePool
+from tools.harness.compiling.compile_pool import CompilePool
 
 ray = pytest.importorskip("ray", reason="several GPUs need triton-autokernel[ray]")
 

@@ -7,7 +7,7 @@ from tests.exploits.axpy import AxpyProblem
 from tests.faults.broken import Faulty, FaultyConfig
 from tests.fleet.test_fleet_device import opened
 from tools.fleet.screening import screen
-from tools.harness.compile_pool import CompilePool
+from tools.harness.compiling.compile_pool import CompilePool
 from tools.session import Budget, Ids, Session
 from tools.task import Task
 

@@ -10,8 +10,8 @@ from triton import knobs
 from kernels import registry
 from kernels.attention.space import AttentionConfig, constraint, ring_bytes
 from kernels.hardware import hardware_for, hardware_named
-from tools.harness.compile_pool import CompilePool
-from tools.harness.verify import fault
+from tools.harness.checking.verify import fault
+from tools.harness.compiling.compile_pool import CompilePool
 
 H200 = hardware_named("H200")
 SPEC = registry.get("attention")

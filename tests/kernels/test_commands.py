@@ -13,7 +13,7 @@ from kernels.__main__ import cli, main
 from kernels.commands import timing
 from kernels.commands.suite import ENTRIES, SUITES, Case
 from kernels.hardware import hardware_named
-from tools.harness import telemetry
+from tools.harness.measuring import telemetry
 
 ROOT = Path(__file__).parents[2]
 WRONG = """

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from kernels import registry
 from kernels.conv2d.space import Conv2dConfig
 from kernels.hardware import ALL, hardware_named
-from tools.harness.compile_pool import CompilePool
+from tools.harness.compiling.compile_pool import CompilePool
 
 ROOT = Path(__file__).parents[2]
 SPEC = registry.get("conv2d")

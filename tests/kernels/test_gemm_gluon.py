@@ -12,8 +12,8 @@ from kernels.gemm.gluon_space import BARRIERS_BYTES, candidates, constraint, sha
 from kernels.gemm.space import GemmConfig
 from kernels.hardware import hardware_for, hardware_named
 from tests.kernels.test_gemm_compiled import compiled as compiled_in_a_child
-from tools.harness.compile_pool import CompilePool
-from tools.harness.verify import fault
+from tools.harness.checking.verify import fault
+from tools.harness.compiling.compile_pool import CompilePool
 
 H200 = hardware_named("H200")
 FUSED = registry.get("fused_matmul")

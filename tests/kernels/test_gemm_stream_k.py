@@ -16,8 +16,8 @@ from kernels.gemm.space import UNFILLED, GemmConfig, least_shared, programs
 from kernels.gemm.stream_k_schedule import LEAST_STEPS, schedule
 from kernels.hardware import hardware_for, hardware_named
 from tests.kernels.test_gemm_compiled import compiled as compiled_in_a_child
-from tools.harness.compile_pool import CompilePool
-from tools.harness.verify import fault
+from tools.harness.checking.verify import fault
+from tools.harness.compiling.compile_pool import CompilePool
 
 ROOT = Path(__file__).parents[2]
 H200 = hardware_named("H200")

@@ -4,7 +4,7 @@ import pytest
 
 from kernels import registry
 from kernels.hardware import hardware_named
-from tools.harness.compile_pool import CompilePool
+from tools.harness.compiling.compile_pool import CompilePool
 
 NAMES = ("softmax", "rms_norm", "layer_norm", "swiglu", "attention", "conv2d")
 

@@ -12,8 +12,8 @@ from kernels.check_spec import KernelError, examine
 from kernels.defaults import reduced
 from kernels.hardware import hardware_named
 from kernels.spec import Problem
-from tools.harness.compile_pool import CompilePool
-from tools.harness.interpreter import Interpreter
+from tools.harness.checking.interpreter import Interpreter
+from tools.harness.compiling.compile_pool import CompilePool
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = [f"{ROOT}/examples/add_relu.py:AddRelu", f"{ROOT}/examples/autotuned_scale.py:Scale"]

@@ -12,7 +12,7 @@ from kernels.commands.roofline_svg import drawing, marks
 from kernels.hardware import hardware_named
 from kernels.ops.tuned_files import Entry
 from memory import file
-from tools.harness import telemetry
+from tools.harness.measuring import telemetry
 
 H200 = hardware_named("H200")
 SVG = "{http://www.w3.org/2000/svg}"

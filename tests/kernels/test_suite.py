@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from kernels.__main__ import cli
 from kernels.commands import overhead, scoring, suite, suite_cli, suite_run
 from kernels.commands.suite import Case, Entry, Mean, Target
-from tools.harness import cache, compile_pool
-from tools.harness.live import LiveDevice
+from tools.harness.compiling import cache, compile_pool
+from tools.harness.devices.live import LiveDevice
 from tools.harness.results import CompileResult
 
 SMALL = Case("softmax", (64, 256))

@@ -14,7 +14,7 @@ import torch
 from kernels import registry
 from kernels.commands.timing import spread
 from kernels.hardware import hardware_for
-from tools.harness.verify import fault
+from tools.harness.checking.verify import fault
 
 SCREENED, ROUNDS = 24, 15
 

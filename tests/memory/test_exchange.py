@@ -17,7 +17,7 @@ from memory.file import MemoryFileError
 from memory.merge import merge
 from memory.store import Memory
 from tests.memory.conftest import H200, RECORDED, SQUARE, Filled, fill
-from tools.harness.t4 import read_landscape
+from tools.harness.landscapes.t4 import read_landscape
 
 CONTENT = (
     "SELECT hex(a.uid) AS uid, r.goal, e.hash, k.source_hash, p.problem, a.config_id, a.kind, a.status, a.ms "

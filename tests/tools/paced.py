@@ -7,7 +7,7 @@ import signal
 import time
 from pathlib import Path
 
-from tools.harness.turns import Turns
+from tools.harness.process.gpu_lock import Turns
 
 TIMES = {"unfused": 2.0, "compiled": 1.5, "config": 1.0}
 CPU_S, GPU_S, JOB_S, ANSWERS_AFTER_S = 0.04, 0.02, 0.01, 1.0

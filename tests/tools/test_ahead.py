@@ -14,10 +14,10 @@ from memory.store import Memory
 from tests.exploits.axpy import AxpyProblem
 from tests.faults.broken import Faulty, FaultyConfig
 from tests.tools.paced import GPU_S, somebodys
-from tools.harness import crew as crews
-from tools.harness.compile_pool import CompilePool
-from tools.harness.crew import Crew
-from tools.harness.live import LiveDevice
+from tools.harness.compiling.compile_pool import CompilePool
+from tools.harness.devices.live import LiveDevice
+from tools.harness.process import gpu_workers as crews
+from tools.harness.process.gpu_workers import Crew
 from tools.harness.results import DeviceInfo
 from tools.session import Budget, Ids, Session
 from tools.task import Task

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tools.harness.child import Child, ChildDied, ChildTimeout
+from tools.harness.process.child import Child, ChildDied, ChildTimeout
 
 
 def echo(init):
@@ -102,7 +102,7 @@ def test_a_hung_child_ends_with_its_parent():
     """The parent is killed with SIGKILL while the child sleeps in a job."""
     program = textwrap.dedent("""
         import threading, time
-        from tools.harness.child import Child
+        from tools.harness.process.child import Child
         c = Child("tests.tools.test_child:echo", {})
         print(c.call({}, 20)["pid"], flush=True)
         threading.Thread(target=lambda: c.call({"sleep": 600}, 600), daemon=True).start()

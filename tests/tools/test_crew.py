@@ -9,9 +9,9 @@ import pytest
 
 from tests.exploits.axpy import AxpyProblem
 from tests.faults.broken import Faulty, FaultyConfig
-from tools.harness.crew import Crew, StartFailed
 from tools.harness.device import DeviceError
-from tools.harness.live import LiveDevice
+from tools.harness.devices.live import LiveDevice
+from tools.harness.process.gpu_workers import Crew, StartFailed
 from tools.harness.results import DeviceInfo
 
 TIMES = {"unfused": 2.0, "config": 1.0}

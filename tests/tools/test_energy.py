@@ -13,11 +13,11 @@ from memory.store import Memory
 from tests.agent.fake_hands import SETTING
 from tests.exploits.axpy import Axpy, AxpyProblem
 from tests.faults.broken import Faulty, FaultyConfig
-from tools.harness.compile_pool import CompilePool
-from tools.harness.crew import Crew
-from tools.harness.live import FASTEST, NO_JOULES, LiveDevice
+from tools.harness.compiling.compile_pool import CompilePool
+from tools.harness.devices.live import FASTEST, NO_JOULES, LiveDevice
+from tools.harness.measuring.telemetry import Meter
+from tools.harness.process.gpu_workers import Crew
 from tools.harness.results import CompileResult, DeviceInfo, Measurement, Proof
-from tools.harness.telemetry import Meter
 from tools.open import SetupError, open_session
 from tools.recall import resume
 from tools.session import Budget, Ids, Session

@@ -10,8 +10,8 @@ import pytest
 
 from evals.record import Plan, Recording
 from tests.evals.toy import TOY_GPU, Toy, ToyCompiler, ToyGpu, ToyProblem
-from tools.harness.landscape import find_landscape, list_landscapes, read_landscape, write_landscape
-from tools.harness.readings import Entry, LandscapeError, ReadingSet
+from tools.harness.landscapes.named import find_landscape, list_landscapes, read_landscape, write_landscape
+from tools.harness.landscapes.readings import Entry, LandscapeError, ReadingSet
 
 T4_STATUSES = {"timeout", "compile", "runtime", "correctness", "constraints", "correct"}
 

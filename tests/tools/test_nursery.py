@@ -11,12 +11,12 @@ from agent.run import open_hands
 from kernels.hardware import hardware_named
 from tests.faults.broken import Faulty, FaultyConfig
 from tests.tools.test_ahead import PROBLEM
-from tools.harness import nursery as module
-from tools.harness import telemetry
-from tools.harness.child import ChildDied
-from tools.harness.compile_pool import CompilePool
-from tools.harness.live import LiveDevice
-from tools.harness.nursery import COMPILER, COMPILER_NICE, Nursery
+from tools.harness.compiling.compile_pool import CompilePool
+from tools.harness.devices.live import LiveDevice
+from tools.harness.measuring import telemetry
+from tools.harness.process import prestart as module
+from tools.harness.process.child import ChildDied
+from tools.harness.process.prestart import COMPILER, COMPILER_NICE, Nursery
 
 WORKER = "tests.tools.paced:slow_to_answer"
 

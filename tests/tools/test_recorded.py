@@ -15,10 +15,10 @@ from tests.evals.toy import (
     ToyProblem,
     true_ms,
 )  # fmt: skip
-from tools.harness.interpreter import Interpreter
-from tools.harness.landscape import read_landscape
-from tools.harness.readings import Landscape, LandscapeError
-from tools.harness.recorded import RecordedDevice
+from tools.harness.checking.interpreter import Interpreter
+from tools.harness.devices.recorded import RecordedDevice
+from tools.harness.landscapes.named import read_landscape
+from tools.harness.landscapes.readings import Landscape, LandscapeError
 
 BEST = ToyConfig(BLOCK=64, num_warps=4, num_stages=1)
 UNCOMPILABLE = ToyConfig(BLOCK=64, num_warps=1, num_stages=3)

@@ -6,7 +6,7 @@ from kernels.hardware import hardware_named
 from memory.store import Memory
 from tests.exploits.axpy import AxpyProblem
 from tests.faults.broken import Faulty, FaultyConfig
-from tools.harness.compile_pool import CompilePool
+from tools.harness.compiling.compile_pool import CompilePool
 from tools.harness.results import CheckResult, DeviceInfo, Measurement
 from tools.session import Budget, Ids, Session
 from tools.task import Task

@@ -3,9 +3,9 @@
 import pytest
 
 from tests.exploits.axpy import Axpy, AxpyConfig, AxpyProblem
-from tools.harness.floor import floor_ms
-from tools.harness.live import LiveDevice
-from tools.harness.telemetry import gpus_present
+from tools.harness.devices.live import LiveDevice
+from tools.harness.measuring.floor import floor_ms
+from tools.harness.measuring.telemetry import gpus_present
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not gpus_present(), reason="needs a GPU")]
 

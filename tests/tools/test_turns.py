@@ -7,12 +7,12 @@ import subprocess
 import sys
 import time
 
-from tools.harness import turns as module
-from tools.harness.turns import Turns
+from tools.harness.process import gpu_lock as module
+from tools.harness.process.gpu_lock import Turns
 
 HOLD = """
 import sys, time
-from tools.harness.turns import Turns
+from tools.harness.process.gpu_lock import Turns
 with Turns(sys.argv[1]):
     print("mine", flush=True)
     time.sleep(float(sys.argv[2]))
@@ -107,7 +107,7 @@ def test_a_turn_is_not_waited_for_beyond_ones_patience(tmp_path):
 COMPILES = """
 import fcntl, json, sys
 import torch
-from tools.harness.turns import AUTOTUNERS, COMPILER, Turns, _found
+from tools.harness.process.gpu_lock import AUTOTUNERS, COMPILER, Turns, _found
 
 def free():
     with open(sys.argv[1]) as file:

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from tools.harness.statistics import median_ci
-from tools.harness.verify import blind_spot, scale_error, spoil
+from tools.harness.checking.verify import blind_spot, scale_error, spoil
+from tools.harness.measuring.statistics import median_ci
 
 
 def test_equal_tensors_have_no_error():
@@ -34,7 +34,7 @@ def test_zeros_are_off_by_the_whole_scale():
 
 
 def test_chunks_give_the_error_of_the_whole(monkeypatch):
-    monkeypatch.setattr("tools.harness.verify.CHUNK", 7)
+    monkeypatch.setattr("tools.harness.checking.verify.CHUNK", 7)
     reference = torch.linspace(-1, 1, 100, dtype=torch.float64)
     out = reference.clone()
     out[99] += 0.5

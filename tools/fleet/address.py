@@ -80,7 +80,7 @@ def connect(address: FleetAddress) -> Any:
     ray = load_ray()
     if ray.is_initialized():
         return ray
-    from tools.harness.telemetry import gpus_present
+    from tools.harness.measuring.telemetry import gpus_present
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray is about to stop hiding GPUs from tasks that ask for none, and warns of it on every start unless told.

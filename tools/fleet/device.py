@@ -14,16 +14,16 @@ from typing import Any
 
 from kernels.hardware import hardware_for, hardware_named
 from kernels.spec import Config, KernelSpec, Problem
+from tools.fleet.actor import DeviceWorker
 from tools.fleet.address import FleetAddress, connect
-from tools.fleet.compile_pool import FleetCompilePool
+from tools.fleet.compile_tasks import FleetCompilePool
 from tools.fleet.fleet import HELLO_DEADLINE_S, Answer, Fleet, Job, Worker
 from tools.fleet.reference import to_scale
-from tools.fleet.worker import DeviceWorker
-from tools.harness.compile_pool import CompilePool
-from tools.harness.crew import JOB_DEADLINE_S, PREPARE_DEADLINE_S, START_DEADLINE_S, TRIES, WORKER
+from tools.harness.compiling.compile_pool import CompilePool
 from tools.harness.device import DeviceError
-from tools.harness.identity import describe
-from tools.harness.live import CONTEND_ROUNDS
+from tools.harness.devices.live import CONTEND_ROUNDS
+from tools.harness.process.gpu_workers import JOB_DEADLINE_S, PREPARE_DEADLINE_S, START_DEADLINE_S, TRIES, WORKER
+from tools.harness.process.identity import describe
 from tools.harness.results import CheckResult, DeviceInfo, Figure, Measurement, Proof, Regime
 
 NET_S = TRIES * (JOB_DEADLINE_S + 10) + 2 * START_DEADLINE_S

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from kernels.hardware import Hardware
     from kernels.spec import KernelSpec, Problem
     from tools.harness.device import Device
-    from tools.harness.nursery import Nursery
+    from tools.harness.process.prestart import Nursery
     from tools.harness.results import Regime
 
 
@@ -26,7 +26,7 @@ def open_device(
     from kernels.hardware import hardware_named
     from tools.fleet.address import parse
     from tools.harness.device import DeviceError
-    from tools.harness.telemetry import gpus_present
+    from tools.harness.measuring.telemetry import gpus_present
 
     fleet = parse(device)
     if fleet is not None:
@@ -38,14 +38,14 @@ def open_device(
     if kind == "auto":
         kind, which = ("cuda", "0") if gpus_present() else ("recorded", "")
     if kind == "cuda":
-        from tools.harness.live import LiveDevice
+        from tools.harness.devices.live import LiveDevice
 
         live = LiveDevice.open(f"cuda:{which or 0}", spec, problem, early=early)
         return live, live.hardware
     if kind == "recorded":
-        from tools.harness.interpreter import Interpreter
-        from tools.harness.landscape import find_landscape
-        from tools.harness.recorded import RecordedDevice
+        from tools.harness.checking.interpreter import Interpreter
+        from tools.harness.devices.recorded import RecordedDevice
+        from tools.harness.landscapes.named import find_landscape
 
         landscape = find_landscape(which or None, spec.name, problem, regime)
         recorded = RecordedDevice(landscape, spec, problem, Interpreter())

@@ -17,7 +17,7 @@ from agent.trace import read_trace
 from tests.agent.fake_hands import BEST, objective
 from tests.agent.traces.elsewhere import opener
 from tests.agent.traces.large import example
-from tools.harness.landscape import read_landscape, write_landscape
+from tools.harness.landscapes.named import read_landscape, write_landscape
 
 LANDSCAPE = Path(__file__).parents[3] / Path("evals/landscapes/fused_matmul-4096x4096x4096-fp16-h200.json.gz")
 

@@ -12,7 +12,7 @@ import pytest
 from kernels import registry
 from kernels.source.closure import source_text
 from kernels.source.locate import SourceMissing
-from tools.harness.landscape import list_landscapes
+from tools.harness.landscapes.named import list_landscapes
 
 ROOT = Path(__file__).parents[3]
 

@@ -11,7 +11,7 @@ from kernels.gemm.space import PERSISTENT, GemmConfig, GemmProblem, tiles
 from kernels.hardware import hardware_named
 from tests.bench.planner_spaces import PLAIN, load
 from tests.tools.planner.problems import BEST, H200, SPEC, SQUARE, STRANGE, StrangeProblem, changed, costs, ms, times
-from tools.harness.landscape import find_landscape, folder
+from tools.harness.landscapes.named import find_landscape, folder
 from tools.harness.results import CompileResult
 from tools.planner.cost_model import multiply_adds_per_clock
 from tools.planner.launch import read_launch, read_tiles

@@ -13,7 +13,7 @@ from agent.models.embedded import MOST_BARREN, next_move
 from kernels.gemm.space import GemmConfig
 from tests.tools.planner.problems import H200, SPEC, SQUARE, STRANGE, StrangeProblem, measured, ms, strange, task
 from tools import suggest_configs
-from tools.harness.compile_pool import CompilePool
+from tools.harness.compiling.compile_pool import CompilePool
 from tools.task import Task
 
 

@@ -8,8 +8,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tools.harness.child import Child, ChildDied, ChildTimeout
-from tools.harness.identity import describe, rebuild
+from tools.harness.process.child import Child, ChildDied, ChildTimeout
+from tools.harness.process.identity import describe, rebuild
 from tools.harness.results import CheckResult
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Interpreter:
         where = f"interpreter {reduced.label()}"
         if self._child is None or not self._child.alive:
             environment = {"TRITON_INTERPRET": "1", "TRITON_DEFAULT_FP_FUSION": "1"}
-            self._child = Child("tools.harness.interpreter:interpreter", {}, environment)
+            self._child = Child("tools.harness.checking.interpreter:interpreter", {}, environment)
         job = {**describe(spec, reduced), "config": values, "hardware": hardware, "seed": secrets.randbits(62)}
         started = time.perf_counter()
         try:
@@ -66,8 +66,8 @@ def interpreter(init: dict[str, Any]) -> Any:
 
     from kernels.hardware import hardware_named
     from kernels.triton.interpreter_bf16 import mend_bf16
-    from tools.harness.compiler import reason
-    from tools.harness.verify import fault, spoil
+    from tools.harness.checking.verify import fault, spoil
+    from tools.harness.compiling.compiler import reason
 
     mend_bf16()
     torch.set_num_threads(1)  # the interpreter's arrays are small; threads only fight over the cores

@@ -2,7 +2,7 @@
 
 Two of these run per GPU: one launches candidates, one launches PyTorch's baselines, so that no candidate shares a
 process with what it is compared to. The parent never lets both use the GPU at once; a baseline is prepared beside
-other work where it takes turns (:mod:`tools.harness.turns`).
+other work where it takes turns (:mod:`tools.harness.process.gpu_lock`).
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import torch
 import triton
 
 from kernels.hardware import Hardware, hardware_for
-from tools.harness.ceilings import ceilings, copying
-from tools.harness.census import foreign_kernels
-from tools.harness.compiler import reason
-from tools.harness.identity import rebuild
-from tools.harness.telemetry import Nvml
-from tools.harness.timing import Arena, Call, Wrong, burst, sustained, synchronize
-from tools.harness.turns import Turns, gives_way
+from tools.harness.checking.census import foreign_kernels
+from tools.harness.compiling.compiler import reason
+from tools.harness.measuring.ceilings import ceilings, copying
+from tools.harness.measuring.telemetry import Nvml
+from tools.harness.measuring.timing import Arena, Call, Wrong, burst, sustained, synchronize
+from tools.harness.process.gpu_lock import Turns, gives_way
+from tools.harness.process.identity import rebuild
 
 Json = dict[str, Any]
 

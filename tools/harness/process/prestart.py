@@ -2,7 +2,7 @@
 
 Each imports PyTorch and Triton, seconds of work, half a minute where a cold disk has to give them sixteen times. They
 begin with it at once and together, while the driver does imports of its own; kernel, problem and GPU follow when known
-(:meth:`tools.harness.child.Child.begin`)."""
+(:meth:`tools.harness.process.child.Child.begin`)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import os
 from pathlib import Path
 from typing import Self
 
-from tools.harness.cache import default_cache, triton_environment, worker_environment
-from tools.harness.child import Child
+from tools.harness.compiling.cache import default_cache, triton_environment, worker_environment
+from tools.harness.process.child import Child
 
-WORKER = "tools.harness.worker:worker"
-COMPILER = "tools.harness.compiler:compiler"
+WORKER = "tools.harness.measuring.worker:worker"
+COMPILER = "tools.harness.compiling.compiler:compiler"
 COMPILERS = 8
 """As many as the planner's first batch has configs; a pool that needs more starts more."""
 WORKERS = 2
@@ -45,7 +45,7 @@ class Nursery:
     @classmethod
     def of(cls, device: str) -> Nursery:
         """For a run on `device`: empty unless that is a single GPU of a machine that has one."""
-        from tools.harness.telemetry import gpus_present
+        from tools.harness.measuring.telemetry import gpus_present
 
         kind, _, which = device.partition(":")
         single = kind == "auto" or (kind == "cuda" and (which or "0").isdecimal())

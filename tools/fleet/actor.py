@@ -12,11 +12,11 @@ from typing import Any
 
 from tools.fleet.artifacts import Files, unpack
 from tools.fleet.reference import Reference, ReferenceFailed
-from tools.harness.cache import default_cache
-from tools.harness.crew import JOB_DEADLINE_S, WORKER
+from tools.harness.compiling.cache import default_cache
 from tools.harness.device import DeviceError
-from tools.harness.identity import rebuild
-from tools.harness.live import SCREEN_SAMPLES, LiveDevice
+from tools.harness.devices.live import SCREEN_SAMPLES, LiveDevice
+from tools.harness.process.gpu_workers import JOB_DEADLINE_S, WORKER
+from tools.harness.process.identity import rebuild
 from tools.harness.results import Figure, Measurement, Regime
 
 Answer = dict[str, Any]
@@ -34,7 +34,7 @@ class DeviceWorker:
         factory: str = WORKER,
         deadline_s: float = JOB_DEADLINE_S,
     ) -> None:
-        """`description` is :func:`tools.harness.identity.describe`'s, the rest the crew's."""
+        """`description` is :func:`tools.harness.process.identity.describe`'s, the rest the crew's."""
         self._description, self._factory, self._deadline_s = description, factory, deadline_s
         self._cache = Path(cache) if cache else default_cache()
         self._device: LiveDevice | None = None

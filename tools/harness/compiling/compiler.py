@@ -27,8 +27,8 @@ from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
 from kernels.hardware import Hardware, hardware_named, occupancy
-from tools.harness.identity import rebuild
-from tools.harness.nursery import COMPILER_NICE
+from tools.harness.process.identity import rebuild
+from tools.harness.process.prestart import COMPILER_NICE
 
 Json = dict[str, Any]
 

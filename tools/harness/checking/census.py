@@ -8,7 +8,7 @@ import torch
 import triton
 from torch._C._autograd import DeviceType
 
-from tools.harness.timing import Call, synchronize
+from tools.harness.measuring.timing import Call, synchronize
 
 ALLOWED = ("memcpy", "memset")
 """Copies and fills by the driver, which a split reduction needs to clear its output."""

@@ -14,14 +14,14 @@ import numpy as np
 from pydantic import ValidationError
 
 from kernels.spec import Config, KernelSpec, Problem
-from tools.harness.landscape import require_fit
-from tools.harness.readings import BaselineReadings, Entry, Landscape, LandscapeError, ReadingSet
+from tools.harness.landscapes.named import require_fit
+from tools.harness.landscapes.readings import BaselineReadings, Entry, Landscape, LandscapeError, ReadingSet
+from tools.harness.measuring.statistics import RESAMPLES, median_ci
 from tools.harness.results import CheckResult, Comparison, Figure, Measurement, Proof, Regime
-from tools.harness.statistics import RESAMPLES, median_ci
 
 
 class Checker(Protocol):
-    """What runs a config without a GPU; :class:`tools.harness.interpreter.Interpreter`."""
+    """What runs a config without a GPU; :class:`tools.harness.checking.interpreter.Interpreter`."""
 
     def check(
         self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config], hardware: str

@@ -51,7 +51,7 @@ class Child:
         self._log = tempfile.TemporaryFile(mode="w+b")  # noqa: SIM115 -- lives as long as the child
         paths = os.pathsep.join(p or os.getcwd() for p in sys.path)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tools.harness.child", factory, str(theirs.fileno()), str(life_read)],
+            [sys.executable, "-m", "tools.harness.process.child", factory, str(theirs.fileno()), str(life_read)],
             env={**os.environ, "PYTHONPATH": paths, "PYTHONUNBUFFERED": "1", **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=self._log,

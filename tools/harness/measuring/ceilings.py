@@ -20,7 +20,7 @@ COPY_STEP = 8192
 
 def ceilings(device: str, dtype: torch.dtype) -> dict[str, float]:
     """Bytes (read plus written) a second and operations a second, each the best of some readings."""
-    from tools.harness.timing import timed
+    from tools.harness.measuring.timing import timed
 
     source = torch.empty(COPY_BYTES, dtype=torch.uint8, device=device).random_()
     target = torch.empty_like(source)

@@ -19,8 +19,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tools.harness.foreign import read_kernel_tuner_cache, read_open_cache, read_t4
-from tools.harness.readings import Entry, Landscape, LandscapeError, ReadingSet, significant
+from tools.harness.landscapes.foreign import read_kernel_tuner_cache, read_open_cache, read_t4
+from tools.harness.landscapes.readings import Entry, Landscape, LandscapeError, ReadingSet, significant
 
 SCHEMA = "1.0.0"
 FORMAT = 1

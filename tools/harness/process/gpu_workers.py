@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kernels.spec import KernelSpec, Problem
-from tools.harness.cache import worker_environment
-from tools.harness.child import READY, Child, ChildDied, ChildKilled, ChildTimeout
-from tools.harness.identity import describe
-from tools.harness.nursery import WORKER as WORKER
-from tools.harness.nursery import Nursery
-from tools.harness.turns import Turns
+from tools.harness.compiling.cache import worker_environment
+from tools.harness.process.child import READY, Child, ChildDied, ChildKilled, ChildTimeout
+from tools.harness.process.gpu_lock import Turns
+from tools.harness.process.identity import describe
+from tools.harness.process.prestart import WORKER as WORKER
+from tools.harness.process.prestart import Nursery
 
 Role = Literal["candidates", "baselines"]
 Answer = dict[str, Any]
@@ -51,8 +51,9 @@ class Crew:
         turns: Path | None = None,
         early: Nursery | None = None,
     ) -> None:
-        """`factory` is what a worker serves with (see :class:`tools.harness.child.Child`); `turns` the file by which
-        this crew and others share the GPU (:class:`tools.harness.turns.Turns`); `early` may have workers already."""
+        """`factory` is what a worker serves with (see :class:`tools.harness.process.child.Child`); `turns` the file
+        by which these workers and others share the GPU (:class:`tools.harness.process.gpu_lock.Turns`); `early` may
+        have workers already."""
         self._factory = factory
         self.cache = cache
         self.shared = turns is not None

@@ -19,8 +19,8 @@ from typing import Any
 import torch
 
 from kernels.spec import Inputs, KernelSpec
-from tools.harness.telemetry import Meter
-from tools.harness.verify import fault, spoil
+from tools.harness.checking.verify import fault, spoil
+from tools.harness.measuring.telemetry import Meter
 
 SPIN_MS = 2.0
 """Spin before the first event. A launch through Python takes up to 0.3 ms on the host; a spin shorter than that

@@ -9,10 +9,10 @@ from typing import Any
 from kernels.hardware import Hardware
 from kernels.spec import Config
 from tools.fleet.artifacts import Files, take
-from tools.harness.cache import triton_environment
-from tools.harness.child import Child, ChildDied, ChildKilled, ChildTimeout
-from tools.harness.compile_pool import DEADLINE_S, CompilePool
-from tools.harness.readings import config_key
+from tools.harness.compiling.cache import triton_environment
+from tools.harness.compiling.compile_pool import DEADLINE_S, CompilePool
+from tools.harness.landscapes.readings import config_key
+from tools.harness.process.child import Child, ChildDied, ChildKilled, ChildTimeout
 
 QUEUE_S = 3600.0
 """How long a task may wait for a free CPU before that is our own failure."""
@@ -29,7 +29,7 @@ def compile_here(job: dict[str, Any], hardware: str, deadline_s: float) -> tuple
     if child is None or cache is None or not child.alive:
         cache = Path(tempfile.mkdtemp(prefix="autokernel-compile-"))
         init = {"hardware": hardware, "cache": str(cache)}
-        child = Child("tools.harness.compiler:compiler", init, triton_environment(cache))
+        child = Child("tools.harness.compiling.compiler:compiler", init, triton_environment(cache))
         _compilers[hardware] = (child, cache)
     try:
         answer = child.call(job, deadline_s)

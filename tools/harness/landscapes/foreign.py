@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, cast, get_args
 
-from tools.harness.readings import Entry, Landscape, LandscapeError, ReadingSet, config_key
+from tools.harness.landscapes.readings import Entry, Landscape, LandscapeError, ReadingSet, config_key
 from tools.harness.results import DeviceInfo, Status
 
 UNIT_S = {

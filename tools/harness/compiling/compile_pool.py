@@ -11,11 +11,11 @@ from typing import Any
 
 from kernels.hardware import Hardware
 from kernels.spec import Config, KernelSpec, Problem
-from tools.harness.cache import default_cache, triton_environment
-from tools.harness.child import Child, ChildDied, ChildKilled, ChildTimeout
+from tools.harness.compiling.cache import default_cache, triton_environment
 from tools.harness.device import DeviceError
-from tools.harness.identity import describe
-from tools.harness.nursery import COMPILER, Nursery
+from tools.harness.process.child import Child, ChildDied, ChildKilled, ChildTimeout
+from tools.harness.process.identity import describe
+from tools.harness.process.prestart import COMPILER, Nursery
 from tools.harness.results import CompileResult
 
 DEADLINE_S = 60.0
