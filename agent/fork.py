@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from agent.approval import Ask
     from agent.progress import Watch
     from agent.run import Ended, OpenHands
-    from tools.session import Session
+    from tools.session.session import Session
 
 
 def fork(

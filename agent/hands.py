@@ -16,7 +16,7 @@ from agent.trace import JSON, Event
 if TYPE_CHECKING:
     from kernels.hardware import Hardware
     from kernels.spec import Config
-    from tools.session import Session
+    from tools.session.session import Session
 
 MEASURES = "run_benchmark"
 """The tool that spends evaluations: once it has been called and there is something to prove, a proof is expected."""

@@ -47,7 +47,7 @@ def open_hands(objective: Objective, memory: Path | None, run_id: str, notify: N
     with Nursery.of(objective.device) as early:  # while its processes import, this one does
         import langgraph.graph  # noqa: F401 -- what the loop needs
 
-        from tools.open import SetupError, open_session
+        from tools.session.open_session import SetupError, open_session
 
         try:
             session = open_session(

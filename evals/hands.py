@@ -16,8 +16,8 @@ from memory.store import Memory
 from tools.harness.compiling.compile_pool import CompilePool
 from tools.harness.landscapes.readings import config_key
 from tools.harness.results import CheckResult, CompileResult, DeviceInfo, Figure, Measurement, Proof, Regime
-from tools.session import Budget, Ids, Session
-from tools.task import Task
+from tools.session.session import Budget, Ids, Session
+from tools.session.task import Task
 
 MAX_SECONDS = 3600.0
 

@@ -16,9 +16,9 @@ from tools.harness.compiling.compile_pool import CompilePool
 from tools.harness.devices.recorded import RecordedDevice
 from tools.harness.landscapes.readings import Entry, Landscape
 from tools.harness.results import CheckResult, CompileResult, Status
-from tools.recall import warm_up
-from tools.session import Budget, Ids, Session
-from tools.task import Task
+from tools.session.recall import warm_up
+from tools.session.session import Budget, Ids, Session
+from tools.session.task import Task
 
 
 class RecordedCompiler:

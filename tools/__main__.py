@@ -97,9 +97,9 @@ def serve(
     from agent.goal import Given
     from agent.models.choose import CLIENT
     from agent.request import requested
+    from agent.serve import http
+    from agent.serve.mcp_run import Run
     from agent.terminal import Terminal
-    from tools.serve import http
-    from tools.serve.run import Run
 
     terminal = Terminal()
     try:
@@ -127,7 +127,7 @@ def serve(
         run = Run.resumed(str(resume), terminal.say)
     with run as desk:
         from agent.provenance import versions
-        from tools.serve.server import server
+        from agent.serve.server import server
 
         built = server(desk, versions().get("triton-autokernel", ""))
         if listening is None:

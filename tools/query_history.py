@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from kernels.spec import KernelSpec
 from memory import queries
-from tools.session import Session
+from tools.session.session import Session
 
 Question = Literal["best", "failures", "effect", "nearest", "lessons"]
 LESSON_CHARS = 400

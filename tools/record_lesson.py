@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from kernels.spec import KernelSpec
 from tools.arguments import Closed
-from tools.session import Session
+from tools.session.session import Session
 
 LONGEST = 600
 """Characters of a lesson: two or three sentences."""

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from kernels.spec import KernelSpec
-from tools.session import Session
+from tools.session.session import Session
 
 NAMES = (
     "query_history",

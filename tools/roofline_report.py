@@ -11,8 +11,8 @@ from pydantic import BaseModel, create_model
 from kernels.spec import KernelSpec
 from tools.arguments import Closed
 from tools.harness.measuring.floor import floor_ms
-from tools.session import Session
-from tools.task import Task
+from tools.session.session import Session
+from tools.session.task import Task
 
 
 def arguments(spec: KernelSpec[Any, Any]) -> type[BaseModel]:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from kernels.spec import KernelSpec
 from tools.arguments import config_list
 from tools.harness.results import Measurement
-from tools.session import Session
+from tools.session.session import Session
 
 
 def arguments(spec: KernelSpec[Any, Any]) -> type[BaseModel]:

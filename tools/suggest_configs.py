@@ -13,7 +13,7 @@ from tools.arguments import MAX_CONFIGS, Closed
 from tools.harness.compiling.compile_pool import CompilePool
 from tools.planner.evidence import Evidence
 from tools.planner.propose import Plan, Planner, Proposal
-from tools.session import Session
+from tools.session.session import Session
 
 TOP_PARAMETERS = 6
 """Parameters whose importance is reported."""

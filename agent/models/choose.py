@@ -12,7 +12,7 @@ from agent.models.recorded import Recorded
 
 EMBEDDED = "embedded"
 CLIENT = "mcp-client"
-"""A coding agent that calls the tools over MCP (``tools.serve``)."""
+"""A coding agent that calls the tools over MCP (``agent.serve``)."""
 
 
 def model_name(option: str | None, base_url: str | None) -> str:

@@ -157,7 +157,7 @@ class SuiteRun:
         from kernels.commands.timing import spread
         from tools.planner.evidence import Evidence
         from tools.planner.propose import Planner
-        from tools.task import Task
+        from tools.session.task import Task
 
         if self.tuned is not None:
             return [choose(live.spec, live.problem, live.hardware, self.tuned).config]

@@ -132,7 +132,7 @@ def about(live: LiveDevice, regime: Regime) -> Row:
 def rates(live: LiveDevice, ms: float) -> Row:
     """What `ms` per launch means in the kernel's unit, and how near it is to the floor."""
     from tools.harness.measuring.floor import floor_ms
-    from tools.task import Task
+    from tools.session.task import Task
 
     task = Task(live.spec, live.problem, live.hardware, live.spec.metric)
     floor, bound = floor_ms(live.spec, live.problem, live.hardware)

@@ -22,8 +22,8 @@ from tests.exploits.axpy import AxpyProblem
 from tests.faults.broken import Faulty, FaultyConfig
 from tests.tools.test_session import Clockwork
 from tools.harness.compiling.compile_pool import CompilePool
-from tools.session import Budget, Ids, Session
-from tools.task import Task
+from tools.session.session import Budget, Ids, Session
+from tools.session.task import Task
 
 
 @click.command()

@@ -26,8 +26,8 @@ from tests.exploits.axpy import AxpyProblem
 from tests.faults.broken import TRUE_STATUS, Faulty, FaultyConfig
 from tools.harness.compiling.compile_pool import CompilePool
 from tools.harness.devices.live import LiveDevice
-from tools.session import Budget, Ids, Session
-from tools.task import Task
+from tools.session.session import Budget, Ids, Session
+from tools.session.task import Task
 
 WEIGHTS = {
     "raises": 26, "wrong": 26, "out_of_memory": 24, "never_ends": 5, "out_of_bounds": 8, "segfault": 5, "exit": 6,

@@ -24,7 +24,7 @@ from kernels.spec import KernelSpec
 from tools.harness.compiling.compile_pool import CompilePool
 from tools.harness.devices.live import BLOCK, SCREEN_SAMPLES, LiveDevice
 from tools.harness.landscapes.named import find_landscape
-from tools.session import CLOSE, CONTENDERS
+from tools.session.session import CLOSE, CONTENDERS
 
 
 @click.command()

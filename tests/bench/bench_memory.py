@@ -24,8 +24,8 @@ from kernels.hardware import hardware_named
 from kernels.registry import get
 from memory.store import Begin, Finish, Memory
 from tools import query_history
-from tools.session import Budget, Ids, Session
-from tools.task import Task
+from tools.session.session import Budget, Ids, Session
+from tools.session.task import Task
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = 1000

@@ -34,9 +34,9 @@ from tools.harness.landscapes.named import folder
 from tools.harness.landscapes.t4 import SUFFIXES
 from tools.planner import surrogate
 from tools.planner.evidence import Evidence
-from tools.planner.kin import Kin
 from tools.planner.propose import Planner
-from tools.task import Task
+from tools.planner.transfer import Kin
+from tools.session.task import Task
 
 NEVER = 10**6
 """Evaluations of a search that did not get there."""
@@ -51,7 +51,7 @@ SETTINGS: dict[str, dict[str, float]] = {
 """Constants of the surrogate that were chosen by looking at a landscape, and others that could have been."""
 CHOOSING_SEEDS = 3
 KIN = 5
-"""Nearest other landscapes that a warm search remembers, as many as ``tools.recall`` takes."""
+"""Nearest other landscapes that a warm search remembers, as many as ``tools.session.recall`` takes."""
 
 
 @dataclass

@@ -13,7 +13,7 @@ from kernels.spec import Config
 from tests.bench.planner_spaces import Grid, Space
 from tools.harness.results import CompileResult, Measurement
 from tools.planner import surrogate
-from tools.planner.resources import Flags, Floats
+from tools.planner.cost.resources import Flags, Floats
 
 START = 4
 """Random evaluations of rivals that learn, as many as of the planner."""

@@ -26,8 +26,8 @@ from kernels.spec import Config, Problem
 from tools.harness.landscapes.named import read_landscape
 from tools.harness.landscapes.readings import Entry, Landscape
 from tools.harness.results import CompileResult, Measurement
-from tools.planner.resources import Flags, Floats
-from tools.task import Task
+from tools.planner.cost.resources import Flags, Floats
+from tools.session.task import Task
 
 PLAIN = "plain"
 VIEWS = (PLAIN, "raw", "permuted", "onehot", "half", "family", "failing")

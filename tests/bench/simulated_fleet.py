@@ -35,8 +35,8 @@ from tools.harness.landscapes.named import find_landscape
 from tools.harness.results import Measurement
 from tools.planner.evidence import Evidence
 from tools.planner.propose import Planner
-from tools.session import Budget, Ids, Session
-from tools.task import Task
+from tools.session.session import Budget, Ids, Session
+from tools.session.task import Task
 
 SEPARATE = 64
 """Simulated GPUs up to which each is a process."""

@@ -8,8 +8,8 @@ from tests.faults.broken import Faulty, FaultyConfig
 from tests.fleet.test_fleet_device import opened
 from tools.fleet.screening import screen
 from tools.harness.compiling.compile_pool import CompilePool
-from tools.session import Budget, Ids, Session
-from tools.task import Task
+from tools.session.session import Budget, Ids, Session
+from tools.session.task import Task
 
 PROBLEM = AxpyProblem(N=1 << 28)
 

@@ -13,8 +13,8 @@ from memory.store import Begin, Finish, Memory
 from tests.evals.toy import TOY_GPU, Toy, ToyProblem
 from tests.memory.conftest import H200, RECORDED
 from tools import query_history
-from tools.session import Budget, Ids, Session
-from tools.task import Task
+from tools.session.session import Budget, Ids, Session
+from tools.session.task import Task
 
 
 def session(path: Path, info: dict[str, Any] = H200, n: int = 1000, run: str = "r") -> Session:

@@ -13,9 +13,9 @@ from memory.store import Memory
 from tests.evals.toy import TOY_GPU, Toy, ToyConfig, ToyProblem, true_ms
 from tools import query_history, suggest_configs
 from tools.harness.results import CompileResult, DeviceInfo, Measurement, Regime
-from tools.recall import resume, warm_up
-from tools.session import Budget, Ids, Session
-from tools.task import Task
+from tools.session.recall import resume, warm_up
+from tools.session.session import Budget, Ids, Session
+from tools.session.task import Task
 
 HERE = {"kind": "live", "name": "NVIDIA H200", "hardware": "H200", "driver": "570"}
 SOME = [ToyConfig(BLOCK=b, num_warps=4, num_stages=1) for b in (16, 32, 64)]

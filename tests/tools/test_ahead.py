@@ -19,8 +19,8 @@ from tools.harness.devices.live import LiveDevice
 from tools.harness.process import gpu_workers as crews
 from tools.harness.process.gpu_workers import Crew
 from tools.harness.results import DeviceInfo
-from tools.session import Budget, Ids, Session
-from tools.task import Task
+from tools.session.session import Budget, Ids, Session
+from tools.session.task import Task
 
 PROBLEM = AxpyProblem(N=1 << 28)
 

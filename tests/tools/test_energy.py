@@ -18,10 +18,10 @@ from tools.harness.devices.live import FASTEST, NO_JOULES, LiveDevice
 from tools.harness.measuring.telemetry import Meter
 from tools.harness.process.gpu_workers import Crew
 from tools.harness.results import CompileResult, DeviceInfo, Measurement, Proof
-from tools.open import SetupError, open_session
-from tools.recall import resume
-from tools.session import Budget, Ids, Session
-from tools.task import Task
+from tools.session.open_session import SetupError, open_session
+from tools.session.recall import resume
+from tools.session.session import Budget, Ids, Session
+from tools.session.task import Task
 
 H200 = hardware_named("H200")
 PROBLEM = AxpyProblem(N=1 << 28)

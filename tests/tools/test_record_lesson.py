@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tools.open import open_session
 from tools.record_lesson import LONGEST, MOST
 from tools.registry import tools_for
+from tools.session.open_session import open_session
 
 
 @pytest.fixture

@@ -27,9 +27,9 @@ from agent.models.choose import CLIENT
 from agent.places import trace_folder
 from agent.replay import replay
 from agent.run import begin, resume
+from agent.serve.mcp_run import Run
 from tests.agent.fake_hands import BEST, SPACE, objective, opener
 from tools.__main__ import main
-from tools.serve.run import Run
 
 ROOT = Path(__file__).parents[2]
 EXCHANGE = Path(__file__).parent / "exchanges" / "coding_agent.json"

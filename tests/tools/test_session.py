@@ -8,8 +8,8 @@ from tests.exploits.axpy import AxpyProblem
 from tests.faults.broken import Faulty, FaultyConfig
 from tools.harness.compiling.compile_pool import CompilePool
 from tools.harness.results import CheckResult, DeviceInfo, Measurement
-from tools.session import Budget, Ids, Session
-from tools.task import Task
+from tools.session.session import Budget, Ids, Session
+from tools.session.task import Task
 
 H200 = hardware_named("H200")
 

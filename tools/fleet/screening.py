@@ -11,7 +11,7 @@ from kernels.spec import Config
 from memory.store import Begin, Finish
 from tools.fleet.device import FleetDevice
 from tools.harness.results import Measurement
-from tools.session import Session
+from tools.session.session import Session
 
 GROUP = 32
 """Rows of a transaction at most."""

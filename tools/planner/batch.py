@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tools.planner.resources import Floats
+from tools.planner.cost.resources import Floats
 from tools.planner.surrogate import Surrogate, expected_improvement, nearness
 
 

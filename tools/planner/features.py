@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from kernels.spec import Config
-from tools.planner.cost_model import Cost
-from tools.planner.launch import Launch
-from tools.planner.physics import PHYSICS_WEIGHT
-from tools.planner.resources import Floats
+from tools.planner.cost.launch_geometry import Launch
+from tools.planner.cost.matmul_cost import Cost
+from tools.planner.cost.physics import PHYSICS_WEIGHT
+from tools.planner.cost.resources import Floats
 
 CATEGORY_SIDE = 2**-0.5
 """One-hot side that puts two different categories one unit apart, as the two ends of an ordered parameter are."""

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.spatial.distance import cdist
 from sklearn.gaussian_process.kernels import Kernel, NormalizedKernelMixin, StationaryKernelMixin
 
-from tools.planner.resources import Floats
+from tools.planner.cost.resources import Floats
 
 
 class MainEffects(StationaryKernelMixin, NormalizedKernelMixin, Kernel):  # type: ignore[misc]

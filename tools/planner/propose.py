@@ -21,15 +21,15 @@ import numpy as np
 from kernels.spec import Config
 from tools.planner import surrogate
 from tools.planner.batch import pick_batch, shortlist
+from tools.planner.cost.lookup import Model, model_of
+from tools.planner.cost.physics import Physics
+from tools.planner.cost.resources import Floats
 from tools.planner.evidence import Evidence
 from tools.planner.features import Encoder
-from tools.planner.kin import Kin, lesson
-from tools.planner.models import Model, model_of
-from tools.planner.physics import Physics
 from tools.planner.reasons import origin
-from tools.planner.resources import Floats
 from tools.planner.stopping import advise
-from tools.task import Task
+from tools.planner.transfer import Kin, lesson
+from tools.session.task import Task
 
 SHORTLIST = 256
 """Configs with the most expected improvement that compete for a batch: their joint covariance is what costs time."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kernels.spec import Config
-from tools.planner.cost_model import Cost
-from tools.planner.launch import Launch, Tiles
+from tools.planner.cost.launch_geometry import Launch, Tiles
+from tools.planner.cost.matmul_cost import Cost
 
 FEW = 2
 """Parameters in which a config may differ from the best and still be called a step from it."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tools.planner.resources import Flags, Floats
+from tools.planner.cost.resources import Flags, Floats
 
 if TYPE_CHECKING:
     from sklearn.gaussian_process import GaussianProcessRegressor

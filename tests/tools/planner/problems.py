@@ -16,11 +16,11 @@ from kernels.hardware import hardware_named
 from kernels.registry import get
 from kernels.spec import Config, Problem
 from tools.harness.results import Measurement
-from tools.planner.cost_model import estimate
+from tools.planner.cost.launch_geometry import read_launch, read_tiles
+from tools.planner.cost.matmul_cost import estimate
 from tools.planner.evidence import Evidence
-from tools.planner.launch import read_launch, read_tiles
 from tools.planner.propose import Planner
-from tools.task import Task
+from tools.session.task import Task
 
 H200 = hardware_named("H200")
 SPEC = get("fused_matmul")

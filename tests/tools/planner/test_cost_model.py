@@ -13,9 +13,9 @@ from tests.bench.planner_spaces import PLAIN, load
 from tests.tools.planner.problems import BEST, H200, SPEC, SQUARE, STRANGE, StrangeProblem, changed, costs, ms, times
 from tools.harness.landscapes.named import find_landscape, folder
 from tools.harness.results import CompileResult
-from tools.planner.cost_model import multiply_adds_per_clock
-from tools.planner.launch import read_launch, read_tiles
-from tools.planner.models import physics_of
+from tools.planner.cost.launch_geometry import read_launch, read_tiles
+from tools.planner.cost.lookup import physics_of
+from tools.planner.cost.matmul_cost import multiply_adds_per_clock
 
 
 @pytest.mark.parametrize(

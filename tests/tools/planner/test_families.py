@@ -9,8 +9,8 @@ from kernels.conv2d.space import Conv2dConfig, Conv2dProblem
 from kernels.gemm.space import GemmConfig, GemmProblem
 from kernels.gemm.stream_k_schedule import schedule
 from tests.tools.planner.problems import BEST, H200, SQUARE, changed, costs, ms
-from tools.planner.cost_model import estimate, memory_reads, sum_ms
-from tools.planner.launch import read_launch, read_tiles
+from tools.planner.cost.launch_geometry import read_launch, read_tiles
+from tools.planner.cost.matmul_cost import estimate, memory_reads, sum_ms
 
 LONG = GemmProblem(M=64, N=256, K=65536)
 """Four tiles of 64x64: alone they leave 128 of 132 SMs idle."""

@@ -30,7 +30,7 @@ from tests.tools.planner.problems import (
 from tools.harness.results import CheckResult, CompileResult
 from tools.planner.evidence import Evidence
 from tools.planner.propose import DRAWN, Planner
-from tools.task import Task
+from tools.session.task import Task
 
 
 def test_first_batch_is_diverse_and_contains_the_known_tile():

@@ -9,11 +9,11 @@ from kernels.hardware import hardware_named
 from kernels.registry import get
 from tests.tools.planner.problems import H200, STRANGE, StrangeProblem
 from tools.harness.results import CompileResult
+from tools.planner.cost.lookup import model_of, physics_of
+from tools.planner.cost.physics import PHYSICS_WEIGHT
 from tools.planner.evidence import Evidence
-from tools.planner.models import model_of, physics_of
-from tools.planner.physics import PHYSICS_WEIGHT
 from tools.planner.propose import Planner
-from tools.task import Task
+from tools.session.task import Task
 
 
 def known(name, hardware=H200, **fields):

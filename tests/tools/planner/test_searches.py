@@ -22,9 +22,9 @@ from tests.tools.planner.problems import (
     task,
 )
 from tools.planner.evidence import Evidence
-from tools.planner.kin import Kin
 from tools.planner.propose import Planner
-from tools.task import Task
+from tools.planner.transfer import Kin
+from tools.session.task import Task
 
 
 def test_matmul_search_needs_few_evaluations():

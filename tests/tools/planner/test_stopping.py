@@ -10,7 +10,7 @@ from tools.planner import surrogate
 from tools.planner.evidence import Evidence
 from tools.planner.propose import Planner
 from tools.planner.stopping import WORTH_A_MEASUREMENT, advise
-from tools.task import Task
+from tools.session.task import Task
 
 
 def test_an_exhausted_or_empty_space_stops():

@@ -14,7 +14,7 @@ from kernels.gemm.space import GemmConfig
 from tests.tools.planner.problems import H200, SPEC, SQUARE, STRANGE, StrangeProblem, measured, ms, strange, task
 from tools import suggest_configs
 from tools.harness.compiling.compile_pool import CompilePool
-from tools.task import Task
+from tools.session.task import Task
 
 
 class FakeSession:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.errors import AgentError
-from tools.serve.desk import Desk
+from agent.serve.client_model import Desk
 
 if TYPE_CHECKING:
     from agent.hands import Hands

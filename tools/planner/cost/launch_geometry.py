@@ -16,7 +16,7 @@ import numpy.typing as npt
 from kernels.gemm.stream_k_schedule import LEAST_STEPS
 from kernels.hardware import Hardware
 from kernels.spec import Config, Problem
-from tools.planner.resources import Compiled, Flags, Floats, Resources, resources_of
+from tools.planner.cost.resources import Compiled, Flags, Floats, Resources, resources_of
 
 TILE_FIELDS = ("BLOCK_M", "BLOCK_N", "BLOCK_K", "num_warps", "num_stages")
 OPTIONAL_FIELDS = {"GROUP_M": 1, "EPILOGUE_SUBTILE": 1, "FLATTEN": 0, "SPLIT_K": 1, "CONSUMERS": 1, "OVERLAP": 0}

@@ -20,9 +20,9 @@ from tools.harness.device import DeviceError
 from tools.harness.devices.live import LiveDevice
 from tools.harness.process.prestart import Nursery
 from tools.harness.results import Regime
-from tools.recall import resume, warm_up
-from tools.session import Budget, Ids, Session
-from tools.task import Task
+from tools.session.recall import resume, warm_up
+from tools.session.session import Budget, Ids, Session
+from tools.session.task import Task
 
 PLANNERS = "sklearn.gaussian_process"
 """What the planner imports when first asked, for a second."""

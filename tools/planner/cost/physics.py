@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tools.planner.resources import Flags, Floats
+from tools.planner.cost.resources import Flags, Floats
 
 PHYSICS_WEIGHT = 0.5
 """Weight of a cost-model column against a raw parameter: half, as these columns repeat what the parameters say."""

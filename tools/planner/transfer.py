@@ -15,10 +15,10 @@ import numpy as np
 from kernels.hardware import Hardware
 from kernels.spec import Config, Problem
 from tools.planner import surrogate
+from tools.planner.cost.lookup import physics_of
+from tools.planner.cost.physics import Physics
+from tools.planner.cost.resources import Floats
 from tools.planner.features import Encoder
-from tools.planner.models import physics_of
-from tools.planner.physics import Physics
-from tools.planner.resources import Floats
 
 HALF_TRUST = 10.0
 """Distance at which a neighbour's lesson counts half."""

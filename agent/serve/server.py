@@ -10,7 +10,7 @@ import mcp_types as types
 from mcp.server import Server, ServerRequestContext
 
 from agent.progress import clean
-from tools.serve.desk import FINISH, Desk
+from agent.serve.client_model import FINISH, Desk
 
 DESCRIBE = "describe_task"
 BEAT = 2.0

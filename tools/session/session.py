@@ -19,9 +19,9 @@ from tools.harness.compiling.compile_pool import CompilePool
 from tools.harness.device import Device
 from tools.harness.devices.live import LiveDevice
 from tools.harness.results import CheckResult, CompileResult, DeviceInfo, Figure, Measurement, Proof, Result
-from tools.planner.kin import Kin
 from tools.planner.propose import Planner
-from tools.task import Task
+from tools.planner.transfer import Kin
+from tools.session.task import Task
 
 R = TypeVar("R", bound=Result)
 

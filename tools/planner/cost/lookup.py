@@ -8,14 +8,14 @@ from functools import partial
 
 from kernels.hardware import Hardware
 from kernels.spec import Config, Problem
-from tools.planner.attention_model import estimate_attention, read_heads
-from tools.planner.cost_model import estimate
+from tools.planner.cost.attention_cost import estimate_attention, read_heads
+from tools.planner.cost.launch_geometry import Tiles, read_launch, read_tiles
+from tools.planner.cost.matmul_cost import estimate
+from tools.planner.cost.physics import Physics
+from tools.planner.cost.resources import Compiled
+from tools.planner.cost.rows_cost import estimate_rows, read_rows
 from tools.planner.features import launch_columns
-from tools.planner.launch import Tiles, read_launch, read_tiles
-from tools.planner.physics import Physics
 from tools.planner.reasons import explain_launch
-from tools.planner.resources import Compiled
-from tools.planner.rows_model import estimate_rows, read_rows
 
 Model = Callable[[str, Hardware, Compiled], Physics | None]
 """From dtype, hardware and the compiler's figures; ``None`` where the hardware has no peak for the dtype."""

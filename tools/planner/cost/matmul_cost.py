@@ -15,8 +15,8 @@ from math import log2
 import numpy as np
 
 from kernels.hardware import Hardware
-from tools.planner.launch import Launch, Tiles
-from tools.planner.physics import (
+from tools.planner.cost.launch_geometry import Launch, Tiles
+from tools.planner.cost.physics import (
     BLOCK_START_CLOCKS,
     L2_BYTES_PER_CLOCK,
     LAUNCH_MS,
@@ -24,7 +24,7 @@ from tools.planner.physics import (
     MEMORY_SHARE,
     SCHEDULERS,
 )
-from tools.planner.resources import Floats
+from tools.planner.cost.resources import Floats
 
 SHARED_BYTES_PER_CLOCK = 128
 """32 banks of 4 bytes. Source: CUDA C++ Programming Guide, shared memory; the LDS of CDNA3 is the same."""

@@ -13,8 +13,8 @@ import numpy as np
 
 from kernels.hardware import Hardware
 from kernels.spec import Config, Problem
-from tools.planner.cost_model import MMA_SYNC_SHARE, SHARED_BYTES_PER_CLOCK, core_clock, multiply_adds_per_clock
-from tools.planner.physics import (
+from tools.planner.cost.matmul_cost import MMA_SYNC_SHARE, SHARED_BYTES_PER_CLOCK, core_clock, multiply_adds_per_clock
+from tools.planner.cost.physics import (
     BLOCK_START_CLOCKS,
     L2_BYTES_PER_CLOCK,
     LAUNCH_MS,
@@ -22,7 +22,7 @@ from tools.planner.physics import (
     SCHEDULERS,
     Physics,
 )
-from tools.planner.resources import Compiled, Flags, Floats, resources_of
+from tools.planner.cost.resources import Compiled, Flags, Floats, resources_of
 
 FIELDS = ("BLOCK_M", "BLOCK_N", "num_warps", "num_stages")
 EXPONENTIALS_PER_CLOCK = 16

@@ -17,8 +17,8 @@ from kernels.spec import Config
 from memory import queries
 from memory.rows import Row
 from tools.harness.results import CheckResult, CompileResult, Measurement
-from tools.planner.kin import Kin
-from tools.session import Session
+from tools.planner.transfer import Kin
+from tools.session.session import Session
 
 NEAR = 4.0
 """Distance (``memory.queries.distance``) up to which a problem's winners are worth a try here: a factor of two in each

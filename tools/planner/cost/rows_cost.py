@@ -13,8 +13,8 @@ import numpy as np
 
 from kernels.hardware import Hardware
 from kernels.spec import Config, Problem
-from tools.planner.cost_model import L2_LATENCY, core_clock
-from tools.planner.physics import (
+from tools.planner.cost.matmul_cost import L2_LATENCY, core_clock
+from tools.planner.cost.physics import (
     BLOCK_START_CLOCKS,
     L2_BYTES_PER_CLOCK,
     LAUNCH_MS,
@@ -24,7 +24,7 @@ from tools.planner.physics import (
     SCHEDULERS,
     Physics,
 )
-from tools.planner.resources import Compiled, Flags, Floats, resources_of
+from tools.planner.cost.resources import Compiled, Flags, Floats, resources_of
 
 OPTIONAL_FIELDS = {"BLOCK_N": 0, "num_stages": 1, "PER_SM": 0, "STREAM": 0}
 """Fields of a config over rows that have a meaning when absent, and that meaning."""
