@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from agent.api import optimise
     from agent.errors import AgentError, UsageError
-    from agent.progress import Standing
+    from agent.loop.progress import Standing
     from agent.result import Result, Speedup
 
 __all__ = ["AgentError", "Result", "Speedup", "Standing", "UsageError", "optimise"]
@@ -25,7 +25,7 @@ _WHERE = {
     "optimise": "agent.api",
     "Result": "agent.result",
     "Speedup": "agent.result",
-    "Standing": "agent.progress",
+    "Standing": "agent.loop.progress",
     "AgentError": "agent.errors",
     "UsageError": "agent.errors",
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import UsageError
-from agent.progress import Standing, Watch
+from agent.loop.progress import Standing, Watch
 
 if TYPE_CHECKING:
     from agent.result import Result
@@ -48,17 +48,17 @@ def optimise(
     - `max_evals` (40 configs measured), `max_seconds` (600 of search), `max_tokens`, `max_cost` (US dollars),
       `max_model_calls` (100): the run ends at the first limit it reaches.
     - `memory`: the SQLite file of all attempts; `cold`: start without what earlier runs know.
-    - `progress` is called in the calling thread with a :class:`~agent.progress.Standing` for every line and every step;
-      what it raises ends the run.
+    - `progress` is called in the calling thread with a :class:`~agent.loop.progress.Standing` for every line and every
+      step; what it raises ends the run.
 
     Raises UsageError for what cannot be used as it is and AgentError where the run could not go on, with one sentence
     each. Ctrl-C stops at the next safe point with an AgentError that names the run; in other threads than the main one
     no signal handler is set. ``.env`` is not read."""
-    from agent.goal import Given
+    from agent.goal.goal import Given
+    from agent.goal.request import requested
+    from agent.loop.run import begin
     from agent.models.choose import model_name
-    from agent.request import requested
     from agent.result import Result
-    from agent.run import begin
 
     if not isinstance(goal, str):
         raise UsageError(f"The goal is a sentence, such as 'maximise fused TFLOPS', not {goal!r}.")

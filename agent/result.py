@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from agent.report import BaselineResult
-    from agent.run import Ended
+    from agent.loop.outcome import BaselineResult
+    from agent.loop.run import Ended
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Result:
     @classmethod
     def of(cls, ended: Ended) -> Result:
         """The result of a finished run."""
-        from agent.report import render, replay_command
+        from agent.loop.outcome import render, replay_command
 
         outcome, setting, best = ended.outcome, ended.setting, ended.outcome.best
         return cls(

@@ -11,6 +11,6 @@ def make_graph(config: RunnableConfig) -> Any:
     """The compiled loop: decide → act → … → verify → report. Built anew for whoever asks; nothing is opened.
 
     `config` changes nothing: the server hands it to every factory."""
-    from agent.graph import build
+    from agent.loop.graph import build
 
     return build()

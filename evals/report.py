@@ -7,7 +7,7 @@ from html import escape
 
 import numpy as np
 
-from agent.export.html import read
+from agent.export.pages.run_page import read
 from evals.leaderboard import ABOUT
 from evals.ledger import Ledger
 from evals.score import Board

@@ -70,7 +70,13 @@ def preload(agents: list[str]) -> list[str]:
     """Modules that every run of these agents needs: imported once, before the runs are forked off."""
     wanted = ["evals.child"]
     if any(a == "embedded" or a.startswith(MODEL) for a in agents):
-        wanted += ["evals.agents.loop", "agent.graph", "sklearn.gaussian_process", "scipy.optimize", "scipy.special"]
+        wanted += [
+            "evals.agents.loop",
+            "agent.loop.graph",
+            "sklearn.gaussian_process",
+            "scipy.optimize",
+            "scipy.special",
+        ]
         wanted += ["langgraph.checkpoint.sqlite", "tools.suggest_configs", "tools.run_benchmark"]
     parts = {"kernel_tuner": ["kernel_tuner.interface", "kernel_tuner.searchspace"], "optuna": ["optuna.samplers"]}
     for library in {needs(a) for a in agents} - {None}:

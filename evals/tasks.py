@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import UsageError
-from agent.goal import Given, read_goal
-from agent.hands import Hands, SessionHands
-from agent.objective import Limits, Objective
-from agent.report import Outcome
-from agent.run import Notify, begin
-from agent.vocabulary import registered
+from agent.goal.goal import Given, read_goal
+from agent.goal.objective import Limits, Objective
+from agent.goal.vocabulary import registered
+from agent.loop.actions import Hands, SessionHands
+from agent.loop.outcome import Outcome
+from agent.loop.run import Notify, begin
 from evals.score import CLOSE
 from evals.worlds import failing, faster_baseline, session_on
 from memory.rows import Row

@@ -62,7 +62,7 @@ def stats(path: Path | None, as_json: bool) -> None:
 @click.option("--html", "output", type=PATH, required=True, help="Page to write.")
 def report(path: Path | None, output: Path) -> None:
     """A page over all runs: best per problem, learning curves, failures."""
-    from agent.export.html import read
+    from agent.export.pages.run_page import read
     from memory.page import render
     from memory.store import Memory
 

@@ -94,12 +94,12 @@ def serve(
     except ImportError:
         click.echo(MISSING, err=True)
         return 1
-    from agent.goal import Given
+    from agent.cli.terminal import Terminal
+    from agent.goal.goal import Given
+    from agent.goal.request import requested
     from agent.models.choose import CLIENT
-    from agent.request import requested
     from agent.serve import http
     from agent.serve.mcp_run import Run
-    from agent.terminal import Terminal
 
     terminal = Terminal()
     try:
@@ -126,8 +126,8 @@ def serve(
     else:
         run = Run.resumed(str(resume), terminal.say)
     with run as desk:
-        from agent.provenance import versions
         from agent.serve.server import server
+        from agent.trace.provenance import versions
 
         built = server(desk, versions().get("triton-autokernel", ""))
         if listening is None:

@@ -14,7 +14,7 @@ import click
 from agent.errors import PROVEN, UNPROVEN, AgentError, UsageError
 
 if TYPE_CHECKING:
-    from agent.campaign.report import Report
+    from agent.campaign.campaign_report import Report
     from agent.campaign.schedule import Standing
 
 
@@ -30,9 +30,9 @@ def campaign(file: Path, device: str | None, out: Path | None, memory: Path | No
     The same command continues a campaign that was stopped or killed. It leaves report.html, report.json and tuned.json,
     which kernels.ops.use() reads. Exit code 0 where a win is proven, 3 where none is, 2 where no problem can be
     tuned as the file says."""
+    from agent.campaign.campaign_report import render, report_of
+    from agent.campaign.campaign_runs import conduct
     from agent.campaign.plan import read_campaign
-    from agent.campaign.report import render, report_of
-    from agent.campaign.runs import conduct
 
     plan = read_campaign(file)
     if device is not None:
@@ -70,8 +70,8 @@ def make(folder: Path) -> None:
 
 def leave(folder: Path, report: Report) -> None:
     """Write the three files. Raises UsageError."""
-    from agent.campaign.page import page
-    from agent.campaign.report import tuned
+    from agent.campaign.campaign_page import page
+    from agent.campaign.campaign_report import tuned
 
     try:
         (folder / "report.html").write_text(page(report), encoding="utf-8")

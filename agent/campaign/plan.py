@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BeforeValidator, Field, ValidationError
 
 from agent.errors import UsageError
-from agent.limits import LONGEST, MOST
-from agent.objective import Closed, Limits, MetricName, Objective, RegimeName
+from agent.goal.limits import LONGEST, MOST
+from agent.goal.objective import Closed, Limits, MetricName, Objective, RegimeName
 
 if TYPE_CHECKING:
     from kernels.spec import KernelSpec, Problem

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from agent.campaign.plan import Job
-from agent.report import Outcome
+from agent.loop.outcome import Outcome
 
 FIRST_YIELD = 0.3
 LATER = 0.5

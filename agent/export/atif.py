@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from agent.export.story import Story, Turn, number
-from agent.trace import JSON
+from agent.trace.trace import JSON
 
 VERSION = "ATIF-v1.7"
 

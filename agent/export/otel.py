@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from agent.export.story import Call, Story, Turn, number
-from agent.trace import JSON
+from agent.trace.trace import JSON
 
 SCHEMA = "https://opentelemetry.io/schemas/1.41.0"
 AGENT = "triton-autokernel"

@@ -8,9 +8,9 @@ from pydantic import ValidationError
 
 from agent.errors import UsageError
 from agent.export.story import Attempt, Call, Point, Story, Turn, changed, detail, key, named, number, rows
-from agent.objective import Objective, Setting
-from agent.report import Outcome
-from agent.trace import JSON, Event, Record
+from agent.goal.objective import Objective, Setting
+from agent.loop.outcome import Outcome
+from agent.trace.trace import JSON, Event, Record
 
 ACTIVITIES = {
     "compile_kernel": "compile",

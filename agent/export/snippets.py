@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from agent.errors import UsageError
 from agent.export.story import Story
-from agent.report import Outcome
+from agent.loop.outcome import Outcome
 from memory import snippets
 
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from agent.objective import Objective, Setting
-from agent.report import Outcome
-from agent.trace import JSON
+from agent.goal.objective import Objective, Setting
+from agent.loop.outcome import Outcome
+from agent.trace.trace import JSON
 
 
 @dataclass

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from agent.errors import UsageError
 from agent.models.base import ChatModel
 from agent.models.embedded import Embedded
-from agent.models.recorded import Recorded
+from agent.models.trace_model import Recorded
 
 EMBEDDED = "embedded"
 CLIENT = "mcp-client"
@@ -39,7 +39,7 @@ def load_model(
         return Embedded()
     if name == CLIENT:
         raise UsageError("A coding agent decided in this run: go on with python -m tools serve --resume RUN.")
-    from agent.models.openai_chat import OpenAIChat
+    from agent.models.endpoint.openai_chat import OpenAIChat
 
     url = base_url or os.environ.get("OPENAI_BASE_URL") or None
     return OpenAIChat(name, os.environ.get("OPENAI_API_KEY"), url, endpoint, notify)
@@ -52,7 +52,7 @@ def deputy_of(model: ChatModel) -> ChatModel:
 
 def secrets() -> tuple[str, ...]:
     """What must never be written anywhere. Words that stand in for a key (``none``) are no secrets."""
-    from agent.models.secrecy import is_secret
+    from agent.models.endpoint.secrecy import is_secret
 
     key = (os.environ.get("OPENAI_API_KEY") or "").strip()
     return (key,) if is_secret(key) else ()

@@ -14,8 +14,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from agent.loop.prompt import TAKEOVER
 from agent.models.base import Done, Message, Reply, ToolSchema, call_tool, done_calls
-from agent.prompt import TAKEOVER
 
 FIRST_BATCH = 8
 """Configs of the first measurement: what the cost model holds for best."""

@@ -15,15 +15,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import AgentError
+from agent.loop.outcome import render, replay_command
+from agent.loop.progress import Watch
 from agent.models.base import Message, Reply, ToolSchema, call_tool
 from agent.models.choose import CLIENT
-from agent.progress import Watch
-from agent.report import render, replay_command
 
 if TYPE_CHECKING:
-    from agent.hands import Hands
-    from agent.objective import Setting
-    from agent.run import Ended
+    from agent.goal.objective import Setting
+    from agent.loop.actions import Hands
+    from agent.loop.run import Ended
 
 JSON = dict[str, Any]
 FINISH = "finish"

@@ -11,9 +11,9 @@ from agent.errors import AgentError
 from agent.serve.client_model import Desk
 
 if TYPE_CHECKING:
-    from agent.hands import Hands
-    from agent.objective import Objective
-    from agent.run import Ended, Notify
+    from agent.goal.objective import Objective
+    from agent.loop.actions import Hands
+    from agent.loop.run import Ended, Notify
 
 
 class Run:
@@ -27,7 +27,7 @@ class Run:
     @classmethod
     def new(cls, objective: Objective, memory: Path | None, notify: Notify, notices: list[str]) -> Run:
         """A run from its first turn."""
-        from agent.run import begin, open_hands
+        from agent.loop.run import begin, open_hands
 
         def start(desk: Desk) -> Ended:
             def open_(objective: Objective, memory: Path | None, run_id: str, notify: Notify) -> Hands:
@@ -40,7 +40,7 @@ class Run:
     @classmethod
     def resumed(cls, run: str, notify: Notify) -> Run:
         """A run that was stopped, from where it was."""
-        from agent.run import open_hands, resume
+        from agent.loop.run import open_hands, resume
 
         def start(desk: Desk) -> Ended:
             def open_(objective: Objective, memory: Path | None, run_id: str, notify: Notify) -> Hands:

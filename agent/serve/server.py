@@ -9,7 +9,7 @@ from typing import Any
 import mcp_types as types
 from mcp.server import Server, ServerRequestContext
 
-from agent.progress import clean
+from agent.loop.progress import clean
 from agent.serve.client_model import FINISH, Desk
 
 DESCRIBE = "describe_task"

@@ -7,11 +7,11 @@ import tempfile
 from pathlib import Path
 
 from agent.errors import AgentError
-from agent.models.faults import Outage
-from agent.objective import Limits, Objective
-from agent.places import trace_folder
-from agent.run import begin
-from agent.trace import read_trace
+from agent.goal.objective import Limits, Objective
+from agent.loop.run import begin
+from agent.models.endpoint.faults import Outage
+from agent.trace.paths import trace_folder
+from agent.trace.trace import read_trace
 from evals.errors import Missing
 from evals.game import Game
 from evals.hands import MAX_SECONDS, open_game_session
@@ -25,8 +25,8 @@ IN_MEMORY = Path("/dev/shm")
 def run(game: Game, model: str) -> None:
     """Over, the referee's last word, ends the loop wherever it stands. Memory and trace live in a folder that goes with
     the run: no run learns from another."""
-    from agent.hands import Hands, SessionHands
-    from agent.run import Notify
+    from agent.loop.actions import Hands, SessionHands
+    from agent.loop.run import Notify
 
     where = IN_MEMORY if os.access(IN_MEMORY, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="autokernel-eval-", dir=where) as folder:

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from agent import run
+from agent.loop import run
 from tests.agent.fake_hands import opener
 
 

@@ -11,9 +11,9 @@ import sys
 import time
 from pathlib import Path
 
-from agent.hands import Left
+from agent.goal.objective import Objective, Setting
+from agent.loop.actions import Left
 from agent.models.base import ToolSchema
-from agent.objective import Objective, Setting
 
 SPACE = [{"tile": tile, "warps": warps} for tile in (16, 32, 64, 128, 256, 512) for warps in (1, 2, 4, 8)]
 MS = {json.dumps(c): round(0.2 + abs(c["tile"] - 128) / 1000 + abs(c["warps"] - 4) / 100, 4) for c in SPACE}
@@ -170,7 +170,7 @@ def opener(ledger: Path, **options):
 
 
 if __name__ == "__main__":  # a run in a process of its own, to be killed
-    from agent.run import begin, resume
+    from agent.loop.run import begin, resume
 
     verb, ledger = sys.argv[1], Path(os.environ["LEDGER"])
     if verb == "begin":

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from agent import run
-from agent.cli import main
-from agent.trace import read_trace
+from agent.cli.commands import main
+from agent.loop import run
+from agent.trace.trace import read_trace
 from tests.agent.answers import completion, failure, tool_call
 from tests.agent.fake_hands import BEST, opener
 
@@ -89,7 +89,7 @@ def test_no_words_at_all_show_the_help():
 
 def test_help_imports_nothing_heavy():
     script = (
-        "import sys; from agent.cli import main; main(['--help']); main(['run', '--help']);"
+        "import sys; from agent.cli.commands import main; main(['--help']); main(['run', '--help']);"
         "print({'torch', 'triton', 'langgraph', 'openai', 'pydantic', 'numpy', 'sqlite_utils'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)

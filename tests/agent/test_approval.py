@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from agent.approval import ask_person
-from agent.cli import main
+from agent.cli.commands import main
 from agent.errors import AgentError
-from agent.replay import replay
-from agent.run import begin, resume
-from agent.trace import read_trace
+from agent.loop.approval import ask_person
+from agent.loop.run import begin, resume
+from agent.replay.replay import replay
+from agent.trace.trace import read_trace
 from tests.agent.fake_hands import BEST, SPACE, objective, opener
 
 BATCH = [{"tile": 16, "warps": 1}, {"tile": 32, "warps": 2}, BEST]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from agent import checks
-from agent.cli import main
+from agent.cli import checks
+from agent.cli.commands import main
 
 KEY = "sk-never-to-be-shown"
 

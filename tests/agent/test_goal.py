@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from agent.errors import UsageError
-from agent.goal import Given, read_goal
-from agent.vocabulary import KernelWords
+from agent.goal.goal import Given, read_goal
+from agent.goal.vocabulary import KernelWords
 
 FUSED = KernelWords(
     "fused_matmul",

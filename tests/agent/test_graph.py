@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from agent import graph, verdict
-from agent.graph import Context
+from agent.loop import graph, search_end
+from agent.loop.graph import Context
 from agent.models.base import Reply
 from agent.models.embedded import Embedded
-from agent.models.faults import Outage
-from agent.trace import Trace, read_trace
+from agent.models.endpoint.faults import Outage
+from agent.trace.trace import Trace, read_trace
 from tests.agent.fake_hands import BEST, SPACE, FakeHands, objective
 from tests.agent.scripted import Scripted, calls, words
 
@@ -126,7 +126,7 @@ def test_a_wrong_call_is_answered_and_the_run_goes_on(tmp_path, call, error):
 def test_a_flood_of_calls_is_cut_and_the_model_is_told(tmp_path):
     model = Scripted(calls(*[("query_history", {"question": str(i)}) for i in range(500)]), MEASURE)
     state, hands, _ = play(tmp_path, model)
-    assert [name for _, name in hands.calls].count("query_history") == verdict.MAX_CALLS
+    assert [name for _, name in hands.calls].count("query_history") == search_end.MAX_CALLS
     assert "484 were left out" in model.heard[1][-1]["content"]
     assert state["outcome"]["proven"]
 
@@ -158,7 +158,7 @@ def test_where_a_model_gets_nowhere_the_embedded_planner_takes_over_and_says_so(
 
 
 def test_a_model_that_measures_in_the_last_turn_it_has_for_it_keeps_the_wheel(tmp_path):
-    looks = [calls(("query_history", {"question": str(i)})) for i in range(verdict.IDLE - 1)]
+    looks = [calls(("query_history", {"question": str(i)})) for i in range(search_end.IDLE - 1)]
     state, _, _ = play(tmp_path, Scripted(*looks, MEASURE, words("done"), words("done")))
     assert (state["outcome"]["takeover"], state["outcome"]["evaluations"]) == ("", 1)
 
@@ -258,7 +258,7 @@ def test_the_planner_is_not_stopped_by_a_limit_on_model_calls(tmp_path):
 def test_after_the_last_evaluation_a_model_may_conclude_but_not_go_on_for_ever(tmp_path):
     fresh = [calls(("query_history", {"question": str(i)})) for i in range(50)]
     state, _, _ = play(tmp_path, Scripted(MEASURE, *fresh), {"max_evals": 1})
-    assert state["outcome"]["turns"] == 1 + verdict.CLOSING
+    assert state["outcome"]["turns"] == 1 + search_end.CLOSING
     assert "evaluations are used up" in state["outcome"]["stopped"]
 
 

@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from agent.cli import main
+from agent.cli.commands import main
 from tests.agent.answers import completion, failure
 from tests.agent.follower import counted, follow
 

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.cli import main
-from agent.trace import read_trace
+from agent.cli.commands import main
+from agent.trace.trace import read_trace
 from tests.agent.fake_hands import BEST
 
 BESIDE = Path(sys.executable).with_name("litellm")

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from agent.cli import main
+from agent.cli.commands import main
 from agent.errors import UsageError
-from agent.prices import FREE, Price, price_of, read_overrides
+from agent.models.prices import FREE, Price, price_of, read_overrides
 from tests.agent.answers import tool_call
 from tests.agent.fake_hands import BEST
 

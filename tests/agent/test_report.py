@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 
-from agent.export.html import export
+from agent.cli.show import show
+from agent.export.pages.run_page import export
 from agent.export.reader import read_story
+from agent.loop.outcome import SHOWN_PARAMETERS, importance_in, matters
 from agent.models.base import call_tool
-from agent.report import SHOWN_PARAMETERS, importance_in, matters
-from agent.show import show
-from agent.trace import read_trace
+from agent.trace.trace import read_trace
 from tests.agent.traces.large import example
 
 

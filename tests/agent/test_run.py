@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from agent.errors import AgentError, UsageError
+from agent.loop.run import begin, resume
 from agent.models.base import Reply
-from agent.places import trace_folder
-from agent.replay import replay
-from agent.run import begin, resume
-from agent.trace import read_trace
+from agent.replay.replay import replay
+from agent.trace.paths import trace_folder
+from agent.trace.trace import read_trace
 from tests.agent.fake_hands import SPACE, FakeHands, objective, opener
 
 ROOT = Path(__file__).parents[2]
@@ -81,7 +81,7 @@ def test_a_replay_is_identical_and_needs_nothing(tmp_path):
 
 def reseal(path, change):
     """Edit a trace as someone who also fixes the seals."""
-    from agent.trace import SEED, encode, seal
+    from agent.trace.trace import SEED, encode, seal
 
     chain, lines = SEED, []
     for line in path.read_text().splitlines():
@@ -223,7 +223,7 @@ def test_a_goal_that_names_another_gpu_is_refused(tmp_path):
 def test_a_stopped_run_says_how_to_go_on(tmp_path, how):
     environment = {**os.environ, "LEDGER": str(tmp_path / "ledger"), "PYTHONPATH": str(ROOT)}
     script = (
-        "import os, functools, sys; from pathlib import Path; from agent import run; from agent.cli import main\n"
+        "import os, functools, sys; from pathlib import Path; from agent import run; from agent.cli.commands import main\n"
         "from tests.agent.fake_hands import opener\n"
         "run.begin = functools.partial(run.begin, open_=opener(Path(os.environ['LEDGER']), pause=0.1))\n"
         "sys.exit(main(['fused TFLOPS']))"

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from agent.safe_points import stoppable
+from agent.loop.safe_points import stoppable
 
 
 class Steps:

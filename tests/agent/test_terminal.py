@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import time
 
-from agent import terminal
-from agent.hands import Left
-from agent.terminal import Terminal
+from agent.cli import terminal
+from agent.cli.terminal import Terminal
+from agent.loop.actions import Left
 from tests.agent.fake_hands import SETTING
 
 

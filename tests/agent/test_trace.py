@@ -5,7 +5,7 @@ import json
 import pytest
 
 from agent.errors import AgentError, UsageError
-from agent.trace import Trace, read_trace
+from agent.trace.trace import Trace, read_trace
 
 HEADER = {"schema_version": 1, "run": "r"}
 

@@ -45,9 +45,9 @@ class Model(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    from agent.cli import understood
-    from agent.goal import Given
-    from agent.run import begin
+    from agent.cli.commands import understood
+    from agent.goal.goal import Given
+    from agent.loop.run import begin
 
     web = ThreadingHTTPServer(("127.0.0.1", 0), Model)
     threading.Thread(target=web.serve_forever, daemon=True).start()

@@ -15,7 +15,7 @@ from tests.docs.pages import ROOT
 
 PAGE = ROOT / "docs" / "REFERENCE.md"
 COMMANDS = {
-    "agent": ("agent.cli", "commands"),
+    "agent": ("agent.cli.commands", "commands"),
     "kernels": ("kernels.__main__", "cli"),
     "tools": ("tools.__main__", "cli"),
     "memory": ("memory.__main__", "cli"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.hands import SessionHands
+from agent.loop.actions import SessionHands
 from kernels.hardware import hardware_named
 from kernels.spec import Baseline
 from memory.store import Memory

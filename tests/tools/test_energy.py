@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from agent.hands import Left
-from agent.objective import Objective
-from agent.report import outcome_of, render
+from agent.goal.objective import Objective
+from agent.loop.actions import Left
+from agent.loop.outcome import outcome_of, render
 from kernels.hardware import hardware_named
 from memory.store import Memory
 from tests.agent.fake_hands import SETTING

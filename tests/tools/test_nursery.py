@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from agent.errors import UsageError
-from agent.objective import Objective
-from agent.run import open_hands
+from agent.goal.objective import Objective
+from agent.loop.run import open_hands
 from kernels.hardware import hardware_named
 from tests.faults.broken import Faulty, FaultyConfig
 from tests.tools.test_ahead import PROBLEM

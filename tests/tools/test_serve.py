@@ -22,12 +22,12 @@ from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
 from agent.errors import AgentError
-from agent.ledger import runs
+from agent.loop.run import begin, resume
 from agent.models.choose import CLIENT
-from agent.places import trace_folder
-from agent.replay import replay
-from agent.run import begin, resume
+from agent.replay.replay import replay
 from agent.serve.mcp_run import Run
+from agent.trace.paths import trace_folder
+from agent.trace.runs import runs
 from tests.agent.fake_hands import BEST, SPACE, objective, opener
 from tools.__main__ import main
 

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from agent import run
-from agent.campaign import runs
+from agent.campaign import campaign_runs
+from agent.campaign.campaign_page import page
+from agent.campaign.campaign_report import render, report_of
+from agent.campaign.campaign_runs import conduct
 from agent.campaign.command import campaign
-from agent.campaign.page import page
 from agent.campaign.plan import read_campaign
-from agent.campaign.report import render, report_of
-from agent.campaign.runs import conduct
 from agent.campaign.schedule import Standing, next_job
 from agent.errors import AgentError, UsageError
+from agent.loop import run
 from kernels.ops import tuned_files
 from tests.agent.fake_hands import FakeHands
 
@@ -69,8 +69,8 @@ def world(tmp_path, monkeypatch):
         known["opened"].append((run_id, objective.shape))
         return Hands(objective, tmp_path / f"ledger-{objective.shape or objective.options['N']}")
 
-    monkeypatch.setattr(runs, "begin", partial(run.begin, open_=open_))
-    monkeypatch.setattr(runs, "resume", partial(run.resume, open_=open_))
+    monkeypatch.setattr(campaign_runs, "begin", partial(run.begin, open_=open_))
+    monkeypatch.setattr(campaign_runs, "resume", partial(run.resume, open_=open_))
     return known
 
 
@@ -133,14 +133,14 @@ def test_a_win_that_is_not_proven_saves_nothing(plan, world):
 
 
 def test_what_a_run_refuses_is_a_row_and_the_others_go_on(plan, world, monkeypatch):
-    begin = runs.begin
+    begin = campaign_runs.begin
 
     def refuse(objective, *args, **kwargs):
         if objective.shape == (4096, 1024, 4096):
             raise UsageError("no recorded device knows it.")
         return begin(objective, *args, **kwargs)
 
-    monkeypatch.setattr(runs, "begin", refuse)
+    monkeypatch.setattr(campaign_runs, "begin", refuse)
     report = report_of(plan, conducted(plan))
     assert {r.name: r.status for r in report.rows} == {"up": "proven", "head": "failed"}
     assert not report.complete

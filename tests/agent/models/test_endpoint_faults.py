@@ -14,9 +14,9 @@ from email.utils import format_datetime
 import pytest
 
 from agent.errors import AgentError, UsageError
-from agent.models.faults import Outage
-from agent.models.openai_chat import OpenAIChat
-from agent.models.retries import asked_wait
+from agent.models.endpoint.faults import Outage
+from agent.models.endpoint.openai_chat import OpenAIChat
+from agent.models.endpoint.retries import asked_wait
 from tests.agent.answers import completion, failure
 from tests.agent.models.test_openai_chat import ASK, KEY, TOOLS, ask
 
@@ -294,6 +294,6 @@ def test_a_word_that_stands_in_for_a_key_is_left_in_texts(server, stand_in):
 
 
 def test_importing_the_model_reaches_for_nothing():
-    script = "import sys, agent.models.openai_chat; print({'openai', 'tenacity', 'httpx2'} & set(sys.modules))"
+    script = "import sys, agent.models.endpoint.openai_chat; print({'openai', 'tenacity', 'httpx2'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -7,7 +7,7 @@ import pytest
 from agent.errors import AgentError, UsageError
 from agent.models.base import ToolSchema, done_calls, parse_arguments
 from agent.models.choose import load_model, model_name
-from agent.models.openai_chat import OpenAIChat
+from agent.models.endpoint.openai_chat import OpenAIChat
 from tests.agent.answers import completion, tool_call
 
 KEY = "sk-test-0123456789"

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from agent.errors import AgentError, UsageError
-from agent.models.openai_chat import REPLY_TOKENS, OpenAIChat
-from agent.models.profile import PROFILES, profile_at, profile_of_answer
+from agent.models.endpoint.openai_chat import REPLY_TOKENS, OpenAIChat
+from agent.models.providers.profile import PROFILES, profile_at, profile_of_answer
 from tests.agent.answers import completion, failure
 from tests.agent.models.test_openai_chat import ASK, KEY, TOOLS
 

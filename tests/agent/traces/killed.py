@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.replay import replay
-from agent.trace import read_trace
+from agent.replay.replay import replay
+from agent.trace.trace import read_trace
 
 ROOT = Path(__file__).parents[3]
 GOAL = "maximise fused TFLOPS"

@@ -8,7 +8,7 @@ import random
 from contextlib import closing
 from pathlib import Path
 
-from agent.trace import JSON, Trace, read_trace
+from agent.trace.trace import JSON, Trace, read_trace
 
 GALLERY = Path(__file__).parents[3] / "evals" / "traces"
 PER_TURN = 5

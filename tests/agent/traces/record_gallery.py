@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from agent.trace import Trace, read_trace
+from agent.trace.trace import Trace, read_trace
 from tests.agent.traces.killed import Place
 from tests.agent.traces.large import GALLERY
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from agent import drift
-from agent.cli import main
+from agent.cli.commands import main
 from agent.errors import AgentError, UsageError
-from agent.replay import replay
-from agent.run import begin, resume
-from agent.trace import read_trace
+from agent.loop.run import begin, resume
+from agent.replay import drift
+from agent.replay.replay import replay
+from agent.trace.trace import read_trace
 from tests.agent.fake_hands import BEST, objective
 from tests.agent.traces.elsewhere import opener
 from tests.agent.traces.large import example

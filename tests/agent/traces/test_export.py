@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from agent.cli import main
-from agent.export import atif, html, otel
+from agent.cli.commands import main
+from agent.export import atif, otel
+from agent.export.pages import run_page
 from agent.export.reader import read_story
-from agent.trace import read_trace
+from agent.trace.trace import read_trace
 from tests.agent.traces.browser import MISSING, Browser
 from tests.agent.traces.large import GALLERY, example, write_large
 from tests.agent.traces.test_show import edited
@@ -58,7 +59,7 @@ class Outside(HTMLParser):
 
 @pytest.mark.parametrize("path", TRACES, ids=[path.name for path in TRACES])
 def test_the_page_is_one_file_that_loads_nothing(path):
-    page = html.export(story_of(path))
+    page = run_page.export(story_of(path))
     found = Outside()
     found.feed(page)
     assert found.loads == []
@@ -67,7 +68,7 @@ def test_the_page_is_one_file_that_loads_nothing(path):
 
 
 def test_text_of_a_run_cannot_become_markup(tmp_path):
-    page = html.export(story_of(hostile(tmp_path)))
+    page = run_page.export(story_of(hostile(tmp_path)))
     found = Outside()
     found.feed(page)
     assert found.scripts == 2
@@ -104,7 +105,7 @@ def browser(tmp_path_factory):
 
 def page_of(trace, tmp_path):
     page = tmp_path / "page.html"
-    page.write_text(html.export(story_of(trace)), encoding="utf-8", errors="replace")
+    page.write_text(run_page.export(story_of(trace)), encoding="utf-8", errors="replace")
     return page
 
 
@@ -117,7 +118,7 @@ def test_the_page_works_in_a_browser(browser, tmp_path, path, width, dark):
     count = lambda selector: browser.ask(f"return document.querySelectorAll({json.dumps(selector)}).length")  # noqa: E731
     assert count("#progress circle") == len(story.attempts)
     assert count("#roofline circle") == sum(a.ms is not None for a in story.attempts)
-    assert count("#ways polyline") == len(html.proposals(story))
+    assert count("#ways polyline") == len(run_page.proposals(story))
     assert count("#time rect") == len(story.spans)
     assert count("#proof circle") == len(story.outcome.baselines)
     assert count("#conversation > details") == len(story.turns)
@@ -265,6 +266,6 @@ def test_two_exports_are_equal():
 
 
 def test_every_format_of_the_command_has_its_module():
-    from agent.cli_traces import FORMATS
+    from agent.cli.trace_commands import FORMATS
 
-    assert {path.stem for path in Path(html.__file__).parent.glob("*.py")} >= set(FORMATS)
+    assert {path.stem for path in Path(run_page.__file__).parent.glob("*.py")} >= set(FORMATS)

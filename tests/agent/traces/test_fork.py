@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from agent.cli import main
+from agent.cli.commands import main
 from agent.errors import AgentError, UsageError
 from agent.export.reader import read_story
-from agent.fork import fork
+from agent.loop.run import begin, resume
 from agent.models import choose
-from agent.replay import replay
-from agent.run import begin, resume
-from agent.trace import Trace, read_trace
+from agent.replay.fork import fork
+from agent.replay.replay import replay
+from agent.trace.trace import Trace, read_trace
 from tests.agent.fake_hands import BEST, SPACE, objective
 from tests.agent.scripted import Scripted, calls, words
 from tests.agent.traces.elsewhere import opener

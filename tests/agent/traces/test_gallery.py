@@ -12,10 +12,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from agent.cli import main
+from agent.cli.commands import main
 from agent.errors import AgentError
-from agent.replay import replay
-from agent.trace import Trace, read_trace
+from agent.replay.replay import replay
+from agent.trace.trace import Trace, read_trace
 from tests.agent.traces.large import GALLERY, write_gzipped, write_large
 
 TRACES = sorted(path for path in GALLERY.iterdir() if path.name.endswith((".jsonl", ".jsonl.gz")))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agent.cli import main
-from agent.trace import read_trace
+from agent.cli.commands import main
+from agent.trace.trace import read_trace
 from tests.agent.traces.killed import Place, outcome, repeated
 
 
@@ -25,7 +25,7 @@ def test_a_run_killed_while_it_checks_goes_on_and_repeats_nothing(tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b'{"seq":0,"at":"2026'])
 def test_a_run_that_was_killed_before_it_began_says_to_start_it_again(content, tmp_path, capsys):
-    from agent.places import trace_folder
+    from agent.trace.paths import trace_folder
 
     trace_folder().mkdir(parents=True)
     (trace_folder() / "20260101-000000-abcdef.jsonl").write_bytes(content)

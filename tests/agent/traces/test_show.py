@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from agent import ledger
-from agent.cli import main
+from agent.cli.commands import main
 from agent.export.reader import read_story
-from agent.places import trace_folder
-from agent.trace import Trace, encode, read_trace, seal
+from agent.trace import runs
+from agent.trace.paths import trace_folder
+from agent.trace.trace import Trace, encode, read_trace, seal
 from tests.agent.traces.large import GALLERY, example, write_large
 
 ROOT = Path(__file__).parents[3]
@@ -164,7 +164,7 @@ def test_runs_lists_every_state(capsys):
     (folder / "foreign.jsonl").write_text("[1]\n")
     (folder / "going.jsonl").write_bytes(data[: data.rindex(b"\n", 0, 40_000) + 1])
     with closing(Trace(folder / "going.jsonl")):
-        states = {Path(row.trace).stem: row.state for row in ledger.runs(folder)}
+        states = {Path(row.trace).stem: row.state for row in runs.runs(folder)}
         assert main(["runs"]) == 0
     assert states == {
         "finished": "proven",
@@ -182,7 +182,7 @@ def test_runs_lists_every_state(capsys):
 
 def test_show_and_runs_import_nothing_heavy():
     script = (
-        "import sys; from agent.cli import main\n"
+        "import sys; from agent.cli.commands import main\n"
         "main(['show', sys.argv[1]]); main(['runs'])\n"
         "print({'torch', 'triton', 'langgraph', 'openai', 'numpy', 'sqlite_utils'} & set(sys.modules))"
     )

@@ -1,0 +1,263 @@
+"""The command line. Progress goes to stderr, the result to stdout; a mistake is one sentence and an exit code.
+
+Nothing heavy is imported until a command needs it: ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+from click_default_group import DefaultGroup
+
+from agent.campaign.command import campaign
+from agent.cli import completion
+from agent.cli.machine_commands import COMMANDS
+from agent.cli.terminal import Loudness, Terminal, show_result
+from agent.cli.trace_commands import register
+from agent.errors import FAILED, PROVEN, UNPROVEN, USAGE, AgentError, UsageError
+from agent.goal.limits import LONGEST, MOST, MOST_DOLLARS
+
+if TYPE_CHECKING:
+    from agent.loop.approval import Ask
+    from agent.loop.run import Ended
+
+
+def finite(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    """click's ranges let NaN pass."""
+    if value is not None and not 0 < value <= LONGEST:
+        raise click.BadParameter(f"{value:g} is not a number of seconds between 0 and {LONGEST:g}.")
+    return value
+
+
+def dollars(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not 0 < value <= MOST_DOLLARS:
+        raise click.BadParameter(f"{value:g} is not a number of US dollars between 0 and {MOST_DOLLARS:g}.")
+    return value
+
+
+as_json = click.option("--json", "json_", is_flag=True, help="Print one JSON object instead of text.")
+
+
+def loudness(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--quiet and --verbose; the later one counts."""
+    option = click.option
+    said = "Every config that is proposed, compiled, checked or measured."
+    command = option("-v", "--verbose", "loudness", flag_value="verbose", help=said)(command)
+    said = "No progress, only the result."
+    return option("-q", "--quiet", "loudness", flag_value="quiet", default="normal", type=str, help=said)(command)
+
+
+@click.group(
+    cls=cast(type[click.Group], DefaultGroup),
+    default="run",
+    default_if_no_args=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 a proven improvement, 1 an error, 2 usage, 3 no proven improvement.",
+)
+def commands() -> None:
+    """Tune a GPU kernel by an agent and prove the result.
+
+    \b
+    python -m agent "maximise fused TFLOPS"
+    python -m agent "lowest latency of a bf16 matmul 4096x4096x512" --max-evals 20 --json
+
+    Without a command the goal is run; `python -m agent run --help` lists the options.
+    """
+
+
+@commands.command()
+@click.argument("goal", nargs=-1)
+@click.option(
+    "--kernel",
+    metavar="NAME",
+    shell_complete=completion.kernels,
+    help="A registered kernel, path.py:NAME or module:NAME.",
+)
+@click.option("--shape", metavar="MxNxK", help="The problem's dimensions, in the kernel's order.")
+@click.option("--dtype", metavar="DTYPE", help="fp16 or bf16, as far as the kernel has it.")
+@click.option(
+    "--device",
+    metavar="DEVICE",
+    shell_complete=completion.devices,
+    help="auto (default), cuda:N, cuda:all, or recorded[:LANDSCAPE].",
+)
+@click.option("--ray", metavar="ADDRESS", help="All GPUs of a Ray cluster: auto or HOST:PORT.")
+@click.option("--device-type", metavar="GPU", help="Of a mixed fleet, the GPUs with this in their name, e.g. H200.")
+@click.option("--model", metavar="NAME", help="Who decides: embedded (default, needs no key) or a model's name.")
+@click.option("--base-url", metavar="URL", help="A server that speaks the OpenAI protocol.")
+@click.option("--max-evals", type=click.IntRange(1, MOST), metavar="N", help="Configs measured at most (40).")
+@click.option("--max-seconds", type=float, callback=finite, metavar="S", help="Search time (600).")
+@click.option("--endpoint", metavar="NAME", help="What kind of server it is, e.g. vllm; found out by default.")
+@click.option("--max-tokens", type=click.IntRange(1, 10**12), metavar="N", help="Model tokens at most.")
+@click.option("--max-cost", type=float, callback=dollars, metavar="USD", help="US dollars for the model at most.")
+@click.option("--max-model-calls", type=click.IntRange(1, MOST), metavar="N", help="Messages of the model (100).")
+@click.option("--approve", is_flag=True, help="Ask before each batch that runs on the device: yes, no or edit.")
+@click.option("--memory", type=click.Path(path_type=Path), metavar="PATH", help="The SQLite file of all attempts.")
+@click.option("--cold", is_flag=True, help="Start without what earlier runs know; this one is still remembered.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, metavar="N", help="Seed (0).")
+@loudness
+@as_json
+def run(
+    goal: tuple[str, ...],
+    kernel: str | None,
+    shape: str | None,
+    dtype: str | None,
+    device: str | None,
+    ray: str | None,
+    device_type: str | None,
+    model: str | None,
+    base_url: str | None,
+    max_evals: int | None,
+    max_seconds: float | None,
+    endpoint: str | None,
+    max_tokens: int | None,
+    max_cost: float | None,
+    max_model_calls: int | None,
+    approve: bool,
+    memory: Path | None,
+    cold: bool,
+    seed: int,
+    loudness: Loudness,
+    json_: bool,
+) -> int:
+    """Work on GOAL, a sentence in words; the default."""
+    read_env()
+    from agent.cli.device_line import device_line
+    from agent.goal.goal import Given
+    from agent.goal.request import requested
+    from agent.models.choose import model_name
+
+    words = " ".join(goal)
+    given = Given(
+        kernel=kernel,
+        shape=shape,
+        dtype=dtype,
+        device=fleet_of(device, ray, device_type),
+        model=model_name(model, base_url),
+        max_evals=max_evals,
+        max_seconds=max_seconds,
+        max_tokens=max_tokens,
+        max_cost=max_cost,
+        max_model_calls=max_model_calls,
+        endpoint=endpoint,
+        approve=approve,
+        seed=seed,
+    )
+    with Terminal(loudness) as terminal:
+        with terminal.opening(device_line(given.device, words)):
+            objective, notices = requested(words, given, cold)
+        from agent.loop.run import begin
+
+        ended = begin(objective, memory, base_url, terminal.say, notices=notices, ask=asking(terminal), watch=terminal)
+    return shown(ended, json_)
+
+
+@commands.command()
+@click.argument("run_id", metavar="RUN", shell_complete=completion.traces)
+@click.option("--base-url", metavar="URL", help="The model's server, where it has moved.")
+@loudness
+@as_json
+def resume(run_id: str, base_url: str | None, loudness: Loudness, json_: bool) -> int:
+    """Continue a run that was stopped or killed.
+
+    RUN is its id; nothing that it finished is done again."""
+    read_env()
+    with Terminal(loudness) as terminal:
+        from agent.loop.run import resume as go_on
+
+        ended = go_on(run_id, terminal.say, base_url=base_url, ask=asking(terminal), watch=terminal)
+    return shown(ended, json_)
+
+
+register(commands)
+for _command in (*COMMANDS, campaign):
+    commands.add_command(_command)
+
+
+def fleet_of(device: str | None, cluster: str | None, device_type: str | None) -> str | None:
+    """The device string of the options; raises UsageError where they contradict."""
+    if cluster is None and device_type is None:
+        return device
+    from tools.fleet.address import named
+    from tools.harness.device import DeviceError
+
+    try:
+        return named(device, cluster, device_type)
+    except DeviceError as e:
+        raise UsageError(str(e)) from e
+
+
+def asking(terminal: Terminal) -> Ask:
+    """A person's answer to a batch that wants to run, with the status line out of the way."""
+
+    def ask(question: dict[str, Any]) -> dict[str, Any]:
+        from agent.loop.approval import ask_person
+
+        with terminal.paused():
+            return ask_person(question, read_line, lambda line: click.echo(line, err=True))
+
+    return ask
+
+
+def read_line(prompt: str) -> str:
+    """A line of stdin. Raises EOFError at its end."""
+    click.echo(prompt, err=True, nl=False)
+    line = sys.stdin.readline()
+    if not line:
+        click.echo(err=True)
+        raise EOFError
+    return line
+
+
+def shown(ended: Ended, json_: bool) -> int:
+    """Print the result; the exit code says whether it is proven."""
+    from agent.loop.outcome import render, replay_command
+
+    outcome = ended.outcome
+    if json_:
+        click.echo(outcome.model_dump_json())
+    else:
+        show_result(render(outcome, ended.setting, replay_command(outcome.trace)), outcome.proven)
+    if outcome.infrastructure:
+        raise AgentError(f"The proof could not be made: {outcome.why}.")
+    return PROVEN if outcome.proven else UNPROVEN
+
+
+def read_env() -> None:
+    """``.env`` of this folder or one above it; what the environment already says stays."""
+    from dotenv import find_dotenv, load_dotenv
+
+    load_dotenv(find_dotenv(usecwd=True))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code."""
+    # A polite kill unwinds like Ctrl-C, so that child processes end with us.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if completion.VARIABLE in os.environ:
+        return completion.answer(commands)
+    try:
+        code = commands.main(args=arguments, prog_name="python -m agent", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as e:
+        click.echo(e.format_message())
+        return USAGE
+    except click.ClickException as e:
+        more = ""
+        if isinstance(e, click.NoSuchOption) and e.ctx is not None:
+            more = f" {e.ctx.command_path} --help lists what there is."
+        click.echo(f"error: {e.format_message()}{more}", err=True)
+        return USAGE
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("error: Stopped before the run began.", err=True)
+        return FAILED
+    except AgentError as e:
+        click.echo(f"error: {e}", err=True)
+        return e.exit_code
+    return code if isinstance(code, int) else PROVEN

@@ -1,0 +1,43 @@
+"""From words and options to an objective that can be run: for the command line, the Python API and the MCP server."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from agent.errors import UsageError
+
+if TYPE_CHECKING:
+    from agent.goal.goal import Given
+    from agent.goal.objective import Objective
+
+
+def understood(words: str, given: Given) -> tuple[Objective, list[str]]:
+    """The objective of a goal and options, and what the user should know of how they were read. Raises UsageError."""
+    from agent.goal.goal import read_goal
+    from agent.goal.vocabulary import registered, words_of
+
+    kernels = registered()
+    option = None
+    if given.kernel is not None:
+        try:
+            option = next((k for k in kernels if given.kernel in (k.name, *k.aliases)), None) or words_of(given.kernel)
+        except (KeyError, ValueError) as e:
+            raise UsageError(str(e.args[0])) from e
+    return read_goal(words, given, kernels, option)
+
+
+def requested(words: str, given: Given, cold: bool = False) -> tuple[Objective, list[str]]:
+    """As ``understood``, with the model's price, and the notices as lines. A goal that holds the key is refused."""
+    from agent.models.choose import secrets
+    from agent.models.prices import OVERRIDE, priced
+
+    if any(secret in words for secret in secrets()):
+        raise UsageError("The goal holds your API key: leave it out, goals are written into traces.")
+    objective, notices = understood(words, given)
+    objective = priced(objective.model_copy(update={"cold": cold}))
+    if objective.price is None:
+        notices.append(f"the price of {objective.model} is unknown, its cost is not counted ({OVERRIDE} names a table)")
+    if given.model == objective.model == "embedded" and os.environ.get("OPENAI_API_KEY"):
+        notices.append("the embedded planner decides, although there is a key: --model NAME lets a model decide")
+    return objective, [f"note: {notice}" for notice in notices]

@@ -1,0 +1,249 @@
+"""What the loop acts with: a live session's tools, or the answers of a trace. Everything that crosses is plain JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from agent.errors import AgentError
+from agent.goal.objective import Setting
+from agent.models.base import ToolSchema
+from agent.models.schema import closed_schema
+from agent.trace.trace import JSON, Event
+
+if TYPE_CHECKING:
+    from kernels.hardware import Hardware
+    from kernels.spec import Config
+    from tools.session.session import Session
+
+MEASURES = "run_benchmark"
+"""The tool that spends evaluations: once it has been called and there is something to prove, a proof is expected."""
+Verdict = Literal["proven", "unproven", "error", "stopped"]
+"""How a run ended, in memory's words."""
+
+
+@dataclass(frozen=True)
+class Left:
+    """What is left of the harness's budget."""
+
+    evaluations: int
+    """Configs that may still be measured."""
+    used: int
+    """Configs measured so far."""
+    seconds: float
+
+
+class Hands(Protocol):
+    """Everything a run can do to the world."""
+
+    setting: Setting
+    tools: list[ToolSchema]
+
+    def left(self) -> Left: ...
+
+    def call(self, call_id: str, name: str, arguments: JSON) -> JSON:
+        """A tool's answer; wrong arguments are an answer with ``error``."""
+        ...
+
+    def approve(self, key: str, batches: list[JSON]) -> JSON:
+        """What a person says to batches that would run on the device: ``{"answers": {call id: {"verdict": "yes", "no"
+        or "edit", "arguments"}}}``."""
+        ...
+
+    def excuse(self, seconds: float) -> None:
+        """Do not count these seconds: a person was being waited for."""
+        ...
+
+    def finalists(self, limit: int) -> list[JSON]:
+        """The fastest verified configs of this run, best first."""
+        ...
+
+    def anything_to_prove(self) -> bool:
+        """Whether there are finalists, found out without timing any."""
+        ...
+
+    def prove(self, key: str, config: JSON) -> JSON:
+        """A ``Proof``: the config timed interleaved with every baseline."""
+        ...
+
+    def inherit(self, events: Sequence[Event]) -> None:
+        """Know what these events' tool results say, without doing it again: the steps that a fork has in common with
+        its parent."""
+        ...
+
+    def finish(self, verdict: Verdict, summary: JSON) -> None:
+        """Close the run's row in memory."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class SessionHands:
+    """The tools of ``tools.registry`` on an open session."""
+
+    def __init__(self, session: Session) -> None:
+        from tools.harness.measuring.floor import floor_ms
+        from tools.registry import tools_for
+
+        self._session = session
+        self._tools = tools_for(session)
+        task = session.task
+        floor, bound = floor_ms(task.spec, task.problem, task.hardware)
+        self.setting = Setting(
+            kernel=task.spec.name,
+            problem=task.problem.model_dump(mode="json"),
+            label=task.problem.label(),
+            metric=task.metric,
+            unit=task.unit,
+            regime=task.regime,
+            energy=task.energy,
+            energy_unit=task.energy_unit,
+            flops=task.spec.flops(task.problem),
+            bytes=task.spec.bytes(task.problem),
+            floor_ms=floor,
+            bound=bound,
+            hardware=task.hardware.name,
+            device=session.device.info.model_dump(mode="json"),
+            facts=facts_of(task.hardware) | ({"gpus": session.gpus} if session.gpus > 1 else {}),
+            space=values_in(session.space),
+            space_size=len(session.space),
+        )
+        self.tools = [
+            ToolSchema(tool.name, tool.description, closed_schema(tool.arguments.model_json_schema()))
+            for tool in self._tools.values()
+        ]
+
+    def left(self) -> Left:
+        budget = self._session.budget
+        return Left(budget.evals_left(), budget.evals, budget.seconds_left())
+
+    def call(self, call_id: str, name: str, arguments: JSON) -> JSON:
+        if self._session.budget.seconds_left() <= 0:
+            return {"error": "budget", "limit": "seconds", "why": "the run's time is used up; nothing more is run"}
+        answer: JSON = plain(self._tools[name].call(self._session, arguments, call_id))
+        if name == MEASURES and self._session.best() is not None:
+            self._session.expect_proof()
+        return answer
+
+    def approve(self, key: str, batches: list[JSON]) -> JSON:
+        from langgraph.types import interrupt
+
+        answers: JSON = interrupt({"key": key, "batches": batches})
+        return answers
+
+    def excuse(self, seconds: float) -> None:
+        self._session.budget.started += seconds
+
+    def finalists(self, limit: int) -> list[JSON]:
+        return [config.model_dump(mode="json") for config in self._session.finalists(limit)]
+
+    def anything_to_prove(self) -> bool:
+        return self._session.best() is not None
+
+    def prove(self, key: str, config: JSON) -> JSON:
+        proof: JSON = plain(self._session.prove(self._session.config(config)).model_dump(mode="json"))
+        return proof
+
+    def inherit(self, events: Sequence[Event]) -> None:
+        from agent.replay.fork import inherit
+
+        inherit(self._session, events)
+
+    def finish(self, verdict: Verdict, summary: JSON) -> None:
+        self._session.memory.finish_run(self._session.run_id, verdict, plain(summary))
+
+    def close(self) -> None:
+        self._session.close()
+
+
+def facts_of(hardware: Hardware) -> JSON:
+    """A GPU's numbers as a model reads them."""
+    return {
+        "model": hardware.name,
+        "arch": hardware.arch,
+        "sms": hardware.sms,
+        "registers_per_sm": hardware.registers_per_sm,
+        "shared_bytes_per_block": hardware.shared_per_block,
+        "shared_bytes_per_sm": hardware.shared_per_sm,
+        "threads_per_sm": hardware.threads_per_sm,
+        "l2_mib": hardware.l2_bytes // 2**20,
+        "memory_tb_per_s": hardware.bandwidth / 1e12,
+        "peak_tflops": {dtype: round(rate / 1e12, 1) for dtype, rate in hardware.peak.items()},
+    }
+
+
+def values_in(space: Sequence[Config]) -> dict[str, list[Any]]:
+    """Config field → the values that occur, in the fields' order."""
+    values: dict[str, dict[Any, None]] = {}
+    for config in space:
+        for name, value in config.model_dump(mode="json").items():
+            values.setdefault(name, {})[value] = None
+    return {name: sorted(found, key=lambda value: (str(type(value)), value)) for name, found in values.items()}
+
+
+class RecordedHands:
+    """Answers as a trace recorded them; an AgentError where it holds none, or one for other arguments."""
+
+    def __init__(self, setting: Setting, tools: list[ToolSchema], events: Sequence[Event]) -> None:
+        self.setting = setting
+        self.tools = tools
+        self._bodies = {(event.type, event.key): event.body for event in events}
+        self._decisions = [event.body for event in events if event.type == "decision" and "left" in event.body]
+        self._turn = 0
+
+    def left(self) -> Left:
+        """As at each recorded decision in turn; at the end, as at the last one: proofs cost no evaluation."""
+        self._turn = min(self._turn + 1, len(self._decisions))
+        return Left(**self._decisions[self._turn - 1]["left"])
+
+    def call(self, call_id: str, name: str, arguments: JSON) -> JSON:
+        asked = self._find("tool_call", call_id)
+        if (asked["name"], asked["arguments"]) != (name, arguments):
+            raise AgentError(f"Replay differs at tool call {call_id}: recorded {asked}, now {name} {arguments}.")
+        result: JSON = self._find("tool_result", call_id)["result"]
+        return result
+
+    def approve(self, key: str, batches: list[JSON]) -> JSON:
+        return self._find("approval", key)
+
+    def excuse(self, seconds: float) -> None:
+        """Nobody is waited for."""
+
+    def finalists(self, limit: int) -> list[JSON]:
+        found: list[JSON] = self._find("decision", "finalists")["finalists"]
+        return found[:limit]
+
+    def anything_to_prove(self) -> bool:
+        return bool(self.finalists(1))
+
+    def prove(self, key: str, config: JSON) -> JSON:
+        proof: JSON = self._find("verify", key)["proof"]
+        return proof
+
+    def inherit(self, events: Sequence[Event]) -> None:
+        """Everything is in the trace already."""
+
+    def finish(self, verdict: Verdict, summary: JSON) -> None:
+        """A replay leaves no row."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _find(self, kind: str, key: str) -> JSON:
+        try:
+            return self._bodies[kind, key]
+        except KeyError as e:
+            raise AgentError(f"The trace has no {kind} {key}: the run went another way or was not finished.") from e
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON can hold it: a number that is not finite becomes its name."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value

@@ -1,0 +1,162 @@
+"""What a person learns while a run goes on: a line for each step, and where the run stands between the lines."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agent.goal.objective import Objective, Setting
+    from agent.loop.actions import Left
+    from agent.trace.trace import JSON
+
+WIDTH = 160
+"""Characters of a line; a model's words may be long."""
+DOING = {
+    "query_history": "asking memory",
+    "suggest_configs": "choosing what to try",
+    "compile_kernel": "compiling",
+    "check_correctness": "checking",
+    "run_benchmark": "measuring",
+    "roofline_report": "reading the roofline",
+    "record_lesson": "writing down a lesson",
+}
+"""Tool to what a person sees while it runs."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a run stands."""
+
+    line: str = ""
+    """What was just said to a person; empty where only the rest changed."""
+    doing: str = "opening"
+    """What goes on now, such as ``measuring 5 configs``; empty between two steps."""
+    why: str = ""
+    """The last words of whoever decides."""
+    best_ms: float | None = None
+    best: str = ""
+    """The best so far in the metric's unit, and its share of the roofline."""
+    share_of_roofline: float | None = None
+    evaluations: int = 0
+    evaluations_left: int | None = None
+    seconds_left: float | None = None
+    """Of the search, as of ``since``."""
+    since: float = 0.0
+    """``time.monotonic()`` when `doing` began."""
+
+
+class Watch:
+    """Is told where a run stands. This one only keeps it; whoever shows it overrides ``changed`` and ``detail``."""
+
+    def __init__(self) -> None:
+        self.standing = Standing(since=time.monotonic())
+
+    def begins(self, doing: str) -> None:
+        """A step that may take over a second."""
+        self._now(doing=doing)
+
+    def says(self, words: str | None) -> None:
+        """Why the next step is taken, in the words of whoever decides."""
+        self._now(why=clean(words)[:WIDTH], doing="")
+
+    def left(self, left: Left) -> None:
+        """What the budget holds before a turn."""
+        self._now(evaluations=left.used, evaluations_left=left.evaluations, seconds_left=left.seconds)
+
+    def answered(self, name: str, result: JSON, setting: Setting) -> None:
+        """A tool's answer: what became of each config, and the best so far."""
+        best = result.get("best")
+        if isinstance(best, dict) and isinstance(best.get("ms"), int | float):
+            ms = float(best["ms"])
+            share = setting.floor_ms / ms if setting.floor_ms else None
+            rate = f"{ms:.4f} ms" if setting.metric == "latency" else f"{setting.value(ms):.1f} {setting.unit}"
+            said = rate if share is None else f"{rate}, {share:.1%} of the roofline"
+            self._now(best_ms=ms, best=said, share_of_roofline=share)
+        if isinstance(result.get("evaluations_left"), int):
+            now, left = self.standing, int(result["evaluations_left"])
+            used = now.evaluations + (now.evaluations_left or left) - left
+            self._now(evaluations=used, evaluations_left=left)
+        for line in details(result):
+            self.detail(line)
+        self._now(doing="")
+
+    def changed(self) -> None:
+        """``standing`` is another one."""
+
+    def detail(self, line: str) -> None:
+        """One config's answer, for whoever wants every one."""
+
+    def _now(self, **changes: str | float | None) -> None:
+        now = time.monotonic()
+        if self.standing.seconds_left is not None and "seconds_left" not in changes:
+            changes["seconds_left"] = max(0.0, self.standing.seconds_left - (now - self.standing.since))
+        self.standing = replace(self.standing, since=now, **changes)  # type: ignore[arg-type]
+        self.changed()
+
+
+def doing(name: str, arguments: JSON) -> str:
+    """A tool call as something that goes on: ``measuring 5 configs``."""
+    configs = arguments.get("configs")
+    count = f" {len(configs)} config{'s' * (len(configs) != 1)}" if isinstance(configs, list) else ""
+    return f"{DOING.get(name, clean(name)[:40])}{count}"
+
+
+def details(result: JSON) -> list[str]:
+    """A line for each config of an answer: its values and what became of it."""
+    lines = []
+    for row in [*(result.get("results") or ()), *(result.get("proposals") or ())]:
+        if not isinstance(row, dict) or not isinstance(row.get("config"), dict):
+            continue
+        values = " ".join(f"{field}={value}" for field, value in row["config"].items())
+        ms = row.get("ms") or row.get("predicted_ms")
+        time_ = f" {ms:.4f} ms{' predicted' * ('predicted_ms' in row)}" if isinstance(ms, int | float) else ""
+        said = " ".join(str(row[key]) for key in ("status", "reason") if row.get(key))
+        lines.append(clean(f"        {values}:{time_} {said}")[: 2 * WIDTH].rstrip())
+    return lines
+
+
+def clean(text: str | None) -> str:
+    """`text` on one line without control characters: it may be a model's. Leading space stays."""
+    words = "".join(c if c.isprintable() else " " for c in text or "")
+    return words[: len(words) - len(words.lstrip())] + " ".join(words.split())
+
+
+def opened(objective: Objective, setting: Setting, run_id: str) -> str:
+    """What is tuned, and on what."""
+    limits = objective.limits
+    return (
+        f"tuning {setting.kernel} {setting.label} on {setting.where()}: {setting.unit}, {setting.regime}, "
+        f"model {objective.model}, at most {limits.max_evals} evaluations and {limits.max_seconds:g} s, run {run_id}"
+    )
+
+
+def spoken(turn: int, words: str | None) -> str:
+    """A model's words on one line, without control characters."""
+    text = clean(words).strip()
+    return f"[{turn + 1}] {text[:WIDTH]}" if text else f"[{turn + 1}]"
+
+
+def answered(name: str, result: JSON, setting: Setting) -> str:
+    """A tool call and its answer on one line."""
+    if "error" in result:
+        detail = result.get("why") or result.get("problems") or result.get("limit") or ""
+        return f"    {name}: {result['error']} {detail}"[:WIDTH].rstrip()
+    rows = result.get("results")
+    if isinstance(rows, list):
+        statuses = [str(row.get("status")) for row in rows]
+        counts = ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses))
+        line = f"    {name} {len(rows)} configs: {counts or 'none'}"
+        best = result.get("best")
+        if isinstance(best, dict) and best.get("ms"):
+            rate = "" if setting.metric == "latency" else f" = {setting.value(best['ms']):.1f} {setting.unit}"
+            line += f"; best {best['ms']:.4f} ms{rate}; {result.get('evaluations_left')} evaluations left"
+        return line
+    if "proposals" in result:
+        said = f"; stop: {result.get('why')}" if result.get("stop") else ""
+        first: JSON = next(iter(result["proposals"]), {})
+        if not said and first.get("reason"):
+            said = f"; the first because: {clean(first['reason'])}"
+        return f"    {name}: {len(result['proposals'])} proposals{said}"[:WIDTH]
+    return f"    {name}: done"

@@ -1,0 +1,295 @@
+"""A run from beginning to end: open, loop, close. Starting and resuming are one path: the journal is the difference."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from agent.errors import AgentError, UsageError
+from agent.goal.objective import Objective, Setting
+from agent.loop import progress, prompt
+from agent.loop.actions import Hands, SessionHands, Verdict
+from agent.loop.approval import Ask
+from agent.loop.device_check import check_gpu, check_same
+from agent.loop.outcome import Outcome
+from agent.loop.progress import Watch
+from agent.loop.safe_points import stoppable
+from agent.loop.state import Context
+from agent.models import choose
+from agent.models.base import ChatModel
+from agent.models.embedded import MOST_BARREN
+from agent.trace import provenance
+from agent.trace.paths import checkpoint_path, trace_path
+from agent.trace.trace import JSON, SCHEMA_VERSION, Record, Trace, opening_of, read_trace, says_of
+
+Notify = Callable[[str], None]
+OpenHands = Callable[[Objective, Path | None, str, Notify], Hands]
+"""(objective, memory file, run id, progress) → the run's hands."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A finished run."""
+
+    outcome: Outcome
+    setting: Setting
+
+
+def open_hands(objective: Objective, memory: Path | None, run_id: str, notify: Notify, warm: bool = True) -> Hands:
+    """A session with the tools, on the objective's device; unless `warm`, without what other runs know."""
+    from tools.harness.process.prestart import Nursery
+
+    with Nursery.of(objective.device) as early:  # while its processes import, this one does
+        import langgraph.graph  # noqa: F401 -- what the loop needs
+
+        from tools.session.open_session import SetupError, open_session
+
+        try:
+            session = open_session(
+                objective.kernel,
+                objective.shape,
+                dict(objective.options),
+                objective.metric,
+                objective.device,
+                regime=objective.regime,
+                memory_path=memory,
+                max_evals=objective.limits.max_evals,
+                max_seconds=objective.limits.max_seconds,
+                seed=objective.seed,
+                run_id=run_id,
+                progress=notify,
+                warm=warm and not objective.cold,
+                early=early,
+            )
+        except SetupError as e:
+            raise UsageError(str(e)) from e
+    session.memory.start_run(
+        run_id,
+        objective.goal,
+        objective.model_dump(mode="json"),
+        objective.model,
+        session.ids.environment,
+        session.ids.problem,
+        objective.limits.model_dump(mode="json"),
+        str(trace_path(run_id)),
+    )
+    return SessionHands(session)
+
+
+def nobody(question: JSON) -> JSON:
+    """Who answers where nobody can be asked."""
+    raise AgentError("The run waits for a person's approval and there is nobody to ask: resume it in a terminal.")
+
+
+def begin(
+    objective: Objective,
+    memory: Path | None,
+    base_url: str | None,
+    notify: Notify,
+    open_: OpenHands = open_hands,
+    notices: Sequence[str] = (),
+    ask: Ask = nobody,
+    watch: Watch | None = None,
+    model: ChatModel | None = None,
+    run_id: str | None = None,
+) -> Ended:
+    """Run an objective from its first turn. `notices` are shown after the first line, which names the device; `ask`
+    answers for a person where the objective wants batches approved; `watch` is told where the run stands; `model`
+    decides in the place of the one that the objective names; `run_id` is made up where none is given."""
+    began = time.monotonic()
+    run_id = run_id or datetime.now(UTC).strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(3)
+    model = model or choose.load_model(objective.model, base_url, objective.endpoint, notify)
+    with closing(open_(objective, memory, run_id, notify)) as hands:
+        check_gpu(objective, hands.setting)
+        for line in (progress.opened(objective, hands.setting, run_id), *notices):
+            notify(line)
+        with closing(Trace(trace_path(run_id), choose.secrets())) as trace:
+            header = header_of(run_id, objective, hands, memory, base_url)
+            trace.once("header", run_id, lambda: header)
+            return loop(objective, hands, model, trace, run_id, notify, began, ask, watch)
+
+
+def resume(
+    run: str,
+    notify: Notify,
+    open_: OpenHands = open_hands,
+    base_url: str | None = None,
+    ask: Ask = nobody,
+    watch: Watch | None = None,
+    model: ChatModel | None = None,
+) -> Ended:
+    """Continue a run that was stopped or killed, by its id or its trace: what it finished is not done again. `base_url`
+    and `model` take the place of those it began with."""
+    began = time.monotonic()
+    path = Path(run) if run.endswith(".jsonl") else trace_path(run)
+    if not path.exists():
+        raise UsageError(f"There is no run {run}: its trace {path} does not exist.")
+    with closing(Trace(path, choose.secrets())) as trace:
+        record = read_trace(path)
+        header = record.header
+        if record.last("end") is not None:
+            raise UsageError(f"Run {header['run']} is finished: replay it with python -m agent replay {path}.")
+        if record.broken is not None:
+            raise UsageError(f"{path} was edited at event {record.broken}: a run goes on only from what it wrote.")
+        if (header.get("parent") or {}).get("kind") == "replay":
+            anew = f"python -m agent replay --live-tools {header['parent']['run']}"
+            raise UsageError(f"Run {header['run']} makes another run's calls again: start it with {anew}.")
+        objective = Objective.model_validate(header["objective"])
+        spent = seconds_spent(record)
+        left = max(1.0, objective.limits.max_seconds - spent)
+        again = objective.model_copy(
+            update={
+                "shape": None,
+                "options": header["setting"]["problem"],
+                "metric": header["setting"].get("energy") or header["setting"]["metric"],
+                "limits": objective.limits.model_copy(update={"max_seconds": left}),
+            }
+        )
+        model = model or choose.load_model(objective.model, base_url or header["base_url"], objective.endpoint, notify)
+        memory = Path(header["memory"]) if header["memory"] else None
+        with closing(open_(again, memory, header["run"], notify)) as hands:
+            check_same(Setting.model_validate(header["setting"]), hands.setting)
+            if "parent" in header:
+                hands.inherit(record.events)
+            trace.once("resume", f"event {len(record.events)}", lambda: {"spent": round(spent, 3)})
+            notify(f"resuming {progress.opened(objective, hands.setting, header['run'])}")
+            return loop(objective, hands, model, trace, header["run"], notify, began - spent, ask, watch)
+
+
+def loop(
+    objective: Objective,
+    hands: Hands,
+    model: ChatModel,
+    trace: Trace,
+    run_id: str,
+    notify: Notify,
+    began: float,
+    ask: Ask = nobody,
+    watch: Watch | None = None,
+) -> Ended:
+    """The graph, from its last checkpoint or its start."""
+    try:
+        with checkpoints(checkpoint_path(trace.path)) as connection, stoppable(trace, notify) as journal:
+            context = Context(
+                objective=objective,
+                model=model,
+                hands=hands,
+                journal=journal,
+                run_id=run_id,
+                trace_path=str(trace.path),
+                elapsed=lambda: time.monotonic() - began,
+                notify=notify,
+                watch=watch or Watch(),
+                opening=opening_of(trace.find("model_request", "turn 0")),
+                says=says_of(trace.header),
+            )
+            outcome = invoke(context, connection, ask)
+    except AgentError as e:
+        interrupted(hands, "error", str(e))
+        raise type(e)(f"{str(e).rstrip('.')}; {go_on(run_id, objective)}") from e
+    except KeyboardInterrupt as e:
+        interrupted(hands, "stopped", "stopped by the user")
+        raise AgentError(f"Stopped; {go_on(run_id, objective)}") from e
+    checkpoint_path(trace.path).unlink(missing_ok=True)
+    return Ended(Outcome.model_validate(outcome), hands.setting)
+
+
+def interrupted(hands: Hands, verdict: Verdict, why: str) -> None:
+    """Say in memory how the run stopped, unless memory is what failed."""
+    with suppress(*device_errors()):
+        hands.finish(verdict, {"evaluations": hands.left().used, "why": why})
+
+
+def go_on(run_id: str, objective: Objective) -> str:
+    command = "tools serve --resume" if objective.model == choose.CLIENT else "agent resume"
+    return f"nothing is lost, to continue: python -m {command} {run_id}"
+
+
+def invoke(context: Context, connection: sqlite3.Connection, ask: Ask = nobody) -> JSON:
+    """Run the graph with a checkpoint after every node; a run that has one goes on from there. Where it is interrupted
+    to have a batch approved, `ask` answers; that time is not the run's."""
+    from langgraph.checkpoint.sqlite import SqliteSaver
+    from langgraph.types import Command
+
+    from agent.loop import graph
+
+    compiled = graph.build(SqliteSaver(connection))
+    config = {"configurable": {"thread_id": context.run_id}, "recursion_limit": recursion_limit(context.objective)}
+    known = compiled.get_state(config).values
+    first = None if known else graph.start(context)
+    try:
+        final: JSON = compiled.invoke(first, config, context=context, durability="sync")
+        while interrupts := final.get("__interrupt__"):
+            asked = time.monotonic()
+            answer = ask(interrupts[0].value)
+            context.hands.excuse(time.monotonic() - asked)
+            final = compiled.invoke(Command(resume=answer), config, context=context, durability="sync")
+    except device_errors() as e:
+        raise AgentError(f"{e}") from e
+    outcome: JSON = final["outcome"]
+    return outcome
+
+
+def device_errors() -> tuple[type[Exception], ...]:
+    """Failures of what the rooms below stand on; their message is one sentence."""
+    from memory.store import MemoryFileError
+    from tools.harness.device import DeviceError
+
+    return DeviceError, MemoryFileError
+
+
+def recursion_limit(objective: Objective) -> int:
+    """A net under the loop's own limits, which it never comes before: two nodes a turn; the turns of a language model,
+    those that the planner may take for each evaluation and after the last one, and some to end."""
+    limits = objective.limits
+    to_measure = 2 * MOST_BARREN + 3  # propose and compile one config after another; then propose, compile, measure
+    return 2 * (limits.max_model_calls + to_measure * (limits.max_evals + 1)) + 100
+
+
+@contextmanager
+def checkpoints(path: Path) -> Iterator[sqlite3.Connection]:
+    """The run's own checkpoint file. LangGraph works from several threads, one at a time."""
+    connection = sqlite3.connect(path, check_same_thread=False)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def header_of(run_id: str, objective: Objective, hands: Hands, memory: Path | None, base_url: str | None) -> JSON:
+    """The first event: everything a reader needs to know what follows."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run": run_id,
+        "objective": objective.model_dump(mode="json"),
+        "setting": hands.setting.model_dump(mode="json"),
+        "tools": [vars(tool) for tool in hands.tools],
+        "prompt": {"version": prompt.VERSION, "hash": prompt.prompt_hash()},
+        "memory": str(memory.absolute()) if memory else None,
+        "base_url": without_credentials(base_url),
+        "versions": provenance.versions(),
+        "git": provenance.git_state(),
+    }
+
+
+def without_credentials(url: str | None) -> str | None:
+    """`url` without user, password and query, where keys are put."""
+    if url is None:
+        return None
+    scheme, _, rest = url.partition("?")[0].partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+def seconds_spent(record: Record) -> float:
+    """Wall time in which the run was going; not the pauses that its ``resume`` events end."""
+    times = [datetime.fromisoformat(event.at) for event in record.events]
+    steps = zip(times, times[1:], record.events[1:], strict=False)
+    return sum(
+        (after - before).total_seconds() for before, after, event in steps if event.type not in ("resume", "fork")
+    )

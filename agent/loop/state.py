@@ -1,0 +1,96 @@
+"""What the loop carries from node to node: plain state, which is checkpointed, and the context, which never is."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Literal, TypedDict
+
+from agent.goal.objective import Objective
+from agent.loop.actions import Hands
+from agent.loop.progress import Watch
+from agent.models.base import ChatModel, Message
+from agent.trace.trace import JSON, Journal
+
+Spoke = Literal["", "calls", "words", "nothing", "length", "refusal"]
+"""What the last message was: tool calls, words, neither, cut off, or a refusal."""
+
+
+class State(TypedDict):
+    """What a checkpoint holds."""
+
+    messages: Annotated[list[Message], operator.add]
+    turn: int
+    """Messages so far, whoever wrote them."""
+    model_calls: int
+    """Messages asked of the language model."""
+    tokens: int
+    cost: float
+    """US dollars."""
+    tokens_per_estimate: float
+    """How many tokens the endpoint counted for each one estimated, in the last prompt."""
+    spoke: Spoke
+    dropped: int
+    """Calls of the last message that were too many."""
+    fruitless: int
+    """Turns in a row without a new tool result."""
+    measured: int
+    """Configs measured when the last turn began."""
+    idle: int
+    """Turns in a row without a measurement."""
+    closing: int
+    """Turns since the evaluations ran out."""
+    pressed: bool
+    """Whether the model was told that much is left to spend."""
+    takeover: str
+    """Why the embedded planner took over; empty while the model decides."""
+    stop: str
+    """Why the search ended; empty while it goes on."""
+    proofs: list[JSON]
+    outcome: JSON
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a run works with; never in a checkpoint."""
+
+    objective: Objective
+    model: ChatModel
+    hands: Hands
+    journal: Journal
+    run_id: str
+    trace_path: str
+    elapsed: Callable[[], float]
+    """Seconds since the run began."""
+    notify: Callable[[str], None]
+    """Progress for a person."""
+    watch: Watch = field(default_factory=Watch)
+    """Is told where the run stands, between the lines."""
+    opening: Sequence[Message] | None = None
+    """The first messages as a trace recorded them; ``None`` for those of today's prompt."""
+    says: Mapping[int, str] = field(default_factory=dict)
+    """What the user says before a turn, by turn: the words given to a fork."""
+
+
+def fresh(messages: list[Message]) -> State:
+    """The state before the first turn."""
+    return {
+        "messages": messages,
+        "turn": 0,
+        "model_calls": 0,
+        "tokens": 0,
+        "cost": 0.0,
+        "tokens_per_estimate": 1.5,  # on the safe side until the endpoint has counted once
+        "spoke": "",
+        "dropped": 0,
+        "fruitless": 0,
+        "measured": 0,
+        "idle": 0,
+        "closing": 0,
+        "pressed": False,
+        "takeover": "",
+        "stop": "",
+        "proofs": [],
+        "outcome": {},
+    }

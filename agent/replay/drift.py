@@ -1,0 +1,243 @@
+"""Replay with live tools: the decisions of a trace, its tools run again here, and what came out differently.
+
+The recorded model makes the same calls in the same loop; compilation, checks, timings and the proof are made anew on
+this machine's device, and kept in memory and in a trace of their own. The recorded winner is proven first.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from agent.errors import AgentError
+from agent.export.reader import read_story
+from agent.export.story import Attempt, Story, key, named
+from agent.goal.objective import Objective, Setting
+from agent.loop import progress, run
+from agent.loop.actions import Hands, Left, Verdict
+from agent.loop.outcome import BaselineResult, judge
+from agent.models import choose
+from agent.models.base import Message, Reply, ToolSchema
+from agent.models.trace_model import Recorded
+from agent.replay.replay import contract, finished
+from agent.trace.paths import trace_path
+from agent.trace.trace import JSON, Event, Trace, read_trace
+
+OPEN_COLD: run.OpenHands = partial(run.open_hands, warm=False)
+"""A session that measures what other runs have measured already: here they are what is doubted."""
+UNHURRIED = 1e6
+"""Seconds: the recorded decisions end the run, not this machine's speed."""
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One config then and here. `ratio` is time here over time then, with a 95 % interval."""
+
+    config: JSON
+    then: str
+    here: str
+    """Statuses."""
+    then_ms: float | None
+    here_ms: float | None
+    ratio: float | None
+    ci: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Remeasured:
+    """What a replay with live tools found."""
+
+    then: Story
+    here: Story
+    rows: list[Drift]
+    wins: bool
+    """Whether the recorded winner is proven here too."""
+    why: str
+    trace: Path
+
+
+class AnswersToTheEnd(Recorded):
+    """A recorded model that concludes where its run was stopped."""
+
+    def respond(
+        self, messages: Sequence[Message], tools: Sequence[ToolSchema], seconds: float, tokens: int | None = None
+    ) -> Reply:
+        if sum(message["role"] == "assistant" for message in messages) >= len(self._responses):
+            return Reply({"role": "assistant", "content": "The recorded run was stopped here."}, usage=0)
+        return super().respond(messages, tools, seconds, tokens)
+
+
+class WinnerFirst:
+    """Live hands whose first finalist is the recorded winner, and whose approvals are the recorded ones."""
+
+    def __init__(self, hands: Hands, winner: JSON, events: Sequence[Event]) -> None:
+        self._hands, self._winner = hands, winner
+        self._approvals = {event.key: event.body for event in events if event.type == "approval"}
+        self.setting, self.tools = hands.setting, hands.tools
+
+    def left(self) -> Left:
+        return self._hands.left()
+
+    def call(self, call_id: str, name: str, arguments: JSON) -> JSON:
+        return self._hands.call(call_id, name, arguments)
+
+    def approve(self, key: str, batches: list[JSON]) -> JSON:
+        return self._approvals.get(key) or {"answers": {batch["id"]: {"verdict": "yes"} for batch in batches}}
+
+    def excuse(self, seconds: float) -> None:
+        self._hands.excuse(seconds)
+
+    def finalists(self, limit: int) -> list[JSON]:
+        others = [config for config in self._hands.finalists(limit) if config != self._winner]
+        return [self._winner, *others][:limit]
+
+    def anything_to_prove(self) -> bool:
+        return True
+
+    def prove(self, key: str, config: JSON) -> JSON:
+        return self._hands.prove(key, config)
+
+    def inherit(self, events: Sequence[Event]) -> None:
+        self._hands.inherit(events)
+
+    def finish(self, verdict: Verdict, summary: JSON) -> None:
+        self._hands.finish(verdict, summary)
+
+    def close(self) -> None:
+        self._hands.close()
+
+
+def remeasure(
+    path: Path,
+    notify: Callable[[str], None],
+    device: str = "auto",
+    memory: Path | None = None,
+    open_: run.OpenHands = OPEN_COLD,
+) -> Remeasured:
+    """Make the calls of a finished trace again on `device`.
+
+    Raises AgentError for an edited trace and where there is no winner to compare with."""
+    record = finished(path)
+    objective, setting, _ = contract(record)
+    then = read_story(record)
+    if then.outcome is None or then.outcome.best is None:
+        raise AgentError(f"{path} ended without a winner: there is nothing that could win again.")
+    responses = [event.body for event in record.events if event.type == "model_response"]
+    model = AnswersToTheEnd(responses[0]["model"] if responses else objective.model, responses)
+    again, run_id = unhurried(objective, setting, device), new_run_id()
+    began = time.monotonic()
+    opened, winner = open_(again, memory, run_id, notify), then.outcome.best.config
+    with closing(WinnerFirst(opened, winner, record.events)) as hands:
+        notify(f"measuring {record.header['run']} again: {progress.opened(again, hands.setting, run_id)}")
+        parent = {"kind": "replay", "run": record.header["run"], "chain": record.events[-1].chain}
+        header = {**run.header_of(run_id, again, hands, memory, None), "parent": parent}
+        with closing(Trace(trace_path(run_id), choose.secrets())) as trace:
+            trace.once("header", run_id, lambda: header)
+            run.loop(again, hands, model, trace, run_id, notify, began)
+    here = read_story(read_trace(trace_path(run_id)))
+    wins, why = verdict(here, winner)
+    return Remeasured(then, here, compare(then, here), wins, why, trace_path(run_id))
+
+
+def new_run_id() -> str:
+    return datetime.now(UTC).strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(3)
+
+
+def unhurried(objective: Objective, setting: Setting, device: str) -> Objective:
+    """The same problem and evaluations on `device`, without the limits that made sense there and then only."""
+    limits = objective.limits.model_copy(update={"max_seconds": UNHURRIED, "max_tokens": None})
+    fixed = {"shape": None, "options": setting.problem, "metric": setting.energy or setting.metric, "gpu": None}
+    return objective.model_copy(update={**fixed, "device": device, "limits": limits})
+
+
+def compare(then: Story, here: Story) -> list[Drift]:
+    """Every config that was measured in both, in the order of then."""
+    now = {key(vars(attempt)): attempt for attempt in here.attempts}
+    return [drift(a, now[key(vars(a))]) for a in then.attempts if key(vars(a)) in now]
+
+
+def drift(then: Attempt, here: Attempt) -> Drift:
+    ratio = here.ms / then.ms if here.ms and then.ms else None
+    ci = None if ratio is None else interval(ratio, then, here)
+    return Drift(then.config, then.status, here.status, then.ms, here.ms, ratio, ci)
+
+
+def interval(ratio: float, then: Attempt, here: Attempt) -> tuple[float, float] | None:
+    """Of a ratio of two independent medians: half widths of their logarithms add in quadrature."""
+    if then.ci_ms is None or here.ci_ms is None:
+        return None
+    widths = [math.log(ci[1] / ci[0]) / 2 for ci in (then.ci_ms, here.ci_ms) if ci[0] > 0]
+    spread = math.hypot(*widths)
+    return ratio * math.exp(-spread), ratio * math.exp(spread)
+
+
+def verdict(here: Story, winner: JSON) -> tuple[bool, str]:
+    """Whether the winner's proof made here holds."""
+    proofs = [proof for proof in here.proofs if proof.get("config") == winner]
+    if not proofs:
+        return False, "the winner was not proven here"
+    if proofs[0].get("status") == "infrastructure":
+        raise AgentError(f"The winner could not be timed here: {proofs[0].get('reason')}.")
+    return judge(proofs[:1], [BaselineResult.of(row) for row in proofs[0].get("comparisons", ())], here.setting.energy)
+
+
+def render(found: Remeasured) -> str:
+    """The drift table and the verdict."""
+    then, here = found.then, found.here
+    ratios = sorted(row.ratio for row in found.rows if row.ratio is not None)
+    beyond = sum(row.ci is not None and not row.ci[0] <= 1 <= row.ci[1] for row in found.rows)
+    lines = [
+        f"{'STILL WINS' if found.wins else 'NO LONGER WINS'}: {found.why}",
+        f"then       {then.setting.where()}, run {then.run}",
+        f"here       {here.setting.where()}, run {here.run}",
+    ]
+    if ratios:
+        middle = ratios[len(ratios) // 2]
+        spread = f"{ratios[0]:.3f} to {ratios[-1]:.3f}, {beyond} beyond their intervals"
+        lines.append(f"drift      {len(ratios)} configs, time here / then: median {middle:.3f}, {spread}")
+    lines += ["", "  here/then  interval           then ms   here ms  config"]
+    lines += [line(row, then) for row in found.rows]
+    lines += ["", *baselines(then, here), "", f"trace      {found.trace}"]
+    return "\n".join(lines)
+
+
+def line(row: Drift, then: Story) -> str:
+    won = then.outcome is not None and then.outcome.best is not None and row.config == then.outcome.best.config
+    config = named(row.config) + (" (the winner)" if won else "")
+    if row.ratio is None:
+        return f"  {'':28} then {row.then}, here {row.here}  {config}"
+    ci = f"[{row.ci[0]:.3f}, {row.ci[1]:.3f}]" if row.ci else ""
+    return f"  {row.ratio:9.3f}  {ci:16} {row.then_ms:9.4f} {row.here_ms:9.4f}  {config}"
+
+
+def baselines(then: Story, here: Story) -> list[str]:
+    """The winner's speed-up over each baseline, then and here."""
+    now = {row["name"]: row for proof in here.proofs[:1] for row in proof.get("comparisons", ())}
+    lines = ["  speed-up then              here                baseline"]
+    for was in then.outcome.baselines if then.outcome else ():
+        found = now.get(was.name, {})
+        lines.append(f"  {said(was.speedup, was.ci):24} {said(found.get('speedup'), found.get('ci')):20} {was.name}")
+    return lines
+
+
+def said(speedup: float | None, ci: Sequence[float] | None) -> str:
+    return "not timed" if speedup is None or ci is None else f"{speedup:.3f}x [{ci[0]:.3f}, {ci[1]:.3f}]"
+
+
+def as_json(found: Remeasured) -> JSON:
+    """For ``--json``."""
+    return {
+        "wins": found.wins,
+        "why": found.why,
+        "then": {"run": found.then.run, "device": found.then.setting.device},
+        "here": {"run": found.here.run, "device": found.here.setting.device},
+        "drift": [vars(row) for row in found.rows],
+        "trace": str(found.trace),
+    }

@@ -1,0 +1,148 @@
+"""Replay: the same loop with a recorded model and recorded tools, compared event by event with what it did before."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from agent.errors import AgentError, UsageError
+from agent.goal.objective import Objective, Setting
+from agent.loop import graph, progress
+from agent.loop.actions import RecordedHands
+from agent.loop.graph import Context
+from agent.loop.outcome import Outcome
+from agent.loop.run import Ended, recursion_limit
+from agent.models.base import ToolSchema
+from agent.models.trace_model import Recorded
+from agent.trace.trace import JSON, Event, Record, opening_of, read_trace, says_of
+
+CLOCKED = frozenset({"seconds", "trace"})
+"""Fields at the top of a body that a replay cannot repeat: how long it took and where the file lies now."""
+REQUIRED = {
+    "decision": {"stop"},
+    "model_response": {"model", "message", "usage", "tokens", "seconds"},
+    "tool_call": {"name", "arguments"},
+    "tool_result": {"result"},
+    "verify": {"config", "proof"},
+}
+"""Fields without which an event cannot be repeated."""
+NOT_STEPS = frozenset({"header", "resume", "fork"})
+
+
+class Comparison:
+    """A journal that compares each step with the recorded one and stops at the first difference.
+
+    What the trace says must come out again; fields that this version writes and the one of the trace did not yet are
+    taken as they come out now."""
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        self._expected = [event for event in events if event.type not in NOT_STEPS]
+        self._next = 0
+        self._own = next((event.seq for event in events if event.type == "fork"), 0)
+        """Where a fork's own steps begin; what was decided before was decided for its parent's model and budget."""
+
+    def once(self, kind: str, key: str, make: Callable[[], JSON]) -> JSON:
+        if self._next >= len(self._expected):
+            raise AgentError(f"Replay differs: the trace ends where {kind} of {key} would follow.")
+        recorded = self._expected[self._next]
+        if (recorded.type, recorded.key) != (kind, key):
+            raise AgentError(
+                f"Replay differs at event {recorded.seq}: it was {recorded.type} of {recorded.key} "
+                f"and is now {kind} of {key}."
+            )
+        now = json.loads(json.dumps(make()))
+        compared = {*recorded.body} - CLOCKED if kind != "decision" or recorded.seq > self._own else set()
+        for name in sorted(compared):
+            found = difference(name, recorded.body[name], now.get(name))
+            if found is not None:
+                raise AgentError(f"Replay differs at event {recorded.seq} ({kind} of {key}): {found}.")
+        self._next += 1
+        completed: JSON = complete(recorded.body, now)
+        return completed
+
+    def finish(self) -> None:
+        if self._next < len(self._expected):
+            rest = self._expected[self._next]
+            raise AgentError(f"Replay differs: the trace goes on with {rest.type} of {rest.key}, the replay ended.")
+
+
+def replay(path: Path, notify: Callable[[str], None]) -> Ended:
+    """Run a finished trace again without a GPU, a key or a network; the outcome is the recorded one, step for step.
+
+    Raises UsageError for what is no finished trace, AgentError at the first difference."""
+    record = finished(path)
+    header, steps = record.header, record.events
+    objective, setting, tools = contract(record)
+    comparison, began = Comparison(steps), time.monotonic()
+    responses = [event.body for event in steps if event.type == "model_response"]
+    context = Context(
+        objective=objective,
+        model=Recorded(responses[0]["model"] if responses else objective.model, responses),
+        hands=RecordedHands(setting, tools, steps),
+        journal=comparison,
+        run_id=header["run"],
+        trace_path=str(path),
+        elapsed=lambda: time.monotonic() - began,
+        notify=notify,
+        opening=opening_of(next((event.body for event in steps if event.type == "model_request"), None)),
+        says=says_of(header),
+    )
+    notify(f"replaying {progress.opened(objective, setting, header['run'])}")
+    final = graph.build().invoke(graph.start(context), {"recursion_limit": recursion_limit(objective)}, context=context)
+    comparison.finish()
+    outcome = Outcome.model_validate({**final["outcome"], "trace": str(path)})
+    return Ended(outcome, setting)
+
+
+def difference(name: str, before: object, now: object) -> str | None:
+    """The first place where `now` does not say what `before` said, as a sentence; ``None`` where it says it all."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        inner = (difference(f"{name}.{key}", before[key], now.get(key)) for key in before)
+    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        inner = (difference(f"{name}[{i}]", *pair) for i, pair in enumerate(zip(before, now, strict=True)))
+    else:
+        return None if before == now else f"{name} was {brief(before)} and is now {brief(now)}"
+    return next((found for found in inner if found is not None), None)
+
+
+def complete(before: Any, now: Any) -> Any:
+    """`before` with the fields that only `now` has, on every level."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return {**now, **{key: complete(value, now.get(key)) for key, value in before.items()}}
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        return [complete(*pair) for pair in zip(before, now, strict=True)]
+    return before
+
+
+def finished(path: Path) -> Record:
+    """A trace that is whole, sealed and finished."""
+    record = read_trace(path)
+    if record.broken is not None:
+        raise AgentError(f"Replay differs at event {record.broken}: {path} was edited there, its seal does not fit.")
+    if record.last("end") is None:
+        raise UsageError(f"{path} records a run that was not finished: continue it with python -m agent resume.")
+    return record
+
+
+def contract(record: Record) -> tuple[Objective, Setting, list[ToolSchema]]:
+    """What the header says of the run. Raises UsageError where it is not what this program writes."""
+    header = record.header
+    for event in record.events:
+        lacking = sorted(REQUIRED.get(event.type, set()) - {*event.body})
+        if lacking:
+            raise UsageError(f"Event {event.seq} ({event.type} of {event.key}) lacks {', '.join(lacking)}.")
+    try:
+        objective, setting = Objective.model_validate(header["objective"]), Setting.model_validate(header["setting"])
+        return objective, setting, [ToolSchema(**tool) for tool in header["tools"]]
+    except (KeyError, TypeError, ValidationError) as e:
+        raise UsageError("The trace's header is not one that this program writes, or writes any more.") from e
+
+
+def brief(value: object, width: int = 120) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= width else f"{text[: width - 3]}..."

@@ -1,0 +1,112 @@
+"""The runs whose traces lie in the user's folder: what each was, and whether it can go on."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.trace.trace import JSON, SCHEMA_VERSION
+
+TAIL = 1 << 18
+"""Bytes of a trace's end that are read: the last events, as a rule many of them."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run."""
+
+    run: str
+    began: str
+    state: str
+    """``proven``, ``unproven``, ``error``, ``going`` (in another process), ``stopped`` (can be resumed), or why not."""
+    problem: str
+    device: str
+    model: str
+    evaluations: int | None
+    best: str
+    parent: str
+    trace: str
+
+
+def runs(folder: Path) -> list[Row]:
+    """All of them, the latest first. A file that is no trace is listed as such."""
+    paths = sorted(folder.glob("*.jsonl"), key=lambda p: p.stat().st_mtime, reverse=True) if folder.is_dir() else []
+    return [row(path) for path in paths]
+
+
+def row(path: Path) -> Row:
+    """From the first line and the last ones: a long trace is not read whole."""
+    try:
+        with path.open("rb") as file:
+            line = file.readline()
+            size = file.seek(0, 2)
+            file.seek(max(0, size - TAIL))
+            last = [found for line in file.read().split(b"\n") if (found := event(line)) is not None]
+    except OSError as e:
+        return broken(path, f"cannot be read: {e.strerror}")
+    first = event(line)
+    if first is None or first.get("type") != "header":
+        return broken(path, "not a trace" if line.endswith(b"\n") else "killed before it began")
+    header = first["body"]
+    if header.get("schema_version") != SCHEMA_VERSION:
+        return broken(path, f"trace version {header.get('schema_version')}")
+    setting, objective = header.get("setting") or {}, header.get("objective") or {}
+    end = next((e["body"] for e in last if e.get("type") == "end"), None)
+    left: JSON = next((e["body"]["left"] for e in reversed(last) if isinstance(e["body"].get("left"), dict)), {})
+    parent = header.get("parent") or {}
+    best = (end or {}).get("best") or {}
+    device = setting.get("device") or {}
+    return Row(
+        run=str(header.get("run")),
+        began=str(first.get("at"))[:19],
+        state=state(path, end),
+        problem=f"{setting.get('kernel')} {setting.get('label')}",
+        device=f"{'recorded ' if device.get('kind') == 'recorded' else ''}{device.get('name')}",
+        model=str(objective.get("model")),
+        evaluations=(end or {}).get("evaluations", left.get("used")),
+        best=f"{best['value']:.4g} {setting.get('unit')}" if isinstance(best.get("value"), float) else "",
+        parent=str(parent.get("run") or ""),
+        trace=str(path),
+    )
+
+
+def event(line: bytes) -> JSON | None:
+    """A line's event; ``None`` for a torn or foreign one."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) and isinstance(found.get("body"), dict) else None
+
+
+def state(path: Path, end: JSON | None) -> str:
+    if end is not None:
+        return "error" if end.get("infrastructure") else "proven" if end.get("proven") else "unproven"
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return "going"
+    return "stopped"
+
+
+def broken(path: Path, why: str) -> Row:
+    return Row(path.stem, "", why, "", "", "", None, "", "", str(path))
+
+
+def table(rows: list[Row]) -> str:
+    """A line a run, and how to go on with those that stopped."""
+    if not rows:
+        return 'No runs yet: python -m agent "maximise fused TFLOPS" makes one.'
+    shown = [("run", "state", "began (UTC)", "evals", "best", "model", "problem", "device")]
+    for r in rows:
+        count = "" if r.evaluations is None else str(r.evaluations)
+        run = f"{r.run} (from {r.parent})" if r.parent else r.run
+        shown.append((run, r.state, r.began, count, r.best, r.model, r.problem, r.device))
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in shown]
+    if any(r.state == "stopped" for r in rows):
+        lines.append("Those that stopped go on with: python -m agent resume RUN")
+    return "\n".join("".join(c if c.isprintable() else " " for c in line) for line in lines)
