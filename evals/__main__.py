@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
-from evals.score_commands import compare_command, report_command, run_command, tasks_command
-from kernels.commands.terminal import answer, read_shape
+from evals.bench.output import answer, read_shape
+from evals.commands.score_commands import compare_command, report_command, run_command, tasks_command
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 UNFINISHED = 3
@@ -38,8 +38,8 @@ cli.add_command(tasks_command)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def list_command(as_json: bool) -> None:
     """List the landscapes and the agents that come with the project."""
-    from evals import roster
-    from evals.card import stats
+    from evals.agents import registry
+    from evals.record.card import stats
     from tools.harness.landscapes.named import LandscapeError, list_landscapes
 
     rows = []
@@ -52,7 +52,7 @@ def list_command(as_json: bool) -> None:
         about = {"name": x.name, "kernel": x.kernel, "problem": x.label, "device": x.device.name, "regime": x.regime}
         rows.append({**about, "configs": s.configs, "correct": s.correct, "best_ms": s.best_ms, "file": x.file})
     if as_json:
-        click.echo(json.dumps({"landscapes": rows, "agents": roster.names()}))
+        click.echo(json.dumps({"landscapes": rows, "agents": registry.names()}))
         return
     if not rows:
         click.echo("there are no landscapes yet: record one with `python -m evals record`")
@@ -60,7 +60,7 @@ def list_command(as_json: bool) -> None:
         best = "nothing correct" if r["best_ms"] is None else f"best {r['best_ms']:.5g} ms"
         click.echo(f"{r['name']}: {r['kernel']} {r['problem']} on {r['device']}, {r['regime']}")
         click.echo(f"  {r['configs']} configs, {r['correct']} correct, {best}")
-    click.echo(f"agents: {', '.join(roster.names())}, model:NAME, or a Python file with search(game)")
+    click.echo(f"agents: {', '.join(registry.names())}, model:NAME, or a Python file with search(game)")
 
 
 @cli.command("record")
@@ -102,9 +102,9 @@ def record_command(
         raise click.UsageError(f"--device {device} is not a GPU: a landscape is recorded on cuda:N")
     fields = _options(options, dtype)
 
-    from evals.card import stats
-    from evals.journal import JournalError
-    from evals.record import GpuLost, Plan, Recording
+    from evals.record.card import stats
+    from evals.record.journal import JournalError
+    from evals.record.recording import GpuLost, Plan, Recording
     from kernels.registry import get
     from kernels.spec import sentence
     from tools.harness.compiling.compile_pool import CompilePool

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kernels.commands.terminal import (
+from evals.bench.output import (
     answer,
     explained,
     progress,
@@ -24,7 +24,7 @@ from kernels.commands.terminal import (
 from kernels.quiet import apart
 
 if TYPE_CHECKING:
-    from kernels.commands.suite import Case
+    from evals.bench.suite import Case
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 Row = dict[str, Any]
@@ -55,7 +55,7 @@ def cli(context: click.Context) -> None:
 @JSON
 def list_command(names: tuple[str, ...], gpu: str, as_json: bool) -> None:
     """Kernels with their default problem, operations, bytes and floor."""
-    from kernels.commands.listing import listing
+    from evals.bench.listing import listing
     from kernels.hardware import hardware_named
 
     with explained(), apart():
@@ -78,7 +78,7 @@ def list_command(names: tuple[str, ...], gpu: str, as_json: bool) -> None:
 @JSON
 def validate(names: tuple[str, ...], device: str, as_json: bool) -> None:
     """Every kernel and family against its float64 reference. Exit code 1 where one is wrong."""
-    from kernels.commands.validating import validate as run
+    from evals.bench.validation import validate as run
 
     if device == "auto":
         from tools.harness.measuring.telemetry import gpus_present
@@ -135,8 +135,8 @@ def bench(
     --suite h200 is the whole account on one GPU: the fused matmul over its shapes, the memory-bound kernels against a
     copy, attention, fp8, energy, and what a call of the ops costs, each with its target. Entries are written to --out
     as they are known."""
-    from kernels.commands.suite import SUITES, Case
-    from kernels.commands.suite_cli import run_suite
+    from evals.bench.suite import SUITES, Case
+    from evals.bench.suite_command import run_suite
 
     if suite is not None and (names or suite not in ("h200", *SUITES)):
         raise click.UsageError(f"--suite is one of h200, {', '.join(SUITES)}, and then no kernel is named beside it")
@@ -169,7 +169,7 @@ def bench(
 @JSON
 def fusion(device: str, configs: int, seconds: float, out: Path | None, as_json: bool) -> None:
     """The fused matmul against PyTorch unfused, compiled, cuBLASLt's epilogue and the bare cuBLAS matmul."""
-    from kernels.commands.suite import SUITES
+    from evals.bench.suite import SUITES
 
     with explained():
         _bench(list(SUITES["fusion"]), device, configs, seconds, out, as_json)
@@ -195,8 +195,8 @@ def sweep(
     as_json: bool,
 ) -> None:
     """Time a kernel's whole space once, burst."""
-    from kernels.commands.suite import Case
-    from kernels.commands.timing import sweep as run
+    from evals.bench.suite import Case
+    from evals.bench.sweep import sweep as run
 
     with explained(), apart():
         case = Case(kernel, shape, {} if dtype is None else {"dtype": dtype})
@@ -237,8 +237,8 @@ def roofline(
     as_json: bool,
 ) -> None:
     """The kernels' best results under the roofs of a GPU, measured ones where there are any."""
-    from kernels.commands import roofline as line
-    from kernels.commands import roofline_svg as draw
+    from evals.bench import roofline as line
+    from evals.bench import roofline_svg as draw
 
     for path in (svg, html):
         _check(path, [])
@@ -269,7 +269,7 @@ def roofline(
 
 
 def _bench(cases: list[Case], device: str, configs: int, seconds: float, out: Path | None, as_json: bool) -> None:
-    from kernels.commands.timing import bench as run
+    from evals.bench.sweep import bench as run
 
     rows: list[Row] = []
     with apart():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evals.game import Game
+from evals.contest.game import Game
 
 
 def search(game: Game) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from evals.agents.optuna_search import optuna, run
-from evals.game import Game
+from evals.contest.game import Game
 
 
 def search(game: Game) -> None:

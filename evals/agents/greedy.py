@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from evals.game import Game, Reading
-from evals.sheet import Values
+from evals.contest.briefing import Values
+from evals.contest.game import Game, Reading
 
 
 def search(game: Game) -> None:

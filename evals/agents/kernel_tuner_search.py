@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from evals.contest.game import Game
 from evals.errors import Missing
-from evals.game import Game
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from evals.agents.kernel_tuner_search import run
-from evals.game import Game
+from evals.contest.game import Game
 
 
 def search(game: Game) -> None:

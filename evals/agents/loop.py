@@ -12,9 +12,9 @@ from agent.loop.run import begin
 from agent.models.endpoint.faults import Outage
 from agent.trace.paths import trace_folder
 from agent.trace.trace import read_trace
+from evals.contest.game import Game
+from evals.contest.game_session import MAX_SECONDS, open_game_session
 from evals.errors import Missing
-from evals.game import Game
-from evals.hands import MAX_SECONDS, open_game_session
 
 MAX_MODEL_CALLS = 2000
 """Of a language model: more than any run needs, so that evaluations are what ends it."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from evals.contest.game import Game
 from evals.errors import Missing
-from evals.game import Game
 from tools.harness.landscapes.readings import config_key
 
 

@@ -8,7 +8,8 @@ costs one evaluation. ``--view`` says what is hidden (:mod:`tests.bench.planner_
 ``--leave-one-out`` scores the planner on each landscape with the constants that did best on all *others*, beside the
 constants it ships with, from an empty memory and (``warm``) with what searches of the others would have left in it.
 
-P is the score of the auto-tuning methodology (:mod:`evals.methodology`): random search 0, the optimum at once 1.
+P is the score of the auto-tuning methodology (:mod:`evals.scoring.methodology`): random search 0, the optimum at
+once 1.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError, create_model
 
-from evals.methodology import Scale
+from evals.scoring.methodology import Scale
 from kernels.hardware import hardware_named
 from kernels.registry import get
 from kernels.spec import Config, Problem

@@ -31,7 +31,7 @@ PUBLIC = {
     ),
     "kernels.spec": ("Problem", "Config", "Baseline", "KernelSpec"),
     "kernels.autotuned": ("AutotunedKernel",),
-    "evals.game": ("Game",),
+    "evals.contest.game": ("Game",),
 }  # fmt: skip
 
 

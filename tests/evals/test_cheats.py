@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from evals.contest import Job, hold
-from evals.ledger import Ledger
-from evals.score import Board, Score
+from evals.contest.contest import Job, hold
+from evals.contest.ledger import Ledger
+from evals.scoring.score import Board, Score
 from tests.evals.spaces import BEST, LUCKY, honest, written
 from tools.harness.landscapes.named import read_landscape
 

@@ -6,12 +6,12 @@ import pytest
 from click.testing import CliRunner
 
 from evals.__main__ import cli
-from evals.contest import Job, hold
+from evals.contest.contest import Job, hold
+from evals.contest.disguise import LIVE
+from evals.contest.ledger import Ledger, Over
+from evals.contest.live_referee import LiveReferee, playable
 from evals.errors import EvalsError
-from evals.ledger import Ledger, Over
-from evals.live import LiveReferee, playable
-from evals.score import Board
-from evals.variants import LIVE
+from evals.scoring.score import Board
 from kernels.registry import get
 from tests.evals.spaces import honest
 from tools.harness.landscapes.named import list_landscapes

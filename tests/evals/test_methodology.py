@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from evals.methodology import Scale
+from evals.scoring.methodology import Scale
 
 
 def space(seed: int, size: int) -> list[float]:

@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from evals.__main__ import Bar, cli
-from evals.card import render, spearman, stats
-from evals.journal import Journal, JournalError
-from evals.record import ROUND_EVERY, SPOILT_IN_A_ROW, GpuLost, Plan, Recording
+from evals.record.card import render, spearman, stats
+from evals.record.journal import Journal, JournalError
+from evals.record.recording import ROUND_EVERY, SPOILT_IN_A_ROW, GpuLost, Plan, Recording
 from tests.evals.toy import CUBLAS_MS, TOY_GPU, UNFUSED_MS, Toy, ToyCompiler, ToyConfig, ToyGpu, ToyProblem, true_ms
 from tools.harness.landscapes.readings import Landscape
 from tools.harness.landscapes.t4 import read_landscape
@@ -265,7 +265,7 @@ def test_on_another_machine_only_what_is_still_to_be_read_is_compiled_again(tmp_
     read = {(x["set"], x["key"]) for x in first.of("reading")}
     results = {x["key"]: x["result"] for x in first.of("compile")}
     first.close()
-    monkeypatch.setattr("evals.record.boot", lambda: "another machine")
+    monkeypatch.setattr("evals.record.recording.boot", lambda: "another machine")
     compiler = ToyCompiler()
     made = recording(out, ToyGpu(), compiler).run()
     again = {c.key() for c in compiler.compiled}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from evals.contest.ledger import PATIENCE, Ledger, Over, Referee
 from evals.errors import EvalsError
-from evals.ledger import PATIENCE, Ledger, Over, Referee
-from evals.score import Board
+from evals.scoring.score import Board
 from tests.evals.spaces import BEST, BROKEN, LUCKY, hills, honest
 from tools.harness.landscapes.readings import config_key
 

@@ -13,9 +13,9 @@ import pytest
 from click.testing import CliRunner
 
 from evals.__main__ import cli, main
-from evals.contest import Job, hold
-from evals.results import read_results
-from evals.score import Board
+from evals.contest.contest import Job, hold
+from evals.contest.run_files import read_results
+from evals.scoring.score import Board
 from tests.evals.spaces import BEST, honest, written
 from tools.harness.landscapes.named import find_landscape, list_landscapes, read_landscape
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from evals.score import SHARES, Score
-from evals.summary import aggregate, compare, interval
+from evals.scoring.score import SHARES, Score
+from evals.scoring.summary import aggregate, compare, interval
 
 
 def score(agent="a", landscape="x", seed=0, P=0.5, passed=True, evals=10) -> Score:

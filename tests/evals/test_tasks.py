@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from evals.__main__ import cli
-from evals.tasks import TASKS, Played, World, grade, obeys_budget, recovers, reports_honestly, uses_history
-from evals.worlds import failing, faster_baseline
+from evals.tasks.tasks import TASKS, Played, World, grade, obeys_budget, recovers, reports_honestly, uses_history
+from evals.tasks.worlds import failing, faster_baseline
 from tests.evals.spaces import hills, written
 from tools.harness.landscapes.named import list_landscapes
 
@@ -84,7 +84,7 @@ def test_the_command_prints_grades_and_refuses_other_peoples_spaces(tmp_path):
 
 
 def test_the_command_prints_json(landscape, monkeypatch):
-    monkeypatch.setattr("evals.tasks.TASKS", {"obeys_budget": obeys_budget})
+    monkeypatch.setattr("evals.tasks.tasks.TASKS", {"obeys_budget": obeys_budget})
     result = CliRunner().invoke(cli, ["tasks", "--json"])
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["tasks"][0]["passed"]

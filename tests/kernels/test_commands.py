@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from evals.bench import sweep
+from evals.bench.suite import ENTRIES, SUITES, Case
 from kernels import registry
 from kernels.__main__ import cli, main
-from kernels.commands import timing
-from kernels.commands.suite import ENTRIES, SUITES, Case
 from kernels.hardware import hardware_named
 from tools.harness.measuring import telemetry
 
@@ -105,12 +105,12 @@ def test_every_problem_of_every_suite_loads_and_fits_the_card():
 def test_a_spread_begins_with_the_default_config_and_covers_the_space():
     spec, problem = Case("softmax").load()
     h200 = hardware_named("H200")
-    chosen = timing.spread(spec, problem, h200, 20)
+    chosen = sweep.spread(spec, problem, h200, 20)
     assert chosen[0] == spec.default_config(problem, h200)
     assert 20 <= len(chosen) <= 21
     assert {c.family for c in chosen} >= {"row", "loop"}
-    assert timing.spread(spec, problem, h200, 0) == chosen[:1]
-    assert set(timing.spread(spec, problem, h200, 10**6)) == set(spec.space(problem, h200))
+    assert sweep.spread(spec, problem, h200, 0) == chosen[:1]
+    assert set(sweep.spread(spec, problem, h200, 10**6)) == set(spec.space(problem, h200))
 
 
 def test_help_imports_nothing_heavy():

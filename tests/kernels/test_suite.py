@@ -7,9 +7,9 @@ from concurrent.futures import Future
 import pytest
 from click.testing import CliRunner
 
+from evals.bench import launch_overhead, suite, suite_command, suite_run, targets
+from evals.bench.suite import Case, Entry, Mean, Target
 from kernels.__main__ import cli
-from kernels.commands import overhead, scoring, suite, suite_cli, suite_run
-from kernels.commands.suite import Case, Entry, Mean, Target
 from tools.harness.compiling import cache, compile_pool
 from tools.harness.devices.live import LiveDevice
 from tools.harness.results import CompileResult
@@ -33,14 +33,14 @@ ENTRIES = (
 def scripted_card(monkeypatch, tmp_path):
     monkeypatch.setattr(suite, "ENTRIES", ENTRIES)
     monkeypatch.setattr(suite, "NAMES", (*(e.name for e in ENTRIES), suite.LAUNCH))
-    monkeypatch.setattr(suite_cli, "MEANS", (Mean("both", ("one", "two"), "unfused", 2.0),))
+    monkeypatch.setattr(suite_command, "MEANS", (Mean("both", ("one", "two"), "unfused", 2.0),))
     opened = functools.partial(LiveDevice.open, factory="tests.kernels.scripted_card:scripted")
     monkeypatch.setattr(LiveDevice, "open", opened)
     monkeypatch.setattr(cache, "default_cache", lambda: tmp_path / "cache")
     monkeypatch.setattr(compile_pool, "CompilePool", NothingToCompile)
     launch = {"status": "correct", "mm_us": 5.0, "ops_us": 9.0, "over_us": 4.0, "over_us_ci": [3.5, 4.5]}
-    monkeypatch.setattr(overhead, "start", lambda tuned: NoChild())
-    monkeypatch.setattr(overhead, "measure", lambda child, device: launch)
+    monkeypatch.setattr(launch_overhead, "start", lambda tuned: NoChild())
+    monkeypatch.setattr(launch_overhead, "measure", lambda child, device: launch)
 
 
 class NothingToCompile:
@@ -112,7 +112,7 @@ def test_the_suite_end_to_end(tmp_path):
 
 def test_only_some_entries_and_each_is_written_when_it_is_known(tmp_path, monkeypatch):
     kept = []
-    monkeypatch.setattr(suite_cli, "store", lambda out, found: kept.append([r["entry"] for r in found["rows"]]))
+    monkeypatch.setattr(suite_command, "store", lambda out, found: kept.append([r["entry"] for r in found["rows"]]))
     answer = call("--only", "two,none")
     assert answer.exit_code == 0, answer.output
     assert kept == [["none", "none"], ["none", "none", "two"]]
@@ -151,23 +151,23 @@ def row(entry, speedup, judged="burst", name="unfused", equivalent=True):
 
 def test_a_mean_over_less_than_was_asked_is_open():
     wanted = (Mean("m", ("a", "b"), "unfused", 1.2),)
-    [part] = scoring.means([row("a", 2.0)], wanted)
+    [part] = targets.means([row("a", 2.0)], wanted)
     assert (part["of"], part["met"]) == (1, None)
-    [whole] = scoring.means([row("a", 2.0), row("b", 0.5), row("b", 9.0, "sustained")], wanted)
+    [whole] = targets.means([row("a", 2.0), row("b", 0.5), row("b", 9.0, "sustained")], wanted)
     assert whole["ratio"] == pytest.approx(1.0)
     assert whole["met"] is False
     low, high = whole["ci"]
     assert high / low == pytest.approx((1.01 / 0.99) ** (1 / 2**0.5))
-    assert scoring.means([], wanted) == []
+    assert targets.means([], wanted) == []
 
 
 def test_best_is_the_fastest_that_computes_the_same():
     both = row("a", 1.3)
     both["baselines"] += row("a", 1.1, name="flash")["baselines"]
     both["baselines"] += row("a", 0.7, name="copy", equivalent=False)["baselines"]
-    assert scoring.ratio(both, "best")[0] == 1.1
-    assert scoring.ratio(both, "copy")[0] == 0.7
-    assert scoring.ratio(both, "gone") is None
+    assert targets.ratio(both, "best")[0] == 1.1
+    assert targets.ratio(both, "copy")[0] == 0.7
+    assert targets.ratio(both, "gone") is None
 
 
 def test_the_estimate_counts_a_case_that_two_entries_share_once():

@@ -11,8 +11,8 @@ import time
 
 import torch
 
+from evals.bench.sweep import spread
 from kernels import registry
-from kernels.commands.timing import spread
 from kernels.hardware import hardware_for
 from tools.harness.checking.verify import fault
 

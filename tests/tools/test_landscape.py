@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from evals.record import Plan, Recording
+from evals.record.recording import Plan, Recording
 from tests.evals.toy import TOY_GPU, Toy, ToyCompiler, ToyGpu, ToyProblem
 from tools.harness.landscapes.named import find_landscape, list_landscapes, read_landscape, write_landscape
 from tools.harness.landscapes.readings import Entry, LandscapeError, ReadingSet

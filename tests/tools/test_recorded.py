@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from evals.record import Plan, Recording
+from evals.record.recording import Plan, Recording
 from tests.evals.toy import (
     CUBLAS_MS,
     TOY_GPU,

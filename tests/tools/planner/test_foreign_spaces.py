@@ -7,7 +7,7 @@ from statistics import fmean
 
 import pytest
 
-from evals.methodology import Scale
+from evals.scoring.methodology import Scale
 from tests.bench.bench_planner import constants, plan_search, search
 from tests.bench.planner_rivals import Ledger
 from tests.bench.planner_spaces import VIEWS, load

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from kernels.commands import overhead, scoring
-from kernels.commands.suite import MEANS, chosen
-from kernels.commands.suite_run import SuiteRun, estimate
-from kernels.commands.terminal import Row, progress, store, table
+from evals.bench import launch_overhead, targets
+from evals.bench.output import Row, progress, store, table
+from evals.bench.suite import MEANS, chosen
+from evals.bench.suite_run import SuiteRun, estimate
 from kernels.ops.tuned_files import load
 
 SECONDS = 2.0
@@ -33,26 +33,26 @@ def run_suite(
     expected = estimate(entries, configs if tuned is None else 1)
     parts = ", ".join(f"{name} {each:.0f}" for name, each in expected.items())
     click.echo(f"about {sum(expected.values()):.0f} s: {parts}", err=True)
-    child = overhead.start(tuned) if host else None
+    child = launch_overhead.start(tuned) if host else None
     launch: Row | None = None
 
     def keep(rows: list[Row]) -> None:
-        store(out, {"rows": rows, "means": scoring.means(rows, MEANS), "launch": launch})
+        store(out, {"rows": rows, "means": targets.means(rows, MEANS), "launch": launch})
 
     try:
         rows = run.rows(entries, keep) if entries else []
         if child is not None:
-            launch = overhead.measure(child, device)
+            launch = launch_overhead.measure(child, device)
             keep(rows)
     finally:
         if child is not None:
             child.kill()
-    means = scoring.means(rows, MEANS)
+    means = targets.means(rows, MEANS)
     if as_json:
         click.echo(json.dumps({"rows": rows, "means": means, "launch": launch}))
     else:
         columns = ("entry", "regime", "ms", "rate", "mJ", "against", "ratio", "target", "verdict")
-        table(scoring.lines(rows, means, launch), columns)
+        table(targets.lines(rows, means, launch), columns)
     done = [r["status"] for r in rows] + ([] if launch is None else [launch["status"]])
     if any(status not in ("correct", "skipped") for status in done):
         sys.exit(1)

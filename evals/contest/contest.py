@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
-from evals import roster
+from evals.agents import registry
+from evals.contest.briefing import Sheet
+from evals.contest.disguise import disguise
+from evals.contest.ledger import Ledger, Over, Referee
 from evals.errors import Missing
-from evals.ledger import Ledger, Over, Referee
-from evals.sheet import Sheet
-from evals.variants import disguise
 from tools.harness.landscapes.named import folder
 from tools.harness.landscapes.readings import Entry, Landscape
 from tools.harness.results import CompileResult
@@ -70,7 +70,7 @@ def hold(jobs: Sequence[Job], workers: int, done: Callable[[Ledger], None], refe
     that lacks its library or its model's endpoint: that is no score."""
     with _environment():
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(roster.preload(sorted({j.agent for j in jobs})))
+        context.set_forkserver_preload(registry.preload(sorted({j.agent for j in jobs})))
         waiting = list(jobs)[::-1]
         running: dict[Connection, _Run] = {}
         try:
@@ -113,7 +113,7 @@ def _play(
     referee: Connection,
     models: dict[str, str],
 ) -> None:
-    from evals.child import play
+    from evals.contest.player_process import play
 
     os.environ.update(models)
 
@@ -134,7 +134,7 @@ def _ready(running: dict[Connection, _Run]) -> Iterator[Connection]:
 
 
 def _patience(agent: str) -> float:
-    return MODEL_SILENCE_S if agent.startswith(roster.MODEL) else SILENCE_S
+    return MODEL_SILENCE_S if agent.startswith(registry.MODEL) else SILENCE_S
 
 
 def _serve(connection: Connection, run: _Run) -> bool:

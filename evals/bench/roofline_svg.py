@@ -7,7 +7,7 @@ from html import escape
 from importlib import resources
 from typing import Any
 
-from kernels.commands.roofline import Roofs
+from evals.bench.roofline import Roofs
 
 Row = dict[str, Any]
 WIDTH, HEIGHT = 960, 520

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evals.tables import COLUMNS, Standing, difference_lines, markdown_table, number, overall_cells, span
+from evals.scoring.score_tables import COLUMNS, Standing, difference_lines, markdown_table, number, overall_cells, span
 
 LITERATURE = (
     ("genetic algorithm, hyper-parameters tuned", "0.517"),

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from evals.sheet import Sheet, identity, sheet_of
+from evals.contest.briefing import Sheet, identity, sheet_of
 from tools.harness.landscapes.readings import Landscape, config_key
 
 PLAIN = "plain"

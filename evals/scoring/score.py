@@ -13,10 +13,10 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
+from evals.contest.disguise import LIVE
+from evals.contest.ledger import Ledger
 from evals.errors import EvalsError
-from evals.ledger import Ledger
-from evals.methodology import Scale
-from evals.variants import LIVE
+from evals.scoring.methodology import Scale
 from tools.harness.landscapes.readings import Landscape
 
 SHARES = (90, 95, 99)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from kernels.commands.suite import Case
+from evals.bench.suite import Case
 from kernels.spec import Config, KernelSpec, Problem
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from evals.contest import Job
+from evals.agents.registry import MODEL
+from evals.contest.contest import Job
+from evals.contest.ledger import Ledger
 from evals.errors import EvalsError
-from evals.ledger import Ledger
-from evals.roster import MODEL
 
 LIBRARIES = ("optuna", "kernel_tuner", "scikit-learn", "scipy", "numpy")
 """What agents' decisions depend on besides our own code."""
@@ -130,7 +130,7 @@ def _unplayed(job: Job) -> Ledger:
 
 def fingerprint(agent: str) -> str:
     """Hash of everything that decides what a run does."""
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     digest = hashlib.sha256()
     for package in PACKAGES:
         for path in sorted((root / package).rglob("*.py")):

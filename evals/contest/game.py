@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from evals.ledger import Over
-from evals.sheet import Sheet, Values, identity
+from evals.contest.briefing import Sheet, Values, identity
+from evals.contest.ledger import Over
 from tools.harness.landscapes.readings import config_key
 from tools.harness.results import CompileResult, Status
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from evals.ledger import Ledger
-    from evals.live import Bench
-    from evals.score import Board
-    from evals.tables import Standing
+    from evals.contest.ledger import Ledger
+    from evals.contest.live_referee import Bench
+    from evals.scoring.score import Board
+    from evals.scoring.score_tables import Standing
     from tools.harness.landscapes.readings import Landscape
 
 
@@ -61,7 +61,7 @@ def bench_on(device: str | None) -> Iterator[Bench | None]:
     if device is None:
         yield None
         return
-    from evals.live import Bench
+    from evals.contest.live_referee import Bench
 
     bench = Bench(device)
     try:
@@ -96,24 +96,24 @@ def serve_models_from(base_url: str | None) -> None:
 
 def chosen_agents(text: str, models: Sequence[str] = ()) -> list[str]:
     """The agents of ``--agents`` and those of ``--model``. Raises EvalsError where there is none of that name."""
-    from evals import roster
+    from evals.agents import registry
     from evals.errors import EvalsError, Missing
 
     named = [a.strip() for a in text.split(",") if a.strip()]
-    wanted = list(dict.fromkeys([*named, *(roster.MODEL + m.strip() for m in models)]))
+    wanted = list(dict.fromkeys([*named, *(registry.MODEL + m.strip() for m in models)]))
     if not wanted:
-        raise EvalsError(f"--agents names nobody: choose among {', '.join(roster.names())}")
+        raise EvalsError(f"--agents names nobody: choose among {', '.join(registry.names())}")
     if "all" not in wanted:
         for agent in wanted:
-            roster.check(agent)
+            registry.check(agent)
         return wanted
-    others = [a for a in wanted if a != "all" and a not in roster.names()]
+    others = [a for a in wanted if a != "all" and a not in registry.names()]
     for agent in others:
-        roster.check(agent)
+        registry.check(agent)
     chosen = others
-    for agent in roster.names():
+    for agent in registry.names():
         try:
-            roster.check(agent)
+            registry.check(agent)
             chosen.append(agent)
         except Missing as e:
             click.echo(f"left out: {e}", err=True)
@@ -154,15 +154,15 @@ def tell_apart(found: Sequence[tuple[Landscape, str]]) -> None:
 
 
 def boards_of(landscapes: Sequence[Landscape]) -> dict[str, Board]:
-    from evals.score import Board
+    from evals.scoring.score import Board
 
     return {x.name: Board(x) for x in landscapes}
 
 
 def kept_runs(results: Sequence[Path], agents: str | None) -> Standing:
     """The runs of result files, scored on the landscapes they were made on."""
+    from evals.contest.run_files import read_results
     from evals.errors import EvalsError
-    from evals.results import read_results
     from tools.harness.landscapes.named import named_landscape
 
     # Runs stand in a file in the order in which they ended, which is never the same twice.
@@ -189,15 +189,15 @@ def kept_runs(results: Sequence[Path], agents: str | None) -> Standing:
 
 
 def stand(ledgers: Sequence[Ledger], boards: dict[str, Board]) -> Standing:
-    from evals.tables import standing
+    from evals.scoring.score_tables import standing
 
     return standing(ledgers, boards)
 
 
 def show(standing: Standing, as_json: bool, html: Path | None, leaderboard: Path | None) -> None:
-    from evals import tables
-    from evals.leaderboard import render as render_leaderboard
-    from evals.report import render as render_report
+    from evals.scoring import score_tables
+    from evals.scoring.leaderboard import render as render_leaderboard
+    from evals.scoring.report_page import render as render_report
 
     writers: list[tuple[Path | None, Callable[[Standing], str]]] = [
         (html, render_report),
@@ -211,11 +211,11 @@ def show(standing: Standing, as_json: bool, html: Path | None, leaderboard: Path
                 raise WrongUse(f"cannot write {path}: {(e.strerror or str(e)).lower()}") from e
             click.echo(f"wrote {path}", err=True)
     if as_json:
-        click.echo(json.dumps(tables.as_json(standing)))
+        click.echo(json.dumps(score_tables.as_json(standing)))
         return
-    click.echo(tables.text_table(tables.COLUMNS, map(tables.overall_cells, standing.overall())))
+    click.echo(score_tables.text_table(score_tables.COLUMNS, map(score_tables.overall_cells, standing.overall())))
     best = standing.overall()[0]
-    lines = tables.difference_lines(d for d in standing.differences() if d.first == best.agent)
+    lines = score_tables.difference_lines(d for d in standing.differences() if d.first == best.agent)
     if lines:
         click.echo("\n" + "\n".join(lines))
 

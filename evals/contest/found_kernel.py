@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, NoReturn
 import torch
 from pydantic import create_model
 
-from evals.sheet import Sheet, Values, identity
+from evals.contest.briefing import Sheet, Values, identity
 from kernels.hardware import Hardware
 from kernels.spec import Baseline, Config, Inputs, KernelSpec, Metric, Problem
 from tools.harness.landscapes.readings import config_key
@@ -121,8 +121,8 @@ def field_names(parameters: Sequence[str]) -> dict[str, str]:
 
 
 def plain_values(values: Sequence[Any]) -> dict[str, Any]:
-    """What the tools see of every value, by :func:`evals.sheet.identity`. They know values that are equal in Python
-    (1, 1.0, true) as one: the second such value is a text."""
+    """What the tools see of every value, by :func:`evals.contest.briefing.identity`. They know values that are equal in
+    Python (1, 1.0, true) as one: the second such value is a text."""
     seen: dict[str, Any] = {}
     for value in values:
         shown, told = plain(value), value

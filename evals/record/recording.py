@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from evals.card import render
-from evals.journal import Journal, boot
+from evals.record.card import render
+from evals.record.journal import Journal, boot
 from kernels.hardware import Hardware
 from kernels.spec import Baseline, Config, KernelSpec, Problem
 from tools.harness.landscapes.readings import (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from evals.playing import (
+from evals.commands.playing import (
     Progress,
     bench_on,
     boards_of,
@@ -27,7 +27,7 @@ from evals.playing import (
 )
 
 if TYPE_CHECKING:
-    from evals.ledger import Ledger
+    from evals.contest.ledger import Ledger
 
 VARIANTS = ("plain", "renamed", "permuted")
 
@@ -75,19 +75,19 @@ def run_command(
     Python file with search(game). Interrupted, the same command goes on where it stood."""
     from dotenv import find_dotenv, load_dotenv
 
-    from evals import roster
-    from evals.contest import Job, hold
+    from evals.agents import registry
+    from evals.contest.contest import Job, hold
+    from evals.contest.disguise import LIVE
+    from evals.contest.live_referee import playable
+    from evals.contest.run_files import Results, fingerprint, request_digest
     from evals.errors import EvalsError
-    from evals.live import playable
-    from evals.results import Results, fingerprint, request_digest
-    from evals.variants import LIVE
 
     for path in (out, html, leaderboard):
         check_writable(path)
     check_live(live, device, variant, workers)
     with sentences(), bench_on((device or "cuda:0") if live else None) as bench:
         chosen = chosen_agents(agents, models)
-        if any(a.startswith(roster.MODEL) for a in chosen):
+        if any(a.startswith(registry.MODEL) for a in chosen):
             load_dotenv(find_dotenv(usecwd=True))
             serve_models_from(base_url)
         elif base_url is not None:
@@ -143,8 +143,8 @@ def run_command(
 def compare_command(results: tuple[Path, ...], agents: str | None, as_json: bool) -> None:
     """Paired differences between the agents of kept runs (`run --out FILE`), with intervals."""
     from evals.errors import EvalsError
-    from evals.tables import as_json as rows
-    from evals.tables import difference_lines
+    from evals.scoring.score_tables import as_json as rows
+    from evals.scoring.score_tables import difference_lines
 
     with sentences():
         standing = kept_runs(results, agents)
@@ -185,9 +185,9 @@ def tasks_command(model: str, base_url: str | None, landscape: str | None, seeds
     from dotenv import find_dotenv, load_dotenv
 
     from agent.errors import AgentError
+    from evals.contest.briefing import sheet_of
     from evals.errors import EvalsError
-    from evals.sheet import sheet_of
-    from evals.tasks import TASKS, as_row, description, grade
+    from evals.tasks.tasks import TASKS, as_row, description, grade
 
     with sentences():
         load_dotenv(find_dotenv(usecwd=True))

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
+from evals.contest.game import Game
 from evals.errors import EvalsError, Missing
-from evals.game import Game
 
 Search = Callable[[Game], None]
 NOT_AGENTS = {"__init__", "loop", "optuna_search", "kernel_tuner_search"}
@@ -68,7 +68,7 @@ def load(agent: str) -> Search:
 
 def preload(agents: list[str]) -> list[str]:
     """Modules that every run of these agents needs: imported once, before the runs are forked off."""
-    wanted = ["evals.child"]
+    wanted = ["evals.contest.player_process"]
     if any(a == "embedded" or a.startswith(MODEL) for a in agents):
         wanted += [
             "evals.agents.loop",

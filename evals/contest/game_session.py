@@ -6,9 +6,9 @@ from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from evals.found_kernel import UNKNOWN_GPU, FoundKernel
-from evals.game import Game, Reading
-from evals.sheet import Values
+from evals.contest.briefing import Values
+from evals.contest.found_kernel import UNKNOWN_GPU, FoundKernel
+from evals.contest.game import Game, Reading
 from kernels.hardware import Hardware, hardware_named
 from kernels.registry import get
 from kernels.spec import Config, KernelSpec, Problem

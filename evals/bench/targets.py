@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from kernels.commands.suite import LAUNCH, LAUNCH_MOST_US, Entry, Judged, Mean
+from evals.bench.suite import LAUNCH, LAUNCH_MOST_US, Entry, Judged, Mean
 
 Row = dict[str, Any]
 Ratio = tuple[float, tuple[float, float]]

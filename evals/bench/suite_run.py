@@ -1,5 +1,6 @@
 """Runs the suite on one GPU: while one case is measured, the next ones start their processes, compile their configs and
-let torch.compile work; what those time on the GPU themselves waits for its turn (:mod:`tools.harness.process.gpu_lock`)."""
+let torch.compile work; what those time on the GPU themselves waits for the GPU's lock
+(:mod:`tools.harness.process.gpu_lock`)."""
 
 from __future__ import annotations
 
@@ -9,9 +10,9 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from kernels.commands import scoring
-from kernels.commands.suite import Case, Entry, Judged
-from kernels.commands.timing import FINALISTS, Progress, Row, about, ranked, rates, tried
+from evals.bench import targets
+from evals.bench.suite import Case, Entry, Judged
+from evals.bench.sweep import FINALISTS, Progress, Row, about, ranked, rates, tried
 from kernels.ops.tuned_files import Entry as TunedEntry
 from kernels.ops.tuned_files import choose
 from kernels.spec import Config, sentence
@@ -154,7 +155,7 @@ class SuiteRun:
 
     def _configs(self, live: LiveDevice) -> list[Config]:
         """The tuned config, or the default one, what the planner would try first, and a spread over the space."""
-        from kernels.commands.timing import spread
+        from evals.bench.sweep import spread
         from tools.planner.evidence import Evidence
         from tools.planner.propose import Planner
         from tools.session.task import Task
@@ -194,7 +195,7 @@ class SuiteRun:
         row |= {"baselines": [c.model_dump(mode="json") for c in proof.comparisons], "tried": len(opened.screened)}
         if proof.joules:
             row["per_joule"] = live.spec.flops(live.problem) / proof.joules
-        return row | {"targets": scoring.targets(entry, judged, row)}
+        return row | {"targets": targets.targets(entry, judged, row)}
 
 
 def wanted(live: LiveDevice, entries: list[Entry]) -> list[str]:

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from evals.ledger import Ledger
-from evals.score import SHARES, Board, Score
-from evals.summary import Aggregate, Difference, aggregate, compare
+from evals.contest.ledger import Ledger
+from evals.scoring.score import SHARES, Board, Score
+from evals.scoring.summary import Aggregate, Difference, aggregate, compare
 
 Row = dict[str, Any]
 

@@ -55,7 +55,7 @@ class Ledger:
     file: str
     """File name and checksum."""
     variant: str
-    """How the space was shown (:mod:`evals.variants`), or ``live``: measured on a GPU in the run itself."""
+    """How the space was shown (:mod:`evals.contest.disguise`), or ``live``: measured on a GPU in the run itself."""
     seed: int
     max_evals: int
     rows: list[Row] = field(default_factory=list)

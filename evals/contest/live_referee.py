@@ -12,9 +12,9 @@ import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from evals.contest.briefing import sheet_of
+from evals.contest.ledger import Ledger, Referee, Row
 from evals.errors import EvalsError
-from evals.ledger import Ledger, Referee, Row
-from evals.sheet import sheet_of
 from kernels.registry import get
 from kernels.spec import Config, KernelSpec, Problem
 from tools.harness.compiling.compile_pool import CompilePool

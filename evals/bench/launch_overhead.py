@@ -21,7 +21,7 @@ def start(tuned: Path | None) -> Any:
     from tools.harness.process.child import Child
 
     init = {"tuned": None if tuned is None else str(tuned)}
-    return Child("kernels.commands.overhead:measurer", init, triton_environment(default_cache()))
+    return Child("evals.bench.launch_overhead:measurer", init, triton_environment(default_cache()))
 
 
 def measure(child: Any, device: str) -> Row:

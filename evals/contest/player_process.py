@@ -11,11 +11,11 @@ import sys
 from multiprocessing.connection import Connection
 from typing import Any
 
-from evals import roster
+from evals.agents import registry
+from evals.contest.briefing import Sheet
+from evals.contest.game import Game, tell
+from evals.contest.ledger import Over
 from evals.errors import Missing
-from evals.game import Game, tell
-from evals.ledger import Over
-from evals.sheet import Sheet
 
 WATCHED = {
     "open", "os.listdir", "os.scandir", "os.link", "os.symlink", "os.rename", "os.chdir", "shutil.copyfile",
@@ -30,7 +30,7 @@ def play(agent: str, sheet: Sheet, seed: int, max_evals: int, forbidden: list[st
     game = Game(sheet, seed, max_evals, referee)
     how, why = "concluded", ""
     try:
-        roster.load(agent)(game)
+        registry.load(agent)(game)
     except Over as e:
         how, why = "over", str(e)
     except Missing as e:

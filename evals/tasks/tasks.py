@@ -1,7 +1,7 @@
 """Tasks beyond search: what an agent must do besides being fast, each with a grader that reads the rows of memory.
 
 The agent is the project's own loop with any model, on recorded problems in which something is made to go differently
-(:mod:`evals.worlds`). What the agent says is not graded, only what it did and what the harness reported for it.
+(:mod:`evals.tasks.worlds`). What the agent says is not graded, only what it did and what the harness reported for it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from agent.goal.vocabulary import registered
 from agent.loop.actions import Hands, SessionHands
 from agent.loop.outcome import Outcome
 from agent.loop.run import Notify, begin
-from evals.score import CLOSE
-from evals.worlds import failing, faster_baseline, session_on
+from evals.scoring.score import CLOSE
+from evals.tasks.worlds import failing, faster_baseline, session_on
 from memory.rows import Row
 from memory.store import Memory
 from tools.harness.landscapes.readings import Landscape

@@ -14,7 +14,7 @@ from statistics import fmean, median
 
 import numpy as np
 
-from evals.score import SHARES, Score
+from evals.scoring.score import SHARES, Score
 
 RESAMPLES = 2000
 Interval = tuple[float, float]

@@ -8,11 +8,11 @@ from html import escape
 import numpy as np
 
 from agent.export.pages.run_page import read
-from evals.leaderboard import ABOUT
-from evals.ledger import Ledger
-from evals.score import Board
-from evals.summary import Aggregate
-from evals.tables import COLUMNS, Standing, difference_lines, overall_cells
+from evals.contest.ledger import Ledger
+from evals.scoring.leaderboard import ABOUT
+from evals.scoring.score import Board
+from evals.scoring.score_tables import COLUMNS, Standing, difference_lines, overall_cells
+from evals.scoring.summary import Aggregate
 
 COLOURS = (
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#8c564b", "#000000", "#bcbd22",
