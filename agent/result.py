@@ -118,20 +118,20 @@ class Result:
         """The config as a ``triton.Config``. Raises ValueError where there is none."""
         import triton
 
-        from memory.snippets import parts
+        from memory.formats.triton_configs import parts
 
         meta, launch = parts(self._found())
         return triton.Config(meta, **launch)
 
     def triton_config(self) -> str:
         """``triton.Config({…}, num_warps=8, …)`` as a line of Python."""
-        from memory.snippets import triton_config
+        from memory.formats.triton_configs import triton_config
 
         return triton_config(self._found())
 
     def decorator(self) -> str:
         """``@triton.autotune(configs=[…], key=[…])`` as a line of Python."""
-        from memory.snippets import decorator
+        from memory.formats.triton_configs import decorator
 
         return decorator([self._found()], self.problem)
 

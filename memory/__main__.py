@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import click
 
-from memory import upkeep
+from memory.attempt import Row
 from memory.file import MemoryFileError, default_path
-from memory.rows import Row
+from memory.upkeep import commands
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -40,7 +40,7 @@ def stored(f: F) -> F:
 
 def memory_to_ask(path: Path | None) -> Any:
     """The memory, or ``None`` after saying that it is empty."""
-    memory = upkeep.to_ask(path)
+    memory = commands.to_ask(path)
     if memory is None or not memory.ask("SELECT 1 FROM attempts LIMIT 1"):
         return say_empty(path or default_path())
     return memory
@@ -65,7 +65,7 @@ def chosen(memory: Any, kernel: str | None, problem: str | None) -> list[Row]:
 
 
 def show(rows: Sequence[Row], columns: Sequence[str], shape: str | None, nothing: str) -> None:
-    from memory import tables
+    from memory.formats import tables
 
     if shape == "json":
         click.echo(tables.as_json(rows))
@@ -160,12 +160,12 @@ def lessons(
     """What agents wrote down, by WORDS or the newest."""
     from memory import queries
 
-    memory = upkeep.to_ask(path)
+    memory = commands.to_ask(path)
     found = queries.lessons(memory, " ".join(words), kernel, limit, problem) if memory else []
     show(found, LESSONS, shape, "No lessons.")
 
 
-for _command in upkeep.COMMANDS:
+for _command in commands.COMMANDS:
     cli.add_command(_command)
 
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from memory import patterns
-from memory.rows import Row, canonical, parsed
+from memory.attempt import Row, canonical, parsed
 from memory.store import Memory
 
 SAMPLE = 2000

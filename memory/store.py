@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from memory import file
-from memory.file import MemoryFileError
-from memory.rows import (
+from memory.attempt import (
     ENVIRONMENT,
     FIGURES,
     Begin,
@@ -34,6 +33,7 @@ from memory.rows import (
     parsed,
     storable,
 )  # fmt: skip
+from memory.file import MemoryFileError
 
 __all__ = ["Begin", "Figures", "Finish", "Kind", "Memory", "MemoryFileError", "Outcome", "Row", "Status"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from memory import queries
-from memory.rows import Row, parsed
+from memory.attempt import Row, parsed
 from memory.store import Memory
 
 STEPS = ("benchmark", "proof", "check", "compile")

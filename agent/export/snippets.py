@@ -7,17 +7,17 @@ from collections.abc import Callable
 from agent.errors import UsageError
 from agent.export.story import Story
 from agent.loop.outcome import Outcome
-from memory import snippets
+from memory.formats import triton_configs
 
 
 def triton(story: Story) -> str:
     """One ``triton.Config(…)`` line."""
-    return f"{snippets.triton_config(config_of(story))}\n"
+    return f"{triton_configs.triton_config(config_of(story))}\n"
 
 
 def autotune(story: Story) -> str:
     """One ``@triton.autotune(configs=[…], key=[…])`` line."""
-    return f"{snippets.decorator([config_of(story)], story.setting.problem)}\n"
+    return f"{triton_configs.decorator([config_of(story)], story.setting.problem)}\n"
 
 
 def json(story: Story) -> str:

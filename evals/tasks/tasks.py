@@ -23,7 +23,7 @@ from agent.loop.outcome import Outcome
 from agent.loop.run import Notify, begin
 from evals.scoring.score import CLOSE
 from evals.tasks.worlds import failing, faster_baseline, session_on
-from memory.rows import Row
+from memory.attempt import Row
 from memory.store import Memory
 from tools.harness.landscapes.readings import Landscape
 

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from memory import prune as pruning
-from memory import queries, t4
+from memory import queries
 from memory.__main__ import main
 from memory.file import MemoryFileError
-from memory.merge import merge
+from memory.formats import t4
 from memory.store import Memory
+from memory.upkeep import prune as pruning
+from memory.upkeep.merge import merge
 from tests.memory.conftest import H200, RECORDED, SQUARE, Filled, fill
 from tools.harness.landscapes.t4 import read_landscape
 

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from memory.__main__ import main
-from memory.datasette import QUERIES, VIEWS, metadata
+from memory.formats.datasette import QUERIES, VIEWS, metadata
 from tests.memory.conftest import RECORDED, Filled, fill
 
 

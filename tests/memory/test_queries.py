@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from memory import queries
+from memory.attempt import canonical
 from memory.patterns import cause, mine
-from memory.rows import canonical
 from memory.store import Memory
 from tests.memory.conftest import H200, RECORDED, SQUARE, Filled, fill, outcome, space
 

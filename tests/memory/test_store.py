@@ -11,7 +11,7 @@ from typing import get_args
 import pytest
 
 import memory as room
-from memory import rows
+from memory import attempt
 from memory.store import ENVIRONMENT, FIGURES, Begin, Finish
 from tests.memory.conftest import H200, SQUARE, Filled, fill
 from tools.harness import results
@@ -107,7 +107,7 @@ def test_every_thread_has_its_own_connection(filled: Filled) -> None:
 
 
 def test_the_vocabulary_is_the_harness_own() -> None:
-    assert get_args(rows.Status) == get_args(results.Status)
+    assert get_args(attempt.Status) == get_args(results.Status)
     assert set(ENVIRONMENT) == set(results.DeviceInfo.model_fields)
     measured = set(results.Measurement.model_fields) - {"config", "status", "samples_ms", "ci_ms", "telemetry"}
     compiled = set(results.CompileResult.model_fields) - {"config", "status", "fingerprint"}

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from kernels.hardware import hardware_named
 from kernels.spec import Config
 from memory import queries
-from memory.rows import Row
+from memory.attempt import Row
 from tools.harness.results import CheckResult, CompileResult, Measurement
 from tools.planner.transfer import Kin
 from tools.session.session import Session

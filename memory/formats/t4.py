@@ -1,8 +1,9 @@
 """T4, the results format of the auto-tuning community (schema 1.0.0, github.com/odgaard/TuningSchema): out and in.
 
 An export is also a landscape of this project: what only we record stands in ``metadata.autokernel`` and in extra keys
-of each result, as in ``tools.harness.landscapes.t4`` (not imported: memory knows nothing above it; a test reads the one with the
-other). The identity of each attempt goes along, so that importing a file twice, or where it came from, changes nothing.
+of each result, as in ``tools.harness.landscapes.t4`` (not imported: memory knows nothing above it; a test reads the one
+with the other). The identity of each attempt goes along, so that importing a file twice, or where it came from,
+changes nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from memory.rows import ENVIRONMENT, FIGURES, canonical, now, storable
+from memory.attempt import ENVIRONMENT, FIGURES, canonical, now, storable
 from memory.store import Memory
 from memory.subject import Subject
 

@@ -1,7 +1,7 @@
 """What is known of one problem on one device, in the formats of other tools.
 
 Kernel Tuner's cache: schema 1.1.0 (github.com/KernelTuner/kernel_tuner, ``schema/cache/1.1.0``), times in ms. T4 is in
-``memory.t4``.
+``memory.formats.t4``.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from memory.snippets import decorator, triton_config
+from memory.formats.tables import plain
+from memory.formats.triton_configs import decorator, triton_config
 from memory.subject import Subject, SubjectError
-from memory.tables import plain
 
 KERNEL_TUNER_WORD = {"constraints": "InvalidConfig", "compile": "CompilationFailedConfig"}
 EARLIER_NAMES = {
@@ -97,7 +97,7 @@ def history_csv(subject: Subject) -> str:
 
 
 def _t4(subject: Subject) -> str:
-    from memory import t4
+    from memory.formats import t4
 
     return t4.dump(subject)
 

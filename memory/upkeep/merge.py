@@ -7,8 +7,8 @@ import sqlite3
 from pathlib import Path
 
 from memory import file
+from memory.attempt import ENVIRONMENT
 from memory.file import MemoryFileError
-from memory.rows import ENVIRONMENT
 from memory.store import Memory
 
 BATCH = 20_000

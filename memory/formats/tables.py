@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from memory.rows import Row
+from memory.attempt import Row
 
 CELL_CHARS = 110
 

@@ -8,8 +8,8 @@ from html import escape
 from itertools import groupby
 from typing import Any
 
-from memory.rows import Row
-from memory.tables import cell
+from memory.attempt import Row
+from memory.formats.tables import cell
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 520, 200, 62, 26, 8
 RUNS_DRAWN = 8

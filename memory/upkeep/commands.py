@@ -34,7 +34,7 @@ def stats(path: Path | None, as_json: bool) -> None:
     """How much is remembered, by device and status."""
     import json
 
-    from memory import tables
+    from memory.formats import tables
 
     memory = to_ask(path)
     if memory is None:
@@ -63,7 +63,7 @@ def stats(path: Path | None, as_json: bool) -> None:
 def report(path: Path | None, output: Path) -> None:
     """A page over all runs: best per problem, learning curves, failures."""
     from agent.export.pages.run_page import read
-    from memory.page import render
+    from memory.pages.memory_report import render
     from memory.store import Memory
 
     memory = Memory.read(path)
@@ -79,7 +79,7 @@ def metadata(path: Path | None) -> None:
     """Titles and prepared queries for Datasette (`datasette FILE -m metadata.json`)."""
     import json
 
-    from memory.datasette import metadata as about
+    from memory.formats.datasette import metadata as about
 
     click.echo(json.dumps(about(path or default_path()), indent=2))
 
@@ -102,7 +102,7 @@ def export(
     output: Path | None,
 ) -> None:
     """One problem on one device in another tool's format."""
-    from memory.export import FORMATS as WRITERS
+    from memory.formats.export import FORMATS as WRITERS
     from memory.store import Memory
     from memory.subject import SubjectError, find
 
@@ -129,8 +129,8 @@ def import_(
     path: Path | None, kernel: str | None, problem: str | None, device: str | None, files: tuple[Path, ...]
 ) -> None:
     """Take in T4 results files; a second time changes nothing."""
+    from memory.formats.t4 import ImportFileError, load
     from memory.store import Memory
-    from memory.t4 import ImportFileError, load
 
     memory = Memory.open(path)
     for each in files:
@@ -146,8 +146,8 @@ def import_(
 @click.argument("others", nargs=-1, required=True, type=PATH)
 def merge(path: Path | None, others: tuple[Path, ...]) -> None:
     """Take in what OTHERS (memory files) know; a second time changes nothing."""
-    from memory import merge as merging
     from memory.store import Memory
+    from memory.upkeep import merge as merging
 
     memory = Memory.open(path)
     for other in others:
@@ -162,8 +162,8 @@ def merge(path: Path | None, others: tuple[Path, ...]) -> None:
 @click.option("--yes", is_flag=True, help="Do it; without this only say what would go.")
 def prune(path: Path | None, days: float, everything: bool, yes: bool) -> None:
     """Forget old attempts that later ones of the same config superseded."""
-    from memory import prune as pruning
     from memory.store import Memory
+    from memory.upkeep import prune as pruning
 
     if Memory.read(path) is None:
         raise MemoryFileError(f"{path or default_path()} holds no memory: there is nothing to prune")
@@ -177,7 +177,7 @@ def prune(path: Path | None, days: float, everything: bool, yes: bool) -> None:
 @click.option("--output", type=PATH, help="New file.  [default: DAMAGED with .recovered.db]")
 def recover(damaged: Path, output: Path | None) -> None:
     """Save what is readable in a damaged memory into a new file."""
-    from memory import recover as recovering
+    from memory.upkeep import recover as recovering
 
     target = output or damaged.with_name(damaged.stem + ".recovered.db")
     done = recovering.recover(damaged, target)
