@@ -18,8 +18,8 @@ from pathlib import Path
 
 import click
 
-from tests.agent.traces.killed import ROOT, Place, outcome, repeated
-from tests.agent.traces.large import write_large
+from tests.agent.loop.killed import ROOT, Place, outcome, repeated
+from tests.agent.trace.large import write_large
 
 PER_RUN = 10
 EVALUATIONS = 16

@@ -1,0 +1,321 @@
+"""The command line, as a user meets it."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agent.cli.commands import main
+from agent.loop import run
+from agent.trace.trace import read_trace
+from tests.agent.answers import completion, failure, tool_call
+from tests.agent.fake_hands import BEST, opener
+
+ROOT = Path(__file__).parents[3]
+
+
+def command(*arguments, **environment):
+    """A process of its own: exit code, stdout, stderr."""
+    done = subprocess.run(
+        [sys.executable, "-m", "agent", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["make tea"], "Cannot read the goal"),
+        (["run"], "names no kernel"),
+        (["fused", "--bogus"], "--bogus"),
+        (["fused", "--max-evals", "0"], "--max-evals"),
+        (["fused", "--max-evals", "many"], "--max-evals"),
+        (["fused", "--max-seconds", "-1"], "--max-seconds"),
+        (["fused", "--max-seconds", "nan"], "--max-seconds"),
+        (["fused", "--max-seconds", "inf"], "--max-seconds"),
+        (["fused", "--seed", "-1"], "--seed"),
+        (["fused", "--shape", "big"], "A shape is"),
+        (["fused", "--dtype", "fp64"], "no dtype fp64"),
+        (["fused", "--kernel", "nope"], "nope"),
+        (["fused", "--base-url", "http://127.0.0.1:1"], "--model"),
+        (["fused", "--model", "some-model"], "OPENAI_API_KEY"),
+        (["fused", "--model", "m", "--base-url", "nonsense"], "base URL"),
+        (["fused", "--model", "m", "--base-url", "http://127.0.0.1:1", "--endpoint", "x"], "--endpoint takes one of"),
+        (["fused", "--endpoint", "vllm"], "add --model"),
+        (["fused", "--max-model-calls", "0"], "--max-model-calls"),
+        (["replay", "no-such-file"], "no-such-file"),
+        (["replay"], "TRACE"),
+        (["resume", "20200101-000000-abcdef"], "There is no run"),
+        (["resume", "../x"], "not the id"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, says, capsys):
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert says in mistake(err)
+
+
+def mistake(err):
+    """The one sentence; on a machine that loads the kernels slowly the device was said before."""
+    *before, last = err.strip().splitlines()
+    assert last.startswith("error: ")
+    assert not before or (len(before) == 1 and before[0].startswith("device: "))
+    return last
+
+
+def test_a_process_ends_with_the_sentence_and_the_code():
+    code, out, err = command("make tea")
+    assert (code, out) == (2, "")
+    assert mistake(err).startswith("error: Cannot read the goal 'make tea'")
+
+
+def test_no_words_at_all_show_the_help():
+    code, out, _ = command()
+    assert code == 2
+    assert out.startswith("Usage: ")
+
+
+def test_help_imports_nothing_heavy():
+    script = (
+        "import sys; from agent.cli.commands import main; main(['--help']); main(['run', '--help']);"
+        "print({'torch', 'triton', 'langgraph', 'openai', 'pydantic', 'numpy', 'sqlite_utils'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("set()")
+    for word in ("run", "resume", "replay", "--max-evals", "--base-url", "--json", "Exit codes"):
+        assert word in done.stdout
+
+
+def test_a_proven_result_is_exit_code_0_and_says_where_and_how(small_world, capsys):
+    small_world()
+    assert main(["maximise fused TFLOPS", "--device", "recorded"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("PROVEN: 1.250x [1.240, 1.260] over unfused")
+    for part in (
+        "recorded NVIDIA H200",
+        "tile=128 warps=4",
+        "0.2000 ms",
+        "1000.0 TFLOP/s",
+        "75.0%",
+        "replay",
+        "23 evaluations",
+    ):
+        assert part in out
+    assert "recorded NVIDIA H200" in err.splitlines()[0]
+    (trace,) = [line.split()[1] for line in out.splitlines() if line.startswith("trace ")]
+    assert read_trace(Path(trace)).last("end")["proven"] is True
+    assert main(["replay", trace]) == 0
+    assert capsys.readouterr().out.startswith("PROVEN")
+
+
+def test_an_unproven_result_is_exit_code_3(small_world, capsys):
+    small_world(baseline_ms=0.19)
+    assert main(["maximise fused TFLOPS", "--max-evals", "9"]) == 3
+    assert capsys.readouterr().out.startswith("NOT PROVEN")
+
+
+def test_a_proof_that_our_own_machinery_spoilt_is_exit_code_1(small_world, capsys):
+    small_world(verdicts=["infrastructure"] * 3)
+    assert main(["maximise fused TFLOPS"]) == 1
+    assert "could not be made" in capsys.readouterr().err
+
+
+def test_how_a_goal_was_read_is_said_after_the_first_line(small_world, capsys):
+    small_world()
+    main(["recorded fused TFLOPS of fp16 unicorns", "--dtype", "bf16"])
+    first, second, *more = capsys.readouterr().err.splitlines()
+    assert first == "device: recorded NVIDIA H200 (no GPU is used: times are looked up)"
+    assert second.startswith("tuning fused_matmul")
+    assert "note: --dtype bf16 overrules fp16 in the goal" in more[:2]
+    assert any("unicorns" in line for line in more[:2])
+
+
+def test_json_is_one_object_with_the_promised_fields(small_world, capsys):
+    small_world()
+    assert main(["maximise", "fused", "TFLOPS", "--json", "--seed", "3"]) == 0
+    outcome = json.loads(capsys.readouterr().out)
+    promised = {"run", "objective", "device", "best", "baselines", "evaluations", "seconds", "proven", "trace"}
+    assert promised <= set(outcome)
+    assert {"config", "ms", "tflops"} <= set(outcome["best"])
+    assert {"name", "ms", "speedup", "ci"} <= set(outcome["baselines"][0])
+    assert outcome["device"]["kind"] == "recorded"
+    assert outcome["objective"]["seed"] == 3
+    assert outcome["evaluations"] == 23
+
+
+def test_a_server_that_nobody_runs_is_exit_code_1_and_the_run_can_go_on(small_world, capsys, monkeypatch, tmp_path):
+    small_world(seconds=1.0)
+    key = "sk-never-to-be-written"
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    assert main(["fused TFLOPS", "--model", "m", "--base-url", "http://user:pass-word@127.0.0.1:9/v1"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Cannot reach 127.0.0.1:9" in err
+    assert "agent resume" in err
+    written = [p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()]
+    assert len(written) >= 2
+    for secret in (key, "pass-word"):
+        assert secret not in err
+        assert not any(secret.encode() in content for content in written)
+
+
+def test_a_language_model_drives_a_whole_run(small_world, capsys, monkeypatch, server):
+    small_world()
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-test")
+    server.answers = [
+        failure(429, headers={"retry-after": "0.1"}),
+        tool_call('{"configs": [{"tile": 128'),
+        tool_call({"configs": [BEST]}),
+        completion({"content": "I measured 9000 TFLOP/s."}),
+    ]
+    assert main(["fused TFLOPS", "--model", "m", "--base-url", server.url, "--json", "--max-evals", "2"]) == 0
+    outcome = json.loads(capsys.readouterr().out)
+    assert (outcome["evaluations"], outcome["turns"], outcome["tokens"]) == (1, 3, 36)
+    assert outcome["best"]["config"] == BEST
+    assert "9000" not in json.dumps(outcome)
+    last = server.asked[-1][2]["messages"]
+    assert [m["role"] for m in last] == ["system", "user", "assistant", "tool", "assistant", "tool"]
+    assert "not JSON" in last[3]["content"]
+    assert server.asked[0][2]["tools"][0]["function"]["name"] == "query_history"
+
+
+def test_env_file_is_read_and_the_environment_wins(small_world, capsys, monkeypatch, tmp_path):
+    small_world(seconds=1.0)
+    (tmp_path / ".env").write_text("OPENAI_BASE_URL=http://127.0.0.1:9/v1\nAUTOKERNEL_MODEL=from-file\n")
+    monkeypatch.chdir(tmp_path)
+    for name in ("OPENAI_BASE_URL", "AUTOKERNEL_MODEL"):
+        monkeypatch.setenv(name, "x")
+        monkeypatch.delenv(name)
+    assert main(["fused TFLOPS"]) == 1
+    assert "model from-file" in capsys.readouterr().err
+    monkeypatch.setenv("AUTOKERNEL_MODEL", "embedded")
+    assert main(["fused TFLOPS"]) == 0
+    assert "model embedded" in capsys.readouterr().err
+
+
+def test_time_that_ends_on_a_failing_endpoint_proves_what_was_measured(small_world, capsys, monkeypatch, server):
+    small_world(seconds=1.5)
+    server.answers = [tool_call({"configs": [BEST]}), failure(503, "overloaded")]
+    assert main(["fused TFLOPS", "--model", "m", "--base-url", server.url, "--json"]) == 0
+    out, err = capsys.readouterr()
+    outcome = json.loads(out)
+    assert outcome["best"]["config"] == BEST
+    assert "the time is used up, and no answer came: 127.0.0.1" in outcome["stopped"]
+    assert "HTTP 503: trying again" in err
+    assert main(["replay", outcome["trace"]]) == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "says"),
+    [
+        (failure(401), 2, "refused the key"),
+        (failure(404), 2, "no model 'm'"),
+        (failure(429, "slow", headers={"retry-after": "99"}), 1, "HTTP 429: slow"),
+        (failure(503, "busy", headers={"retry-after": "99"}), 1, "HTTP 503: busy"),
+        ((200, {"content-type": "text/html"}, "<html>"), 1, "a web page"),
+    ],
+)
+def test_an_endpoint_that_fails_half_way_is_one_sentence_and_the_run_goes_on_later(
+    small_world, capsys, monkeypatch, server, tmp_path, answer, code, says
+):
+    small_world(seconds=60.0, nothing_correct=True)
+    server.answers = [tool_call({"configs": [BEST]}), answer]
+    assert main(["fused TFLOPS", "--model", "m", "--base-url", server.url]) == code
+    out, err = capsys.readouterr()
+    last = err.strip().splitlines()[-1]
+    assert out == ""
+    assert last.startswith("error: ")
+    assert says in last
+    monkeypatch.setattr(run, "resume", functools.partial(run.resume, open_=opener(tmp_path / "ledger")))
+    server.answers = [completion({"content": "Done."})]
+    assert main(["resume", last.split()[-1], "--json"]) == 0
+    outcome = json.loads(capsys.readouterr().out)
+    assert (outcome["evaluations"], outcome["best"]["config"]) == (1, BEST)
+
+
+def test_a_key_without_a_models_name_chooses_nothing_and_says_so(small_world, capsys, monkeypatch):
+    small_world()
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-test")
+    assert main(["fused TFLOPS"]) == 0
+    err = capsys.readouterr().err
+    assert "model embedded" in err
+    assert err.count("--model NAME lets a model decide") == 1
+
+
+def test_what_a_model_writes_neither_breaks_the_run_nor_reaches_the_terminal(small_world, capsys, server):
+    small_world()
+    odd = "\x1b[2J\ud800\x00\u202e"
+    call = {"id": odd, "function": {"name": f"run_benchmark{odd}", "arguments": json.dumps({odd: odd})}}
+    server.answers = [
+        completion({"content": odd, "tool_calls": [call]}),
+        completion({"content": [{"type": "text", "text": odd}]}),
+        tool_call({"configs": [BEST]}),
+    ]
+    options = ["--model", "m", "--base-url", server.url, "--json", "--max-model-calls", "3"]
+    assert main(["fused TFLOPS", *options]) == 0
+    out, err = capsys.readouterr()
+    assert all(line.isprintable() for line in err.splitlines())
+    assert all(line.isprintable() for line in out.splitlines())
+
+
+def test_quiet_says_nothing_but_the_result_and_verbose_says_every_config(small_world, capsys, tmp_path):
+    small_world()
+    assert main(["fused TFLOPS", "--quiet"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("PROVEN")
+    assert err == ""
+    (tmp_path / "ledger").unlink()
+    main(["fused TFLOPS"])
+    plain = capsys.readouterr().err
+    (tmp_path / "ledger").unlink()
+    main(["fused TFLOPS", "--verbose"])
+    verbose = capsys.readouterr().err
+    assert "        tile=128 warps=4: 0.2000 ms correct" in verbose
+    assert "tile=128" not in plain
+
+
+def test_a_mistake_is_said_even_to_the_quiet(capsys):
+    assert main(["make tea", "-q"]) == 2
+    assert "Cannot read the goal" in capsys.readouterr().err
+
+
+def test_completion_knows_commands_options_and_values(monkeypatch, capsys):
+    def asked(words):
+        monkeypatch.setenv("_AUTOKERNEL_COMPLETE", "bash_complete")
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", str(len(words.split(" ")) - 1))
+        main([])
+        return capsys.readouterr().out
+
+    assert "plain,resume" in asked("autokernel res")
+    assert "plain,--max-evals" in asked("autokernel run --max-e")
+    assert "plain,fused_matmul" in asked("autokernel run --kernel fused")
+    assert "plain,recorded:fused_matmul-4096x4096x4096-fp16-h200" in asked("autokernel run --device recorded")
+    monkeypatch.delenv("_AUTOKERNEL_COMPLETE")
+    assert main(["completion", "bash"]) == 0
+    assert "_AUTOKERNEL_COMPLETE=bash_complete" in capsys.readouterr().out
+
+
+def test_a_result_is_exported_as_lines_to_paste(small_world, capsys):
+    small_world()
+    main(["fused TFLOPS", "--json"])
+    outcome = json.loads(capsys.readouterr().out)
+    line = "triton.Config({'tile': 128, 'warps': 4})"
+    assert main(["export", outcome["trace"], "--as", "triton"]) == 0
+    assert capsys.readouterr().out == f"{line}\n"
+    main(["export", outcome["trace"], "--format", "autotune"])
+    assert capsys.readouterr().out == f"@triton.autotune(configs=[{line}], key=['M', 'N', 'K'])\n"
+    main(["export", outcome["trace"], "--format", "json"])
+    assert json.loads(capsys.readouterr().out) == outcome

@@ -1,0 +1,117 @@
+"""A child answers jobs, and its end is always noticed."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from tools.harness.process.child import Child, ChildDied, ChildTimeout
+
+
+def echo(init):
+    """The child's side of these tests."""
+
+    def serve(job):
+        if "sleep" in job:
+            time.sleep(job["sleep"])
+        if "kill" in job:
+            os.kill(os.getpid(), job["kill"])
+        if "print" in job:
+            print(job["print"])
+        if "raise" in job:
+            raise ValueError(job["raise"])
+        if "fork" in job:
+            return {"pid": subprocess.Popen(["sleep", "100"]).pid}
+        return {"init": init, "job": job, "pid": os.getpid()}
+
+    return serve
+
+
+@pytest.fixture
+def child():
+    c = Child("tests.tools.harness.test_child:echo", {"a": 1})
+    yield c
+    c.kill()
+
+
+def gone(pid: int) -> bool:
+    """Whether `pid` ended within 5 s (a zombie has ended)."""
+    for _ in range(100):
+        try:
+            with open(f"/proc/{pid}/stat") as f:
+                if f.read().rsplit(")", 1)[1].split()[0] == "Z":
+                    return True
+        except FileNotFoundError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_it_answers_in_another_process(child):
+    answer = child.call({"x": 2}, 20)
+    assert answer["init"] == {"a": 1}
+    assert answer["job"] == {"x": 2}
+    assert answer["pid"] != os.getpid()
+
+
+def test_what_a_job_prints_stays_out_of_our_output_and_can_be_read(child, capfd):
+    child.call({"print": "noise"}, 20)
+    assert child.log_tail() == "noise"
+    assert "noise" not in capfd.readouterr().out
+
+
+def test_a_job_past_its_deadline_is_killed(child):
+    child.call({}, 20)
+    started = time.monotonic()
+    with pytest.raises(ChildTimeout, match=r"0\.3 s"):
+        child.call({"sleep": 60}, 0.3)
+    assert time.monotonic() - started < 5
+    assert not child.alive
+
+
+def test_a_crash_is_named_by_its_signal(child):
+    with pytest.raises(ChildDied, match="SIGSEGV"):
+        child.call({"kill": int(signal.SIGSEGV)}, 20)
+
+
+def test_a_child_killed_between_jobs_is_noticed_at_the_next(child):
+    pid = child.call({}, 20)["pid"]
+    os.kill(pid, signal.SIGKILL)
+    assert gone(pid)
+    with pytest.raises(ChildDied, match="SIGKILL"):
+        child.call({}, 20)
+
+
+def test_our_own_exception_in_a_child_is_raised_here(child):
+    with pytest.raises(RuntimeError, match="ValueError: boom"):
+        child.call({"raise": "boom"}, 20)
+    assert child.call({}, 20)["init"] == {"a": 1}
+
+
+def test_killing_takes_the_childs_own_children_along(child):
+    pid = child.call({"fork": 1}, 20)["pid"]
+    child.kill()
+    assert gone(pid)
+
+
+def test_a_hung_child_ends_with_its_parent():
+    """The parent is killed with SIGKILL while the child sleeps in a job."""
+    program = textwrap.dedent("""
+        import threading, time
+        from tools.harness.process.child import Child
+        c = Child("tests.tools.harness.test_child:echo", {})
+        print(c.call({}, 20)["pid"], flush=True)
+        threading.Thread(target=lambda: c.call({"sleep": 600}, 600), daemon=True).start()
+        time.sleep(600)
+    """)
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    pid = int(parent.stdout.readline())
+    time.sleep(0.2)
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    assert gone(pid)

@@ -1,0 +1,162 @@
+"""Workers that crash, hang, lose their context or are killed: a real child process plays the GPU's part."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from tests.exploits.axpy import AxpyProblem
+from tests.faults.broken import Faulty, FaultyConfig
+from tools.harness.device import DeviceError
+from tools.harness.devices.live import LiveDevice
+from tools.harness.process.gpu_workers import Crew, StartFailed
+from tools.harness.results import DeviceInfo
+
+TIMES = {"unfused": 2.0, "config": 1.0}
+"""Milliseconds of the scripted worker's launches; far above any floor."""
+
+
+def scripted(init):
+    """A worker without a GPU: answers like the real one, breaks as the job's config says."""
+
+    def serve(job):
+        if job["op"] == "info":
+            return {"name": "NVIDIA H200", "torch": "none"}
+        if job["op"] == "open":
+            return {"missing": "the GPU has gone"} if os.environ.get("GPU_GONE") else {}
+        if job["op"] == "ceilings":
+            return {"copy_bytes_per_s": 4e12, "matmul_flops_per_s": 7e14}
+        fault = job.get("config", {}).get("fault", "none")
+        if fault == "never_ends":
+            time.sleep(600)
+        if fault == "segfault":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if fault == "exit":
+            os._exit(7)
+        if fault == "out_of_bounds":
+            return {"status": "runtime", "reason": "illegal memory access", "broken": True}
+        if fault == "wrong":
+            return {"status": "correctness", "reason": "off by one"}
+        if fault == "out_of_memory":  # stands for a worker that somebody kills whenever it works
+            os.kill(os.getpid(), signal.SIGKILL)
+        ms = TIMES.get(job.get("baseline", "config"), 3.0) * (1 + 1e-3 * job.get("config", {}).get("n", 0))
+        samples = [ms * (1 + 1e-4 * i) for i in range(job.get("samples") or job["windows"])]
+        return {"status": "correct", "samples_ms": samples, "error": 0.0, "bound": 1.0, "seconds": 0.0, "cache_hits": 1}
+
+    return serve
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory):
+    """One device for all: whatever a test does to it, the next one has to find it working."""
+    crew = Crew(
+        0,
+        Faulty(),
+        AxpyProblem(N=1 << 28),
+        tmp_path_factory.mktemp("cache"),
+        "tests.tools.harness.test_gpu_workers:scripted",
+    )
+    crew.deadline_s = 1.0
+    info = DeviceInfo(kind="live", hardware="H200", **crew.introduce())
+    yield LiveDevice(Faulty(), AxpyProblem(N=1 << 28), info, crew)
+    crew.close()
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "reason"),
+    [
+        ("never_ends", "timeout", "no answer within 1 s"),
+        ("segfault", "runtime", "SIGSEGV"),
+        ("exit", "runtime", "exit code 7"),
+        ("out_of_bounds", "runtime", "illegal memory access"),
+        ("wrong", "correctness", "off by one"),
+        ("out_of_memory", "infrastructure", "killed from outside 3 times"),
+    ],
+)
+def test_the_end_of_a_job_has_its_status_and_the_next_job_runs(live, fault, status, reason):
+    [broken] = live.measure([FaultyConfig(fault=fault)])
+    assert broken.status == status
+    assert reason in broken.reason
+    [good] = live.measure([FaultyConfig()])
+    assert good.status == "correct"
+
+
+def test_a_broken_context_is_not_used_again(live):
+    before = live.crew.workers["candidates"].process.pid
+    live.measure([FaultyConfig(fault="out_of_bounds")])
+    assert live.crew.workers["candidates"].process.pid != before
+
+
+def test_a_worker_killed_between_two_jobs_is_replaced_in_silence(live):
+    live.measure([FaultyConfig()])
+    live.crew.workers["candidates"].process.kill()
+    assert live.measure([FaultyConfig()])[0].status == "correct"
+
+
+def test_a_gpu_that_goes_and_comes_back(live, monkeypatch):
+    live.measure([FaultyConfig()])
+    monkeypatch.setenv("GPU_GONE", "1")
+    for child in [live.crew.workers["candidates"], *live.crew.standby]:
+        child.kill()
+    [m] = live.measure([FaultyConfig()])
+    assert (m.status, m.reason) == ("infrastructure", "the GPU has gone")
+    monkeypatch.delenv("GPU_GONE")
+    for child in [live.crew.workers["candidates"], *live.crew.standby]:
+        child.kill()
+    assert live.measure([FaultyConfig()])[0].status == "correct"
+
+
+def test_jobs_never_overlap(live):
+    """Two threads, two roles: each job takes the time the other waits."""
+    hang = {"op": "burst", "config": {"fault": "never_ends"}, "samples": 1}
+    for role in ("candidates", "baselines"):
+        live.crew.run(role, hang | {"config": {}}, 60)
+    started = time.monotonic()
+    jobs = [threading.Thread(target=live.crew.run, args=(role, hang, 0.5)) for role in ("candidates", "baselines")]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join()
+    assert time.monotonic() - started > 1.0
+
+
+def test_a_proof_compares_with_every_baseline_round_by_round(live):
+    proof = live.prove(FaultyConfig(), max_seconds=5)
+    assert proof.status == "correct", proof.reason
+    [unfused] = proof.comparisons
+    assert unfused.speedup == pytest.approx(2.0, rel=1e-3)
+    assert unfused.ci[0] > 1
+    assert unfused.rounds >= 12
+    assert len(proof.samples_ms) == 4 * unfused.rounds
+
+
+@pytest.mark.parametrize("regime", ["burst", "sustained"])
+def test_contenders_are_told_apart(live, regime):
+    far, near, best = live.contend([FaultyConfig(n=100), FaultyConfig(n=1), FaultyConfig(n=0)], regime)
+    assert best.ms < near.ms < far.ms
+
+
+def test_a_contender_that_is_slower_beyond_doubt_is_dropped_early(live):
+    far, one, other = live.contend([FaultyConfig(n=100), FaultyConfig(), FaultyConfig(BLOCK=512)])
+    assert len(far.samples_ms) == 4 * 4
+    assert len(one.samples_ms) == len(other.samples_ms) == 4 * 16
+
+
+def test_a_time_below_the_floor_is_implausible(live, monkeypatch):
+    monkeypatch.setattr(live, "problem", AxpyProblem(N=1 << 40))
+    [m] = live.measure([FaultyConfig()])
+    assert m.status == "implausible"
+    assert "physical floor" in m.reason
+
+
+def test_no_gpu_is_one_sentence():
+    with pytest.raises(DeviceError, match=r"cuda:0, cuda:1"):
+        LiveDevice.open("cuda", Faulty(), AxpyProblem())
+
+
+def test_a_worker_that_cannot_start_says_why(tmp_path):
+    crew = Crew(0, Faulty(), AxpyProblem(), tmp_path, "tests.tools.nowhere:scripted")
+    with pytest.raises(StartFailed, match=r"does not start.*nowhere"):
+        crew.introduce()
