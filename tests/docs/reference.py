@@ -16,10 +16,10 @@ from tests.docs.pages import ROOT
 PAGE = ROOT / "docs" / "REFERENCE.md"
 COMMANDS = {
     "agent": ("agent.cli.commands", "commands"),
-    "kernels": ("kernels.__main__", "cli"),
-    "tools": ("tools.__main__", "cli"),
-    "memory": ("memory.__main__", "cli"),
-    "evals": ("evals.__main__", "cli"),
+    "kernels": ("evals.bench.commands", "cli"),
+    "tools": ("agent.serve.commands", "cli"),
+    "memory": ("memory.commands", "cli"),
+    "evals": ("evals.commands.commands", "cli"),
 }
 PUBLIC = {
     "agent": ("optimise",),

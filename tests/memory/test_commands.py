@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from memory.__main__ import cli, main
+from memory.commands import cli, main
 from memory.store import Memory
 from tests.memory.conftest import RECORDED, Filled, fill
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from memory import queries
-from memory.__main__ import main
+from memory.commands import main
 from memory.file import MemoryFileError
 from memory.formats import t4
 from memory.store import Memory

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlite_utils import Database
 
-from memory.__main__ import main
+from memory.commands import main
 from memory.file import APPLICATION_ID, SCHEMA, MemoryFileError
 from memory.migrations import migrations
 from memory.store import Memory

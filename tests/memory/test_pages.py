@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from memory.__main__ import main
+from memory.commands import main
 from memory.formats.datasette import QUERIES, VIEWS, metadata
 from tests.memory.conftest import RECORDED, Filled, fill
 

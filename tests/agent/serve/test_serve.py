@@ -25,11 +25,11 @@ from agent.errors import AgentError
 from agent.loop.run import begin, resume
 from agent.models.choose import CLIENT
 from agent.replay.replay import replay
+from agent.serve.commands import main
 from agent.serve.mcp_run import Run
 from agent.trace.paths import trace_folder
 from agent.trace.runs import runs
 from tests.agent.fake_hands import BEST, SPACE, objective, opener
-from tools.__main__ import main
 
 ROOT = Path(__file__).parents[3]
 EXCHANGE = Path(__file__).parent / "exchanges" / "coding_agent.json"

@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from evals.bench import sweep
+from evals.bench.commands import cli, main
 from evals.bench.suite import ENTRIES, SUITES, Case
 from kernels import registry
-from kernels.__main__ import cli, main
 from kernels.hardware import hardware_named
 from tools.harness.measuring import telemetry
 
@@ -115,7 +115,7 @@ def test_a_spread_begins_with_the_default_config_and_covers_the_space():
 
 def test_help_imports_nothing_heavy():
     code = (
-        "import sys\nfrom kernels.__main__ import cli\n"
+        "import sys\nfrom evals.bench.commands import cli\n"
         "try: cli(['bench', '--help'])\nexcept SystemExit: pass\n"
         "sys.exit(sum(m in sys.modules for m in ('torch', 'triton', 'tools', 'pydantic')))"
     )

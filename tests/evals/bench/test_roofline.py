@@ -6,9 +6,9 @@ from xml.etree import ElementTree
 import pytest
 from click.testing import CliRunner
 
+from evals.bench.commands import cli
 from evals.bench.roofline import Roofs, of_datasheet, rows
 from evals.bench.roofline_svg import drawing, marks
-from kernels.__main__ import cli
 from kernels.hardware import hardware_named
 from kernels.ops.tuned_files import Entry
 from memory import file

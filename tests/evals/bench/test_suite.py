@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from evals.bench import launch_overhead, suite, suite_command, suite_run, targets
+from evals.bench.commands import cli
 from evals.bench.suite import Case, Entry, Mean, Target
-from kernels.__main__ import cli
 from tools.harness.compiling import cache, compile_pool
 from tools.harness.devices.live import LiveDevice
 from tools.harness.results import CompileResult

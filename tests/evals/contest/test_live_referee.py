@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
-from evals.__main__ import cli
+from evals.commands.commands import cli
 from evals.contest.contest import Job, hold
 from evals.contest.disguise import LIVE
 from evals.contest.ledger import Ledger, Over

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from evals.__main__ import cli, main
+from evals.commands.commands import cli, main
 from evals.contest.contest import Job, hold
 from evals.contest.run_files import read_results
 from evals.scoring.score import Board
@@ -375,7 +375,10 @@ def test_an_endpoint_that_gives_no_answer_is_no_score(tmp_path, served):
 
 
 def test_help_imports_nothing_heavy():
-    code = "import sys, evals.__main__; sys.exit(bool({'torch', 'numpy', 'pydantic', 'langgraph'} & set(sys.modules)))"
+    code = (
+        "import sys, evals.commands.commands; "
+        "sys.exit(bool({'torch', 'numpy', 'pydantic', 'langgraph'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

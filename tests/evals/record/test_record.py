@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from evals.__main__ import Bar, cli
+from evals.commands.commands import Bar, cli
 from evals.record.card import render, spearman, stats
 from evals.record.journal import Journal, JournalError
 from evals.record.recording import ROUND_EVERY, SPOILT_IN_A_ROW, GpuLost, Plan, Recording
@@ -231,7 +231,7 @@ def test_an_existing_file_is_not_overwritten(tmp_path):
 
 
 def test_help_imports_nothing_heavy():
-    code = "import sys, evals.__main__; sys.exit(bool({'torch', 'numpy', 'pydantic'} & set(sys.modules)))"
+    code = "import sys, evals.commands.commands; sys.exit(bool({'torch', 'numpy', 'pydantic'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

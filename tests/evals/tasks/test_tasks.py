@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 
-from evals.__main__ import cli
+from evals.commands.commands import cli
 from evals.tasks.tasks import TASKS, Played, World, grade, obeys_budget, recovers, reports_honestly, uses_history
 from evals.tasks.worlds import failing, faster_baseline
 from tests.evals.spaces import hills, written

@@ -1,0 +1,315 @@
+"""``python -m kernels``: list, validate, bench, fusion, sweep, roofline."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from evals.bench.output import (
+    answer,
+    explained,
+    progress,
+    read_shape,
+    share,
+    short,
+    speedups,
+    table,
+    write,
+)
+from kernels.quiet import apart
+
+if TYPE_CHECKING:
+    from evals.bench.suite import Case
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+Row = dict[str, Any]
+
+NAMES = click.argument("names", nargs=-1, metavar="[KERNEL]...")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+DEVICE = click.option("--device", default="cuda:0", show_default=True, help="The GPU: cuda:N.")
+OUT = click.option("--out", type=click.Path(path_type=Path), help="Write the rows as JSON here, case by case.")
+CONFIGS = click.option("--configs", type=click.IntRange(min=0), default=48, show_default=True, help="Tried per case.")
+SECONDS = click.option(
+    "--seconds", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="Per proof, at least 12 rounds."
+)
+
+
+@click.group(context_settings=CONTEXT, invoke_without_command=True)
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """The kernels: what they cost, whether they are right, how fast they are.
+
+    KERNEL is a built-in name, path.py:NAME, module:NAME, or one that an installed package offers."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+@cli.command("list")
+@NAMES
+@click.option("--gpu", default="H200", show_default=True, help="Whose floor is shown.")
+@JSON
+def list_command(names: tuple[str, ...], gpu: str, as_json: bool) -> None:
+    """Kernels with their default problem, operations, bytes and floor."""
+    from evals.bench.listing import listing
+    from kernels.hardware import hardware_named
+
+    with explained(), apart():
+        rows = listing(_names(names), hardware_named(gpu))
+    if as_json:
+        click.echo(json.dumps({"kernels": rows}))
+        return
+    columns = ("kernel", "problem", "dims", "metric", "gflop", "mbytes", "floor_ms", "bound", "configs")
+    table([r | {"bound": f"{r['bound']} ({r['hardware']})"} for r in rows], columns)
+
+
+@cli.command()
+@NAMES
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="cuda:N, interpreter (reduced problems, no GPU), or auto: a GPU where there is one.",
+)
+@JSON
+def validate(names: tuple[str, ...], device: str, as_json: bool) -> None:
+    """Every kernel and family against its float64 reference. Exit code 1 where one is wrong."""
+    from evals.bench.validation import validate as run
+
+    if device == "auto":
+        from tools.harness.measuring.telemetry import gpus_present
+
+        device = "cuda:0" if gpus_present() else "interpreter"
+    if device != "interpreter" and not device.startswith("cuda:"):
+        raise click.UsageError(f"--device {device} is none: write auto, interpreter or cuda:N")
+    with explained(), apart():
+        rows = run(_names(names), None if device == "interpreter" else device, progress)
+    wrong = [r for r in rows if r["status"] != "correct"]
+    if as_json:
+        click.echo(json.dumps({"correct": not wrong, "checks": rows}))
+    else:
+        shown = [r | {"config": short(r["config"]), "of bound": share(r)} for r in rows]
+        table(shown, ("kernel", "where", "status", "of bound", "config", "reason"))
+        click.echo(f"{len(rows) - len(wrong)} of {len(rows)} correct")
+    sys.exit(1 if wrong else 0)
+
+
+@cli.command()
+@NAMES
+@click.option("--suite", help="A list of problems instead of kernels' own: h200, memory or fusion.")
+@click.option("--only", metavar="ENTRY,...", help="Of the suite h200, these entries alone.")
+@click.option("--tuned", type=click.Path(path_type=Path), help="Of the suite h200: configs from this file, not tuned.")
+@DEVICE
+@CONFIGS
+@SECONDS
+@click.option("--regime", type=click.Choice(["burst", "sustained", "both"]), default="both", show_default=True)
+@OUT
+@click.option(
+    "--json",
+    "json_to",
+    is_flag=False,
+    flag_value="-",
+    metavar="[FILE]",
+    help="Print one JSON object; with a FILE.json, write it there as --out does.",
+)
+@click.pass_context
+def bench(
+    context: click.Context,
+    names: tuple[str, ...],
+    suite: str | None,
+    only: str | None,
+    tuned: Path | None,
+    device: str,
+    configs: int,
+    seconds: float,
+    regime: str,
+    out: Path | None,
+    json_to: str | None,
+) -> None:
+    """Best of some configs against PyTorch, interleaved, with intervals.
+
+    --suite h200 is the whole account on one GPU: the fused matmul over its shapes, the memory-bound kernels against a
+    copy, attention, fp8, energy, and what a call of the ops costs, each with its target. Entries are written to --out
+    as they are known."""
+    from evals.bench.suite import SUITES, Case
+    from evals.bench.suite_command import run_suite
+
+    if suite is not None and (names or suite not in ("h200", *SUITES)):
+        raise click.UsageError(f"--suite is one of h200, {', '.join(SUITES)}, and then no kernel is named beside it")
+    if (only or tuned) and suite != "h200":
+        raise click.UsageError("--only and --tuned belong to --suite h200")
+    if json_to not in (None, "-"):
+        if not str(json_to).endswith(".json"):
+            raise click.UsageError(f"--json {json_to}: write --json last, or give it a file that ends in .json")
+        out, json_to = Path(str(json_to)), None
+    as_json = json_to is not None
+    if suite == "h200":
+        given = context.get_parameter_source("seconds") is not click.core.ParameterSource.DEFAULT
+        if regime != "both":
+            raise click.UsageError("--suite h200 says for each entry how it is judged: leave --regime out")
+        _check(out, [])
+        with explained():
+            run_suite(only, tuned, device, configs, seconds if given else None, out, as_json)
+        return
+    regimes = ("burst", "sustained") if regime == "both" else (regime,)
+    with explained():
+        chosen = SUITES[suite] if suite else [Case(name) for name in _names(names)]
+        _bench([Case(c.kernel, c.shape, c.options, regimes) for c in chosen], device, configs, seconds, out, as_json)
+
+
+@cli.command()
+@DEVICE
+@CONFIGS
+@SECONDS
+@OUT
+@JSON
+def fusion(device: str, configs: int, seconds: float, out: Path | None, as_json: bool) -> None:
+    """The fused matmul against PyTorch unfused, compiled, cuBLASLt's epilogue and the bare cuBLAS matmul."""
+    from evals.bench.suite import SUITES
+
+    with explained():
+        _bench(list(SUITES["fusion"]), device, configs, seconds, out, as_json)
+
+
+@cli.command()
+@click.argument("kernel")
+@click.option("--shape", callback=read_shape, help="e.g. 4096x4096x4096; the kernel's own without it.")
+@click.option("--dtype", help="fp16 or bf16.")
+@DEVICE
+@click.option("--limit", type=click.IntRange(min=1), help="So many configs, evenly over the space; all without it.")
+@click.option("--top", type=click.IntRange(min=1), default=15, show_default=True, help="Rows of the table.")
+@OUT
+@JSON
+def sweep(
+    kernel: str,
+    shape: tuple[int, ...] | None,
+    dtype: str | None,
+    device: str,
+    limit: int | None,
+    top: int,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Time a kernel's whole space once, burst."""
+    from evals.bench.suite import Case
+    from evals.bench.sweep import sweep as run
+
+    with explained(), apart():
+        case = Case(kernel, shape, {} if dtype is None else {"dtype": dtype})
+        _check(out, [case])
+        rows = run(case, device, limit, progress)
+    write(out, rows)
+    if as_json:
+        click.echo(json.dumps({"configs": rows}))
+        return
+    good = [r for r in rows if r["status"] == "correct"]
+    shown = [r | {"config": short(r["config"])} for r in good[:top]]
+    table(shown, ("ms", "value", "unit", "share_of_floor", "config"))
+    click.echo(f"{len(good)} of {len(rows)} configs correct; {rows[0]['kernel']} {rows[0]['problem']} burst")
+
+
+@cli.command()
+@NAMES
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="Whose roofs: cuda:N, recorded, or auto: a GPU where there is one.",
+)
+@click.option("--gpu", help="The datasheet's roofs of this GPU, nothing measured.")
+@click.option(
+    "--from", "source", type=click.Path(path_type=Path), help="A memory (.db) or what bench --out wrote; your memory."
+)
+@click.option("--svg", type=click.Path(path_type=Path), help="Draw it here.")
+@click.option("--html", type=click.Path(path_type=Path), help="Drawing and table as one page.")
+@JSON
+def roofline(
+    names: tuple[str, ...],
+    device: str,
+    gpu: str | None,
+    source: Path | None,
+    svg: Path | None,
+    html: Path | None,
+    as_json: bool,
+) -> None:
+    """The kernels' best results under the roofs of a GPU, measured ones where there are any."""
+    from evals.bench import roofline as line
+    from evals.bench import roofline_svg as draw
+
+    for path in (svg, html):
+        _check(path, [])
+    if not (device in ("auto", "recorded") or device.startswith("cuda:")):
+        raise click.UsageError(f"--device {device} is none: write auto, recorded or cuda:N")
+    with explained():
+        wanted = _names(names)
+        roofs = line.roofs(device, gpu)
+        found, known_from = line.results(source, roofs.hardware)
+        rows = line.rows([e for e in found if e.kernel in wanted], roofs)
+    if not rows:
+        raise click.UsageError(
+            f"{known_from} knows no result of {', '.join(wanted)} on {roofs.hardware.name}: give a file with --from"
+        )
+    title = f"Roofline of {roofs.hardware.name}"
+    sources = [f"roofs: {roofs.source}", f"results: {known_from}"]
+    if svg is not None:
+        svg.write_text(draw.svg_file(rows, roofs, title), encoding="utf-8")
+    if html is not None:
+        html.write_text(draw.html_page(rows, roofs, title, sources), encoding="utf-8")
+    if as_json:
+        about = {"hardware": roofs.hardware.name, "bandwidth": roofs.bandwidth, "peaks": roofs.peaks}
+        click.echo(json.dumps({"roofs": about | {"source": roofs.source}, "results": known_from, "rows": rows}))
+        return
+    shown = [r | {"share_of_roof": f"{r['share_of_roof']:.1%}", "config": short(r["config"])} for r in rows]
+    table(shown, ("kernel", "problem", "ms", "intensity", "tflops", "tb_per_s", "bound", "share_of_roof", "config"))
+    click.echo("\n".join(sources))
+
+
+def _bench(cases: list[Case], device: str, configs: int, seconds: float, out: Path | None, as_json: bool) -> None:
+    from evals.bench.sweep import bench as run
+
+    rows: list[Row] = []
+    with apart():
+        _check(out, cases)
+        for case in cases:
+            rows += run(case, device, configs, seconds, progress)
+            write(out, rows)
+    if as_json:
+        click.echo(json.dumps({"cases": rows}))
+    else:
+        shown = [r | {"config": short(r.get("config", {})), **speedups(r)} for r in rows]
+        names = list(dict.fromkeys(f"vs {b['name']}" for r in rows for b in r.get("baselines", [])))
+        table(
+            shown, ("kernel", "problem", "regime", "status", "ms", "value", "unit", "share_of_floor", *names, "config")
+        )
+    for row in rows:
+        if row["status"] != "correct":
+            click.echo(f"{row['kernel']} {row['problem']} {row['regime']}: {row['status']}: {row['reason']}", err=True)
+    if any(r["status"] != "correct" for r in rows):
+        sys.exit(1)
+
+
+def _names(given: tuple[str, ...]) -> list[str]:
+    from kernels.registry import names
+
+    return list(given) or names()
+
+
+def _check(out: Path | None, cases: list[Case]) -> None:
+    """Everything that can be wrong with the words is found before the first minute on a GPU."""
+    for case in cases:
+        case.load()
+    if out is not None and not out.parent.is_dir():
+        raise click.UsageError(f"--out {out}: there is no folder {out.parent}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0, 1 where something is wrong or went wrong, 2 with one sentence for wrong arguments."""
+    return answer(cli, "python -m kernels", arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,196 @@
+"""``python -m evals``: list and record landscapes, run and score agents."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from evals.bench.output import answer, read_shape
+from evals.commands.score_commands import compare_command, report_command, run_command, tasks_command
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+UNFINISHED = 3
+"""Exit code where the time was up before the recording was complete."""
+
+
+@click.group(context_settings=CONTEXT, invoke_without_command=True)
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Recorded landscapes, and how well an agent tunes on them."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+cli.add_command(run_command)
+cli.add_command(compare_command)
+cli.add_command(report_command)
+cli.add_command(tasks_command)
+
+
+@cli.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def list_command(as_json: bool) -> None:
+    """List the landscapes and the agents that come with the project."""
+    from evals.agents import registry
+    from evals.record.card import stats
+    from tools.harness.landscapes.named import LandscapeError, list_landscapes
+
+    rows = []
+    try:
+        found = list_landscapes()
+    except LandscapeError as e:
+        raise click.ClickException(str(e)) from e
+    for x in found:
+        s = stats(x)
+        about = {"name": x.name, "kernel": x.kernel, "problem": x.label, "device": x.device.name, "regime": x.regime}
+        rows.append({**about, "configs": s.configs, "correct": s.correct, "best_ms": s.best_ms, "file": x.file})
+    if as_json:
+        click.echo(json.dumps({"landscapes": rows, "agents": registry.names()}))
+        return
+    if not rows:
+        click.echo("there are no landscapes yet: record one with `python -m evals record`")
+    for r in rows:
+        best = "nothing correct" if r["best_ms"] is None else f"best {r['best_ms']:.5g} ms"
+        click.echo(f"{r['name']}: {r['kernel']} {r['problem']} on {r['device']}, {r['regime']}")
+        click.echo(f"  {r['configs']} configs, {r['correct']} correct, {best}")
+    click.echo(f"agents: {', '.join(registry.names())}, model:NAME, or a Python file with search(game)")
+
+
+@cli.command("record")
+@click.option("--kernel", required=True, help="A registered kernel, path.py:NAME or module:NAME.")
+@click.option(
+    "--shape", callback=read_shape, help="Dimensions of the problem, e.g. 4096x4096x4096; the kernel's own without it."
+)
+@click.option("--dtype", help="fp16, bf16, or fp8 where the kernel has it.")
+@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Any other field of the problem.")
+@click.option("--device", default="cuda:0", show_default=True, help="The GPU to record: cuda:N.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The .json.gz (or .json) to write.")
+@click.option("--limit", type=click.IntRange(min=1), help="Record so many configs, drawn at random.")
+@click.option(
+    "--samples", type=click.IntRange(min=2), default=10, show_default=True, help="Readings per config and pass."
+)
+@click.option("--max-seconds", type=click.FloatRange(min=0), default=3600.0, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--workers", type=click.IntRange(min=1), help="Compile processes; one per core without it.")
+@click.option("--compile-only", is_flag=True, help="Compile and stop; the same command without this measures.")
+def record_command(
+    kernel: str,
+    shape: tuple[int, ...] | None,
+    dtype: str | None,
+    options: tuple[str, ...],
+    device: str,
+    out: Path,
+    limit: int | None,
+    samples: int,
+    max_seconds: float,
+    seed: int,
+    workers: int | None,
+    compile_only: bool,
+) -> None:
+    """Record a landscape: measure a kernel's whole space on a GPU, twice.
+
+    Interrupted or out of time, it keeps what it has in OUT.partial.jsonl and the same command goes on."""
+    _check_out(out)
+    if not device.startswith("cuda"):
+        raise click.UsageError(f"--device {device} is not a GPU: a landscape is recorded on cuda:N")
+    fields = _options(options, dtype)
+
+    from evals.record.card import stats
+    from evals.record.journal import JournalError
+    from evals.record.recording import GpuLost, Plan, Recording
+    from kernels.registry import get
+    from kernels.spec import sentence
+    from tools.harness.compiling.compile_pool import CompilePool
+    from tools.harness.device import DeviceError
+    from tools.harness.devices.live import LiveDevice
+
+    try:
+        spec = get(kernel)
+        problem = spec.parse_problem(shape, fields)
+    except ValueError as e:
+        raise click.UsageError(sentence(e)) from e
+    plan = Plan(out, samples, limit, seed, max_seconds, compile_only)
+    try:
+        live = LiveDevice.open(device, spec, problem)
+    except DeviceError as e:
+        raise click.UsageError(str(e)) from e
+    pool = CompilePool(live.hardware, workers)
+    try:
+        landscape = Recording(spec, problem, live.hardware, live, pool, plan, Bar()).run()
+    except (DeviceError, GpuLost, JournalError) as e:
+        raise click.ClickException(str(e)) from e
+    except OSError as e:
+        raise click.ClickException(f"cannot write beside {out}: {(e.strerror or str(e)).lower()}") from e
+    except KeyboardInterrupt:
+        click.echo(f"\nstopped; the same command goes on from {plan.journal}", err=True)
+        sys.exit(130)
+    finally:
+        pool.close()
+        live.close()
+    if compile_only:
+        click.echo(f"compiled; the same command without --compile-only goes on from {plan.journal}", err=True)
+        return
+    if landscape is None:
+        click.echo(f"time is up; the same command goes on from {plan.journal}", err=True)
+        sys.exit(UNFINISHED)
+    s = stats(landscape)
+    best = "none is correct" if s.best_ms is None else f"best {s.best_ms:.5g} ms"
+    click.echo(f"{out}: {s.configs} configs, {s.correct} correct, {best}, {out.stat().st_size / 1e3:.0f} kB")
+
+
+class Bar:
+    """Progress on stderr: a line that moves on a terminal, a line every ten seconds elsewhere."""
+
+    def __init__(self) -> None:
+        self.what, self.began, self.shown = "", 0.0, 0.0
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if what != self.what:
+            self.what, self.began, self.shown = what, now, 0.0
+        terminal = sys.stderr.isatty()
+        if done < total and now - self.shown < (0.2 if terminal else 10.0):
+            return
+        self.shown = now
+        left = (now - self.began) / done * (total - done) if done else 0.0
+        filled = 30 * done // total
+        line = f"{what:<10} {'#' * filled}{'.' * (30 - filled)} {done}/{total}, {left:.0f} s left"
+        end = "\n" if done >= total or not terminal else ""
+        click.echo(f"\r{line}" if terminal else line, err=True, nl=bool(end))
+
+
+def _check_out(out: Path) -> None:
+    if not out.name.endswith((".json.gz", ".json")):
+        raise click.UsageError(f"--out {out} must end in .json.gz or .json")
+    if not out.parent.is_dir():
+        raise click.UsageError(f"--out {out}: there is no folder {out.parent}")
+    if not os.access(out.parent, os.W_OK):
+        raise click.UsageError(f"--out {out}: the folder {out.parent} cannot be written")
+    if out.exists():
+        raise click.UsageError(f"--out {out} exists already: delete it or give another name")
+
+
+def _options(pairs: tuple[str, ...], dtype: str | None) -> dict[str, Any]:
+    found: dict[str, Any] = {} if dtype is None else {"dtype": dtype}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise click.UsageError(f"--option {pair} is not NAME=VALUE")
+        found[name] = value
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0, 1 for an error, 2 with one sentence for wrong arguments, 3 for a recording that is unfinished."""
+    return answer(cli, "python -m evals", arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

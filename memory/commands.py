@@ -1,0 +1,188 @@
+"""``python -m memory``: what the memory knows, as tables, JSON or CSV, and the file's upkeep."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from memory.attempt import Row
+from memory.file import MemoryFileError, default_path
+from memory.upkeep import commands
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+BEST = ("kernel", "problem", "device", "env", "regime", "ms", "value", "unit", "proven", "tried", "config")
+FAILURES = ("kernel", "problem", "device", "env", "pattern")
+HISTORY = ("created_at", "run_id", "problem", "device", "step", "status", "ms", "value", "unit", "config", "reason")
+RUNS = ("run_id", "started_at", "goal", "model", "kernel", "problem", "device", "outcome", "attempts", "best_ms")
+LESSONS = ("created_at", "kernel", "problem", "device", "text")
+
+
+def asking(f: F) -> F:
+    """Options of the commands that ask."""
+    f = click.option("--csv", "shape", flag_value="csv", help="CSV instead of a table.")(f)
+    f = click.option("--json", "shape", flag_value="json", help="JSON instead of a table.")(f)
+    f = click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Rows at most.")(f)
+    f = click.option("--problem", help="Problems with this text in their label, e.g. 4096x4096x4096.")(f)
+    f = click.option("--kernel", help="Only this kernel.")(f)
+    return stored(f)
+
+
+def stored(f: F) -> F:
+    path = click.Path(path_type=Path)
+    return click.option("--memory", "path", type=path, help="Memory file.  [default: in the user's data directory]")(f)
+
+
+def memory_to_ask(path: Path | None) -> Any:
+    """The memory, or ``None`` after saying that it is empty."""
+    memory = commands.to_ask(path)
+    if memory is None or not memory.ask("SELECT 1 FROM attempts LIMIT 1"):
+        return say_empty(path or default_path())
+    return memory
+
+
+def say_empty(path: Path) -> None:
+    click.echo(f'The memory {path} is empty: `python -m agent "maximise fused TFLOPS"` fills it.', err=True)
+
+
+def chosen(memory: Any, kernel: str | None, problem: str | None) -> list[Row]:
+    """Problems that the options name; none is a mistake in the options."""
+    from memory import queries
+
+    found = queries.problems(memory, kernel, problem)
+    if not found:
+        if kernel is not None and not queries.problems(memory, kernel):
+            names = [r["name"] for r in memory.ask("SELECT DISTINCT name FROM kernels ORDER BY name LIMIT 20")]
+            raise click.UsageError(f"the memory has no kernel {kernel!r}; it has {', '.join(names)}")
+        labels = list(dict.fromkeys(p["label"] for p in queries.problems(memory, kernel)))
+        raise click.UsageError(f"the memory has no problem {problem!r}; it has e.g. {', '.join(labels[:5])}")
+    return found
+
+
+def show(rows: Sequence[Row], columns: Sequence[str], shape: str | None, nothing: str) -> None:
+    from memory.formats import tables
+
+    if shape == "json":
+        click.echo(tables.as_json(rows))
+    elif shape == "csv":
+        click.echo(tables.as_csv(rows, columns))
+    elif rows:
+        click.echo(tables.table(rows, columns))
+    if nothing and not rows:
+        click.echo(nothing, err=True)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """What every run ever tried: ask it, export it, share it."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+@cli.command()
+@asking
+def best(path: Path | None, kernel: str | None, problem: str | None, limit: int, shape: str | None) -> None:
+    """Fastest verified configs: one per problem and device, or --limit of them if the options name one problem."""
+    from memory import queries
+
+    memory = memory_to_ask(path)
+    rows: list[Row] = []
+    problems = chosen(memory, kernel, problem) if memory else []
+    for p in problems:
+        for row in queries.best(memory, p["id"], limit=limit if len(problems) == 1 else 1):
+            rows.append({"kernel": p["kernel"], "problem": p["label"], "source_hash": p["source_hash"]} | row)
+        if len(problems) > 1 and len(rows) >= limit:
+            rows = rows[:limit]
+            break
+    rows = [row | {"env": row["environment_id"], "tried": row["attempts"]} for row in rows]
+    show(rows, BEST, shape, "No verified measurement yet." if memory else "")
+
+
+@cli.command()
+@asking
+def failures(path: Path | None, kernel: str | None, problem: str | None, limit: int, shape: str | None) -> None:
+    """What failed and why, as patterns per problem and device."""
+    from memory import queries
+
+    memory = memory_to_ask(path)
+    rows: list[Row] = []
+    for p in chosen(memory, kernel, problem) if memory else []:
+        if len(rows) < limit:
+            found = queries.failures(memory, p["id"], limit=limit - len(rows))
+            rows += [{"kernel": p["kernel"], "problem": p["label"], "env": f["environment_id"]} | f for f in found]
+    show(rows[:limit], FAILURES, shape, "No failures." if memory else "")
+
+
+@cli.command()
+@asking
+def history(path: Path | None, kernel: str | None, problem: str | None, limit: int, shape: str | None) -> None:
+    """The newest attempts."""
+    from memory import queries
+
+    memory = memory_to_ask(path)
+    rows: list[Row] = []
+    if memory:
+        ids = [p["id"] for p in chosen(memory, kernel, problem)] if kernel or problem else None
+        rows = queries.history(memory, ids, limit)
+    show(rows, HISTORY, shape, "No attempts." if memory else "")
+
+
+@cli.command()
+@stored
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Rows at most.")
+@click.option("--json", "shape", flag_value="json", help="JSON instead of a table.")
+@click.option("--csv", "shape", flag_value="csv", help="CSV instead of a table.")
+def runs(path: Path | None, limit: int, shape: str | None) -> None:
+    """The newest runs."""
+    from memory import queries
+
+    memory = memory_to_ask(path)
+    show(queries.runs(memory, limit) if memory else [], RUNS, shape, "")
+
+
+@cli.command()
+@asking
+@click.argument("words", nargs=-1)
+def lessons(
+    path: Path | None,
+    kernel: str | None,
+    problem: str | None,
+    limit: int,
+    shape: str | None,
+    words: tuple[str, ...],
+) -> None:
+    """What agents wrote down, by WORDS or the newest."""
+    from memory import queries
+
+    memory = commands.to_ask(path)
+    found = queries.lessons(memory, " ".join(words), kernel, limit, problem) if memory else []
+    show(found, LESSONS, shape, "No lessons.")
+
+
+for _command in commands.COMMANDS:
+    cli.add_command(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0, or 2 with one sentence for wrong arguments and files."""
+    try:
+        cli.main(args=arguments and list(arguments), prog_name="python -m memory", standalone_mode=False)
+    except (click.ClickException, MemoryFileError) as e:
+        message = e.format_message() if isinstance(e, click.ClickException) else str(e)
+        print(f"error: {' '.join(message.split())}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
