@@ -21,6 +21,8 @@ from kernels.rows.softmax import Softmax
 from kernels.spec import KernelSpec
 from tests.agent.fake_hands import BEST
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -12,6 +12,8 @@ from tests.exploits.axpy import Axpy, AxpyConfig, AxpyProblem
 from tests.faults import broken
 from tools.harness.compiling.compile_pool import CompilePool
 
+pytestmark = pytest.mark.compile
+
 PROBLEM, CONFIG = AxpyProblem(), AxpyConfig()
 
 

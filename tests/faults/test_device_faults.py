@@ -9,15 +9,14 @@ import pytest
 
 from tests.exploits.axpy import AxpyProblem
 from tests.faults.broken import TRUE_STATUS, Faulty, FaultyConfig
-from tools.harness.devices.live import LiveDevice
 from tools.harness.measuring.telemetry import gpus_present
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not gpus_present(), reason="needs a GPU")]
 
 
 @pytest.fixture(scope="module")
-def device():
-    d = LiveDevice.open("cuda:0", Faulty(), AxpyProblem())
+def device(ready_workers):
+    d = ready_workers.open(Faulty(), AxpyProblem(), spares=4)
     d.crew.deadline_s = 3.0
     d.measure([FaultyConfig()])
     yield d

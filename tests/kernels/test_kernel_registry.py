@@ -6,6 +6,8 @@ import pytest
 from kernels import registry
 from kernels.spec import KernelSpec
 
+pytestmark = pytest.mark.process
+
 MINE = """
 from kernels.matmul import Matmul
 

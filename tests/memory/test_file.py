@@ -19,6 +19,8 @@ from memory.migrations import migrations
 from memory.store import Memory
 from tests.memory.conftest import Filled, fill
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[2]
 
 

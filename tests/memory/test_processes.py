@@ -10,8 +10,12 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from memory.store import Memory
 from tests.memory.conftest import fill
+
+pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).parents[2]
 WRITER = """

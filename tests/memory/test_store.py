@@ -16,6 +16,8 @@ from memory.store import ENVIRONMENT, FIGURES, Begin, Finish
 from tests.memory.conftest import H200, SQUARE, Filled, fill
 from tools.harness import results
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -17,6 +17,8 @@ from agent.trace.trace import read_trace
 from tests.agent.answers import completion, failure, tool_call
 from tests.agent.fake_hands import BEST, opener
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -28,7 +30,7 @@ def command(*arguments, **environment):
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     return done.returncode, done.stdout, done.stderr
 

@@ -13,6 +13,8 @@ import pytest
 from agent.cli import checks
 from agent.cli.commands import main
 
+pytestmark = pytest.mark.process
+
 KEY = "sk-never-to-be-shown"
 
 

@@ -21,6 +21,8 @@ from agent.trace.paths import trace_folder
 from agent.trace.trace import read_trace
 from tests.agent.fake_hands import SPACE, FakeHands, objective, opener
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -186,7 +188,7 @@ def test_a_killed_run_is_resumed_and_repeats_nothing(tmp_path, seed):
 
 def wait_for_progress(ledger, more, child):
     """Until `more` evaluations happened since now, or the child ended."""
-    goal, until = len(ledger.read_text().splitlines()) + more if ledger.exists() else more, time.monotonic() + 30
+    goal, until = len(ledger.read_text().splitlines()) + more if ledger.exists() else more, time.monotonic() + 300
     while child.poll() is None and time.monotonic() < until:
         if ledger.exists() and len(ledger.read_text().splitlines()) >= goal:
             return
@@ -232,7 +234,7 @@ def test_a_stopped_run_says_how_to_go_on(tmp_path, how):
     child = subprocess.Popen([sys.executable, "-c", script], env=environment, stderr=subprocess.PIPE, text=True)
     wait_for_progress(tmp_path / "ledger", 2, child)
     child.send_signal(how)
-    _, err = child.communicate(timeout=20)
+    _, err = child.communicate(timeout=300)
     assert child.returncode == 1
     last = err.strip().splitlines()[-1]
     assert last.startswith("error: Stopped;")

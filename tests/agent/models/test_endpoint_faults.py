@@ -20,6 +20,8 @@ from agent.models.endpoint.retries import asked_wait
 from tests.agent.answers import completion, failure
 from tests.agent.models.test_openai_chat import ASK, KEY, TOOLS, ask
 
+pytestmark = pytest.mark.process
+
 OK = completion({"content": "ok"})
 
 
@@ -42,7 +44,7 @@ def test_nothing_listens():
     said, began = [], time.monotonic()
     with pytest.raises(Outage, match=r"Cannot reach 127.0.0.1:\d+ .*refused.*: check --base-url") as failed:
         reach(f"http://127.0.0.1:{closed_port()}/v1", 300, said.append)
-    assert time.monotonic() - began < 3, "a server that never answered is not waited for"
+    assert time.monotonic() - began < 60, "a server that never answered is not waited for, let alone for the 300 s"
     assert len(said) == 2
     assert "trying again" in said[0]
     assert (failed.value.exit_code, failed.value.out_of_time) == (1, False)
@@ -73,8 +75,8 @@ def test_no_such_host():
 def test_plain_http_where_tls_was_asked_for(server):
     began = time.monotonic()
     with pytest.raises(Outage, match=r"No TLS connection to 127.0.0.1:\d+ .*check the https"):
-        reach(server.url.replace("http://", "https://"))
-    assert time.monotonic() - began < 5, "no retry mends a certificate"
+        reach(server.url.replace("http://", "https://"), 300)
+    assert time.monotonic() - began < 60, "no retry mends a certificate"
 
 
 @pytest.mark.parametrize(
@@ -125,7 +127,7 @@ def test_retry_after_is_honoured_and_said(server):
     said, began = [], time.monotonic()
     server.answers = [failure(429, headers={"retry-after": "1.5"}), OK]
     reach(server.url, notify=said.append)
-    assert 1.5 <= time.monotonic() - began < 6
+    assert time.monotonic() - began >= 1.5
     assert "HTTP 429: trying again in 1.5 s" in said[0]
 
 
@@ -155,8 +157,8 @@ def test_a_retry_after_that_is_none_is_passed_over(text):
 def test_a_retry_after_beyond_the_run_ends_at_once_and_says_that_time_is_what_lacks(server):
     began = time.monotonic()
     with pytest.raises(Outage, match="HTTP 429: slow down") as failed:
-        ask(server, failure(429, "slow down", headers={"retry-after": "3600"}))
-    assert time.monotonic() - began < 3
+        ask(server, failure(429, "slow down", headers={"retry-after": "3600"}), seconds=300)
+    assert time.monotonic() - began < 60
     assert failed.value.out_of_time
     assert len(server.asked) == 1
 
@@ -171,30 +173,30 @@ def test_a_server_that_keeps_failing_ends_within_the_deadline(server):
     began = time.monotonic()
     with pytest.raises(Outage, match="HTTP 503: overloaded") as failed:
         ask(server, failure(503, "overloaded"), seconds=3)
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 60
     assert failed.value.out_of_time
     assert len(server.asked) > 1
 
 
 def test_a_hang(raw_server):
-    url = raw_server(lambda connection, number: time.sleep(20))
+    url = raw_server(lambda connection, number: time.sleep(120))
     began = time.monotonic()
     with pytest.raises(Outage, match="did not answer within 2 s"):
         reach(url, 2)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
 
 
 def test_an_answer_that_drips_for_ever(raw_server):
     def drip(connection, number):
         connection.sendall(http("", length=10**6))
-        for _ in range(200):
+        for _ in range(1200):
             connection.sendall(b" ")
             time.sleep(0.1)
 
     began = time.monotonic()
     with pytest.raises(Outage, match="the answer did not end within"):
         reach(raw_server(drip), 2)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
 
 
 def test_a_connection_dropped_in_the_middle_of_a_body(raw_server):

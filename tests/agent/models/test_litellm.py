@@ -23,7 +23,10 @@ from tests.agent.fake_hands import BEST
 
 BESIDE = Path(sys.executable).with_name("litellm")
 LITELLM = os.environ.get("AUTOKERNEL_LITELLM") or shutil.which("litellm") or (str(BESIDE) if BESIDE.exists() else None)
-pytestmark = pytest.mark.skipif(LITELLM is None, reason="needs LiteLLM's proxy: pip install triton-autokernel[litellm]")
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(LITELLM is None, reason="needs LiteLLM's proxy: pip install triton-autokernel[litellm]"),
+]
 
 KEY = "sk-master-0123456789"
 

@@ -19,6 +19,8 @@ from tests.agent.replay.elsewhere import opener
 from tests.agent.trace.large import example
 from tools.harness.landscapes.named import read_landscape, write_landscape
 
+pytestmark = pytest.mark.process
+
 LANDSCAPE = Path(__file__).parents[3] / Path("evals/landscapes/fused_matmul-4096x4096x4096-fp16-h200.json.gz")
 
 

@@ -21,6 +21,8 @@ from tests.agent.replay.elsewhere import opener
 from tests.agent.scripted import Scripted, calls, words
 from tests.agent.trace.large import example
 
+pytestmark = pytest.mark.process
+
 
 def silent(line):
     pass

@@ -31,9 +31,12 @@ from agent.trace.paths import trace_folder
 from agent.trace.runs import runs
 from tests.agent.fake_hands import BEST, SPACE, objective, opener
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[3]
 EXCHANGE = Path(__file__).parent / "exchanges" / "coding_agent.json"
 SERVE = ["-m", "tools", "serve", "--device", "recorded", "--goal", "maximise fused TFLOPS"]
+HURRIED = "from agent.serve import server; server.BEAT = 0.01; from agent.serve.commands import main; main()"
 CONFIG = {
     "family": "persistent_tma", "BLOCK_M": 128, "BLOCK_N": 256, "BLOCK_K": 64, "GROUP_M": 8, "num_warps": 8,
     "num_stages": 4, "EPILOGUE_SUBTILE": 4, "FLATTEN": True,
@@ -57,7 +60,9 @@ def own_home(tmp_path, monkeypatch):
 
 @asynccontextmanager
 async def stdio_session(*options):
-    server = StdioServerParameters(command=sys.executable, args=[*SERVE, *options], env=dict(os.environ), cwd=ROOT)
+    """With a server that tells progress after 10 ms: however fast a step is here, it takes longer."""
+    command = ["-c", HURRIED, *SERVE[2:], *options]
+    server = StdioServerParameters(command=sys.executable, args=command, env=dict(os.environ), cwd=ROOT)
     async with stdio_client(server) as (reading, writing), ClientSession(reading, writing) as session:
         await session.initialize()
         yield session
@@ -109,7 +114,7 @@ def test_the_official_client_lists_and_calls_every_tool():
             assert (await call("finish", {}))[0] == end
             late, error = await call("run_benchmark", {"configs": [SLOWER]})
             assert (error, late["error"]) == (True, "ended")
-            assert "compiling 1 config" in said or not said  # said only where a step takes over two seconds
+            assert "compiling 1 config" in said
             return end["outcome"]
 
     outcome = asyncio.run(talk())
@@ -257,7 +262,7 @@ def fake_run(tmp_path, begin_=begin, **limits):
 
 
 def asked(desk, name, **arguments):
-    return desk.ask(name, arguments, "a client").result(timeout=20)
+    return desk.ask(name, arguments, "a client").result(timeout=120)
 
 
 def test_nobody_takes_the_place_of_a_client_that_gets_nowhere(tmp_path):
@@ -314,7 +319,7 @@ def test_a_call_that_its_client_gave_up_does_not_hold_the_next_one(tmp_path):
 def test_calls_that_come_at_once_are_all_answered(tmp_path):
     with fake_run(tmp_path) as desk:
         waiting = [desk.ask("run_benchmark", {"configs": [config]}, "a client") for config in SPACE[:8]]
-        left = [future.result(timeout=20)["evaluations_left"] for future in waiting]
+        left = [future.result(timeout=120)["evaluations_left"] for future in waiting]
     assert left == list(range(39, 31, -1))
 
 

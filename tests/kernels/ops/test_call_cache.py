@@ -13,6 +13,8 @@ import torch
 
 from kernels.ops import call_cache, launcher
 
+pytestmark = pytest.mark.compile
+
 ROOT = Path(__file__).parents[3]
 NORMAL, REPLAYED = [1, 1], [0, 1]
 OPS = (
@@ -64,7 +66,7 @@ def found(tmp_path_factory):
         capture_output=True,
         text=True,
         cwd=ROOT,
-        timeout=300,
+        timeout=900,
     )
     assert child.returncode == 0, child.stderr[-2000:]
     return json.loads(child.stdout.splitlines()[-1])

@@ -9,6 +9,8 @@ from tools.fleet.artifacts import FIGURES, unpack
 from tools.fleet.compile_tasks import FleetCompilePool
 from tools.harness.compiling.compile_pool import CompilePool
 
+pytestmark = pytest.mark.compile
+
 ray = pytest.importorskip("ray", reason="several GPUs need triton-autokernel[ray]")
 
 H200 = hardware_named("H200")

@@ -11,6 +11,8 @@ from tools.harness.compiling.compile_pool import CompilePool
 from tools.session.session import Budget, Ids, Session
 from tools.session.task import Task
 
+pytestmark = pytest.mark.process
+
 PROBLEM = AxpyProblem(N=1 << 28)
 
 

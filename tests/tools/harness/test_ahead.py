@@ -22,6 +22,8 @@ from tools.harness.results import DeviceInfo
 from tools.session.session import Budget, Ids, Session
 from tools.session.task import Task
 
+pytestmark = pytest.mark.process
+
 PROBLEM = AxpyProblem(N=1 << 28)
 
 
@@ -52,7 +54,7 @@ def open_live(tmp_path, monkeypatch):
         crew.close()
 
 
-def until(condition, seconds=20):
+def until(condition, seconds=120):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -107,7 +109,7 @@ def test_what_fails_ahead_gives_the_proof_that_it_would_have_given(open_live, tm
     live = open_live(f"ahead {how}")
     live.expect_proof()
     assert live.measure([FaultyConfig()])[0].status == "correct"
-    live.crew._ahead.join(20)
+    live.crew._ahead.join(120)
     assert live.measure([FaultyConfig()])[0].status == "correct"
     assert proof_of(live) == expected
 
@@ -130,7 +132,7 @@ def test_what_hangs_on_the_gpu_holds_the_search_up_no_longer_than_a_job_may_hang
     began = time.monotonic()
     for _ in range(3):
         assert live.measure([FaultyConfig()])[0].status == "correct"
-    assert 0.2 < time.monotonic() - began < 20
+    assert 0.2 < time.monotonic() - began < 120, "what hangs does so for 600 s"
     assert proof_of(live)["status"] == "correct"
 
 
@@ -155,7 +157,7 @@ def test_closing_during_a_preparation_returns_at_once_and_leaves_no_process(open
     pids = [c.process.pid for c in [*crew.workers.values(), *crew.standby]]
     began = time.monotonic()
     live.close()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < crews.CLOSE_S
     assert not crew._ahead.is_alive()
     assert not any(c.alive for c in [*crew.workers.values(), *crew.standby])
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)

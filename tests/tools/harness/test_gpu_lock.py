@@ -7,8 +7,12 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from tools.harness.process import gpu_lock as module
 from tools.harness.process.gpu_lock import Turns
+
+pytestmark = pytest.mark.process
 
 HOLD = """
 import sys, time

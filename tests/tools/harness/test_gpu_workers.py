@@ -1,7 +1,5 @@
 """Workers that crash, hang, lose their context or are killed: a real child process plays the GPU's part."""
 
-import os
-import signal
 import threading
 import time
 
@@ -14,50 +12,13 @@ from tools.harness.devices.live import LiveDevice
 from tools.harness.process.gpu_workers import Crew, StartFailed
 from tools.harness.results import DeviceInfo
 
-TIMES = {"unfused": 2.0, "config": 1.0}
-"""Milliseconds of the scripted worker's launches; far above any floor."""
-
-
-def scripted(init):
-    """A worker without a GPU: answers like the real one, breaks as the job's config says."""
-
-    def serve(job):
-        if job["op"] == "info":
-            return {"name": "NVIDIA H200", "torch": "none"}
-        if job["op"] == "open":
-            return {"missing": "the GPU has gone"} if os.environ.get("GPU_GONE") else {}
-        if job["op"] == "ceilings":
-            return {"copy_bytes_per_s": 4e12, "matmul_flops_per_s": 7e14}
-        fault = job.get("config", {}).get("fault", "none")
-        if fault == "never_ends":
-            time.sleep(600)
-        if fault == "segfault":
-            os.kill(os.getpid(), signal.SIGSEGV)
-        if fault == "exit":
-            os._exit(7)
-        if fault == "out_of_bounds":
-            return {"status": "runtime", "reason": "illegal memory access", "broken": True}
-        if fault == "wrong":
-            return {"status": "correctness", "reason": "off by one"}
-        if fault == "out_of_memory":  # stands for a worker that somebody kills whenever it works
-            os.kill(os.getpid(), signal.SIGKILL)
-        ms = TIMES.get(job.get("baseline", "config"), 3.0) * (1 + 1e-3 * job.get("config", {}).get("n", 0))
-        samples = [ms * (1 + 1e-4 * i) for i in range(job.get("samples") or job["windows"])]
-        return {"status": "correct", "samples_ms": samples, "error": 0.0, "bound": 1.0, "seconds": 0.0, "cache_hits": 1}
-
-    return serve
+pytestmark = pytest.mark.process
 
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory):
     """One device for all: whatever a test does to it, the next one has to find it working."""
-    crew = Crew(
-        0,
-        Faulty(),
-        AxpyProblem(N=1 << 28),
-        tmp_path_factory.mktemp("cache"),
-        "tests.tools.harness.test_gpu_workers:scripted",
-    )
+    crew = Crew(0, Faulty(), AxpyProblem(N=1 << 28), tmp_path_factory.mktemp("cache"), "tests.tools.scripted:breaking")
     crew.deadline_s = 1.0
     info = DeviceInfo(kind="live", hardware="H200", **crew.introduce())
     yield LiveDevice(Faulty(), AxpyProblem(N=1 << 28), info, crew)

@@ -18,6 +18,8 @@ from tools.harness.process import prestart as module
 from tools.harness.process.child import ChildDied
 from tools.harness.process.prestart import COMPILER, COMPILER_NICE, Nursery
 
+pytestmark = pytest.mark.process
+
 WORKER = "tests.tools.harness.paced:slow_to_answer"
 
 

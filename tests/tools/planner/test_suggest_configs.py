@@ -16,6 +16,8 @@ from tools import suggest_configs
 from tools.harness.compiling.compile_pool import CompilePool
 from tools.session.task import Task
 
+pytestmark = pytest.mark.compile
+
 
 class FakeSession:
     """The part of a session that the tool reads: a real task and real results."""
