@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.errors import UsageError
 from agent.loop.progress import Standing, Watch
+from kernels.registry import get, names
 
 if TYPE_CHECKING:
     from agent.result import Result
@@ -106,8 +107,6 @@ def kernel_name(kernel: str | type | object | None) -> str | None:
     kind = kernel if isinstance(kernel, type) else type(kernel)
     if not hasattr(kind, "problem_type"):
         raise UsageError(f"kernel is a name or a KernelSpec, not {kernel!r}.")
-    from kernels.registry import get, names
-
     if any(type(get(name)) is kind for name in names()):
         return str(getattr(kind, "name", ""))
     try:

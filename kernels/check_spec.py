@@ -22,7 +22,8 @@ from kernels.defaults import MOST_CONFIGS, Undefined
 from kernels.hardware import Hardware, hardware_named
 from kernels.quiet import apart
 from kernels.registry import one_line, where_raised
-from kernels.spec import Baseline, Closed, Config, KernelSpec, Problem, sentence
+from kernels.spec import Baseline, Config, KernelSpec, Problem, sentence
+from memory.shared_models import Closed
 
 T = TypeVar("T")
 

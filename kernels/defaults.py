@@ -13,9 +13,8 @@ from itertools import islice, product
 from math import prod
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
-import torch
-
 if TYPE_CHECKING:
+    import torch
     from pydantic import BaseModel
 
     from kernels.hardware import Hardware
@@ -97,6 +96,8 @@ def field_values(config_type: type[BaseModel], name: str) -> tuple[Any, ...]:
 
 def output(spec: KernelSpec[Any, Any], problem: Any, device: str) -> torch.Tensor:
     """Shape and dtype of ``eager``'s result on meta tensors, contiguous."""
+    import torch
+
     like = spec.eager(problem, spec.inputs(problem, None, "meta"))
     return torch.empty(like.shape, dtype=like.dtype, device=device)
 
@@ -118,6 +119,8 @@ def unit(dtype: str) -> float:
     """Half a unit in the last place of one; 0 for integers, which are not rounded."""
     if dtype in UNIT:
         return UNIT[dtype]
+    import torch
+
     kind = getattr(torch, dtype, None)
     if not isinstance(kind, torch.dtype):
         raise Undefined(f"no rounding is known for the dtype {dtype}: define tolerance(problem)")
@@ -141,6 +144,8 @@ def prepare_eager(spec: KernelSpec[Any, Any], problem: Any, inputs: Inputs) -> C
 
 
 def prepare_compiled(spec: KernelSpec[Any, Any], problem: Any, inputs: Inputs) -> Callable[[], torch.Tensor]:
+    import torch
+
     # A function that has met eight shapes is no longer compiled but run eagerly, in silence: start afresh, and refuse
     # graph breaks.
     torch.compiler.reset()
@@ -182,6 +187,8 @@ def normal(
     scale: float = 1.0,
 ) -> torch.Tensor:
     """Standard normal numbers times `scale`; on ``meta`` the shape alone. For :meth:`KernelSpec.inputs`."""
+    import torch
+
     if device == "meta":
         return torch.empty(shape, dtype=dtype, device=device)
     return torch.randn(shape, generator=generator, device=device).mul_(scale).to(dtype)

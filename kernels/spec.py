@@ -11,38 +11,28 @@ overridden where it does not.
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
-import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from kernels import defaults
 from kernels.hardware import Hardware
 from kernels.source.closure import source_hash
+from memory.shared_models import Closed
+from memory.terms import Metric
 
-Metric = Literal["tflops", "gbps", "latency", "tflops_per_watt", "gbps_per_watt", "joules"]
-"""What an objective maximises (TFLOP/s, GB/s, either per watt) or minimises (ms or joules per launch). A kernel's own
-``metric`` is one of the first three."""
+if TYPE_CHECKING:
+    import torch
 
-Inputs = tuple[torch.Tensor | None, ...]
+Inputs: TypeAlias = "tuple[torch.Tensor | None, ...]"
 """A kernel's input tensors in a fixed order; ``None`` for an optional input that this problem does not have."""
 
-DTYPES: dict[str, torch.dtype] = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
-
-
-class Closed(BaseModel):
-    """A frozen model that refuses fields it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-    def key(self) -> str:
-        """Canonical JSON: equal values give equal text, in any process and on any machine."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+DTYPES = {"fp16": "float16", "bf16": "bfloat16", "fp32": "float32"}
+"""PyTorch's names of our dtypes."""
 
 
 def sentence(error: Exception) -> str:
@@ -62,7 +52,9 @@ class Problem(Closed):
 
     @property
     def torch_dtype(self) -> torch.dtype:
-        found = DTYPES.get(self.dtype) or getattr(torch, self.dtype, None)
+        import torch
+
+        found = getattr(torch, DTYPES.get(self.dtype, self.dtype), None)
         if not isinstance(found, torch.dtype):
             raise defaults.Undefined(
                 f"{type(self).__name__} has the dtype {self.dtype!r}, which PyTorch has not: use {', '.join(DTYPES)} "

@@ -11,12 +11,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, TypedDict
 
-Kind = Literal["compile", "check", "benchmark", "proof"]
+from memory.terms import Kind, Status, canonical
+
 Outcome = Literal["proven", "unproven", "error", "stopped"]
-Status = Literal[
-    "correct", "constraints", "compile", "runtime", "timeout", "correctness", "implausible", "infrastructure"
-]
-"""The vocabulary of ``tools.harness.results.Status``; memory imports nothing above it, a test compares the two."""
 
 Row = dict[str, Any]
 ENVIRONMENT = (
@@ -85,11 +82,6 @@ class Finish(NamedTuple):
     attempt_id: int
     status: Status
     figures: Figures
-
-
-def canonical(value: Any) -> str:
-    """JSON text in which equal values are equal: sorted keys, no spaces. Equals ``kernels.spec.Closed.key()``."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def content_hash(*parts: str) -> str:

@@ -14,8 +14,9 @@ from functools import lru_cache
 from typing import Any
 
 from memory import patterns
-from memory.attempt import Row, canonical, parsed
+from memory.attempt import Row, parsed
 from memory.store import Memory
+from memory.terms import canonical
 
 SAMPLE = 2000
 """Failures are mined over at most this many configs: the first in order of their hash, which is a random sample."""

@@ -22,18 +22,16 @@ from memory.attempt import (
     Begin,
     Figures,
     Finish,
-    Kind,
     Outcome,
     Row,
-    Status,
-    canonical,
     content_hash,
     new_uid,
     now,
     parsed,
     storable,
-)  # fmt: skip
+)
 from memory.file import MemoryFileError
+from memory.terms import Kind, Status, canonical
 
 __all__ = ["Begin", "Figures", "Finish", "Kind", "Memory", "MemoryFileError", "Outcome", "Row", "Status"]
 

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from kernels.spec import KernelSpec
-from tools.arguments import Closed
+from memory.shared_models import Closed
 from tools.session.session import Session
 
 LONGEST = 600

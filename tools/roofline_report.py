@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, create_model
 
 from kernels.spec import KernelSpec
-from tools.arguments import Closed
+from memory.shared_models import Closed
 from tools.harness.measuring.floor import floor_ms
 from tools.session.session import Session
 from tools.session.task import Task

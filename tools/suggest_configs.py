@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from kernels.spec import KernelSpec
-from tools.arguments import MAX_CONFIGS, Closed
+from memory.shared_models import Closed
+from tools.arguments import MAX_CONFIGS
 from tools.harness.compiling.compile_pool import CompilePool
 from tools.planner.evidence import Evidence
 from tools.planner.propose import Plan, Planner, Proposal

@@ -13,6 +13,8 @@ from agent.loop.outcome import Outcome
 from agent.loop.run import begin, resume
 from agent.trace.paths import trace_path
 from agent.trace.trace import read_trace
+from kernels.hardware import hardware_named
+from tools.harness.measuring.floor import floor_ms
 
 Notify = Callable[[str], None]
 
@@ -67,8 +69,5 @@ def finished(run_id: str) -> Outcome | None:
 
 def floor_of(job: Job) -> float:
     """The roofline's least time on an H200, ms: before the device is known, only the order of the problems counts."""
-    from kernels.hardware import hardware_named
-    from tools.harness.measuring.floor import floor_ms
-
     spec, problem = problem_of(job.layer)
     return floor_ms(spec, problem, hardware_named("H200"))[0]

@@ -6,16 +6,17 @@ import hashlib
 import re
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationError
 
 from agent.errors import UsageError
 from agent.goal.limits import LONGEST, MOST
-from agent.goal.objective import Closed, Limits, MetricName, Objective, RegimeName
-
-if TYPE_CHECKING:
-    from kernels.spec import KernelSpec, Problem
+from agent.goal.objective import Limits, Objective
+from kernels.registry import get
+from kernels.spec import KernelSpec, Problem
+from memory.shared_models import Closed
+from memory.terms import Metric, Regime
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")]
 
@@ -58,8 +59,8 @@ class Campaign(Closed):
     """As ``--device``; ``cuda:all`` and ``ray:ADDRESS`` for several GPUs."""
     device_types: tuple[str, ...] = ()
     """Of a mixed fleet, the types of GPU: every problem is tuned for each of them."""
-    metric: MetricName | None = None
-    regime: RegimeName = "burst"
+    metric: Metric | None = None
+    regime: Regime = "burst"
     model: str = "embedded"
     max_evals: int = Field(default=400, ge=1, le=MOST)
     """Configs measured, of all problems together."""
@@ -135,8 +136,6 @@ def read_campaign(path: Path) -> Campaign:
 
 def problem_of(layer: Layer) -> tuple[KernelSpec[Any, Any], Problem]:
     """The kernel and its problem. Raises UsageError where the kernel refuses it."""
-    from kernels.registry import get
-
     try:
         spec = get(layer.kernel)
         return spec, spec.parse_problem(layer.shape, {"dtype": layer.dtype, **layer.options})

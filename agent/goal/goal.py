@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.errors import UsageError
-from agent.goal.objective import Limits, MetricName, Objective
+from agent.goal.objective import Limits, Objective
 from agent.goal.vocabulary import (
     BARE,
     DTYPES,
@@ -25,6 +25,7 @@ from agent.goal.vocabulary import (
     spellings,
     spoken,
 )
+from memory.terms import Metric
 
 SHAPE = re.compile(r"(?<![\w.])\d+(?:\s*[x*,]\s*\d+)+(?![\w.])")
 CUBE = re.compile(r"(?<![\w.])(\d+)\s*(?:\^\s*3|cubed)(?!\w)")
@@ -201,7 +202,7 @@ def refuse_options_of_others(rest: Sequence[str], chosen: KernelWords, kernels: 
             raise UsageError(f"{chosen.name} has no {named}: say {other.name}, which has.")
 
 
-def read_metric(words: Words) -> MetricName | None:
+def read_metric(words: Words) -> Metric | None:
     """The unit the goal names; a weak word (``fastest``) only where it names none."""
     named = [metric for metric, ways in METRICS.items() if sum(words.says(way) for way in longest_first(ways))]
     weak = [metric for word, metric in WEAK_METRICS.items() if words.says(word)]

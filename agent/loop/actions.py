@@ -12,10 +12,11 @@ from agent.goal.objective import Setting
 from agent.models.base import ToolSchema
 from agent.models.schema import closed_schema
 from agent.trace.trace import JSON, Event
+from kernels.hardware import Hardware
+from kernels.spec import Config
+from tools.harness.measuring.floor import floor_ms
 
 if TYPE_CHECKING:
-    from kernels.hardware import Hardware
-    from kernels.spec import Config
     from tools.session.session import Session
 
 MEASURES = "run_benchmark"
@@ -84,7 +85,6 @@ class SessionHands:
     """The tools of ``tools.registry`` on an open session."""
 
     def __init__(self, session: Session) -> None:
-        from tools.harness.measuring.floor import floor_ms
         from tools.registry import tools_for
 
         self._session = session

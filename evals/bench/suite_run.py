@@ -18,9 +18,10 @@ from kernels.ops.tuned_files import choose
 from kernels.spec import Config, sentence
 
 if TYPE_CHECKING:
+    from memory.terms import Regime
     from tools.harness.compiling.compile_pool import CompilePool
     from tools.harness.devices.live import LiveDevice
-    from tools.harness.results import CompileResult, Measurement, Regime
+    from tools.harness.results import CompileResult, Measurement
 
 AHEAD = 3
 """Cases that are opened before their turn: torch.compile takes half a minute for a matmul, measuring a case as long."""

@@ -9,8 +9,9 @@ from evals.bench.suite import Case
 from kernels.spec import Config, KernelSpec, Problem
 
 if TYPE_CHECKING:
+    from memory.terms import Regime
     from tools.harness.devices.live import LiveDevice
-    from tools.harness.results import Measurement, Regime
+    from tools.harness.results import Measurement
 
 Row = dict[str, Any]
 Progress = Callable[[str], None]

@@ -15,7 +15,8 @@ from pydantic import create_model
 
 from evals.contest.briefing import Sheet, Values, identity
 from kernels.hardware import Hardware
-from kernels.spec import Baseline, Config, Inputs, KernelSpec, Metric, Problem
+from kernels.spec import Baseline, Config, Inputs, KernelSpec, Problem
+from memory.terms import Metric
 from tools.harness.landscapes.readings import config_key
 
 UNKNOWN_GPU = Hardware(

@@ -12,10 +12,12 @@ from evals.contest.game import Game, Reading
 from kernels.hardware import Hardware, hardware_named
 from kernels.registry import get
 from kernels.spec import Config, KernelSpec, Problem
+from memory.shared_models import DeviceInfo
 from memory.store import Memory
+from memory.terms import Regime
 from tools.harness.compiling.compile_pool import CompilePool
 from tools.harness.landscapes.readings import config_key
-from tools.harness.results import CheckResult, CompileResult, DeviceInfo, Figure, Measurement, Proof, Regime
+from tools.harness.results import CheckResult, CompileResult, Figure, Measurement, Proof
 from tools.session.session import Budget, Ids, Session
 from tools.session.task import Task
 

@@ -17,11 +17,12 @@ from evals.contest.ledger import Ledger, Referee, Row
 from evals.errors import EvalsError
 from kernels.registry import get
 from kernels.spec import Config, KernelSpec, Problem
+from memory.shared_models import DeviceInfo
 from tools.harness.compiling.compile_pool import CompilePool
 from tools.harness.device import DeviceError
 from tools.harness.devices.live import LiveDevice
 from tools.harness.landscapes.readings import Entry, Landscape, reading_set
-from tools.harness.results import CompileResult, DeviceInfo, Measurement
+from tools.harness.results import CompileResult, Measurement
 
 SAMPLES = 5
 """Readings of a config, and of the reference beside it."""

@@ -20,6 +20,8 @@ from evals.record.card import render
 from evals.record.journal import Journal, boot
 from kernels.hardware import Hardware
 from kernels.spec import Baseline, Config, KernelSpec, Problem
+from memory.shared_models import DeviceInfo
+from memory.terms import Regime
 from tools.harness.landscapes.readings import (
     BaselineReadings,
     Entry,
@@ -31,7 +33,7 @@ from tools.harness.landscapes.readings import (
     significant,
 )
 from tools.harness.landscapes.t4 import stem, write_landscape
-from tools.harness.results import CompileResult, DeviceInfo, Measurement, Regime
+from tools.harness.results import CompileResult, Measurement
 
 ROUND_EVERY = 50
 """Configs between two rounds of all baselines: every ten seconds or so, faster than a card's temperature moves."""

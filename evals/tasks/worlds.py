@@ -12,10 +12,11 @@ from kernels.hardware import hardware_named
 from kernels.registry import get
 from kernels.spec import Config, KernelSpec, Problem
 from memory.store import Memory
+from memory.terms import Status
 from tools.harness.compiling.compile_pool import CompilePool
 from tools.harness.devices.recorded import RecordedDevice
 from tools.harness.landscapes.readings import Entry, Landscape
-from tools.harness.results import CheckResult, CompileResult, Status
+from tools.harness.results import CheckResult, CompileResult
 from tools.session.recall import warm_up
 from tools.session.session import Budget, Ids, Session
 from tools.session.task import Task

@@ -16,11 +16,11 @@ import torch
 from kernels import registry
 from kernels.hardware import Hardware, hardware_for, hardware_named
 from kernels.ops import backward, call_cache, tuned_files
-from kernels.spec import DTYPES, Inputs, KernelSpec, Problem
+from kernels.spec import Inputs, KernelSpec, Problem
 
 Tensor = torch.Tensor
 
-DTYPE_NAMES = {DTYPES[name]: name for name in ("fp16", "bf16")}
+DTYPE_NAMES = {torch.float16: "fp16", torch.bfloat16: "bf16"}
 
 
 class NoKernelWarning(RuntimeWarning):

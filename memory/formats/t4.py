@@ -18,9 +18,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from memory.attempt import ENVIRONMENT, FIGURES, canonical, now, storable
+from memory.attempt import ENVIRONMENT, FIGURES, now, storable
 from memory.store import Memory
 from memory.subject import Subject
+from memory.terms import canonical
 
 FORMAT = 1
 T4_WORD = {"implausible": "correctness", "infrastructure": "runtime"}

@@ -34,13 +34,15 @@ from agent.models.embedded import BATCH, FIRST_BATCH
 from kernels.hardware import hardware_named
 from kernels.registry import get
 from kernels.spec import Config, KernelSpec, Problem
+from memory.shared_models import DeviceInfo
 from memory.store import Memory
+from memory.terms import Regime
 from tests.bench.bench_planner import NEVER
 from tests.bench.planner_spaces import PLAIN, load
 from tools import suggest_configs
 from tools.harness.landscapes.named import folder
 from tools.harness.landscapes.t4 import SUFFIXES
-from tools.harness.results import CompileResult, DeviceInfo, Measurement, Regime
+from tools.harness.results import CompileResult, Measurement
 from tools.planner.cost.launch_geometry import read_launch, read_tiles
 from tools.planner.cost.matmul_cost import estimate
 from tools.session.recall import warm_up

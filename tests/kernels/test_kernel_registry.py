@@ -27,6 +27,27 @@ def test_every_listed_kernel_loads_under_its_name():
         assert spec.default_problem()
 
 
+def test_the_words_of_kernels_import_no_torch():
+    """The contract, its defaults and what the agent's own modules need of kernels."""
+    modules = [
+        "kernels.spec",
+        "kernels.defaults",
+        "kernels.hardware",
+        "agent.loop.actions",
+        "agent.goal.vocabulary",
+        "agent.api",
+    ]
+    modules += [
+        "agent.campaign.plan",
+        "agent.campaign.campaign_runs",
+        "agent.export.pages.run_page",
+        "tools.session.task",
+    ]
+    code = f"import sys, {', '.join(modules)}; print({{'torch', 'triton', 'numpy'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
 def test_listing_names_imports_no_torch():
     code = "import sys, kernels.registry as r; r.names(); sys.exit('torch' in sys.modules or 'triton' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from memory import queries
-from memory.attempt import canonical
 from memory.patterns import cause, mine
 from memory.store import Memory
+from memory.terms import canonical
 from tests.memory.conftest import H200, RECORDED, SQUARE, Filled, fill, outcome, space
 
 

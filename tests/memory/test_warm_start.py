@@ -9,10 +9,12 @@ from typing import Any, cast
 import pytest
 
 from kernels.spec import Config, KernelSpec, Problem
+from memory.shared_models import DeviceInfo
 from memory.store import Memory
+from memory.terms import Regime
 from tests.evals.toy import TOY_GPU, Toy, ToyConfig, ToyProblem, true_ms
 from tools import query_history, suggest_configs
-from tools.harness.results import CompileResult, DeviceInfo, Measurement, Regime
+from tools.harness.results import CompileResult, Measurement
 from tools.session.recall import resume, warm_up
 from tools.session.session import Budget, Ids, Session
 from tools.session.task import Task

@@ -3,10 +3,11 @@
 import pytest
 
 from kernels.hardware import hardware_named
+from memory.shared_models import DeviceInfo
 from memory.store import Memory
 from tests.exploits.axpy import AxpyProblem
 from tests.faults.broken import Faulty, FaultyConfig
-from tools.harness.results import CheckResult, DeviceInfo, Measurement
+from tools.harness.results import CheckResult, Measurement
 from tools.session.session import Budget, Ids, Session
 from tools.session.task import Task
 

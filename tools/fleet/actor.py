@@ -10,6 +10,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from memory.terms import Regime
 from tools.fleet.artifacts import Files, unpack
 from tools.fleet.reference import Reference, ReferenceFailed
 from tools.harness.compiling.cache import default_cache
@@ -17,7 +18,7 @@ from tools.harness.device import DeviceError
 from tools.harness.devices.live import SCREEN_SAMPLES, LiveDevice
 from tools.harness.process.gpu_workers import JOB_DEADLINE_S, WORKER
 from tools.harness.process.identity import rebuild
-from tools.harness.results import Figure, Measurement, Regime
+from tools.harness.results import Figure, Measurement
 
 Answer = dict[str, Any]
 

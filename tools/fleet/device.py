@@ -14,6 +14,8 @@ from typing import Any
 
 from kernels.hardware import hardware_for, hardware_named
 from kernels.spec import Config, KernelSpec, Problem
+from memory.shared_models import DeviceInfo
+from memory.terms import Regime
 from tools.fleet.actor import DeviceWorker
 from tools.fleet.address import FleetAddress, connect
 from tools.fleet.compile_tasks import FleetCompilePool
@@ -24,7 +26,7 @@ from tools.harness.device import DeviceError
 from tools.harness.devices.live import CONTEND_ROUNDS
 from tools.harness.process.gpu_workers import JOB_DEADLINE_S, PREPARE_DEADLINE_S, START_DEADLINE_S, TRIES, WORKER
 from tools.harness.process.identity import describe
-from tools.harness.results import CheckResult, DeviceInfo, Figure, Measurement, Proof, Regime
+from tools.harness.results import CheckResult, Figure, Measurement, Proof
 
 NET_S = TRIES * (JOB_DEADLINE_S + 10) + 2 * START_DEADLINE_S
 """The longest that an actor's own deadlines let one launch of a candidate and one of the reference take."""

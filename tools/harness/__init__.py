@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kernels.hardware import Hardware
     from kernels.spec import KernelSpec, Problem
+    from memory.terms import Regime
     from tools.harness.device import Device
     from tools.harness.process.prestart import Nursery
-    from tools.harness.results import Regime
 
 
 def open_device(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from tools.harness.results import CheckResult, DeviceInfo, Figure, Measurement, Proof, Regime
+from memory.shared_models import DeviceInfo
+from memory.terms import Regime
+from tools.harness.results import CheckResult, Figure, Measurement, Proof
 
 if TYPE_CHECKING:
     from kernels.spec import Config

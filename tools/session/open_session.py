@@ -11,15 +11,15 @@ from typing import Any
 
 from kernels.check_spec import examine
 from kernels.registry import get
-from kernels.spec import Metric, sentence
+from kernels.spec import sentence
 from memory.store import Memory, MemoryFileError
+from memory.terms import Metric, Regime
 from tools.fleet.device import FleetDevice
 from tools.harness import open_device
 from tools.harness.compiling.compile_pool import CompilePool
 from tools.harness.device import DeviceError
 from tools.harness.devices.live import LiveDevice
 from tools.harness.process.prestart import Nursery
-from tools.harness.results import Regime
 from tools.session.recall import resume, warm_up
 from tools.session.session import Budget, Ids, Session
 from tools.session.task import Task

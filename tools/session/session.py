@@ -13,12 +13,14 @@ from functools import cached_property
 from typing import Any, TypeVar, cast
 
 from kernels.spec import Config, KernelSpec, Problem
-from memory.store import Begin, Figures, Finish, Kind, Memory
+from memory.shared_models import DeviceInfo
+from memory.store import Begin, Figures, Finish, Memory
+from memory.terms import Kind
 from tools.fleet.device import FleetDevice
 from tools.harness.compiling.compile_pool import CompilePool
 from tools.harness.device import Device
 from tools.harness.devices.live import LiveDevice
-from tools.harness.results import CheckResult, CompileResult, DeviceInfo, Figure, Measurement, Proof, Result
+from tools.harness.results import CheckResult, CompileResult, Figure, Measurement, Proof, Result
 from tools.planner.propose import Planner
 from tools.planner.transfer import Kin
 from tools.session.task import Task

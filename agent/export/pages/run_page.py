@@ -17,6 +17,7 @@ from agent.export.story import Attempt, Call, Story, Turn, key, rows
 from agent.goal.objective import Setting
 from agent.loop.outcome import matters
 from agent.trace.trace import JSON
+from kernels.hardware import hardware_named
 
 FIGURES = ("registers", "spill_bytes", "shared_bytes")
 """What the compiler said that the table shows."""
@@ -214,8 +215,6 @@ def baselines(story: Story) -> list[JSON]:
 
 def roof(setting: Setting) -> JSON | None:
     """Datasheet roofs in TFLOP/s and TB/s; ``None`` for hardware without facts."""
-    from kernels.hardware import hardware_named
-
     try:
         hardware = hardware_named(setting.hardware)
     except ValueError:

@@ -1,6 +1,5 @@
 """conv2d: space, reference and tolerance on the CPU, the kernel in Triton's interpreter, and offline compilation."""
 
-from pathlib import Path
 
 import pytest
 import torch

@@ -10,6 +10,7 @@ import pytest
 from agent.loop.actions import SessionHands
 from kernels.hardware import hardware_named
 from kernels.spec import Baseline
+from memory.shared_models import DeviceInfo
 from memory.store import Memory
 from tests.exploits.axpy import AxpyProblem
 from tests.faults.broken import Faulty, FaultyConfig
@@ -18,7 +19,6 @@ from tools.harness.compiling.compile_pool import CompilePool
 from tools.harness.devices.live import LiveDevice
 from tools.harness.process import gpu_workers as crews
 from tools.harness.process.gpu_workers import Crew
-from tools.harness.results import DeviceInfo
 from tools.session.session import Budget, Ids, Session
 from tools.session.task import Task
 

@@ -9,6 +9,7 @@ from agent.goal.objective import Objective
 from agent.loop.actions import Left
 from agent.loop.outcome import outcome_of, render
 from kernels.hardware import hardware_named
+from memory.shared_models import DeviceInfo
 from memory.store import Memory
 from tests.agent.fake_hands import SETTING
 from tests.exploits.axpy import Axpy, AxpyProblem
@@ -17,7 +18,7 @@ from tests.tools.scripted import MS
 from tools.harness.devices.live import FASTEST, NO_JOULES, LiveDevice
 from tools.harness.measuring.telemetry import Meter
 from tools.harness.process.gpu_workers import Crew
-from tools.harness.results import CompileResult, DeviceInfo, Measurement, Proof
+from tools.harness.results import CompileResult, Measurement, Proof
 from tools.session.open_session import SetupError, open_session
 from tools.session.recall import resume
 from tools.session.session import Budget, Ids, Session

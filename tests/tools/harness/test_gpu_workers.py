@@ -5,12 +5,12 @@ import time
 
 import pytest
 
+from memory.shared_models import DeviceInfo
 from tests.exploits.axpy import AxpyProblem
 from tests.faults.broken import Faulty, FaultyConfig
 from tools.harness.device import DeviceError
 from tools.harness.devices.live import LiveDevice
 from tools.harness.process.gpu_workers import Crew, StartFailed
-from tools.harness.results import DeviceInfo
 
 pytestmark = pytest.mark.process
 

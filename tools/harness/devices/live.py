@@ -10,6 +10,8 @@ from typing import Any
 
 from kernels.hardware import Hardware, hardware_for
 from kernels.spec import Baseline, Config, KernelSpec, Problem
+from memory.shared_models import DeviceInfo
+from memory.terms import Regime
 from tools.harness.compiling.cache import default_cache
 from tools.harness.device import DeviceError
 from tools.harness.measuring.ceilings import copying
@@ -18,7 +20,7 @@ from tools.harness.measuring.rounds import comparison, joules_of, merged, narrow
 from tools.harness.measuring.statistics import median_ci
 from tools.harness.process.gpu_workers import WORKER, Answer, Crew, Role, StartFailed
 from tools.harness.process.prestart import Nursery
-from tools.harness.results import CheckResult, DeviceInfo, Figure, Measurement, Proof, Regime
+from tools.harness.results import CheckResult, Figure, Measurement, Proof
 
 WINDOW_S = 0.8
 """Sustained regime: a second is what it takes for rounds to agree within 0.3 % (H200 at its 700 W; windows of 0.2 s

@@ -14,10 +14,11 @@ import numpy as np
 from pydantic import ValidationError
 
 from kernels.spec import Config, KernelSpec, Problem
+from memory.terms import Regime
 from tools.harness.landscapes.named import require_fit
 from tools.harness.landscapes.readings import BaselineReadings, Entry, Landscape, LandscapeError, ReadingSet
 from tools.harness.measuring.statistics import RESAMPLES, median_ci
-from tools.harness.results import CheckResult, Comparison, Figure, Measurement, Proof, Regime
+from tools.harness.results import CheckResult, Comparison, Figure, Measurement, Proof
 
 
 class Checker(Protocol):

@@ -17,8 +17,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, cast, get_args
 
+from memory.shared_models import DeviceInfo
+from memory.terms import Status
 from tools.harness.landscapes.readings import Entry, Landscape, LandscapeError, ReadingSet, config_key
-from tools.harness.results import DeviceInfo, Status
 
 UNIT_S = {
     "seconds": 1.0, "second": 1.0, "s": 1.0, "sec": 1.0,
