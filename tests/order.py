@@ -6,12 +6,12 @@ from pathlib import Path
 TESTS = Path(__file__).parent
 SLOW_FIRST = (
     "docs/test_docs.py",
-    "test_main_job.py",
     "kernels/test_conv2d_gluon.py",
     "kernels/test_gemm_gluon.py",
     "kernels/test_gemm_stream_k.py",
     "kernels/test_gemm_interpreted.py",
     "kernels/test_rows_interpreted.py",
+    "test_main_job.py",
     "kernels/test_attention_gluon.py",
     "kernels/test_gemm_compiled.py",
     "agent/traces/test_drift.py",
@@ -24,8 +24,8 @@ SLOW_FIRST = (
     "agent/test_language_model.py",
     "agent/models/test_endpoint_faults.py",
 )
-"""A file that takes long and begins last leaves the other cores idle. Where a run compiles what others ask for again
-(the documents' main job), it begins before them."""
+"""A file that takes long and begins last leaves the other cores idle. The documents' main job
+compiles what other runs ask for again: it comes well before them."""
 MOST = 8
 """More processes than this spend longer importing PyTorch than they save."""
 
