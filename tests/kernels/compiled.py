@@ -20,8 +20,8 @@ def waits_first(ptx: str) -> bool:
 
 
 def compiled(init):
-    """A child's factory (:class:`tools.harness.process.child.Child`). `init`: the GPU model; a case: kernel, problem, config,
-    whether it is compiled once more from a launch on data (`allocate`), and whether `sass` is wanted."""
+    """A child's factory (:class:`tools.harness.process.child.Child`). `init`: the GPU model; a case: kernel, problem,
+    config, whether it is compiled once more from a launch on data (`allocate`), and whether `sass` is wanted."""
     hardware = hardware_named(init["hardware"])
     driver.set_active(StubDriver(GPUTarget(hardware.backend, hardware.arch, hardware.warp_size)))
 

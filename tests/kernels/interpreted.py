@@ -14,7 +14,9 @@ UNWRITTEN = 12345.0
 
 
 def interpreted(init):
-    """A child's factory (:class:`tools.harness.process.child.Child`). A case: kernel, problem, config, and the inputs' seed."""
+    """A child's factory (:class:`tools.harness.process.child.Child`).
+
+    A case: kernel, problem, config, and the inputs' seed."""
     torch.set_num_threads(1)
     mend_bf16()
     # Three SMs: a persistent program walks over several tiles even on a small shape.
