@@ -22,6 +22,8 @@ from agent.cli.terminal import Loudness, Terminal, show_result
 from agent.cli.trace_commands import register
 from agent.errors import FAILED, PROVEN, UNPROVEN, USAGE, AgentError, UsageError
 from agent.goal.limits import LONGEST, MOST, MOST_DOLLARS
+from agent.models.apis import API_CHOICES, ApiChoice
+from agent.models.effort import EFFORTS, read_effort
 
 if TYPE_CHECKING:
     from agent.loop.approval import Ask
@@ -41,6 +43,11 @@ def dollars(context: click.Context, parameter: click.Parameter, value: float | N
     return value
 
 
+api_option = click.option(
+    "--api",
+    type=click.Choice(API_CHOICES),
+    help="Which of OpenAI's APIs the server is asked through (auto).",
+)
 as_json = click.option("--json", "json_", is_flag=True, help="Print one JSON object instead of text.")
 
 
@@ -92,6 +99,8 @@ def commands() -> None:
 @click.option("--device-type", metavar="GPU", help="Of a mixed fleet, the GPUs with this in their name, e.g. H200.")
 @click.option("--model", metavar="NAME", help="Who decides: embedded (default, needs no key) or a model's name.")
 @click.option("--base-url", metavar="URL", help="A server that speaks the OpenAI protocol.")
+@click.option("--effort", type=click.Choice(EFFORTS), help="How hard a reasoning model thinks; its own default.")
+@api_option
 @click.option("--max-evals", type=click.IntRange(1, MOST), metavar="N", help="Configs measured at most (40).")
 @click.option("--max-seconds", type=float, callback=finite, metavar="S", help="Search time (600).")
 @click.option("--endpoint", metavar="NAME", help="What kind of server it is, e.g. vllm; found out by default.")
@@ -114,6 +123,8 @@ def run(
     device_type: str | None,
     model: str | None,
     base_url: str | None,
+    effort: str | None,
+    api: str | None,
     max_evals: int | None,
     max_seconds: float | None,
     endpoint: str | None,
@@ -132,15 +143,17 @@ def run(
     from agent.cli.device_line import device_line
     from agent.goal.goal import Given
     from agent.goal.request import requested
-    from agent.models.choose import model_name
+    from agent.models.choose import api_name, model_name
 
-    words = " ".join(goal)
+    words, name = " ".join(goal), model_name(model, base_url)
     given = Given(
         kernel=kernel,
         shape=shape,
         dtype=dtype,
         device=fleet_of(device, ray, device_type),
-        model=model_name(model, base_url),
+        model=name,
+        effort=read_effort(effort),
+        api=api_name(api, name),
         max_evals=max_evals,
         max_seconds=max_seconds,
         max_tokens=max_tokens,
@@ -162,9 +175,10 @@ def run(
 @commands.command()
 @click.argument("run_id", metavar="RUN", shell_complete=completion.traces)
 @click.option("--base-url", metavar="URL", help="The model's server, where it has moved.")
+@api_option
 @loudness
 @as_json
-def resume(run_id: str, base_url: str | None, loudness: Loudness, json_: bool) -> int:
+def resume(run_id: str, base_url: str | None, api: ApiChoice | None, loudness: Loudness, json_: bool) -> int:
     """Continue a run that was stopped or killed.
 
     RUN is its id; nothing that it finished is done again."""
@@ -172,7 +186,7 @@ def resume(run_id: str, base_url: str | None, loudness: Loudness, json_: bool) -
     with Terminal(loudness) as terminal:
         from agent.loop.run import resume as go_on
 
-        ended = go_on(run_id, terminal.say, base_url=base_url, ask=asking(terminal), watch=terminal)
+        ended = go_on(run_id, terminal.say, base_url=base_url, ask=asking(terminal), watch=terminal, api=api)
     return shown(ended, json_)
 
 

@@ -11,6 +11,8 @@ import click
 from agent.cli import completion
 from agent.cli.terminal import Loudness, Terminal
 from agent.errors import PROVEN, UNPROVEN, UsageError
+from agent.models.apis import API_CHOICES, ApiChoice
+from agent.models.effort import EFFORTS, read_effort
 
 FORMATS = {"html": ".html", "atif": ".atif.json", "otel": ".otel.json"}
 LINES = ("triton", "autotune", "json")
@@ -114,6 +116,10 @@ def replay(trace: str, live_tools: bool, device: str | None, memory: Path | None
 @click.option("--at", type=click.IntRange(1), required=True, metavar="N", help="The turn to take anew, as show counts.")
 @click.option("--model", metavar="NAME", help="Who decides from there on (as before).")
 @click.option("--base-url", metavar="URL", help="A server that speaks the OpenAI protocol.")
+@click.option("--effort", type=click.Choice(EFFORTS), help="How hard the model thinks from there on (as before).")
+@click.option(
+    "--api", type=click.Choice(API_CHOICES), help="Which of OpenAI's APIs (as before; auto for another model)."
+)
 @click.option("--say", "words", metavar="WORDS", help="What the user says before that turn.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), metavar="N", help="Another seed.")
 @click.option("--memory", type=click.Path(path_type=Path), metavar="PATH", help="The SQLite file of all attempts.")
@@ -124,6 +130,8 @@ def fork(
     at: int,
     model: str | None,
     base_url: str | None,
+    effort: str | None,
+    api: ApiChoice | None,
     words: str | None,
     seed: int | None,
     memory: Path | None,
@@ -146,6 +154,8 @@ def fork(
             notify=terminal.say,
             model=model,
             base_url=base_url,
+            effort=read_effort(effort) if effort else None,
+            api=api,
             say=words,
             seed=seed,
             memory=memory,

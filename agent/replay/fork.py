@@ -19,6 +19,9 @@ from pydantic import ValidationError
 
 from agent.errors import UsageError
 from agent.export.story import rows
+from agent.goal.request import about_model
+from agent.models.apis import ApiChoice
+from agent.models.effort import Effort
 from agent.models.prices import priced
 from agent.trace.paths import trace_path
 from agent.trace.trace import JSON, Event, Record, Trace, says_of
@@ -37,6 +40,8 @@ def fork(
     notify: Callable[[str], None],
     model: str | None = None,
     base_url: str | None = None,
+    effort: Effort | None = None,
+    api: ApiChoice | None = None,
     say: str | None = None,
     seed: int | None = None,
     memory: Path | None = None,
@@ -44,7 +49,8 @@ def fork(
     open_: OpenHands | None = None,
     watch: Watch | None = None,
 ) -> Ended:
-    """Go on from turn `at` (from 1, as ``show`` counts) of a run with another model, seed or a word from the user.
+    """Go on from turn `at` (from 1, as ``show`` counts) of a run with another model, effort, API, seed or a word
+    from the user. Another model begins with the API ``auto`` if none is named.
 
     Raises UsageError for an edited trace and for a turn that the run did not come to."""
     from agent.loop import prompt
@@ -59,13 +65,18 @@ def fork(
         raise UsageError(f"The embedded planner had taken over before turn {at}: fork at an earlier one for --model.")
     objective, _, _ = contract(record)
     changes: JSON = {"model": model or objective.model, "seed": objective.seed if seed is None else seed}
+    if effort is not None:
+        changes["effort"] = effort
+    if api is not None or changes["model"] != objective.model:
+        changes["api"] = api or "auto"
     base_url = base_url or (record.header.get("base_url") if changes["model"] == objective.model else None)
+    changed = priced(objective.model_copy(update=changes))
     choose.load_model(changes["model"], base_url)  # a model that cannot be is refused before anything is written
     run_id = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(3)
     header = {
         **record.header,
         "run": run_id,
-        "objective": priced(objective.model_copy(update=changes)).model_dump(mode="json"),
+        "objective": changed.model_dump(mode="json"),
         "parent": {"kind": "fork", "run": record.header["run"], "at": at, "chain": record.events[end - 1].chain},
         "says": {str(turn): words for turn, words in says_of(record.header).items() if turn < at},
         "memory": str(memory.absolute()) if memory else None,
@@ -84,6 +95,8 @@ def fork(
             trace.copy(step)
         trace.once("fork", f"turn {at - 1}", lambda: {**changes, "say": say or None})
     notify(f"forking {record.header['run']} at turn {at}")
+    for notice in about_model(changed):
+        notify(f"note: {notice}")
     try:
         return resume(str(path), notify, open_ or open_hands, base_url, ask or nobody, watch)
     except UsageError:  # it cannot be here: nothing was done that a resume could go on from
