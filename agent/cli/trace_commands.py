@@ -12,7 +12,12 @@ from agent.cli import completion
 from agent.cli.terminal import Loudness, Terminal
 from agent.errors import PROVEN, UNPROVEN, UsageError
 
-FORMATS = {"html": ".html", "atif": ".atif.json", "otel": ".otel.json"}
+FORMATS = {
+    "html": ("agent.export.pages.run_page", ".html"),
+    "atif": ("agent.export.atif", ".atif.json"),
+    "otel": ("agent.export.otel", ".otel.json"),
+}
+"""Module that writes the format, and how the file's name ends."""
 LINES = ("triton", "autotune", "json")
 """Formats of ``agent.export.snippets``."""
 quiet = click.option("-q", "--quiet", is_flag=True, help="No progress, only the result.")
@@ -185,12 +190,12 @@ def export(trace: str, format_: str, output: Path | None, force: bool) -> int:
     if format_ in LINES:
         text = snippets.FORMATS[format_](story)
     else:
-        text = importlib.import_module(f"agent.export.{format_}").export(story)
+        text = importlib.import_module(FORMATS[format_][0]).export(story)
     if str(output) == "-" or (output is None and format_ in LINES):
         sys.stdout.write(text)
         return PROVEN
     stem = path.name.removesuffix(".gz").removesuffix(".jsonl")
-    target = output or path.with_name(stem + FORMATS[format_])
+    target = output or path.with_name(stem + FORMATS[format_][1])
     try:
         with target.open("w" if force else "x", encoding="utf-8", errors="replace") as file:
             file.write(text)
