@@ -1,4 +1,4 @@
-"""The commands on traces: runs, show, replay, fork, export. Registered by :mod:`agent.cli.commands`."""
+"""The commands on traces: runs, show, replay, fork, export."""
 
 from __future__ import annotations
 
@@ -23,12 +23,6 @@ LINES = ("triton", "autotune", "json")
 quiet = click.option("-q", "--quiet", is_flag=True, help="No progress, only the result.")
 as_json = click.option("--json", "json_", is_flag=True, help="Print one JSON object instead of text.")
 trace_argument = click.argument("trace", metavar="TRACE", shell_complete=completion.traces)
-
-
-def register(group: click.Group) -> None:
-    """Add the commands."""
-    for command in (replay, runs, show, fork, export):
-        group.add_command(command)
 
 
 def loud(quiet: bool) -> Loudness:
@@ -95,7 +89,7 @@ def replay(trace: str, live_tools: bool, device: str | None, memory: Path | None
     The same loop runs with the recorded model and the recorded tools, without a GPU, a key or a network, and stops at
     the first step that differs. With --live-tools the tools run again here, and a table says what drifted; exit code 3
     if the winner no longer wins."""
-    from agent.cli.commands import shown
+    from agent.cli.result_panel import print_result
 
     path = found(trace)
     if live_tools:
@@ -111,7 +105,7 @@ def replay(trace: str, live_tools: bool, device: str | None, memory: Path | None
 
     with Terminal(loud(quiet)) as terminal:
         ended = run_again(path, terminal.say)
-    return shown(ended, json_)
+    return print_result(ended, json_)
 
 
 @click.command()
@@ -139,7 +133,8 @@ def fork(
 
     What the run did before is kept and not done again; the new run knows its parent. N one above the last turn goes on
     after the run's end."""
-    from agent.cli.commands import asking, read_env, shown
+    from agent.cli.environment import read_env
+    from agent.cli.result_panel import print_result
     from agent.replay.fork import fork as branch
     from agent.trace.trace import read_trace
 
@@ -154,10 +149,10 @@ def fork(
             say=words,
             seed=seed,
             memory=memory,
-            ask=asking(terminal),
+            ask=terminal.ask,
             watch=terminal,
         )
-    return shown(ended, json_)
+    return print_result(ended, json_)
 
 
 @click.command()

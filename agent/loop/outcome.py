@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from agent.goal.objective import Objective, Setting
 from agent.models.base import Message, done_calls
-
-if TYPE_CHECKING:
-    from agent.loop.actions import Left
-
 
 SHOWN_PARAMETERS = 6
 """Of the importances, so many are printed."""
@@ -105,7 +101,7 @@ def outcome_of(
     run_id: str,
     trace: str,
     stop: str,
-    left: Left,
+    evaluations: int,
     tokens: int,
     turns: int,
     seconds: float,
@@ -124,7 +120,7 @@ def outcome_of(
         device=setting.device,
         best=best_of(setting, proof) if proof else None,
         baselines=baselines,
-        evaluations=left.used,
+        evaluations=evaluations,
         turns=turns,
         tokens=tokens,
         cost=round(cost, 6),
