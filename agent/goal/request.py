@@ -44,7 +44,7 @@ def requested(words: str, given: Given, cold: bool = False) -> tuple[Objective, 
 
 def about_model(objective: Objective) -> list[str]:
     """What the user should know of the model before it is asked anything."""
-    from agent.models.choose import EMBEDDED
+    from agent.models.base import EMBEDDED
     from agent.models.prices import OVERRIDE
 
     notices = []

@@ -20,8 +20,8 @@ from agent.loop.outcome import Outcome, importance_in, outcome_of
 from agent.loop.search_end import MAX_CALLS, answer_tokens, judge, price_in
 from agent.loop.state import Context as Context
 from agent.loop.state import Spoke, State, fresh
-from agent.models.base import OUTPUT, Message, Reply, ToolSchema, parse_arguments
-from agent.models.choose import CLIENT, EMBEDDED, deputy_of
+from agent.models.base import CLIENT, EMBEDDED, OUTPUT, Message, Reply, ToolSchema, parse_arguments
+from agent.models.choose import deputy_of
 from agent.models.context import estimate, once
 from agent.models.endpoint.faults import Outage
 from agent.trace.trace import JSON
@@ -252,7 +252,7 @@ def report(state: State, runtime: Runtime[Context]) -> JSON:
             run_id=context.run_id,
             trace=context.trace_path,
             stop=state["stop"],
-            left=context.hands.left(),
+            evaluations=context.hands.left().used,
             tokens=state["tokens"],
             cost=state["cost"],
             takeover=state["takeover"],

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from agent.goal.objective import Objective, Setting
-from agent.models.base import Message, done_calls
-from agent.models.choose import CLIENT, EMBEDDED
-
-if TYPE_CHECKING:
-    from agent.loop.actions import Left
-
+from agent.models.base import CLIENT, EMBEDDED, Message, done_calls
 
 SHOWN_PARAMETERS = 6
 """Of the importances, so many are printed."""
@@ -106,7 +101,7 @@ def outcome_of(
     run_id: str,
     trace: str,
     stop: str,
-    left: Left,
+    evaluations: int,
     tokens: int,
     turns: int,
     seconds: float,
@@ -125,7 +120,7 @@ def outcome_of(
         device=setting.device,
         best=best_of(setting, proof) if proof else None,
         baselines=baselines,
-        evaluations=left.used,
+        evaluations=evaluations,
         turns=turns,
         tokens=tokens,
         cost=round(cost, 6) if cost or priced_in(objective) or not tokens else None,

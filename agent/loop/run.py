@@ -23,7 +23,7 @@ from agent.loop.safe_points import stoppable
 from agent.loop.state import Context
 from agent.models import choose
 from agent.models.apis import ApiChoice
-from agent.models.base import ChatModel
+from agent.models.base import CLIENT, ChatModel
 from agent.models.embedded import MOST_BARREN
 from agent.trace import provenance
 from agent.trace.paths import checkpoint_path, trace_path
@@ -214,7 +214,7 @@ def interrupted(hands: Hands, verdict: Verdict, why: str) -> None:
 
 
 def go_on(run_id: str, objective: Objective) -> str:
-    command = "tools serve --resume" if objective.model == choose.CLIENT else "agent resume"
+    command = "tools serve --resume" if objective.model == CLIENT else "agent resume"
     return f"nothing is lost, to continue: python -m {command} {run_id}"
 
 

@@ -7,6 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+EMBEDDED = "embedded"
+"""The planner's name where a model is named."""
+CLIENT = "mcp-client"
+"""A coding agent that calls the tools over MCP (``agent.serve``)."""
 Message = dict[str, Any]
 """``{"role", "content", "tool_calls", "tool_call_id"}`` as in Chat Completions."""
 

@@ -7,13 +7,9 @@ from collections.abc import Callable
 
 from agent.errors import UsageError
 from agent.models.apis import API_CHOICES, VARIABLE, ApiChoice
-from agent.models.base import ChatModel
+from agent.models.base import CLIENT, EMBEDDED, ChatModel
 from agent.models.embedded import Embedded
 from agent.models.trace_model import Recorded
-
-EMBEDDED = "embedded"
-CLIENT = "mcp-client"
-"""A coding agent that calls the tools over MCP (``agent.serve``)."""
 
 
 def model_name(option: str | None, base_url: str | None) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.errors import UsageError
-from agent.models.choose import CLIENT, EMBEDDED
+from agent.models.base import CLIENT, EMBEDDED
 from agent.models.price_table import TABLE
 from agent.models.price_table import Price as Price
 

@@ -8,19 +8,17 @@ model from the turn on. What the parent's tools answered is known to the child's
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING
 
 from agent.errors import UsageError
-from agent.export.story import rows
 from agent.goal.request import about_model
 from agent.models.apis import ApiChoice
+from agent.models.base import EMBEDDED
 from agent.models.effort import Effort
 from agent.models.prices import priced
 from agent.trace.paths import trace_path
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
     from agent.loop.approval import Ask
     from agent.loop.progress import Watch
     from agent.loop.run import Ended, OpenHands
-    from tools.session.session import Session
 
 
 def fork(
@@ -83,10 +80,10 @@ def fork(
         "base_url": without_credentials(base_url),
     }
     words = say
-    if changes["model"] == choose.EMBEDDED:
+    if changes["model"] == EMBEDDED:
         if say:
             notify("note: the embedded planner decides from the measurements alone, --say changes nothing for it")
-        words = say if objective.model == choose.EMBEDDED else prompt.TAKEOVER
+        words = say if objective.model == EMBEDDED else prompt.TAKEOVER
     if words:
         header["says"][str(at - 1)] = words
     path = trace_path(run_id)
@@ -113,41 +110,3 @@ def prefix(record: Record, at: int) -> tuple[int, list[Event]]:
         )
     end = record.events.index(turns[at - 1])
     return end, [e for e in record.events[1:end] if e.type not in ("resume", "fork")]
-
-
-def inherit(session: Session, events: Sequence[Event]) -> None:
-    """Give a session what the tool results among `events` say: compiled, checked and measured configs. What the
-    session knows itself stays. Figures are those that the model was shown, rounded as it saw them."""
-    from tools.harness.results import CheckResult, CompileResult, Measurement
-
-    regime = session.task.regime
-    for name, row in answers(events):
-        try:
-            config = session.config(row["config"])
-            if name == "compile_kernel":
-                session.compiled.setdefault(config, CompileResult(**only(CompileResult, row)))
-            elif name == "check_correctness":
-                session.checked.setdefault(config, CheckResult(**only(CheckResult, row)))
-            elif name == "run_benchmark":
-                session.measured.setdefault(config, Measurement(**only(Measurement, row) | {"regime": regime}))
-                session.known.pop(config, None)  # its evaluation was the parent's, and so this run's
-        except ValidationError as e:
-            raise UsageError(f"The kernel no longer knows the config {row['config']} of this trace: begin anew.") from e
-    session.budget.evals = len(session.measured) - len(session.known)
-
-
-def answers(events: Sequence[Event]) -> Iterator[tuple[str, JSON]]:
-    """(tool, row) for every row of a tool result before the fork."""
-    names = {event.key: str(event.body.get("name")) for event in events if event.type == "tool_call"}
-    for event in events:
-        if event.type == "fork":
-            return
-        result = event.body.get("result")
-        if event.type == "tool_result" and isinstance(result, dict):
-            for row in rows(result, "results"):
-                yield names.get(event.key, ""), row
-
-
-def only(model: Any, row: JSON) -> JSON:
-    """The fields of `row` that `model` has."""
-    return {name: value for name, value in row.items() if name in model.model_fields}
