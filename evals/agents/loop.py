@@ -42,7 +42,7 @@ def run(game: Game, model: str) -> None:
 
         objective = Objective(
             goal="find the fastest config",
-            kernel=game.sheet.kernel or game.sheet.name,
+            kernel=game.briefing.kernel or game.briefing.name,
             device="recorded",
             model=model,
             alone=True,
