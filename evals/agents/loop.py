@@ -44,7 +44,7 @@ def run(game: Game, model: str) -> None:
 
         objective = Objective(
             goal="find the fastest config",
-            kernel=game.sheet.kernel or game.sheet.name,
+            kernel=game.briefing.kernel or game.briefing.name,
             device="recorded",
             model=model,
             effort=read_effort(None),

@@ -203,7 +203,7 @@ def tasks_command(
     from dotenv import find_dotenv, load_dotenv
 
     from agent.errors import AgentError
-    from evals.contest.briefing import sheet_of
+    from evals.contest.briefing import briefing_of
     from evals.errors import EvalsError
     from evals.tasks.tasks import TASKS, as_row, description, grade
 
@@ -213,7 +213,7 @@ def tasks_command(
             refuse_without_model(base_url=base_url, effort=effort, api=api)
         serve_models_from(base_url, effort, api)
         world = found_landscapes([landscape] if landscape else [])[0][0]
-        if sheet_of(world).kernel is None:
+        if briefing_of(world).kernel is None:
             raise EvalsError(f"{world.name} is of no kernel of ours: tasks need its tools, choose another --landscape")
         try:
             grades = [grade(task, world, model, seed) for task in TASKS for seed in range(seeds)]
