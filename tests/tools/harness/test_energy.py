@@ -6,7 +6,6 @@ import time
 import pytest
 
 from agent.goal.objective import Objective
-from agent.loop.actions import Left
 from agent.loop.outcome import outcome_of, render
 from kernels.hardware import hardware_named
 from memory.store import Memory
