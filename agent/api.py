@@ -68,7 +68,7 @@ def optimise(
 
     if not isinstance(goal, str):
         raise UsageError(f"The goal is a sentence, such as 'maximise fused TFLOPS', not {goal!r}.")
-    told, name = Told(progress), model_name(model, base_url)
+    name = model_name(model, base_url)
     given = Given(
         kernel=kernel_name(kernel),
         shape=shape_text(shape),
@@ -86,21 +86,21 @@ def optimise(
     )
     objective, notices = requested(goal, given, cold)
     path = Path(memory) if memory is not None else None
-    return Result.of(begin(objective, path, base_url, told.say, notices=notices, watch=told))
+    return Result.of(begin(objective, path, base_url, CallbackWatch(progress), notices=notices))
 
 
-class Told(Watch):
-    """A watch that passes everything on to a function."""
+class CallbackWatch(Watch):
+    """A watch that calls a function for every line and every change."""
 
     def __init__(self, progress: Progress | None) -> None:
         super().__init__()
         self._progress = progress
 
-    def say(self, line: str) -> None:
+    def notify(self, line: str) -> None:
         if self._progress is not None:
             self._progress(replace(self.standing, line=line))
 
-    def changed(self) -> None:
+    def on_change(self) -> None:
         if self._progress is not None:
             self._progress(self.standing)
 

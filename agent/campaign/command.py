@@ -33,6 +33,7 @@ def campaign(file: Path, device: str | None, out: Path | None, memory: Path | No
     from agent.campaign.campaign_report import render, report_of
     from agent.campaign.campaign_runs import conduct
     from agent.campaign.plan import read_campaign
+    from agent.loop.progress import LineWatch
 
     plan = read_campaign(file)
     if device is not None:
@@ -43,9 +44,10 @@ def campaign(file: Path, device: str | None, out: Path | None, memory: Path | No
     def write(standings: list[Standing]) -> None:
         leave(folder, report_of(plan, standings))
 
+    watch = LineWatch(lambda line: click.echo(_printable(line), err=True))
     try:
         with redirect_stdout(sys.stderr):  # what a kernel's own code prints is no result
-            standings = conduct(plan, memory, lambda line: click.echo(_printable(line), err=True), write)
+            standings = conduct(plan, memory, watch, write)
     except AgentError as e:
         why = str(e).partition("; nothing is lost")[0].rstrip(".")
         raise type(e)(f"{why}; nothing is lost: the same command goes on with the campaign.") from e

@@ -165,7 +165,7 @@ def run(
         from agent.cli.result_panel import print_result
         from agent.loop.run import begin
 
-        ended = begin(objective, memory, base_url, terminal.say, notices=notices, ask=terminal.ask, watch=terminal)
+        ended = begin(objective, memory, base_url, terminal, notices=notices, ask=terminal.ask)
     return print_result(ended, json_)
 
 
@@ -184,7 +184,7 @@ def resume(run_id: str, base_url: str | None, api: ApiChoice | None, loudness: L
         from agent.cli.result_panel import print_result
         from agent.loop.run import resume as go_on
 
-        ended = go_on(run_id, terminal.say, base_url=base_url, ask=terminal.ask, watch=terminal, api=api)
+        ended = go_on(run_id, terminal, base_url=base_url, ask=terminal.ask, api=api)
     return print_result(ended, json_)
 
 

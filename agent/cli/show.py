@@ -103,7 +103,7 @@ def answered(story: Story, call: Call) -> Iterator[str]:
             "nothing is known rows", "nothing is known"
         )
         return
-    yield progress.answered(call.name, safe(call.result), story.setting).strip()
+    yield progress.describe_answer(call.name, safe(call.result), story.setting).strip()
     if call.name == "suggest_configs":
         for row in [*rows(call.result, "proposals")][:1]:
             yield f"  first: {named(row['config'])}"
@@ -118,7 +118,7 @@ def answered(story: Story, call: Call) -> Iterator[str]:
 
 
 def safe(result: JSON) -> JSON:
-    """The rows that :func:`progress.answered` can read."""
+    """The rows that :func:`progress.describe_answer` can read."""
     found: dict[str, Any] = dict(result)
     if isinstance(found.get("results"), list):
         found["results"] = [row for row in found["results"] if isinstance(row, dict)]

@@ -70,7 +70,7 @@ class Terminal(Watch):
             self._live = None
         self._apart.close()
 
-    def say(self, line: str) -> None:
+    def notify(self, line: str) -> None:
         """A line for a person."""
         if self.loudness == "quiet":
             return
@@ -85,13 +85,13 @@ class Terminal(Watch):
 
     @contextmanager
     def opening(self, line: str | None, after: float = 1.2) -> Iterator[None]:
-        """`line` is said when the block is through, or after that many seconds in it, and not where it fails at once:
-        a mistake in the command line is answered by one sentence."""
+        """Print `line` when the block ends, or after `after` seconds in it; not if the block fails before: a mistake in
+        the command line is answered by one sentence."""
         once = threading.Lock()
 
         def first() -> None:
             if line and once.acquire(blocking=False):
-                self.say(line)
+                self.notify(line)
 
         timer = threading.Timer(after, first)
         timer.daemon = True
@@ -102,9 +102,9 @@ class Terminal(Watch):
             timer.cancel()
         first()
 
-    def detail(self, line: str) -> None:
+    def on_detail(self, line: str) -> None:
         if self.loudness == "verbose":
-            self.say(line)
+            self.notify(line)
 
     def ask(self, question: JSON) -> JSON:
         """A person's answers to batches that wait for approval (:data:`agent.loop.approval.Ask`)."""
@@ -158,12 +158,12 @@ class Terminal(Watch):
         return clean(" · ".join(part for part in parts if part))
 
     def _beat(self) -> None:
-        """Say what goes on where it has taken long and nothing was said."""
+        """Print the current step if it takes long and nothing was printed meanwhile."""
         said = self.standing.since
         while not self._done.wait(1.0):
             now, at = self.standing, time.monotonic()
             if now.doing and at - max(said, now.since) >= HEARTBEAT:
-                self.say(f"    … {self.status()}")
+                self.notify(f"    … {self.status()}")
                 said = at
 
 

@@ -98,7 +98,7 @@ def replay(trace: str, live_tools: bool, device: str | None, memory: Path | None
         from agent.replay import drift
 
         with Terminal(loud(quiet)) as terminal:
-            again = drift.remeasure(path, terminal.say, device or "auto", memory)
+            again = drift.remeasure(path, terminal, device or "auto", memory)
         click.echo(json.dumps(drift.as_json(again)) if json_ else drift.render(again))
         return PROVEN if again.wins else UNPROVEN
     if device is not None or memory is not None:
@@ -106,7 +106,7 @@ def replay(trace: str, live_tools: bool, device: str | None, memory: Path | None
     from agent.replay.replay import replay as run_again
 
     with Terminal(loud(quiet)) as terminal:
-        ended = run_again(path, terminal.say)
+        ended = run_again(path, terminal)
     return print_result(ended, json_)
 
 
@@ -151,7 +151,7 @@ def fork(
         ended = branch(
             read_trace(found(trace)),
             at,
-            notify=terminal.say,
+            watch=terminal,
             model=model,
             base_url=base_url,
             effort=read_effort(effort) if effort else None,
@@ -160,7 +160,6 @@ def fork(
             seed=seed,
             memory=memory,
             ask=terminal.ask,
-            watch=terminal,
         )
     return print_result(ended, json_)
 

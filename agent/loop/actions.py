@@ -1,4 +1,4 @@
-"""What the loop acts with: a live session's tools, or the answers of a trace. Everything that crosses is plain JSON."""
+"""The actions of the loop, by a live session or by the answers of a trace. Arguments and answers are plain JSON."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Left:
     seconds: float
 
 
-class Hands(Protocol):
-    """Everything a run can do to the world."""
+class Actions(Protocol):
+    """Everything that a run can do on a device and in memory."""
 
     setting: Setting
     tools: list[ToolSchema]
@@ -81,7 +81,7 @@ class Hands(Protocol):
     def close(self) -> None: ...
 
 
-class SessionHands:
+class LiveActions:
     """The tools of ``tools.registry`` on an open session."""
 
     def __init__(self, session: Session) -> None:
@@ -183,7 +183,7 @@ def values_in(space: Sequence[Config]) -> dict[str, list[Any]]:
     return {name: sorted(found, key=lambda value: (str(type(value)), value)) for name, found in values.items()}
 
 
-class RecordedHands:
+class RecordedActions:
     """Answers as a trace recorded them; an AgentError where it holds none, or one for other arguments."""
 
     def __init__(self, setting: Setting, tools: list[ToolSchema], events: Sequence[Event]) -> None:

@@ -34,7 +34,7 @@ ON_DEVICE = frozenset({"run_benchmark", "check_correctness"})
 
 def start(context: Context) -> State:
     """The state before the first turn."""
-    return fresh(list(context.opening or prompt.opening(context.objective, context.hands.setting)))
+    return fresh(list(context.opening or prompt.opening(context.objective, context.actions.setting)))
 
 
 def decide(state: State, runtime: Runtime[Context]) -> JSON:
@@ -47,24 +47,24 @@ def decide(state: State, runtime: Runtime[Context]) -> JSON:
     if verdict["stop"]:
         return {"stop": verdict["stop"]}
     left, takeover = Left(**verdict["left"]), state["takeover"] or verdict["takeover"]
-    context.watch.left(left)
-    context.watch.begins(f"{EMBEDDED if takeover else context.objective.model} decides")
+    context.watch.record_budget(left)
+    context.watch.begin_step(f"{EMBEDDED if takeover else context.objective.model} decides")
     if verdict["takeover"]:
-        context.notify(f"the embedded planner takes over from {context.objective.model}: {takeover}")
+        context.watch.notify(f"the embedded planner takes over from {context.objective.model}: {takeover}")
     notes: list[Message] = [{"role": "user", "content": verdict["note"]}] if verdict["note"] else []
     heard: State = {**state, "messages": [*state["messages"], *notes], "takeover": takeover}
-    context.journal.once("model_request", f"turn {turn}", lambda: request(heard["messages"], context.hands.tools))
+    context.journal.once("model_request", f"turn {turn}", lambda: request(heard["messages"], context.actions.tools))
     answer = context.journal.once("model_response", f"turn {turn}", lambda: respond(heard, context, left))
     for notice in answer.get("notices", ()):
-        context.notify(f"note: {notice}")
+        context.watch.notify(f"note: {notice}")
     if answer.get("error"):
         return {"messages": notes, "stop": f"the time is used up, and no answer came: {answer['error']}".rstrip(".")}
     message, dropped = numbered(answer["message"], turn)
-    context.notify(progress.spoken(turn, message.get("content")))
-    context.watch.says(message.get("content"))
+    context.watch.notify(progress.format_words(turn, message.get("content")))
+    context.watch.record_words(message.get("content"))
     counted, ratio = answer.get("prompt_tokens"), state["tokens_per_estimate"]
     if counted:
-        ratio = counted / estimate(heard["messages"], context.hands.tools)
+        ratio = counted / estimate(heard["messages"], context.actions.tools)
     # A client over MCP is somebody else's agent: nobody takes its place.
     patience = 0 if context.objective.model == CLIENT else 1
     measured_since = left.used > state["measured"]
@@ -96,17 +96,15 @@ def respond(state: State, context: Context, left: Left) -> JSON:
     """One answer. That none came is one too, where the run's time ends meanwhile and there is something to prove."""
     speaker = deputy_of(context.model) if state["takeover"] else context.model
     try:
-        reply = speaker.respond(state["messages"], context.hands.tools, left.seconds, answer_tokens(state, context))
+        reply = speaker.respond(state["messages"], context.actions.tools, left.seconds, answer_tokens(state, context))
     except Outage as e:
-        if not e.out_of_time or not context.hands.anything_to_prove():
+        if not e.out_of_time or not context.actions.anything_to_prove():
             raise
         reply = Reply({"role": "assistant", "content": None}, usage=0, error=str(e))
     tokens, cost = reply.usage, reply.cost
     if tokens is None:
-        prompt_guess, answer_guess = (
-            estimate(state["messages"], context.hands.tools),
-            len(str(once(reply.message))) // 3,
-        )
+        prompt_guess = estimate(state["messages"], context.actions.tools)
+        answer_guess = len(str(once(reply.message))) // 3
         tokens, cost = prompt_guess + answer_guess, cost or price_in(context).cost(prompt_guess, 0, answer_guess)
     body: JSON = {
         "model": reply.model or speaker.name,
@@ -165,8 +163,8 @@ def act(state: State, runtime: Runtime[Context]) -> JSON:
     fruitful = False
     for call in calls:
         result = run_call(call, context, verdicts.get(call["id"], {}))
-        context.notify(progress.answered(call["function"]["name"], result, context.hands.setting))
-        context.watch.answered(call["function"]["name"], result, context.hands.setting)
+        context.watch.notify(progress.describe_answer(call["function"]["name"], result, context.actions.setting))
+        context.watch.record_answer(call["function"]["name"], result, context.actions.setting)
         fruitful |= "error" not in result and said(call) not in before
         before.add(said(call))
         answers.append({"role": "tool", "tool_call_id": call["id"], "content": json.dumps(result)})
@@ -183,7 +181,7 @@ def approved(calls: list[JSON], turn: int, context: Context) -> JSON:
     if not batches:
         return {}
     key = f"turn {turn}"
-    answers: JSON = context.journal.once("approval", key, lambda: context.hands.approve(key, batches))["answers"]
+    answers: JSON = context.journal.once("approval", key, lambda: context.actions.approve(key, batches))["answers"]
     return answers
 
 
@@ -195,7 +193,7 @@ def run_call(call: JSON, context: Context, approval: JSON) -> JSON:
     """One tool call's answer. What is wrong with the call itself is an answer too."""
     call_id, name = call["id"], call["function"]["name"]
     arguments, problem = parse_arguments(call["function"]["arguments"])
-    known = [tool.name for tool in context.hands.tools]
+    known = [tool.name for tool in context.actions.tools]
     if approval.get("verdict") == "edit":
         arguments = approval["arguments"]
 
@@ -208,8 +206,8 @@ def run_call(call: JSON, context: Context, approval: JSON) -> JSON:
         if approval.get("verdict") == "no":
             return {"result": {"error": "refused", "why": "the user refused this batch; propose another or conclude"}}
         began = context.elapsed()
-        context.watch.begins(progress.doing(name, arguments))
-        result = context.hands.call(call_id, name, arguments)
+        context.watch.begin_step(progress.doing(name, arguments))
+        result = context.actions.call(call_id, name, arguments)
         if approval.get("verdict") == "edit":
             result = {"note": "the user changed this batch before it ran", **result}
         return {"result": result, "seconds": round(context.elapsed() - began, 3)}
@@ -223,16 +221,16 @@ def verify(state: State, runtime: Runtime[Context]) -> JSON:
     """Have the fastest config proven; where a proof fails, the next fastest."""
     context = runtime.context
     chosen = context.journal.once(
-        "decision", "finalists", lambda: {"stop": state["stop"], "finalists": context.hands.finalists(FINALISTS)}
+        "decision", "finalists", lambda: {"stop": state["stop"], "finalists": context.actions.finalists(FINALISTS)}
     )
     proofs: list[JSON] = []
     for place, config in enumerate(chosen["finalists"]):
-        context.notify(f"proving finalist {place + 1} against the baselines")
-        context.watch.begins(f"proving finalist {place + 1}")
+        context.watch.notify(f"proving finalist {place + 1} against the baselines")
+        context.watch.begin_step(f"proving finalist {place + 1}")
         key = f"finalist {place}"
 
         def prove(key: str = key, config: JSON = config) -> JSON:
-            return {"config": config, "proof": context.hands.prove(key, config)}
+            return {"config": config, "proof": context.actions.prove(key, config)}
 
         proofs.append(context.journal.once("verify", key, prove)["proof"])
         if proofs[-1]["status"] == "correct":
@@ -247,12 +245,12 @@ def report(state: State, runtime: Runtime[Context]) -> JSON:
     def end() -> JSON:
         outcome: Outcome = outcome_of(
             context.objective,
-            context.hands.setting,
+            context.actions.setting,
             state["proofs"],
             run_id=context.run_id,
             trace=context.trace_path,
             stop=state["stop"],
-            evaluations=context.hands.left().used,
+            evaluations=context.actions.left().used,
             tokens=state["tokens"],
             cost=state["cost"],
             takeover=state["takeover"],
@@ -261,7 +259,7 @@ def report(state: State, runtime: Runtime[Context]) -> JSON:
             importance=importance_in(state["messages"]),
         )
         row: JSON = outcome.model_dump(mode="json")
-        context.hands.finish(
+        context.actions.finish(
             "error" if outcome.infrastructure else "proven" if outcome.proven else "unproven",
             row | {"cost_usd": row["cost"]},
         )

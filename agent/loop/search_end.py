@@ -34,7 +34,7 @@ SHORTEST_REPLY = 256
 def judge(state: State, context: Context) -> JSON:
     """The decision before a turn: ``stop`` or ``takeover`` (why, or empty), the ``note`` for the model, and what is
     ``left``."""
-    left = context.hands.left()
+    left = context.actions.left()
     planner = context.objective.model == EMBEDDED or bool(state["takeover"])
     stop = ended(state, context, left, planner)
     stuck = "" if stop else no_progress(state, left, planner)
@@ -130,7 +130,7 @@ def note_for(state: State, context: Context, left: Left) -> tuple[str, bool]:
 
 def prompt_tokens(state: State, context: Context) -> int:
     """About how many tokens the next prompt has, by how the endpoint counted the last one."""
-    return int(estimate(state["messages"], context.hands.tools) * state["tokens_per_estimate"] * 1.1)
+    return int(estimate(state["messages"], context.actions.tools) * state["tokens_per_estimate"] * 1.1)
 
 
 def answer_tokens(state: State, context: Context) -> int | None:

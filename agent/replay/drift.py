@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,8 +21,9 @@ from agent.export.reader import read_story
 from agent.export.story import Attempt, Story, key, named
 from agent.goal.objective import Objective, Setting
 from agent.loop import progress, run
-from agent.loop.actions import Hands, Left, Verdict
+from agent.loop.actions import Actions, Left, Verdict
 from agent.loop.outcome import BaselineResult, judge
+from agent.loop.progress import Watch
 from agent.models import choose
 from agent.models.base import Message, Reply, ToolSchema
 from agent.models.trace_model import Recorded
@@ -30,7 +31,7 @@ from agent.replay.replay import contract, finished
 from agent.trace.paths import trace_path
 from agent.trace.trace import JSON, Event, Trace, read_trace
 
-OPEN_COLD: run.OpenHands = partial(run.open_hands, warm=False)
+OPEN_COLD: run.OpenActions = partial(run.open_actions, warm=False)
 """A session that measures what other runs have measured already: here they are what is doubted."""
 UNHURRIED = 1e6
 """Seconds: the recorded decisions end the run, not this machine's speed."""
@@ -75,51 +76,51 @@ class AnswersToTheEnd(Recorded):
 
 
 class WinnerFirst:
-    """Live hands whose first finalist is the recorded winner, and whose approvals are the recorded ones."""
+    """Live actions whose first finalist is the recorded winner, and whose approvals are the recorded ones."""
 
-    def __init__(self, hands: Hands, winner: JSON, events: Sequence[Event]) -> None:
-        self._hands, self._winner = hands, winner
+    def __init__(self, actions: Actions, winner: JSON, events: Sequence[Event]) -> None:
+        self._actions, self._winner = actions, winner
         self._approvals = {event.key: event.body for event in events if event.type == "approval"}
-        self.setting, self.tools = hands.setting, hands.tools
+        self.setting, self.tools = actions.setting, actions.tools
 
     def left(self) -> Left:
-        return self._hands.left()
+        return self._actions.left()
 
     def call(self, call_id: str, name: str, arguments: JSON) -> JSON:
-        return self._hands.call(call_id, name, arguments)
+        return self._actions.call(call_id, name, arguments)
 
     def approve(self, key: str, batches: list[JSON]) -> JSON:
         return self._approvals.get(key) or {"answers": {batch["id"]: {"verdict": "yes"} for batch in batches}}
 
     def excuse(self, seconds: float) -> None:
-        self._hands.excuse(seconds)
+        self._actions.excuse(seconds)
 
     def finalists(self, limit: int) -> list[JSON]:
-        others = [config for config in self._hands.finalists(limit) if config != self._winner]
+        others = [config for config in self._actions.finalists(limit) if config != self._winner]
         return [self._winner, *others][:limit]
 
     def anything_to_prove(self) -> bool:
         return True
 
     def prove(self, key: str, config: JSON) -> JSON:
-        return self._hands.prove(key, config)
+        return self._actions.prove(key, config)
 
     def inherit(self, events: Sequence[Event]) -> None:
-        self._hands.inherit(events)
+        self._actions.inherit(events)
 
     def finish(self, verdict: Verdict, summary: JSON) -> None:
-        self._hands.finish(verdict, summary)
+        self._actions.finish(verdict, summary)
 
     def close(self) -> None:
-        self._hands.close()
+        self._actions.close()
 
 
 def remeasure(
     path: Path,
-    notify: Callable[[str], None],
+    watch: Watch,
     device: str = "auto",
     memory: Path | None = None,
-    open_: run.OpenHands = OPEN_COLD,
+    open_: run.OpenActions = OPEN_COLD,
 ) -> Remeasured:
     """Make the calls of a finished trace again on `device`.
 
@@ -133,14 +134,14 @@ def remeasure(
     model = AnswersToTheEnd(responses[0]["model"] if responses else objective.model, responses)
     again, run_id = unhurried(objective, setting, device), new_run_id()
     began = time.monotonic()
-    opened, winner = open_(again, memory, run_id, notify), then.outcome.best.config
-    with closing(WinnerFirst(opened, winner, record.events)) as hands:
-        notify(f"measuring {record.header['run']} again: {progress.opened(again, hands.setting, run_id)}")
+    opened, winner = open_(again, memory, run_id, watch), then.outcome.best.config
+    with closing(WinnerFirst(opened, winner, record.events)) as actions:
+        watch.notify(f"measuring {record.header['run']} again: {progress.describe_run(again, actions.setting, run_id)}")
         parent = {"kind": "replay", "run": record.header["run"], "chain": record.events[-1].chain}
-        header = {**run.header_of(run_id, again, hands, memory, None), "parent": parent}
+        header = {**run.header_of(run_id, again, actions, memory, None), "parent": parent}
         with closing(Trace(trace_path(run_id), choose.secrets())) as trace:
             trace.once("header", run_id, lambda: header)
-            run.loop(again, hands, model, trace, run_id, notify, began)
+            run.loop(again, actions, model, trace, run_id, watch, began)
     here = read_story(read_trace(trace_path(run_id)))
     wins, why = verdict(here, winner)
     return Remeasured(then, here, compare(then, here), wins, why, trace_path(run_id))

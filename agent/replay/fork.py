@@ -8,7 +8,6 @@ model from the turn on. What the parent's tools answered is known to the child's
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -27,14 +26,14 @@ from agent.trace.trace import JSON, Event, Record, Trace, says_of
 if TYPE_CHECKING:
     from agent.loop.approval import Ask
     from agent.loop.progress import Watch
-    from agent.loop.run import Ended, OpenHands
+    from agent.loop.run import Ended, OpenActions
 
 
 def fork(
     record: Record,
     at: int,
     *,
-    notify: Callable[[str], None],
+    watch: Watch,
     model: str | None = None,
     base_url: str | None = None,
     effort: Effort | None = None,
@@ -43,15 +42,14 @@ def fork(
     seed: int | None = None,
     memory: Path | None = None,
     ask: Ask | None = None,
-    open_: OpenHands | None = None,
-    watch: Watch | None = None,
+    open_: OpenActions | None = None,
 ) -> Ended:
     """Go on from turn `at` (from 1, as ``show`` counts) of a run with another model, effort, API, seed or a word
     from the user. Another model begins with the API ``auto`` if none is named.
 
     Raises UsageError for an edited trace and for a turn that the run did not come to."""
     from agent.loop import prompt
-    from agent.loop.run import nobody, open_hands, resume, without_credentials
+    from agent.loop.run import nobody, open_actions, resume, without_credentials
     from agent.models import choose
     from agent.replay.replay import contract
 
@@ -82,7 +80,7 @@ def fork(
     words = say
     if changes["model"] == EMBEDDED:
         if say:
-            notify("note: the embedded planner decides from the measurements alone, --say changes nothing for it")
+            watch.notify("note: the embedded planner decides from the measurements alone, --say changes nothing for it")
         words = say if objective.model == EMBEDDED else prompt.TAKEOVER
     if words:
         header["says"][str(at - 1)] = words
@@ -91,11 +89,11 @@ def fork(
         for step in (replace(record.events[0], key=run_id, body=header), *steps):
             trace.copy(step)
         trace.once("fork", f"turn {at - 1}", lambda: {**changes, "say": say or None})
-    notify(f"forking {record.header['run']} at turn {at}")
+    watch.notify(f"forking {record.header['run']} at turn {at}")
     for notice in about_model(changed):
-        notify(f"note: {notice}")
+        watch.notify(f"note: {notice}")
     try:
-        return resume(str(path), notify, open_ or open_hands, base_url, ask or nobody, watch)
+        return resume(str(path), watch, open_ or open_actions, base_url, ask or nobody)
     except UsageError:  # it cannot be here: nothing was done that a resume could go on from
         path.unlink(missing_ok=True)
         raise

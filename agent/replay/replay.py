@@ -13,9 +13,10 @@ from pydantic import ValidationError
 from agent.errors import AgentError, UsageError
 from agent.goal.objective import Objective, Setting
 from agent.loop import graph, progress
-from agent.loop.actions import RecordedHands
+from agent.loop.actions import RecordedActions
 from agent.loop.graph import Context
 from agent.loop.outcome import Outcome
+from agent.loop.progress import Watch
 from agent.loop.run import Ended, recursion_limit
 from agent.models.base import ToolSchema
 from agent.models.endpoint.faults import OPAQUE
@@ -72,7 +73,7 @@ class Comparison:
             raise AgentError(f"Replay differs: the trace goes on with {rest.type} of {rest.key}, the replay ended.")
 
 
-def replay(path: Path, notify: Callable[[str], None]) -> Ended:
+def replay(path: Path, watch: Watch) -> Ended:
     """Run a finished trace again without a GPU, a key or a network; the outcome is the recorded one, step for step.
 
     Raises UsageError for what is no finished trace, AgentError at the first difference."""
@@ -84,16 +85,16 @@ def replay(path: Path, notify: Callable[[str], None]) -> Ended:
     context = Context(
         objective=objective,
         model=Recorded(responses[0]["model"] if responses else objective.model, responses),
-        hands=RecordedHands(setting, tools, steps),
+        actions=RecordedActions(setting, tools, steps),
         journal=comparison,
         run_id=header["run"],
         trace_path=str(path),
         elapsed=lambda: time.monotonic() - began,
-        notify=notify,
+        watch=watch,
         opening=opening_of(next((event.body for event in steps if event.type == "model_request"), None)),
         says=says_of(header),
     )
-    notify(f"replaying {progress.opened(objective, setting, header['run'])}")
+    watch.notify(f"replaying {progress.describe_run(objective, setting, header['run'])}")
     final = graph.build().invoke(graph.start(context), {"recursion_limit": recursion_limit(objective)}, context=context)
     comparison.finish()
     outcome = Outcome.model_validate({**final["outcome"], "trace": str(path)})

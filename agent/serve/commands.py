@@ -122,14 +122,14 @@ def serve(
             seed=seed,
         )
         objective, notices = requested(goal, given)
-        run = Run.new(objective, memory, terminal.say, notices)
+        run = Run.new(objective, memory, terminal.notify, notices)
     else:
-        run = Run.resumed(str(resume), terminal.say)
-    with run as desk:
+        run = Run.resumed(str(resume), terminal.notify)
+    with run as client:
         from agent.serve.server import server
         from agent.trace.provenance import versions
 
-        built = server(desk, versions().get("triton-autokernel", ""))
+        built = server(client, versions().get("triton-autokernel", ""))
         if listening is None:
             import anyio
             from mcp.server.stdio import stdio_server
@@ -141,8 +141,8 @@ def serve(
             anyio.run(talk)
             return 0
         if made:
-            terminal.say(f"token: {token}")
-        http.serve(built, listening, token, terminal.say)
+            terminal.notify(f"token: {token}")
+        http.serve(built, listening, token, terminal.notify)
     return 0
 
 

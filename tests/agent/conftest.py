@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from agent.loop import run
-from tests.agent.fake_hands import opener
+from tests.agent.fake_actions import opener
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from agent.cli.commands import main
 from agent.loop import run
 from agent.trace.trace import read_trace
 from tests.agent.answers import completion, failure, tool_call
-from tests.agent.fake_hands import BEST, opener
+from tests.agent.fake_actions import BEST, opener
 
 pytestmark = pytest.mark.process
 

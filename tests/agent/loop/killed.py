@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agent.loop.progress import Watch
 from agent.replay.replay import replay
 from agent.trace.trace import read_trace
 
@@ -116,7 +117,7 @@ def outcome(place: Place) -> dict[str, Any]:
     assert trace is not None
     record = read_trace(trace)
     assert record.broken is None
-    replay(trace, lambda line: None)
+    replay(trace, Watch())
     end = record.last("end")
     assert end is not None
     database = sqlite3.connect(place.memory)

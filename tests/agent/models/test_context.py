@@ -9,7 +9,7 @@ import pytest
 
 from agent.models.base import Done, ToolSchema
 from agent.models.context import RESULT_CHARS, TURN_CHARS, digest, estimate, fitted, shown
-from tests.agent.fake_hands import ONE_CONFIGS, TOOLS
+from tests.agent.fake_actions import ONE_CONFIGS, TOOLS
 
 HEAD = [{"role": "system", "content": "rules"}, {"role": "user", "content": "{}"}]
 SCHEMAS = [ToolSchema(name, name, ONE_CONFIGS) for name in TOOLS]

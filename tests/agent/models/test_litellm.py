@@ -21,7 +21,7 @@ import pytest
 
 from agent.cli.commands import main
 from agent.trace.trace import read_trace
-from tests.agent.fake_hands import BEST
+from tests.agent.fake_actions import BEST
 
 BESIDE = Path(sys.executable).with_name("litellm")
 LITELLM = os.environ.get("AUTOKERNEL_LITELLM") or shutil.which("litellm") or (str(BESIDE) if BESIDE.exists() else None)

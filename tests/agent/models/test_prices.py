@@ -10,7 +10,7 @@ from agent.errors import UsageError
 from agent.models.price_table import LISTS, TABLE
 from agent.models.prices import FREE, Price, price_of, read_overrides
 from tests.agent.answers import tool_call
-from tests.agent.fake_hands import BEST
+from tests.agent.fake_actions import BEST
 
 
 def test_a_prefix_or_a_date_changes_no_price_and_a_stranger_has_none():

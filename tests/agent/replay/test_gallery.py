@@ -14,6 +14,7 @@ import pytest
 
 from agent.cli.commands import main
 from agent.errors import AgentError
+from agent.loop.progress import Watch
 from agent.replay.replay import replay
 from agent.trace.trace import Trace, read_trace
 from tests.agent.trace.large import GALLERY, write_gzipped, write_large
@@ -27,8 +28,7 @@ def trace(request):
     return request.param
 
 
-def silent(line):
-    pass
+silent = Watch()
 
 
 def violations(path):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from agent.goal.objective import Objective, Setting
 from agent.loop.actions import Left
+from agent.loop.progress import Watch
 from agent.models.base import ToolSchema
 
 SPACE = [{"tile": tile, "warps": warps} for tile in (16, 32, 64, 128, 256, 512) for warps in (1, 2, 4, 8)]
@@ -40,7 +41,7 @@ SETTING = Setting(
 )
 
 
-class FakeHands:
+class FakeActions:
     """`pause` is how long each evaluation takes; `verdicts` gives the status of each proof in turn."""
 
     def __init__(
@@ -158,11 +159,11 @@ def objective(**limits) -> Objective:
 
 
 def opener(ledger: Path, **options):
-    """What ``begin`` and ``resume`` open a run with; the hands of the last run are kept in ``opened``."""
+    """What ``begin`` and ``resume`` open a run with; the actions of the last run are kept in ``opened``."""
     opened = []
 
-    def open_(objective, memory, run_id, notify):
-        opened.append(FakeHands(objective, ledger, **options))
+    def open_(objective, memory, run_id, watch):
+        opened.append(FakeActions(objective, ledger, **options))
         return opened[-1]
 
     open_.opened = opened
@@ -174,6 +175,6 @@ if __name__ == "__main__":  # a run in a process of its own, to be killed
 
     verb, ledger = sys.argv[1], Path(os.environ["LEDGER"])
     if verb == "begin":
-        begin(objective(), None, None, lambda line: None, opener(ledger, pause=0.02))
+        begin(objective(), None, None, Watch(), opener(ledger, pause=0.02))
     else:
-        resume(verb, lambda line: None, opener(ledger, pause=0.02))
+        resume(verb, Watch(), opener(ledger, pause=0.02))
