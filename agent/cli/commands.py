@@ -22,6 +22,7 @@ from agent.cli.terminal import Loudness, Terminal, show_result
 from agent.cli.trace_commands import register
 from agent.errors import FAILED, PROVEN, UNPROVEN, USAGE, AgentError, UsageError
 from agent.goal.limits import LONGEST, MOST, MOST_DOLLARS
+from memory.closed_stdout import ends_quietly, run_click
 
 if TYPE_CHECKING:
     from agent.loop.approval import Ask
@@ -237,6 +238,7 @@ def read_env() -> None:
     load_dotenv(find_dotenv(usecwd=True))
 
 
+@ends_quietly
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
     # A polite kill unwinds like Ctrl-C, so that child processes end with us.
@@ -244,7 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if completion.VARIABLE in os.environ:
         return completion.answer(commands)
     try:
-        code = commands.main(args=arguments, prog_name="python -m agent", standalone_mode=False)
+        code = run_click(commands, "python -m agent", arguments)
     except click.exceptions.NoArgsIsHelpError as e:
         click.echo(e.format_message())
         return USAGE
