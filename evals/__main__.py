@@ -1,6 +1,8 @@
 """``python -m evals``: the way in to :mod:`evals.commands.commands`."""
 
+import sys
+
 from evals.commands.commands import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

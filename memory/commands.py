@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from memory.attempt import Row
+from memory.closed_stdout import ends_quietly, run_click
 from memory.file import MemoryFileError, default_path
 from memory.upkeep import commands
 
@@ -169,19 +169,18 @@ for _command in commands.COMMANDS:
     cli.add_command(_command)
 
 
+@ends_quietly
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0, or 2 with one sentence for wrong arguments and files."""
+    """Exit code 0, 2 with one sentence for wrong arguments and files, 141 if stdout is closed."""
     try:
-        cli.main(args=arguments and list(arguments), prog_name="python -m memory", standalone_mode=False)
+        code = run_click(cli, "python -m memory", arguments)
     except (click.ClickException, MemoryFileError) as e:
         message = e.format_message() if isinstance(e, click.ClickException) else str(e)
         print(f"error: {' '.join(message.split())}", file=sys.stderr)
         return 2
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (click.Abort, KeyboardInterrupt):
         return 130
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 if __name__ == "__main__":

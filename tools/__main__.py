@@ -1,6 +1,8 @@
 """``python -m tools``: the way in to :mod:`agent.serve.commands`."""
 
+import sys
+
 from agent.serve.commands import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -24,6 +24,7 @@ from agent.errors import FAILED, PROVEN, USAGE, AgentError, UsageError
 from agent.goal.limits import LONGEST, MOST, MOST_DOLLARS
 from agent.models.apis import API_CHOICES, ApiChoice
 from agent.models.effort import EFFORTS, read_effort
+from memory.closed_stdout import ends_quietly, run_click
 
 
 def finite(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
@@ -205,6 +206,7 @@ def fleet_of(device: str | None, cluster: str | None, device_type: str | None) -
         raise UsageError(str(e)) from e
 
 
+@ends_quietly
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
     # A polite kill unwinds like Ctrl-C, so that child processes end with us.
@@ -212,7 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if completion.VARIABLE in os.environ:
         return completion.complete(commands)
     try:
-        code = commands.main(args=arguments, prog_name="python -m agent", standalone_mode=False)
+        code = run_click(commands, "python -m agent", arguments)
     except click.exceptions.NoArgsIsHelpError as e:
         click.echo(e.format_message())
         return USAGE

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import click
 
+from memory.closed_stdout import ends_quietly, run_click
+
 MISSING = "error: MCP needs one more package: pip install 'triton-autokernel[mcp]' (or: pip install 'mcp>=2.3')."
 
 
@@ -146,12 +148,13 @@ def serve(
     return 0
 
 
+@ends_quietly
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0, 1 for an error, 2 with one sentence for wrong arguments."""
     from agent.errors import AgentError
 
     try:
-        code = cli.main(args=arguments and list(arguments), prog_name="python -m tools", standalone_mode=False)
+        code = run_click(cli, "python -m tools", arguments)
     except click.ClickException as e:
         more = ""
         if isinstance(e, click.UsageError) and e.ctx is not None and "No such" in e.message:

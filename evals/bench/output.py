@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,19 +10,19 @@ from typing import Any
 
 import click
 
+from memory.closed_stdout import ends_quietly, run_click
+
 Row = dict[str, Any]
 
 
+@ends_quietly
 def answer(command: click.Command, program: str, arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code; what is wrong with the words is one sentence."""
     try:
-        code = command.main(args=arguments and list(arguments), prog_name=program, standalone_mode=False)
+        code = run_click(command, program, arguments)
     except click.ClickException as e:
         print(f"error: {' '.join(e.format_message().split())}", file=sys.stderr)
         return e.exit_code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except (click.Abort, KeyboardInterrupt):
         return 130
     return code if isinstance(code, int) else 0

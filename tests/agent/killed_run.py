@@ -21,7 +21,7 @@ PRELOAD = [
 def go_on(folder, url):
     from agent.loop.run import begin, resume
     from agent.trace.paths import trace_path
-    from tests.agent.fake_hands import objective, opener
+    from tests.agent.fake_actions import objective, opener
 
     os.environ.update(XDG_DATA_HOME=folder, OPENAI_API_KEY="sk-of-the-test-0123")
     open_ = opener(Path(folder) / "ledger", pause=0.01)

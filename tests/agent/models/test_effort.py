@@ -17,7 +17,7 @@ from agent.replay.fork import fork
 from agent.trace.trace import read_trace
 from evals.contest.run_files import fingerprint
 from tests.agent.answers import completion, failure, tool_call
-from tests.agent.fake_hands import BEST
+from tests.agent.fake_actions import BEST
 from tests.agent.models.test_openai_chat import ASK, KEY, TOOLS
 from tests.agent.replay.elsewhere import opener
 

@@ -19,7 +19,7 @@ from agent.models.providers.history import NO_WORDS, STAND_IN
 from agent.replay.fork import fork
 from agent.trace.trace import read_trace
 from tests.agent.answers import completion, failure
-from tests.agent.fake_hands import SPACE, objective
+from tests.agent.fake_actions import SPACE, objective
 from tests.agent.models.test_openai_chat import ASK, KEY, TOOLS
 from tests.agent.replay.elsewhere import opener
 

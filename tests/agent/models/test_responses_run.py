@@ -18,7 +18,7 @@ from agent.cli.commands import main
 from agent.loop import run
 from agent.trace.trace import read_trace
 from tests.agent.answers import completion, failure, function_call, response, spoken, thought, tool_call
-from tests.agent.fake_hands import BEST, SPACE, opener
+from tests.agent.fake_actions import BEST, SPACE, opener
 from tests.agent.follower import follow
 from tests.agent.killed_run import PRELOAD, RUN, go_on
 from tests.agent.openai_rule import OpenAIRule, outputs
@@ -112,7 +112,7 @@ def test_a_run_ends_proven_or_not_and_is_replayed_and_forked_without_network(
     again = json.loads(capsys.readouterr().out)
     assert {**again, "seconds": 0} == {**outcome, "seconds": 0}
     assert len(server.asked) == asked
-    monkeypatch.setattr("agent.loop.run.open_hands", elsewhere.opener(tmp_path / "child", **world))
+    monkeypatch.setattr("agent.loop.run.open_actions", elsewhere.opener(tmp_path / "child", **world))
     assert main(["fork", outcome["trace"], "--at", str(TURNS + 1), "--json"]) == code
     forked = json.loads(capsys.readouterr().out)
     assert forked["best"] == outcome["best"]

@@ -10,7 +10,7 @@ from agent.loop.outcome import outcome_of, render
 from kernels.hardware import hardware_named
 from memory.shared_models import DeviceInfo
 from memory.store import Memory
-from tests.agent.fake_hands import SETTING
+from tests.agent.fake_actions import SETTING
 from tests.exploits.axpy import Axpy, AxpyProblem
 from tests.faults.broken import Faulty, FaultyConfig
 from tests.tools.scripted import MS
