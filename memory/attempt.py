@@ -72,6 +72,13 @@ class Figures(TypedDict, total=False):
 
 
 FIGURES = tuple(Figures.__annotations__)
+COMPILED = (
+    "registers", "spill_bytes", "stack_bytes", "shared_bytes", "num_warps", "tensor_core", "tma", "blocks_per_sm",
+    "occupancy", "limited_by", "warnings",
+)  # fmt: skip
+"""Figures of a compilation."""
+TELEMETRY = ("sm_mhz", "memory_mhz", "power_w", "temperature_c", "throttle")
+"""Figures read from the GPU's sensors beside a measurement."""
 LISTS = frozenset({"samples", "warnings", "throttle", "comparisons"})
 """Figures kept as JSON text."""
 

@@ -11,10 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-APPLICATION_ID = 0x54414B4D
-"""``TAKM`` in the file's header: this SQLite file is a memory of this project."""
-SCHEMA = 5
-"""Number of migrations in ``memory.migrations``; a test holds the two together."""
+from memory.terms import MEMORY_ID, MEMORY_SCHEMA
+
 QUICK_CHECK_BYTES = 4 << 20
 """Files up to this size are checked for damage on opening (about 10 ms)."""
 
@@ -105,15 +103,15 @@ def inspect(path: Path, writable: bool) -> bool:
 def identify(path: Path, connection: sqlite3.Connection) -> int:
     """The file's schema version, 0 for a database without tables. Refuses what is not ours and what is newer."""
     version, tables = pragma(connection, "user_version"), pragma(connection, "schema_version")
-    if pragma(connection, "application_id") != APPLICATION_ID:
+    if pragma(connection, "application_id") != MEMORY_ID:
         names = [r[0] for r in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' LIMIT 3")]
         if tables or names:
             found = f" (it has the tables {', '.join(names)})" if names else ""
             raise MemoryFileError(f"{path} is another program's SQLite file{found}: give the path of a memory file")
         return 0
-    if version > SCHEMA:
+    if version > MEMORY_SCHEMA:
         raise MemoryFileError(
-            f"{path} was written by a newer version (schema {version}, this one knows {SCHEMA}): "
+            f"{path} was written by a newer version (schema {version}, this one knows {MEMORY_SCHEMA}): "
             "upgrade triton-autokernel or give another file"
         )
     if path.stat().st_size <= QUICK_CHECK_BYTES:
@@ -136,7 +134,7 @@ def open_for_reading(path: Path, timeout_s: float) -> tuple[sqlite3.Connection, 
             connection = None
             try:
                 connection = connect(path, mode, timeout_s)
-                if identify(path, connection) == SCHEMA:
+                if identify(path, connection) == MEMORY_SCHEMA:
                     return connection, mode
             except sqlite3.OperationalError as e:
                 if mode == modes[-1] or not e.sqlite_errorname.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
@@ -172,7 +170,7 @@ def prepare(path: Path, timeout_s: float) -> None:
             # Taking the write lock proves that the file can be written and lets one process at a time migrate.
             connection.execute("BEGIN IMMEDIATE")
             try:
-                if identify(path, connection) < SCHEMA:
+                if identify(path, connection) < MEMORY_SCHEMA:
                     _migrate(connection)
             except BaseException:
                 connection.execute("ROLLBACK")
@@ -189,8 +187,8 @@ def _migrate(connection: sqlite3.Connection) -> None:
     from memory.migrations import migrations
 
     migrations.apply(Database(connection, execute_plugins=False))
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {SCHEMA}")
+    connection.execute(f"PRAGMA application_id = {MEMORY_ID}")
+    connection.execute(f"PRAGMA user_version = {MEMORY_SCHEMA}")
 
 
 def _enable_wal(connection: sqlite3.Connection, timeout_s: float) -> None:

@@ -31,7 +31,15 @@ class Subject:
     """One attempt per config, the fastest first, then those that failed; ``compiled`` holds its compile attempt."""
 
     def correct(self) -> list[Row]:
+        """The verified measurements, the fastest first."""
         return [v for v in self.verdicts if v["status"] == "correct" and v["kind"] == "benchmark" and v["ms"]]
+
+    def fastest(self, count: int) -> list[Row]:
+        """At most `count` verified measurements, the fastest first. Raises SubjectError if there is none."""
+        found = self.correct()
+        if not found:
+            raise SubjectError(f"{self.label} has no verified measurement on {self.environment['device']}")
+        return found[:count]
 
 
 def find(

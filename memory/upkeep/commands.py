@@ -129,7 +129,7 @@ def import_(
     path: Path | None, kernel: str | None, problem: str | None, device: str | None, files: tuple[Path, ...]
 ) -> None:
     """Take in T4 results files; a second time changes nothing."""
-    from memory.formats.t4 import ImportFileError, load
+    from memory.formats.t4_import import ImportFileError, load
     from memory.store import Memory
 
     memory = Memory.open(path)
