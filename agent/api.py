@@ -27,6 +27,8 @@ def optimise(
     device: str | None = None,
     model: str | None = None,
     base_url: str | None = None,
+    effort: str | None = None,
+    api: str | None = None,
     max_evals: int | None = None,
     max_seconds: float | None = None,
     max_tokens: int | None = None,
@@ -45,7 +47,9 @@ def optimise(
     - `shape`: the problem's dimensions in the kernel's order, ``(4096, 4096, 4096)``; `dtype`: ``fp16``, ``bf16``, ….
     - `device`: ``auto`` (a GPU where there is one, else a recorded one), ``cuda:N``, ``recorded[:LANDSCAPE]``.
     - `model`: who decides; ``None`` is AUTOKERNEL_MODEL, else the embedded planner, which needs no key and no network.
-      `base_url`: a server that speaks the OpenAI protocol; the key is OPENAI_API_KEY.
+      `base_url`: a server that speaks the OpenAI protocol; the key is OPENAI_API_KEY. `effort`: how hard a reasoning
+      model thinks, ``none`` to ``max``; ``None`` is AUTOKERNEL_EFFORT, else the model's own default. `api`: ``auto``,
+      ``responses`` or ``chat``; ``None`` is AUTOKERNEL_API, else ``auto``.
     - `max_evals` (40 configs measured), `max_seconds` (600 of search), `max_tokens`, `max_cost` (US dollars),
       `max_model_calls` (100): the run ends at the first limit it reaches.
     - `memory`: the SQLite file of all attempts; `cold`: start without what earlier runs know.
@@ -58,18 +62,21 @@ def optimise(
     from agent.goal.goal import Given
     from agent.goal.request import requested
     from agent.loop.run import begin
-    from agent.models.choose import model_name
+    from agent.models.choose import api_name, model_name
+    from agent.models.effort import read_effort
     from agent.result import Result
 
     if not isinstance(goal, str):
         raise UsageError(f"The goal is a sentence, such as 'maximise fused TFLOPS', not {goal!r}.")
-    told = Told(progress)
+    told, name = Told(progress), model_name(model, base_url)
     given = Given(
         kernel=kernel_name(kernel),
         shape=shape_text(shape),
         dtype=dtype,
         device=device,
-        model=model_name(model, base_url),
+        model=name,
+        effort=read_effort(effort),
+        api=api_name(api, name),
         max_evals=whole("max_evals", max_evals),
         max_seconds=positive("max_seconds", max_seconds),
         max_tokens=whole("max_tokens", max_tokens),

@@ -19,9 +19,9 @@ import torch
 from pydantic import ValidationError
 
 from kernels.defaults import MOST_CONFIGS, Undefined
+from kernels.finder import one_line, where_raised
 from kernels.hardware import Hardware, hardware_named
 from kernels.quiet import apart
-from kernels.registry import one_line, where_raised
 from kernels.spec import Baseline, Config, KernelSpec, Problem, sentence
 from memory.shared_models import Closed
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from agent.campaign.plan import Campaign, Job, problem_of
 from agent.campaign.schedule import Standing, next_job
 from agent.errors import UsageError
+from agent.goal.request import about_model
 from agent.loop.outcome import Outcome
 from agent.loop.run import begin, resume
 from agent.trace.paths import trace_path
@@ -55,7 +56,9 @@ def run(job: Job, number: int, evaluations: int, seconds: float, memory: Path | 
     path = trace_path(run_id)
     if path.exists() and path.stat().st_size:
         return resume(run_id, notify).outcome
-    return begin(job.objective(evaluations, max(SHORTEST_S, seconds)), memory, None, notify, run_id=run_id).outcome
+    objective = job.objective(evaluations, max(SHORTEST_S, seconds))
+    notices = [f"note: {notice}" for notice in about_model(objective)]
+    return begin(objective, memory, None, notify, notices=notices, run_id=run_id).outcome
 
 
 def finished(run_id: str) -> Outcome | None:

@@ -1,4 +1,4 @@
-"""What a person sees on stderr while a run goes on, and the result on stdout.
+"""What a person sees on stderr while a run goes on.
 
 On a terminal a status line below the steps says what goes on now, for how long, the best so far and what is left of the
 budget; elsewhere a step that takes long says so in a line of its own. What is shown may hold a model's words: control
@@ -20,6 +20,8 @@ from agent.loop.progress import Watch, clean
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.spinner import Spinner
+
+    from agent.trace.trace import JSON
 
 Loudness = Literal["quiet", "normal", "verbose"]
 HEARTBEAT = 15.0
@@ -104,6 +106,22 @@ class Terminal(Watch):
         if self.loudness == "verbose":
             self.say(line)
 
+    def ask(self, question: JSON) -> JSON:
+        """A person's answers to batches that wait for approval (:data:`agent.loop.approval.Ask`)."""
+        from agent.loop.approval import ask_person
+
+        with self.paused():
+            return ask_person(question, self._read_line, lambda line: print(line, file=self._stream, flush=True))
+
+    def _read_line(self, prompt: str) -> str:
+        """A line of stdin. Raises EOFError at its end."""
+        print(prompt, end="", file=self._stream, flush=True)
+        line = sys.stdin.readline()
+        if not line:
+            print(file=self._stream, flush=True)
+            raise EOFError
+        return line
+
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Without the status line, while a person is asked."""
@@ -152,30 +170,3 @@ class Terminal(Watch):
 def is_terminal(stream: TextIO) -> bool:
     """Whether a status line can be drawn there."""
     return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-
-
-def show_result(text: str, proven: bool) -> None:
-    """The report on stdout: in a panel on a terminal, as it is elsewhere. The trace and the command that replays it
-    stay outside, to be copied."""
-    if not is_terminal(sys.stdout):
-        print(text)
-        return
-    from rich.console import Console
-    from rich.panel import Panel
-    from rich.table import Table
-    from rich.text import Text
-
-    verdict, *lines = text.splitlines()
-    word, _, why = verdict.partition(": ")
-    color = "green" if proven else "yellow"
-    tail = [line for line in lines if line.startswith(("trace ", "replay "))]
-    grid = Table.grid(padding=(0, 1))
-    grid.add_row(Text(word, style=f"bold {color}"), Text(why, style="bold"))
-    for line in lines:
-        if line not in tail:
-            name, rest = line.split(" ", 1) if line[:1].strip() else ("", line)
-            grid.add_row(Text(name, style="dim"), Text(rest.strip()))
-    console = Console(highlight=False, markup=False, emoji=False)
-    console.print(Panel(grid, border_style=color))
-    for line in tail:
-        console.print(Text(line), soft_wrap=True)

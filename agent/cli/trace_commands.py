@@ -1,4 +1,4 @@
-"""The commands on traces: runs, show, replay, fork, export. Registered by :mod:`agent.cli.commands`."""
+"""The commands on traces: runs, show, replay, fork, export."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ import click
 from agent.cli import completion
 from agent.cli.terminal import Loudness, Terminal
 from agent.errors import PROVEN, UNPROVEN, UsageError
+from agent.models.apis import API_CHOICES, ApiChoice
+from agent.models.effort import EFFORTS, read_effort
 
-FORMATS = {"html": ".html", "atif": ".atif.json", "otel": ".otel.json"}
+FORMATS = {
+    "html": ("agent.export.pages.run_page", ".html"),
+    "atif": ("agent.export.atif", ".atif.json"),
+    "otel": ("agent.export.otel", ".otel.json"),
+}
+"""Module that writes the format, and how the file's name ends."""
 LINES = ("triton", "autotune", "json")
 """Formats of ``agent.export.snippets``."""
 quiet = click.option("-q", "--quiet", is_flag=True, help="No progress, only the result.")
 as_json = click.option("--json", "json_", is_flag=True, help="Print one JSON object instead of text.")
 trace_argument = click.argument("trace", metavar="TRACE", shell_complete=completion.traces)
-
-
-def register(group: click.Group) -> None:
-    """Add the commands."""
-    for command in (replay, runs, show, fork, export):
-        group.add_command(command)
 
 
 def loud(quiet: bool) -> Loudness:
@@ -90,7 +91,7 @@ def replay(trace: str, live_tools: bool, device: str | None, memory: Path | None
     The same loop runs with the recorded model and the recorded tools, without a GPU, a key or a network, and stops at
     the first step that differs. With --live-tools the tools run again here, and a table says what drifted; exit code 3
     if the winner no longer wins."""
-    from agent.cli.commands import shown
+    from agent.cli.result_panel import print_result
 
     path = found(trace)
     if live_tools:
@@ -106,7 +107,7 @@ def replay(trace: str, live_tools: bool, device: str | None, memory: Path | None
 
     with Terminal(loud(quiet)) as terminal:
         ended = run_again(path, terminal.say)
-    return shown(ended, json_)
+    return print_result(ended, json_)
 
 
 @click.command()
@@ -114,6 +115,10 @@ def replay(trace: str, live_tools: bool, device: str | None, memory: Path | None
 @click.option("--at", type=click.IntRange(1), required=True, metavar="N", help="The turn to take anew, as show counts.")
 @click.option("--model", metavar="NAME", help="Who decides from there on (as before).")
 @click.option("--base-url", metavar="URL", help="A server that speaks the OpenAI protocol.")
+@click.option("--effort", type=click.Choice(EFFORTS), help="How hard the model thinks from there on (as before).")
+@click.option(
+    "--api", type=click.Choice(API_CHOICES), help="Which of OpenAI's APIs (as before; auto for another model)."
+)
 @click.option("--say", "words", metavar="WORDS", help="What the user says before that turn.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), metavar="N", help="Another seed.")
 @click.option("--memory", type=click.Path(path_type=Path), metavar="PATH", help="The SQLite file of all attempts.")
@@ -124,6 +129,8 @@ def fork(
     at: int,
     model: str | None,
     base_url: str | None,
+    effort: str | None,
+    api: ApiChoice | None,
     words: str | None,
     seed: int | None,
     memory: Path | None,
@@ -134,7 +141,8 @@ def fork(
 
     What the run did before is kept and not done again; the new run knows its parent. N one above the last turn goes on
     after the run's end."""
-    from agent.cli.commands import asking, read_env, shown
+    from agent.cli.environment import read_env
+    from agent.cli.result_panel import print_result
     from agent.replay.fork import fork as branch
     from agent.trace.trace import read_trace
 
@@ -146,13 +154,15 @@ def fork(
             notify=terminal.say,
             model=model,
             base_url=base_url,
+            effort=read_effort(effort) if effort else None,
+            api=api,
             say=words,
             seed=seed,
             memory=memory,
-            ask=asking(terminal),
+            ask=terminal.ask,
             watch=terminal,
         )
-    return shown(ended, json_)
+    return print_result(ended, json_)
 
 
 @click.command()
@@ -185,12 +195,12 @@ def export(trace: str, format_: str, output: Path | None, force: bool) -> int:
     if format_ in LINES:
         text = snippets.FORMATS[format_](story)
     else:
-        text = importlib.import_module(f"agent.export.{format_}").export(story)
+        text = importlib.import_module(FORMATS[format_][0]).export(story)
     if str(output) == "-" or (output is None and format_ in LINES):
         sys.stdout.write(text)
         return PROVEN
     stem = path.name.removesuffix(".gz").removesuffix(".jsonl")
-    target = output or path.with_name(stem + FORMATS[format_])
+    target = output or path.with_name(stem + FORMATS[format_][1])
     try:
         with target.open("w" if force else "x", encoding="utf-8", errors="replace") as file:
             file.write(text)

@@ -25,6 +25,8 @@ from agent.goal.vocabulary import (
     spellings,
     spoken,
 )
+from agent.models.apis import ApiChoice
+from agent.models.effort import Effort
 from memory.terms import Metric
 
 SHAPE = re.compile(r"(?<![\w.])\d+(?:\s*[x*,]\s*\d+)+(?![\w.])")
@@ -45,12 +47,14 @@ class Given:
     dtype: str | None = None
     device: str | None = None
     model: str = "embedded"
+    effort: Effort | None = None
     max_evals: int | None = None
     max_seconds: float | None = None
     max_tokens: int | None = None
     max_cost: float | None = None
     max_model_calls: int | None = None
     endpoint: str | None = None
+    api: ApiChoice = "auto"
     approve: bool = False
     seed: int = 0
 
@@ -136,7 +140,9 @@ def read_goal(
         device=read_device or "auto",
         gpu=one_of("GPU", gpu[:1] if gpu == ["rtx 4090", "4090"] else gpu),
         model=given.model,
+        effort=given.effort,
         endpoint=given.endpoint,
+        api=given.api,
         approve=given.approve,
         limits=Limits.model_validate(spending),
         seed=given.seed,

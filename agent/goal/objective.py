@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import Field
 
+from agent.models.apis import ApiChoice
+from agent.models.effort import Effort
 from memory.shared_models import Closed
 from memory.terms import Metric, Regime, energy_in, speed_in
 
@@ -43,10 +45,15 @@ class Objective(Closed):
     gpu: str | None = None
     """A GPU model that the goal names (``h100``): the device must be one."""
     model: str = "embedded"
-    price: tuple[float, float, float] | None = None
-    """US dollars per million tokens of prompt, cached prompt and answer; ``None`` where it is unknown."""
+    effort: Effort | None = None
+    """How hard a reasoning model is asked to think; ``None`` leaves it to the model."""
+    price: tuple[float, float, float] | tuple[float, float, float, float] | None = None
+    """US dollars per million tokens of prompt, cached prompt, answer, and prompt put into the cache if that has its
+    own price; ``None`` if it is unknown."""
     endpoint: str | None = None
     """Name of the endpoint's profile; ``None`` finds it out."""
+    api: ApiChoice = "auto"
+    """Through which of OpenAI's APIs the model is asked."""
     approve: bool = False
     """Whether a person is asked before configs run on the device."""
     cold: bool = False

@@ -147,7 +147,7 @@ class SessionHands:
         return proof
 
     def inherit(self, events: Sequence[Event]) -> None:
-        from agent.replay.fork import inherit
+        from agent.loop.inherit import inherit
 
         inherit(self._session, events)
 

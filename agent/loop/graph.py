@@ -20,9 +20,9 @@ from agent.loop.outcome import Outcome, importance_in, outcome_of
 from agent.loop.search_end import MAX_CALLS, answer_tokens, judge, price_in
 from agent.loop.state import Context as Context
 from agent.loop.state import Spoke, State, fresh
-from agent.models.base import Message, Reply, ToolSchema, parse_arguments
-from agent.models.choose import CLIENT, EMBEDDED, deputy_of
-from agent.models.context import estimate
+from agent.models.base import CLIENT, EMBEDDED, OUTPUT, Message, Reply, ToolSchema, parse_arguments
+from agent.models.choose import deputy_of
+from agent.models.context import estimate, once
 from agent.models.endpoint.faults import Outage
 from agent.trace.trace import JSON
 
@@ -103,7 +103,10 @@ def respond(state: State, context: Context, left: Left) -> JSON:
         reply = Reply({"role": "assistant", "content": None}, usage=0, error=str(e))
     tokens, cost = reply.usage, reply.cost
     if tokens is None:
-        prompt_guess, answer_guess = estimate(state["messages"], context.hands.tools), len(str(reply.message)) // 3
+        prompt_guess, answer_guess = (
+            estimate(state["messages"], context.hands.tools),
+            len(str(once(reply.message))) // 3,
+        )
         tokens, cost = prompt_guess + answer_guess, cost or price_in(context).cost(prompt_guess, 0, answer_guess)
     body: JSON = {
         "model": reply.model or speaker.name,
@@ -115,6 +118,7 @@ def respond(state: State, context: Context, left: Left) -> JSON:
     more = {
         "prompt_tokens": reply.prompt_tokens,
         "cached_tokens": reply.cached_tokens,
+        "reasoning_tokens": reply.reasoning_tokens,
         "cost": round(cost, 8),
         "finish": reply.finish,
         "notices": list(reply.notices),
@@ -135,7 +139,8 @@ def numbered(message: Message, turn: int) -> tuple[Message, int]:
     ]
     if calls:
         return {**message, "tool_calls": calls}, len(given) - len(calls)
-    return {"role": "assistant", "content": message.get("content")}, 0
+    kept = {OUTPUT: message[OUTPUT]} if OUTPUT in message else {}
+    return {"role": "assistant", "content": message.get("content"), **kept}, 0
 
 
 def spoke(message: Message, finish: str) -> Spoke:
@@ -247,7 +252,7 @@ def report(state: State, runtime: Runtime[Context]) -> JSON:
             run_id=context.run_id,
             trace=context.trace_path,
             stop=state["stop"],
-            left=context.hands.left(),
+            evaluations=context.hands.left().used,
             tokens=state["tokens"],
             cost=state["cost"],
             takeover=state["takeover"],
@@ -256,7 +261,10 @@ def report(state: State, runtime: Runtime[Context]) -> JSON:
             importance=importance_in(state["messages"]),
         )
         row: JSON = outcome.model_dump(mode="json")
-        context.hands.finish("error" if outcome.infrastructure else "proven" if outcome.proven else "unproven", row)
+        context.hands.finish(
+            "error" if outcome.infrastructure else "proven" if outcome.proven else "unproven",
+            row | {"cost_usd": row["cost"]},
+        )
         return row
 
     return {"outcome": context.journal.once("end", "end", end)}

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from agent.goal.objective import Objective, Setting
-from agent.models.base import Message, done_calls
-
-if TYPE_CHECKING:
-    from agent.loop.actions import Left
-
+from agent.models.base import CLIENT, EMBEDDED, Message, done_calls
 
 SHOWN_PARAMETERS = 6
 """Of the importances, so many are printed."""
@@ -77,8 +73,8 @@ class Outcome(BaseModel):
     evaluations: int
     turns: int
     tokens: int
-    cost: float = 0.0
-    """US dollars for the model, as far as its price is known."""
+    cost: float | None = 0.0
+    """US dollars for the model; ``None`` if its price is unknown and the endpoint did not say."""
     takeover: str = ""
     """Why the embedded planner took over from the model; empty where it did not."""
     seconds: float
@@ -105,7 +101,7 @@ def outcome_of(
     run_id: str,
     trace: str,
     stop: str,
-    left: Left,
+    evaluations: int,
     tokens: int,
     turns: int,
     seconds: float,
@@ -124,10 +120,10 @@ def outcome_of(
         device=setting.device,
         best=best_of(setting, proof) if proof else None,
         baselines=baselines,
-        evaluations=left.used,
+        evaluations=evaluations,
         turns=turns,
         tokens=tokens,
-        cost=round(cost, 6),
+        cost=round(cost, 6) if cost or priced_in(objective) or not tokens else None,
         takeover=takeover,
         seconds=round(seconds, 1),
         proven=proven,
@@ -138,6 +134,11 @@ def outcome_of(
         importance=importance or {},
         trace=trace,
     )
+
+
+def priced_in(objective: Objective) -> bool:
+    """Whether it is known what the model's tokens cost: nothing where none are bought."""
+    return objective.price is not None or objective.model in (EMBEDDED, CLIENT)
 
 
 def importance_in(messages: Sequence[Message]) -> dict[str, float]:
@@ -211,7 +212,9 @@ def render(outcome: Outcome, setting: Setting, replay: str) -> str:
         lines.append(f"sitting    {outcome.how}")
     spent = f"{outcome.evaluations} evaluations, {outcome.turns} turns, {outcome.seconds:.0f} s"
     if outcome.tokens:
-        spent += f", {outcome.tokens} tokens" + (f", ${outcome.cost:.4f}" if outcome.cost else "")
+        unknown = f", cost unknown (no price of {outcome.objective['model']})"
+        spent += f", {outcome.tokens} tokens"
+        spent += unknown if outcome.cost is None else f", ${outcome.cost:.4f}" if outcome.cost else ""
     lines.append(f"search     {spent}; ended because {outcome.stopped}")
     if outcome.importance:
         lines.append(f"importance {matters(outcome.importance)} (of the predicted variation, each alone)")

@@ -22,7 +22,8 @@ from agent.loop.progress import Watch
 from agent.loop.safe_points import stoppable
 from agent.loop.state import Context
 from agent.models import choose
-from agent.models.base import ChatModel
+from agent.models.apis import ApiChoice
+from agent.models.base import CLIENT, ChatModel
 from agent.models.embedded import MOST_BARREN
 from agent.trace import provenance
 from agent.trace.paths import checkpoint_path, trace_path
@@ -104,7 +105,9 @@ def begin(
     decides in the place of the one that the objective names; `run_id` is made up where none is given."""
     began = time.monotonic()
     run_id = run_id or datetime.now(UTC).strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(3)
-    model = model or choose.load_model(objective.model, base_url, objective.endpoint, notify)
+    model = model or choose.load_model(
+        objective.model, base_url, objective.endpoint, notify, objective.effort, objective.api
+    )
     with closing(open_(objective, memory, run_id, notify)) as hands:
         check_gpu(objective, hands.setting)
         for line in (progress.opened(objective, hands.setting, run_id), *notices):
@@ -123,9 +126,10 @@ def resume(
     ask: Ask = nobody,
     watch: Watch | None = None,
     model: ChatModel | None = None,
+    api: ApiChoice | None = None,
 ) -> Ended:
-    """Continue a run that was stopped or killed, by its id or its trace: what it finished is not done again. `base_url`
-    and `model` take the place of those it began with."""
+    """Continue a run that was stopped or killed, by its id or its trace: what it finished is not done again.
+    `base_url`, `model` and `api` take the place of those it began with."""
     began = time.monotonic()
     path = Path(run) if run.endswith(".jsonl") else trace_path(run)
     if not path.exists():
@@ -151,7 +155,10 @@ def resume(
                 "limits": objective.limits.model_copy(update={"max_seconds": left}),
             }
         )
-        model = model or choose.load_model(objective.model, base_url or header["base_url"], objective.endpoint, notify)
+        url = base_url or header["base_url"]
+        model = model or choose.load_model(
+            objective.model, url, objective.endpoint, notify, objective.effort, api or objective.api
+        )
         memory = Path(header["memory"]) if header["memory"] else None
         with closing(open_(again, memory, header["run"], notify)) as hands:
             check_same(Setting.model_validate(header["setting"]), hands.setting)
@@ -207,7 +214,7 @@ def interrupted(hands: Hands, verdict: Verdict, why: str) -> None:
 
 
 def go_on(run_id: str, objective: Objective) -> str:
-    command = "tools serve --resume" if objective.model == choose.CLIENT else "agent resume"
+    command = "tools serve --resume" if objective.model == CLIENT else "agent resume"
     return f"nothing is lost, to continue: python -m {command} {run_id}"
 
 

@@ -12,8 +12,7 @@ from dataclasses import asdict
 from agent.loop import prompt
 from agent.loop.actions import Left
 from agent.loop.state import Context, State
-from agent.models.base import done_calls
-from agent.models.choose import EMBEDDED
+from agent.models.base import EMBEDDED, done_calls
 from agent.models.context import estimate
 from agent.models.prices import Price
 from agent.trace.trace import JSON

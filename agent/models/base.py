@@ -7,8 +7,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+EMBEDDED = "embedded"
+"""The planner's name where a model is named."""
+CLIENT = "mcp-client"
+"""A coding agent that calls the tools over MCP (``agent.serve``)."""
 Message = dict[str, Any]
 """``{"role", "content", "tool_calls", "tool_call_id"}`` as in Chat Completions."""
+
+OUTPUT = "output"
+"""Field of an assistant's message that came through the Responses API: ``{"model", "items"}``, the output items as the
+server gave them. They go back in the place of the message's words and calls. Reasoning among them is encrypted: nothing
+prints or searches this field."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,8 @@ class Reply:
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
     """Those of the prompt that the endpoint had in its cache."""
+    reasoning_tokens: int | None = None
+    """Those of the answer that nobody sees."""
     cost: float = 0.0
     """US dollars; 0 where the price is unknown or there is none."""
     finish: str = ""

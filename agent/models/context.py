@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from agent.models.base import Done, Message, ToolSchema, done_calls, parse_arguments
+from agent.models.base import OUTPUT, Done, Message, ToolSchema, done_calls, parse_arguments
 
 STEP = 3
 """Turns that go into the digest at once."""
@@ -50,7 +50,15 @@ def shown(messages: Sequence[Message]) -> list[Message]:
 def estimate(messages: Sequence[Message], tools: Sequence[ToolSchema]) -> int:
     """About how many tokens a request is; an endpoint counts its own way."""
     schemas = sum(len(tool.description) + len(json.dumps(tool.parameters)) for tool in tools)
-    return int((schemas + len(json.dumps(shown(messages)))) / CHARS_PER_TOKEN)
+    return int((schemas + len(json.dumps([once(message) for message in shown(messages)]))) / CHARS_PER_TOKEN)
+
+
+def once(message: Message) -> Message:
+    """`message` with each thing in it once: its output items repeat its words and calls, and add the rest."""
+    if OUTPUT not in message:
+        return message
+    rest = [item for item in message[OUTPUT]["items"] if item.get("type") not in ("message", "function_call")]
+    return {**message, OUTPUT: rest}
 
 
 def split(messages: Sequence[Message]) -> list[list[Message]]:

@@ -18,6 +18,7 @@ from agent.loop.graph import Context
 from agent.loop.outcome import Outcome
 from agent.loop.run import Ended, recursion_limit
 from agent.models.base import ToolSchema
+from agent.models.endpoint.faults import OPAQUE
 from agent.models.trace_model import Recorded
 from agent.trace.trace import JSON, Event, Record, opening_of, read_trace, says_of
 
@@ -144,5 +145,5 @@ def contract(record: Record) -> tuple[Objective, Setting, list[ToolSchema]]:
 
 
 def brief(value: object, width: int = 120) -> str:
-    text = json.dumps(value)
+    text = OPAQUE.sub("[...]", json.dumps(value))
     return text if len(text) <= width else f"{text[: width - 3]}..."

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 from agent.errors import AgentError
 from agent.loop.outcome import render, replay_command
 from agent.loop.progress import Watch
-from agent.models.base import Message, Reply, ToolSchema, call_tool
-from agent.models.choose import CLIENT
+from agent.models.base import CLIENT, Message, Reply, ToolSchema, call_tool
 
 if TYPE_CHECKING:
     from agent.goal.objective import Setting

@@ -97,7 +97,7 @@ def serve(
     from agent.cli.terminal import Terminal
     from agent.goal.goal import Given
     from agent.goal.request import requested
-    from agent.models.choose import CLIENT
+    from agent.models.base import CLIENT
     from agent.serve import http
     from agent.serve.mcp_run import Run
 

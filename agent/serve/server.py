@@ -105,7 +105,7 @@ def answer(result: dict[str, Any]) -> types.CallToolResult:
 
 def client_of(context: ServerRequestContext[Any, Any]) -> str:
     """Who calls, as it named itself."""
-    from agent.models.choose import CLIENT
+    from agent.models.base import CLIENT
 
     params = context.session.client_params
     info = getattr(params, "client_info", None)

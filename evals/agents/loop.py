@@ -9,6 +9,8 @@ from pathlib import Path
 from agent.errors import AgentError
 from agent.goal.objective import Limits, Objective
 from agent.loop.run import begin
+from agent.models.choose import api_name
+from agent.models.effort import read_effort
 from agent.models.endpoint.faults import Outage
 from agent.trace.paths import trace_folder
 from agent.trace.trace import read_trace
@@ -42,9 +44,11 @@ def run(game: Game, model: str) -> None:
 
         objective = Objective(
             goal="find the fastest config",
-            kernel=game.sheet.kernel or game.sheet.name,
+            kernel=game.briefing.kernel or game.briefing.name,
             device="recorded",
             model=model,
+            effort=read_effort(None),
+            api=api_name(None, model),
             alone=True,
             seed=game.seed,
             limits=Limits(

@@ -13,7 +13,8 @@ from evals.errors import Missing
 from tools.harness.landscapes.readings import config_key
 
 
-def optuna() -> Any:
+def import_optuna() -> Any:
+    """Optuna, quiet. Raises Missing."""
     try:
         optuna = importlib.import_module("optuna")
     except ImportError as e:
@@ -23,30 +24,31 @@ def optuna() -> Any:
     return optuna
 
 
-def run(game: Game, sampler: Any) -> None:
-    """Ask and tell. Numbers are ordered by rank, everything else is a category.
+def run(game: Game, sampler: str) -> None:
+    """Search by `sampler`, a class of ``optuna.samplers``, through Optuna's ask and tell. Numbers are ordered by rank,
+    everything else is a category.
 
-    A suggestion that lies outside the space or was tried is moved to the nearest config that is neither: a sampler that
-    knows no constraints would waste most of its turns on spaces like these."""
-    library = optuna()
+    A suggestion outside the space, or one that was tried, is moved to the nearest untried config: a sampler that knows
+    no constraints would waste most of its turns on such spaces."""
+    library = import_optuna()
     names = list(game.parameters)
     kinds = {n: _distribution(library, values, game.levels(n)) for n, values in game.parameters.items()}
     points = np.array([[game.place(c, n) for n in names] for c in game.configs], float)
     widths = np.array([max(1, len(v) - 1) if _ordered(v) else np.nan for v in game.parameters.values()])
-    study = library.create_study(sampler=sampler)
+    study = library.create_study(sampler=getattr(library.samplers, sampler)(seed=game.seed))
     free = np.ones(len(points), bool)
     while free.any():
         trial = study.ask(fixed_distributions=kinds)
         wanted = np.array([int(trial.params[n]) for n in names], float)
-        apart = np.abs(points - wanted)
-        distance = np.where(np.isnan(widths), apart > 0, apart / widths).sum(1)
+        gaps = np.abs(points - wanted)
+        distance = np.where(np.isnan(widths), gaps > 0, gaps / widths).sum(1)
         place = int(np.argmin(np.where(free, distance, np.inf)))
         free[place] = False
         reading = game.seen.get(config_key(game.configs[place])) or game.measure(game.configs[place])
         if distance[place] > 0:
             study.tell(trial, state=library.trial.TrialState.FAIL)
             if reading.ms is not None:
-                parameters = {n: _told(kinds[n], int(v)) for n, v in zip(names, points[place], strict=True)}
+                parameters = {n: _as_parameter(kinds[n], int(v)) for n, v in zip(names, points[place], strict=True)}
                 study.add_trial(library.trial.create_trial(params=parameters, distributions=kinds, value=reading.ms))
         elif reading.ms is None:
             study.tell(trial, state=library.trial.TrialState.FAIL)
@@ -60,7 +62,8 @@ def _distribution(library: Any, values: tuple[Any, ...], levels: int) -> Any:
     return library.distributions.CategoricalDistribution([str(i) for i in range(levels)])
 
 
-def _told(kind: Any, place: int) -> int | str:
+def _as_parameter(kind: Any, place: int) -> int | str:
+    """A rank as Optuna has it: a category's name, or the number."""
     return str(place) if hasattr(kind, "choices") else place
 
 

@@ -88,10 +88,32 @@ class WrongUse(click.ClickException):
     exit_code = 2
 
 
-def serve_models_from(base_url: str | None) -> None:
-    """``--base-url`` goes before OPENAI_BASE_URL, which is where agents' processes look."""
+def serve_models_from(base_url: str | None, effort: str | None, api: str | None) -> None:
+    """``--base-url``, ``--effort`` and ``--api`` go before OPENAI_BASE_URL, AUTOKERNEL_EFFORT and AUTOKERNEL_API, where
+    agents' processes look. Raises EvalsError where a variable holds a wrong word."""
+    from agent.errors import UsageError
+    from agent.models import apis
+    from agent.models.choose import api_name
+    from agent.models.effort import VARIABLE, read_effort
+    from evals.errors import EvalsError
+
     if base_url is not None:
         os.environ["OPENAI_BASE_URL"] = base_url
+    try:
+        os.environ[VARIABLE] = read_effort(effort) or ""
+        os.environ[apis.VARIABLE] = api or api_name(None, "")
+    except UsageError as e:
+        raise EvalsError(str(e)) from e
+
+
+def refuse_without_model(**options: str | None) -> None:
+    """Raises EvalsError for an option that a language model alone can follow."""
+    from evals.errors import EvalsError
+
+    for name, value in options.items():
+        if value is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise EvalsError(f"{option} is for a language model, and none is chosen: add --model NAME")
 
 
 def chosen_agents(text: str, models: Sequence[str] = ()) -> list[str]:

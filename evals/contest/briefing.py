@@ -1,4 +1,4 @@
-"""What an agent is told of a landscape before it has measured anything: the space, not what became of it."""
+"""What an agent knows of a landscape before it measures anything: the space, without its measurements."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ Values = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """Crosses to the agent's process, so it holds nothing that was measured."""
+class Briefing:
+    """A space without its measurements. It is sent to the agent's process."""
 
     name: str
     parameters: dict[str, tuple[Any, ...]]
     """Every parameter and its values, numbers in order."""
     configs: tuple[Values, ...]
-    """The recorded space, in the file's order, failures among them."""
+    """The recorded space in the file's order, failing configs included."""
     kernel: str | None = None
     """A registered kernel with the same parameters; ``None`` for other people's spaces and for disguised ones."""
     problem: Values | None = None
     hardware: str | None = None
     device: str = "unknown"
     default: Values | None = None
-    """What the kernel's author would write down first, where that was recorded."""
+    """The kernel's own default config, if it was recorded."""
 
 
-def sheet_of(landscape: Landscape, disguised: bool = False) -> Sheet:
-    """The sheet of a landscape. A `disguised` one keeps to itself which kernel it is."""
+def briefing_of(landscape: Landscape, disguised: bool = False) -> Briefing:
+    """The briefing of a landscape. A `disguised` one does not name the kernel."""
     configs = tuple(e.config for e in landscape.entries.values())
     names = list(dict.fromkeys(name for c in configs for name in c))
     parameters = {n: _ordered([c[n] for c in configs if n in c]) for n in names}
-    bare = Sheet(landscape.name, parameters, configs, device=landscape.device.name)
+    bare = Briefing(landscape.name, parameters, configs, device=landscape.device.name)
     return bare if disguised or landscape.problem is None else _known(landscape, bare)
 
 
-def _known(landscape: Landscape, bare: Sheet) -> Sheet:
-    """The sheet with its kernel, where this installation has that kernel and its configs."""
+def _known(landscape: Landscape, bare: Briefing) -> Briefing:
+    """The briefing with its kernel, if this installation has that kernel and its configs."""
     from kernels.hardware import hardware_named
     from kernels.registry import get
 
@@ -55,7 +55,7 @@ def _known(landscape: Landscape, bare: Sheet) -> Sheet:
     except (ValueError, KeyError, ValidationError, DeviceError):
         return bare
     author = spec.default_config(problem, hardware)
-    return Sheet(
+    return Briefing(
         bare.name,
         bare.parameters,
         bare.configs,

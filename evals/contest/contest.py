@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
 from evals.agents import registry
-from evals.contest.briefing import Sheet
+from evals.contest.briefing import Briefing
 from evals.contest.disguise import disguise
 from evals.contest.ledger import Ledger, Over, Referee
 from evals.errors import Missing
@@ -90,13 +90,15 @@ def hold(jobs: Sequence[Job], workers: int, done: Callable[[Ledger], None], refe
 
 
 def _start(context: Any, job: Job, refereeing: Refereeing) -> tuple[Connection, _Run]:
-    sheet, names = disguise(job.landscape, job.variant, job.seed)
+    briefing, names = disguise(job.landscape, job.variant, job.seed)
     ledger = Ledger(job.agent, job.landscape.name, job.source, job.landscape.file, job.variant, job.seed, job.max_evals)
     ours, theirs = context.Pipe()
     forbidden = [str(folder()), *([os.path.realpath(job.source)] if os.path.isfile(job.source) else [])]
     # The server may be older than these variables.
     models = {k: v for k, v in os.environ.items() if k.startswith(("OPENAI_", "AUTOKERNEL_"))}
-    process = context.Process(target=_play, args=(job.agent, sheet, job.seed, job.max_evals, forbidden, theirs, models))
+    process = context.Process(
+        target=_play, args=(job.agent, briefing, job.seed, job.max_evals, forbidden, theirs, models)
+    )
     process.daemon = True
     process.start()
     theirs.close()
@@ -106,7 +108,7 @@ def _start(context: Any, job: Job, refereeing: Refereeing) -> tuple[Connection, 
 
 def _play(
     agent: str,
-    sheet: Sheet,
+    briefing: Briefing,
     seed: int,
     max_evals: int,
     forbidden: list[str],
@@ -117,7 +119,7 @@ def _play(
 
     os.environ.update(models)
 
-    play(agent, sheet, seed, max_evals, forbidden, referee)
+    play(agent, briefing, seed, max_evals, forbidden, referee)
 
 
 def _ready(running: dict[Connection, _Run]) -> Iterator[Connection]:
@@ -199,7 +201,7 @@ def _compiled(entry: Entry | None, config: dict[str, Any], disguised: bool) -> C
 
 def _finish(ledger: Ledger, how: str, why: str) -> None:
     if how == "missing":
-        raise Missing(f"{ledger.agent}: {why}")
+        raise Missing(why if ledger.agent in why else f"{ledger.agent}: {why}")
     if how == "crashed":
         ledger.end, ledger.why = "crashed", why
 

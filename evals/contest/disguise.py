@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from evals.contest.briefing import Sheet, identity, sheet_of
+from evals.contest.briefing import Briefing, briefing_of, identity
 from tools.harness.landscapes.readings import Landscape, config_key
 
 PLAIN = "plain"
@@ -23,11 +23,11 @@ VARIANTS = (PLAIN, "renamed", "permuted")
 Translate = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-def disguise(landscape: Landscape, variant: str, seed: int) -> tuple[Sheet, dict[str, str] | None]:
+def disguise(landscape: Landscape, variant: str, seed: int) -> tuple[Briefing, dict[str, str] | None]:
     """What the agent is shown, and the true key of every config shown; ``None`` where nothing was changed."""
     if variant in (PLAIN, LIVE):
-        return sheet_of(landscape), None
-    bare = sheet_of(landscape, disguised=True)
+        return briefing_of(landscape), None
+    bare = briefing_of(landscape, disguised=True)
     rng = random.Random(f"{Path(landscape.name).name} {variant} {seed}")
     translate = _renamed(bare, rng) if variant == "renamed" else _permuted(bare, rng)
     shown = [(translate(e.config), key) for key, e in landscape.entries.items()]
@@ -36,19 +36,19 @@ def disguise(landscape: Landscape, variant: str, seed: int) -> tuple[Sheet, dict
     configs = tuple(config for config, _ in shown)
     different = {n: {identity(c[n]): c[n] for c in configs if n in c}.values() for n in _all_names(configs)}
     parameters = {n: tuple(sorted(values, key=_rank)) for n, values in different.items()}
-    return Sheet("a kernel", parameters, configs), names
+    return Briefing("a kernel", parameters, configs), names
 
 
-def _renamed(sheet: Sheet, rng: random.Random) -> Translate:
-    order = list(sheet.parameters)
+def _renamed(briefing: Briefing, rng: random.Random) -> Translate:
+    order = list(briefing.parameters)
     rng.shuffle(order)
-    ranks = {n: {identity(v): i for i, v in enumerate(sheet.parameters[n])} for n in order}
+    ranks = {n: {identity(v): i for i, v in enumerate(briefing.parameters[n])} for n in order}
     return lambda config: {f"p{i}": ranks[n][identity(config[n])] for i, n in enumerate(order) if n in config}
 
 
-def _permuted(sheet: Sheet, rng: random.Random) -> Translate:
+def _permuted(briefing: Briefing, rng: random.Random) -> Translate:
     dealt: dict[str, dict[str, Any]] = {}
-    for name, values in sheet.parameters.items():
+    for name, values in briefing.parameters.items():
         shuffled = list(values)
         rng.shuffle(shuffled)
         dealt[name] = {identity(v): s for v, s in zip(values, shuffled, strict=True)}

@@ -1,6 +1,6 @@
-"""Somebody's space as a kernel of ours, so that the tools and the planner work on it: parameters and nothing else.
+"""A space of somebody else's as a kernel of the project, so that the tools and the planner work on it.
 
-There is no source to compile and no reference to check against; both are answered from the recording."""
+It has parameters and nothing else: the recording stands in for compiling and checking."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ import keyword
 import math
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 
-import torch
 from pydantic import create_model
 
-from evals.contest.briefing import Sheet, Values, identity
+from evals.contest.briefing import Briefing, Values, identity
 from kernels.hardware import Hardware
 from kernels.spec import Baseline, Config, Inputs, KernelSpec, Problem
 from memory.terms import Metric
 from tools.harness.landscapes.readings import config_key
+
+if TYPE_CHECKING:
+    import torch
 
 UNKNOWN_GPU = Hardware(
     name="unknown GPU", device_names=(), backend="cuda", arch=80, warp_size=32, sms=1, shared_per_block=1 << 30,
@@ -33,35 +35,35 @@ class FoundProblem(Problem):
 
 
 class FoundKernel(KernelSpec[FoundProblem, Config]):
-    """Parameters of a sheet under names that Python allows."""
+    """Parameters of a briefing under names that Python allows."""
 
     problem_type = FoundProblem
     metric: ClassVar[Metric] = "latency"
 
-    def __init__(self, sheet: Sheet) -> None:
-        self.name = re.sub(r"\W+", "_", sheet.name) or "kernel"  # type: ignore[misc]
-        self._fields = field_names(list(sheet.parameters))
-        self._plain = {name: plain_values(values) for name, values in sheet.parameters.items()}
+    def __init__(self, briefing: Briefing) -> None:
+        self.name = re.sub(r"\W+", "_", briefing.name) or "kernel"  # type: ignore[misc]
+        self._fields = field_names(list(briefing.parameters))
+        self._plain = {name: plain_values(values) for name, values in briefing.parameters.items()}
         allowed: dict[str, Any] = {}
         for name, values in self._plain.items():
-            whole = all(name in c for c in sheet.configs)
+            whole = all(name in c for c in briefing.configs)
             options: Any = Literal.__getitem__(tuple(values.values()))
             allowed[self._fields[name]] = (options, ...) if whole else (options | None, None)
         self.config_type = create_model("FoundConfig", __base__=Config, **allowed)
-        self._true = {self.of(c).key(): c for c in sheet.configs}
+        self._true = {self.to_config(c).key(): c for c in briefing.configs}
 
-    def of(self, values: Values) -> Config:
+    def to_config(self, values: Values) -> Config:
         """The config as the tools see it."""
         return self.config_type.model_validate(
             {self._fields[n]: self._plain[n][identity(v)] for n, v in values.items()}
         )
 
-    def true(self, config: Config) -> Values:
+    def to_values(self, config: Config) -> Values:
         """The config as the file has it; one that it does not have stays as it is."""
         return self._true.get(config.key(), config.model_dump(mode="json"))
 
     def candidates(self, problem: FoundProblem, hardware: Hardware) -> Iterator[Config]:
-        return (self.of(c) for c in self._true.values())
+        return (self.to_config(c) for c in self._true.values())
 
     def constraint(self, problem: FoundProblem, config: Config, hardware: Hardware) -> str | None:
         return None if config.key() in self._true else "not_recorded: this space does not hold the config"
@@ -126,9 +128,9 @@ def plain_values(values: Sequence[Any]) -> dict[str, Any]:
     Python (1, 1.0, true) as one: the second such value is a text."""
     seen: dict[str, Any] = {}
     for value in values:
-        shown, told = plain(value), value
+        shown, nested = plain(value), value
         while shown in seen.values():
-            shown = told = config_key({"value": told})
+            shown = nested = config_key({"value": nested})
         seen[identity(value)] = shown
     return seen
 

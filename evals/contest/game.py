@@ -1,4 +1,4 @@
-"""What an agent plays with, in its own process: the sheet, and the referee at the other end of a pipe."""
+"""What an agent searches with, in its own process: the briefing, and a pipe to the referee."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from evals.contest.briefing import Sheet, Values, identity
+from evals.contest.briefing import Briefing, Values, identity
 from evals.contest.ledger import Over
 from memory.terms import Status
 from tools.harness.landscapes.readings import config_key
@@ -18,7 +18,7 @@ from tools.harness.results import CompileResult
 
 @dataclass(frozen=True)
 class Reading:
-    """What the referee answers."""
+    """The referee's answer."""
 
     status: Status
     ms: float | None
@@ -27,36 +27,41 @@ class Reading:
     seconds: float = 0.0
 
 
-def tell(referee: Connection, *message: Any) -> None:
-    """Plain JSON both ways: what an agent's process sends is read, never run (as a pickle would be)."""
+def send(referee: Connection, *message: Any) -> None:
+    """Send plain JSON: what an agent's process sends is parsed, never run (a pickle would be)."""
     referee.send_bytes(json.dumps(message).encode())
 
 
 class Game:
     """One run. ``measure`` raises Over when the evaluations are used up: let it pass."""
 
-    def __init__(self, sheet: Sheet, seed: int, max_evals: int, referee: Connection) -> None:
-        self.sheet, self.seed, self.max_evals = sheet, seed, max_evals
+    def __init__(self, briefing: Briefing, seed: int, max_evals: int, referee: Connection) -> None:
+        self.briefing, self.seed, self.max_evals = briefing, seed, max_evals
         self.rng = random.Random(seed)
         self.seen: dict[str, Reading] = {}
         """Everything measured so far, by the config's canonical JSON."""
         self.tokens = 0
-        """Of a language model, for the agent to keep."""
+        """Tokens that a language model used; the agent counts them."""
         self.dollars = 0.0
         self.claim: Any = None
-        """What the agent has to say at the end; nothing is scored by it."""
+        """The agent's own conclusion; it is kept and not scored."""
         self._referee = referee
-        self._places = {config_key(c): c for c in sheet.configs}
-        self._ranks = {n: {identity(v): i for i, v in enumerate(values)} for n, values in sheet.parameters.items()}
+        self._places = {config_key(c): c for c in briefing.configs}
+        self._ranks = {n: {identity(v): i for i, v in enumerate(values)} for n, values in briefing.parameters.items()}
+
+    @property
+    def sheet(self) -> Briefing:
+        """The briefing, under the name that agents of earlier versions use."""
+        return self.briefing
 
     @property
     def configs(self) -> tuple[Values, ...]:
         """The whole space."""
-        return self.sheet.configs
+        return self.briefing.configs
 
     @property
     def parameters(self) -> dict[str, tuple[Any, ...]]:
-        return self.sheet.parameters
+        return self.briefing.parameters
 
     def __contains__(self, config: Values) -> bool:
         return config_key(config) in self._places
@@ -75,11 +80,11 @@ class Game:
         return found
 
     def compile(self, config: Values) -> CompileResult:
-        """The compiler's figures where there are some; a failure costs one evaluation."""
+        """The compiler's figures, if there are any; a failure costs one evaluation."""
         return self.compile_all([config])[0]
 
     def compile_all(self, configs: Sequence[Values]) -> list[CompileResult]:
-        """Side by side where they are compiled for real."""
+        """In parallel, if the configs are really compiled."""
         return [CompileResult(**found) for found in self._ask("compile", list(configs))["results"]]
 
     def untried(self) -> list[Values]:
@@ -101,15 +106,15 @@ class Game:
                     yield other
 
     def place(self, config: Values, name: str) -> int:
-        """Rank of a parameter's value among its values; one more than the last where the config lacks it."""
+        """Rank of a parameter's value among its values; one more than the last if the config lacks it."""
         return self._ranks[name][identity(config[name])] if name in config else len(self.parameters[name])
 
     def levels(self, name: str) -> int:
-        """How many ranks :meth:`place` tells apart."""
+        """The number of ranks that :meth:`place` can return."""
         return len(self.parameters[name]) + any(name not in c for c in self.configs)
 
     def _ask(self, what: str, about: Values | list[Values]) -> dict[str, Any]:
-        tell(self._referee, what, about)
+        send(self._referee, what, about)
         answer = json.loads(self._referee.recv_bytes())
         if "over" in answer:
             raise Over(answer["over"])

@@ -43,8 +43,10 @@ class GameDevice:
 
     def __init__(self, game: Game, configs: Sequence[Config], true: TrueValues) -> None:
         self._game, self._configs, self._true = game, frozenset(configs), true
-        sheet = game.sheet
-        self.info = DeviceInfo(kind="recorded", name=sheet.device, hardware=sheet.hardware, landscape=sheet.name)
+        briefing = game.briefing
+        self.info = DeviceInfo(
+            kind="recorded", name=briefing.device, hardware=briefing.hardware, landscape=briefing.name
+        )
 
     def configs(self) -> Container[Config]:
         return self._configs
@@ -95,21 +97,21 @@ class GameDevice:
 
 
 class TrueValues:
-    """From the tools' configs to the sheet's."""
+    """From the tools' configs to the briefing's."""
 
     def __init__(self, spec: KernelSpec[Any, Any]) -> None:
         self._found = spec if isinstance(spec, FoundKernel) else None
 
     def __call__(self, config: Config) -> Values:
-        return dump(config) if self._found is None else self._found.true(config)
+        return dump(config) if self._found is None else self._found.to_values(config)
 
 
 def open_game_session(game: Game, run_id: str, memory_path: Path) -> Session:
-    """A session on an empty memory. The kernel is the registered one where the sheet names it, else what can be made of
-    the parameters."""
+    """A session on an empty memory. Its kernel is the registered one that the briefing names, or, if it names none, a
+    kernel made of the parameters."""
     spec, problem, hardware = kernel_of(game)
     true = TrueValues(spec)
-    configs = [spec.config_type.model_validate(c) for c in game.configs] if game.sheet.kernel else None
+    configs = [spec.config_type.model_validate(c) for c in game.configs] if game.briefing.kernel else None
     configs = configs or list(spec.candidates(problem, hardware))
     device = GameDevice(game, configs, true)
     memory = Memory.open(memory_path)
@@ -120,13 +122,13 @@ def open_game_session(game: Game, run_id: str, memory_path: Path) -> Session:
 
 
 def kernel_of(game: Game) -> tuple[KernelSpec[Any, Any], Problem, Hardware]:
-    sheet = game.sheet
-    if sheet.kernel is None or sheet.hardware is None:
-        found = FoundKernel(sheet)
+    briefing = game.briefing
+    if briefing.kernel is None or briefing.hardware is None:
+        found = FoundKernel(briefing)
         return found, found.default_problem(), UNKNOWN_GPU
-    spec = get(sheet.kernel)
-    problem: Problem = spec.problem_type.model_validate(sheet.problem)
-    return spec, problem, hardware_named(sheet.hardware)
+    spec = get(briefing.kernel)
+    problem: Problem = spec.problem_type.model_validate(briefing.problem)
+    return spec, problem, hardware_named(briefing.hardware)
 
 
 def dump(config: Config) -> Values:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from evals.contest.briefing import sheet_of
+from evals.contest.briefing import briefing_of
 from evals.contest.ledger import Ledger, Referee, Row
 from evals.errors import EvalsError
 from kernels.registry import get
@@ -71,7 +71,7 @@ class Bench:
 
 def playable(landscape: Landscape) -> None:
     """Raises EvalsError where a landscape cannot be played live, whatever the GPU."""
-    if sheet_of(landscape).kernel is None or landscape.reference is None:
+    if briefing_of(landscape).kernel is None or landscape.reference is None:
         raise EvalsError(
             f"{landscape.name} cannot be played live: that takes a landscape of a kernel of ours, recorded with "
             "`python -m evals record`"

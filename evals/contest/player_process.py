@@ -1,7 +1,7 @@
-"""An agent's own process: it holds the sheet and a pipe, never the landscape, and is barred from the landscapes' files.
+"""An agent's own process. It holds the briefing and a pipe, never the landscape, and may not open landscape files.
 
-The bar is an audit hook, which no Python code can take off again: it ends what an agent might try within Python, by
-accident or not. It is no sandbox against native code; the disguised variants show what such an agent knows beforehand.
+An audit hook, which Python code cannot remove, refuses to open them, whether the agent meant to or not. It is no
+sandbox against native code; the disguised variants show what such an agent knows beforehand.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from evals.agents import registry
-from evals.contest.briefing import Sheet
-from evals.contest.game import Game, tell
+from evals.contest.briefing import Briefing
+from evals.contest.game import Game, send
 from evals.contest.ledger import Over
 from evals.errors import Missing
 
@@ -24,10 +24,10 @@ WATCHED = {
 """Audit events whose arguments are searched for the landscapes' places."""
 
 
-def play(agent: str, sheet: Sheet, seed: int, max_evals: int, forbidden: list[str], referee: Connection) -> None:
+def play(agent: str, briefing: Briefing, seed: int, max_evals: int, forbidden: list[str], referee: Connection) -> None:
     """Run `agent` once. The last message is ``("end", how, {...})``."""
     bar(forbidden, referee)
-    game = Game(sheet, seed, max_evals, referee)
+    game = Game(briefing, seed, max_evals, referee)
     how, why = "concluded", ""
     try:
         registry.load(agent)(game)
@@ -35,16 +35,16 @@ def play(agent: str, sheet: Sheet, seed: int, max_evals: int, forbidden: list[st
         how, why = "over", str(e)
     except Missing as e:
         how, why = "missing", str(e)
-    except Exception as e:  # noqa: BLE001 -- whatever an agent does wrong is its own end, and is said
+    except Exception as e:  # noqa: BLE001 -- an agent's error ends its run and is reported
         how, why = "crashed", f"{type(e).__name__}: {e}".splitlines()[0]
     rest = {"why": why, "tokens": int(game.tokens), "dollars": float(game.dollars), "claim": short(game.claim)}
-    tell(referee, "end", how, rest)
+    send(referee, "end", how, rest)
     sys.stdout.flush()
     os._exit(0)  # an agent's threads and exit handlers are its own
 
 
 def bar(forbidden: list[str], referee: Connection) -> None:
-    """Tell the referee, and refuse, when a watched event names one of these places."""
+    """Notify the referee and refuse if a watched event names one of these places."""
     places = [os.path.realpath(p) for p in forbidden]
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
@@ -53,7 +53,7 @@ def bar(forbidden: list[str], referee: Connection) -> None:
         for text in texts(arguments):
             path = os.path.realpath(text) if event != "os.system" else text
             if any(path == place or path.startswith(place + os.sep) or place in text for place in places):
-                tell(referee, "foul", event, path)
+                send(referee, "foul", event, path)
                 raise PermissionError(f"{path} holds what this run is to find out")
 
     sys.addaudithook(hook)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from evals.agents.registry import MODEL
+from evals.agents.registry import MODEL, source_file
 from evals.contest.contest import Job
 from evals.contest.ledger import Ledger
 from evals.errors import EvalsError
@@ -135,10 +135,12 @@ def fingerprint(agent: str) -> str:
     for package in PACKAGES:
         for path in sorted((root / package).rglob("*.py")):
             digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
-    if agent.endswith(".py"):
-        digest.update(Path(agent).read_bytes())
+    own = source_file(agent)
+    if own is not None:
+        digest.update(own.read_bytes())
     if agent.startswith(MODEL):
-        digest.update(os.environ.get("OPENAI_BASE_URL", "").encode())
+        for variable in ("OPENAI_BASE_URL", "AUTOKERNEL_EFFORT", "AUTOKERNEL_API"):
+            digest.update(f"{variable}={os.environ.get(variable, '')}".encode())
     for library in LIBRARIES:
         digest.update(f"{library} {_version(library)}".encode())
     return digest.hexdigest()[:16]

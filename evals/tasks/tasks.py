@@ -21,6 +21,8 @@ from agent.goal.vocabulary import registered
 from agent.loop.actions import Hands, SessionHands
 from agent.loop.outcome import Outcome
 from agent.loop.run import Notify, begin
+from agent.models.choose import api_name
+from agent.models.effort import read_effort
 from evals.scoring.score import CLOSE
 from evals.tasks.worlds import failing, faster_baseline, session_on
 from memory.attempt import Row
@@ -69,8 +71,9 @@ class World:
             return SessionHands(session)
 
         objective = Objective(
-            goal=goal, kernel=landscape.kernel, device="recorded", model=self.model, alone=True, seed=self.seed,
-            limits=Limits(max_evals=max_evals),
+            goal=goal, kernel=landscape.kernel, device="recorded", model=self.model, effort=read_effort(None),
+            api=api_name(None, self.model),
+            alone=True, seed=self.seed, limits=Limits(max_evals=max_evals),
         )  # fmt: skip
         ended = begin(objective, None, os.environ.get("OPENAI_BASE_URL"), lambda line: None, open_=open_)
         store = Memory.open(memory)

@@ -62,14 +62,13 @@ def stats(path: Path | None, as_json: bool) -> None:
 @click.option("--html", "output", type=PATH, required=True, help="Page to write.")
 def report(path: Path | None, output: Path) -> None:
     """A page over all runs: best per problem, learning curves, failures."""
-    from agent.export.pages.run_page import read
     from memory.pages.memory_report import render
     from memory.store import Memory
 
     memory = Memory.read(path)
     if memory is None:
         raise MemoryFileError(f"{path or default_path()} holds no memory: there is nothing to report")
-    _write(memory.path, output, render(memory, read("page.css")))
+    _write(memory.path, output, render(memory))
     click.echo(f"wrote {output}", err=True)
 
 

@@ -16,7 +16,7 @@ from tests.agent.fake_hands import opener
 def own_home(tmp_path, monkeypatch):
     """Traces go under the test's folder; the developer's keys and models stay out."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "AUTOKERNEL_MODEL"):
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "AUTOKERNEL_MODEL", "AUTOKERNEL_EFFORT", "AUTOKERNEL_API"):
         monkeypatch.delenv(name, raising=False)
 
 

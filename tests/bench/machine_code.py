@@ -9,6 +9,8 @@
 hash of its cubins and grids, or the status of a config that does not compile. It needs no GPU. A sample is drawn by
 seed from each landscape, so both files hold the same configs; without ``--sample`` all of them are built (about 3,600,
 an hour or two on two cores). Triton's own cache key is no substitute: it holds raw text and line numbers.
+A cubin names its kernel by the function's name, without the module: a moved kernel has the same hash, a renamed one
+has another.
 
 ``stamp`` writes the present source hash into the landscapes that come with the project, their cards and SHA256SUMS, and
 changes nothing else in them. It is for a change of the source that is proven to have left the machine code as it was;

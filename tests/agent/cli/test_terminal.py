@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import time
 
-from agent.cli import terminal
+from agent.cli import result_panel, terminal
 from agent.cli.terminal import Terminal
 from agent.loop.actions import Left
 from tests.agent.fake_hands import SETTING
@@ -76,11 +76,11 @@ def test_the_first_line_comes_early_and_not_before_a_mistake(monkeypatch):
 def test_a_result_keeps_its_command_whole_on_a_narrow_terminal(monkeypatch, capsys):
     replay = f"replay     {'y' * 100}"
     text = f"PROVEN: 1.1x over eager\ntime       0.2 ms\n\n  1.1x over {'x' * 100}\ntrace      /t\n{replay}"
-    terminal.show_result(text, True)
+    result_panel.print_report(text, True)
     assert capsys.readouterr().out == f"{text}\n"
-    monkeypatch.setattr(terminal, "is_terminal", lambda stream: True)
+    monkeypatch.setattr(result_panel, "is_terminal", lambda stream: True)
     monkeypatch.setenv("COLUMNS", "60")
-    terminal.show_result(text, True)
+    result_panel.print_report(text, True)
     out = capsys.readouterr().out
     assert f"{replay}\n" in out
     assert "│ PROVEN 1.1x over eager" in out

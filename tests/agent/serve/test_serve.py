@@ -23,7 +23,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from agent.errors import AgentError
 from agent.loop.run import begin, resume
-from agent.models.choose import CLIENT
+from agent.models.base import CLIENT
 from agent.replay.replay import replay
 from agent.serve.commands import main
 from agent.serve.mcp_run import Run

@@ -8,6 +8,7 @@ import pytest
 
 from evals.contest.contest import Job, hold
 from evals.contest.ledger import Ledger
+from evals.errors import Missing
 from evals.scoring.score import Board, Score
 from tests.evals.spaces import BEST, LUCKY, honest, written
 from tools.harness.landscapes.named import read_landscape
@@ -223,10 +224,19 @@ def test_no_run_learns_from_another(tmp_path):
     assert [x.claim for x in ledgers] == ["nothing"] * 3
 
 
-def test_an_agents_file_that_is_no_python_is_its_own_end(tmp_path):
+def test_an_agents_file_that_is_no_python_is_no_score(tmp_path):
     agent = Path(tmp_path / "broken.py")
     agent.write_text("def search(game:\n")
     ledgers: list[Ledger] = []
-    hold([Job(str(agent), honest(), "honest", "plain", 0, 5)], 1, ledgers.append)
-    assert ledgers[0].end == "crashed"
-    assert "SyntaxError" in ledgers[0].why
+    with pytest.raises(Missing, match=r"broken\.py:1 cannot be imported: SyntaxError"):
+        hold([Job(str(agent), honest(), "honest", "plain", 0, 5)], 1, ledgers.append)
+    assert not ledgers
+
+
+def test_an_agents_file_that_opens_the_landscape_on_import_is_foul(tmp_path):
+    path = written(honest(), tmp_path)
+    agent = tmp_path / "peeks.py"
+    agent.write_text(f"open({str(path)!r}).read()\ndef search(game):\n    pass\n")
+    ledgers: list[Ledger] = []
+    hold([Job(str(agent), read_landscape(path), str(path), "plain", 0, 5)], 1, ledgers.append)
+    assert ledgers[0].end == "foul"

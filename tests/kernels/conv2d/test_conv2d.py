@@ -1,6 +1,5 @@
 """conv2d: space, reference and tolerance on the CPU, the kernel in Triton's interpreter, and offline compilation."""
 
-
 import pytest
 import torch
 import torch.nn.functional as F

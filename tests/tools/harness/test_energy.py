@@ -6,7 +6,6 @@ import time
 import pytest
 
 from agent.goal.objective import Objective
-from agent.loop.actions import Left
 from agent.loop.outcome import outcome_of, render
 from kernels.hardware import hardware_named
 from memory.shared_models import DeviceInfo
@@ -183,9 +182,8 @@ def told(metric, beside=True):
     proof = {"config": {"tile": 128}, "status": "correct", "reason": "", "ms": 0.2, "ci_ms": None, "how": "here"}
     proof |= {"joules": 0.2, "ci_joules": (0.19, 0.21), "comparisons": comparisons}
     objective = Objective(goal="TFLOPS per watt", kernel="fused_matmul", metric=metric)
-    left = Left(0, 4, 1.0)
     outcome = outcome_of(
-        objective, setting, [proof], run_id="r", trace="t", stop="", left=left, tokens=0, turns=1, seconds=1
+        objective, setting, [proof], run_id="r", trace="t", stop="", evaluations=4, tokens=0, turns=1, seconds=1
     )
     return outcome, render(outcome, setting, "replay")
 
