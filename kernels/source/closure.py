@@ -31,7 +31,7 @@ from types import FunctionType, MethodType, ModuleType
 from typing import Any, Protocol
 
 from kernels.hardware import Hardware
-from kernels.quiet import apart
+from kernels.quiet import output_to_stderr
 from kernels.source.locate import SourceFile, source_file
 from kernels.source.normal_form import FUNCTIONS, Imported, NormalForm
 
@@ -350,7 +350,7 @@ class Closure:
         if path.partition(".")[0] in NEVER_WALKED:
             return external
         try:
-            with apart():
+            with output_to_stderr():
                 source = importlib.import_module(path)
                 if imported.attribute is not None and not hasattr(source, imported.attribute):
                     importlib.import_module(f"{path}.{imported.attribute}")

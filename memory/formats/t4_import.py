@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from memory.attempt import COMPILED, ENVIRONMENT, FIGURES, TELEMETRY, now, storable
+from memory.attempt import COMPILED, ENVIRONMENT, FIGURES, TELEMETRY, now, to_column
 from memory.formats.t4 import Document, T4Error, as_dict, read_document, read_result, unpack
 from memory.store import Memory
 from memory.terms import canonical
@@ -142,7 +142,7 @@ def _attempt(path: Path, index: int, raw: Any, unit: str | None, digest: str) ->
     if status == "correct":
         figures |= {"ms": ms, "samples": samples or None}
     try:
-        stored = {k: storable(k, x) for k, x in figures.items() if k in FIGURES and x is not None}
+        stored = {k: to_column(k, x) for k, x in figures.items() if k in FIGURES and x is not None}
     except (TypeError, ValueError) as e:
         raise ImportFileError(f"{where} has a value of a wrong type ({e})") from e
     return {

@@ -60,7 +60,7 @@ def as_json(rows: Sequence[Row]) -> str:
 
 
 def as_csv(rows: Sequence[Row], columns: Sequence[str]) -> str:
-    """All columns, those of the table first; nested values as JSON."""
+    """All columns, those of the table first. Nested values are JSON."""
     names = [*columns, *(k for k in (rows[0] if rows else ()) if k not in columns)]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
