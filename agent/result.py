@@ -118,9 +118,9 @@ class Result:
         """The config as a ``triton.Config``. Raises ValueError where there is none."""
         import triton
 
-        from memory.formats.triton_configs import parts
+        from memory.formats.triton_configs import split
 
-        meta, launch = parts(self._found())
+        meta, launch = split(self._found())
         return triton.Config(meta, **launch)
 
     def triton_config(self) -> str:

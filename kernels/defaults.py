@@ -11,14 +11,17 @@ import types
 from collections.abc import Callable, Iterator
 from itertools import islice, product
 from math import prod
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Union, get_args, get_origin
+
+from memory.terms import Metric
 
 if TYPE_CHECKING:
     import torch
     from pydantic import BaseModel
 
     from kernels.hardware import Hardware
-    from kernels.spec import Inputs, KernelSpec
+
+    Inputs = tuple[torch.Tensor | None, ...]
 
 MOST_CONFIGS = 20_000
 """A space above this is a mistake in the config model, and would take minutes to list."""
@@ -28,11 +31,27 @@ UNIT = {"fp16": 2.0**-11, "bf16": 2.0**-8, "fp32": 2.0**-24}
 """Half a unit in the last place of one (IEEE 754; bfloat16 has 8 significant bits)."""
 
 
+class Spec(Protocol):
+    """What the defaults ask of a :class:`kernels.spec.KernelSpec`, which imports this file."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def metric(self) -> Metric: ...
+    @property
+    def problem_type(self) -> type[Any]: ...
+    def candidates(self, problem: Any, hardware: Hardware) -> Iterator[Any]: ...
+    def constraint(self, problem: Any, config: Any, hardware: Hardware) -> str | None: ...
+    def inputs(self, problem: Any, generator: torch.Generator | None, device: str) -> Inputs: ...
+    def output(self, problem: Any, device: str) -> torch.Tensor: ...
+    def eager(self, problem: Any, inputs: Inputs) -> torch.Tensor: ...
+
+
 class Undefined(ValueError):
     """A default does not apply; the message says which method to define."""
 
 
-def problem(spec: KernelSpec[Any, Any]) -> Any:
+def problem(spec: Spec) -> Any:
     lacking = [n for n, f in spec.problem_type.model_fields.items() if f.is_required()]
     if lacking:
         raise Undefined(
@@ -42,7 +61,7 @@ def problem(spec: KernelSpec[Any, Any]) -> Any:
     return spec.problem_type()
 
 
-def config(spec: KernelSpec[Any, Any], problem: Any, hardware: Hardware) -> Any:
+def config(spec: Spec, problem: Any, hardware: Hardware) -> Any:
     given = islice(spec.candidates(problem, hardware), MOST_CONFIGS)
     first = next((c for c in given if spec.constraint(problem, c, hardware) is None), None)
     if first is None:
@@ -50,7 +69,7 @@ def config(spec: KernelSpec[Any, Any], problem: Any, hardware: Hardware) -> Any:
     return first
 
 
-def listed(spec: KernelSpec[Any, Any], problem: Any, hardware: Hardware) -> list[Any]:
+def listed(spec: Spec, problem: Any, hardware: Hardware) -> list[Any]:
     """The candidates, once each. Raises Undefined where they do not end."""
     given = list(islice(spec.candidates(problem, hardware), MOST_CONFIGS + 1))
     if len(given) > MOST_CONFIGS:
@@ -94,7 +113,7 @@ def field_values(config_type: type[BaseModel], name: str) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def output(spec: KernelSpec[Any, Any], problem: Any, device: str) -> torch.Tensor:
+def output(spec: Spec, problem: Any, device: str) -> torch.Tensor:
     """Shape and dtype of ``eager``'s result on meta tensors, contiguous."""
     import torch
 
@@ -102,7 +121,7 @@ def output(spec: KernelSpec[Any, Any], problem: Any, device: str) -> torch.Tenso
     return torch.empty(like.shape, dtype=like.dtype, device=device)
 
 
-def reference(spec: KernelSpec[Any, Any], problem: Any, inputs: Inputs) -> torch.Tensor:
+def reference(spec: Spec, problem: Any, inputs: Inputs) -> torch.Tensor:
     wide = tuple(None if t is None else t.double() if t.is_floating_point() else t for t in inputs)
     return spec.eager(problem, wide).double()
 
@@ -127,23 +146,23 @@ def unit(dtype: str) -> float:
     return torch.finfo(kind).eps / 2 if kind.is_floating_point else 0.0
 
 
-def flops(spec: KernelSpec[Any, Any]) -> int:
+def flops(spec: Spec) -> int:
     if spec.metric == "tflops":
         raise Undefined(f'{spec.name} is scored in TFLOP/s: define flops(problem), or set metric = "gbps" or "latency"')
     return 0
 
 
-def moved(spec: KernelSpec[Any, Any], problem: Any) -> int:
+def moved(spec: Spec, problem: Any) -> int:
     """Bytes of all inputs and the output."""
     tensors = (*spec.inputs(problem, None, "meta"), spec.output(problem, "meta"))
     return sum(t.numel() * t.element_size() for t in tensors if t is not None)
 
 
-def prepare_eager(spec: KernelSpec[Any, Any], problem: Any, inputs: Inputs) -> Callable[[], torch.Tensor]:
+def prepare_eager(spec: Spec, problem: Any, inputs: Inputs) -> Callable[[], torch.Tensor]:
     return lambda: spec.eager(problem, inputs)
 
 
-def prepare_compiled(spec: KernelSpec[Any, Any], problem: Any, inputs: Inputs) -> Callable[[], torch.Tensor]:
+def prepare_compiled(spec: Spec, problem: Any, inputs: Inputs) -> Callable[[], torch.Tensor]:
     import torch
 
     # A function that has met eight shapes is no longer compiled but run eagerly, in silence: start afresh, and refuse

@@ -14,7 +14,7 @@ _stdout: Any = None
 
 
 @contextmanager
-def apart() -> Iterator[None]:
+def output_to_stderr() -> Iterator[None]:
     """What a kernel's own code prints goes to stderr: stdout is for the answer. The first to enter diverts it and the
     last to leave puts it back; ``contextlib.redirect_stdout`` would leave it diverted where two threads overlap."""
     global _inside, _stdout

@@ -202,7 +202,7 @@ class KernelSpec(ABC, Generic[P, C]):
     def parse_problem(self, shape: tuple[int, ...] | None, options: dict[str, Any]) -> P:
         """A problem from ``--shape`` numbers and named options; what is not given is the default problem's.
 
-        Raises ValueError with one sentence that names the mend."""
+        Raises ValueError with one sentence that says what to do."""
         dims = self.problem_type.dims
         values = self.default_problem().model_dump()
         if shape is not None:

@@ -1,7 +1,7 @@
-"""The words that every room shares, said once. Imports the standard library alone, so that every room may import it.
+"""The words that every room shares. This file imports the standard library alone, so that every room may import it.
 
-The models among them, which need pydantic, are in ``memory/shared_models.py``: commands that only read the memory start
-without it.
+Shared models, which need pydantic, are in ``memory/shared_models.py``: commands that only read the memory start without
+pydantic.
 """
 
 from __future__ import annotations
@@ -33,11 +33,26 @@ ENERGY_UNITS: dict[str, str] = {"tflops_per_watt": "TFLOP/s per W", "gbps_per_wa
 launch."""
 
 
+MEMORY_ID = 0x54414B4D
+"""``TAKM``, the ``PRAGMA application_id`` of a memory file: this SQLite file is a memory of this project."""
+MEMORY_SCHEMA = 5
+"""The ``PRAGMA user_version`` of an up-to-date memory file: the number of migrations in ``memory/migrations.py``."""
+
+
 def canonical(value: Any, finite: bool = True) -> str:
     """JSON text in which equal values are equal, in any process and on any machine: sorted keys, no spaces.
 
     Raises ValueError for a number that is not finite, unless `finite` is False: other programs' JSON has none."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=not finite)
+
+
+def printable(text: str, replacement: str | None = None) -> str:
+    """`text` without control characters, so that text of strangers cannot steer a terminal. Each becomes `replacement`
+    or, without one, its escape sequence (``\\x1b``). A line break is a control character too."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() if replacement is None else replacement
+        for c in text
+    )
 
 
 def speed_in(metric: str | None, ms: float, flops: int, moved: int) -> float:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agent.errors import PROVEN, UNPROVEN, AgentError, UsageError
+from memory.terms import printable
 
 if TYPE_CHECKING:
     from agent.campaign.campaign_report import Report
@@ -84,4 +85,4 @@ def leave(folder: Path, report: Report) -> None:
 
 
 def _printable(line: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in line)
+    return printable(line, "?")

@@ -10,6 +10,7 @@ from agent.export.story import Attempt, Call, Story, Turn, named, number, rows
 from agent.loop import progress
 from agent.loop.outcome import render
 from agent.trace.trace import JSON
+from memory.terms import printable
 
 WORDS = 400
 """Characters of a model's words that are shown."""
@@ -198,4 +199,4 @@ def turn_row(turn: Turn) -> JSON:
 
 def clean(line: str) -> str:
     """Without control characters: what a model or a kernel says does not steer the terminal."""
-    return "".join(c if c.isprintable() else " " for c in line).rstrip()
+    return printable(line, " ").rstrip()

@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from agent.loop.progress import Watch, clean
+from memory.terms import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -74,7 +75,7 @@ class Terminal(Watch):
         """A line for a person."""
         if self.loudness == "quiet":
             return
-        line = "".join(c if c.isprintable() else "?" for c in line)
+        line = printable(line, "?")
         if self._console is None:
             print(line.encode("utf-8", "replace").decode(), file=self._stream, flush=True)
             return

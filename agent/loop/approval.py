@@ -8,6 +8,7 @@ from typing import Any
 
 from agent.errors import AgentError
 from agent.trace.trace import JSON
+from memory.terms import printable
 
 Ask = Callable[[JSON], JSON]
 """From batches (``{"key", "batches": [{"id", "tool", "arguments"}]}``) to answers by call id."""
@@ -73,4 +74,4 @@ def shown(config: Any) -> str:
     if not isinstance(config, dict):
         return repr(config)
     line = " ".join(f"{name}={value}" for name, value in config.items())
-    return "".join(c if c.isprintable() else "?" for c in line)[:300]
+    return printable(line, "?")[:300]

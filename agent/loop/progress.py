@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from memory.terms import printable
+
 if TYPE_CHECKING:
     from agent.goal.objective import Objective, Setting
     from agent.loop.actions import Left
@@ -135,7 +137,7 @@ def describe_configs(result: JSON) -> list[str]:
 
 def clean(text: str | None) -> str:
     """`text` on one line without control characters: it may be a model's. Leading space stays."""
-    words = "".join(c if c.isprintable() else " " for c in text or "")
+    words = printable(text or "", " ")
     return words[: len(words) - len(words.lstrip())] + " ".join(words.split())
 
 

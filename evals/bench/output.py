@@ -78,12 +78,12 @@ def progress(line: str) -> None:
 
 
 def table(rows: list[Row], columns: tuple[str, ...]) -> None:
-    from tabulate import tabulate  # type: ignore[import-untyped]
+    from memory.formats.tables import ruled
 
     if sys.stderr.isatty():
         click.echo("\r\033[K", err=True, nl=False)
     cells = [[cell(r.get(c)) for c in columns] for r in rows]
-    click.echo(tabulate(cells, headers=columns, disable_numparse=True))
+    click.echo(ruled(cells, columns))
 
 
 def cell(value: Any) -> str:

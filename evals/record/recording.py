@@ -22,6 +22,7 @@ from kernels.hardware import Hardware
 from kernels.spec import Baseline, Config, KernelSpec, Problem
 from memory.shared_models import DeviceInfo
 from memory.terms import Regime
+from tools.harness.landscapes.files import stem, write_landscape
 from tools.harness.landscapes.readings import (
     BaselineReadings,
     Entry,
@@ -32,7 +33,6 @@ from tools.harness.landscapes.readings import (
     reading_set,
     significant,
 )
-from tools.harness.landscapes.t4 import stem, write_landscape
 from tools.harness.results import CompileResult, Measurement
 
 ROUND_EVERY = 50

@@ -180,7 +180,7 @@ class Recording:
         try:
             self.starts = [restart(kernel, args, where) for kernel, args in seen]
         except UnknownLauncher as e:
-            _say_once(str(e))
+            _warn_once(str(e))
             self.starts = []
         except NotReplayable:
             self.starts = []
@@ -237,7 +237,7 @@ class _Aside(TorchDispatchMode):
 
 
 @functools.cache
-def _say_once(why: str) -> None:
+def _warn_once(why: str) -> None:
     warnings.warn(
         f"calls cannot be replayed through this Triton's launcher ({why}): every call takes the slower normal road",
         SlowLaunchWarning,

@@ -2,7 +2,7 @@
 
 The interpreter (3.6 to 3.9) keeps bf16 as 16-bit integers: it truncates where the GPU rounds to nearest, and computes
 on the bits as if they were numbers. A correct kernel then fails its check, and a tolerance that let it pass would also
-pass wrong ones. Call :func:`mend_bf16` once, in the process that interprets.
+pass wrong ones. Call :func:`patch_bf16` once, in the process that interprets.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BINARY = ("fadd", "fsub", "fmul", "fdiv", "frem", "minimumf", "maximumf", "minnu
 COMPARED = ("LT", "LE", "GT", "GE", "EQ", "NE")
 
 
-def mend_bf16() -> None:
+def patch_bf16() -> None:
     """Patch the interpreter in this process; a second call changes nothing."""
     if hasattr(InterpreterBuilder.cast_impl, "__wrapped__"):
         return

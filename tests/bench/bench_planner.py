@@ -31,8 +31,8 @@ from agent.models.embedded import BATCH, FIRST_BATCH
 from memory.queries import distance
 from tests.bench.planner_rivals import NEEDS_OPTUNA, RIVALS, Ledger
 from tests.bench.planner_spaces import PLAIN, VIEWS, Space, load
+from tools.harness.landscapes.files import SUFFIXES
 from tools.harness.landscapes.named import folder
-from tools.harness.landscapes.t4 import SUFFIXES
 from tools.planner import surrogate
 from tools.planner.evidence import Evidence
 from tools.planner.propose import Planner

@@ -40,8 +40,8 @@ from memory.terms import Regime
 from tests.bench.bench_planner import NEVER
 from tests.bench.planner_spaces import PLAIN, load
 from tools import suggest_configs
+from tools.harness.landscapes.files import SUFFIXES
 from tools.harness.landscapes.named import folder
-from tools.harness.landscapes.t4 import SUFFIXES
 from tools.harness.results import CompileResult, Measurement
 from tools.planner.cost.launch_geometry import read_launch, read_tiles
 from tools.planner.cost.matmul_cost import estimate

@@ -33,9 +33,9 @@ from typing import Any
 
 import click
 
+from tools.harness.landscapes.files import write_data
 from tools.harness.landscapes.named import folder, list_landscapes
 from tools.harness.landscapes.readings import Entry, Landscape
-from tools.harness.landscapes.t4 import write_data
 
 Codes = dict[str, str]
 """Hash of the machine code by config, as canonical JSON."""

@@ -8,7 +8,7 @@ import torch
 
 from kernels import registry
 from kernels.hardware import hardware_named
-from kernels.triton.interpreter_bf16 import mend_bf16
+from kernels.triton.interpreter_bf16 import patch_bf16
 
 UNWRITTEN = 12345.0
 
@@ -18,7 +18,7 @@ def interpreted(init):
 
     A case: kernel, problem, config, and the inputs' seed."""
     torch.set_num_threads(1)
-    mend_bf16()
+    patch_bf16()
     # Three SMs: a persistent program walks over several tiles even on a small shape.
     hardware = replace(hardware_named("H200"), sms=3)
 

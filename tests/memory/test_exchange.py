@@ -13,12 +13,12 @@ import pytest
 from memory import queries
 from memory.commands import main
 from memory.file import MemoryFileError
-from memory.formats import t4
+from memory.formats import t4_import
 from memory.store import Memory
 from memory.upkeep import prune as pruning
 from memory.upkeep.merge import merge
 from tests.memory.conftest import H200, RECORDED, SQUARE, Filled, fill
-from tools.harness.landscapes.t4 import read_landscape
+from tools.harness.landscapes.files import read_landscape
 
 CONTENT = (
     "SELECT hex(a.uid) AS uid, r.goal, e.hash, k.source_hash, p.problem, a.config_id, a.kind, a.status, a.ms "
@@ -91,9 +91,9 @@ def test_an_export_to_t4_is_a_landscape_and_comes_back_whole(
     best = queries.best(filled.memory, filled.problem, limit=1)[0]
     assert min(landscape.correct(), key=lambda e: landscape.ms(e) or 1e9).config == best["config"]
     other = Memory.open(tmp_path / "other.db")
-    assert t4.load(other, out) == ("4096x4096x4096 fp16 leaky_relu", 16, 16)
-    assert t4.load(other, out).new == 0
-    assert t4.load(filled.memory, out).new == 0
+    assert t4_import.load(other, out) == ("4096x4096x4096 fp16 leaky_relu", 16, 16)
+    assert t4_import.load(other, out).new == 0
+    assert t4_import.load(filled.memory, out).new == 0
     assert verdicts(other) == [v | {"regime": "burst"} for v in verdicts(other)]
     assert queries.best(other, 1, limit=1)[0]["ms"] == best["ms"]
     assert queries.best(other, 1, limit=1)[0]["device"] == "NVIDIA H200 (live)"

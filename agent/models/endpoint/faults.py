@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from agent.errors import AgentError, UsageError
 from agent.models.endpoint.retries import TRANSIENT, Garbled, Reported, cause_of, transient
+from memory.terms import printable
 
 LONGEST_REASON = 200
 """Characters of a server's own words that are shown."""
@@ -97,7 +98,7 @@ def line_of(error: Any) -> str:
     words = plain_words(error.body)
     if "<html" in words[:500].lower():
         words = ""
-    return " ".join("".join(c if c.isprintable() else " " for c in words).split())
+    return " ".join(printable(words, " ").split())
 
 
 def plain_words(body: Any) -> str:

@@ -13,8 +13,8 @@ from evals.record.card import render, spearman, stats
 from evals.record.journal import Journal, JournalError
 from evals.record.recording import ROUND_EVERY, SPOILT_IN_A_ROW, GpuLost, Plan, Recording
 from tests.evals.toy import CUBLAS_MS, TOY_GPU, UNFUSED_MS, Toy, ToyCompiler, ToyConfig, ToyGpu, ToyProblem, true_ms
+from tools.harness.landscapes.files import read_landscape
 from tools.harness.landscapes.readings import Landscape
-from tools.harness.landscapes.t4 import read_landscape
 
 pytestmark = pytest.mark.process
 

@@ -122,7 +122,7 @@ def test_a_tensor_on_the_cpu_or_another_device_is_not_replayed():
 
 
 def test_a_launcher_of_another_form_is_said_once(monkeypatch):
-    call_cache._say_once.cache_clear()
+    call_cache._warn_once.cache_clear()
     kernel = SimpleNamespace(run=SimpleNamespace())
     with pytest.raises(launcher.UnknownLauncher, match="SimpleNamespace"):
         launcher.restart(kernel, (1, 1, 1, 0, 77, (4, 1, 0), None, None, None), {})

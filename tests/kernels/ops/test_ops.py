@@ -234,8 +234,8 @@ from kernels import ops
 from kernels.attention import space as attention_space
 from kernels.ops import operators
 from kernels.hardware import hardware_named
-from kernels.triton.interpreter_bf16 import mend_bf16
-mend_bf16()
+from kernels.triton.interpreter_bf16 import patch_bf16
+patch_bf16()
 launched = []
 operators.hardware_of = lambda device: hardware_named("H200")
 attention_space.has_gluon = lambda: False  # the interpreter runs no Gluon

@@ -16,9 +16,9 @@ ROOT = Path(__file__).parents[3]
 CHILD = """
 import sys, torch, triton, triton.language as tl
 if sys.argv[1] == "mended":
-    from kernels.triton.interpreter_bf16 import mend_bf16
-    mend_bf16()
-    mend_bf16()
+    from kernels.triton.interpreter_bf16 import patch_bf16
+    patch_bf16()
+    patch_bf16()
 
 @triton.jit
 def compute(x_ptr, y_ptr, out_ptr, product_ptr, n, BLOCK: tl.constexpr):
