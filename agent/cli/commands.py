@@ -27,14 +27,14 @@ from agent.models.effort import EFFORTS, read_effort
 from memory.closed_stdout import ends_quietly, run_click
 
 
-def finite(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
-    """click's ranges let NaN pass."""
+def check_seconds(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    """click's own ranges accept NaN."""
     if value is not None and not 0 < value <= LONGEST:
         raise click.BadParameter(f"{value:g} is not a number of seconds between 0 and {LONGEST:g}.")
     return value
 
 
-def dollars(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+def check_dollars(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
     if value is not None and not 0 < value <= MOST_DOLLARS:
         raise click.BadParameter(f"{value:g} is not a number of US dollars between 0 and {MOST_DOLLARS:g}.")
     return value
@@ -99,10 +99,10 @@ def commands() -> None:
 @click.option("--effort", type=click.Choice(EFFORTS), help="How hard a reasoning model thinks; its own default.")
 @api_option
 @click.option("--max-evals", type=click.IntRange(1, MOST), metavar="N", help="Configs measured at most (40).")
-@click.option("--max-seconds", type=float, callback=finite, metavar="S", help="Search time (600).")
-@click.option("--endpoint", metavar="NAME", help="What kind of server it is, e.g. vllm; found out by default.")
+@click.option("--max-seconds", type=float, callback=check_seconds, metavar="S", help="Search time (600).")
+@click.option("--endpoint", metavar="NAME", help="Kind of server, e.g. vllm; detected by default.")
 @click.option("--max-tokens", type=click.IntRange(1, 10**12), metavar="N", help="Model tokens at most.")
-@click.option("--max-cost", type=float, callback=dollars, metavar="USD", help="US dollars for the model at most.")
+@click.option("--max-cost", type=float, callback=check_dollars, metavar="USD", help="US dollars for the model at most.")
 @click.option("--max-model-calls", type=click.IntRange(1, MOST), metavar="N", help="Messages of the model (100).")
 @click.option("--approve", is_flag=True, help="Ask before each batch that runs on the device: yes, no or edit.")
 @click.option("--memory", type=click.Path(path_type=Path), metavar="PATH", help="The SQLite file of all attempts.")
@@ -172,14 +172,14 @@ def run(
 
 @commands.command()
 @click.argument("run_id", metavar="RUN", shell_complete=completion.traces)
-@click.option("--base-url", metavar="URL", help="The model's server, where it has moved.")
+@click.option("--base-url", metavar="URL", help="The model's server, if it has moved.")
 @api_option
 @loudness
 @as_json
 def resume(run_id: str, base_url: str | None, api: ApiChoice | None, loudness: Loudness, json_: bool) -> int:
     """Continue a run that was stopped or killed.
 
-    RUN is its id; nothing that it finished is done again."""
+    RUN is its id; nothing that it finished is repeated."""
     read_env()
     with Terminal(loudness) as terminal:
         from agent.cli.result_panel import print_result

@@ -27,7 +27,7 @@ from agent.models.endpoint.faults import Outage
 from agent.trace.trace import JSON
 
 FINALISTS = 3
-"""Configs that `verify` tries to prove: the next one's turn comes when a proof fails."""
+"""Configs that `verify` tries to prove, one after another until a proof succeeds."""
 ON_DEVICE = frozenset({"run_benchmark", "check_correctness"})
 """Tools whose batches a person approves, where asked for."""
 
@@ -38,7 +38,7 @@ def start(context: Context) -> State:
 
 
 def decide(state: State, runtime: Runtime[Context]) -> JSON:
-    """Stop, or have the model (or the planner in its place) say its next message."""
+    """Stop, or get the next message from the model, or from the planner if it took over."""
     context, turn = runtime.context, state["turn"]
     word: Message = {"role": "user", "content": context.says.get(turn)}
     if turn in context.says and word not in state["messages"][-1:]:
@@ -59,7 +59,7 @@ def decide(state: State, runtime: Runtime[Context]) -> JSON:
         context.watch.notify(f"note: {notice}")
     if answer.get("error"):
         return {"messages": notes, "stop": f"the time is used up, and no answer came: {answer['error']}".rstrip(".")}
-    message, dropped = numbered(answer["message"], turn)
+    message, dropped = number_calls(answer["message"], turn)
     context.watch.notify(progress.format_words(turn, message.get("content")))
     context.watch.record_words(message.get("content"))
     counted, ratio = answer.get("prompt_tokens"), state["tokens_per_estimate"]
@@ -75,7 +75,7 @@ def decide(state: State, runtime: Runtime[Context]) -> JSON:
         "tokens": state["tokens"] + answer["tokens"],
         "cost": state["cost"] + answer.get("cost", 0.0),
         "tokens_per_estimate": ratio,
-        "spoke": spoke(message, answer.get("finish", "")),
+        "spoke": classify_message(message, answer.get("finish", "")),
         "dropped": dropped,
         "fruitless": 1 if verdict["takeover"] else state["fruitless"] + patience,
         "measured": left.used,
@@ -87,13 +87,13 @@ def decide(state: State, runtime: Runtime[Context]) -> JSON:
 
 
 def request(messages: list[Message], tools: list[ToolSchema]) -> JSON:
-    """What is sent, as a hash of it all and the messages since the model's last one."""
+    """The request for the trace: a hash of everything that is sent, and the messages that are new to the model."""
     since = max((i for i, message in enumerate(messages) if message["role"] == "assistant"), default=-1)
     return {"hash": prompt.digest(messages, tools), "count": len(messages), "new": messages[since + 1 :]}
 
 
 def respond(state: State, context: Context, left: Left) -> JSON:
-    """One answer. That none came is one too, where the run's time ends meanwhile and there is something to prove."""
+    """Get one answer. If the run's time ends first and there is something to prove, the reply has ``error`` instead."""
     speaker = deputy_of(context.model) if state["takeover"] else context.model
     try:
         reply = speaker.respond(state["messages"], context.actions.tools, left.seconds, answer_tokens(state, context))
@@ -125,11 +125,11 @@ def respond(state: State, context: Context, left: Left) -> JSON:
     return body | {name: value for name, value in more.items() if value}
 
 
-def numbered(message: Message, turn: int) -> tuple[Message, int]:
-    """The message with its calls' ids made unique in the run (some endpoints number each message's calls afresh), and
-    how many calls beyond the first ones were left out.
+def number_calls(message: Message, turn: int) -> tuple[Message, int]:
+    """Give the calls of a message ids that are unique in the run, because some endpoints number the calls of each
+    message from the start. Returns the message and the number of calls beyond :data:`MAX_CALLS` that were left out.
 
-    Nine letters and digits, the strictest form an endpoint is known to ask for (Mistral)."""
+    An id is nine letters and digits, the strictest form that an endpoint is known to require (Mistral)."""
     given = message.get("tool_calls") or ()
     calls = [
         {**call, "id": f"t{turn:04d}c{index:03d}", "type": "function", "function": dict(call["function"])}
@@ -141,8 +141,8 @@ def numbered(message: Message, turn: int) -> tuple[Message, int]:
     return {"role": "assistant", "content": message.get("content"), **kept}, 0
 
 
-def spoke(message: Message, finish: str) -> Spoke:
-    """What kind of message it is; calls count, whatever else it says."""
+def classify_message(message: Message, finish: str) -> Spoke:
+    """The kind of a message: ``calls`` if it has any, whatever else is in it."""
     if message.get("tool_calls"):
         return "calls"
     if finish == "length":
@@ -157,22 +157,22 @@ def act(state: State, runtime: Runtime[Context]) -> JSON:
     context = runtime.context
     asked = [call for message in state["messages"] for call in message.get("tool_calls") or ()]
     calls = state["messages"][-1]["tool_calls"]
-    before = {said(call) for call in asked[: len(asked) - len(calls)]}
-    verdicts = approved(calls, state["turn"] - 1, context) if context.objective.approve else {}
+    before = {call_signature(call) for call in asked[: len(asked) - len(calls)]}
+    verdicts = ask_approval(calls, state["turn"] - 1, context) if context.objective.approve else {}
     answers: list[Message] = []
     fruitful = False
     for call in calls:
         result = run_call(call, context, verdicts.get(call["id"], {}))
         context.watch.notify(progress.describe_answer(call["function"]["name"], result, context.actions.setting))
         context.watch.record_answer(call["function"]["name"], result, context.actions.setting)
-        fruitful |= "error" not in result and said(call) not in before
-        before.add(said(call))
+        fruitful |= "error" not in result and call_signature(call) not in before
+        before.add(call_signature(call))
         answers.append({"role": "tool", "tool_call_id": call["id"], "content": json.dumps(result)})
     return {"messages": answers, "fruitless": 0 if fruitful else state["fruitless"]}
 
 
-def approved(calls: list[JSON], turn: int, context: Context) -> JSON:
-    """What a person says to each batch that would run on the device, by call id."""
+def ask_approval(calls: list[JSON], turn: int, context: Context) -> JSON:
+    """Ask a person about each batch that would run on the device; the verdicts by call id."""
     batches = []
     for call in calls:
         arguments, problem = parse_arguments(call["function"]["arguments"])
@@ -185,12 +185,13 @@ def approved(calls: list[JSON], turn: int, context: Context) -> JSON:
     return answers
 
 
-def said(call: JSON) -> tuple[str, str]:
+def call_signature(call: JSON) -> tuple[str, str]:
+    """Tool and arguments: equal calls have equal answers."""
     return call["function"]["name"], call["function"]["arguments"]
 
 
 def run_call(call: JSON, context: Context, approval: JSON) -> JSON:
-    """One tool call's answer. What is wrong with the call itself is an answer too."""
+    """Run one tool call and return its answer; a wrong call is answered with ``error``."""
     call_id, name = call["id"], call["function"]["name"]
     arguments, problem = parse_arguments(call["function"]["arguments"])
     known = [tool.name for tool in context.actions.tools]
@@ -218,7 +219,7 @@ def run_call(call: JSON, context: Context, approval: JSON) -> JSON:
 
 
 def verify(state: State, runtime: Runtime[Context]) -> JSON:
-    """Have the fastest config proven; where a proof fails, the next fastest."""
+    """Prove the fastest config; if its proof fails, the next fastest."""
     context = runtime.context
     chosen = context.journal.once(
         "decision", "finalists", lambda: {"stop": state["stop"], "finalists": context.actions.finalists(FINALISTS)}

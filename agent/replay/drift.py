@@ -22,7 +22,7 @@ from agent.export.story import Attempt, Story, key, named
 from agent.goal.objective import Objective, Setting
 from agent.loop import progress, run
 from agent.loop.actions import Actions, Left, Verdict
-from agent.loop.outcome import BaselineResult, judge
+from agent.loop.outcome import Speedup, judge
 from agent.loop.progress import Watch
 from agent.models import choose
 from agent.models.base import Message, Reply, ToolSchema
@@ -32,8 +32,8 @@ from agent.trace.paths import trace_path
 from agent.trace.trace import JSON, Event, Trace, read_trace
 
 OPEN_COLD: run.OpenActions = partial(run.open_actions, warm=False)
-"""A session that measures what other runs have measured already: here they are what is doubted."""
-UNHURRIED = 1e6
+"""Opens a session that measures again what other runs have measured, because that is what is checked here."""
+LONG_S = 1e6
 """Seconds: the recorded decisions end the run, not this machine's speed."""
 
 
@@ -76,7 +76,7 @@ class AnswersToTheEnd(Recorded):
 
 
 class WinnerFirst:
-    """Live actions whose first finalist is the recorded winner, and whose approvals are the recorded ones."""
+    """Live actions; the first finalist is the recorded winner, and approvals are the recorded ones."""
 
     def __init__(self, actions: Actions, winner: JSON, events: Sequence[Event]) -> None:
         self._actions, self._winner = actions, winner
@@ -132,7 +132,7 @@ def remeasure(
         raise AgentError(f"{path} ended without a winner: there is nothing that could win again.")
     responses = [event.body for event in record.events if event.type == "model_response"]
     model = AnswersToTheEnd(responses[0]["model"] if responses else objective.model, responses)
-    again, run_id = unhurried(objective, setting, device), new_run_id()
+    again, run_id = without_limits(objective, setting, device), new_run_id()
     began = time.monotonic()
     opened, winner = open_(again, memory, run_id, watch), then.outcome.best.config
     with closing(WinnerFirst(opened, winner, record.events)) as actions:
@@ -151,15 +151,15 @@ def new_run_id() -> str:
     return datetime.now(UTC).strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(3)
 
 
-def unhurried(objective: Objective, setting: Setting, device: str) -> Objective:
+def without_limits(objective: Objective, setting: Setting, device: str) -> Objective:
     """The same problem and evaluations on `device`, without the limits that made sense there and then only."""
-    limits = objective.limits.model_copy(update={"max_seconds": UNHURRIED, "max_tokens": None})
+    limits = objective.limits.model_copy(update={"max_seconds": LONG_S, "max_tokens": None})
     fixed = {"shape": None, "options": setting.problem, "metric": setting.energy or setting.metric, "gpu": None}
     return objective.model_copy(update={**fixed, "device": device, "limits": limits})
 
 
 def compare(then: Story, here: Story) -> list[Drift]:
-    """Every config that was measured in both, in the order of then."""
+    """Every config that was measured in both runs, in the order of the recorded one."""
     now = {key(vars(attempt)): attempt for attempt in here.attempts}
     return [drift(a, now[key(vars(a))]) for a in then.attempts if key(vars(a)) in now]
 
@@ -186,7 +186,7 @@ def verdict(here: Story, winner: JSON) -> tuple[bool, str]:
         return False, "the winner was not proven here"
     if proofs[0].get("status") == "infrastructure":
         raise AgentError(f"The winner could not be timed here: {proofs[0].get('reason')}.")
-    return judge(proofs[:1], [BaselineResult.of(row) for row in proofs[0].get("comparisons", ())], here.setting.energy)
+    return judge(proofs[:1], [Speedup.of(row) for row in proofs[0].get("comparisons", ())], here.setting.energy)
 
 
 def render(found: Remeasured) -> str:
@@ -204,12 +204,12 @@ def render(found: Remeasured) -> str:
         spread = f"{ratios[0]:.3f} to {ratios[-1]:.3f}, {beyond} beyond their intervals"
         lines.append(f"drift      {len(ratios)} configs, time here / then: median {middle:.3f}, {spread}")
     lines += ["", "  here/then  interval           then ms   here ms  config"]
-    lines += [line(row, then) for row in found.rows]
-    lines += ["", *baselines(then, here), "", f"trace      {found.trace}"]
+    lines += [format_row(row, then) for row in found.rows]
+    lines += ["", *list_baselines(then, here), "", f"trace      {found.trace}"]
     return "\n".join(lines)
 
 
-def line(row: Drift, then: Story) -> str:
+def format_row(row: Drift, then: Story) -> str:
     won = then.outcome is not None and then.outcome.best is not None and row.config == then.outcome.best.config
     config = named(row.config) + (" (the winner)" if won else "")
     if row.ratio is None:
@@ -218,17 +218,18 @@ def line(row: Drift, then: Story) -> str:
     return f"  {row.ratio:9.3f}  {ci:16} {row.then_ms:9.4f} {row.here_ms:9.4f}  {config}"
 
 
-def baselines(then: Story, here: Story) -> list[str]:
+def list_baselines(then: Story, here: Story) -> list[str]:
     """The winner's speed-up over each baseline, then and here."""
     now = {row["name"]: row for proof in here.proofs[:1] for row in proof.get("comparisons", ())}
     lines = ["  speed-up then              here                baseline"]
     for was in then.outcome.baselines if then.outcome else ():
         found = now.get(was.name, {})
-        lines.append(f"  {said(was.speedup, was.ci):24} {said(found.get('speedup'), found.get('ci')):20} {was.name}")
+        before, after = format_speedup(was.speedup, was.ci), format_speedup(found.get("speedup"), found.get("ci"))
+        lines.append(f"  {before:24} {after:20} {was.name}")
     return lines
 
 
-def said(speedup: float | None, ci: Sequence[float] | None) -> str:
+def format_speedup(speedup: float | None, ci: Sequence[float] | None) -> str:
     return "not timed" if speedup is None or ci is None else f"{speedup:.3f}x [{ci[0]:.3f}, {ci[1]:.3f}]"
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from agent.export.story import Attempt, Call, Story, Turn, key, rows
 from agent.goal.objective import Setting
-from agent.loop.outcome import matters
+from agent.loop.outcome import list_important
 from agent.trace.trace import JSON
 from kernels.hardware import hardware_named
 from memory.pages import frame
@@ -75,7 +75,7 @@ def facts(story: Story) -> list[tuple[str, str]]:
 
 def importance(story: Story) -> str:
     found = story.outcome.importance if story.outcome else {}
-    return f"{matters(found)} (of the predicted variation, each alone)" if found else ""
+    return f"{list_important(found)} (of the predicted variation, each alone)" if found else ""
 
 
 def sum_activities(story: Story) -> dict[str, float]:
