@@ -36,7 +36,7 @@ class Outage(AgentError):
 class OtherApi(UsageError):
     """The server does not take the request through this API: Chat Completions or Responses."""
 
-    def __init__(self, message: str, reason: str, absent: bool = False) -> None:
+    def __init__(self, message: str, reason: str = "", absent: bool = False) -> None:
         super().__init__(message)
         self.reason = reason
         """The server's status and words: ``HTTP 404``."""

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 
 import pytest
+from click.testing import CliRunner
 
+from agent.campaign.plan import Campaign
 from agent.errors import AgentError, UsageError
 from agent.models.base import OUTPUT
 from agent.models.choose import api_name, load_model
 from agent.models.endpoint.either_api import EitherApi, is_openai
 from agent.models.endpoint.openai_chat import OpenAIChat
 from agent.models.endpoint.openai_responses import OpenAIResponses
+from evals.commands.commands import cli
+from evals.contest.run_files import fingerprint
 from tests.agent.answers import completion, failure, response
 from tests.agent.models.test_openai_chat import ASK, KEY, TOOLS
 from tests.agent.openai_rule import RULE
@@ -96,6 +100,34 @@ def test_a_server_that_sends_from_one_to_the_other_is_one_sentence(server, model
         model.respond(ASK, TOOLS, 20)
     assert "use --api" not in str(failed.value), "neither of them helps"
     assert len(server.asked) == 2
+
+
+def test_an_effort_reaches_both_apis(server):
+    server.answers = [RULED, RESPONSES]
+    assert "going on with /v1/responses" in load_model("m", server.url, effort="low").respond(ASK, TOOLS, 20).notices[0]
+    assert server.asked[0][2]["reasoning_effort"] == "low"
+    assert server.asked[1][2]["reasoning"] == {"effort": "low"}
+
+
+def test_a_campaign_and_a_contest_know_the_api(monkeypatch):
+    layer = {"kernel": "fused_matmul", "shape": "64x64x64"}
+    plain, named = (
+        Campaign.model_validate({"name": "c", "model": "m", "problem": [layer], **more}).jobs()[0]
+        for more in ({}, {"api": "responses"})
+    )
+    assert named.objective(5, 5.0).api == "responses"
+    assert plain.run_id(1) != named.run_id(1), "a run that failed by one API does not go on by it"
+    before = fingerprint("model:m")
+    monkeypatch.setenv("AUTOKERNEL_API", "responses")
+    assert fingerprint("model:m") != before
+
+
+@pytest.mark.parametrize("option", [["--api", "chat"], ["--effort", "low"], ["--base-url", "http://127.0.0.1:1/v1"]])
+@pytest.mark.parametrize("command", ["run", "tasks"])
+def test_the_evals_refuse_an_option_for_a_model_that_nobody_chose(command, option):
+    ran = CliRunner().invoke(cli, [command, *option])
+    assert ran.exit_code == 2
+    assert f"{option[0]} is for a language model, and none is chosen: add --model NAME" in ran.output
 
 
 def test_half_of_responses_is_one_sentence(server, model):

@@ -84,7 +84,7 @@ def test_a_run_on_the_recorded_device_is_proven_after_one_refusal(server, rule, 
 
     rule.move = move
     options = ["--model", "m", "--base-url", server.url, "--max-evals", "2", "--memory", str(tmp_path / "m.db")]
-    code = main(["maximise fused TFLOPS", *options, "--json"])
+    code = main(["fastest rms_norm", "--device", "recorded", *options, "--json"])
     out, err = capsys.readouterr()
     outcome = json.loads(out)
     assert code in (0, 3), err
@@ -253,6 +253,20 @@ def test_a_resume_takes_another_api(small_world, server, capsys, monkeypatch, tm
     server.answers = [response("Done.")]
     assert main(["resume", err.split()[-1], "--api", "responses", "--json"]) == 0
     assert server.asked[-1][0] == "/v1/responses"
+
+
+def test_a_fork_takes_another_api_and_sends_it_no_reasoning(small_world, server, rule, capsys, monkeypatch, tmp_path):
+    small_world()
+    assert main(["fused TFLOPS", "--model", "m", "--base-url", server.url, "--json"]) == 0
+    outcome = json.loads(capsys.readouterr().out)
+    server.asked.clear()
+    server.answers = [completion({"content": "Done."})]
+    monkeypatch.setattr("agent.loop.run.open_hands", elsewhere.opener(tmp_path / "child"))
+    assert main(["fork", outcome["trace"], "--at", "3", "--api", "chat", "--json"]) == 3, "it stopped before the best"
+    forked = json.loads(capsys.readouterr().out)
+    assert forked["objective"]["api"] == "chat"
+    assert set(paths(server)) == {"/v1/chat/completions"}
+    assert "gAAAA" not in json.dumps([body for _, _, body in server.asked])
 
 
 def test_what_is_encrypted_is_shown_nowhere(small_world, server, rule, capsys, tmp_path):
