@@ -10,7 +10,6 @@ from pydantic import BaseModel, Field
 
 from kernels.spec import KernelSpec
 from tools.arguments import MAX_CONFIGS, Closed
-from tools.harness.compiling.compile_pool import CompilePool
 from tools.planner.evidence import Evidence
 from tools.planner.propose import Plan, Planner, Proposal
 from tools.session.session import Session
@@ -35,8 +34,8 @@ def run(session: Session, args: SuggestConfigs, call_id: str) -> dict[str, Any]:
     next proposal, and ``ask_again_after`` says how many to try."""
     evidence = Evidence(session.compiled, session.checked, session.measured)
     if session.planner is None:
-        session.planner = Planner(session.task, session.space, session.kin)
-    patient = session.device.info.kind == "recorded" and not isinstance(session.pool, CompilePool)
+        session.planner = Planner(session.task, session.space, session.near_problems)
+    patient = not session.pool.parallel
     return answer(session.planner.propose(evidence, args.count, session.seeds, patient))
 
 

@@ -43,9 +43,9 @@ class Ended:
 
 def open_hands(objective: Objective, memory: Path | None, run_id: str, notify: Notify, warm: bool = True) -> Hands:
     """A session with the tools, on the objective's device; unless `warm`, without what other runs know."""
-    from tools.harness.process.prestart import Nursery
+    from tools.harness.process.prestart import Prestart
 
-    with Nursery.of(objective.device) as early:  # while its processes import, this one does
+    with Prestart.of(objective.device) as prestart:  # while its processes import, this one does
         import langgraph.graph  # noqa: F401 -- what the loop needs
 
         from tools.session.open_session import SetupError, open_session
@@ -65,7 +65,7 @@ def open_hands(objective: Objective, memory: Path | None, run_id: str, notify: N
                 run_id=run_id,
                 progress=notify,
                 warm=warm and not objective.cold,
-                early=early,
+                prestart=prestart,
             )
         except SetupError as e:
             raise UsageError(str(e)) from e

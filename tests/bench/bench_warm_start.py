@@ -64,6 +64,7 @@ class Card:
     times: dict[Config, float]
     """Judged ms of the configs that work."""
     read: Callable[[Config], Measurement]
+    parallel: bool = True
 
     def configs(self) -> Container[Config]:
         return self.compiled

@@ -4,7 +4,7 @@ import pytest
 
 from kernels import registry
 from kernels.hardware import hardware_named
-from tools.harness.compiling.compile_pool import CompilePool
+from tools.harness.compiling.compile_pool import LocalCompilePool
 
 NAMES = ("softmax", "rms_norm", "layer_norm", "swiglu", "attention", "conv2d")
 
@@ -12,7 +12,7 @@ NAMES = ("softmax", "rms_norm", "layer_norm", "swiglu", "attention", "conv2d")
 @pytest.fixture(scope="module", params=["H200", "MI300X"])
 def compiled(request, tmp_path_factory):
     hardware = hardware_named(request.param)
-    pool = CompilePool(hardware, 1, tmp_path_factory.mktemp("cache"))
+    pool = LocalCompilePool(hardware, 1, tmp_path_factory.mktemp("cache"))
     found = {}
     for name in NAMES:
         spec = registry.get(name)

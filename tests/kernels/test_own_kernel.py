@@ -13,7 +13,7 @@ from kernels.defaults import reduced
 from kernels.hardware import hardware_named
 from kernels.spec import Problem
 from tools.harness.checking.interpreter import Interpreter
-from tools.harness.compiling.compile_pool import CompilePool
+from tools.harness.compiling.compile_pool import LocalCompilePool
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = [f"{ROOT}/examples/add_relu.py:AddRelu", f"{ROOT}/examples/autotuned_scale.py:Scale"]
@@ -39,7 +39,7 @@ def line_of(tmp_path, text):
 
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory):
-    found = CompilePool(H200, 1, tmp_path_factory.mktemp("cache"))
+    found = LocalCompilePool(H200, 1, tmp_path_factory.mktemp("cache"))
     yield found
     found.close()
 

@@ -26,6 +26,7 @@ class Counting:
     """Compiles all but BLOCK 128 and times by the toy's formula; what is in `spoilt` our machinery fails at."""
 
     info = DeviceInfo(kind="live", name="NVIDIA H200", hardware="H200")
+    parallel = True
 
     def __init__(self, spoilt: Sequence[Config] = ()) -> None:
         self.compiled: list[Config] = []
@@ -189,7 +190,7 @@ def test_a_far_problem_says_nothing(path: Path) -> None:
     session(path, "far").measure(SOME, "c")
     s = session(path, "here", n=1000 * 2**8)
     assert s.seeds == []
-    assert s.kin == []
+    assert s.near_problems == []
 
 
 def test_a_winner_that_the_kernel_no_longer_has_is_passed_over(path: Path) -> None:
@@ -205,4 +206,4 @@ def test_another_device_that_is_unknown_gives_winners_but_no_lesson(path: Path) 
     session(path, "there", environment=HERE | {"hardware": None, "name": "A prototype"}).measure(SOME, "c")
     s = session(path, "here")
     assert s.seeds[0] == WINNER
-    assert s.kin == []
+    assert s.near_problems == []

@@ -6,7 +6,7 @@ from kernels.hardware import hardware_named
 from memory.store import Memory
 from tests.exploits.axpy import AxpyProblem
 from tests.faults.broken import Faulty, FaultyConfig
-from tools.harness.compiling.compile_pool import CompilePool
+from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.harness.results import CheckResult, DeviceInfo, Measurement
 from tools.session.session import Budget, Ids, Session
 from tools.session.task import Task
@@ -24,6 +24,15 @@ class Clockwork:
 
     def configs(self):
         return None
+
+    def gpus(self):
+        return 1
+
+    def expect_measurements(self):
+        pass
+
+    def expect_proof(self):
+        pass
 
     def measure(self, configs, regime="burst"):
         self.asked += configs
@@ -51,7 +60,7 @@ class Clockwork:
 
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory):
-    p = CompilePool(H200, workers=1, cache=tmp_path_factory.mktemp("cache"))
+    p = LocalCompilePool(H200, workers=1, cache=tmp_path_factory.mktemp("cache"))
     yield p
     p.close()
 

@@ -11,7 +11,7 @@ from kernels import registry
 from kernels.attention.space import AttentionConfig, constraint, ring_bytes
 from kernels.hardware import hardware_for, hardware_named
 from tools.harness.checking.verify import fault
-from tools.harness.compiling.compile_pool import CompilePool
+from tools.harness.compiling.compile_pool import LocalCompilePool
 
 H200 = hardware_named("H200")
 SPEC = registry.get("attention")
@@ -79,7 +79,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory):
-    pool = CompilePool(H200, 1, tmp_path_factory.mktemp("cache"))
+    pool = LocalCompilePool(H200, 1, tmp_path_factory.mktemp("cache"))
     yield {name: (p, c, pool.compile(SPEC, p, [c])[0]) for name, (p, c) in CASES.items()}, pool.cache
     pool.close()
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from kernels import registry
 from kernels.conv2d.space import Conv2dConfig
 from kernels.hardware import ALL, hardware_named
-from tools.harness.compiling.compile_pool import CompilePool
+from tools.harness.compiling.compile_pool import LocalCompilePool
 
 ROOT = Path(__file__).parents[3]
 SPEC = registry.get("conv2d")
@@ -163,7 +163,7 @@ def test_a_reduced_problem_keeps_edges_and_is_small(options):
 @pytest.mark.parametrize("name", ["H200", "MI300X"])
 def test_the_default_config_and_its_pointer_twin_compile_without_spills_to_matrix_instructions(name, tmp_path):
     hardware = hardware_named(name)
-    pool = CompilePool(hardware, 1, tmp_path)
+    pool = LocalCompilePool(hardware, 1, tmp_path)
     p = SPEC.default_problem()
     pointer = Conv2dConfig(BLOCK_M=128, BLOCK_N=128, BLOCK_K=64, num_warps=8, num_stages=3)
     made = pool.compile(SPEC, p, [SPEC.default_config(p, hardware), pointer])

@@ -10,7 +10,7 @@ from kernels.gemm.gluon_space import BARRIERS_BYTES
 from kernels.hardware import hardware_for, hardware_named
 from tests.kernels.gemm.test_gemm_compiled import compiled as compiled_in_a_child
 from tools.harness.checking.verify import fault
-from tools.harness.compiling.compile_pool import CompilePool
+from tools.harness.compiling.compile_pool import LocalCompilePool
 
 H200 = hardware_named("H200")
 SPEC = registry.get("conv2d")
@@ -147,7 +147,7 @@ def test_it_says_why_it_cannot_be_interpreted():
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory):
-    pool = CompilePool(H200, 1, tmp_path_factory.mktemp("cache"))
+    pool = LocalCompilePool(H200, 1, tmp_path_factory.mktemp("cache"))
     cases = {name: (problem(), c) for name, c in VARIANTS.items()}
     cases["bias"] = (problem(3, 13, 11, 40, 264, dilation=2, bias=True, dtype="bf16"), HALVES)
     yield {name: (c, pool.compile(SPEC, p, [c])[0]) for name, (p, c) in cases.items()}

@@ -13,7 +13,7 @@ from kernels.gemm.space import GemmConfig
 from kernels.hardware import hardware_for, hardware_named
 from tests.kernels.gemm.test_gemm_compiled import compiled as compiled_in_a_child
 from tools.harness.checking.verify import fault
-from tools.harness.compiling.compile_pool import CompilePool
+from tools.harness.compiling.compile_pool import LocalCompilePool
 
 H200 = hardware_named("H200")
 FUSED = registry.get("fused_matmul")
@@ -91,7 +91,7 @@ def test_candidates_of_the_default_problem_hold_every_arrangement():
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory):
-    pool = CompilePool(H200, 1, tmp_path_factory.mktemp("cache"))
+    pool = LocalCompilePool(H200, 1, tmp_path_factory.mktemp("cache"))
     other = problem(b_layout="col", bias=True, dtype="bf16", activation="gelu")
     cases = {**{name: (problem(), c) for name, c in VARIANTS.items()}, "column": (other, HALVES), "row": (other, ONE)}
     yield {name: (c, pool.compile(FUSED, p, [c])[0]) for name, (p, c) in cases.items()}

@@ -17,7 +17,7 @@ from kernels.gemm.stream_k_schedule import LEAST_STEPS, schedule
 from kernels.hardware import hardware_for, hardware_named
 from tests.kernels.gemm.test_gemm_compiled import compiled as compiled_in_a_child
 from tools.harness.checking.verify import fault
-from tools.harness.compiling.compile_pool import CompilePool
+from tools.harness.compiling.compile_pool import LocalCompilePool
 
 ROOT = Path(__file__).parents[3]
 H200 = hardware_named("H200")
@@ -211,7 +211,7 @@ DESCRIPTORS = {
 
 @pytest.fixture(scope="module")
 def figures(tmp_path_factory):
-    pool = CompilePool(H200, 1, tmp_path_factory.mktemp("cache"))
+    pool = LocalCompilePool(H200, 1, tmp_path_factory.mktemp("cache"))
     yield {name: pool.compile(FUSED, p, [c])[0] for name, (p, c) in DESCRIPTORS.items()}
     pool.close()
 

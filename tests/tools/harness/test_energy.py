@@ -13,10 +13,10 @@ from memory.store import Memory
 from tests.agent.fake_hands import SETTING
 from tests.exploits.axpy import Axpy, AxpyProblem
 from tests.faults.broken import Faulty, FaultyConfig
-from tools.harness.compiling.compile_pool import CompilePool
+from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.harness.devices.live import FASTEST, NO_JOULES, LiveDevice
 from tools.harness.measuring.telemetry import Meter
-from tools.harness.process.gpu_workers import Crew
+from tools.harness.process.gpu_workers import GpuWorkers
 from tools.harness.results import CompileResult, DeviceInfo, Measurement, Proof
 from tools.session.open_session import SetupError, open_session
 from tools.session.recall import resume
@@ -86,10 +86,12 @@ def scripted(init):
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory):
-    crew = Crew(0, Faulty(), PROBLEM, tmp_path_factory.mktemp("cache"), "tests.tools.harness.test_energy:scripted")
-    crew.spares = 0
-    yield LiveDevice(Faulty(), PROBLEM, DeviceInfo(kind="live", hardware="H200", **crew.introduce()), crew)
-    crew.close()
+    workers = GpuWorkers(
+        0, Faulty(), PROBLEM, tmp_path_factory.mktemp("cache"), "tests.tools.harness.test_energy:scripted"
+    )
+    workers.spares = 0
+    yield LiveDevice(Faulty(), PROBLEM, DeviceInfo(kind="live", hardware="H200", **workers.describe_gpu()), workers)
+    workers.close()
 
 
 def test_contenders_are_ranked_by_joules(live):
@@ -128,7 +130,7 @@ def test_baselines_can_be_chosen_and_a_copy_is_one(live):
 @pytest.fixture
 def session(tmp_path, live):
     memory = Memory.open(tmp_path / "memory.db")
-    pool = CompilePool(H200, workers=1, cache=tmp_path)
+    pool = LocalCompilePool(H200, workers=1, cache=tmp_path)
     ids = Ids.of(memory, live.info, Faulty(), PROBLEM)
     memory.start_run("run", "goal", {}, "none", ids.environment, ids.problem, {})
     task = Task.of(Faulty(), PROBLEM, H200, "gbps_per_watt")
