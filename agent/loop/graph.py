@@ -28,8 +28,6 @@ from agent.trace.trace import JSON
 
 FINALISTS = 3
 """Configs that `verify` tries to prove: the next one's turn comes when a proof fails."""
-ON_DEVICE = frozenset({"run_benchmark", "check_correctness"})
-"""Tools whose batches a person approves, where asked for."""
 
 
 def start(context: Context) -> State:
@@ -170,10 +168,11 @@ def act(state: State, runtime: Runtime[Context]) -> JSON:
 
 def approved(calls: list[JSON], turn: int, context: Context) -> JSON:
     """What a person says to each batch that would run on the device, by call id."""
+    on_device = {tool.name for tool in context.hands.tools if tool.declared.on_device}
     batches = []
     for call in calls:
         arguments, problem = parse_arguments(call["function"]["arguments"])
-        if call["function"]["name"] in ON_DEVICE and not problem:
+        if call["function"]["name"] in on_device and not problem:
             batches.append({"id": call["id"], "tool": call["function"]["name"], "arguments": arguments})
     if not batches:
         return {}
@@ -190,20 +189,20 @@ def run_call(call: JSON, context: Context, approval: JSON) -> JSON:
     """One tool call's answer. What is wrong with the call itself is an answer too."""
     call_id, name = call["id"], call["function"]["name"]
     arguments, problem = parse_arguments(call["function"]["arguments"])
-    known = [tool.name for tool in context.hands.tools]
+    known = {tool.name: tool for tool in context.hands.tools}
     if approval.get("verdict") == "edit":
         arguments = approval["arguments"]
 
     def answer() -> JSON:
         if name not in known:
-            return {"result": {"error": "unknown tool", "tool": name[:100], "known": known}}
+            return {"result": {"error": "unknown tool", "tool": name[:100], "known": list(known)}}
         if problem:
             given = call["function"]["arguments"][:200]
             return {"result": {"error": "arguments", "tool": name, "problems": [problem], "given": given}}
         if approval.get("verdict") == "no":
             return {"result": {"error": "refused", "why": "the user refused this batch; propose another or conclude"}}
         began = context.elapsed()
-        context.watch.begins(progress.doing(name, arguments))
+        context.watch.begins(progress.doing(known[name], arguments))
         result = context.hands.call(call_id, name, arguments)
         if approval.get("verdict") == "edit":
             result = {"note": "the user changed this batch before it ran", **result}
@@ -253,7 +252,7 @@ def report(state: State, runtime: Runtime[Context]) -> JSON:
             takeover=state["takeover"],
             turns=state["turn"],
             seconds=context.elapsed(),
-            importance=importance_in(state["messages"]),
+            importance=importance_in(state["messages"], context.hands.tools),
         )
         row: JSON = outcome.model_dump(mode="json")
         context.hands.finish("error" if outcome.infrastructure else "proven" if outcome.proven else "unproven", row)

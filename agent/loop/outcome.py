@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from agent.goal.objective import Objective, Setting
-from agent.models.base import Message, done_calls
+from agent.models.base import Message, ToolSchema, done_calls
 
 if TYPE_CHECKING:
     from agent.loop.actions import Left
@@ -140,9 +140,9 @@ def outcome_of(
     )
 
 
-def importance_in(messages: Sequence[Message]) -> dict[str, float]:
-    """What the planner's last answer that tells the parameters' importance says of it."""
-    asked = [call.result for call in done_calls(messages) if call.name == "suggest_configs"]
+def importance_in(messages: Sequence[Message], tools: Sequence[ToolSchema]) -> dict[str, float]:
+    """The parameters' importance in the last proposals that state it; empty if none do."""
+    asked = [call.result for call in done_calls(messages, tools) if call.declared.returns == "proposals"]
     return next((result["importance"] for result in reversed(asked) if result.get("importance")), {})
 
 

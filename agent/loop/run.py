@@ -26,6 +26,7 @@ from agent.models.base import ChatModel
 from agent.models.embedded import MOST_BARREN
 from agent.trace import provenance
 from agent.trace.paths import checkpoint_path, trace_path
+from agent.trace.recorded_tools import recorded
 from agent.trace.trace import JSON, SCHEMA_VERSION, Record, Trace, opening_of, read_trace, says_of
 
 Notify = Callable[[str], None]
@@ -269,7 +270,7 @@ def header_of(run_id: str, objective: Objective, hands: Hands, memory: Path | No
         "run": run_id,
         "objective": objective.model_dump(mode="json"),
         "setting": hands.setting.model_dump(mode="json"),
-        "tools": [vars(tool) for tool in hands.tools],
+        "tools": [recorded(tool) for tool in hands.tools],
         "prompt": {"version": prompt.VERSION, "hash": prompt.prompt_hash()},
         "memory": str(memory.absolute()) if memory else None,
         "base_url": without_credentials(base_url),

@@ -21,7 +21,9 @@ from agent.errors import UsageError
 from agent.export.story import rows
 from agent.models.prices import priced
 from agent.trace.paths import trace_path
+from agent.trace.recorded_tools import declared_in
 from agent.trace.trace import JSON, Event, Record, Trace, says_of
+from tools.declaration import UNDECLARED
 
 if TYPE_CHECKING:
     from agent.loop.approval import Ask
@@ -103,19 +105,22 @@ def prefix(record: Record, at: int) -> tuple[int, list[Event]]:
 
 
 def inherit(session: Session, events: Sequence[Event]) -> None:
-    """Give a session what the tool results among `events` say: compiled, checked and measured configs. What the
-    session knows itself stays. Figures are those that the model was shown, rounded as it saw them."""
+    """Give a session the compiled, checked and measured configs among the tool results of `events`, which begin with
+    the header. What the session knows itself stays. Figures are those that the model was given, rounded as it saw
+    them."""
     from tools.harness.results import CheckResult, CompileResult, Measurement
 
     regime = session.task.regime
+    declared = declared_in(events[0].body if events else {})
     for name, row in answers(events):
+        returns = declared.get(name, UNDECLARED).returns
         try:
             config = session.config(row["config"])
-            if name == "compile_kernel":
+            if returns == "compilations":
                 session.compiled.setdefault(config, CompileResult(**only(CompileResult, row)))
-            elif name == "check_correctness":
+            elif returns == "checks":
                 session.checked.setdefault(config, CheckResult(**only(CheckResult, row)))
-            elif name == "run_benchmark":
+            elif returns == "measurements":
                 session.measured.setdefault(config, Measurement(**only(Measurement, row) | {"regime": regime}))
                 session.known.pop(config, None)  # its evaluation was the parent's, and so this run's
         except ValidationError as e:

@@ -68,6 +68,8 @@ def load(agent: str) -> Search:
 
 def preload(agents: list[str]) -> list[str]:
     """Modules that every run of these agents needs: imported once, before the runs are forked off."""
+    from tools.registry import modules
+
     wanted = ["evals.contest.player_process"]
     if any(a == "embedded" or a.startswith(MODEL) for a in agents):
         wanted += [
@@ -77,7 +79,7 @@ def preload(agents: list[str]) -> list[str]:
             "scipy.optimize",
             "scipy.special",
         ]
-        wanted += ["langgraph.checkpoint.sqlite", "tools.suggest_configs", "tools.run_benchmark"]
+        wanted += ["langgraph.checkpoint.sqlite", "tools.planner.propose", *modules().values()]
     parts = {"kernel_tuner": ["kernel_tuner.interface", "kernel_tuner.searchspace"], "optuna": ["optuna.samplers"]}
     for library in {needs(a) for a in agents} - {None}:
         wanted += parts[str(library)]

@@ -78,7 +78,7 @@ class OpenAIChat:
         most = REPLY_TOKENS if tokens is None else min(REPLY_TOKENS, tokens)
         retrying = Patience(deadline, self._met, self._notify, self._where).retrying()
         try:
-            body = retrying(self._ask, shown(messages), list(tools), deadline, most, notices)
+            body = retrying(self._ask, shown(messages, tools), list(tools), deadline, most, notices)
         except (openai.APIError, Garbled) as e:
             error = explain(e, self._where, self.name, patience, self._hidden)
             if isinstance(error, Outage):

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 from pydantic import ValidationError
 
-from agent.models.base import Done
 from agent.models.embedded import MOST_BARREN, next_move
 from kernels.gemm.space import GemmConfig
+from tests.agent.fake_hands import done
 from tests.tools.planner.problems import H200, SPEC, SQUARE, STRANGE, StrangeProblem, measured, ms, strange, task
 from tools import suggest_configs
 from tools.harness.compiling.compile_pool import LocalCompilePool
@@ -66,7 +66,7 @@ def test_tool_refuses_other_arguments(bad):
 
 def asked(**more):
     rows = [{"config": {"BLOCK": i}} for i in range(6)]
-    return Done("suggest_configs", {"count": 6}, {"proposals": rows, "stop": False, **more})
+    return done("suggest_configs", {"count": 6}, {"proposals": rows, "stop": False, **more})
 
 
 def test_the_embedded_model_tries_as_many_as_the_planner_says():
@@ -78,7 +78,7 @@ def test_the_embedded_model_tries_as_many_as_the_planner_says():
 def test_the_embedded_model_gives_up_after_many_failures_however_they_were_batched():
     def compiled(count):
         rows = [{"config": {"BLOCK": i}, "status": "compile"} for i in range(count)]
-        return Done("compile_kernel", {}, {"results": rows})
+        return done("compile_kernel", {}, {"results": rows})
 
     assert next_move([compiled(1)] * (MOST_BARREN - 1), 40)[1][0]["function"]["name"] == "suggest_configs"
     assert next_move([compiled(1)] * MOST_BARREN, 40)[1] == []
