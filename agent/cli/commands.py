@@ -22,6 +22,7 @@ from agent.cli.terminal import Loudness, Terminal, show_result
 from agent.cli.trace_commands import register
 from agent.errors import FAILED, PROVEN, UNPROVEN, USAGE, AgentError, UsageError
 from agent.goal.limits import LONGEST, MOST, MOST_DOLLARS
+from tools.session.budget import MAX_EVALS, MAX_SECONDS
 
 if TYPE_CHECKING:
     from agent.loop.approval import Ask
@@ -92,8 +93,8 @@ def commands() -> None:
 @click.option("--device-type", metavar="GPU", help="Of a mixed fleet, the GPUs with this in their name, e.g. H200.")
 @click.option("--model", metavar="NAME", help="Who decides: embedded (default, needs no key) or a model's name.")
 @click.option("--base-url", metavar="URL", help="A server that speaks the OpenAI protocol.")
-@click.option("--max-evals", type=click.IntRange(1, MOST), metavar="N", help="Configs measured at most (40).")
-@click.option("--max-seconds", type=float, callback=finite, metavar="S", help="Search time (600).")
+@click.option("--max-evals", type=click.IntRange(1, MOST), metavar="N", help=f"Configs measured at most ({MAX_EVALS}).")
+@click.option("--max-seconds", type=float, callback=finite, metavar="S", help=f"Search time ({MAX_SECONDS:g}).")
 @click.option("--endpoint", metavar="NAME", help="What kind of server it is, e.g. vllm; found out by default.")
 @click.option("--max-tokens", type=click.IntRange(1, 10**12), metavar="N", help="Model tokens at most.")
 @click.option("--max-cost", type=float, callback=dollars, metavar="USD", help="US dollars for the model at most.")

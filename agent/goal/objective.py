@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tools.session.budget import MAX_EVALS, MAX_SECONDS
+
 MetricName = Literal["tflops", "gbps", "latency", "tflops_per_watt", "gbps_per_watt", "joules"]
 RegimeName = Literal["burst", "sustained"]
 
@@ -19,9 +21,9 @@ class Closed(BaseModel):
 class Limits(Closed):
     """What a run may spend; the loop ends at the first limit it reaches."""
 
-    max_evals: int = Field(default=40, ge=1)
+    max_evals: int = Field(default=MAX_EVALS, ge=1)
     """Configurations measured."""
-    max_seconds: float = Field(default=600.0, gt=0)
+    max_seconds: float = Field(default=MAX_SECONDS, gt=0)
     """Wall time of the search; the final proof has its own time on top."""
     max_tokens: int | None = Field(default=None, ge=1)
     """Tokens in and out of the model together; ``None`` is no limit."""

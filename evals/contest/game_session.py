@@ -16,7 +16,8 @@ from memory.store import Memory
 from tools.harness.landscapes.readings import config_key
 from tools.harness.process.prestart import Prestart
 from tools.harness.results import CheckResult, CompileResult, DeviceInfo, Figure, Measurement, Proof, Regime
-from tools.session.session import Budget, Ids, Session
+from tools.session.budget import Budget
+from tools.session.session import Ids, Session
 from tools.session.task import Task
 
 MAX_SECONDS = 3600.0

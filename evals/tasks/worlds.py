@@ -15,8 +15,9 @@ from memory.store import Memory
 from tools.harness.devices.recorded import RecordedDevice
 from tools.harness.landscapes.readings import Entry, Landscape
 from tools.harness.results import CheckResult, CompileResult, Status
+from tools.session.budget import Budget
 from tools.session.recall import warm_up
-from tools.session.session import Budget, Ids, Session
+from tools.session.session import Ids, Session
 from tools.session.task import Task
 
 

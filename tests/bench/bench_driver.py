@@ -22,7 +22,8 @@ from tests.exploits.axpy import AxpyProblem
 from tests.faults.broken import Faulty, FaultyConfig
 from tests.tools.test_session import Clockwork
 from tools.harness.compiling.compile_pool import LocalCompilePool
-from tools.session.session import Budget, Ids, Session
+from tools.session.budget import Budget
+from tools.session.session import Ids, Session
 from tools.session.task import Task
 
 

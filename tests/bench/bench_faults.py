@@ -26,7 +26,8 @@ from tests.exploits.axpy import AxpyProblem
 from tests.faults.broken import TRUE_STATUS, Faulty, FaultyConfig
 from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.harness.devices.live import LiveDevice
-from tools.session.session import Budget, Ids, Session
+from tools.session.budget import Budget
+from tools.session.session import Ids, Session
 from tools.session.task import Task
 
 WEIGHTS = {

@@ -35,7 +35,8 @@ from tools.harness.landscapes.named import find_landscape
 from tools.harness.results import Measurement
 from tools.planner.evidence import Evidence
 from tools.planner.propose import Planner
-from tools.session.session import Budget, Ids, Session
+from tools.session.budget import Budget
+from tools.session.session import Ids, Session
 from tools.session.task import Task
 
 SEPARATE = 64

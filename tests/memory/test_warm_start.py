@@ -13,8 +13,9 @@ from memory.store import Memory
 from tests.evals.toy import TOY_GPU, Toy, ToyConfig, ToyProblem, true_ms
 from tools import query_history, suggest_configs
 from tools.harness.results import CompileResult, DeviceInfo, Measurement, Regime
+from tools.session.budget import Budget
 from tools.session.recall import resume, warm_up
-from tools.session.session import Budget, Ids, Session
+from tools.session.session import Ids, Session
 from tools.session.task import Task
 
 HERE = {"kind": "live", "name": "NVIDIA H200", "hardware": "H200", "driver": "570"}

@@ -8,7 +8,8 @@ from tests.exploits.axpy import AxpyProblem
 from tests.faults.broken import Faulty, FaultyConfig
 from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.harness.results import CheckResult, DeviceInfo, Measurement
-from tools.session.session import Budget, Ids, Session
+from tools.session.budget import Budget
+from tools.session.session import Ids, Session
 from tools.session.task import Task
 
 H200 = hardware_named("H200")

@@ -17,8 +17,9 @@ from tools.harness.device import DeviceError
 from tools.harness.open_device import open_device
 from tools.harness.process.prestart import Prestart
 from tools.harness.results import Regime
+from tools.session.budget import Budget
 from tools.session.recall import resume, warm_up
-from tools.session.session import Budget, Ids, Session
+from tools.session.session import Ids, Session
 from tools.session.task import Task
 
 PLANNERS = "sklearn.gaussian_process"

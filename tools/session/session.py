@@ -6,7 +6,6 @@ machine. What this run has done is never done twice: a repeated config is answer
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +17,7 @@ from tools.harness.device import CompilePool, Device
 from tools.harness.results import CheckResult, CompileResult, DeviceInfo, Figure, Measurement, Proof, Result
 from tools.planner.propose import Planner
 from tools.planner.transfer import NearProblem
+from tools.session.budget import Budget
 from tools.session.task import Task
 
 R = TypeVar("R", bound=Result)
@@ -28,23 +28,6 @@ CONTENDERS = 16
 """Of an exhaustive screening of 1,009 configs the true best was always among the first 14 (bench_harness finalists)."""
 FRUGAL_CLOSE, FRUGAL_CONTENDERS = 1.05, 8
 """Where energy decides: the most frugal config need not be the fastest in a burst, and each costs seconds a look."""
-
-
-@dataclass
-class Budget:
-    """What a run may spend. An evaluation is a config given to ``run_benchmark`` for the first time in this run,
-    whatever becomes of it; a repeated config costs nothing."""
-
-    max_evals: int = 40
-    max_seconds: float = 600.0
-    started: float = field(default_factory=time.monotonic)
-    evals: int = 0
-
-    def evals_left(self) -> int:
-        return max(0, self.max_evals - self.evals)
-
-    def seconds_left(self) -> float:
-        return max(0.0, self.max_seconds - (time.monotonic() - self.started))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from tests.faults.broken import Faulty, FaultyConfig
 from tests.tools.fleet.test_fleet_device import opened
 from tools.fleet.screening import screen
 from tools.harness.compiling.compile_pool import LocalCompilePool
-from tools.session.session import Budget, Ids, Session
+from tools.session.budget import Budget
+from tools.session.session import Ids, Session
 from tools.session.task import Task
 
 PROBLEM = AxpyProblem(N=1 << 28)

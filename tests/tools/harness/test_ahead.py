@@ -19,7 +19,8 @@ from tools.harness.devices.live import LiveDevice
 from tools.harness.process import gpu_workers
 from tools.harness.process.gpu_workers import GpuWorkers
 from tools.harness.results import DeviceInfo
-from tools.session.session import Budget, Ids, Session
+from tools.session.budget import Budget
+from tools.session.session import Ids, Session
 from tools.session.task import Task
 
 PROBLEM = AxpyProblem(N=1 << 28)

@@ -18,9 +18,10 @@ from tools.harness.devices.live import FASTEST, NO_JOULES, LiveDevice
 from tools.harness.measuring.telemetry import Meter
 from tools.harness.process.gpu_workers import GpuWorkers
 from tools.harness.results import CompileResult, DeviceInfo, Measurement, Proof
+from tools.session.budget import Budget
 from tools.session.open_session import SetupError, open_session
 from tools.session.recall import resume
-from tools.session.session import Budget, Ids, Session
+from tools.session.session import Ids, Session
 from tools.session.task import Task
 
 H200 = hardware_named("H200")
