@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 from memory import file
 from memory.attempt import (
@@ -213,14 +213,8 @@ class Memory:
                 raise ValueError(f"there is no run {run_id} in {self.path}")
             _fail_pending(c, run_id)
 
-    def begin_attempt(
-        self, run_id: str, tool_call_id: str, environment_id: int, problem_id: int, config_id: str, kind: Kind
-    ) -> int:
-        """Write one ``pending`` attempt before its launch. Returns its id."""
-        return self.begin_attempts([Begin(run_id, tool_call_id, environment_id, problem_id, config_id, kind)])[0]
-
     def begin_attempts(self, attempts: Sequence[Begin]) -> list[int]:
-        """Write ``pending`` attempts in one transaction. Returns their ids in order."""
+        """Write ``pending`` attempts before their launches, in one transaction. Returns their ids in order."""
         sql = (
             "INSERT INTO attempts (uid, created_at, run_id, tool_call_id, environment_id, problem_id, config_id, kind) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
@@ -228,12 +222,9 @@ class Memory:
         with self.write() as c:
             return [int(c.execute(sql, (new_uid(), now(), *attempt)).lastrowid or 0) for attempt in attempts]
 
-    def finish_attempt(self, attempt_id: int, status: Status, **figures: Unpack[Figures]) -> None:
-        """Finish a pending attempt. Raises ValueError if it is finished already or a figure is unknown."""
-        self.finish_attempts([Finish(attempt_id, status, figures)])
-
     def finish_attempts(self, attempts: Sequence[Finish]) -> None:
-        """Finish attempts in one transaction, all or none. Raises ValueError like :meth:`finish_attempt`."""
+        """Finish pending attempts in one transaction, all or none. Raises ValueError if one is finished already or a
+        figure is unknown."""
         with self.write() as c:
             for attempt_id, status, figures in attempts:
                 unknown = sorted(set(figures) - set(FIGURES))

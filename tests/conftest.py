@@ -57,13 +57,13 @@ def one_cache(common):
 def compile_pool(one_cache):
     """A function: the session's compile pool for a GPU model, with one child that compiles all that is asked of it."""
     from kernels.hardware import hardware_named
-    from tools.harness.compiling.compile_pool import CompilePool
+    from tools.harness.compiling.compile_pool import LocalCompilePool
 
     pools = []
 
     @functools.cache
-    def pool(name: str) -> CompilePool:
-        pools.append(CompilePool(hardware_named(name), 1))
+    def pool(name: str) -> LocalCompilePool:
+        pools.append(LocalCompilePool(hardware_named(name), 1))
         return pools[-1]
 
     yield pool
@@ -101,9 +101,9 @@ def compile_ahead(one_cache):
     from kernels.hardware import hardware_for
     from tests.ready import CompiledAhead
     from tools.harness.compiling.cache import default_cache, triton_environment
-    from tools.harness.compiling.compile_pool import CompilePool
+    from tools.harness.compiling.compile_pool import LocalCompilePool
 
-    pool = CompilePool(hardware_for(torch.cuda.get_device_name()))
+    pool = LocalCompilePool(hardware_for(torch.cuda.get_device_name()))
     with pytest.MonkeyPatch.context() as patch:
         for name, value in triton_environment(default_cache()).items():
             patch.setenv(name, value)

@@ -10,9 +10,9 @@ import copy
 from collections import deque
 from pathlib import Path
 
-from tools.harness.compiling.compile_pool import CompilePool
+from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.harness.devices.live import LiveDevice
-from tools.harness.process.prestart import WORKER, Nursery
+from tools.harness.process.prestart import WORKER, Prestart
 
 PAIRS = 4
 """Pairs of workers that wait: imports take some 5 s, a device in an exploit's test lives for 2 to 6."""
@@ -23,15 +23,15 @@ class ReadyWorkers:
 
     def __init__(self, cache: Path, factory: str = WORKER, pairs: int = PAIRS) -> None:
         self.cache, self.factory = cache, factory
-        self.waiting = deque(Nursery(cache, 0, factory) for _ in range(pairs))
+        self.waiting = deque(Prestart(cache, 0, factory) for _ in range(pairs))
 
     def open(self, spec, problem, spares: int = 0) -> LiveDevice:
         """A device with the pair that has waited longest, and `spares` workers that stand by for lost ones."""
         pair = self.waiting.popleft()
-        self.waiting.append(Nursery(self.cache, 0, self.factory))
+        self.waiting.append(Prestart(self.cache, 0, self.factory))
         with pair:
-            device = LiveDevice.open("cuda:0", spec, problem, self.cache, self.factory, early=pair)
-        device.crew.spares = spares
+            device = LiveDevice.open("cuda:0", spec, problem, self.cache, self.factory, prestart=pair)
+        device.workers.spares = spares
         return device
 
     def close(self) -> None:
@@ -42,7 +42,7 @@ class ReadyWorkers:
 class CompiledAhead:
     """Configs of one kernel, all of which begin to be compiled at once."""
 
-    def __init__(self, pool: CompilePool, spec, cases) -> None:
+    def __init__(self, pool: LocalCompilePool, spec, cases) -> None:
         """`cases`: pairs of problem and config."""
         unlimited = copy.copy(spec)
         unlimited.constraint = lambda problem, config, hardware: None  # tests launch what is no sensible choice, too

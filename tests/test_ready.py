@@ -11,8 +11,8 @@ pytestmark = pytest.mark.process
 PROBLEM = AxpyProblem(N=1 << 28)
 
 
-def processes(nursery):
-    return {child.process.pid for waiting in nursery._waiting.values() for child in waiting}
+def processes(prestart):
+    return {child.process.pid for waiting in prestart._waiting.values() for child in waiting}
 
 
 @pytest.fixture
@@ -27,8 +27,8 @@ def test_each_device_has_a_pair_that_waited_and_another_takes_its_place(ready):
     for pair in (first, second):
         device = ready.open(Faulty(), PROBLEM)
         assert device.prove(FaultyConfig(), max_seconds=0).status == "correct"
-        assert {child.process.pid for child in device.crew.workers.values()} == pair
-        assert device.crew.standby == []
+        assert {child.process.pid for child in device.workers.by_role.values()} == pair
+        assert device.workers.standby == []
         device.close()
     assert len(ready.waiting) == 2
     assert not (first | second) & set().union(*map(processes, ready.waiting))
@@ -39,9 +39,9 @@ def test_what_happens_to_one_devices_processes_is_not_the_next_ones(ready):
     assert device.measure([FaultyConfig(fault="segfault")])[0].status == "runtime"
     device.close()
     device = ready.open(Faulty(), PROBLEM)
-    before = device.crew.workers["candidates"].process.pid
+    before = device.workers.by_role["candidates"].process.pid
     assert device.measure([FaultyConfig()])[0].status == "correct"
-    assert device.crew.workers["candidates"].process.pid == before
+    assert device.workers.by_role["candidates"].process.pid == before
     device.close()
 
 

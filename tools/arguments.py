@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field, create_model
 
-from kernels.spec import KernelSpec
 from memory.shared_models import Closed
+
+if TYPE_CHECKING:
+    from kernels.spec import KernelSpec
 
 MAX_CONFIGS = 32
 """Configs in one call: enough to save turns, few enough that an answer stays small."""

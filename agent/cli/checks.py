@@ -36,11 +36,11 @@ TRITON = """
 import json, triton
 from kernels.hardware import hardware_named
 from kernels.registry import get
-from tools.harness.compiling.compile_pool import CompilePool
+from tools.harness.compiling.compile_pool import LocalCompilePool
 if __name__ == "__main__":
     spec, hardware = get("softmax"), hardware_named("H200")
     problem = spec.default_problem()
-    pool = CompilePool(hardware, workers=1)
+    pool = LocalCompilePool(hardware, workers=1)
     [found] = pool.compile(spec, problem, [spec.default_config(problem, hardware)])
     pool.close()
     print(json.dumps({"version": triton.__version__, "status": found.status, "reason": found.reason}))

@@ -25,6 +25,7 @@ from agent.goal.limits import LONGEST, MOST, MOST_DOLLARS
 from agent.models.apis import API_CHOICES, ApiChoice
 from agent.models.effort import EFFORTS, read_effort
 from memory.closed_stdout import ends_quietly, run_click
+from tools.session.budget import MAX_EVALS, MAX_SECONDS
 
 
 def check_seconds(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
@@ -98,8 +99,8 @@ def commands() -> None:
 @click.option("--base-url", metavar="URL", help="A server that speaks the OpenAI protocol.")
 @click.option("--effort", type=click.Choice(EFFORTS), help="How hard a reasoning model thinks; its own default.")
 @api_option
-@click.option("--max-evals", type=click.IntRange(1, MOST), metavar="N", help="Configs measured at most (40).")
-@click.option("--max-seconds", type=float, callback=check_seconds, metavar="S", help="Search time (600).")
+@click.option("--max-evals", type=click.IntRange(1, MOST), metavar="N", help=f"Configs measured at most ({MAX_EVALS}).")
+@click.option("--max-seconds", type=float, callback=check_seconds, metavar="S", help=f"Search time ({MAX_SECONDS:g}).")
 @click.option("--endpoint", metavar="NAME", help="Kind of server, e.g. vllm; detected by default.")
 @click.option("--max-tokens", type=click.IntRange(1, 10**12), metavar="N", help="Model tokens at most.")
 @click.option("--max-cost", type=float, callback=check_dollars, metavar="USD", help="US dollars for the model at most.")

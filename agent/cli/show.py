@@ -97,22 +97,23 @@ def answered(story: Story, call: Call) -> Iterator[str]:
     if call.result is None:
         yield f"{call.name}: the run ended before the answer"
         return
-    if "question" in call.result:
+    returns = call.declared.returns
+    if returns == "history" and "question" in call.result:
         found = call.result.get("rows")
         count = len(found) if isinstance(found, list) else 0
         answer = f"{count} rows" if count else str(call.result.get("note") or "no rows")
-        yield f"query_history {call.result['question']}: {answer}"
+        yield f"{call.name} {call.result['question']}: {answer}"
         return
     yield progress.describe_answer(call.name, safe(call.result), story.setting).strip()
-    if call.name == "suggest_configs":
+    if returns == "proposals":
         for row in [*rows(call.result, "proposals")][:1]:
             yield f"  first: {named(row['config'])}"
             yield f"  because {row.get('reason')}"
-    elif call.name == "compile_kernel":
+    elif returns == "compilations":
         failed = [row for row in rows(call.result, "results") if row.get("status") != "correct"]
         for row in failed[:2]:
             yield f"  {row.get('status')}: {row.get('reason')}  ({named(row['config'])})"
-    elif call.name == "roofline_report" and number(call.result.get("share_of_floor")) is not None:
+    elif returns == "roofline" and number(call.result.get("share_of_floor")) is not None:
         result = call.result
         yield f"  {result.get('bound')} bound, {number(result['share_of_floor']) or 0:.1%} of the datasheet's roof"
 

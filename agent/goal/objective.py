@@ -10,14 +10,15 @@ from agent.models.apis import ApiChoice
 from agent.models.effort import Effort
 from memory.shared_models import Closed
 from memory.terms import Metric, Regime, energy_in, speed_in
+from tools.session.budget import MAX_EVALS, MAX_SECONDS
 
 
 class Limits(Closed):
     """What a run may spend; the loop ends at the first limit it reaches."""
 
-    max_evals: int = Field(default=40, ge=1)
+    max_evals: int = Field(default=MAX_EVALS, ge=1)
     """Configurations measured."""
-    max_seconds: float = Field(default=600.0, gt=0)
+    max_seconds: float = Field(default=MAX_SECONDS, gt=0)
     """Wall time of the search; the final proof has its own time on top."""
     max_tokens: int | None = Field(default=None, ge=1)
     """Tokens in and out of the model together; ``None`` is no limit."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from agent.errors import AgentError
+from agent.errors import AgentError, UsageError
 from agent.goal.objective import Setting
 from agent.models.base import ToolSchema
 from agent.models.schema import closed_schema
@@ -19,8 +19,6 @@ from tools.harness.measuring.floor import floor_ms
 if TYPE_CHECKING:
     from tools.session.session import Session
 
-MEASURES = "run_benchmark"
-"""The tool that spends evaluations: once it has been called and there is something to prove, a proof is expected."""
 Verdict = Literal["proven", "unproven", "error", "stopped"]
 """How a run ended, in memory's words."""
 
@@ -85,10 +83,14 @@ class LiveActions:
     """The tools of ``tools.registry`` on an open session."""
 
     def __init__(self, session: Session) -> None:
-        from tools.registry import tools_for
+        from tools.registry import ToolError, tools_for
 
         self._session = session
-        self._tools = tools_for(session)
+        try:
+            self._tools = tools_for(session)
+        except ToolError as e:
+            session.close()
+            raise UsageError(f"{e}.") from e
         task = session.task
         floor, bound = floor_ms(task.spec, task.problem, task.hardware)
         self.setting = Setting(
@@ -111,7 +113,7 @@ class LiveActions:
             space_size=len(session.space),
         )
         self.tools = [
-            ToolSchema(tool.name, tool.description, closed_schema(tool.arguments.model_json_schema()))
+            ToolSchema(tool.name, tool.description, closed_schema(tool.arguments.model_json_schema()), tool.declared)
             for tool in self._tools.values()
         ]
 
@@ -122,8 +124,9 @@ class LiveActions:
     def call(self, call_id: str, name: str, arguments: JSON) -> JSON:
         if self._session.budget.seconds_left() <= 0:
             return {"error": "budget", "limit": "seconds", "why": "the run's time is used up; nothing more is run"}
-        answer: JSON = plain(self._tools[name].call(self._session, arguments, call_id))
-        if name == MEASURES and self._session.best() is not None:
+        tool = self._tools[name]
+        answer: JSON = plain(tool.call(self._session, arguments, call_id))
+        if tool.declared.spends_evaluations and self._session.best() is not None:
             self._session.expect_proof()
         return answer
 

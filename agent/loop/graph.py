@@ -28,8 +28,6 @@ from agent.trace.trace import JSON
 
 FINALISTS = 3
 """Configs that `verify` tries to prove, one after another until a proof succeeds."""
-ON_DEVICE = frozenset({"run_benchmark", "check_correctness"})
-"""Tools whose batches a person approves, where asked for."""
 
 
 def start(context: Context) -> State:
@@ -173,10 +171,11 @@ def act(state: State, runtime: Runtime[Context]) -> JSON:
 
 def ask_approval(calls: list[JSON], turn: int, context: Context) -> JSON:
     """Ask a person about each batch that would run on the device; the verdicts by call id."""
+    on_device = {tool.name for tool in context.actions.tools if tool.declared.on_device}
     batches = []
     for call in calls:
         arguments, problem = parse_arguments(call["function"]["arguments"])
-        if call["function"]["name"] in ON_DEVICE and not problem:
+        if call["function"]["name"] in on_device and not problem:
             batches.append({"id": call["id"], "tool": call["function"]["name"], "arguments": arguments})
     if not batches:
         return {}
@@ -194,20 +193,20 @@ def run_call(call: JSON, context: Context, approval: JSON) -> JSON:
     """Run one tool call and return its answer; a wrong call is answered with ``error``."""
     call_id, name = call["id"], call["function"]["name"]
     arguments, problem = parse_arguments(call["function"]["arguments"])
-    known = [tool.name for tool in context.actions.tools]
+    known = {tool.name: tool for tool in context.actions.tools}
     if approval.get("verdict") == "edit":
         arguments = approval["arguments"]
 
     def answer() -> JSON:
         if name not in known:
-            return {"result": {"error": "unknown tool", "tool": name[:100], "known": known}}
+            return {"result": {"error": "unknown tool", "tool": name[:100], "known": list(known)}}
         if problem:
             given = call["function"]["arguments"][:200]
             return {"result": {"error": "arguments", "tool": name, "problems": [problem], "given": given}}
         if approval.get("verdict") == "no":
             return {"result": {"error": "refused", "why": "the user refused this batch; propose another or conclude"}}
         began = context.elapsed()
-        context.watch.begin_step(progress.doing(name, arguments))
+        context.watch.begin_step(progress.doing(known[name], arguments))
         result = context.actions.call(call_id, name, arguments)
         if approval.get("verdict") == "edit":
             result = {"note": "the user changed this batch before it ran", **result}
@@ -257,7 +256,7 @@ def report(state: State, runtime: Runtime[Context]) -> JSON:
             takeover=state["takeover"],
             turns=state["turn"],
             seconds=context.elapsed(),
-            importance=importance_in(state["messages"]),
+            importance=importance_in(state["messages"], context.actions.tools),
         )
         row: JSON = outcome.model_dump(mode="json")
         context.actions.finish(

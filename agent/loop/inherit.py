@@ -9,28 +9,33 @@ from pydantic import ValidationError
 
 from agent.errors import UsageError
 from agent.export.story import rows
+from agent.trace.recorded_tools import declared_in
 from agent.trace.trace import JSON, Event
+from tools.declaration import UNDECLARED
 
 if TYPE_CHECKING:
     from tools.session.session import Session
 
 
 def inherit(session: Session, events: Sequence[Event]) -> None:
-    """Give `session` the configs that the tool results among `events` compiled, checked and measured.
+    """Give `session` the configs that the tool results among `events`, which begin with the header, compiled, checked
+    and measured.
 
     What the session knows itself stays. Figures are those that the model was shown, rounded as it saw them. Raises
     UsageError for a config that the kernel no longer has."""
     from tools.harness.results import CheckResult, CompileResult, Measurement
 
     regime = session.task.regime
+    declared = declared_in(events[0].body if events else {})
     for name, row in tool_rows(events):
+        returns = declared.get(name, UNDECLARED).returns
         try:
             config = session.config(row["config"])
-            if name == "compile_kernel":
+            if returns == "compilations":
                 session.compiled.setdefault(config, CompileResult(**select_fields(CompileResult, row)))
-            elif name == "check_correctness":
+            elif returns == "checks":
                 session.checked.setdefault(config, CheckResult(**select_fields(CheckResult, row)))
-            elif name == "run_benchmark":
+            elif returns == "measurements":
                 session.measured.setdefault(config, Measurement(**select_fields(Measurement, row) | {"regime": regime}))
                 session.known.pop(config, None)  # its evaluation was the parent's, and so this run's
         except ValidationError as e:

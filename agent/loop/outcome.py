@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from agent.goal.objective import Objective, Setting
-from agent.models.base import CLIENT, EMBEDDED, Message, done_calls
+from agent.models.base import CLIENT, EMBEDDED, Message, ToolSchema, done_calls
 
 SHOWN_PARAMETERS = 6
 """Number of parameters that the report names as important."""
@@ -166,9 +166,9 @@ def priced_in(objective: Objective) -> bool:
     return objective.price is not None or objective.model in (EMBEDDED, CLIENT)
 
 
-def importance_in(messages: Sequence[Message]) -> dict[str, float]:
-    """The importance of the parameters by the planner's latest answer that has it; empty if none has."""
-    asked = [call.result for call in done_calls(messages) if call.name == "suggest_configs"]
+def importance_in(messages: Sequence[Message], tools: Sequence[ToolSchema]) -> dict[str, float]:
+    """The importance of the parameters by the latest proposals that state it; empty if none do."""
+    asked = [call.result for call in done_calls(messages, tools) if call.declared.returns == "proposals"]
     return next((result["importance"] for result in reversed(asked) if result.get("importance")), {})
 
 

@@ -12,20 +12,11 @@ from memory.terms import printable
 if TYPE_CHECKING:
     from agent.goal.objective import Objective, Setting
     from agent.loop.actions import Left
+    from agent.models.base import ToolSchema
     from agent.trace.trace import JSON
 
 WIDTH = 160
 """Characters of a line; a model's words may be long."""
-DOING = {
-    "query_history": "asking memory",
-    "suggest_configs": "choosing what to try",
-    "compile_kernel": "compiling",
-    "check_correctness": "checking",
-    "run_benchmark": "measuring",
-    "roofline_report": "reading the roofline",
-    "record_lesson": "writing down a lesson",
-}
-"""Tool to what a person sees while it runs."""
 
 
 @dataclass(frozen=True)
@@ -114,11 +105,11 @@ class LineWatch(Watch):
         self._write(line)
 
 
-def doing(name: str, arguments: JSON) -> str:
+def doing(tool: ToolSchema, arguments: JSON) -> str:
     """A tool call as something that goes on: ``measuring 5 configs``."""
     configs = arguments.get("configs")
     count = f" {len(configs)} config{'s' * (len(configs) != 1)}" if isinstance(configs, list) else ""
-    return f"{DOING.get(name, clean(name)[:40])}{count}"
+    return f"{clean(tool.declared.doing or tool.name)[:40]}{count}"
 
 
 def describe_configs(result: JSON) -> list[str]:

@@ -27,6 +27,7 @@ from agent.models.base import CLIENT, ChatModel
 from agent.models.embedded import MOST_BARREN
 from agent.trace import provenance
 from agent.trace.paths import checkpoint_path, trace_path
+from agent.trace.recorded_tools import recorded
 from agent.trace.trace import JSON, SCHEMA_VERSION, Record, Trace, opening_of, read_trace, says_of
 
 OpenActions = Callable[[Objective, Path | None, str, Watch], Actions]
@@ -43,9 +44,9 @@ class Ended:
 
 def open_actions(objective: Objective, memory: Path | None, run_id: str, watch: Watch, warm: bool = True) -> Actions:
     """Open a session with the tools on the objective's device; unless `warm`, without what other runs know."""
-    from tools.harness.process.prestart import Nursery
+    from tools.harness.process.prestart import Prestart
 
-    with Nursery.of(objective.device) as early:  # while its processes import, this one does
+    with Prestart.of(objective.device) as prestart:  # while its processes import, this one does
         import langgraph.graph  # noqa: F401 -- what the loop needs
 
         from tools.session.open_session import SetupError, open_session
@@ -65,7 +66,7 @@ def open_actions(objective: Objective, memory: Path | None, run_id: str, watch: 
                 run_id=run_id,
                 progress=watch.notify,
                 warm=warm and not objective.cold,
-                early=early,
+                prestart=prestart,
             )
         except SetupError as e:
             raise UsageError(str(e)) from e
@@ -272,7 +273,7 @@ def header_of(run_id: str, objective: Objective, actions: Actions, memory: Path 
         "run": run_id,
         "objective": objective.model_dump(mode="json"),
         "setting": actions.setting.model_dump(mode="json"),
-        "tools": [vars(tool) for tool in actions.tools],
+        "tools": [recorded(tool) for tool in actions.tools],
         "prompt": {"version": prompt.VERSION, "hash": prompt.prompt_hash()},
         "memory": str(memory.absolute()) if memory else None,
         "base_url": without_credentials(base_url),

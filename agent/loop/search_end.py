@@ -55,7 +55,7 @@ def judge(state: State, context: Context) -> JSON:
 def reason_to_stop(state: State, context: Context, left: Left, planner: bool) -> str:
     """Why the search ends here; empty if it goes on."""
     limits = context.objective.limits
-    if state["spoke"] == "words" and (planner or not (wants_evidence(state, left) or presses(state, left))):
+    if state["spoke"] == "words" and (planner or not (wants_evidence(state, left) or presses(state, context, left))):
         return "the planner concluded" if state["takeover"] else "the model concluded"
     if left.seconds <= 0:
         return f"the time is used up ({limits.max_seconds:g} s)"
@@ -92,11 +92,12 @@ def wants_evidence(state: State, left: Left) -> bool:
     return left.used == 0 and left.evaluations > 0
 
 
-def presses(state: State, left: Left) -> bool:
+def presses(state: State, context: Context, left: Left) -> bool:
     """Whether to ask the model, once, if it really wants to leave most of its evaluations unused."""
     if state["pressed"] or left.evaluations <= left.used:
         return False
-    advice = [call.result for call in done_calls(state["messages"]) if call.name == "suggest_configs"]
+    done = done_calls(state["messages"], context.actions.tools)
+    advice = [call.result for call in done if call.declared.returns == "proposals"]
     return not (advice and advice[-1].get("stop"))
 
 
@@ -108,7 +109,7 @@ def write_note(state: State, context: Context, left: Left) -> tuple[str, bool]:
     lines = []
     if state["spoke"] == "words" and wants_evidence(state, left):
         lines.append(prompt.NO_EVIDENCE)
-    elif state["spoke"] == "words" and presses(state, left):
+    elif state["spoke"] == "words" and presses(state, context, left):
         pressed = True
         lines.append(prompt.MORE_IS_LEFT.format(left=left.evaluations, all=left.evaluations + left.used))
     said = {"nothing": prompt.NUDGE, "length": prompt.CUT_OFF, "refusal": prompt.REFUSED}

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from tools.declaration import UNDECLARED, Declaration
+
 EMBEDDED = "embedded"
 """The planner's name where a model is named."""
 CLIENT = "mcp-client"
@@ -22,12 +24,13 @@ prints or searches this field."""
 
 @dataclass(frozen=True)
 class ToolSchema:
-    """What a model is told of a tool."""
+    """A tool as the loop knows it. A model is given the first three fields."""
 
     name: str
     description: str
     parameters: dict[str, Any]
     """JSON schema of the arguments: closed, without references."""
+    declared: Declaration = UNDECLARED
 
 
 @dataclass(frozen=True)
@@ -75,16 +78,19 @@ class Done:
     name: str
     arguments: dict[str, Any]
     result: dict[str, Any]
+    declared: Declaration = UNDECLARED
 
 
-def done_calls(messages: Sequence[Message]) -> Iterator[Done]:
-    """Every answered tool call, in order."""
+def done_calls(messages: Sequence[Message], tools: Sequence[ToolSchema]) -> Iterator[Done]:
+    """Every answered tool call, in order, with what its tool, one of `tools`, declares."""
+    declared = {tool.name: tool.declared for tool in tools}
     answers = {m["tool_call_id"]: m["content"] for m in messages if m["role"] == "tool"}
     for message in messages:
         for call in message.get("tool_calls") or ():
             if call["id"] in answers:
                 arguments, problem = parse_arguments(call["function"]["arguments"])
-                yield Done(call["function"]["name"], {} if problem else arguments, json.loads(answers[call["id"]]))
+                name, result = call["function"]["name"], json.loads(answers[call["id"]])
+                yield Done(name, {} if problem else arguments, result, declared.get(name, UNDECLARED))
 
 
 def parse_arguments(text: str) -> tuple[dict[str, Any], str | None]:

@@ -21,6 +21,7 @@ from agent.loop.run import Ended, recursion_limit
 from agent.models.base import ToolSchema
 from agent.models.endpoint.faults import OPAQUE
 from agent.models.trace_model import Recorded
+from agent.trace.recorded_tools import schemas_in
 from agent.trace.trace import JSON, Event, Record, opening_of, read_trace, says_of
 
 CLOCKED = frozenset({"seconds", "trace"})
@@ -140,7 +141,7 @@ def contract(record: Record) -> tuple[Objective, Setting, list[ToolSchema]]:
             raise UsageError(f"Event {event.seq} ({event.type} of {event.key}) lacks {', '.join(lacking)}.")
     try:
         objective, setting = Objective.model_validate(header["objective"]), Setting.model_validate(header["setting"])
-        return objective, setting, [ToolSchema(**tool) for tool in header["tools"]]
+        return objective, setting, schemas_in(header)
     except (KeyError, TypeError, ValidationError) as e:
         raise UsageError("The trace's header is not one that this program writes, or writes any more.") from e
 

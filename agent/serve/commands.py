@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from memory.closed_stdout import ends_quietly, run_click
+from tools.session.budget import MAX_EVALS
 
 MISSING = "error: MCP needs one more package: pip install 'triton-autokernel[mcp]' (or: pip install 'mcp>=2.3')."
 
@@ -55,7 +56,12 @@ def list_(kernel: str, json_: bool) -> None:
 @click.option("--dtype", metavar="DTYPE", help="fp16 or bf16, as far as the kernel has it.")
 @click.option("--device", metavar="DEVICE", help="auto (default), cuda:N, or recorded[:LANDSCAPE].")
 @click.option(
-    "--budget", type=click.IntRange(1, 10**6), default=40, show_default=True, metavar="N", help="Configs measured."
+    "--budget",
+    type=click.IntRange(1, 10**6),
+    default=MAX_EVALS,
+    show_default=True,
+    metavar="N",
+    help="Configs measured.",
 )
 @click.option(
     "--max-seconds",

@@ -18,7 +18,7 @@ from evals.errors import EvalsError
 from kernels.registry import get
 from kernels.spec import Config, KernelSpec, Problem
 from memory.shared_models import DeviceInfo
-from tools.harness.compiling.compile_pool import CompilePool
+from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.harness.device import DeviceError
 from tools.harness.devices.live import LiveDevice
 from tools.harness.landscapes.readings import Entry, Landscape, reading_set
@@ -29,7 +29,7 @@ SAMPLES = 5
 
 
 class Compiler(Protocol):
-    """:class:`tools.harness.compiling.compile_pool.CompilePool`, as far as a referee needs it."""
+    """:class:`tools.harness.compiling.compile_pool.LocalCompilePool`, as far as a referee needs it."""
 
     def compile(
         self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config]
@@ -78,7 +78,7 @@ def playable(landscape: Landscape) -> None:
         )
 
 
-def _opened(landscape: Landscape, device: str) -> tuple[LiveDevice, CompilePool]:
+def _opened(landscape: Landscape, device: str) -> tuple[LiveDevice, LocalCompilePool]:
     spec = get(landscape.kernel)
     problem = spec.problem_type.model_validate(landscape.problem)
     try:
@@ -91,7 +91,7 @@ def _opened(landscape: Landscape, device: str) -> tuple[LiveDevice, CompilePool]
             f"{landscape.name} was recorded on {landscape.device.name}, this is {gpu.info.name}: a live run is scored "
             "on the same kind of card; record the landscape here, or choose another --landscape"
         )
-    return gpu, CompilePool(gpu.hardware, None)
+    return gpu, LocalCompilePool(gpu.hardware, None)
 
 
 class LiveReferee(Referee):

@@ -59,7 +59,7 @@ class Sitting(Protocol):
 
 
 class Compiler(Protocol):
-    """What recording needs of a compiler; :class:`tools.harness.compiling.compile_pool.CompilePool`."""
+    """What recording needs of a compiler; :class:`tools.harness.compiling.compile_pool.LocalCompilePool`."""
 
     def compile_iter(
         self, spec: KernelSpec[Any, Any], problem: Problem, configs: Iterable[Config]

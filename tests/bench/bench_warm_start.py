@@ -45,8 +45,9 @@ from tools.harness.landscapes.named import folder
 from tools.harness.results import CompileResult, Measurement
 from tools.planner.cost.launch_geometry import read_launch, read_tiles
 from tools.planner.cost.matmul_cost import estimate
+from tools.session.budget import Budget
 from tools.session.recall import warm_up
-from tools.session.session import Budget, Ids, Session
+from tools.session.session import Ids, Session
 from tools.session.task import Task
 
 MADE_UP = ((4096, 4096, 4096), (2048, 4096, 4096), (4096, 8192, 2048))
@@ -66,6 +67,7 @@ class Card:
     times: dict[Config, float]
     """Judged ms of the configs that work."""
     read: Callable[[Config], Measurement]
+    parallel: bool = True
 
     def configs(self) -> Container[Config]:
         return self.compiled

@@ -120,13 +120,13 @@ def machine_code(landscape: Landscape, entries: list[Entry], workers: int | None
     """Each config with the hash of its machine code and grids, or with the status of its failure."""
     from kernels.hardware import hardware_named
     from kernels.registry import get
-    from tools.harness.compiling.compile_pool import CompilePool
+    from tools.harness.compiling.compile_pool import LocalCompilePool
 
     spec = get(landscape.kernel)
     problem = spec.problem_type.model_validate(landscape.problem)
     assert landscape.device.hardware is not None
     with tempfile.TemporaryDirectory(prefix="machine-code-") as cache:
-        pool = CompilePool(hardware_named(landscape.device.hardware), workers, Path(cache), deadline_s=600.0)
+        pool = LocalCompilePool(hardware_named(landscape.device.hardware), workers, Path(cache), deadline_s=600.0)
         try:
             configs = [spec.config_type.model_validate(e.config) for e in entries]
             for config, result in pool.compile_iter(spec, problem, configs):

@@ -17,7 +17,7 @@ from memory.formats import t4_import
 from memory.store import Memory
 from memory.upkeep import prune as pruning
 from memory.upkeep.merge import merge
-from tests.memory.conftest import H200, RECORDED, SQUARE, Filled, fill
+from tests.memory.conftest import H200, RECORDED, SQUARE, Filled, begin, fill, finish
 from tools.harness.landscapes.files import read_landscape
 
 CONTENT = (
@@ -54,10 +54,10 @@ def test_merging_twice_or_the_other_way_round_gives_the_same(tmp_path: Path) -> 
 def test_merging_finishes_what_was_copied_while_pending(tmp_path: Path) -> None:
     a = fill(Memory.open(tmp_path / "a.db"))
     config = a.memory.config(a.kernel, {"x": 1})
-    pending = a.memory.begin_attempt("run-1", "late", a.environment, a.problem, config, "benchmark")
+    pending = begin(a.memory, "run-1", "late", a.environment, a.problem, config, "benchmark")
     b = Memory.open(tmp_path / "b.db")
     merge(b, a.memory.path)
-    a.memory.finish_attempt(pending, "correct", ms=0.01, regime="burst")
+    finish(a.memory, pending, "correct", ms=0.01, regime="burst")
     merge(b, a.memory.path)
     assert b.finished("run-1", "late")[0]["ms"] == 0.01
     assert queries.best(b, 1, limit=1)[0]["ms"] == 0.01

@@ -8,7 +8,8 @@ from memory.store import Memory
 from tests.exploits.axpy import AxpyProblem
 from tests.faults.broken import Faulty, FaultyConfig
 from tools.harness.results import CheckResult, Measurement
-from tools.session.session import Budget, Ids, Session
+from tools.session.budget import Budget
+from tools.session.session import Ids, Session
 from tools.session.task import Task
 
 pytestmark = pytest.mark.compile
@@ -26,6 +27,15 @@ class Clockwork:
 
     def configs(self):
         return None
+
+    def gpus(self):
+        return 1
+
+    def expect_measurements(self):
+        pass
+
+    def expect_proof(self):
+        pass
 
     def measure(self, configs, regime="burst"):
         self.asked += configs

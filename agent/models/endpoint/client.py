@@ -104,7 +104,7 @@ class Endpoint(ABC):
         most = self._most if tokens is None else tokens
         retrying = Patience(retry_until, self._met, self._notify, self._where).retrying()
         try:
-            body = retrying(self._ask, shown(messages), list(tools), end, most, notices)
+            body = retrying(self._ask, shown(messages, tools), list(tools), end, most, notices)
         except (openai.APIError, Garbled, Reported) as e:
             error = explain(e, self._where, self.name, patience, self._hidden)
             if isinstance(error, Outage):

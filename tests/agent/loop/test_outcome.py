@@ -8,9 +8,12 @@ from agent.cli.show import show
 from agent.export.pages.run_page import export
 from agent.export.reader import read_story
 from agent.loop.outcome import SHOWN_PARAMETERS, importance_in, list_important
-from agent.models.base import call_tool
+from agent.models.base import ToolSchema, call_tool
 from agent.trace.trace import read_trace
+from tests.agent.fake_actions import ONE_CONFIGS, TOOLS
 from tests.agent.trace.large import example
+
+SCHEMAS = [ToolSchema(name, name, ONE_CONFIGS, declared) for name, declared in TOOLS.items()]
 
 
 def asked(number, result, name="suggest_configs"):
@@ -27,8 +30,8 @@ def test_the_importance_is_that_of_the_planners_last_answer_that_tells_it():
         *asked(3, {"importance": {"num_warps": 1.0}}, "query_history"),
         {"role": "user", "content": '{"importance": {"num_warps": 1.0}}'},
     ]
-    assert importance_in(told) == {"num_stages": 0.5, "BLOCK_M": 0.2}
-    assert importance_in(told[-3:]) == {}
+    assert importance_in(told, SCHEMAS) == {"num_stages": 0.5, "BLOCK_M": 0.2}
+    assert importance_in(told[-3:], SCHEMAS) == {}
 
 
 def test_only_the_parameters_that_explain_something_are_printed():

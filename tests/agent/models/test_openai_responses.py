@@ -142,7 +142,7 @@ def test_arguments_and_words_too_long_are_sent_shortened():
     from agent.models.context import TURN_CHARS, WORDS_CHARS, shown
 
     long = function_call({"configs": ["x" * 2 * TURN_CHARS]})
-    conversation = shown(talked(thought(1), spoken("blah " * WORDS_CHARS, 1), long, function_call("{", number=2)))
+    conversation = shown(talked(thought(1), spoken("blah " * WORDS_CHARS, 1), long, function_call("{", number=2)), ())
     sent = input_items(conversation, "m")
     assert len(json.dumps(sent)) < TURN_CHARS
     assert [item["type"] for item in sent[1:5]] == ["reasoning", "message", "function_call", "function_call"]

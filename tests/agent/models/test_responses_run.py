@@ -261,7 +261,7 @@ def test_a_fork_takes_another_api_and_sends_it_no_reasoning(small_world, server,
     outcome = json.loads(capsys.readouterr().out)
     server.asked.clear()
     server.answers = [completion({"content": "Done."})]
-    monkeypatch.setattr("agent.loop.run.open_hands", elsewhere.opener(tmp_path / "child"))
+    monkeypatch.setattr("agent.loop.run.open_actions", elsewhere.opener(tmp_path / "child"))
     assert main(["fork", outcome["trace"], "--at", "3", "--api", "chat", "--json"]) == 3, "it stopped before the best"
     forked = json.loads(capsys.readouterr().out)
     assert forked["objective"]["api"] == "chat"

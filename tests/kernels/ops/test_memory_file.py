@@ -10,7 +10,7 @@ from kernels.ops import tuned_files
 from kernels.ops.memory_file import read_fastest
 from memory import queries
 from memory.store import Memory
-from tests.memory.conftest import H200, RECORDED, SQUARE, fill
+from tests.memory.conftest import H200, RECORDED, SQUARE, begin, fill, finish
 
 
 @pytest.fixture
@@ -21,8 +21,8 @@ def memory(tmp_path):
         filled = fill(memory, info=info, problem=SQUARE | {"M": m}, run=f"run-{n}")
         configs = [row["id"] for row in memory.ask("SELECT id FROM configs ORDER BY id LIMIT 3")]
         for config, ms in zip(configs, (0.3, 0.2, 0.2), strict=True):
-            attempt = memory.begin_attempt(f"run-{n}", "late", filled.environment, filled.problem, config, "benchmark")
-            memory.finish_attempt(attempt, "correct", ms=ms, regime="sustained")
+            attempt = begin(memory, f"run-{n}", "late", filled.environment, filled.problem, config, "benchmark")
+            finish(memory, attempt, "correct", ms=ms, regime="sustained")
     return memory
 
 

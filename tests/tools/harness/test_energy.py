@@ -16,11 +16,12 @@ from tests.faults.broken import Faulty, FaultyConfig
 from tests.tools.scripted import MS
 from tools.harness.devices.live import FASTEST, NO_JOULES, LiveDevice
 from tools.harness.measuring.telemetry import Meter
-from tools.harness.process.gpu_workers import Crew
+from tools.harness.process.gpu_workers import GpuWorkers
 from tools.harness.results import CompileResult, Measurement, Proof
+from tools.session.budget import Budget
 from tools.session.open_session import SetupError, open_session
 from tools.session.recall import resume
-from tools.session.session import Budget, Ids, Session
+from tools.session.session import Ids, Session
 from tools.session.task import Task
 
 pytestmark = pytest.mark.compile
@@ -65,10 +66,10 @@ def test_the_meter_leaves_no_thread_behind():
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory):
-    crew = Crew(0, Faulty(), PROBLEM, tmp_path_factory.mktemp("cache"), "tests.tools.scripted:frugal")
-    crew.spares = 0
-    yield LiveDevice(Faulty(), PROBLEM, DeviceInfo(kind="live", hardware="H200", **crew.introduce()), crew)
-    crew.close()
+    workers = GpuWorkers(0, Faulty(), PROBLEM, tmp_path_factory.mktemp("cache"), "tests.tools.scripted:frugal")
+    workers.spares = 0
+    yield LiveDevice(Faulty(), PROBLEM, DeviceInfo(kind="live", hardware="H200", **workers.describe_gpu()), workers)
+    workers.close()
 
 
 def test_contenders_are_ranked_by_joules(live):
