@@ -1,7 +1,7 @@
-"""Looks a kernel over before anything is spent on it: what its methods say, on meta tensors, without a GPU.
+"""Checks a kernel's methods on meta tensors, without a GPU, before any time is spent on it.
 
-An error in a user's file is one sentence with the file, the line and the mend. A kernel that passes can still be wrong:
-that is for the interpreter and the GPU to find.
+An error in a user's file is one sentence with the file, the line and what to do. A kernel that passes can still compute
+a wrong result: the interpreter and the GPU find that.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from memory.shared_models import Closed
 T = TypeVar("T")
 
 NAME = re.compile(r"\w[\w.-]{0,99}")
-"""A kernel's name: it becomes part of file names, rows and sentences."""
+"""A kernel's name becomes part of file names, rows and sentences."""
 METRICS = ("tflops", "gbps", "latency")
-"""What a kernel may be scored in of its own accord."""
+"""The metrics that a kernel may choose as its default."""
 MOST_DRAWN = 1 << 24
 """Elements of the reduced inputs that are drawn twice; more would take seconds."""
 
 
 class KernelError(ValueError):
-    """A kernel's file is not right; the message is one sentence with file, line and mend."""
+    """A kernel's file is wrong. The message is one sentence with the file, the line and what to do."""
 
 
 def examine(spec: KernelSpec[Any, Any], problem: Problem | None = None, hardware: Hardware | None = None) -> None:
-    """Raises KernelError for the first thing that is wrong with `spec` on `problem` (default: its own)."""
+    """Raises KernelError for the first mistake in `spec` on `problem` (default: its own default problem)."""
     examiner = _Examiner(spec)
     hardware = hardware or hardware_named("H200")
     _attributes(examiner)
@@ -86,7 +86,7 @@ def examine(spec: KernelSpec[Any, Any], problem: Problem | None = None, hardware
 
 
 def _attributes(examiner: _Examiner) -> None:
-    """What the class says by plain values."""
+    """Check the attributes of the class."""
     spec = examiner.spec
     for attribute, base in (("problem_type", Problem), ("config_type", Config)):
         found = examiner.run(attribute, partial(getattr, spec, attribute))
@@ -104,7 +104,7 @@ def _attributes(examiner: _Examiner) -> None:
 
 
 def _configs(examiner: _Examiner, given: Problem, hardware: Hardware) -> tuple[Config, list[Config]]:
-    """The default config and the space, each of their configs looked at."""
+    """The default config and the space, after a check of each of their configs."""
     spec = examiner.spec
     found = examiner.call("candidates", given, hardware)
     if not isinstance(found, Iterable):
@@ -131,7 +131,7 @@ def _configs(examiner: _Examiner, given: Problem, hardware: Hardware) -> tuple[C
 
 
 def _reduced(examiner: _Examiner, given: Problem, first: Config, space: list[Config]) -> None:
-    """The interpreter's problem of every config, and what goes into the first one's, twice from one seed."""
+    """Check the reduced problem of every config, and that equal seeds give equal inputs for the first one."""
     for config in space:
         reduced = examiner.call("reduced", given, config)
         examiner.require_type("reduced", reduced, examiner.spec.problem_type)
@@ -153,7 +153,7 @@ def _reduced(examiner: _Examiner, given: Problem, first: Config, space: list[Con
 
 
 class _Examiner:
-    """Calls a spec's methods and says where it went wrong."""
+    """Calls a spec's methods, and raises KernelError with the line of the method that failed."""
 
     def __init__(self, spec: KernelSpec[Any, Any]) -> None:
         self.spec = spec
@@ -162,7 +162,7 @@ class _Examiner:
         return self.run(method, lambda: getattr(self.spec, method)(*arguments))
 
     def run(self, method: str, call: Callable[[], T]) -> T:
-        """`call`'s result; what it raises is `method`'s fault, what it prints is no answer of ours."""
+        """The result of `call`. An exception becomes a KernelError about `method`; its prints go to stderr."""
         kind = type(self.spec)
         try:
             with output_to_stderr():
@@ -181,7 +181,7 @@ class _Examiner:
             self.fail(method, f"gives {reprlib.repr(value)}: it must be a {kind.__name__}")
 
     def require_valid(self, method: str, value: Closed) -> None:
-        """Whether `value` passes its own model: it travels to other processes as JSON."""
+        """Raises KernelError if `value` does not survive JSON, in which it travels to other processes."""
         try:
             type(value).model_validate(value.model_dump(mode="json", warnings=False))
         except ValidationError as e:
@@ -191,7 +191,7 @@ class _Examiner:
         raise KernelError(f"{self._line(method)}: {type(self.spec).__name__}.{method} {why}")
 
     def _line(self, method: str) -> str:
-        """Where the user defines `method`; the class where that is an attribute or one of our defaults."""
+        """``path:line`` at which the user defines `method`; that of the class for an attribute or a default of ours."""
         kind = type(self.spec)
         found = getattr(kind, method, None)
         target: Any = found if inspect.isfunction(found) and not _ours(found.__module__, kind.__module__) else kind

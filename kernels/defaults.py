@@ -1,8 +1,7 @@
-"""What a kernel need not say: the defaults of :class:`kernels.spec.KernelSpec`, and where each of them holds.
+"""The defaults of :class:`kernels.spec.KernelSpec`, and when each of them holds.
 
-They fit a kernel whose inputs are dense tensors, whose arithmetic is fp32 and whose result is rounded once. A kernel
-for which one of them does not hold overrides that method; where a default cannot even be worked out, the error names
-the method to define.
+They fit a kernel whose inputs are dense tensors, whose arithmetic is fp32 and whose result is rounded once. Any other
+kernel overrides the methods that do not fit. If a default cannot be computed, the error names the method to define.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 MOST_CONFIGS = 20_000
 """A space above this is a mistake in the config model, and would take minutes to list."""
 MOST_REDUCED = 1 << 20
-"""Elements over all dimensions that the interpreter gets through in seconds."""
+"""Elements over all dimensions that the interpreter computes within seconds."""
 UNIT = {"fp16": 2.0**-11, "bf16": 2.0**-8, "fp32": 2.0**-24}
 """Half a unit in the last place of one (IEEE 754; bfloat16 has 8 significant bits)."""
 
@@ -48,7 +47,7 @@ class Spec(Protocol):
 
 
 class Undefined(ValueError):
-    """A default does not apply; the message says which method to define."""
+    """A default does not apply. The message names the method to define."""
 
 
 def problem(spec: Spec) -> Any:
@@ -70,7 +69,7 @@ def config(spec: Spec, problem: Any, hardware: Hardware) -> Any:
 
 
 def listed(spec: Spec, problem: Any, hardware: Hardware) -> list[Any]:
-    """The candidates, once each. Raises Undefined where they do not end."""
+    """The candidates, once each. Raises Undefined if there are more than MOST_CONFIGS."""
     given = list(islice(spec.candidates(problem, hardware), MOST_CONFIGS + 1))
     if len(given) > MOST_CONFIGS:
         raise Undefined(f"candidates() of {spec.name} gives more than {MOST_CONFIGS:,} configs: list fewer")
@@ -78,7 +77,9 @@ def listed(spec: Spec, problem: Any, hardware: Hardware) -> list[Any]:
 
 
 def candidates(config_type: type[Any]) -> Iterator[Any]:
-    """Every combination of the fields' values, the last field varying fastest. Fields must be ``Literal`` or bool."""
+    """Every combination of the fields' values; the last field varies fastest. Fields must be ``Literal`` or bool.
+
+    Raises Undefined for an open field, and for more than MOST_CONFIGS combinations."""
     values = {name: field_values(config_type, name) for name in config_type.model_fields}
     count = 1
     for each in values.values():
@@ -93,7 +94,7 @@ def candidates(config_type: type[Any]) -> Iterator[Any]:
 
 
 def field_values(config_type: type[BaseModel], name: str) -> tuple[Any, ...]:
-    """The closed set of values of a config's field. Raises Undefined where it is open."""
+    """The closed set of values of a config's field. Raises Undefined if the set is open."""
     annotation = config_type.model_fields[name].annotation
     parts = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
     found: list[Any] = []

@@ -1,14 +1,12 @@
-"""The kernels as functions to call: ``from kernels import ops; ops.rms_norm(x, weight)``.
+"""The kernels as functions: ``from kernels import ops; ops.rms_norm(x, weight)``. Tensors are fp16 or bf16.
 
-Each picks its config by GPU, shape and dtype (``kernels/ops/tuned_files.py``), is a ``torch.library`` operator with a
-fake kernel, so that torch.compile takes it as it is, and has gradients through PyTorch's own operations. Tensors are
-fp16 or bf16.
+Each function chooses its config by GPU, shape and dtype (``kernels/ops/tuned_files.py``). It is a ``torch.library``
+operator with a fake kernel, which torch.compile needs, and its gradients are computed by PyTorch's own operations.
 
-On a CPU, and on a GPU that ``kernels/hardware.py`` has no facts about, PyTorch computes the result, and a
-:class:`NoKernelWarning` says so once per operator. ``warnings.simplefilter("error", ops.NoKernelWarning)`` makes it an
-error.
+On a CPU, and on a GPU that ``kernels/hardware.py`` has no facts about, PyTorch computes the result, and each operator
+issues one :class:`NoKernelWarning`. ``warnings.simplefilter("error", ops.NoKernelWarning)`` makes it an error.
 
-A call for which autograd, torch.compile and the like have nothing to do is recorded once and then replayed
+A call that needs neither autograd nor torch.compile nor the like is recorded once and then replayed
 (``kernels/ops/call_cache.py``), which takes a few microseconds of the host's time.
 """
 
@@ -43,14 +41,16 @@ Tensor = torch.Tensor
 
 
 def use(path: str | Path | None) -> None:
-    """Take tuned configs from this file from now on; ``None``: from none. Raises tuned.TunedFileError."""
+    """Read tuned configs from this file from now on; with ``None``, from no file.
+
+    Raises kernels.ops.tuned_files.TunedFileError."""
     operators.set_entries([] if path is None else tuned_files.load(Path(path)))
 
 
 def config_of(kernel: str, shape: tuple[int, ...], device_name: str, **options: Any) -> tuned_files.Choice:
     """The config that a call would use on the GPU that the driver calls `device_name`, and why.
 
-    Raises ValueError for a kernel, an option or a GPU that is not known."""
+    Raises ValueError for an unknown kernel, option or GPU."""
     hardware = hardware_for(device_name)
     if hardware is None:
         raise ValueError(
@@ -158,7 +158,7 @@ def conv2d(
 
 
 def _as_rows(x: Tensor) -> Tensor:
-    """x (..., N) as two dimensions; also where one of them is 0."""
+    """x (..., N) as two dimensions, either of which may be 0."""
     return x.reshape(prod(x.shape[:-1]), x.shape[-1])
 
 
@@ -187,7 +187,7 @@ def _require_numbers(op: str, kind: type, **given: Any) -> None:
 
 
 def _require_shapes(holds: bool, op: str, wanted: str, *tensors: Tensor | None) -> None:
-    """Raises ValueError unless it `holds`. The words are made only then: torch.compile cannot print symbolic sizes."""
+    """Raises ValueError unless `holds`. Only then is the message built: torch.compile cannot print symbolic sizes."""
     if not holds:
         shapes = ", ".join(str(tuple(t.shape)) for t in tensors if t is not None)
         raise ValueError(f"{op} wants {wanted}, got shapes {shapes}")

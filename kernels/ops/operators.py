@@ -1,7 +1,7 @@
 """The public ops as ``torch.library`` operators: fake kernels for torch.compile, gradients, and the launch itself.
 
-``kernels/ops.py`` checks arguments and calls these. An operator copies what is not contiguous or not aligned, picks the
-config, and launches; where there is no kernel for the device, PyTorch computes the result and a warning says so.
+``kernels/ops/functions.py`` checks arguments and calls these. An operator copies a tensor that is not contiguous or not
+aligned, chooses the config, and launches. On a device without a kernel, PyTorch computes the result, with a warning.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DTYPE_NAMES = {torch.float16: "fp16", torch.bfloat16: "bf16"}
 
 
 class NoKernelWarning(RuntimeWarning):
-    """PyTorch computed what a kernel should have."""
+    """PyTorch computed the result, because there is no kernel for the device."""
 
 
 # -- one operator per kernel; row-wise ones take two dimensions
@@ -176,7 +176,7 @@ _entries: list[tuned_files.Entry] | None = None
 
 
 def set_entries(entries: list[tuned_files.Entry]) -> None:
-    """Choose configs among these from now on."""
+    """Choose configs among these entries from now on."""
     global _entries
     _entries = entries
     choose_config.cache_clear()
@@ -196,7 +196,7 @@ def _problem(kernel: str, shape: tuple[int, ...], dtype: str, options: tuple[tup
 
 @lru_cache(maxsize=4096)
 def choose_config(kernel: str, problem: Problem, hardware: str) -> tuned_files.Choice:
-    """The config of a call, by the entries taken or, failing that, those of the file that the environment names."""
+    """The config of a call, chosen among the entries set, else among those of the file that the environment names."""
     global _entries
     if _entries is None:
         _entries = tuned_files.from_environment()
@@ -216,6 +216,6 @@ def warn_once(kernel: str, where: str) -> None:
 
 
 def _make_ready(t: Tensor) -> Tensor:
-    """Contiguous and aligned; a copy only where it has to be."""
+    """`t`, or a copy of it if it is not contiguous and aligned."""
     t = t.contiguous()
     return t if t.data_ptr() % call_cache.ALIGNMENT == 0 else t.clone()
