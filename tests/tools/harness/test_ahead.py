@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.loop.actions import SessionHands
+from agent.loop.actions import LiveActions
 from kernels.hardware import hardware_named
 from kernels.spec import Baseline
 from memory.store import Memory
@@ -176,7 +176,7 @@ def test_a_proof_is_expected_once_a_run_has_measured_something(open_live, tmp_pa
     memory.start_run("run", "goal", {}, "none", ids.environment, ids.problem, {})
     pool = CompilePool(hardware, workers=1, cache=tmp_path / "cache")
     task = Task.of(TwoRivals(), PROBLEM, hardware, None)
-    hands = SessionHands(Session(task, live, pool, memory, ids, "run", Budget()))
+    hands = LiveActions(Session(task, live, pool, memory, ids, "run", Budget()))
     right, wrong = ({"configs": [{"fault": fault}]} for fault in ("none", "raises"))
     hands.call("a", "compile_kernel", right)
     hands.call("b", "check_correctness", right)

@@ -9,7 +9,7 @@ from agent.goal.objective import Objective
 from agent.loop.outcome import outcome_of, render
 from kernels.hardware import hardware_named
 from memory.store import Memory
-from tests.agent.fake_hands import SETTING
+from tests.agent.fake_actions import SETTING
 from tests.exploits.axpy import Axpy, AxpyProblem
 from tests.faults.broken import Faulty, FaultyConfig
 from tools.harness.compiling.compile_pool import CompilePool
