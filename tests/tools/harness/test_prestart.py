@@ -7,6 +7,7 @@ import pytest
 
 from agent.errors import UsageError
 from agent.goal.objective import Objective
+from agent.loop.progress import Watch
 from agent.loop.run import open_actions
 from kernels.hardware import hardware_named
 from tests.faults.broken import Faulty, FaultyConfig
@@ -111,6 +112,6 @@ def test_a_run_that_cannot_be_opened_leaves_nobody(monkeypatch, tmp_path):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     objective = Objective(goal="fast", kernel="softmax", device="cuda:0")
     with pytest.raises(UsageError, match="no usable GPU"):
-        open_actions(objective, tmp_path / "m.db", "run", print)
+        open_actions(objective, tmp_path / "m.db", "run", Watch())
     assert made
     assert gone(made)
