@@ -22,6 +22,7 @@ from agent.export.story import rows
 from agent.models.prices import priced
 from agent.trace.paths import trace_path
 from agent.trace.trace import JSON, Event, Record, Trace, says_of
+from kernels.finder import absolute
 
 if TYPE_CHECKING:
     from agent.loop.approval import Ask
@@ -58,7 +59,7 @@ def fork(
     if model is not None and any(e.type == "decision" and e.body.get("takeover") for e in steps):
         raise UsageError(f"The embedded planner had taken over before turn {at}: fork at an earlier one for --model.")
     objective, _, _ = contract(record)
-    changes: JSON = {"model": model or objective.model, "seed": objective.seed if seed is None else seed}
+    changes: JSON = {"model": absolute(model or objective.model), "seed": objective.seed if seed is None else seed}
     base_url = base_url or (record.header.get("base_url") if changes["model"] == objective.model else None)
     choose.load_model(changes["model"], base_url)  # a model that cannot be is refused before anything is written
     run_id = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(3)
