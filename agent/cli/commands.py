@@ -95,7 +95,9 @@ def commands() -> None:
 )
 @click.option("--ray", metavar="ADDRESS", help="All GPUs of a Ray cluster: auto or HOST:PORT.")
 @click.option("--device-type", metavar="GPU", help="Of a mixed fleet, the GPUs with this in their name, e.g. H200.")
-@click.option("--model", metavar="NAME", help="Who decides: embedded (default, needs no key) or a model's name.")
+@click.option(
+    "--model", metavar="NAME", help="Who decides: embedded (default, no key), a model's name or path.py:NAME."
+)
 @click.option("--base-url", metavar="URL", help="A server that speaks the OpenAI protocol.")
 @click.option("--effort", type=click.Choice(EFFORTS), help="How hard a reasoning model thinks; its own default.")
 @api_option

@@ -10,17 +10,23 @@ from agent.models.apis import API_CHOICES, VARIABLE, ApiChoice
 from agent.models.base import CLIENT, EMBEDDED, ChatModel
 from agent.models.embedded import Embedded
 from agent.models.trace_model import Recorded
+from kernels.finder import absolute
 
 
 def model_name(option: str | None, base_url: str | None) -> str:
-    """``--model``, else AUTOKERNEL_MODEL, else the embedded one. A key alone chooses nothing: it would spend money
-    that nobody asked to spend."""
+    """``--model``, else AUTOKERNEL_MODEL, else the embedded one; a file's path is made absolute. A key alone
+    chooses nothing: it would spend money that nobody asked to spend."""
     name = (option or os.environ.get("AUTOKERNEL_MODEL") or EMBEDDED).strip()
     if not name:
         raise UsageError("--model is empty: name a model, or embedded.")
     if base_url and name == EMBEDDED:
         raise UsageError("--base-url names a server, but no model on it: add --model NAME.")
-    return name
+    if name.endswith(".py"):
+        raise UsageError(f"{name} is a file: name the model in it, {name}:NAME.")
+    reference = absolute(name)
+    if base_url and reference.rpartition(":")[0].endswith(".py"):
+        raise UsageError(f"--base-url names a server, and {name} is a model in a file: leave one of them out.")
+    return reference
 
 
 def api_name(option: str | None, model: str) -> ApiChoice:
@@ -43,8 +49,8 @@ def load_model(
     effort: str | None = None,
     api: ApiChoice = "auto",
 ) -> ChatModel:
-    """The model by name. The key is read from OPENAI_API_KEY, the server from --base-url or OPENAI_BASE_URL. The
-    embedded planner has no effort."""
+    """The model by name. The key is read from OPENAI_API_KEY, the server from --base-url or OPENAI_BASE_URL;
+    ``path.py:NAME`` and ``module:NAME`` are a user's own models. The embedded planner has no effort."""
     if name == EMBEDDED:
         if endpoint is not None:
             raise UsageError("--endpoint names a kind of server, but no model on it: add --model NAME.")
@@ -54,8 +60,13 @@ def load_model(
     from agent.models.endpoint.either_api import EitherApi
     from agent.models.endpoint.openai_chat import OpenAIChat
     from agent.models.endpoint.openai_responses import OpenAIResponses
+    from agent.models.own_model import is_own, load_own
 
     url, key = base_url or os.environ.get("OPENAI_BASE_URL") or None, os.environ.get("OPENAI_API_KEY")
+    if is_own(name, url):
+        if endpoint is not None:
+            raise UsageError(f"--endpoint names a kind of server, but {name} is no model on one: leave it out.")
+        return load_own(name)
     chat = OpenAIChat(name, key, url, endpoint, notify, effort)
     if api == "chat":
         return chat

@@ -22,6 +22,7 @@ from agent.models.effort import Effort
 from agent.models.prices import priced
 from agent.trace.paths import trace_path
 from agent.trace.trace import JSON, Event, Record, Trace, says_of
+from kernels.finder import absolute
 
 if TYPE_CHECKING:
     from agent.loop.approval import Ask
@@ -59,7 +60,7 @@ def fork(
     if model is not None and any(e.type == "decision" and e.body.get("takeover") for e in steps):
         raise UsageError(f"The embedded planner had taken over before turn {at}: fork at an earlier one for --model.")
     objective, _, _ = contract(record)
-    changes: JSON = {"model": model or objective.model, "seed": objective.seed if seed is None else seed}
+    changes: JSON = {"model": absolute(model or objective.model), "seed": objective.seed if seed is None else seed}
     if effort is not None:
         changes["effort"] = effort
     if api is not None or changes["model"] != objective.model:

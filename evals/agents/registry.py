@@ -112,7 +112,7 @@ def own_reference(agent: str) -> str | None:
 def source_file(agent: str) -> Path | None:
     """The file of a user's agent, or of a user's chat model; ``None`` for agents that come with the project."""
     reference = agent.removeprefix(MODEL) if agent.startswith(MODEL) else own_reference(agent)
-    return None if reference is None else finder.source_file(reference)
+    return None if reference is None or finder.split_reference(reference) is None else finder.source_file(reference)
 
 
 def load(agent: str) -> Search:

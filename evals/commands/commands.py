@@ -60,7 +60,9 @@ def list_command(as_json: bool) -> None:
         best = "nothing correct" if r["best_ms"] is None else f"best {r['best_ms']:.5g} ms"
         click.echo(f"{r['name']}: {r['kernel']} {r['problem']} on {r['device']}, {r['regime']}")
         click.echo(f"  {r['configs']} configs, {r['correct']} correct, {best}")
-    click.echo(f"agents: {', '.join(registry.names())}, model:NAME, or a Python file with search(game)")
+    click.echo(
+        f"agents: {', '.join(registry.names())}, model:NAME, or a function search(game) as path.py:NAME or module:NAME"
+    )
 
 
 @cli.command("record")

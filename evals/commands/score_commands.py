@@ -81,7 +81,8 @@ def run_command(
     """Let agents tune recorded landscapes and score them.
 
     An agent is a name (`python -m evals list` shows them), model:NAME for the agent's loop with a language model, or a
-    Python file with search(game). Interrupted, the same command goes on where it stood."""
+    function search(game) of yours as path.py:NAME or module:NAME. If the command is interrupted, repeat it: it goes on
+    where it stood."""
     from dotenv import find_dotenv, load_dotenv
 
     from evals.agents import registry
@@ -182,7 +183,10 @@ def report_command(
 
 @click.command("tasks")
 @click.option(
-    "--model", default="embedded", show_default=True, help="Who decides: embedded, or a language model's name."
+    "--model",
+    default="embedded",
+    show_default=True,
+    help="Who decides: embedded, a language model's name or path.py:NAME.",
 )
 @click.option("--base-url", metavar="URL", help="The model's server, which speaks the OpenAI protocol.")
 @click.option("--effort", type=click.Choice(EFFORTS), help="How hard the model thinks; its own default.")

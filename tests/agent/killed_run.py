@@ -19,6 +19,7 @@ PRELOAD = [
 
 
 def go_on(folder, url):
+    from agent.loop.progress import Watch
     from agent.loop.run import begin, resume
     from agent.trace.paths import trace_path
     from tests.agent.fake_actions import objective, opener
@@ -26,7 +27,7 @@ def go_on(folder, url):
     os.environ.update(XDG_DATA_HOME=folder, OPENAI_API_KEY="sk-of-the-test-0123")
     open_ = opener(Path(folder) / "ledger", pause=0.01)
     if trace_path(RUN).exists() and b"\n" in trace_path(RUN).read_bytes():
-        resume(RUN, lambda line: None, open_)
+        resume(RUN, Watch(), open_)
     else:
         trace_path(RUN).unlink(missing_ok=True)
-        begin(objective().model_copy(update={"model": "m"}), None, url, lambda line: None, open_, run_id=RUN)
+        begin(objective().model_copy(update={"model": "m"}), None, url, Watch(), open_, run_id=RUN)

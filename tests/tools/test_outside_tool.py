@@ -139,7 +139,7 @@ def test_its_trace_is_replayed_shown_and_exported_where_it_is_not_installed(run,
         "measurements",
         True,
     )
-    assert replay(run.trace, lambda line: None).outcome.best == run.ended.outcome.best
+    assert replay(run.trace, Watch()).outcome.best == run.ended.outcome.best
     story = read_story(record)
     assert [a.config for a in story.attempts] == [config]
     assert "measure" in {activity for activity, *_ in story.spans}
@@ -155,7 +155,7 @@ def test_a_fork_inherits_what_it_measured(run, package, monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(package))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     monkeypatch.setattr(choose, "load_model", lambda *given: Scripted(words("done"), words("done")))
-    forked = fork(read_trace(run.trace), 2, notify=lambda line: None, memory=tmp_path / "m.db")
+    forked = fork(read_trace(run.trace), 2, watch=Watch(), memory=tmp_path / "m.db")
     assert forked.outcome.evaluations == 1
     assert forked.outcome.best.config == run.ended.outcome.best.config
 
@@ -170,7 +170,7 @@ def test_a_package_whose_tool_cannot_be_used_is_named_in_one_sentence(tmp_path, 
         registry.tools_of(get("rms_norm"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     with pytest.raises(UsageError, match=r"^the tool broken cannot be imported"):
-        begin(Objective(goal="", kernel="rms_norm", device="recorded"), tmp_path / "m.db", None, print)
+        begin(Objective(goal="", kernel="rms_norm", device="recorded"), tmp_path / "m.db", None, Watch())
     (tmp_path / "broken_tool.py").write_text("def run(session, args, call_id): ...\n")
     with pytest.raises(registry.ToolError, match="is unfinished: define arguments, DECLARATION in broken_tool"):
         registry.tools_of(get("rms_norm"))

@@ -11,6 +11,7 @@ import agent
 from agent.campaign.plan import Campaign
 from agent.cli.commands import main
 from agent.errors import UsageError
+from agent.loop.progress import Watch
 from agent.models.effort import EFFORTS, read_effort
 from agent.models.endpoint.openai_chat import OpenAIChat
 from agent.replay.fork import fork
@@ -74,7 +75,7 @@ def test_a_run_carries_it_in_its_objective_and_a_fork_may_change_it(small_world,
     record = read_trace(Path(outcome["trace"]))
     for effort in (None, "low"):
         server.asked.clear()
-        fork(record, 2, notify=lambda line: None, effort=effort, open_=opener(tmp_path / str(effort)))
+        fork(record, 2, watch=Watch(), effort=effort, open_=opener(tmp_path / str(effort)))
         assert server.asked[0][2]["reasoning_effort"] == (effort or "xhigh")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.loop.progress import LineWatch, Watch
 from agent.loop.run import begin, resume
 from agent.models.base import ToolSchema
 from agent.models.context import DIGEST
@@ -181,8 +182,7 @@ def goal(endpoint=None, model="m"):
     return objective(max_model_calls=TURNS).model_copy(update={"model": model, "endpoint": endpoint})
 
 
-def silent(line):
-    pass
+silent = Watch()
 
 
 @pytest.mark.parametrize("name", PROVIDERS)
@@ -196,7 +196,7 @@ def test_a_run_its_resume_and_its_fork_are_never_refused(server, tmp_path, name)
     trace = Path(ended.outcome.trace)
     assert len(served.bodies) == TURNS, "nothing was asked twice"
     assert any(DIGEST in str(m["content"]) for m in served.bodies[-1]["messages"]), "older turns are in the digest"
-    fork(read_trace(trace), TURNS - 1, notify=silent, say="Go on.", open_=opener(tmp_path / "forked"))
+    fork(read_trace(trace), TURNS - 1, watch=silent, say="Go on.", open_=opener(tmp_path / "forked"))
     assert len(served.bodies) > TURNS
     assert served.refused == []
     assert served.provider.kept(served.bodies[3]) == kept
@@ -221,7 +221,7 @@ def test_a_fork_of_another_models_run_is_refused_once_by_an_unknown_host(server,
     first = begin(goal(), None, server.url, silent, opener(tmp_path / "first"))
     assert other.refused == []
     served, said = Served(server, PROVIDERS[name][0](), first=TURNS), []
-    told = {"model": "another", "base_url": server.url, "notify": said.append}
+    told = {"model": "another", "base_url": server.url, "watch": LineWatch(said.append)}
     fork(read_trace(Path(first.outcome.trace)), 4, open_=opener(tmp_path / "second"), **told)
     notices = [line for line in said if "going on" in line]
     assert len(served.refused) == len(notices) == 1

@@ -70,6 +70,25 @@ def test_the_fingerprint_follows_the_users_file(mine, agent):
     assert fingerprint(agent) != before
 
 
+def test_a_users_chat_model_plays_in_the_loop(tmp_path):
+    (tmp_path / "my_models.py").write_text(
+        "from agent.models.base import Reply\n"
+        "class Silent:\n"
+        "    name = 'silent'\n"
+        "    def respond(self, messages, tools, seconds, tokens=None):\n"
+        "        return Reply({'role': 'assistant', 'content': 'nothing to do'}, usage=7)\n"
+    )
+    model, path = f"{tmp_path / 'my_models.py'}:Silent", written(honest(), tmp_path)
+    result = run("run", "--agents", "", "--model", model, "--landscape", path, "--seeds", 1, "--json")
+    score = json.loads(result.stdout)["scores"][0]
+    assert (score["agent"], score["end"]) == (f"model:{model}", "concluded")
+    assert score["tokens"] > 0
+    assert score["tokens"] % 7 == 0
+    wrong = run("run", "--agents", "", "--model", f"{model}s", "--landscape", path, "--seeds", 1)
+    assert wrong.exit_code == 2
+    assert "has no Silents; it has Silent" in wrong.stderr
+
+
 @pytest.mark.parametrize(
     ("agent", "says"),
     [
