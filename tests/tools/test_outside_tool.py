@@ -82,7 +82,7 @@ class Listener(Watch):
         self.lines.append(line)
         super().notify(line)
 
-    def changed(self):
+    def on_change(self):
         self.seen.append(self.standing.doing)
 
 
@@ -111,7 +111,12 @@ def run(package, config, tmp_path_factory):
         )
         ended = begin(objective, folder / "m.db", None, watch, ask=ask, model=model)
         yield SimpleNamespace(
-            ended=ended, model=model, asked=questions, lines=watch.lines, doing=watch.seen, trace=Path(ended.outcome.trace)
+            ended=ended,
+            model=model,
+            asked=questions,
+            lines=watch.lines,
+            doing=watch.seen,
+            trace=Path(ended.outcome.trace),
         )
 
 
