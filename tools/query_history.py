@@ -70,24 +70,24 @@ def run(session: Session, args: Any, call_id: str) -> dict[str, Any]:
         rows = [{k: _short(v) for k, v in row.items()} for row in rows]
     answer["rows"] = rows
     if not rows:
-        # Said only where nothing was found: it is the reason, or the next question to ask.
+        # Only if nothing was found: why, or that nothing is known.
         answer["note"] = "; ".join(queries.outdated(memory, problem, environment)[:3]) or "nothing is known"
     return answer
 
 
 def _known(session: Session) -> dict[str, Any]:
-    """What need not be measured, or why what is known cannot be used; said to a person as well."""
+    """How many configs need not be measured, or why the known ones cannot be used; printed for a person as well."""
     known = session.known
     if known:
         runs, correct = len(set(known.values())), sum(session.measured[c].status == "correct" for c in known)
-        said = (
+        message = (
             f"{len(known)} configs are known from {runs} earlier run{'s' * (runs > 1)} ({correct} correct): they count "
             "as measured, cost no evaluation and guide suggest_configs; only the final proof is made anew"
         )
-        session.progress(f"    memory: {said}")
-        return {"known": said}
-    for said in queries.outdated(session.memory, session.ids.problem, session.ids.environment)[:3]:
-        session.progress(f"    memory: not used: {said}")
+        session.progress(f"    memory: {message}")
+        return {"known": message}
+    for message in queries.outdated(session.memory, session.ids.problem, session.ids.environment)[:3]:
+        session.progress(f"    memory: not used: {message}")
     return {}
 
 

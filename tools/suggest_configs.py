@@ -49,8 +49,8 @@ def run(session: Session, args: SuggestConfigs, call_id: str) -> dict[str, Any]:
 def answer(plan: Plan) -> dict[str, Any]:
     """A plan as a small JSON object: ms and relative uncertainty to four and two digits."""
     found: dict[str, Any] = {"proposals": [row(p) for p in plan.proposals], "stop": plan.stop, "why": plan.why}
-    if plan.worth < len(plan.proposals):
-        found["ask_again_after"] = plan.worth
+    if plan.try_first < len(plan.proposals):
+        found["ask_again_after"] = plan.try_first
     if plan.importance:
         top = list(plan.importance.items())[:TOP_PARAMETERS]
         found["importance"] = {name: round(share, 2) for name, share in top}

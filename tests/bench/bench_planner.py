@@ -87,7 +87,7 @@ def plan_search(
             stop = len(ledger.curve)
         if not plan.proposals:
             break
-        for p in plan.proposals[: plan.worth]:
+        for p in plan.proposals[: plan.try_first]:
             if not ledger.spent:
                 ledger.evaluate(p.config)
     return Found(ledger.curve, slowest, stop)

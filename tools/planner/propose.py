@@ -65,7 +65,7 @@ class Plan:
     why: str
     gain: float
     """Expected relative gain of the best next measurement."""
-    worth: int = 0
+    try_first: int = 0
     """How many of the proposals to try before asking again: what they teach may change the rest."""
     importance: dict[str, float] = field(default_factory=dict)
     """Share of the variation of log(ms) over the space that each parameter explains alone (first-order Sobol index,
@@ -159,7 +159,7 @@ class Planner:
             stop=advice.stop,
             why=advice.why,
             gain=top,
-            worth=min(len(picks), _worth(seen, patient)),
+            try_first=min(len(picks), _batch_size(seen, patient)),
             importance=self._importance(seen.mean) if seen.timed >= IMPORTANCE_FROM else {},
         )
 
@@ -241,7 +241,7 @@ class Planner:
         return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
 
-def _worth(seen: _Outlook, patient: bool) -> int:
+def _batch_size(seen: _Outlook, patient: bool) -> int:
     if seen.draws:
         return DRAWN - seen.timed
     return max(1, int(PATIENT_SHARE * seen.timed)) if patient else len(seen.mean)

@@ -37,15 +37,15 @@ def advise(evidence: Evidence, surprise: float, gain: float, blind: bool, taught
     if not times:
         return Advice(False, "nothing is measured yet")
     gain *= surprise if surprise > HONEST else 1.0
-    said = f"the best next measurement is expected to gain {gain:.2%}; one pays from {WORTH_A_MEASUREMENT:.2%} on"
+    reason = f"the best next measurement is expected to gain {gain:.2%}; one pays from {WORTH_A_MEASUREMENT:.2%} on"
     if gain >= WORTH_A_MEASUREMENT:
-        return Advice(False, said)
+        return Advice(False, reason)
     least = TAUGHT_BEFORE_STOP if taught else BLIND_BEFORE_STOP if blind else MEASURED_BEFORE_STOP
     if len(times) < least:
-        return Advice(False, f"{said}, but {len(times)} measurements are too few to rely on it (from {least} on)")
+        return Advice(False, f"{reason}, but {len(times)} measurements are too few to rely on it (from {least} on)")
     if blind:
         barren = len(times) - 1 - times.index(min(times))
-        said += f"; the last {barren} of {len(times)} found nothing better"
+        reason += f"; the last {barren} of {len(times)} found nothing better"
         if barren < BARREN_SHARE * len(times):
-            return Advice(False, f"{said}, too few where no cost model knows the kernel")
-    return Advice(True, said)
+            return Advice(False, f"{reason}, too few where no cost model knows the kernel")
+    return Advice(True, reason)

@@ -112,7 +112,7 @@ class Search:
             plan = self.planner.propose(Evidence(measured=seen), min(self.batch, evaluations - len(seen)))
             if not plan.proposals:
                 break
-            for p in plan.proposals[: plan.worth]:
+            for p in plan.proposals[: plan.try_first]:
                 assert p.config not in seen
                 seen[p.config] = self.truth(p.config)
         return seen

@@ -83,8 +83,8 @@ def interpreter(init: dict[str, Any]) -> Any:
             # three SMs, so that a persistent kernel's programs walk over several tiles of the reduced problem
             spec.launch(problem, config, given, out, replace(hardware_named(job["hardware"]), sms=3))
         except Exception as e:  # noqa: BLE001 -- whatever a kernel raises is its verdict
-            mend = numpy_mend(str(e))
-            return {"status": "infrastructure" if mend else "runtime", "reason": mend or reason(e)}
+            advice = numpy_advice(str(e))
+            return {"status": "infrastructure" if advice else "runtime", "reason": advice or reason(e)}
         pairs = enumerate(zip(given, inputs, strict=True))
         changed = [i for i, (a, b) in pairs if a is not None and b is not None and not torch.equal(a, b)]
         if changed:
@@ -103,12 +103,12 @@ def interpreter(init: dict[str, Any]) -> Any:
     return serve
 
 
-def numpy_mend(said: str) -> str:
+def numpy_advice(message: str) -> str:
     """What to do where numpy 2.4's stricter scalars stop the interpreter (seen with Triton 3.6); empty otherwise."""
     import numpy
     import triton
 
-    if "only 0-dimensional arrays can be converted" not in said:
+    if "only 0-dimensional arrays can be converted" not in message:
         return ""
     return (
         f"the interpreter of Triton {triton.__version__} does not work with numpy {numpy.__version__}: "

@@ -89,14 +89,14 @@ def _cache_entry(row: Any, key: str, keys: list[str]) -> tuple[Entry, str]:
     config = {k: row[k] for k in keys if k in row} if isinstance(row, dict) else {}
     if not config:
         raise LandscapeError(f"{where} lacks a value for {', '.join(keys)}")
-    told = {k: v for k, v in row.items() if k not in keys}
-    samples = read_times(told.get("times"), 1.0)
-    metrics = [k for k in told if k not in NOT_MEASURED]
-    outcome = _outcome(where, told.get("time"), 1.0, samples, told.values(), metrics)
-    spent = {k: read_time(told.get(k)) or 0.0 for k in TIMES}
+    stated_values = {k: v for k, v in row.items() if k not in keys}
+    samples = read_times(stated_values.get("times"), 1.0)
+    metrics = [k for k in stated_values if k not in NOT_MEASURED]
+    outcome = _outcome(where, stated_values.get("time"), 1.0, samples, stated_values.values(), metrics)
+    spent = {k: read_time(stated_values.get(k)) or 0.0 for k in TIMES}
     entry = _entry(config, outcome, samples, spent["benchmark_time"] * 1e-3).model_copy(
         update={
-            "timestamp": _text(told, "timestamp"),
+            "timestamp": _text(stated_values, "timestamp"),
             "compile_seconds": spent["compile_time"] * 1e-3,
             "check_seconds": spent["verification_time"] * 1e-3,
             "run_seconds": spent["benchmark_time"] * 1e-3,
