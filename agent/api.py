@@ -43,7 +43,7 @@ def optimise(
     - `kernel`: a registered name, ``path.py:NAME``, ``module:NAME``, or a KernelSpec that can be imported.
     - `shape`: the problem's dimensions in the kernel's order, ``(4096, 4096, 4096)``; `dtype`: ``fp16``, ``bf16``, ….
     - `device`: ``auto`` (a GPU where there is one, else a recorded one), ``cuda:N``, ``recorded[:LANDSCAPE]``.
-    - `model`: who decides: a language model's name, or a model of yours as ``path.py:NAME`` or ``module:NAME``; ``None``
+    - `model`: who decides: a language model's name, or your own model as ``path.py:NAME`` or ``module:NAME``; ``None``
       is AUTOKERNEL_MODEL, else the embedded planner, which needs no key and no network.
       `base_url`: a server that speaks the OpenAI protocol; the key is OPENAI_API_KEY.
     - `max_evals` (40 configs measured), `max_seconds` (600 of search), `max_tokens`, `max_cost` (US dollars),
