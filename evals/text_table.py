@@ -21,7 +21,7 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[str]], right: bool 
     for i, name in enumerate(head):
         table.add_column(Text(name), justify="right" if right and i else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
+        table.add_row(*(Text(printable(cell, "?")) for cell in row))
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = ANY_WIDTH

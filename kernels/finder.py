@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from kernels.quiet import apart
+from memory.terms import printable
 
 
 class NotFound(ValueError):
@@ -164,5 +165,5 @@ def one_line(error: BaseException) -> str:
         lines = str(error).strip().splitlines()
     except Exception:  # noqa: BLE001 -- a user's __str__ may fail too
         lines = []
-    text = "".join(c if c.isprintable() else "?" for c in lines[0]) if lines else ""
+    text = printable(lines[0], "?") if lines else ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 
-def printable(text: str, instead: str = "?") -> str:
-    """`text` with `instead` for every control character, line ends included, and for half a surrogate pair: what a
-    model, a file or a user's code wrote must not steer the terminal."""
-    return "".join(c if c.isprintable() else instead for c in text)
+def printable(text: str, replacement: str | None = None) -> str:
+    """`text` without control characters, so that text of strangers cannot steer a terminal. Each becomes `replacement`
+    or, without one, its escape sequence (``\\x1b``). A line break is a control character too."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() if replacement is None else replacement
+        for c in text
+    )

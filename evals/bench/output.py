@@ -76,7 +76,7 @@ def store(out: Path | None, found: Row) -> None:
 
 
 def progress(line: str) -> None:
-    line = printable(line)
+    line = printable(line, "?")
     click.echo(f"\r\033[K{line}" if sys.stderr.isatty() else line, err=True, nl=not sys.stderr.isatty())
 
 

@@ -33,7 +33,9 @@ class RunProgress(ProgressBar):
     def __call__(self, ledger: Ledger) -> None:
         self._done += 1
         if ledger.end in ("crashed", "foul", "deadline", "stalled"):
-            why = printable(f"{ledger.agent} on {ledger.landscape}, seed {ledger.seed}, {ledger.end}: {ledger.why}")
+            why = printable(
+                f"{ledger.agent} on {ledger.landscape}, seed {ledger.seed}, {ledger.end}: {ledger.why}", "?"
+            )
             click.echo(why, err=True)
         self.show("runs", self._done, self._total)
 
