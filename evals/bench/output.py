@@ -10,7 +10,9 @@ from typing import Any
 
 import click
 
+from evals.text_table import print_table
 from memory.closed_stdout import ends_quietly, run_click
+from memory.terms import printable
 
 Row = dict[str, Any]
 
@@ -74,16 +76,14 @@ def store(out: Path | None, found: Row) -> None:
 
 
 def progress(line: str) -> None:
+    line = printable(line, "?")
     click.echo(f"\r\033[K{line}" if sys.stderr.isatty() else line, err=True, nl=not sys.stderr.isatty())
 
 
 def table(rows: list[Row], columns: tuple[str, ...]) -> None:
-    from memory.formats.tables import ruled
-
     if sys.stderr.isatty():
         click.echo("\r\033[K", err=True, nl=False)
-    cells = [[cell(r.get(c)) for c in columns] for r in rows]
-    click.echo(ruled(cells, columns))
+    print_table(columns, ([cell(r.get(c)) for c in columns] for r in rows))
 
 
 def cell(value: Any) -> str:

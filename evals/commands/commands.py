@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import click
 
 from evals.bench.output import answer, read_shape
 from evals.commands.score_commands import compare_command, report_command, run_command, tasks_command
+from evals.progress_bar import ProgressBar
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 UNFINISHED = 3
@@ -125,7 +125,8 @@ def record_command(
         raise click.UsageError(str(e)) from e
     pool = LocalCompilePool(live.hardware, workers)
     try:
-        landscape = Recording(spec, problem, live.hardware, live, pool, plan, Bar()).run()
+        with ProgressBar() as bar:
+            landscape = Recording(spec, problem, live.hardware, live, pool, plan, bar.show).run()
     except (DeviceError, GpuLost, JournalError) as e:
         raise click.ClickException(str(e)) from e
     except OSError as e:
@@ -145,27 +146,6 @@ def record_command(
     s = stats(landscape)
     best = "none is correct" if s.best_ms is None else f"best {s.best_ms:.5g} ms"
     click.echo(f"{out}: {s.configs} configs, {s.correct} correct, {best}, {out.stat().st_size / 1e3:.0f} kB")
-
-
-class Bar:
-    """Progress on stderr: a line that moves on a terminal, a line every ten seconds elsewhere."""
-
-    def __init__(self) -> None:
-        self.what, self.began, self.shown = "", 0.0, 0.0
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        if what != self.what:
-            self.what, self.began, self.shown = what, now, 0.0
-        terminal = sys.stderr.isatty()
-        if done < total and now - self.shown < (0.2 if terminal else 10.0):
-            return
-        self.shown = now
-        left = (now - self.began) / done * (total - done) if done else 0.0
-        filled = 30 * done // total
-        line = f"{what:<10} {'#' * filled}{'.' * (30 - filled)} {done}/{total}, {left:.0f} s left"
-        end = "\n" if done >= total or not terminal else ""
-        click.echo(f"\r{line}" if terminal else line, err=True, nl=bool(end))
 
 
 def _check_out(out: Path) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from evals.progress_bar import ProgressBar
+from evals.text_table import print_table
+from memory.terms import printable
 
 if TYPE_CHECKING:
     from evals.contest.ledger import Ledger
@@ -21,27 +23,21 @@ if TYPE_CHECKING:
     from tools.harness.landscapes.readings import Landscape
 
 
-class Progress:
-    """A line per run on stderr where there is no terminal, one moving line where there is."""
+class RunProgress(ProgressBar):
+    """Notified of every run that ends: those that failed are named."""
 
-    def __init__(self, total: int, done: int) -> None:
-        self.total, self.done, self.first, self.began, self.shown = total, done, done, time.monotonic(), 0.0
+    def __init__(self, total: int, finished: int) -> None:
+        super().__init__(finished)
+        self._total, self._done = total, finished
 
     def __call__(self, ledger: Ledger) -> None:
-        self.done += 1
+        self._done += 1
         if ledger.end in ("crashed", "foul", "deadline", "stalled"):
-            click.echo(
-                f"{ledger.agent} on {ledger.landscape}, seed {ledger.seed}, {ledger.end}: {ledger.why}", err=True
+            why = printable(
+                f"{ledger.agent} on {ledger.landscape}, seed {ledger.seed}, {ledger.end}: {ledger.why}", "?"
             )
-        now, terminal = time.monotonic(), sys.stderr.isatty()
-        if self.done < self.total and now - self.shown < (0.2 if terminal else 10.0):
-            return
-        self.shown = now
-        left = (now - self.began) / (self.done - self.first) * (self.total - self.done)
-        filled = 30 * self.done // self.total
-        line = f"runs {'#' * filled}{'.' * (30 - filled)} {self.done}/{self.total}, {left:.0f} s left"
-        end = self.done >= self.total or not terminal
-        click.echo(f"\r{line}" if terminal else line, err=True, nl=end)
+            click.echo(why, err=True)
+        self.show("runs", self._done, self._total)
 
 
 def check_live(live: bool, device: str | None, variant: str, workers: int | None) -> None:
@@ -235,7 +231,7 @@ def show(standing: Standing, as_json: bool, html: Path | None, leaderboard: Path
     if as_json:
         click.echo(json.dumps(score_tables.as_json(standing)))
         return
-    click.echo(score_tables.text_table(score_tables.COLUMNS, map(score_tables.overall_cells, standing.overall())))
+    print_table(score_tables.COLUMNS, map(score_tables.overall_cells, standing.overall()), right=True)
     best = standing.overall()[0]
     lines = score_tables.difference_lines(d for d in standing.differences() if d.first == best.agent)
     if lines:

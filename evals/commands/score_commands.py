@@ -13,7 +13,7 @@ import click
 from agent.models.apis import API_CHOICES
 from agent.models.effort import EFFORTS
 from evals.commands.playing import (
-    Progress,
+    RunProgress,
     bench_on,
     boards_of,
     check_live,
@@ -125,7 +125,7 @@ def run_command(
         missing = [job for job in jobs if journal.finished(job, prints[job.agent]) is None]
         if done and missing:
             click.echo(f"{len(done)} of {len(jobs)} runs were finished before", err=True)
-        progress = Progress(len(jobs), len(done))
+        progress = RunProgress(len(jobs), len(done))
 
         def keep(ledger: Ledger) -> None:
             journal.keep(ledger, prints[ledger.agent])
@@ -133,10 +133,11 @@ def run_command(
             progress(ledger)
 
         try:
-            if bench is not None:
-                hold(sorted(missing, key=lambda j: j.landscape.name), 1, keep, bench.referee)
-            else:
-                hold(missing, workers or os.cpu_count() or 1, keep)
+            with progress:
+                if bench is not None:
+                    hold(sorted(missing, key=lambda j: j.landscape.name), 1, keep, bench.referee)
+                else:
+                    hold(missing, workers or os.cpu_count() or 1, keep)
         except KeyboardInterrupt:
             click.echo("\nstopped; the same command goes on", err=True)
             sys.exit(130)

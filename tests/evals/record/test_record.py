@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 import evals
-from evals.commands.commands import Bar, cli
+from evals.commands.commands import cli
 from evals.record.card import render, spearman, stats
 from evals.record.journal import Journal, JournalError
 from evals.record.recording import ROUND_EVERY, SPOILT_IN_A_ROW, GpuLost, Plan, Recording
@@ -245,15 +245,6 @@ def test_an_existing_file_is_not_overwritten(tmp_path):
 def test_help_imports_nothing_heavy():
     code = "import sys, evals.commands.commands; sys.exit(bool({'torch', 'numpy', 'pydantic'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_the_bar_prints_a_line_at_the_end_where_there_is_no_terminal(capsys):
-    bar = Bar()
-    for i in range(101):
-        bar("pass A", i, 100)
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 2
-    assert "100/100" in lines[-1]
 
 
 def test_a_space_can_be_compiled_first_and_measured_later(tmp_path):
