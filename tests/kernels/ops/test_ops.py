@@ -324,5 +324,5 @@ def test_config_of_refuses_a_shape_in_one_sentence():
 def test_a_tuned_row_with_a_list_in_it_is_refused(tmp_path):
     row = {"kernel": "softmax", "device": "NVIDIA H200", "status": "correct", "config": {}, "ms": 1.0}
     (tmp_path / "odd.json").write_text(json.dumps({"rows": [row | {"fields": {"M": [1]}}]}))
-    with pytest.raises(tuned_files.TunedFileError, match="no numbers or words"):
+    with pytest.raises(tuned_files.TunedFileError, match="neither numbers nor words"):
         ops.use(tmp_path / "odd.json")

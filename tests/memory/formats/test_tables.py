@@ -10,7 +10,7 @@ def test_a_table_aligns_numbers_right_and_escapes_what_could_steer_a_terminal() 
     rows = [{"best_ms": 0.25, "name": "a\x1b[31m"}, {"best_ms": 12.5, "name": None}]
     assert table(rows, ("best_ms", "name")).splitlines() == [
         "best ms  name",
-        "-------- --------",
+        "-------- ---------",
         "   0.25  a\\x1b[31m",
         "   12.5",
     ]
