@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.errors import UsageError
 from agent.loop.progress import Standing, Watch
+from kernels.registry import get, names
 
 if TYPE_CHECKING:
     from agent.result import Result
@@ -26,6 +27,8 @@ def optimise(
     device: str | None = None,
     model: str | None = None,
     base_url: str | None = None,
+    effort: str | None = None,
+    api: str | None = None,
     max_evals: int | None = None,
     max_seconds: float | None = None,
     max_tokens: int | None = None,
@@ -45,7 +48,9 @@ def optimise(
     - `device`: ``auto`` (a GPU where there is one, else a recorded one), ``cuda:N``, ``recorded[:LANDSCAPE]``.
     - `model`: who decides: a language model's name, or your own model as ``path.py:NAME`` or ``module:NAME``; ``None``
       is AUTOKERNEL_MODEL, else the embedded planner, which needs no key and no network.
-      `base_url`: a server that speaks the OpenAI protocol; the key is OPENAI_API_KEY.
+      `base_url`: a server that speaks the OpenAI protocol; the key is OPENAI_API_KEY. `effort`: how hard a reasoning
+      model thinks, ``none`` to ``max``; ``None`` is AUTOKERNEL_EFFORT, else the model's own default. `api`: ``auto``,
+      ``responses`` or ``chat``; ``None`` is AUTOKERNEL_API, else ``auto``.
     - `max_evals` (40 configs measured), `max_seconds` (600 of search), `max_tokens`, `max_cost` (US dollars),
       `max_model_calls` (100): the run ends at the first limit it reaches.
     - `memory`: the SQLite file of all attempts; `cold`: start without what earlier runs know.
@@ -58,18 +63,21 @@ def optimise(
     from agent.goal.goal import Given
     from agent.goal.request import requested
     from agent.loop.run import begin
-    from agent.models.choose import model_name
+    from agent.models.choose import api_name, model_name
+    from agent.models.effort import read_effort
     from agent.result import Result
 
     if not isinstance(goal, str):
         raise UsageError(f"The goal is a sentence, such as 'maximise fused TFLOPS', not {goal!r}.")
-    told = Told(progress)
+    name = model_name(model, base_url)
     given = Given(
         kernel=kernel_name(kernel),
         shape=shape_text(shape),
         dtype=dtype,
         device=device,
-        model=model_name(model, base_url),
+        model=name,
+        effort=read_effort(effort),
+        api=api_name(api, name),
         max_evals=whole("max_evals", max_evals),
         max_seconds=positive("max_seconds", max_seconds),
         max_tokens=whole("max_tokens", max_tokens),
@@ -79,21 +87,21 @@ def optimise(
     )
     objective, notices = requested(goal, given, cold)
     path = Path(memory) if memory is not None else None
-    return Result.of(begin(objective, path, base_url, told.say, notices=notices, watch=told))
+    return Result.of(begin(objective, path, base_url, CallbackWatch(progress), notices=notices))
 
 
-class Told(Watch):
-    """A watch that passes everything on to a function."""
+class CallbackWatch(Watch):
+    """A watch that calls a function for every line and every change."""
 
     def __init__(self, progress: Progress | None) -> None:
         super().__init__()
         self._progress = progress
 
-    def say(self, line: str) -> None:
+    def notify(self, line: str) -> None:
         if self._progress is not None:
             self._progress(replace(self.standing, line=line))
 
-    def changed(self) -> None:
+    def on_change(self) -> None:
         if self._progress is not None:
             self._progress(self.standing)
 
@@ -107,8 +115,6 @@ def kernel_name(kernel: str | type | object | None) -> str | None:
     kind = kernel if isinstance(kernel, type) else type(kernel)
     if not hasattr(kind, "problem_type"):
         raise UsageError(f"kernel is a name or a KernelSpec, not {kernel!r}.")
-    from kernels.registry import get, names
-
     if any(type(get(name)) is kind for name in names()):
         return str(getattr(kind, "name", ""))
     try:

@@ -8,36 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from agent.loop.outcome import BaselineResult
+    from agent.loop.outcome import Speedup
     from agent.loop.run import Ended
-
-
-@dataclass(frozen=True)
-class Speedup:
-    """The config against one baseline, timed interleaved in one sitting."""
-
-    name: str
-    title: str
-    equivalent: bool
-    """False where the baseline computes less: a ceiling, not a rival."""
-    ms: float | None
-    """Time of the baseline; ``None`` where it could not be timed, which ``missing`` explains."""
-    value: float | None
-    """Baseline's time over the config's."""
-    low: float | None
-    high: float | None
-    """95 % interval of ``value``."""
-    missing: str | None = None
-
-    @classmethod
-    def of(cls, row: BaselineResult) -> Speedup:
-        low, high = row.ci if row.ci is not None else (None, None)
-        return cls(row.name, row.title, row.equivalent, row.ms, row.speedup, low, high, row.missing)
-
-    def __str__(self) -> str:
-        if self.value is None:
-            return f"not timed against {self.name}: {self.missing or 'no reading'}"
-        return f"{self.value:.3f}x [{self.low:.3f}, {self.high:.3f}] over {self.name}"
 
 
 @dataclass(frozen=True)
@@ -45,7 +17,7 @@ class Result:
     """What :func:`agent.optimise` found. Times are those of the final sitting."""
 
     config: dict[str, Any] | None
-    """The best config; ``None`` where none could be timed in the final sitting."""
+    """The best config; ``None`` if none could be timed in the final sitting."""
     ms: float | None
     """Per launch."""
     ci_ms: tuple[float, float] | None
@@ -57,7 +29,7 @@ class Result:
     unit: str
     share_of_roofline: float | None
     joules: float | None
-    """Per launch; ``None`` where the sitting read no energy."""
+    """Per launch; ``None`` if the sitting read no energy."""
     speedups: tuple[Speedup, ...]
     """Over each baseline; the first that is ``equivalent`` is PyTorch eager, by which a win is proven."""
     status: Literal["proven", "unproven", "infrastructure"]
@@ -93,7 +65,7 @@ class Result:
             unit=setting.unit,
             share_of_roofline=best.share_of_roofline if best else None,
             joules=best.joules if best else None,
-            speedups=tuple(Speedup.of(row) for row in outcome.baselines),
+            speedups=tuple(outcome.baselines),
             status="infrastructure" if outcome.infrastructure else "proven" if outcome.proven else "unproven",
             why=outcome.why,
             kernel=setting.kernel,
@@ -115,12 +87,12 @@ class Result:
         return self.status == "proven"
 
     def as_triton_config(self) -> Any:
-        """The config as a ``triton.Config``. Raises ValueError where there is none."""
+        """The config as a ``triton.Config``. Raises ValueError if there is none."""
         import triton
 
-        from memory.formats.triton_configs import parts
+        from memory.formats.triton_configs import split
 
-        meta, launch = parts(self._found())
+        meta, launch = split(self._found())
         return triton.Config(meta, **launch)
 
     def triton_config(self) -> str:
@@ -165,6 +137,6 @@ class Result:
         return f"<div>{verdict}<table>{cells}</table></div>"
 
     def report_line(self, name: str) -> str:
-        """What the report says under `name`, such as ``time``; empty where it says nothing."""
+        """The text of the report's line `name`, such as ``time``; empty if the report has no such line."""
         found = (line for line in self.report.splitlines() if line.startswith(f"{name} "))
         return next(found, name).removeprefix(name).strip()

@@ -1,1 +1,1 @@
-"""Triton kernels as specs: source, config, space, reference, roofline facts and PyTorch baselines, one file each."""
+"""Triton kernels as specs. A spec has the source, config, space, reference, operation counts and PyTorch baselines."""

@@ -1,4 +1,4 @@
-"""Takes an existing ``@triton.autotune`` kernel with its own configs as the space.
+"""Turns an existing ``@triton.autotune`` kernel into a spec whose space is the kernel's own configs.
 
     class Mine(AutotunedKernel):
         name = "mine"
@@ -8,9 +8,10 @@
         def arguments(self, problem, inputs, out): return (*inputs, out, problem.N)
         def grid(self, problem, meta): return (triton.cdiv(problem.N, meta["BLOCK"]),)
 
-The autotuner itself never runs: its configs are compiled, checked and timed like any other kernel's. Its ``key`` is the
-problem here; its ``prune_configs_by`` is not asked, since it may only save time. What ``reset_to_zero`` names is
-cleared before every launch. ``restore_value`` needs nothing: outputs are new every time, and inputs may not change.
+The autotuner itself never runs: its configs are compiled, checked and timed like any other kernel's. The problem takes
+the place of its ``key``. ``prune_configs_by`` is ignored, because it only saves time. Tensors that ``reset_to_zero``
+names are cleared before every launch. ``restore_value`` is ignored, because outputs are new for every launch and inputs
+may not change.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ from kernels.spec import Config, Inputs, KernelSpec, Problem
 P = TypeVar("P", bound=Problem)
 
 CLEARED = 4096
-"""Elements a program of the launch that clears a tensor."""
+"""Elements per program of the launch that clears a tensor."""
 LAUNCH = ("num_warps", "num_stages", "num_ctas", "maxnreg")
-"""What ``triton.Config`` takes by name, all else being meta-parameters of the kernel."""
+"""Fields that ``triton.Config`` takes by name. All others are meta-parameters of the kernel."""
 
 
 def values_of(config: Any) -> dict[str, Any]:
-    """One ``triton.Config`` as plain values; ``num_ctas`` and ``maxnreg`` only where they say something."""
+    """One ``triton.Config`` as plain values, without ``num_ctas`` and ``maxnreg`` if they have their defaults."""
     launch = {n: getattr(config, n, None) for n in LAUNCH}
     if launch["num_ctas"] == 1:
         del launch["num_ctas"]
@@ -46,8 +47,8 @@ def values_of(config: Any) -> dict[str, Any]:
 def configs_of(kernel: Any) -> type[Config]:
     """A closed config model with the values that occur in the configs of `kernel`, an autotuned kernel.
 
-    A field that some configs do not set may be None. Raises ValueError where `kernel` is not autotuned, or a value is
-    not a number, a string or a bool."""
+    A field that some configs do not set may be None. Raises ValueError if `kernel` is not autotuned, or a value is not
+    a whole number, a string or a bool."""
     rows = [values_of(c) for c in _tuned(kernel)[0].configs]
     fields: dict[str, Any] = {}
     for name in dict.fromkeys(n for row in rows for n in row):
@@ -85,7 +86,7 @@ class AutotunedKernel(KernelSpec[P, Config]):
             yield self.config_type(**values_of(config))
 
     def launch(self, problem: P, config: Config, inputs: Inputs, out: torch.Tensor, hardware: Hardware) -> None:
-        """What the autotuner does once it has chosen: what it clears, pre-hook of the config, then the launch."""
+        """Do what the autotuner does after its choice: clear tensors, call the config's pre-hook, launch."""
         tuned, heuristics = _tuned(self.kernel)
         values = {n: v for n, v in config.model_dump().items() if v is not None}
         arguments = self.arguments(problem, inputs, out)
@@ -108,7 +109,7 @@ def _zeros(ptr, n, BLOCK: tl.constexpr):
 
 
 def _clear(tensor: torch.Tensor) -> None:
-    """Zeros by a Triton launch: PyTorch's fill would be somebody else's kernel within the launch."""
+    """Fill with zeros by a Triton launch. PyTorch's fill would be a kernel of a library within the launch."""
     if tensor.is_contiguous():
         _zeros[(triton.cdiv(tensor.numel(), CLEARED),)](tensor, tensor.numel(), BLOCK=CLEARED)
     else:
@@ -116,7 +117,7 @@ def _clear(tensor: torch.Tensor) -> None:
 
 
 def _tuned(kernel: Any) -> tuple[Any, dict[str, Any]]:
-    """The autotuner, and the ``@triton.heuristics`` that stand above it. Raises ValueError where there is none."""
+    """The autotuner, and the ``@triton.heuristics`` above it. Raises ValueError if there is no autotuner."""
     heuristics: dict[str, Any] = {}
     tuned = kernel
     while not hasattr(tuned, "configs") and isinstance(getattr(tuned, "values", None), dict):

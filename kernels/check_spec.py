@@ -1,7 +1,7 @@
-"""Looks a kernel over before anything is spent on it: what its methods say, on meta tensors, without a GPU.
+"""Checks a kernel's methods on meta tensors, without a GPU, before any time is spent on it.
 
-An error in a user's file is one sentence with the file, the line and the mend. A kernel that passes can still be wrong:
-that is for the interpreter and the GPU to find.
+An error in a user's file is one sentence with the file, the line and what to do. A kernel that passes can still compute
+a wrong result: the interpreter and the GPU find that.
 """
 
 from __future__ import annotations
@@ -21,136 +21,139 @@ from pydantic import ValidationError
 from kernels.defaults import MOST_CONFIGS, Undefined
 from kernels.finder import one_line, where_raised
 from kernels.hardware import Hardware, hardware_named
-from kernels.quiet import apart
-from kernels.spec import Baseline, Closed, Config, KernelSpec, Problem, sentence
+from kernels.quiet import output_to_stderr
+from kernels.spec import Baseline, Config, KernelSpec, Problem, sentence
+from memory.shared_models import Closed
 
 T = TypeVar("T")
 
 NAME = re.compile(r"\w[\w.-]{0,99}")
-"""A kernel's name: it becomes part of file names, rows and sentences."""
+"""A kernel's name becomes part of file names, rows and sentences."""
 METRICS = ("tflops", "gbps", "latency")
-"""What a kernel may be scored in of its own accord."""
+"""The metrics that a kernel may choose as its default."""
 MOST_DRAWN = 1 << 24
 """Elements of the reduced inputs that are drawn twice; more would take seconds."""
 
 
 class KernelError(ValueError):
-    """A kernel's file is not right; the message is one sentence with file, line and mend."""
+    """A kernel's file is wrong. The message is one sentence with the file, the line and what to do."""
 
 
 def examine(spec: KernelSpec[Any, Any], problem: Problem | None = None, hardware: Hardware | None = None) -> None:
-    """Raises KernelError for the first thing that is wrong with `spec` on `problem` (default: its own)."""
-    look = _Look(spec)
+    """Raises KernelError for the first mistake in `spec` on `problem` (default: its own default problem)."""
+    examiner = _Examiner(spec)
     hardware = hardware or hardware_named("H200")
-    _attributes(look)
-    given = problem if problem is not None else look.call("default_problem")
-    look.want("default_problem", given, spec.problem_type)
-    look.accepted("default_problem", given)
-    look.run("problem_type", lambda: given.torch_dtype)
-    first, space = _configs(look, given, hardware)
+    _attributes(examiner)
+    given = problem if problem is not None else examiner.call("default_problem")
+    examiner.require_type("default_problem", given, spec.problem_type)
+    examiner.require_valid("default_problem", given)
+    examiner.run("problem_type", lambda: given.torch_dtype)
+    first, space = _configs(examiner, given, hardware)
 
-    inputs = look.call("inputs", given, None, "meta")
+    inputs = examiner.call("inputs", given, None, "meta")
     if not isinstance(inputs, tuple) or not all(t is None or isinstance(t, torch.Tensor) for t in inputs):
-        look.fail("inputs", f"returns {reprlib.repr(inputs)}: return a tuple of tensors")
+        examiner.fail("inputs", f"returns {reprlib.repr(inputs)}: return a tuple of tensors")
     if type(spec).eager is not KernelSpec.eager:
-        look.want("eager", look.call("eager", given, inputs), torch.Tensor)
-    out = look.call("output", given, "meta")
-    look.want("output", out, torch.Tensor)
+        examiner.require_type("eager", examiner.call("eager", given, inputs), torch.Tensor)
+    out = examiner.call("output", given, "meta")
+    examiner.require_type("output", out, torch.Tensor)
     strays = [t.device.type for t in (*inputs, out) if t is not None and t.device.type != "meta"]
     if strays:
-        look.fail("inputs", f"makes a tensor on {strays[0]} where device is meta: pass `device` on to every tensor")
-    reference = look.call("reference", given, inputs)
-    look.want("reference", reference, torch.Tensor)
+        examiner.fail("inputs", f"makes a tensor on {strays[0]} where device is meta: pass `device` on to every tensor")
+    reference = examiner.call("reference", given, inputs)
+    examiner.require_type("reference", reference, torch.Tensor)
     if reference.dtype != torch.float64:
-        look.fail("reference", f"is {reference.dtype}: compute it in float64")
+        examiner.fail("reference", f"is {reference.dtype}: compute it in float64")
     if tuple(reference.shape) != tuple(out.shape):
-        look.fail("output", f"has shape {tuple(out.shape)}, the reference {tuple(reference.shape)}: make them the same")
+        examiner.fail(
+            "output", f"has shape {tuple(out.shape)}, the reference {tuple(reference.shape)}: make them the same"
+        )
     for figure in ("flops", "bytes"):
-        count = look.call(figure, given)
+        count = examiner.call(figure, given)
         if not isinstance(count, int) or not 0 <= count < 2**63 or (figure == "bytes" and count == 0):
-            look.fail(figure, f"returns {count!r}: return a whole number of {figure}")
+            examiner.fail(figure, f"returns {count!r}: return a whole number of {figure}")
         if figure == "flops" and count == 0 and spec.metric == "tflops":
-            look.fail("flops", 'returns 0 for a kernel scored in TFLOP/s: count them, or set metric = "gbps"')
-    bound = look.call("tolerance", given)
+            examiner.fail("flops", 'returns 0 for a kernel scored in TFLOP/s: count them, or set metric = "gbps"')
+    bound = examiner.call("tolerance", given)
     if not isinstance(bound, float) or not 0 < bound < 1:
-        look.fail("tolerance", f"returns {bound!r}: return the largest scale-relative error, between 0 and 1")
-    baselines = look.call("baselines", given)
+        examiner.fail("tolerance", f"returns {bound!r}: return the largest scale-relative error, between 0 and 1")
+    baselines = examiner.call("baselines", given)
     if not isinstance(baselines, list | tuple) or not baselines or not all(isinstance(b, Baseline) for b in baselines):
-        look.fail(
+        examiner.fail(
             "baselines", f"returns {reprlib.repr(baselines)}: give a list of Baseline, the eager PyTorch way first"
         )
-    _reduced(look, given, first, space)
+    _reduced(examiner, given, first, space)
 
 
-def _attributes(look: _Look) -> None:
-    """What the class says by plain values."""
-    spec = look.spec
+def _attributes(examiner: _Examiner) -> None:
+    """Check the attributes of the class."""
+    spec = examiner.spec
     for attribute, base in (("problem_type", Problem), ("config_type", Config)):
-        found = look.run(attribute, partial(getattr, spec, attribute))
+        found = examiner.run(attribute, partial(getattr, spec, attribute))
         if not (isinstance(found, type) and issubclass(found, base)):
-            look.fail(attribute, f"is {reprlib.repr(found)}: make it a subclass of {base.__name__}")
+            examiner.fail(attribute, f"is {reprlib.repr(found)}: make it a subclass of {base.__name__}")
     dims = getattr(spec.problem_type, "dims", None)
     if not isinstance(dims, tuple) or any(d not in spec.problem_type.model_fields for d in dims):
-        look.fail("problem_type", f"has dims {dims!r}: give it dims, a tuple of names of its fields")
+        examiner.fail("problem_type", f"has dims {dims!r}: give it dims, a tuple of names of its fields")
     if not isinstance(spec.name, str) or not NAME.fullmatch(spec.name):
-        look.fail("name", f"is {reprlib.repr(spec.name)}: give it letters, digits, _, . and -, at most 100 of them")
+        examiner.fail("name", f"is {reprlib.repr(spec.name)}: give it letters, digits, _, . and -, at most 100 of them")
     if spec.metric not in METRICS:
-        look.fail("metric", f"is {reprlib.repr(spec.metric)}: choose {', '.join(METRICS)}")
+        examiner.fail("metric", f"is {reprlib.repr(spec.metric)}: choose {', '.join(METRICS)}")
     if not isinstance(spec.aliases, tuple) or not all(isinstance(a, str) for a in spec.aliases):
-        look.fail("aliases", f"is {reprlib.repr(spec.aliases)}: make it a tuple of words")
+        examiner.fail("aliases", f"is {reprlib.repr(spec.aliases)}: make it a tuple of words")
 
 
-def _configs(look: _Look, given: Problem, hardware: Hardware) -> tuple[Config, list[Config]]:
-    """The default config and the space, each of their configs looked at."""
-    spec = look.spec
-    found = look.call("candidates", given, hardware)
+def _configs(examiner: _Examiner, given: Problem, hardware: Hardware) -> tuple[Config, list[Config]]:
+    """The default config and the space, after a check of each of their configs."""
+    spec = examiner.spec
+    found = examiner.call("candidates", given, hardware)
     if not isinstance(found, Iterable):
-        look.fail("candidates", f"returns {reprlib.repr(found)}: yield configs, or return a list of them")
-    for config in look.run("candidates", lambda: list(islice(found, MOST_CONFIGS + 1))):
-        look.want("candidates", config, spec.config_type)
-        why = look.call("constraint", given, config, hardware)
+        examiner.fail("candidates", f"returns {reprlib.repr(found)}: yield configs, or return a list of them")
+    for config in examiner.run("candidates", lambda: list(islice(found, MOST_CONFIGS + 1))):
+        examiner.require_type("candidates", config, spec.config_type)
+        why = examiner.call("constraint", given, config, hardware)
         if not isinstance(why, str | None):
-            look.fail("constraint", f"gives {why!r}: return what is broken in words, or None where nothing is")
-    first = look.call("default_config", given, hardware)
-    look.want("default_config", first, spec.config_type)
-    space = look.call("space", given, hardware)
-    look.want("space", space, list)
+            examiner.fail("constraint", f"gives {why!r}: return what is broken in words, or None where nothing is")
+    first = examiner.call("default_config", given, hardware)
+    examiner.require_type("default_config", first, spec.config_type)
+    space = examiner.call("space", given, hardware)
+    examiner.require_type("space", space, list)
     if not space:
-        look.fail("candidates", f"leaves no config for {given.label()} on {hardware.name}: loosen constraint()")
+        examiner.fail("candidates", f"leaves no config for {given.label()} on {hardware.name}: loosen constraint()")
     for config in space:
-        look.want("space", config, spec.config_type)
-        look.accepted("candidates", config)
-    look.accepted("default_config", first)
-    broken = look.call("constraint", given, first, hardware)
+        examiner.require_type("space", config, spec.config_type)
+        examiner.require_valid("candidates", config)
+    examiner.require_valid("default_config", first)
+    broken = examiner.call("constraint", given, first, hardware)
     if broken is not None:
-        look.fail("default_config", f"breaks a constraint ({broken}): choose one that holds on {hardware.name}")
+        examiner.fail("default_config", f"breaks a constraint ({broken}): choose one that holds on {hardware.name}")
     return first, space
 
 
-def _reduced(look: _Look, given: Problem, first: Config, space: list[Config]) -> None:
-    """The interpreter's problem of every config, and what goes into the first one's, twice from one seed."""
+def _reduced(examiner: _Examiner, given: Problem, first: Config, space: list[Config]) -> None:
+    """Check the reduced problem of every config, and that equal seeds give equal inputs for the first one."""
     for config in space:
-        reduced = look.call("reduced", given, config)
-        look.want("reduced", reduced, look.spec.problem_type)
-        look.accepted("reduced", reduced)
-        why_not = look.call("interpretable", config)
+        reduced = examiner.call("reduced", given, config)
+        examiner.require_type("reduced", reduced, examiner.spec.problem_type)
+        examiner.require_valid("reduced", reduced)
+        why_not = examiner.call("interpretable", config)
         if not isinstance(why_not, str | None):
-            look.fail("interpretable", f"gives {why_not!r}: return why not in words, or None")
-    problem = look.call("reduced", given, first)
-    shapes = look.call("inputs", problem, None, "meta")
+            examiner.fail("interpretable", f"gives {why_not!r}: return why not in words, or None")
+    problem = examiner.call("reduced", given, first)
+    shapes = examiner.call("inputs", problem, None, "meta")
     if sum(t.numel() for t in shapes if t is not None) > MOST_DRAWN:
         return
-    drawn = [look.call("inputs", problem, torch.Generator().manual_seed(0), "cpu") for _ in range(2)]
+    drawn = [examiner.call("inputs", problem, torch.Generator().manual_seed(0), "cpu") for _ in range(2)]
     for i, (a, b, like) in enumerate(zip(*drawn, shapes, strict=False)):
         kinds = ["None" if t is None else f"{t.dtype} {tuple(t.shape)}" for t in (a, like)]
         if kinds[0] != kinds[1]:
-            look.fail("inputs", f"makes input {i} {kinds[0]} on the CPU and {kinds[1]} on meta: make them the same")
+            examiner.fail("inputs", f"makes input {i} {kinds[0]} on the CPU and {kinds[1]} on meta: make them the same")
         if a is not None and b is not None and not torch.equal(a, b):
-            look.fail("inputs", f"draws another input {i} from an equal generator: pass `generator` on")
+            examiner.fail("inputs", f"draws another input {i} from an equal generator: pass `generator` on")
 
 
-class _Look:
-    """Calls a spec's methods and says where it went wrong."""
+class _Examiner:
+    """Calls a spec's methods, and raises KernelError with the line of the method that failed."""
 
     def __init__(self, spec: KernelSpec[Any, Any]) -> None:
         self.spec = spec
@@ -159,10 +162,10 @@ class _Look:
         return self.run(method, lambda: getattr(self.spec, method)(*arguments))
 
     def run(self, method: str, call: Callable[[], T]) -> T:
-        """`call`'s result; what it raises is `method`'s fault, what it prints is no answer of ours."""
+        """The result of `call`. An exception becomes a KernelError about `method`; its prints go to stderr."""
         kind = type(self.spec)
         try:
-            with apart():
+            with output_to_stderr():
                 return call()
         except Undefined as e:
             raise KernelError(f"{self._line(method)}: {e}") from e
@@ -170,15 +173,15 @@ class _Look:
             path = Path(inspect.getfile(kind))
             where = where_raised(e, path)
             where = self._line(method) if where == str(path) else where
-            said = f"ValidationError: {sentence(e)}" if isinstance(e, ValidationError) else one_line(e)
-            raise KernelError(f"{where}: {kind.__name__}.{method}() raised {said}") from e
+            words = f"ValidationError: {sentence(e)}" if isinstance(e, ValidationError) else one_line(e)
+            raise KernelError(f"{where}: {kind.__name__}.{method}() raised {words}") from e
 
-    def want(self, method: str, value: Any, kind: type[Any]) -> None:
+    def require_type(self, method: str, value: Any, kind: type[Any]) -> None:
         if not isinstance(value, kind):
             self.fail(method, f"gives {reprlib.repr(value)}: it must be a {kind.__name__}")
 
-    def accepted(self, method: str, value: Closed) -> None:
-        """Whether `value` passes its own model: it travels to other processes as JSON."""
+    def require_valid(self, method: str, value: Closed) -> None:
+        """Raises KernelError if `value` does not survive JSON, in which it travels to other processes."""
         try:
             type(value).model_validate(value.model_dump(mode="json", warnings=False))
         except ValidationError as e:
@@ -188,7 +191,7 @@ class _Look:
         raise KernelError(f"{self._line(method)}: {type(self.spec).__name__}.{method} {why}")
 
     def _line(self, method: str) -> str:
-        """Where the user defines `method`; the class where that is an attribute or one of our defaults."""
+        """``path:line`` at which the user defines `method`; that of the class for an attribute or a default of ours."""
         kind = type(self.spec)
         found = getattr(kind, method, None)
         target: Any = found if inspect.isfunction(found) and not _ours(found.__module__, kind.__module__) else kind

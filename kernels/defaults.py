@@ -1,8 +1,7 @@
-"""What a kernel need not say: the defaults of :class:`kernels.spec.KernelSpec`, and where each of them holds.
+"""The defaults of :class:`kernels.spec.KernelSpec`, and when each of them holds.
 
-They fit a kernel whose inputs are dense tensors, whose arithmetic is fp32 and whose result is rounded once. A kernel
-for which one of them does not hold overrides that method; where a default cannot even be worked out, the error names
-the method to define.
+They fit a kernel whose inputs are dense tensors, whose arithmetic is fp32 and whose result is rounded once. Any other
+kernel overrides the methods that do not fit. If a default cannot be computed, the error names the method to define.
 """
 
 from __future__ import annotations
@@ -11,29 +10,47 @@ import types
 from collections.abc import Callable, Iterator
 from itertools import islice, product
 from math import prod
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Union, get_args, get_origin
 
-import torch
+from memory.terms import Metric
 
 if TYPE_CHECKING:
+    import torch
     from pydantic import BaseModel
 
     from kernels.hardware import Hardware
-    from kernels.spec import Inputs, KernelSpec
+
+    Inputs = tuple[torch.Tensor | None, ...]
 
 MOST_CONFIGS = 20_000
 """A space above this is a mistake in the config model, and would take minutes to list."""
 MOST_REDUCED = 1 << 20
-"""Elements over all dimensions that the interpreter gets through in seconds."""
+"""Elements over all dimensions that the interpreter computes within seconds."""
 UNIT = {"fp16": 2.0**-11, "bf16": 2.0**-8, "fp32": 2.0**-24}
 """Half a unit in the last place of one (IEEE 754; bfloat16 has 8 significant bits)."""
 
 
+class Spec(Protocol):
+    """What the defaults ask of a :class:`kernels.spec.KernelSpec`, which imports this file."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def metric(self) -> Metric: ...
+    @property
+    def problem_type(self) -> type[Any]: ...
+    def candidates(self, problem: Any, hardware: Hardware) -> Iterator[Any]: ...
+    def constraint(self, problem: Any, config: Any, hardware: Hardware) -> str | None: ...
+    def inputs(self, problem: Any, generator: torch.Generator | None, device: str) -> Inputs: ...
+    def output(self, problem: Any, device: str) -> torch.Tensor: ...
+    def eager(self, problem: Any, inputs: Inputs) -> torch.Tensor: ...
+
+
 class Undefined(ValueError):
-    """A default does not apply; the message says which method to define."""
+    """A default does not apply. The message names the method to define."""
 
 
-def problem(spec: KernelSpec[Any, Any]) -> Any:
+def problem(spec: Spec) -> Any:
     lacking = [n for n, f in spec.problem_type.model_fields.items() if f.is_required()]
     if lacking:
         raise Undefined(
@@ -43,7 +60,7 @@ def problem(spec: KernelSpec[Any, Any]) -> Any:
     return spec.problem_type()
 
 
-def config(spec: KernelSpec[Any, Any], problem: Any, hardware: Hardware) -> Any:
+def config(spec: Spec, problem: Any, hardware: Hardware) -> Any:
     given = islice(spec.candidates(problem, hardware), MOST_CONFIGS)
     first = next((c for c in given if spec.constraint(problem, c, hardware) is None), None)
     if first is None:
@@ -51,8 +68,8 @@ def config(spec: KernelSpec[Any, Any], problem: Any, hardware: Hardware) -> Any:
     return first
 
 
-def listed(spec: KernelSpec[Any, Any], problem: Any, hardware: Hardware) -> list[Any]:
-    """The candidates, once each. Raises Undefined where they do not end."""
+def listed(spec: Spec, problem: Any, hardware: Hardware) -> list[Any]:
+    """The candidates, once each. Raises Undefined if there are more than MOST_CONFIGS."""
     given = list(islice(spec.candidates(problem, hardware), MOST_CONFIGS + 1))
     if len(given) > MOST_CONFIGS:
         raise Undefined(f"candidates() of {spec.name} gives more than {MOST_CONFIGS:,} configs: list fewer")
@@ -60,7 +77,9 @@ def listed(spec: KernelSpec[Any, Any], problem: Any, hardware: Hardware) -> list
 
 
 def candidates(config_type: type[Any]) -> Iterator[Any]:
-    """Every combination of the fields' values, the last field varying fastest. Fields must be ``Literal`` or bool."""
+    """Every combination of the fields' values; the last field varies fastest. Fields must be ``Literal`` or bool.
+
+    Raises Undefined for an open field, and for more than MOST_CONFIGS combinations."""
     values = {name: field_values(config_type, name) for name in config_type.model_fields}
     count = 1
     for each in values.values():
@@ -75,7 +94,7 @@ def candidates(config_type: type[Any]) -> Iterator[Any]:
 
 
 def field_values(config_type: type[BaseModel], name: str) -> tuple[Any, ...]:
-    """The closed set of values of a config's field. Raises Undefined where it is open."""
+    """The closed set of values of a config's field. Raises Undefined if the set is open."""
     annotation = config_type.model_fields[name].annotation
     parts = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
     found: list[Any] = []
@@ -95,13 +114,15 @@ def field_values(config_type: type[BaseModel], name: str) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def output(spec: KernelSpec[Any, Any], problem: Any, device: str) -> torch.Tensor:
+def output(spec: Spec, problem: Any, device: str) -> torch.Tensor:
     """Shape and dtype of ``eager``'s result on meta tensors, contiguous."""
+    import torch
+
     like = spec.eager(problem, spec.inputs(problem, None, "meta"))
     return torch.empty(like.shape, dtype=like.dtype, device=device)
 
 
-def reference(spec: KernelSpec[Any, Any], problem: Any, inputs: Inputs) -> torch.Tensor:
+def reference(spec: Spec, problem: Any, inputs: Inputs) -> torch.Tensor:
     wide = tuple(None if t is None else t.double() if t.is_floating_point() else t for t in inputs)
     return spec.eager(problem, wide).double()
 
@@ -118,29 +139,33 @@ def unit(dtype: str) -> float:
     """Half a unit in the last place of one; 0 for integers, which are not rounded."""
     if dtype in UNIT:
         return UNIT[dtype]
+    import torch
+
     kind = getattr(torch, dtype, None)
     if not isinstance(kind, torch.dtype):
         raise Undefined(f"no rounding is known for the dtype {dtype}: define tolerance(problem)")
     return torch.finfo(kind).eps / 2 if kind.is_floating_point else 0.0
 
 
-def flops(spec: KernelSpec[Any, Any]) -> int:
+def flops(spec: Spec) -> int:
     if spec.metric == "tflops":
         raise Undefined(f'{spec.name} is scored in TFLOP/s: define flops(problem), or set metric = "gbps" or "latency"')
     return 0
 
 
-def moved(spec: KernelSpec[Any, Any], problem: Any) -> int:
+def moved(spec: Spec, problem: Any) -> int:
     """Bytes of all inputs and the output."""
     tensors = (*spec.inputs(problem, None, "meta"), spec.output(problem, "meta"))
     return sum(t.numel() * t.element_size() for t in tensors if t is not None)
 
 
-def prepare_eager(spec: KernelSpec[Any, Any], problem: Any, inputs: Inputs) -> Callable[[], torch.Tensor]:
+def prepare_eager(spec: Spec, problem: Any, inputs: Inputs) -> Callable[[], torch.Tensor]:
     return lambda: spec.eager(problem, inputs)
 
 
-def prepare_compiled(spec: KernelSpec[Any, Any], problem: Any, inputs: Inputs) -> Callable[[], torch.Tensor]:
+def prepare_compiled(spec: Spec, problem: Any, inputs: Inputs) -> Callable[[], torch.Tensor]:
+    import torch
+
     # A function that has met eight shapes is no longer compiled but run eagerly, in silence: start afresh, and refuse
     # graph breaks.
     torch.compiler.reset()
@@ -182,6 +207,8 @@ def normal(
     scale: float = 1.0,
 ) -> torch.Tensor:
     """Standard normal numbers times `scale`; on ``meta`` the shape alone. For :meth:`KernelSpec.inputs`."""
+    import torch
+
     if device == "meta":
         return torch.empty(shape, dtype=dtype, device=device)
     return torch.randn(shape, generator=generator, device=device).mul_(scale).to(dtype)

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from kernels.quiet import apart
+from kernels.quiet import output_to_stderr
 from memory.terms import printable
 
 
@@ -69,7 +69,7 @@ def instance(found: Any, reference: str) -> Any:
     if not isinstance(found, type):
         return found
     try:
-        with apart():
+        with output_to_stderr():
             return found()
     except Exception as e:  # a user's __init__ may raise anything
         raise NotFound(f"{reference} cannot be made without arguments ({one_line(e)}): give an instance instead") from e
@@ -95,7 +95,7 @@ def load_file(path: Path, kind: str) -> ModuleType:
     # Appended, so that a file beside this one hides no installed package; kept, because functions may import later.
     sys.path += [folder for folder in dict.fromkeys(map(str, (path.parent, root))) if folder not in sys.path]
     try:
-        with apart():  # what a file prints is no answer of ours
+        with output_to_stderr():  # what a file prints is no answer of ours
             spec.loader.exec_module(module)
     except (Exception, SystemExit, GeneratorExit) as e:  # a user's file may raise anything
         del sys.modules[name]
@@ -106,7 +106,7 @@ def load_file(path: Path, kind: str) -> ModuleType:
 def load_module(name: str, kind: str) -> ModuleType:
     """The module `name`, imported. Raises NotFound."""
     try:
-        with apart():
+        with output_to_stderr():
             return importlib.import_module(name)
     except (Exception, SystemExit, GeneratorExit) as e:  # a user's module may raise anything
         raise NotFound(f"{kind} module {name} cannot be imported: {one_line(e)}") from e

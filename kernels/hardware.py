@@ -1,4 +1,4 @@
-"""Facts about GPUs, each with its source, and what follows from them for one kernel launch."""
+"""Facts about GPUs, each with its source, and the occupancy of a kernel launch that follows from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeps what a user's code prints out of our answers, from any number of threads at once."""
+"""Sends what a user's code prints to stderr, because stdout is for results. Any number of threads may do so at once."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _stdout: Any = None
 
 
 @contextmanager
-def apart() -> Iterator[None]:
-    """What a kernel's own code prints goes to stderr: stdout is for the answer. The first to enter diverts it and the
-    last to leave puts it back; ``contextlib.redirect_stdout`` would leave it diverted where two threads overlap."""
+def output_to_stderr() -> Iterator[None]:
+    """Within it, stdout is stderr. The first thread to enter redirects stdout, and the last to leave restores it.
+    ``contextlib.redirect_stdout`` would leave it redirected if two threads overlap."""
     global _inside, _stdout
     with _lock:
         if _inside == 0:

@@ -1,4 +1,5 @@
-"""Kernels by name. Importing this module imports no torch: a kernel's file is loaded when it is asked for."""
+"""Finds kernels by name. Importing this module imports no torch: a kernel's file is imported when it is first
+needed."""
 
 from __future__ import annotations
 
@@ -30,12 +31,12 @@ ENTRY_POINTS = "autokernel.kernels"
 
 
 def names() -> list[str]:
-    """The built-in kernels, in the order in which they are shown."""
+    """The names of the built-in kernels, in the order in which they are listed."""
     return list(_BUILTIN)
 
 
 def offered() -> dict[str, str]:
-    """Kernels of other installed packages, name to ``module:NAME``; a built-in name cannot be taken."""
+    """Kernels that other installed packages offer: name to ``module:NAME``. Built-in names take precedence."""
     found = importlib.metadata.entry_points(group=ENTRY_POINTS)
     return {e.name: e.value for e in found if e.name not in _BUILTIN}
 

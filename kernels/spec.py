@@ -1,59 +1,49 @@
 """The contract between a kernel and everything that tunes it.
 
-A kernel is one file that subclasses :class:`KernelSpec`. Its ``launch`` is the single source of truth: the compile
-pool runs it on meta tensors under a stub driver, the interpreter runs it on CPU tensors, the device worker runs it on
-the GPU. What is compiled, checked and timed is therefore the same call.
+A kernel is a subclass of :class:`KernelSpec`. Its ``launch`` is the single source of truth: the compile pool runs it on
+meta tensors under a stub driver, the interpreter on CPU tensors, the device worker on the GPU. The same call is
+therefore compiled, checked and timed.
 
-A kernel has to say five things: ``name``, ``problem_type``, ``config_type``, ``inputs`` and ``launch``, and what it
-computes, as ``eager``. Everything else has a default (``kernels/defaults.py``) that holds for a plain kernel and is
-overridden where it does not.
-"""
+A kernel defines ``name``, ``problem_type``, ``config_type``, ``inputs``, ``launch`` and ``eager``, which computes its
+result by PyTorch. Everything else has a default for plain kernels (``kernels/defaults.py``). A kernel overrides a
+default that does not hold for it."""
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
-import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from kernels import defaults
 from kernels.hardware import Hardware
 from kernels.source.closure import source_hash
+from memory.shared_models import Closed
+from memory.terms import Metric
 
-Metric = Literal["tflops", "gbps", "latency", "tflops_per_watt", "gbps_per_watt", "joules"]
-"""What an objective maximises (TFLOP/s, GB/s, either per watt) or minimises (ms or joules per launch). A kernel's own
-``metric`` is one of the first three."""
+if TYPE_CHECKING:
+    import torch
 
-Inputs = tuple[torch.Tensor | None, ...]
+Inputs: TypeAlias = "tuple[torch.Tensor | None, ...]"
 """A kernel's input tensors in a fixed order; ``None`` for an optional input that this problem does not have."""
 
-DTYPES: dict[str, torch.dtype] = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
-
-
-class Closed(BaseModel):
-    """A frozen model that refuses fields it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-    def key(self) -> str:
-        """Canonical JSON: equal values give equal text, in any process and on any machine."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+DTYPES = {"fp16": "float16", "bf16": "bfloat16", "fp32": "float32"}
+"""PyTorch's names of our dtypes."""
 
 
 def sentence(error: Exception) -> str:
-    """What is wrong on one line: field by field of a problem or config that was refused, else the error's own words."""
+    """The error as one line. For a problem or config that was refused, it names each wrong field."""
     if isinstance(error, ValidationError):
         return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'problem'}: {e['msg']}" for e in error.errors())
     return " ".join(str(error).split())
 
 
 class Problem(Closed):
-    """What is computed: dimensions, dtype and the kernel's own options. No tuning choice belongs here."""
+    """What a launch computes: dimensions, dtype and the kernel's own options. Tuning choices belong to
+    :class:`Config`."""
 
     dims: ClassVar[tuple[str, ...]]
     """Names of the fields that ``--shape`` sets, in order, e.g. ``("M", "N", "K")``."""
@@ -62,7 +52,9 @@ class Problem(Closed):
 
     @property
     def torch_dtype(self) -> torch.dtype:
-        found = DTYPES.get(self.dtype) or getattr(torch, self.dtype, None)
+        import torch
+
+        found = getattr(torch, DTYPES.get(self.dtype, self.dtype), None)
         if not isinstance(found, torch.dtype):
             raise defaults.Undefined(
                 f"{type(self).__name__} has the dtype {self.dtype!r}, which PyTorch has not: use {', '.join(DTYPES)} "
@@ -75,7 +67,7 @@ class Problem(Closed):
         return tuple(getattr(self, d) for d in self.dims)
 
     def label(self) -> str:
-        """One line for people: ``4096x4096x4096 fp16 leaky_relu``."""
+        """The problem as one line: ``4096x4096x4096 fp16 leaky_relu``."""
         options = [
             str(v) if isinstance(v, str) else f"{k}={v}"
             for k, v in self.model_dump(exclude={*self.dims, "dtype"}, exclude_defaults=True).items()
@@ -84,7 +76,7 @@ class Problem(Closed):
 
 
 class Config(Closed):
-    """Tuning choices of one kernel: a closed set of values per field (``Literal``), nothing else."""
+    """Tuning choices of one kernel. Each field has a closed set of values (``Literal``)."""
 
 
 P = TypeVar("P", bound=Problem)
@@ -93,18 +85,18 @@ C = TypeVar("C", bound=Config)
 
 @dataclass(frozen=True)
 class Baseline(Generic[P]):
-    """What a PyTorch user has today for the same problem."""
+    """A way to the same result that a PyTorch user has today."""
 
     name: str
     """Short and stable: ``unfused``, ``compiled``, ``cublas``, ``cublaslt``."""
     title: str
-    """What is called, in PyTorch's words."""
+    """What it calls, in PyTorch's words."""
     prepare: Callable[[P, Inputs], Callable[[], torch.Tensor]]
     """Does all one-time work (``torch.compile`` included) and returns a call of no arguments that is timed."""
     equivalent: bool = True
-    """False where less is computed than the kernel does (a ceiling, e.g. the matmul without its epilogue)."""
+    """False if it computes less than the kernel (a ceiling, e.g. the matmul without its epilogue)."""
     missing: Callable[[P], str | None] = lambda problem: None
-    """Why this torch or this problem cannot run it; ``None`` where it can."""
+    """Why this torch or this problem cannot run it; ``None`` if it can run."""
 
 
 class KernelSpec(ABC, Generic[P, C]):
@@ -127,13 +119,12 @@ class KernelSpec(ABC, Generic[P, C]):
         return defaults.problem(self)
 
     def default_config(self, problem: P, hardware: Hardware) -> C:
-        """A sound config without tuning: what a careful author would write down first. The first of the space, where
-        a kernel says nothing else."""
+        """A sound config without tuning. The default is the first config of the space."""
         return defaults.config(self, problem, hardware)
 
     def candidates(self, problem: P, hardware: Hardware) -> Iterator[C]:
-        """Every config worth naming for this problem, in a fixed order, before constraints. Every combination of the
-        config fields' values, where a kernel says nothing else."""
+        """Every config to consider for this problem, in a fixed order, before constraints. The default is every
+        combination of the config fields' values."""
         return defaults.candidates(self.config_type)
 
     def constraint(self, problem: P, config: C, hardware: Hardware) -> str | None:
@@ -150,14 +141,14 @@ class KernelSpec(ABC, Generic[P, C]):
         (`generator` is then ``None``)."""
 
     def output(self, problem: P, device: str) -> torch.Tensor:
-        """An uninitialised tensor with the exact shape, dtype and strides the kernel must fill: those of ``eager``'s
-        result, where a kernel says nothing else."""
+        """An uninitialised tensor with the exact shape, dtype and strides that the kernel must fill. The default is
+        those of ``eager``'s result, contiguous."""
         return defaults.output(self, problem, device)
 
     @abstractmethod
     def launch(self, problem: P, config: C, inputs: Inputs, out: torch.Tensor, hardware: Hardware) -> None:
-        """Launch the kernel(s) once, writing `out`. No other work: no allocation that a user's call would not need,
-        no synchronisation, no library call in the kernel's place."""
+        """Launch the kernel or kernels once and write `out`. Do nothing else: allocate nothing that a user's call would
+        not need, do not synchronise, call no library in the kernel's place."""
 
     def eager(self, problem: P, inputs: Inputs) -> torch.Tensor:
         """The result as a PyTorch user writes it, in the precision of `inputs`. It is the default reference (on
@@ -175,7 +166,8 @@ class KernelSpec(ABC, Generic[P, C]):
         return defaults.tolerance(problem.dtype)
 
     def flops(self, problem: P) -> int:
-        """Operations the result needs (a multiply-add counts two); 0 for a kernel that is scored in other units."""
+        """Operations that the result needs (a multiply-add counts two); 0 for a kernel that is not scored in
+        TFLOP/s."""
         return defaults.flops(self)
 
     def bytes(self, problem: P) -> int:
@@ -183,7 +175,7 @@ class KernelSpec(ABC, Generic[P, C]):
         return defaults.moved(self, problem)
 
     def baselines(self, problem: P) -> list[Baseline[P]]:
-        """PyTorch's ways to the same result; the first is the one a user would write (eager)."""
+        """PyTorch's ways to the same result. The first is the one that a user would write (eager)."""
         return [
             Baseline("unfused", f"eager {self.name}", partial(defaults.prepare_eager, self)),
             Baseline("compiled", f"torch.compile({self.name})", partial(defaults.prepare_compiled, self)),
@@ -195,11 +187,11 @@ class KernelSpec(ABC, Generic[P, C]):
         return defaults.reduced(problem, config)
 
     def interpretable(self, config: C) -> str | None:
-        """Why Triton's interpreter cannot run this config, as a clause for people; ``None`` where it can."""
+        """Why Triton's interpreter cannot run this config, as a clause; ``None`` if it can."""
         return None
 
     def registers(self, config: C) -> int:
-        """Accumulator registers per thread that the config implies, 0 where the notion does not apply."""
+        """Accumulator registers per thread that the config implies; 0 for a kernel without accumulators."""
         return 0
 
     def source_hash(self) -> str:
@@ -208,9 +200,9 @@ class KernelSpec(ABC, Generic[P, C]):
         return source_hash(self)
 
     def parse_problem(self, shape: tuple[int, ...] | None, options: dict[str, Any]) -> P:
-        """A problem from ``--shape`` numbers and named options; what is not given is the default problem's.
+        """A problem from ``--shape`` numbers and named options. What is not given comes from the default problem.
 
-        Raises ValueError with one sentence that names the mend."""
+        Raises ValueError with one sentence that says what to do."""
         dims = self.problem_type.dims
         values = self.default_problem().model_dump()
         if shape is not None:

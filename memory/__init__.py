@@ -1,1 +1,1 @@
-"""What every run ever tried: one SQLite file that outlives runs, is shared by processes and merged between people."""
+"""Every attempt of every run, in one SQLite file. Processes share the file, and people merge theirs."""

@@ -1,4 +1,4 @@
-"""``python -m memory``: the way in to :mod:`memory.commands`."""
+"""``python -m memory``: calls :mod:`memory.commands`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Vocabulary of the memory's rows: what an attempt is, how values are addressed by content, how figures are stored."""
+"""What an attempt is, how a row gets its address from its content, and how figures are stored in SQLite."""
 
 from __future__ import annotations
 
@@ -11,23 +11,20 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, TypedDict
 
-Kind = Literal["compile", "check", "benchmark", "proof"]
+from memory.terms import Kind, Status, canonical
+
 Outcome = Literal["proven", "unproven", "error", "stopped"]
-Status = Literal[
-    "correct", "constraints", "compile", "runtime", "timeout", "correctness", "implausible", "infrastructure"
-]
-"""The vocabulary of ``tools.harness.results.Status``; memory imports nothing above it, a test compares the two."""
 
 Row = dict[str, Any]
 ENVIRONMENT = (
     "kind", "name", "hardware", "driver", "cuda", "torch", "triton", "landscape", "recorded_at", "host",
     "power_limit_w",
 )  # fmt: skip
-"""Fields of an environment, those of ``DeviceInfo``."""
+"""Fields of an environment: those of ``DeviceInfo``."""
 
 
 class Begin(NamedTuple):
-    """One attempt about to be made."""
+    """An attempt that is about to start."""
 
     run_id: str
     tool_call_id: str
@@ -38,7 +35,7 @@ class Begin(NamedTuple):
 
 
 class Figures(TypedDict, total=False):
-    """What an attempt showed. Times in ms per launch, sizes in bytes, `error` and `bound` scale-relative."""
+    """What an attempt measured. Times are in ms per launch, sizes in bytes; `error` and `bound` are scale-relative."""
 
     reason: str | None
     seconds: float | None
@@ -75,6 +72,13 @@ class Figures(TypedDict, total=False):
 
 
 FIGURES = tuple(Figures.__annotations__)
+COMPILED = (
+    "registers", "spill_bytes", "stack_bytes", "shared_bytes", "num_warps", "tensor_core", "tma", "blocks_per_sm",
+    "occupancy", "limited_by", "warnings",
+)  # fmt: skip
+"""Figures of a compilation."""
+TELEMETRY = ("sm_mhz", "memory_mhz", "power_w", "temperature_c", "throttle")
+"""Figures read from the GPU's sensors beside a measurement."""
 LISTS = frozenset({"samples", "warnings", "throttle", "comparisons"})
 """Figures kept as JSON text."""
 
@@ -87,23 +91,18 @@ class Finish(NamedTuple):
     figures: Figures
 
 
-def canonical(value: Any) -> str:
-    """JSON text in which equal values are equal: sorted keys, no spaces. Equals ``kernels.spec.Closed.key()``."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
 def content_hash(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 def config_id(kernel: str, config: Mapping[str, Any]) -> str:
-    """A config's address: the hash of the kernel's name and the canonical config, the same in every file."""
+    """The address of a config: the hash of the kernel's name and the canonical config. It is the same in every file."""
     return content_hash(kernel, canonical(config))
 
 
 def new_uid() -> bytes:
-    """16 bytes that no other row in any file has: milliseconds, then 80 random bits. In order of time, so that the
-    index grows at its end."""
+    """16 bytes that no other row in any file has: 48 bits of the time in ms, then 80 random bits. New uids sort last,
+    so that the index grows at its end."""
     return (time.time_ns() // 1_000_000).to_bytes(6, "big") + os.urandom(10)
 
 
@@ -111,8 +110,9 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
-def storable(name: str, value: Any) -> Any:
-    """A figure as SQLite keeps it: numbers that are not finite become NULL, lists JSON with 7 significant digits."""
+def to_column(name: str, value: Any) -> Any:
+    """A figure as a value for SQLite: a number that is not finite becomes NULL, a list becomes JSON text (samples with
+    7 significant digits)."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if name in LISTS and value is not None:
@@ -122,8 +122,8 @@ def storable(name: str, value: Any) -> Any:
     return value
 
 
-def parsed(row: Row) -> Row:
-    """An attempt's row with its config and lists as values, without the identity that only merging needs."""
+def parse_row(row: Row) -> Row:
+    """An attempt's row with its config and lists parsed from JSON, without the uid, which only merging needs."""
     row.pop("uid", None)
     for name in ("config", *LISTS):
         row[name] = None if row[name] is None else json.loads(row[name])

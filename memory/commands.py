@@ -23,35 +23,30 @@ RUNS = ("run_id", "started_at", "goal", "model", "kernel", "problem", "device", 
 LESSONS = ("created_at", "kernel", "problem", "device", "text")
 
 
-def asking(f: F) -> F:
-    """Options of the commands that ask."""
+def query_options(f: F) -> F:
+    """Adds the options of the commands that print rows."""
     f = click.option("--csv", "shape", flag_value="csv", help="CSV instead of a table.")(f)
     f = click.option("--json", "shape", flag_value="json", help="JSON instead of a table.")(f)
     f = click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Rows at most.")(f)
     f = click.option("--problem", help="Problems with this text in their label, e.g. 4096x4096x4096.")(f)
     f = click.option("--kernel", help="Only this kernel.")(f)
-    return stored(f)
+    return commands.memory_option(f)
 
 
-def stored(f: F) -> F:
-    path = click.Path(path_type=Path)
-    return click.option("--memory", "path", type=path, help="Memory file.  [default: in the user's data directory]")(f)
-
-
-def memory_to_ask(path: Path | None) -> Any:
-    """The memory, or ``None`` after saying that it is empty."""
-    memory = commands.to_ask(path)
+def open_filled(path: Path | None) -> Any:
+    """The memory; if it is empty, prints that and returns ``None``."""
+    memory = commands.open_to_read(path)
     if memory is None or not memory.ask("SELECT 1 FROM attempts LIMIT 1"):
-        return say_empty(path or default_path())
+        return report_empty(path or default_path())
     return memory
 
 
-def say_empty(path: Path) -> None:
+def report_empty(path: Path) -> None:
     click.echo(f'The memory {path} is empty: `python -m agent "maximise fused TFLOPS"` fills it.', err=True)
 
 
-def chosen(memory: Any, kernel: str | None, problem: str | None) -> list[Row]:
-    """Problems that the options name; none is a mistake in the options."""
+def find_problems(memory: Any, kernel: str | None, problem: str | None) -> list[Row]:
+    """The problems that the options name. Raises click.UsageError if there are none."""
     from memory import queries
 
     found = queries.problems(memory, kernel, problem)
@@ -64,7 +59,7 @@ def chosen(memory: Any, kernel: str | None, problem: str | None) -> list[Row]:
     return found
 
 
-def show(rows: Sequence[Row], columns: Sequence[str], shape: str | None, nothing: str) -> None:
+def print_rows(rows: Sequence[Row], columns: Sequence[str], shape: str | None, nothing: str) -> None:
     from memory.formats import tables
 
     if shape == "json":
@@ -86,14 +81,14 @@ def cli(context: click.Context) -> None:
 
 
 @cli.command()
-@asking
+@query_options
 def best(path: Path | None, kernel: str | None, problem: str | None, limit: int, shape: str | None) -> None:
     """Fastest verified configs: one per problem and device, or --limit of them if the options name one problem."""
     from memory import queries
 
-    memory = memory_to_ask(path)
+    memory = open_filled(path)
     rows: list[Row] = []
-    problems = chosen(memory, kernel, problem) if memory else []
+    problems = find_problems(memory, kernel, problem) if memory else []
     for p in problems:
         for row in queries.best(memory, p["id"], limit=limit if len(problems) == 1 else 1):
             rows.append({"kernel": p["kernel"], "problem": p["label"], "source_hash": p["source_hash"]} | row)
@@ -101,40 +96,40 @@ def best(path: Path | None, kernel: str | None, problem: str | None, limit: int,
             rows = rows[:limit]
             break
     rows = [row | {"env": row["environment_id"], "tried": row["attempts"]} for row in rows]
-    show(rows, BEST, shape, "No verified measurement yet." if memory else "")
+    print_rows(rows, BEST, shape, "No verified measurement yet." if memory else "")
 
 
 @cli.command()
-@asking
+@query_options
 def failures(path: Path | None, kernel: str | None, problem: str | None, limit: int, shape: str | None) -> None:
     """What failed and why, as patterns per problem and device."""
     from memory import queries
 
-    memory = memory_to_ask(path)
+    memory = open_filled(path)
     rows: list[Row] = []
-    for p in chosen(memory, kernel, problem) if memory else []:
+    for p in find_problems(memory, kernel, problem) if memory else []:
         if len(rows) < limit:
             found = queries.failures(memory, p["id"], limit=limit - len(rows))
             rows += [{"kernel": p["kernel"], "problem": p["label"], "env": f["environment_id"]} | f for f in found]
-    show(rows[:limit], FAILURES, shape, "No failures." if memory else "")
+    print_rows(rows[:limit], FAILURES, shape, "No failures." if memory else "")
 
 
 @cli.command()
-@asking
+@query_options
 def history(path: Path | None, kernel: str | None, problem: str | None, limit: int, shape: str | None) -> None:
     """The newest attempts."""
     from memory import queries
 
-    memory = memory_to_ask(path)
+    memory = open_filled(path)
     rows: list[Row] = []
     if memory:
-        ids = [p["id"] for p in chosen(memory, kernel, problem)] if kernel or problem else None
+        ids = [p["id"] for p in find_problems(memory, kernel, problem)] if kernel or problem else None
         rows = queries.history(memory, ids, limit)
-    show(rows, HISTORY, shape, "No attempts." if memory else "")
+    print_rows(rows, HISTORY, shape, "No attempts." if memory else "")
 
 
 @cli.command()
-@stored
+@commands.memory_option
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Rows at most.")
 @click.option("--json", "shape", flag_value="json", help="JSON instead of a table.")
 @click.option("--csv", "shape", flag_value="csv", help="CSV instead of a table.")
@@ -142,12 +137,12 @@ def runs(path: Path | None, limit: int, shape: str | None) -> None:
     """The newest runs."""
     from memory import queries
 
-    memory = memory_to_ask(path)
-    show(queries.runs(memory, limit) if memory else [], RUNS, shape, "")
+    memory = open_filled(path)
+    print_rows(queries.runs(memory, limit) if memory else [], RUNS, shape, "")
 
 
 @cli.command()
-@asking
+@query_options
 @click.argument("words", nargs=-1)
 def lessons(
     path: Path | None,
@@ -160,9 +155,9 @@ def lessons(
     """What agents wrote down, by WORDS or the newest."""
     from memory import queries
 
-    memory = commands.to_ask(path)
+    memory = commands.open_to_read(path)
     found = queries.lessons(memory, " ".join(words), kernel, limit, problem) if memory else []
-    show(found, LESSONS, shape, "No lessons.")
+    print_rows(found, LESSONS, shape, "No lessons.")
 
 
 for _command in commands.COMMANDS:

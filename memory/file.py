@@ -1,4 +1,4 @@
-"""Opens a memory file, or says in one sentence why it cannot be opened. A file that is not ours is never changed."""
+"""Opens a memory file, or raises an error of one sentence. A file of another program is never changed."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-APPLICATION_ID = 0x54414B4D
-"""``TAKM`` in the file's header: this SQLite file is a memory of this project."""
-SCHEMA = 5
-"""Number of migrations in ``memory.migrations``; a test holds the two together."""
+from memory.terms import MEMORY_ID, MEMORY_SCHEMA
+
 QUICK_CHECK_BYTES = 4 << 20
 """Files up to this size are checked for damage on opening (about 10 ms)."""
 
 
 class MemoryFileError(Exception):
-    """The memory file cannot be used; the message is one sentence for people that names the mend."""
+    """The memory file cannot be used. The message is one sentence that names the problem and what to do."""
 
 
 def default_path() -> Path:
@@ -31,8 +29,8 @@ def default_path() -> Path:
 
 
 @contextmanager
-def explained(path: Path, timeout_s: float) -> Iterator[None]:
-    """Turns SQLite's complaints about the *file* into a MemoryFileError; mistakes of ours pass through unchanged."""
+def explain_errors(path: Path, timeout_s: float) -> Iterator[None]:
+    """Turns SQLite's errors about the file into MemoryFileError. Errors in our SQL pass through unchanged."""
     try:
         yield
     except sqlite3.DatabaseError as e:
@@ -57,14 +55,14 @@ def explained(path: Path, timeout_s: float) -> Iterator[None]:
 
 
 def address(path: Path, mode: str) -> str:
-    """SQLite's URI for a file. `mode` is SQLite's ``ro``, ``rw`` or ``rwc``, or ``immutable``: read where no lock can
-    be placed."""
+    """SQLite's URI for a file. `mode` is SQLite's ``ro``, ``rw`` or ``rwc``, or ``immutable``, which reads without
+    locks."""
     query = "mode=ro&immutable=1" if mode == "immutable" else f"mode={mode}"
     return f"file:{quote(os.fsencode(path))}?{query}"
 
 
 def connect(path: Path, mode: str, timeout_s: float) -> sqlite3.Connection:
-    """A connection without implicit transactions, foreign keys on, every commit on the disk before it returns."""
+    """A connection without implicit transactions and with foreign keys. A commit is on the disk when it returns."""
     connection = sqlite3.connect(
         address(path, mode), uri=True, timeout=timeout_s, isolation_level=None, check_same_thread=False
     )
@@ -79,7 +77,7 @@ def pragma(connection: sqlite3.Connection, name: str) -> int:
 
 
 def inspect(path: Path, writable: bool) -> bool:
-    """Looks at the directory entry before SQLite does; True where the file exists and is not empty."""
+    """Whether the file exists and is not empty, by its directory entry. Raises MemoryFileError if it cannot be used."""
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -90,7 +88,7 @@ def inspect(path: Path, writable: bool) -> bool:
         raise MemoryFileError(f"{path} is a directory: give the path of a file in it, e.g. {path / 'memory.db'}")
     if not stat.S_ISREG(status.st_mode):
         raise MemoryFileError(f"{path} is not a regular file: give the path of a memory file, or of a new one")
-    # Asked of the mode bits and not of the kernel, because root may write what its owner has protected.
+    # The mode bits decide and not the kernel, because root may write a file that its owner has protected.
     if writable and not status.st_mode & 0o222:
         raise MemoryFileError(f"{path} is read-only: make it writable (chmod u+w) or give another file")
     if writable and not os.access(path, os.W_OK):
@@ -103,17 +101,18 @@ def inspect(path: Path, writable: bool) -> bool:
 
 
 def identify(path: Path, connection: sqlite3.Connection) -> int:
-    """The file's schema version, 0 for a database without tables. Refuses what is not ours and what is newer."""
+    """The file's schema version, 0 for a database without tables. Raises MemoryFileError for another program's file, a
+    newer schema and a damaged file."""
     version, tables = pragma(connection, "user_version"), pragma(connection, "schema_version")
-    if pragma(connection, "application_id") != APPLICATION_ID:
+    if pragma(connection, "application_id") != MEMORY_ID:
         names = [r[0] for r in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' LIMIT 3")]
         if tables or names:
             found = f" (it has the tables {', '.join(names)})" if names else ""
             raise MemoryFileError(f"{path} is another program's SQLite file{found}: give the path of a memory file")
         return 0
-    if version > SCHEMA:
+    if version > MEMORY_SCHEMA:
         raise MemoryFileError(
-            f"{path} was written by a newer version (schema {version}, this one knows {SCHEMA}): "
+            f"{path} was written by a newer version (schema {version}, this one knows {MEMORY_SCHEMA}): "
             "upgrade triton-autokernel or give another file"
         )
     if path.stat().st_size <= QUICK_CHECK_BYTES:
@@ -126,17 +125,18 @@ def identify(path: Path, connection: sqlite3.Connection) -> int:
 
 
 def open_for_reading(path: Path, timeout_s: float) -> tuple[sqlite3.Connection, str] | None:
-    """A connection to an up-to-date file and its mode; ``None`` where the schema is older or the file is new.
+    """A connection to an up-to-date file and its mode; ``None`` if the schema is older or the file is new.
 
-    A write-ahead log cannot be shared on a read-only disk; without one, the file is read as immutable there."""
+    A read-only disk has no room for the file by which readers share a write-ahead log. A memory there that has no log
+    is opened as immutable."""
     wal = path.with_name(path.name + "-wal")
     modes = ["ro"] if wal.exists() and wal.stat().st_size else ["ro", "immutable"]
-    with explained(path, timeout_s):
+    with explain_errors(path, timeout_s):
         for mode in modes:
             connection = None
             try:
                 connection = connect(path, mode, timeout_s)
-                if identify(path, connection) == SCHEMA:
+                if identify(path, connection) == MEMORY_SCHEMA:
                     return connection, mode
             except sqlite3.OperationalError as e:
                 if mode == modes[-1] or not e.sqlite_errorname.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
@@ -149,14 +149,14 @@ def open_for_reading(path: Path, timeout_s: float) -> tuple[sqlite3.Connection, 
 
 
 def prepare(path: Path, timeout_s: float) -> None:
-    """Makes the file ready for writing: creates it, or brings its schema up to date, or raises MemoryFileError."""
+    """Creates the file, or brings its schema up to date. Raises MemoryFileError if that is impossible."""
     if not inspect(path, writable=True):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as e:
             raise MemoryFileError(f"{path} cannot be created ({e.strerror}): give a path that you may write") from e
     else:
-        with explained(path, timeout_s):
+        with explain_errors(path, timeout_s):
             probe = connect(path, "ro", timeout_s)
             try:
                 identify(path, probe)
@@ -166,13 +166,13 @@ def prepare(path: Path, timeout_s: float) -> None:
                     raise
             finally:
                 probe.close()
-    with explained(path, timeout_s):
+    with explain_errors(path, timeout_s):
         connection = connect(path, "rwc", timeout_s)
         try:
             # Taking the write lock proves that the file can be written and lets one process at a time migrate.
             connection.execute("BEGIN IMMEDIATE")
             try:
-                if identify(path, connection) < SCHEMA:
+                if identify(path, connection) < MEMORY_SCHEMA:
                     _migrate(connection)
             except BaseException:
                 connection.execute("ROLLBACK")
@@ -189,12 +189,12 @@ def _migrate(connection: sqlite3.Connection) -> None:
     from memory.migrations import migrations
 
     migrations.apply(Database(connection, execute_plugins=False))
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {SCHEMA}")
+    connection.execute(f"PRAGMA application_id = {MEMORY_ID}")
+    connection.execute(f"PRAGMA user_version = {MEMORY_SCHEMA}")
 
 
 def _enable_wal(connection: sqlite3.Connection, timeout_s: float) -> None:
-    """SQLite does not wait for the lock that this switch needs, so we do."""
+    """Switch to a write-ahead log. SQLite does not wait for the lock that the switch needs, so this function does."""
     deadline = time.monotonic() + timeout_s
     while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         try:

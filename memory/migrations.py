@@ -1,7 +1,8 @@
-"""The schema, as numbered migrations in order. A migration that has shipped is never edited; add the next one.
+"""The schema, as numbered migrations in order. A migration that has shipped is never edited: add the next one.
 
 ``PRAGMA user_version`` counts the applied migrations, so that an up-to-date file is recognised without loading
-sqlite-utils. ``PRAGMA application_id`` marks the file as ours.
+sqlite-utils. ``PRAGMA application_id`` marks a file of this project. ``kernels/ops/memory_file.py`` reads the tables
+``verdicts``, ``problems``, ``kernels``, ``environments`` and ``configs`` by SQL of its own.
 """
 
 from __future__ import annotations
@@ -177,7 +178,7 @@ BEGIN INSERT INTO lessons_fts (lessons_fts, rowid, text, kernel) VALUES ('delete
 
 
 def statements(script: str) -> list[str]:
-    """The statements of an SQL script; a trigger's body stays whole (``executescript`` would commit the migration)."""
+    """The statements of an SQL script. A trigger's body stays whole. (``executescript`` would commit the migration.)"""
     found, part = [], ""
     for line in script.splitlines():
         part += line + "\n"
@@ -209,7 +210,7 @@ def m004_views(db: Any) -> None:
 
 
 def m005_fingerprint(db: Any) -> None:
-    """Which configs are the same machine code on the same grid."""
+    """Adds the column by which configs with the same machine code on the same grid are found."""
     _run(db, "ALTER TABLE attempts ADD COLUMN fingerprint TEXT;")
 
 

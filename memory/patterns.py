@@ -1,7 +1,10 @@
-"""What failed and why, as patterns: the fewest conditions on config fields that cover the failures of each cause.
+"""Failure patterns: the fewest conditions on config fields that cover the failures of each cause.
 
-Every ``field=value`` is a bit mask over the configs tried; a beam search joins up to three of them, and greedy set
-cover keeps those that are almost always right. Bit masks make this milliseconds for thousands of configs.
+    1. Every ``field=value`` is a bit mask over the configs that were tried.
+    2. A beam search joins up to three of them into conditions under which almost every config failed by one cause.
+    3. Greedy set cover chooses among the conditions.
+
+Bit masks make this a matter of milliseconds for thousands of configs.
 """
 
 from __future__ import annotations
@@ -22,7 +25,8 @@ CAUSE_CHARS = 80
 
 @dataclass(frozen=True)
 class Pattern:
-    """`failed` of the `tried` configs that meet `where` failed by `cause`; an empty `where` explains none."""
+    """Of the `tried` configs that meet the condition `where`, `failed` failed by `cause`. An empty `where` stands for
+    the failures that no condition covers."""
 
     where: dict[str, Any]
     cause: str
@@ -38,7 +42,7 @@ class Pattern:
 
 
 def cause(status: str, reason: str | None) -> str:
-    """A failure's reason without the numbers that differ from config to config."""
+    """The cause of a failure: its reason without the numbers that differ from config to config."""
     lowered = (reason or "").lower()
     for word in ("shared memory", "registers", "descriptor"):
         if word in lowered:
@@ -72,7 +76,7 @@ def _lowest(mask: int) -> int:
 
 
 def _masks(configs: Sequence[Mapping[str, Any]]) -> dict[tuple[str, Any], int]:
-    """Per ``(field, value)`` the configs that have it. A field that never varied says nothing and is left out."""
+    """Per ``(field, value)`` the configs that have it. A field with one value is left out."""
     digits: dict[tuple[str, Any], bytearray] = {}
     last = len(configs) - 1
     for i, config in enumerate(configs):
@@ -86,7 +90,7 @@ def _masks(configs: Sequence[Mapping[str, Any]]) -> dict[tuple[str, Any], int]:
 
 
 def _conditions(terms: Mapping[tuple[str, Any], int], failed: int) -> list[tuple[dict[str, Any], int]]:
-    """Conditions that hold almost only for failures, by the failures they cover, the shorter first among equals."""
+    """Conditions that hold almost only for failures. Those that cover most failures come first, then the shortest."""
 
     def score(mask: int) -> float:
         hits = (mask & failed).bit_count()

@@ -1,4 +1,4 @@
-"""What an export is about: the latest verdicts of one problem on one device in one regime, never a mixture."""
+"""The subject of an export: the latest verdicts of one problem on one device in one regime."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from memory import queries
-from memory.attempt import Row, parsed
+from memory.attempt import Row, parse_row
 from memory.store import Memory
 
 STEPS = ("benchmark", "proof", "check", "compile")
-"""Whose verdict speaks for a config, the first that there is; a failure in a later one overrules a success before."""
+"""The verdict of a config is that of the first of these steps that it has, or the first failure among them."""
 
 
 class SubjectError(ValueError):
-    """The options name no problem or device, or several; one sentence with the choices."""
+    """The options name no problem or device, or several. The message is one sentence with the choices."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,18 @@ class Subject:
     environment: Row
     regime: str
     verdicts: list[Row]
-    """One attempt per config, the fastest first, then those that failed; ``compiled`` holds its compile attempt."""
+    """One attempt per config: the fastest first, the failed ones last. ``compiled`` is the config's compile attempt."""
 
     def correct(self) -> list[Row]:
+        """The verified measurements, the fastest first."""
         return [v for v in self.verdicts if v["status"] == "correct" and v["kind"] == "benchmark" and v["ms"]]
+
+    def fastest(self, count: int) -> list[Row]:
+        """At most `count` verified measurements, the fastest first. Raises SubjectError if there is none."""
+        found = self.correct()
+        if not found:
+            raise SubjectError(f"{self.label} has no verified measurement on {self.environment['device']}")
+        return found[:count]
 
 
 def find(
@@ -39,7 +47,7 @@ def find(
 ) -> Subject:
     """The one subject that the options name. `environment` is a part of a device's name or an environment's number.
 
-    Raises SubjectError where there is none or more than one."""
+    Raises SubjectError if there is none or more than one."""
     found = [p for p in queries.problems(memory, kernel, problem) if queries.environments(memory, p["id"])]
     names = list(dict.fromkeys(f"{p['kernel']} {p['label']}" for p in found))
     if not names:
@@ -81,7 +89,7 @@ def _attempts(memory: Memory, problem_id: int, environment_id: int) -> list[Row]
         "AND v.status <> 'infrastructure' ORDER BY a.id",
         [problem_id, environment_id],
     )
-    return [{"uid_hex": r["uid"].hex()} | parsed(r) for r in rows]
+    return [{"uid_hex": r["uid"].hex()} | parse_row(r) for r in rows]
 
 
 def _per_config(rows: list[Row]) -> list[Row]:
@@ -90,7 +98,7 @@ def _per_config(rows: list[Row]) -> list[Row]:
         steps.setdefault(row["config_id"], {})[row["kind"]] = row
     verdicts = []
     for tried in steps.values():
-        spoken = [tried[s] for s in STEPS if s in tried]
-        verdict = next((r for r in spoken if r["status"] != "correct"), spoken[0])
+        by_step = [tried[s] for s in STEPS if s in tried]
+        verdict = next((r for r in by_step if r["status"] != "correct"), by_step[0])
         verdicts.append(verdict | {"compiled": tried.get("compile")})
     return sorted(verdicts, key=lambda v: (v["status"] != "correct", v["ms"] is None, v["ms"] or 0.0, v["id"]))

@@ -1,5 +1,5 @@
-"""Views that a person opens in Datasette (``datasette memory.db``) and understands. Every one names the device and
-whether it is live or recorded, so that the two are never read as one."""
+"""Views for people who open the file in Datasette (``datasette memory.db``). Every view names the device and whether it
+is live or recorded, so that nobody takes the one for the other."""
 
 VIEWS = """
 CREATE VIEW best_per_problem AS

@@ -13,8 +13,8 @@ from pathlib import Path
 
 RANK = {"memory": 0, "kernels": 0, "tools": 1, "agent": 2, "evals": 3}
 """Rooms from the ground up. A room imports rooms of a lower rank only."""
-SHARED = "memory.terms"
-"""The shared words, which every room may import."""
+SHARED = ("memory.terms", "memory.shared_models")
+"""The shared words, plain and as pydantic models, which every room may import."""
 MOST_MODULES = 12
 MOST_DOOR_LINES = 30
 TWINS = {
@@ -96,7 +96,7 @@ def upward(root: Path) -> list[str]:
     known, found = modules(root), []
     for one in imports(root):
         room, other = one.by.split(".")[0], one.target.split(".")[0]
-        if other not in RANK or room == other or RANK[other] < RANK[room] or one.target == SHARED:
+        if other not in RANK or room == other or RANK[other] < RANK[room] or one.target in SHARED:
             continue
         path = known[one.by]
         if path.name != "__main__.py":

@@ -10,13 +10,15 @@ import pytest
 from kernels.registry import get
 from tools.harness.landscapes.named import find_landscape
 
+pytestmark = pytest.mark.compile
+
 
 def command(*words, home):
     """`words` after ``python``, with a home of their own and no GPU: exit code, stdout, stderr."""
     environment = {**os.environ, "XDG_DATA_HOME": str(home / "data"), "CUDA_VISIBLE_DEVICES": ""}
     for name in ("OPENAI_API_KEY", "AUTOKERNEL_MODEL", "OPENAI_BASE_URL"):
         environment.pop(name, None)
-    done = subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True, timeout=900)
     return done.returncode, done.stdout, done.stderr
 
 

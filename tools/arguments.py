@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, Field, create_model
 
-from kernels.spec import KernelSpec
+from memory.shared_models import Closed
+
+if TYPE_CHECKING:
+    from kernels.spec import KernelSpec
 
 MAX_CONFIGS = 32
 """Configs in one call: enough to save turns, few enough that an answer stays small."""
-
-
-class Closed(BaseModel):
-    """Arguments a model may give: no field beyond the declared ones."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 def config_list(name: str, spec: KernelSpec[Any, Any], purpose: str) -> type[BaseModel]:

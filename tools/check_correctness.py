@@ -5,13 +5,18 @@ cannot run is answered from the recording, and says so. Costs no evaluation.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from kernels.spec import KernelSpec
 from tools.arguments import config_list
-from tools.session.session import Session
+from tools.declaration import Declaration
+
+if TYPE_CHECKING:
+    from kernels.spec import KernelSpec
+    from tools.session.session import Session
+
+DECLARATION = Declaration("checking", activity="check", returns="checks", on_device=True)
 
 
 def arguments(spec: KernelSpec[Any, Any]) -> type[BaseModel]:

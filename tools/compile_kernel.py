@@ -4,14 +4,19 @@ matrix instructions, warnings, or why a config does not compile. Costs no evalua
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from kernels.spec import KernelSpec
 from tools.arguments import config_list
-from tools.harness.results import CompileResult
-from tools.session.session import Session
+from tools.declaration import Declaration
+
+if TYPE_CHECKING:
+    from kernels.spec import KernelSpec
+    from tools.harness.results import CompileResult
+    from tools.session.session import Session
+
+DECLARATION = Declaration("compiling", activity="compile", returns="compilations")
 
 
 def arguments(spec: KernelSpec[Any, Any]) -> type[BaseModel]:

@@ -6,13 +6,18 @@ Answers are small. Text that people or models wrote is quoted under ``quoted`` k
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from kernels.spec import KernelSpec
 from memory import queries
-from tools.session.session import Session
+from tools.declaration import Declaration
+
+if TYPE_CHECKING:
+    from kernels.spec import KernelSpec
+    from tools.session.session import Session
+
+DECLARATION = Declaration("asking memory", activity="look", returns="history")
 
 Question = Literal["best", "failures", "effect", "nearest", "lessons"]
 LESSON_CHARS = 400

@@ -4,13 +4,18 @@ avoid and why. It is kept as quoted text and proves nothing. Costs no evaluation
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field
 
-from kernels.spec import KernelSpec
-from tools.arguments import Closed
-from tools.session.session import Session
+from memory.shared_models import Closed
+from tools.declaration import Declaration
+
+if TYPE_CHECKING:
+    from kernels.spec import KernelSpec
+    from tools.session.session import Session
+
+DECLARATION = Declaration("writing down a lesson")
 
 LONGEST = 600
 """Characters of a lesson: two or three sentences."""

@@ -1,16 +1,27 @@
-"""The tools a model may call: name, one-line description, argument model, function. One list, one order."""
+"""The tools that a model may call. Importing this module imports no torch: a tool's file is loaded when it is needed.
+
+A tool is one module with three parts: ``arguments(spec)`` gives the pydantic model of its arguments for a kernel,
+``run(session, arguments, call_id)`` its answer, a JSON object, and ``DECLARATION`` what others need to know about it.
+The first paragraph of the module's docstring is its description.
+"""
 
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from kernels.spec import KernelSpec
-from tools.session.session import Session
+from tools.declaration import Declaration
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from kernels.spec import KernelSpec
+    from tools.session.session import Session
 
 NAMES = (
     "query_history",
@@ -21,7 +32,15 @@ NAMES = (
     "roofline_report",
     "record_lesson",
 )
-"""Order is part of the prompt: keep it stable, so that prompt caches hold."""
+"""The built-in tools, ``tools/NAME.py``. Their order is part of the prompt: keep it, so that prompt caches hold."""
+ENTRY_POINTS = "autokernel.tools"
+"""The group in which an installed package may offer tools: ``my_tool = "my_package.my_tool"``, a module."""
+
+_registered: dict[str, str] = {}
+
+
+class ToolError(ValueError):
+    """A tool of another package cannot be used; the message is one sentence."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +51,10 @@ class Tool:
     description: str
     arguments: type[BaseModel]
     function: Callable[[Session, Any, str], dict[str, Any]]
+    declared: Declaration
 
     def call(self, session: Session, arguments: dict[str, Any], call_id: str) -> dict[str, Any]:
-        """Validate and run. Wrong arguments are an answer with ``error``, not an exception."""
+        """Validate `arguments` and run. Wrong arguments are an answer with ``error``, not an exception."""
         try:
             parsed = self.arguments.model_validate(arguments)
         except ValidationError as e:
@@ -42,23 +62,60 @@ class Tool:
         return self.function(session, parsed, call_id)
 
 
+def register(name: str, module: str) -> None:
+    """Offer the tool of `module` (a dotted name) in this process as `name`. Raises ToolError for a name that is taken
+    by a built-in tool; another tool of that name is replaced."""
+    if name in NAMES:
+        raise ToolError(f"{name} is a built-in tool: give yours another name")
+    _registered[name] = module
+
+
+def unregister(name: str) -> None:
+    """Take back what :func:`register` did."""
+    _registered.pop(name, None)
+
+
+def modules() -> dict[str, str]:
+    """Tool name to dotted module: the built-in ones, then those of installed packages and those registered here."""
+    offered = {e.name: e.value for e in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+    others = {name: module for name, module in (offered | _registered).items() if name not in NAMES}
+    return {name: f"tools.{name}" for name in NAMES} | dict(sorted(others.items()))
+
+
+def builtin_declarations() -> dict[str, Declaration]:
+    """What the built-in tools declare, by name: for traces of before tools declared anything."""
+    return {name: _load(name, f"tools.{name}").DECLARATION for name in NAMES}
+
+
 def tools_for(session: Session) -> dict[str, Tool]:
-    """Every tool by name, for the session's kernel."""
+    """Every tool by name, for the session's kernel. Raises ToolError."""
     return tools_of(session.task.spec)
 
 
 def tools_of(spec: KernelSpec[Any, Any]) -> dict[str, Tool]:
-    """Every tool by name. Each module ``tools/NAME.py`` has ``arguments(spec) -> model`` and ``run(session, args,
-    call_id) -> dict``, and its module docstring's first line is the description."""
+    """Every tool by name, for a kernel. Raises ToolError for a tool of another package that is not one."""
     found = {}
-    for name in NAMES:
-        module = importlib.import_module(f"tools.{name}")
+    for name, source in modules().items():
+        module = _load(name, source)
         summary = (module.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
-        found[name] = Tool(name, summary, module.arguments(spec), module.run)
+        found[name] = Tool(name, summary, module.arguments(spec), module.run, module.DECLARATION)
     return found
 
 
+def _load(name: str, source: str) -> ModuleType:
+    try:
+        module = importlib.import_module(source)
+    except ImportError as e:
+        raise ToolError(f"the tool {name} cannot be imported from {source} ({e}): repair or uninstall it") from e
+    lacking = [part for part in ("arguments", "run") if not callable(getattr(module, part, None))]
+    if not isinstance(getattr(module, "DECLARATION", None), Declaration):
+        lacking.append("DECLARATION")
+    if lacking:
+        raise ToolError(f"the tool {name} is unfinished: define {', '.join(lacking)} in {source}")
+    return module
+
+
 def explain(error: ValidationError, limit: int = 5) -> list[str]:
-    """A validation error as short sentences: where, what is wrong."""
+    """A validation error as at most `limit` short sentences: where, and what is wrong."""
     lines = [f"{'.'.join(map(str, e['loc'])) or 'arguments'}: {e['msg']}" for e in error.errors()]
     return lines[:limit] + ([f"and {len(lines) - limit} more"] if len(lines) > limit else [])

@@ -4,15 +4,19 @@ compute and of memory bandwidth, by datasheet and by measured ceilings. Costs no
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, create_model
 
-from kernels.spec import KernelSpec
-from tools.arguments import Closed
-from tools.harness.measuring.floor import floor_ms
-from tools.session.session import Session
-from tools.session.task import Task
+from memory.shared_models import Closed
+from tools.declaration import Declaration
+
+if TYPE_CHECKING:
+    from kernels.spec import KernelSpec
+    from tools.session.session import Session
+    from tools.session.task import Task
+
+DECLARATION = Declaration("reading the roofline", activity="look", returns="roofline")
 
 
 def arguments(spec: KernelSpec[Any, Any]) -> type[BaseModel]:
@@ -41,6 +45,8 @@ def roofline(task: Task, ms: float, ceilings: dict[str, float]) -> dict[str, Any
 
     FLOP/byte for intensities, TFLOP/s and TB/s for rates, fractions of 1 for shares. The memory roof is bandwidth times
     intensity; the roof is the lower of the two."""
+    from tools.harness.measuring.floor import floor_ms
+
     spec, problem, hardware = task.spec, task.problem, task.hardware
     flops, moved = spec.flops(problem), spec.bytes(problem)
     floor, bound = floor_ms(spec, problem, hardware)

@@ -4,14 +4,21 @@ this run has not measured before costs one evaluation; repeated ones are free. C
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from kernels.spec import KernelSpec
 from tools.arguments import config_list
-from tools.harness.results import Measurement
-from tools.session.session import Session
+from tools.declaration import Declaration
+
+if TYPE_CHECKING:
+    from kernels.spec import KernelSpec
+    from tools.harness.results import Measurement
+    from tools.session.session import Session
+
+DECLARATION = Declaration(
+    "measuring", activity="measure", returns="measurements", on_device=True, spends_evaluations=True
+)
 
 
 def arguments(spec: KernelSpec[Any, Any]) -> type[BaseModel]:

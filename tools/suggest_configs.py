@@ -4,16 +4,20 @@ measured: predicted time, uncertainty, why, and whether going on is worth it. Co
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field
 
-from kernels.spec import KernelSpec
-from tools.arguments import MAX_CONFIGS, Closed
-from tools.harness.compiling.compile_pool import CompilePool
-from tools.planner.evidence import Evidence
-from tools.planner.propose import Plan, Planner, Proposal
-from tools.session.session import Session
+from memory.shared_models import Closed
+from tools.arguments import MAX_CONFIGS
+from tools.declaration import Declaration
+
+if TYPE_CHECKING:
+    from kernels.spec import KernelSpec
+    from tools.planner.propose import Plan, Proposal
+    from tools.session.session import Session
+
+DECLARATION = Declaration("choosing what to try", activity="think", returns="proposals")
 
 TOP_PARAMETERS = 6
 """Parameters whose importance is reported."""
@@ -30,13 +34,15 @@ def arguments(spec: KernelSpec[Any, Any]) -> type[BaseModel]:
 
 
 def run(session: Session, args: SuggestConfigs, call_id: str) -> dict[str, Any]:
-    """Proposals, best first; winners of near problems come before what the planner would choose by itself. A compile
-    pool takes a batch in the time of one config; where recorded figures stand in for it, each reading may change the
-    next proposal, and ``ask_again_after`` says how many to try."""
+    """Proposals, best first; winners of near problems come before the planner's own choice. If the compile pool takes
+    one config at a time, each reading may change the next proposal: ``ask_again_after`` is how many to try first."""
+    from tools.planner.evidence import Evidence
+    from tools.planner.propose import Planner
+
     evidence = Evidence(session.compiled, session.checked, session.measured)
     if session.planner is None:
-        session.planner = Planner(session.task, session.space, session.kin)
-    patient = session.device.info.kind == "recorded" and not isinstance(session.pool, CompilePool)
+        session.planner = Planner(session.task, session.space, session.near_problems)
+    patient = not session.pool.parallel
     return answer(session.planner.propose(evidence, args.count, session.seeds, patient))
 
 

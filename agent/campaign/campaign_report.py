@@ -66,6 +66,11 @@ class Report(BaseModel):
     def proven(self) -> bool:
         return any(row.status == "proven" for row in self.rows)
 
+    def describe_savings(self, device: str) -> str:
+        """The sums of `device`."""
+        before, saved, (low, high) = self.pytorch_ms[device], self.saved_ms[device], self.saved_ci_ms[device]
+        return f"{saved:.3f} ms [{low:.3f}, {high:.3f}] of PyTorch's {before:.3f} ms saved ({saved / before:.1%})"
+
 
 def report_of(campaign: Campaign, standings: Sequence[Standing]) -> Report:
     """From the outcomes of the runs."""
@@ -151,12 +156,8 @@ def render(report: Report) -> str:
         lines.append(f"  {row.saved_ms:>9.3f} {row.count:>6} {there:>11} {row.ms:>9.4f}  {speed}{note}  {title}")
     lines += ["", *reasons] if reasons else []
     lines.append("")
-    for device, before in report.pytorch_ms.items():
-        saved, (low, high) = report.saved_ms[device], report.saved_ci_ms[device]
-        lines.append(
-            f"forward    {device}: {saved:.3f} ms [{low:.3f}, {high:.3f}] of PyTorch's {before:.3f} ms saved "
-            f"({saved / before:.1%}), these problems alone"
-        )
+    for device in report.pytorch_ms:
+        lines.append(f"forward    {device}: {report.describe_savings(device)}, these problems alone")
     lines.append(f"search     {report.evaluations} evaluations, {report.seconds:.0f} s")
     return "\n".join(lines)
 

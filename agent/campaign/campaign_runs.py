@@ -9,19 +9,21 @@ from pathlib import Path
 from agent.campaign.plan import Campaign, Job, problem_of
 from agent.campaign.schedule import Standing, next_job
 from agent.errors import UsageError
+from agent.goal.request import about_model
 from agent.loop.outcome import Outcome
+from agent.loop.progress import Watch
 from agent.loop.run import begin, resume
 from agent.trace.paths import trace_path
 from agent.trace.trace import read_trace
-
-Notify = Callable[[str], None]
+from kernels.hardware import hardware_named
+from tools.harness.measuring.floor import floor_ms
 
 SHORTEST_S = 10.0
 """Seconds that a run is given at least."""
 
 
 def conduct(
-    campaign: Campaign, memory: Path | None, notify: Notify, after: Callable[[list[Standing]], None]
+    campaign: Campaign, memory: Path | None, watch: Watch, after: Callable[[list[Standing]], None]
 ) -> list[Standing]:
     """Run until the budget is spent or nothing is to be gained; `after` sees the standings after every run.
 
@@ -36,24 +38,26 @@ def conduct(
         number = len(chosen.outcomes) + 1
         known = finished(chosen.job.run_id(number))
         if known is None:
-            notify(f"{chosen.job.label}: run {number}, {chosen.gain_ms():.3f} ms a forward pass to be gained")
+            watch.notify(f"{chosen.job.label}: run {number}, {chosen.gain_ms():.3f} ms a forward pass to be gained")
         try:
-            outcome = known or run(chosen.job, number, min(campaign.slice, evaluations), seconds, memory, notify)
+            outcome = known or run(chosen.job, number, min(campaign.slice, evaluations), seconds, memory, watch)
         except UsageError as e:
             chosen.failed = str(e)
-            notify(f"{chosen.job.label}: left out: {e}")
+            watch.notify(f"{chosen.job.label}: left out: {e}")
             continue
         chosen.outcomes.append(outcome)
         after(standings)
 
 
-def run(job: Job, number: int, evaluations: int, seconds: float, memory: Path | None, notify: Notify) -> Outcome:
+def run(job: Job, number: int, evaluations: int, seconds: float, memory: Path | None, watch: Watch) -> Outcome:
     """The job's next run, begun or continued."""
     run_id = job.run_id(number)
     path = trace_path(run_id)
     if path.exists() and path.stat().st_size:
-        return resume(run_id, notify).outcome
-    return begin(job.objective(evaluations, max(SHORTEST_S, seconds)), memory, None, notify, run_id=run_id).outcome
+        return resume(run_id, watch).outcome
+    objective = job.objective(evaluations, max(SHORTEST_S, seconds))
+    notices = [f"note: {notice}" for notice in about_model(objective)]
+    return begin(objective, memory, None, watch, notices=notices, run_id=run_id).outcome
 
 
 def finished(run_id: str) -> Outcome | None:
@@ -67,8 +71,5 @@ def finished(run_id: str) -> Outcome | None:
 
 def floor_of(job: Job) -> float:
     """The roofline's least time on an H200, ms: before the device is known, only the order of the problems counts."""
-    from kernels.hardware import hardware_named
-    from tools.harness.measuring.floor import floor_ms
-
     spec, problem = problem_of(job.layer)
     return floor_ms(spec, problem, hardware_named("H200"))[0]

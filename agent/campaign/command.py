@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agent.errors import PROVEN, UNPROVEN, AgentError, UsageError
+from memory.terms import printable
 
 if TYPE_CHECKING:
     from agent.campaign.campaign_report import Report
@@ -33,19 +34,21 @@ def campaign(file: Path, device: str | None, out: Path | None, memory: Path | No
     from agent.campaign.campaign_report import render, report_of
     from agent.campaign.campaign_runs import conduct
     from agent.campaign.plan import read_campaign
+    from agent.loop.progress import LineWatch
 
     plan = read_campaign(file)
     if device is not None:
         plan = plan.model_copy(update={"device": device})
     folder = out or Path(f"campaign-{plan.name}")
-    make(folder)
+    create_folder(folder)
 
     def write(standings: list[Standing]) -> None:
-        leave(folder, report_of(plan, standings))
+        write_report(folder, report_of(plan, standings))
 
+    watch = LineWatch(lambda line: click.echo(_printable(line), err=True))
     try:
         with redirect_stdout(sys.stderr):  # what a kernel's own code prints is no result
-            standings = conduct(plan, memory, lambda line: click.echo(_printable(line), err=True), write)
+            standings = conduct(plan, memory, watch, write)
     except AgentError as e:
         why = str(e).partition("; nothing is lost")[0].rstrip(".")
         raise type(e)(f"{why}; nothing is lost: the same command goes on with the campaign.") from e
@@ -53,13 +56,13 @@ def campaign(file: Path, device: str | None, out: Path | None, memory: Path | No
         which = f" ({standings[0].job.label})" if len(standings) > 1 else ""
         raise UsageError(f"No problem of {file} can be tuned: {standings[0].failed.rstrip('.')}{which}.")
     report = report_of(plan, standings)
-    leave(folder, report)
+    write_report(folder, report)
     click.echo(report.model_dump_json() if json_ else f"{render(report)}\nfiles      {folder}/report.html, tuned.json")
     return PROVEN if report.proven else UNPROVEN
 
 
-def make(folder: Path) -> None:
-    """The folder, before anything is spent on what is to be written there. Raises UsageError."""
+def create_folder(folder: Path) -> None:
+    """Create the folder before anything is spent on results that could not be written. Raises UsageError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -68,7 +71,7 @@ def make(folder: Path) -> None:
         raise UsageError(f"Cannot write into {folder} ({e.strerror}): choose another with --out.") from e
 
 
-def leave(folder: Path, report: Report) -> None:
+def write_report(folder: Path, report: Report) -> None:
     """Write the three files. Raises UsageError."""
     from agent.campaign.campaign_page import page
     from agent.campaign.campaign_report import tuned
@@ -82,4 +85,4 @@ def leave(folder: Path, report: Report) -> None:
 
 
 def _printable(line: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in line)
+    return printable(line, "?")

@@ -6,16 +6,20 @@ import hashlib
 import re
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationError
 
 from agent.errors import UsageError
 from agent.goal.limits import LONGEST, MOST
-from agent.goal.objective import Closed, Limits, MetricName, Objective, RegimeName
-
-if TYPE_CHECKING:
-    from kernels.spec import KernelSpec, Problem
+from agent.goal.objective import Limits, Objective
+from agent.models.apis import ApiChoice
+from agent.models.effort import Effort
+from agent.models.prices import priced
+from kernels.registry import get
+from kernels.spec import KernelSpec, Problem
+from memory.shared_models import Closed
+from memory.terms import Metric, Regime
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")]
 
@@ -58,9 +62,13 @@ class Campaign(Closed):
     """As ``--device``; ``cuda:all`` and ``ray:ADDRESS`` for several GPUs."""
     device_types: tuple[str, ...] = ()
     """Of a mixed fleet, the types of GPU: every problem is tuned for each of them."""
-    metric: MetricName | None = None
-    regime: RegimeName = "burst"
+    metric: Metric | None = None
+    regime: Regime = "burst"
     model: str = "embedded"
+    effort: Effort | None = None
+    """As ``--effort``, for a language model."""
+    api: ApiChoice = "auto"
+    """As ``--api``, for a language model."""
     max_evals: int = Field(default=400, ge=1, le=MOST)
     """Configs measured, of all problems together."""
     max_seconds: float = Field(default=3600.0, gt=0, le=LONGEST)
@@ -89,12 +97,13 @@ class Job:
     def run_id(self, number: int) -> str:
         """Of this job's run `number`: the same job, the same id, so that a campaign that was killed finds its runs."""
         c, layer = self.campaign, self.layer.model_dump_json(exclude={"count", "name", "device"})
-        said = "\n".join([c.name, layer, self.device, str(c.metric), c.regime, c.model, str(c.slice), str(c.seed)])
+        who = " ".join([c.model, *([c.effort] if c.effort else []), *([c.api] if c.api != "auto" else [])])
+        said = "\n".join([c.name, layer, self.device, str(c.metric), c.regime, who, str(c.slice), str(c.seed)])
         return f"{c.name.replace('.', '-')}-{hashlib.sha256(said.encode()).hexdigest()[:10]}-{number}"
 
     def objective(self, evaluations: int, seconds: float) -> Objective:
         c, layer = self.campaign, self.layer
-        return Objective(
+        objective = Objective(
             goal=f"campaign {c.name}: {layer.label}",
             kernel=layer.kernel,
             shape=layer.shape,
@@ -103,9 +112,12 @@ class Job:
             regime=c.regime,
             device=self.device,
             model=c.model,
+            effort=c.effort,
+            api=c.api,
             limits=Limits(max_evals=evaluations, max_seconds=seconds),
             seed=c.seed,
         )
+        return priced(objective)
 
 
 def read_campaign(path: Path) -> Campaign:
@@ -135,8 +147,6 @@ def read_campaign(path: Path) -> Campaign:
 
 def problem_of(layer: Layer) -> tuple[KernelSpec[Any, Any], Problem]:
     """The kernel and its problem. Raises UsageError where the kernel refuses it."""
-    from kernels.registry import get
-
     try:
         spec = get(layer.kernel)
         return spec, spec.parse_problem(layer.shape, {"dtype": layer.dtype, **layer.options})

@@ -1,12 +1,11 @@
-"""What this machine has for a run and what it lacks, each with its mend.
+"""What this machine has for a run, what it lacks, and how to fix that.
 
-PyTorch and Triton are asked in child processes: a broken installation may crash. A key is never shown.
+PyTorch and Triton are imported in child processes, because a broken installation may crash. A key is never printed.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import os
 import platform
@@ -16,9 +15,11 @@ import sys
 import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata, resources
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
+
+from agent.cli.requirements import DISTRIBUTION, describe_problem, read_extras, read_requirements, version_of
 
 State = Literal["ok", "note", "missing"]
 GIB = 2**30
@@ -26,13 +27,6 @@ LEAST_DISK = 1 * GIB
 """Compiled kernels and traces of some hundred runs."""
 PATIENCE = 120.0
 """Seconds for a child that imports PyTorch or compiles, on a slow disk."""
-PACKAGES = (
-    "numpy", "pydantic", "langgraph", "langgraph-checkpoint-sqlite", "openai", "tenacity", "sqlite-utils", "click",
-    "click-default-group", "platformdirs", "python-dotenv", "nvidia-ml-py", "scikit-learn", "scipy", "threadpoolctl",
-    "rich",
-)  # fmt: skip
-EXTRAS = {"mcp": ("mcp",), "evals": ("optuna", "kernel_tuner", "autotuning_methodology"), "litellm": ("litellm",)}
-
 TORCH = """
 import json, torch
 print(json.dumps({"version": torch.__version__, "cuda": torch.version.cuda, "hip": torch.version.hip,
@@ -42,11 +36,11 @@ TRITON = """
 import json, triton
 from kernels.hardware import hardware_named
 from kernels.registry import get
-from tools.harness.compiling.compile_pool import CompilePool
+from tools.harness.compiling.compile_pool import LocalCompilePool
 if __name__ == "__main__":
     spec, hardware = get("softmax"), hardware_named("H200")
     problem = spec.default_problem()
-    pool = CompilePool(hardware, workers=1)
+    pool = LocalCompilePool(hardware, workers=1)
     [found] = pool.compile(spec, problem, [spec.default_config(problem, hardware)])
     pool.close()
     print(json.dumps({"version": triton.__version__, "status": found.status, "reason": found.reason}))
@@ -55,12 +49,14 @@ if __name__ == "__main__":
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked for. ``missing`` is what the main job cannot do without."""
+    """One thing that was checked. The main job cannot run if anything is ``missing``."""
 
     name: str
     state: State
     said: str
+    """What was found."""
     mend: str = ""
+    """How to fix it."""
 
 
 def check_python() -> list[Finding]:
@@ -70,18 +66,23 @@ def check_python() -> list[Finding]:
 
 
 def check_packages() -> list[Finding]:
-    lacking = [name for name in PACKAGES if version_of(name) is None]
-    if lacking:
-        return [
-            Finding("packages", "missing", f"not installed: {', '.join(lacking)}", f"pip install {' '.join(lacking)}")
-        ]
-    return [Finding("packages", "ok", f"all {len(PACKAGES)} that are needed are installed")]
+    """What the project needs, but PyTorch and Triton, which are checked by an import below: builds for other GPUs have
+    other names, such as ``pytorch-triton-rocm``."""
+    needed = [r for r in read_requirements() if r.name not in ("torch", "triton")]
+    if not needed:
+        said = f"{DISTRIBUTION} is not installed, so what it needs is not known"
+        return [Finding("packages", "note", said, "pip install -e . in its folder")]
+    problems = [(r, problem) for r in needed if (problem := describe_problem(r))]
+    if problems:
+        command = "pip install " + " ".join(f"'{r.name}{r.specifier}'" for r, _ in problems)
+        return [Finding("packages", "missing", "; ".join(problem for _, problem in problems), command)]
+    return [Finding("packages", "ok", f"all {len(needed)} that are needed are installed")]
 
 
 def check_gpu() -> list[Finding]:
-    """NVML's view, which needs the driver alone, against PyTorch's."""
+    """What NVML sees, which needs only the driver, and what PyTorch sees."""
     cards, driver = nvidia_cards()
-    torch = child(TORCH)
+    torch = run_script(TORCH)
     amd = Path("/dev/kfd").exists()
     if cards:
         found = [Finding("gpu", "ok", ", ".join(cards)), Finding("driver", "ok", driver)]
@@ -109,7 +110,7 @@ def check_gpu() -> list[Finding]:
 
 def check_triton() -> list[Finding]:
     """Compiles a small kernel for an H200, which needs no GPU."""
-    found = child(TRITON)
+    found = run_script(TRITON)
     if "error" in found:
         return [Finding("triton", "missing", found["error"], "pip install 'triton>=3.6'")]
     if found["status"] != "correct":
@@ -138,8 +139,8 @@ def check_c_compiler() -> list[Finding]:
 
 
 def check_model() -> list[Finding]:
-    """The key's presence, and the endpoint if one is configured."""
-    from agent.cli.commands import read_env
+    """Whether there is a key, and whether the configured endpoint answers."""
+    from agent.cli.environment import read_env
 
     read_env()
     key, model = os.environ.get("OPENAI_API_KEY", "").strip(), os.environ.get("AUTOKERNEL_MODEL", "").strip()
@@ -149,11 +150,11 @@ def check_model() -> list[Finding]:
     if not url and (not model or model == "embedded"):
         return findings
     where = url or "https://api.openai.com/v1"
-    return [*findings, endpoint(where, key, model)]
+    return [*findings, check_endpoint(where, key, model)]
 
 
-def endpoint(url: str, key: str, model: str) -> Finding:
-    """Asks the server for its models. It is no part of the main job: what is wrong is a note."""
+def check_endpoint(url: str, key: str, model: str) -> Finding:
+    """Ask the server for its models. A failure is a note: the main job needs no server."""
     import openai
 
     from agent.loop.run import without_credentials
@@ -167,13 +168,13 @@ def endpoint(url: str, key: str, model: str) -> Finding:
     except openai.APIStatusError as e:
         return Finding("endpoint", "note", f"{shown} answers HTTP {e.status_code} to a list of its models")
     except openai.APIConnectionError:
-        return Finding("endpoint", "note", f"{shown} cannot be reached", "start it, or mend OPENAI_BASE_URL")
+        return Finding("endpoint", "note", f"{shown} cannot be reached", "start it, or correct OPENAI_BASE_URL")
     except (openai.OpenAIError, ValueError, AttributeError, TypeError) as e:
         mend = "check OPENAI_BASE_URL: it ends in /v1 as a rule"
         return Finding("endpoint", "note", f"{shown} does not speak the protocol ({type(e).__name__})", mend)
     if model and model != "embedded" and model not in names:
         said = f"{shown} has {len(names)} models, {model} is not among them"
-        return Finding("endpoint", "note", said, "mend AUTOKERNEL_MODEL")
+        return Finding("endpoint", "note", said, "correct AUTOKERNEL_MODEL")
     return Finding("endpoint", "ok", f"{shown}, {len(names)} models")
 
 
@@ -191,12 +192,12 @@ def check_memory() -> list[Finding]:
     except MemoryFileError as e:
         return [Finding("memory", "missing", str(e), f"python -m memory recover {path}, or use --memory PATH")]
     if not os.access(path, os.W_OK):
-        return [Finding("memory", "missing", f"{path} cannot be written", "mend its permissions, or use --memory PATH")]
+        return [Finding("memory", "missing", f"{path} cannot be written", "make it writable, or use --memory PATH")]
     return [Finding("memory", "ok", f"{path}, {runs} runs")]
 
 
 def check_disk() -> list[Finding]:
-    """Where runs leave traces and memory, and where compiled kernels go."""
+    """Space for traces and memory, and for compiled kernels."""
     import tempfile
 
     from agent.trace.paths import trace_folder
@@ -231,12 +232,13 @@ def check_landscapes() -> list[Finding]:
 
 
 def check_extras() -> list[Finding]:
+    """The optional parts of the project."""
     findings = []
-    for extra, modules in EXTRAS.items():
-        lacking = [name for name in modules if importlib.util.find_spec(name) is None]
-        said = f"[{extra}] lacks {', '.join(lacking)}" if lacking else f"[{extra}] is installed"
-        mend = f"pip install 'triton-autokernel[{extra}]'" if lacking else ""
-        findings.append(Finding("extra", "note" if lacking else "ok", said, mend))
+    for extra in read_extras():
+        problems = [problem for r in read_requirements(extra) if (problem := describe_problem(r))]
+        said = f"[{extra}]: {'; '.join(problems)}" if problems else f"[{extra}] is installed"
+        mend = f"pip install '{DISTRIBUTION}[{extra}]'" if problems else ""
+        findings.append(Finding("extra", "note" if problems else "ok", said, mend))
     return findings
 
 
@@ -246,8 +248,8 @@ CHECKS: tuple[Callable[[], list[Finding]], ...] = (
 )  # fmt: skip
 
 
-def child(script: str) -> dict[str, Any]:
-    """What `script` prints as JSON on its last line, run in a Python of its own; ``error`` where it did not."""
+def run_script(script: str) -> dict[str, Any]:
+    """Run `script` in another Python and return the JSON of its last line, or ``{"error": why}``."""
     root = str(Path(__file__).resolve().parents[2])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
     try:
@@ -274,13 +276,6 @@ def nvidia_cards() -> tuple[list[str], str]:
         return [str(pynvml.nvmlDeviceGetName(h)) for h in handles], str(pynvml.nvmlSystemGetDriverVersion())
     except pynvml.NVMLError:
         return [], ""
-
-
-def version_of(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def sha256(path: Path) -> str | None:

@@ -7,41 +7,45 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import click
 from click_default_group import DefaultGroup
 
 from agent.campaign.command import campaign
 from agent.cli import completion
-from agent.cli.machine_commands import COMMANDS
-from agent.cli.terminal import Loudness, Terminal, show_result
-from agent.cli.trace_commands import register
-from agent.errors import FAILED, PROVEN, UNPROVEN, USAGE, AgentError, UsageError
+from agent.cli.doctor import doctor
+from agent.cli.environment import read_env
+from agent.cli.terminal import Loudness, Terminal
+from agent.cli.trace_commands import export, fork, replay, runs, show
+from agent.errors import FAILED, PROVEN, USAGE, AgentError, UsageError
 from agent.goal.limits import LONGEST, MOST, MOST_DOLLARS
+from agent.models.apis import API_CHOICES, ApiChoice
+from agent.models.effort import EFFORTS, read_effort
 from memory.closed_stdout import ends_quietly, run_click
-
-if TYPE_CHECKING:
-    from agent.loop.approval import Ask
-    from agent.loop.run import Ended
+from tools.session.budget import MAX_EVALS, MAX_SECONDS
 
 
-def finite(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
-    """click's ranges let NaN pass."""
+def check_seconds(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    """click's own ranges accept NaN."""
     if value is not None and not 0 < value <= LONGEST:
         raise click.BadParameter(f"{value:g} is not a number of seconds between 0 and {LONGEST:g}.")
     return value
 
 
-def dollars(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+def check_dollars(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
     if value is not None and not 0 < value <= MOST_DOLLARS:
         raise click.BadParameter(f"{value:g} is not a number of US dollars between 0 and {MOST_DOLLARS:g}.")
     return value
 
 
+api_option = click.option(
+    "--api",
+    type=click.Choice(API_CHOICES),
+    help="Which of OpenAI's APIs the server is asked through (auto).",
+)
 as_json = click.option("--json", "json_", is_flag=True, help="Print one JSON object instead of text.")
 
 
@@ -95,11 +99,13 @@ def commands() -> None:
     "--model", metavar="NAME", help="Who decides: embedded (default, no key), a model's name or path.py:NAME."
 )
 @click.option("--base-url", metavar="URL", help="A server that speaks the OpenAI protocol.")
-@click.option("--max-evals", type=click.IntRange(1, MOST), metavar="N", help="Configs measured at most (40).")
-@click.option("--max-seconds", type=float, callback=finite, metavar="S", help="Search time (600).")
-@click.option("--endpoint", metavar="NAME", help="What kind of server it is, e.g. vllm; found out by default.")
+@click.option("--effort", type=click.Choice(EFFORTS), help="How hard a reasoning model thinks; its own default.")
+@api_option
+@click.option("--max-evals", type=click.IntRange(1, MOST), metavar="N", help=f"Configs measured at most ({MAX_EVALS}).")
+@click.option("--max-seconds", type=float, callback=check_seconds, metavar="S", help=f"Search time ({MAX_SECONDS:g}).")
+@click.option("--endpoint", metavar="NAME", help="Kind of server, e.g. vllm; detected by default.")
 @click.option("--max-tokens", type=click.IntRange(1, 10**12), metavar="N", help="Model tokens at most.")
-@click.option("--max-cost", type=float, callback=dollars, metavar="USD", help="US dollars for the model at most.")
+@click.option("--max-cost", type=float, callback=check_dollars, metavar="USD", help="US dollars for the model at most.")
 @click.option("--max-model-calls", type=click.IntRange(1, MOST), metavar="N", help="Messages of the model (100).")
 @click.option("--approve", is_flag=True, help="Ask before each batch that runs on the device: yes, no or edit.")
 @click.option("--memory", type=click.Path(path_type=Path), metavar="PATH", help="The SQLite file of all attempts.")
@@ -117,6 +123,8 @@ def run(
     device_type: str | None,
     model: str | None,
     base_url: str | None,
+    effort: str | None,
+    api: str | None,
     max_evals: int | None,
     max_seconds: float | None,
     endpoint: str | None,
@@ -135,15 +143,17 @@ def run(
     from agent.cli.device_line import device_line
     from agent.goal.goal import Given
     from agent.goal.request import requested
-    from agent.models.choose import model_name
+    from agent.models.choose import api_name, model_name
 
-    words = " ".join(goal)
+    words, name = " ".join(goal), model_name(model, base_url)
     given = Given(
         kernel=kernel,
         shape=shape,
         dtype=dtype,
         device=fleet_of(device, ray, device_type),
-        model=model_name(model, base_url),
+        model=name,
+        effort=read_effort(effort),
+        api=api_name(api, name),
         max_evals=max_evals,
         max_seconds=max_seconds,
         max_tokens=max_tokens,
@@ -156,31 +166,33 @@ def run(
     with Terminal(loudness) as terminal:
         with terminal.opening(device_line(given.device, words)):
             objective, notices = requested(words, given, cold)
+        from agent.cli.result_panel import print_result
         from agent.loop.run import begin
 
-        ended = begin(objective, memory, base_url, terminal.say, notices=notices, ask=asking(terminal), watch=terminal)
-    return shown(ended, json_)
+        ended = begin(objective, memory, base_url, terminal, notices=notices, ask=terminal.ask)
+    return print_result(ended, json_)
 
 
 @commands.command()
 @click.argument("run_id", metavar="RUN", shell_complete=completion.traces)
-@click.option("--base-url", metavar="URL", help="The model's server, where it has moved.")
+@click.option("--base-url", metavar="URL", help="The model's server, if it has moved.")
+@api_option
 @loudness
 @as_json
-def resume(run_id: str, base_url: str | None, loudness: Loudness, json_: bool) -> int:
+def resume(run_id: str, base_url: str | None, api: ApiChoice | None, loudness: Loudness, json_: bool) -> int:
     """Continue a run that was stopped or killed.
 
-    RUN is its id; nothing that it finished is done again."""
+    RUN is its id; nothing that it finished is repeated."""
     read_env()
     with Terminal(loudness) as terminal:
+        from agent.cli.result_panel import print_result
         from agent.loop.run import resume as go_on
 
-        ended = go_on(run_id, terminal.say, base_url=base_url, ask=asking(terminal), watch=terminal)
-    return shown(ended, json_)
+        ended = go_on(run_id, terminal, base_url=base_url, ask=terminal.ask, api=api)
+    return print_result(ended, json_)
 
 
-register(commands)
-for _command in (*COMMANDS, campaign):
+for _command in (replay, runs, show, fork, export, doctor, completion.completion, campaign):
     commands.add_command(_command)
 
 
@@ -197,56 +209,13 @@ def fleet_of(device: str | None, cluster: str | None, device_type: str | None) -
         raise UsageError(str(e)) from e
 
 
-def asking(terminal: Terminal) -> Ask:
-    """A person's answer to a batch that wants to run, with the status line out of the way."""
-
-    def ask(question: dict[str, Any]) -> dict[str, Any]:
-        from agent.loop.approval import ask_person
-
-        with terminal.paused():
-            return ask_person(question, read_line, lambda line: click.echo(line, err=True))
-
-    return ask
-
-
-def read_line(prompt: str) -> str:
-    """A line of stdin. Raises EOFError at its end."""
-    click.echo(prompt, err=True, nl=False)
-    line = sys.stdin.readline()
-    if not line:
-        click.echo(err=True)
-        raise EOFError
-    return line
-
-
-def shown(ended: Ended, json_: bool) -> int:
-    """Print the result; the exit code says whether it is proven."""
-    from agent.loop.outcome import render, replay_command
-
-    outcome = ended.outcome
-    if json_:
-        click.echo(outcome.model_dump_json())
-    else:
-        show_result(render(outcome, ended.setting, replay_command(outcome.trace)), outcome.proven)
-    if outcome.infrastructure:
-        raise AgentError(f"The proof could not be made: {outcome.why}.")
-    return PROVEN if outcome.proven else UNPROVEN
-
-
-def read_env() -> None:
-    """``.env`` of this folder or one above it; what the environment already says stays."""
-    from dotenv import find_dotenv, load_dotenv
-
-    load_dotenv(find_dotenv(usecwd=True))
-
-
 @ends_quietly
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
     # A polite kill unwinds like Ctrl-C, so that child processes end with us.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if completion.VARIABLE in os.environ:
-        return completion.answer(commands)
+        return completion.complete(commands)
     try:
         code = run_click(commands, "python -m agent", arguments)
     except click.exceptions.NoArgsIsHelpError as e:

@@ -1,27 +1,38 @@
-"""Shell completion of the ``autokernel`` command, by click: what can be completed without importing anything heavy."""
+"""Shell completion of the ``autokernel`` command by click; nothing heavy is imported."""
 
 from __future__ import annotations
 
 import click
 from click.shell_completion import CompletionItem, get_completion_class, shell_complete
 
+from agent.errors import PROVEN
+
 PROGRAM = "autokernel"
 VARIABLE = "_AUTOKERNEL_COMPLETE"
 SHELLS = ("bash", "zsh", "fish")
 
 
-def answer(commands: click.Command) -> int:
-    """What a shell asks through ``VARIABLE``."""
+@click.command("completion")
+@click.argument("shell", type=click.Choice(SHELLS))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> int:
+    """Print the shell completion of the `autokernel` command.
+
+    \b
+    bash   eval "$(autokernel completion bash)"     in ~/.bashrc
+    zsh    eval "$(autokernel completion zsh)"      in ~/.zshrc
+    fish   autokernel completion fish > ~/.config/fish/completions/autokernel.fish"""
+    kind = get_completion_class(shell)
+    assert kind is not None, shell
+    click.echo(kind(context.find_root().command, {}, PROGRAM, VARIABLE).source())
+    return PROVEN
+
+
+def complete(commands: click.Command) -> int:
+    """Answer the request of a shell, which stands in ``VARIABLE``."""
     import os
 
     return shell_complete(commands, {}, PROGRAM, VARIABLE, os.environ[VARIABLE])
-
-
-def script(commands: click.Command, shell: str) -> str:
-    """What the shell reads to know how to ask."""
-    kind = get_completion_class(shell)
-    assert kind is not None, shell
-    return kind(commands, {}, PROGRAM, VARIABLE).source()
 
 
 def kernels(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -1,4 +1,4 @@
-"""A run as a person wants to read it: what was asked, what was tried and why, what turned its course, how it ended."""
+"""A run as text for a person: what was asked, what was tried and why, what turned its course, how it ended."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from agent.export.story import Attempt, Call, Story, Turn, named, number, rows
 from agent.loop import progress
 from agent.loop.outcome import render
 from agent.trace.trace import JSON
+from memory.terms import printable
 
 WORDS = 400
-"""Characters of a model's words that are shown."""
+"""Characters of a model's words that are printed."""
 LINE = 150
 SHOWN_FAILURES = 5
 ENDS = 25
-"""Turns shown at each end of a long run; `--all` shows the rest."""
+"""Turns printed at each end of a long run; `--all` prints the rest."""
 
 
 def show(story: Story, path: str, everything: bool = False) -> str:
@@ -25,7 +26,7 @@ def show(story: Story, path: str, everything: bool = False) -> str:
 
 
 def lines(story: Story, path: str, everything: bool) -> Iterator[str]:
-    yield from head(story)
+    yield from describe_head(story)
     yield ""
     yield "What it did"
     turns = story.turns
@@ -34,7 +35,7 @@ def lines(story: Story, path: str, everything: bool) -> Iterator[str]:
         if hidden and place == ENDS:
             yield f"  … {hidden} turns; show --all prints them …"
         if not hidden or not ENDS <= place < ENDS + hidden:
-            yield from told(story, turn)
+            yield from describe_turn(story, turn)
     yield ""
     yield "Turning points"
     points = (
@@ -47,12 +48,12 @@ def lines(story: Story, path: str, everything: bool) -> Iterator[str]:
     if not points:
         yield "  none"
     yield ""
-    yield from attempted(story)
+    yield from describe_attempts(story)
     yield ""
-    yield from ended(story, path)
+    yield from describe_end(story, path)
 
 
-def head(story: Story) -> Iterator[str]:
+def describe_head(story: Story) -> Iterator[str]:
     objective, setting, limits = story.objective, story.setting, story.objective.limits
     yield f"run        {story.run}"
     parent = story.header.get("parent")
@@ -79,7 +80,7 @@ def head(story: Story) -> Iterator[str]:
         yield f"WARNING    edited at event {story.broken}: its seal does not fit, do not trust what follows"
 
 
-def told(story: Story, turn: Turn) -> Iterator[str]:
+def describe_turn(story: Story, turn: Turn) -> Iterator[str]:
     """One turn: the model's words, then each call and its answer."""
     words = " ".join(turn.words.split())
     spent = f"  ({turn.tokens} tokens, {turn.seconds:.1f} s)" if turn.tokens else ""
@@ -96,29 +97,29 @@ def answered(story: Story, call: Call) -> Iterator[str]:
     if call.result is None:
         yield f"{call.name}: the run ended before the answer"
         return
-    if "question" in call.result:
+    returns = call.declared.returns
+    if returns == "history" and "question" in call.result:
         found = call.result.get("rows")
         count = len(found) if isinstance(found, list) else 0
-        yield f"query_history {call.result['question']}: {count or call.result.get('note') or 'no'} rows".replace(
-            "nothing is known rows", "nothing is known"
-        )
+        answer = f"{count} rows" if count else str(call.result.get("note") or "no rows")
+        yield f"{call.name} {call.result['question']}: {answer}"
         return
-    yield progress.answered(call.name, safe(call.result), story.setting).strip()
-    if call.name == "suggest_configs":
+    yield progress.describe_answer(call.name, safe(call.result), story.setting).strip()
+    if returns == "proposals":
         for row in [*rows(call.result, "proposals")][:1]:
             yield f"  first: {named(row['config'])}"
             yield f"  because {row.get('reason')}"
-    elif call.name == "compile_kernel":
+    elif returns == "compilations":
         failed = [row for row in rows(call.result, "results") if row.get("status") != "correct"]
         for row in failed[:2]:
             yield f"  {row.get('status')}: {row.get('reason')}  ({named(row['config'])})"
-    elif call.name == "roofline_report" and number(call.result.get("share_of_floor")) is not None:
+    elif returns == "roofline" and number(call.result.get("share_of_floor")) is not None:
         result = call.result
         yield f"  {result.get('bound')} bound, {number(result['share_of_floor']) or 0:.1%} of the datasheet's roof"
 
 
 def safe(result: JSON) -> JSON:
-    """The rows that :func:`progress.answered` can read."""
+    """The rows that :func:`progress.describe_answer` can read."""
     found: dict[str, Any] = dict(result)
     if isinstance(found.get("results"), list):
         found["results"] = [row for row in found["results"] if isinstance(row, dict)]
@@ -130,7 +131,7 @@ def safe(result: JSON) -> JSON:
     return found
 
 
-def attempted(story: Story) -> Iterator[str]:
+def describe_attempts(story: Story) -> Iterator[str]:
     """How the attempts ended, and the fastest."""
     counts: dict[str, int] = {}
     for attempt in story.attempts:
@@ -142,16 +143,16 @@ def attempted(story: Story) -> Iterator[str]:
         yield f"  {count} did not compile: {why}"[:LINE]
     ranked = sorted((a for a in story.attempts if a.ms is not None), key=lambda a: a.ms or 0.0)
     for attempt in ranked[:3]:
-        yield f"  {timed(story, attempt)}  evaluation {attempt.number}  {named(attempt.config)}"
+        yield f"  {format_time(story, attempt)}  evaluation {attempt.number}  {named(attempt.config)}"
 
 
-def timed(story: Story, attempt: Attempt) -> str:
+def format_time(story: Story, attempt: Attempt) -> str:
     ms = attempt.ms or 0.0
     rate = "" if story.setting.metric == "latency" else f" {story.setting.value(ms):8.1f} {story.setting.unit}"
     return f"{ms:8.4f} ms{rate}"
 
 
-def ended(story: Story, path: str) -> Iterator[str]:
+def describe_end(story: Story, path: str) -> Iterator[str]:
     quoted = shlex.quote(path)
     if story.outcome is None:
         yield f"NOT FINISHED: it stopped in turn {len(story.turns)}."
@@ -197,5 +198,5 @@ def turn_row(turn: Turn) -> JSON:
 
 
 def clean(line: str) -> str:
-    """Without control characters: what a model or a kernel says does not steer the terminal."""
-    return "".join(c if c.isprintable() else " " for c in line).rstrip()
+    """Without control characters, so that text from a model or a kernel cannot control the terminal."""
+    return printable(line, " ").rstrip()

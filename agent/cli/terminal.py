@@ -1,4 +1,4 @@
-"""What a person sees on stderr while a run goes on, and the result on stdout.
+"""What a person sees on stderr while a run goes on.
 
 On a terminal a status line below the steps says what goes on now, for how long, the best so far and what is left of the
 budget; elsewhere a step that takes long says so in a line of its own. What is shown may hold a model's words: control
@@ -16,10 +16,13 @@ from contextlib import ExitStack, contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from agent.loop.progress import Watch, clean
+from memory.terms import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.spinner import Spinner
+
+    from agent.trace.trace import JSON
 
 Loudness = Literal["quiet", "normal", "verbose"]
 HEARTBEAT = 15.0
@@ -68,11 +71,11 @@ class Terminal(Watch):
             self._live = None
         self._apart.close()
 
-    def say(self, line: str) -> None:
+    def notify(self, line: str) -> None:
         """A line for a person."""
         if self.loudness == "quiet":
             return
-        line = "".join(c if c.isprintable() else "?" for c in line)
+        line = printable(line, "?")
         if self._console is None:
             print(line.encode("utf-8", "replace").decode(), file=self._stream, flush=True)
             return
@@ -83,13 +86,13 @@ class Terminal(Watch):
 
     @contextmanager
     def opening(self, line: str | None, after: float = 1.2) -> Iterator[None]:
-        """`line` is said when the block is through, or after that many seconds in it, and not where it fails at once:
-        a mistake in the command line is answered by one sentence."""
+        """Print `line` when the block ends, or after `after` seconds in it; not if the block fails before: a mistake in
+        the command line is answered by one sentence."""
         once = threading.Lock()
 
         def first() -> None:
             if line and once.acquire(blocking=False):
-                self.say(line)
+                self.notify(line)
 
         timer = threading.Timer(after, first)
         timer.daemon = True
@@ -100,9 +103,25 @@ class Terminal(Watch):
             timer.cancel()
         first()
 
-    def detail(self, line: str) -> None:
+    def on_detail(self, line: str) -> None:
         if self.loudness == "verbose":
-            self.say(line)
+            self.notify(line)
+
+    def ask(self, question: JSON) -> JSON:
+        """A person's answers to batches that wait for approval (:data:`agent.loop.approval.Ask`)."""
+        from agent.loop.approval import ask_person
+
+        with self.paused():
+            return ask_person(question, self._read_line, lambda line: print(line, file=self._stream, flush=True))
+
+    def _read_line(self, prompt: str) -> str:
+        """A line of stdin. Raises EOFError at its end."""
+        print(prompt, end="", file=self._stream, flush=True)
+        line = sys.stdin.readline()
+        if not line:
+            print(file=self._stream, flush=True)
+            raise EOFError
+        return line
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -140,42 +159,15 @@ class Terminal(Watch):
         return clean(" · ".join(part for part in parts if part))
 
     def _beat(self) -> None:
-        """Say what goes on where it has taken long and nothing was said."""
+        """Print the current step if it takes long and nothing was printed meanwhile."""
         said = self.standing.since
         while not self._done.wait(1.0):
             now, at = self.standing, time.monotonic()
             if now.doing and at - max(said, now.since) >= HEARTBEAT:
-                self.say(f"    … {self.status()}")
+                self.notify(f"    … {self.status()}")
                 said = at
 
 
 def is_terminal(stream: TextIO) -> bool:
     """Whether a status line can be drawn there."""
     return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-
-
-def show_result(text: str, proven: bool) -> None:
-    """The report on stdout: in a panel on a terminal, as it is elsewhere. The trace and the command that replays it
-    stay outside, to be copied."""
-    if not is_terminal(sys.stdout):
-        print(text)
-        return
-    from rich.console import Console
-    from rich.panel import Panel
-    from rich.table import Table
-    from rich.text import Text
-
-    verdict, *lines = text.splitlines()
-    word, _, why = verdict.partition(": ")
-    color = "green" if proven else "yellow"
-    tail = [line for line in lines if line.startswith(("trace ", "replay "))]
-    grid = Table.grid(padding=(0, 1))
-    grid.add_row(Text(word, style=f"bold {color}"), Text(why, style="bold"))
-    for line in lines:
-        if line not in tail:
-            name, rest = line.split(" ", 1) if line[:1].strip() else ("", line)
-            grid.add_row(Text(name, style="dim"), Text(rest.strip()))
-    console = Console(highlight=False, markup=False, emoji=False)
-    console.print(Panel(grid, border_style=color))
-    for line in tail:
-        console.print(Text(line), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The commands on traces: runs, show, replay, fork, export. Registered by :mod:`agent.cli.commands`."""
+"""The commands on traces: runs, show, replay, fork, export."""
 
 from __future__ import annotations
 
@@ -11,8 +11,15 @@ import click
 from agent.cli import completion
 from agent.cli.terminal import Loudness, Terminal
 from agent.errors import PROVEN, UNPROVEN, UsageError
+from agent.models.apis import API_CHOICES, ApiChoice
+from agent.models.effort import EFFORTS, read_effort
 
-FORMATS = {"html": ".html", "atif": ".atif.json", "otel": ".otel.json"}
+FORMATS = {
+    "html": ("agent.export.pages.run_page", ".html"),
+    "atif": ("agent.export.atif", ".atif.json"),
+    "otel": ("agent.export.otel", ".otel.json"),
+}
+"""Module that writes the format, and how the file's name ends."""
 LINES = ("triton", "autotune", "json")
 """Formats of ``agent.export.snippets``."""
 quiet = click.option("-q", "--quiet", is_flag=True, help="No progress, only the result.")
@@ -20,18 +27,12 @@ as_json = click.option("--json", "json_", is_flag=True, help="Print one JSON obj
 trace_argument = click.argument("trace", metavar="TRACE", shell_complete=completion.traces)
 
 
-def register(group: click.Group) -> None:
-    """Add the commands."""
-    for command in (replay, runs, show, fork, export):
-        group.add_command(command)
-
-
-def loud(quiet: bool) -> Loudness:
+def loudness_of(quiet: bool) -> Loudness:
     return "quiet" if quiet else "normal"
 
 
-def found(trace: str) -> Path:
-    """A trace by its path or by its run's id."""
+def find_trace(trace: str) -> Path:
+    """The trace of a path or of a run's id. Raises UsageError for an unknown id."""
     from agent.trace.paths import trace_path
 
     path = Path(trace).expanduser()
@@ -63,17 +64,17 @@ def runs(json_: bool) -> int:
 @click.option("--all", "everything", is_flag=True, help="Every turn of a long run.")
 @as_json
 def show(trace: str, everything: bool, json_: bool) -> int:
-    """Tell a run: what it tried, why, what happened, what turned its course.
+    """Describe a run: what it tried, why, what happened, what turned its course.
 
     TRACE is a file or a run's id."""
     from agent.cli.show import as_json as whole
-    from agent.cli.show import show as told
+    from agent.cli.show import show as render
     from agent.export.reader import read_story
     from agent.trace.trace import read_trace
 
-    path = found(trace)
+    path = find_trace(trace)
     story = read_story(read_trace(path))
-    click.echo(json.dumps(whole(story)) if json_ else told(story, str(path), everything))
+    click.echo(json.dumps(whole(story)) if json_ else render(story, str(path), everything))
     return PROVEN
 
 
@@ -88,33 +89,39 @@ def replay(trace: str, live_tools: bool, device: str | None, memory: Path | None
     """Repeat a run from its trace, step by step.
 
     The same loop runs with the recorded model and the recorded tools, without a GPU, a key or a network, and stops at
-    the first step that differs. With --live-tools the tools run again here, and a table says what drifted; exit code 3
-    if the winner no longer wins."""
-    from agent.cli.commands import shown
+    the first step that differs. With --live-tools the tools run again here, and a table lists what differs; exit code
+    3 if the winner no longer wins."""
+    from agent.cli.result_panel import print_result
 
-    path = found(trace)
+    path = find_trace(trace)
     if live_tools:
         from agent.replay import drift
 
-        with Terminal(loud(quiet)) as terminal:
-            again = drift.remeasure(path, terminal.say, device or "auto", memory)
+        with Terminal(loudness_of(quiet)) as terminal:
+            again = drift.remeasure(path, terminal, device or "auto", memory)
         click.echo(json.dumps(drift.as_json(again)) if json_ else drift.render(again))
         return PROVEN if again.wins else UNPROVEN
     if device is not None or memory is not None:
         raise UsageError("--device and --memory say where tools run again: add --live-tools.")
     from agent.replay.replay import replay as run_again
 
-    with Terminal(loud(quiet)) as terminal:
-        ended = run_again(path, terminal.say)
-    return shown(ended, json_)
+    with Terminal(loudness_of(quiet)) as terminal:
+        ended = run_again(path, terminal)
+    return print_result(ended, json_)
 
 
 @click.command()
 @trace_argument
-@click.option("--at", type=click.IntRange(1), required=True, metavar="N", help="The turn to take anew, as show counts.")
+@click.option(
+    "--at", type=click.IntRange(1), required=True, metavar="N", help="The turn to take again, as show counts."
+)
 @click.option("--model", metavar="NAME", help="Who decides from there on (as before).")
 @click.option("--base-url", metavar="URL", help="A server that speaks the OpenAI protocol.")
-@click.option("--say", "words", metavar="WORDS", help="What the user says before that turn.")
+@click.option("--effort", type=click.Choice(EFFORTS), help="How hard the model thinks from there on (as before).")
+@click.option(
+    "--api", type=click.Choice(API_CHOICES), help="Which of OpenAI's APIs (as before; auto for another model)."
+)
+@click.option("--say", "words", metavar="WORDS", help="A message from the user before that turn.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), metavar="N", help="Another seed.")
 @click.option("--memory", type=click.Path(path_type=Path), metavar="PATH", help="The SQLite file of all attempts.")
 @quiet
@@ -124,6 +131,8 @@ def fork(
     at: int,
     model: str | None,
     base_url: str | None,
+    effort: str | None,
+    api: ApiChoice | None,
     words: str | None,
     seed: int | None,
     memory: Path | None,
@@ -132,27 +141,29 @@ def fork(
 ) -> int:
     """Take another turn from step N of a run: another model, another seed, or a word from you.
 
-    What the run did before is kept and not done again; the new run knows its parent. N one above the last turn goes on
-    after the run's end."""
-    from agent.cli.commands import asking, read_env, shown
+    What the run did before is kept and not repeated; the new run records its parent. N one above the last turn
+    continues after the run's end."""
+    from agent.cli.environment import read_env
+    from agent.cli.result_panel import print_result
     from agent.replay.fork import fork as branch
     from agent.trace.trace import read_trace
 
     read_env()
-    with Terminal(loud(quiet)) as terminal:
+    with Terminal(loudness_of(quiet)) as terminal:
         ended = branch(
-            read_trace(found(trace)),
+            read_trace(find_trace(trace)),
             at,
-            notify=terminal.say,
+            watch=terminal,
             model=model,
             base_url=base_url,
+            effort=read_effort(effort) if effort else None,
+            api=api,
             say=words,
             seed=seed,
             memory=memory,
-            ask=asking(terminal),
-            watch=terminal,
+            ask=terminal.ask,
         )
-    return shown(ended, json_)
+    return print_result(ended, json_)
 
 
 @click.command()
@@ -166,7 +177,7 @@ def fork(
     show_default=True,
 )
 @click.option("--output", "-o", type=click.Path(path_type=Path), metavar="FILE", help="- is stdout.")
-@click.option("--force", is_flag=True, help="Write over a file that is there.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def export(trace: str, format_: str, output: Path | None, force: bool) -> int:
     """Write a run as one web page, for other tools, or its result as a line to paste.
 
@@ -180,22 +191,22 @@ def export(trace: str, format_: str, output: Path | None, force: bool) -> int:
     from agent.export.reader import read_story
     from agent.trace.trace import read_trace
 
-    path = found(trace)
+    path = find_trace(trace)
     story = read_story(read_trace(path))
     if format_ in LINES:
         text = snippets.FORMATS[format_](story)
     else:
-        text = importlib.import_module(f"agent.export.{format_}").export(story)
+        text = importlib.import_module(FORMATS[format_][0]).export(story)
     if str(output) == "-" or (output is None and format_ in LINES):
         sys.stdout.write(text)
         return PROVEN
     stem = path.name.removesuffix(".gz").removesuffix(".jsonl")
-    target = output or path.with_name(stem + FORMATS[format_])
+    target = output or path.with_name(stem + FORMATS[format_][1])
     try:
         with target.open("w" if force else "x", encoding="utf-8", errors="replace") as file:
             file.write(text)
     except FileExistsError as e:
-        raise UsageError(f"{target} is there already: choose another with --output, or add --force.") from e
+        raise UsageError(f"{target} exists already: choose another with --output, or add --force.") from e
     except OSError as e:
         raise UsageError(f"Cannot write {target} ({e.strerror}): choose another with --output.") from e
     click.echo(target)

@@ -50,7 +50,11 @@ def agent(story: Story) -> JSON:
     versions = story.header.get("versions")
     made = versions if isinstance(versions, dict) else {}
     tools = story.header.get("tools")
-    functions = [{"type": "function", "function": tool} for tool in tools] if isinstance(tools, list) else []
+    functions = [
+        {"type": "function", "function": {name: value for name, value in tool.items() if name != "declared"}}
+        for tool in (tools if isinstance(tools, list) else ())
+        if isinstance(tool, dict)
+    ]
     return {
         "name": "triton-autokernel",
         "version": str(made.get("triton-autokernel", "unknown")),

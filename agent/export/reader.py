@@ -10,17 +10,9 @@ from agent.errors import UsageError
 from agent.export.story import Attempt, Call, Point, Story, Turn, changed, detail, key, named, number, rows
 from agent.goal.objective import Objective, Setting
 from agent.loop.outcome import Outcome
+from agent.trace.recorded_tools import declared_in
 from agent.trace.trace import JSON, Event, Record
-
-ACTIVITIES = {
-    "compile_kernel": "compile",
-    "check_correctness": "check",
-    "run_benchmark": "measure",
-    "query_history": "look",
-    "roofline_report": "look",
-    "suggest_configs": "think",
-}
-"""What a tool call is on the time line; the model's turns are ``think``, proofs ``prove``."""
+from tools.declaration import UNDECLARED
 
 
 def read_story(record: Record) -> Story:
@@ -42,11 +34,13 @@ def read_story(record: Record) -> Story:
 
 
 class Reader:
-    """Walks the events once."""
+    """Walks the events once. On the time line a tool call has the activity that its tool declares; a turn of the model
+    is ``think`` and a proof ``prove``."""
 
     def __init__(self, story: Story, events: list[Event]) -> None:
         self.story, self.events = story, events
         self.origin = datetime.fromisoformat(events[0].at)
+        self.declared = declared_in(story.header)
         self.calls: dict[str, Call] = {}
         self.proposals: dict[str, JSON] = {}
         self.compiled: dict[str, JSON] = {}
@@ -109,7 +103,9 @@ class Reader:
 
     def on_tool_call(self, event: Event) -> None:
         arguments = event.body.get("arguments")
-        call = Call(event.key, str(event.body.get("name")), arguments if isinstance(arguments, dict) else {}, self.now)
+        name = str(event.body.get("name"))
+        declared = self.declared.get(name, UNDECLARED)
+        call = Call(event.key, name, arguments if isinstance(arguments, dict) else {}, self.now, declared)
         self.calls[event.key] = call
         self.turn.calls.append(call)
 
@@ -118,29 +114,30 @@ class Reader:
         if call is None or not isinstance(result, dict):
             return
         call.result, call.seconds = result, number(event.body.get("seconds")) or 0.0
-        self.span(ACTIVITIES.get(call.name, "look"), call.seconds, call.name)
+        returns = call.declared.returns
+        self.span(call.declared.activity, call.seconds, call.name)
         if call.error is not None:
             self.point("refused", f"{call.name} was answered with an error: {call.error} {detail(result)}".rstrip())
-        if call.name == "suggest_configs":
+        if returns == "proposals":
             for row in rows(result, "proposals"):
                 self.proposals.setdefault(key(row), row)
                 self.story.proposed += 1
-        elif call.name == "compile_kernel":
+        elif returns == "compilations":
             for row in rows(result, "results"):
                 if key(row) not in self.compiled and row.get("status") != "correct":
                     why = f"{row.get('status')}: {row.get('reason') or 'no reason'}"
                     self.story.compile_failures[why] = self.story.compile_failures.get(why, 0) + 1
                 self.compiled.setdefault(key(row), row)
-        elif call.name == "run_benchmark":
+        elif returns == "measurements":
             for row in rows(result, "results"):
                 self.measured(row, call)
-        elif call.name == "check_correctness":
+        elif returns == "checks":
             for row in rows(result, "results"):
                 if row.get("status") != "correct":
                     self.point("check", f"{named(row['config'])} did not pass its check: {row.get('status')}")
 
     def measured(self, row: JSON, call: Call) -> None:
-        """A row of ``run_benchmark``: a new attempt, or a config that was measured before."""
+        """A row of measurements: a new attempt, or a config that was measured before."""
         config = key(row)
         if config in self.seen:
             return

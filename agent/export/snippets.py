@@ -22,20 +22,20 @@ def autotune(story: Story) -> str:
 
 def json(story: Story) -> str:
     """The outcome as ``python -m agent --json`` printed it."""
-    return f"{ended(story).model_dump_json()}\n"
+    return f"{finished_outcome(story).model_dump_json()}\n"
 
 
 FORMATS: dict[str, Callable[[Story], str]] = {"triton": triton, "autotune": autotune, "json": json}
 
 
 def config_of(story: Story) -> dict[str, object]:
-    outcome = ended(story)
+    outcome = finished_outcome(story)
     if outcome.best is None:
         raise UsageError(f"This run found no config ({outcome.why}): there is nothing to write.")
     return outcome.best.config
 
 
-def ended(story: Story) -> Outcome:
+def finished_outcome(story: Story) -> Outcome:
     if story.outcome is None:
         raise UsageError("This run was not finished, so it has no result: continue it with python -m agent resume.")
     return story.outcome

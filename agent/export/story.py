@@ -13,6 +13,7 @@ from typing import Any
 from agent.goal.objective import Objective, Setting
 from agent.loop.outcome import Outcome
 from agent.trace.trace import JSON
+from tools.declaration import UNDECLARED, Declaration
 
 
 @dataclass
@@ -23,6 +24,8 @@ class Call:
     name: str
     arguments: JSON
     began: float
+    declared: Declaration = UNDECLARED
+    """What the tool says of itself."""
     result: JSON | None = None
     """``None`` where the run ended before the answer."""
     seconds: float = 0.0
@@ -55,7 +58,7 @@ class Turn:
 
 @dataclass
 class Attempt:
-    """One evaluation: a config given to ``run_benchmark`` for the first time."""
+    """One evaluation: a config that was measured for the first time."""
 
     number: int
     turn: int

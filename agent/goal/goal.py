@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.errors import UsageError
-from agent.goal.objective import Limits, MetricName, Objective
+from agent.goal.objective import Limits, Objective
 from agent.goal.vocabulary import (
     BARE,
     DTYPES,
@@ -25,6 +25,9 @@ from agent.goal.vocabulary import (
     spellings,
     spoken,
 )
+from agent.models.apis import ApiChoice
+from agent.models.effort import Effort
+from memory.terms import Metric
 
 SHAPE = re.compile(r"(?<![\w.])\d+(?:\s*[x*,]\s*\d+)+(?![\w.])")
 CUBE = re.compile(r"(?<![\w.])(\d+)\s*(?:\^\s*3|cubed)(?!\w)")
@@ -44,12 +47,14 @@ class Given:
     dtype: str | None = None
     device: str | None = None
     model: str = "embedded"
+    effort: Effort | None = None
     max_evals: int | None = None
     max_seconds: float | None = None
     max_tokens: int | None = None
     max_cost: float | None = None
     max_model_calls: int | None = None
     endpoint: str | None = None
+    api: ApiChoice = "auto"
     approve: bool = False
     seed: int = 0
 
@@ -135,7 +140,9 @@ def read_goal(
         device=read_device or "auto",
         gpu=one_of("GPU", gpu[:1] if gpu == ["rtx 4090", "4090"] else gpu),
         model=given.model,
+        effort=given.effort,
         endpoint=given.endpoint,
+        api=given.api,
         approve=given.approve,
         limits=Limits.model_validate(spending),
         seed=given.seed,
@@ -201,7 +208,7 @@ def refuse_options_of_others(rest: Sequence[str], chosen: KernelWords, kernels: 
             raise UsageError(f"{chosen.name} has no {named}: say {other.name}, which has.")
 
 
-def read_metric(words: Words) -> MetricName | None:
+def read_metric(words: Words) -> Metric | None:
     """The unit the goal names; a weak word (``fastest``) only where it names none."""
     named = [metric for metric, ways in METRICS.items() if sum(words.says(way) for way in longest_first(ways))]
     weak = [metric for word, metric in WEAK_METRICS.items() if words.says(word)]

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-MetricName = Literal["tflops", "gbps", "latency", "tflops_per_watt", "gbps_per_watt", "joules"]
-RegimeName = Literal["burst", "sustained"]
-
-
-class Closed(BaseModel):
-    """A frozen model that refuses fields it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+from agent.models.apis import ApiChoice
+from agent.models.effort import Effort
+from memory.shared_models import Closed
+from memory.terms import Metric, Regime, energy_in, speed_in
+from tools.session.budget import MAX_EVALS, MAX_SECONDS
 
 
 class Limits(Closed):
     """What a run may spend; the loop ends at the first limit it reaches."""
 
-    max_evals: int = Field(default=40, ge=1)
+    max_evals: int = Field(default=MAX_EVALS, ge=1)
     """Configurations measured."""
-    max_seconds: float = Field(default=600.0, gt=0)
+    max_seconds: float = Field(default=MAX_SECONDS, gt=0)
     """Wall time of the search; the final proof has its own time on top."""
     max_tokens: int | None = Field(default=None, ge=1)
     """Tokens in and out of the model together; ``None`` is no limit."""
@@ -42,17 +39,22 @@ class Objective(Closed):
     """Dimensions in the kernel's order."""
     options: dict[str, str | int | bool] = Field(default_factory=dict)
     """Fields of the kernel's problem by name: dtype, activation, bias, or one dimension."""
-    metric: MetricName | None = None
-    regime: RegimeName = "burst"
+    metric: Metric | None = None
+    regime: Regime = "burst"
     device: str = "auto"
     """``auto``, ``cuda:N``, ``recorded`` or ``recorded:LANDSCAPE``."""
     gpu: str | None = None
     """A GPU model that the goal names (``h100``): the device must be one."""
     model: str = "embedded"
-    price: tuple[float, float, float] | None = None
-    """US dollars per million tokens of prompt, cached prompt and answer; ``None`` where it is unknown."""
+    effort: Effort | None = None
+    """How hard a reasoning model is asked to think; ``None`` leaves it to the model."""
+    price: tuple[float, float, float] | tuple[float, float, float, float] | None = None
+    """US dollars per million tokens of prompt, cached prompt, answer, and prompt put into the cache if that has its
+    own price; ``None`` if it is unknown."""
     endpoint: str | None = None
     """Name of the endpoint's profile; ``None`` finds it out."""
+    api: ApiChoice = "auto"
+    """Through which of OpenAI's APIs the model is asked."""
     approve: bool = False
     """Whether a person is asked before configs run on the device."""
     cold: bool = False
@@ -71,12 +73,12 @@ class Setting(Closed):
     """Every field of the kernel's problem."""
     label: str
     """One line: ``4096x4096x4096 fp16 leaky_relu``."""
-    metric: MetricName
+    metric: Metric
     """What the search goes by: a rate or a time, also where the goal is energy."""
     unit: str
-    regime: RegimeName
+    regime: Regime
     """Of the search."""
-    energy: MetricName | None = None
+    energy: Metric | None = None
     """What finalists and the proof are judged by, in the sustained regime, where the goal is energy."""
     energy_unit: str = ""
     flops: int
@@ -111,16 +113,12 @@ class Setting(Closed):
 
     def value(self, ms: float) -> float:
         """`ms` per launch in ``unit``."""
-        if self.metric == "tflops":
-            return self.tflops(ms)
-        return self.bytes / ms / 1e6 if self.metric == "gbps" else ms
+        return speed_in(self.metric, ms, self.flops, self.bytes)
 
     def energy_value(self, joules: float) -> float:
         """`joules` per launch in ``energy_unit``."""
-        if self.energy == "tflops_per_watt":
-            return self.flops / joules / 1e12
-        return self.bytes / joules / 1e9 if self.energy == "gbps_per_watt" else joules * 1e3
+        return energy_in(self.energy, joules, self.flops, self.bytes)
 
     def tflops(self, ms: float) -> float:
         """TFLOP/s at `ms` per launch."""
-        return self.flops / ms / 1e9
+        return speed_in("tflops", ms, self.flops, self.bytes)

@@ -30,14 +30,26 @@ def understood(words: str, given: Given) -> tuple[Objective, list[str]]:
 def requested(words: str, given: Given, cold: bool = False) -> tuple[Objective, list[str]]:
     """As ``understood``, with the model's price, and the notices as lines. A goal that holds the key is refused."""
     from agent.models.choose import secrets
-    from agent.models.prices import OVERRIDE, priced
+    from agent.models.prices import priced
 
     if any(secret in words for secret in secrets()):
         raise UsageError("The goal holds your API key: leave it out, goals are written into traces.")
     objective, notices = understood(words, given)
     objective = priced(objective.model_copy(update={"cold": cold}))
-    if objective.price is None:
-        notices.append(f"the price of {objective.model} is unknown, its cost is not counted ({OVERRIDE} names a table)")
+    notices += about_model(objective)
     if given.model == objective.model == "embedded" and os.environ.get("OPENAI_API_KEY"):
         notices.append("the embedded planner decides, although there is a key: --model NAME lets a model decide")
     return objective, [f"note: {notice}" for notice in notices]
+
+
+def about_model(objective: Objective) -> list[str]:
+    """What the user should know of the model before it is asked anything."""
+    from agent.models.base import EMBEDDED
+    from agent.models.prices import OVERRIDE
+
+    notices = []
+    if objective.price is None:
+        notices.append(f"the price of {objective.model} is unknown, its cost is not counted ({OVERRIDE} names a table)")
+    if objective.model == EMBEDDED and objective.effort is not None:
+        notices.append(f"the embedded planner has no reasoning effort: --effort {objective.effort} changes nothing")
+    return notices

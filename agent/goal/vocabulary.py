@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from agent.goal.objective import MetricName
+from kernels.registry import get, names
+from memory.terms import Metric
 
 SPELLINGS: dict[str, tuple[str, ...]] = {
     "fp16": ("half precision", "float16", "half", "f16"),
@@ -42,7 +43,7 @@ def _rates(*names: str) -> tuple[str, ...]:
     return tuple(f"{name}{' ' if per.startswith('per') else ''}{per}" for name in names for per in PER_WATT)
 
 
-METRICS: dict[MetricName, tuple[str, ...]] = {
+METRICS: dict[Metric, tuple[str, ...]] = {
     "tflops_per_watt": (*_rates("tflop/s", "tflops/s", "tflops", "gflops", "flops", "flop/s"), "flops per joule"),
     "gbps_per_watt": (*_rates("gb/s", "gbps", "tb/s", "memory bandwidth", "bandwidth"), "bytes per joule"),
     "joules": ("joules per launch", "joules", "joule", "millijoules", "mj", "energy use", "energy consumption"),
@@ -51,7 +52,7 @@ METRICS: dict[MetricName, tuple[str, ...]] = {
     "latency": ("latency", "microseconds", "milliseconds", "run time", "runtime"),
 }
 
-WEAK_METRICS: dict[str, MetricName | None] = {
+WEAK_METRICS: dict[str, Metric | None] = {
     "energy efficiency": "joules",
     "power efficiency": "joules",
     "efficiency": "joules",
@@ -101,15 +102,11 @@ class KernelWords:
 
 def registered() -> tuple[KernelWords, ...]:
     """The words of every registered kernel, in the registry's order."""
-    from kernels.registry import names
-
     return tuple(words_of(name) for name in names())
 
 
 def words_of(kernel: str) -> KernelWords:
     """The words of one kernel by name, ``path.py:NAME`` or ``module:NAME``; the registry's own errors pass through."""
-    from kernels.registry import get
-
     spec = get(kernel)
     properties = spec.problem_type.model_json_schema().get("properties", {})
     choices: dict[str, tuple[str | bool, ...]] = {}

@@ -1,4 +1,4 @@
-"""What the loop acts with: a live session's tools, or the answers of a trace. Everything that crosses is plain JSON."""
+"""The actions of the loop, by a live session or by the answers of a trace. Arguments and answers are plain JSON."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from agent.errors import AgentError
+from agent.errors import AgentError, UsageError
 from agent.goal.objective import Setting
 from agent.models.base import ToolSchema
 from agent.models.schema import closed_schema
 from agent.trace.trace import JSON, Event
+from kernels.hardware import Hardware
+from kernels.spec import Config
+from tools.harness.measuring.floor import floor_ms
 
 if TYPE_CHECKING:
-    from kernels.hardware import Hardware
-    from kernels.spec import Config
     from tools.session.session import Session
 
-MEASURES = "run_benchmark"
-"""The tool that spends evaluations: once it has been called and there is something to prove, a proof is expected."""
 Verdict = Literal["proven", "unproven", "error", "stopped"]
 """How a run ended, in memory's words."""
 
@@ -35,8 +34,8 @@ class Left:
     seconds: float
 
 
-class Hands(Protocol):
-    """Everything a run can do to the world."""
+class Actions(Protocol):
+    """Everything that a run can do on a device and in memory."""
 
     setting: Setting
     tools: list[ToolSchema]
@@ -80,15 +79,18 @@ class Hands(Protocol):
     def close(self) -> None: ...
 
 
-class SessionHands:
+class LiveActions:
     """The tools of ``tools.registry`` on an open session."""
 
     def __init__(self, session: Session) -> None:
-        from tools.harness.measuring.floor import floor_ms
-        from tools.registry import tools_for
+        from tools.registry import ToolError, tools_for
 
         self._session = session
-        self._tools = tools_for(session)
+        try:
+            self._tools = tools_for(session)
+        except ToolError as e:
+            session.close()
+            raise UsageError(f"{e}.") from e
         task = session.task
         floor, bound = floor_ms(task.spec, task.problem, task.hardware)
         self.setting = Setting(
@@ -111,7 +113,7 @@ class SessionHands:
             space_size=len(session.space),
         )
         self.tools = [
-            ToolSchema(tool.name, tool.description, closed_schema(tool.arguments.model_json_schema()))
+            ToolSchema(tool.name, tool.description, closed_schema(tool.arguments.model_json_schema()), tool.declared)
             for tool in self._tools.values()
         ]
 
@@ -122,8 +124,9 @@ class SessionHands:
     def call(self, call_id: str, name: str, arguments: JSON) -> JSON:
         if self._session.budget.seconds_left() <= 0:
             return {"error": "budget", "limit": "seconds", "why": "the run's time is used up; nothing more is run"}
-        answer: JSON = plain(self._tools[name].call(self._session, arguments, call_id))
-        if name == MEASURES and self._session.best() is not None:
+        tool = self._tools[name]
+        answer: JSON = plain(tool.call(self._session, arguments, call_id))
+        if tool.declared.spends_evaluations and self._session.best() is not None:
             self._session.expect_proof()
         return answer
 
@@ -147,7 +150,7 @@ class SessionHands:
         return proof
 
     def inherit(self, events: Sequence[Event]) -> None:
-        from agent.replay.fork import inherit
+        from agent.loop.inherit import inherit
 
         inherit(self._session, events)
 
@@ -183,7 +186,7 @@ def values_in(space: Sequence[Config]) -> dict[str, list[Any]]:
     return {name: sorted(found, key=lambda value: (str(type(value)), value)) for name, found in values.items()}
 
 
-class RecordedHands:
+class RecordedActions:
     """Answers as a trace recorded them; an AgentError where it holds none, or one for other arguments."""
 
     def __init__(self, setting: Setting, tools: list[ToolSchema], events: Sequence[Event]) -> None:

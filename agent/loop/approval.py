@@ -1,4 +1,4 @@
-"""A person's word before configs run on the device: yes, no, or an edited batch. Shown on stderr, read from stdin."""
+"""Asks a person before configs run on the device: yes, no, or an edited batch."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from agent.errors import AgentError
 from agent.trace.trace import JSON
+from memory.terms import printable
 
 Ask = Callable[[JSON], JSON]
 """From batches (``{"key", "batches": [{"id", "tool", "arguments"}]}``) to answers by call id."""
@@ -24,16 +25,16 @@ def ask_person(question: JSON, read: Callable[[str], str], say: Callable[[str], 
         configs = configs if isinstance(configs, list) else [batch["arguments"]]
         say(f"{batch['tool']} wants to run {len(configs)} configs:")
         for number, config in enumerate(configs, start=1):
-            say(f"  {number}. {shown(config)}")
+            say(f"  {number}. {format_config(config)}")
         try:
-            answers[batch["id"]] = verdict_on(configs, read, say)
+            answers[batch["id"]] = ask_verdict(configs, read, say)
         except EOFError as e:
             raise AgentError("--approve waits for an answer and the input ended: resume in a terminal.") from e
     return {"answers": answers}
 
 
-def verdict_on(configs: list[Any], read: Callable[[str], str], say: Callable[[str], None]) -> JSON:
-    """Asks until the answer is one."""
+def ask_verdict(configs: list[Any], read: Callable[[str], str], say: Callable[[str], None]) -> JSON:
+    """Ask until the answer is yes, no or an edit that can be read."""
     while True:
         word, _, rest = read(CHOICES).strip().partition(" ")
         word = word.lower()
@@ -44,15 +45,15 @@ def verdict_on(configs: list[Any], read: Callable[[str], str], say: Callable[[st
         if word in ("e", "edit"):
             text = rest.strip() or read(HOW_TO_EDIT).strip()
             try:
-                return {"verdict": "edit", "arguments": {"configs": edited(text, configs)}}
+                return {"verdict": "edit", "arguments": {"configs": parse_edit(text, configs)}}
             except ValueError as e:
                 say(f"  {e}")
                 continue
         say("  Answer yes, no or edit.")
 
 
-def edited(text: str, configs: list[Any]) -> list[Any]:
-    """The configs that `text` means. Raises ValueError with one sentence."""
+def parse_edit(text: str, configs: list[Any]) -> list[Any]:
+    """The configs that `text` selects or states. Raises ValueError with one sentence."""
     if text.startswith(("[", "{")):
         try:
             given = json.loads(text)
@@ -68,9 +69,9 @@ def edited(text: str, configs: list[Any]) -> list[Any]:
     return [configs[int(n) - 1] for n in dict.fromkeys(numbers)]
 
 
-def shown(config: Any) -> str:
-    """A config on one line, without control characters: it is a model's text."""
+def format_config(config: Any) -> str:
+    """A config on one line, without control characters, because it is a model's text."""
     if not isinstance(config, dict):
         return repr(config)
     line = " ".join(f"{name}={value}" for name, value in config.items())
-    return "".join(c if c.isprintable() else "?" for c in line)[:300]
+    return printable(line, "?")[:300]

@@ -20,25 +20,23 @@ from agent.loop.outcome import Outcome, importance_in, outcome_of
 from agent.loop.search_end import MAX_CALLS, answer_tokens, judge, price_in
 from agent.loop.state import Context as Context
 from agent.loop.state import Spoke, State, fresh
-from agent.models.base import Message, Reply, ToolSchema, parse_arguments
-from agent.models.choose import CLIENT, EMBEDDED, deputy_of
-from agent.models.context import estimate
+from agent.models.base import CLIENT, EMBEDDED, OUTPUT, Message, Reply, ToolSchema, parse_arguments
+from agent.models.choose import deputy_of
+from agent.models.context import estimate, once
 from agent.models.endpoint.faults import Outage
 from agent.trace.trace import JSON
 
 FINALISTS = 3
-"""Configs that `verify` tries to prove: the next one's turn comes when a proof fails."""
-ON_DEVICE = frozenset({"run_benchmark", "check_correctness"})
-"""Tools whose batches a person approves, where asked for."""
+"""Configs that `verify` tries to prove, one after another until a proof succeeds."""
 
 
 def start(context: Context) -> State:
     """The state before the first turn."""
-    return fresh(list(context.opening or prompt.opening(context.objective, context.hands.setting)))
+    return fresh(list(context.opening or prompt.opening(context.objective, context.actions.setting)))
 
 
 def decide(state: State, runtime: Runtime[Context]) -> JSON:
-    """Stop, or have the model (or the planner in its place) say its next message."""
+    """Stop, or get the next message from the model, or from the planner if it took over."""
     context, turn = runtime.context, state["turn"]
     word: Message = {"role": "user", "content": context.says.get(turn)}
     if turn in context.says and word not in state["messages"][-1:]:
@@ -47,24 +45,24 @@ def decide(state: State, runtime: Runtime[Context]) -> JSON:
     if verdict["stop"]:
         return {"stop": verdict["stop"]}
     left, takeover = Left(**verdict["left"]), state["takeover"] or verdict["takeover"]
-    context.watch.left(left)
-    context.watch.begins(f"{EMBEDDED if takeover else context.objective.model} decides")
+    context.watch.record_budget(left)
+    context.watch.begin_step(f"{EMBEDDED if takeover else context.objective.model} decides")
     if verdict["takeover"]:
-        context.notify(f"the embedded planner takes over from {context.objective.model}: {takeover}")
+        context.watch.notify(f"the embedded planner takes over from {context.objective.model}: {takeover}")
     notes: list[Message] = [{"role": "user", "content": verdict["note"]}] if verdict["note"] else []
     heard: State = {**state, "messages": [*state["messages"], *notes], "takeover": takeover}
-    context.journal.once("model_request", f"turn {turn}", lambda: request(heard["messages"], context.hands.tools))
+    context.journal.once("model_request", f"turn {turn}", lambda: request(heard["messages"], context.actions.tools))
     answer = context.journal.once("model_response", f"turn {turn}", lambda: respond(heard, context, left))
     for notice in answer.get("notices", ()):
-        context.notify(f"note: {notice}")
+        context.watch.notify(f"note: {notice}")
     if answer.get("error"):
         return {"messages": notes, "stop": f"the time is used up, and no answer came: {answer['error']}".rstrip(".")}
-    message, dropped = numbered(answer["message"], turn)
-    context.notify(progress.spoken(turn, message.get("content")))
-    context.watch.says(message.get("content"))
+    message, dropped = number_calls(answer["message"], turn)
+    context.watch.notify(progress.format_words(turn, message.get("content")))
+    context.watch.record_words(message.get("content"))
     counted, ratio = answer.get("prompt_tokens"), state["tokens_per_estimate"]
     if counted:
-        ratio = counted / estimate(heard["messages"], context.hands.tools)
+        ratio = counted / estimate(heard["messages"], context.actions.tools)
     # A client over MCP is somebody else's agent: nobody takes its place.
     patience = 0 if context.objective.model == CLIENT else 1
     measured_since = left.used > state["measured"]
@@ -75,7 +73,7 @@ def decide(state: State, runtime: Runtime[Context]) -> JSON:
         "tokens": state["tokens"] + answer["tokens"],
         "cost": state["cost"] + answer.get("cost", 0.0),
         "tokens_per_estimate": ratio,
-        "spoke": spoke(message, answer.get("finish", "")),
+        "spoke": classify_message(message, answer.get("finish", "")),
         "dropped": dropped,
         "fruitless": 1 if verdict["takeover"] else state["fruitless"] + patience,
         "measured": left.used,
@@ -87,23 +85,24 @@ def decide(state: State, runtime: Runtime[Context]) -> JSON:
 
 
 def request(messages: list[Message], tools: list[ToolSchema]) -> JSON:
-    """What is sent, as a hash of it all and the messages since the model's last one."""
+    """The request for the trace: a hash of everything that is sent, and the messages that are new to the model."""
     since = max((i for i, message in enumerate(messages) if message["role"] == "assistant"), default=-1)
     return {"hash": prompt.digest(messages, tools), "count": len(messages), "new": messages[since + 1 :]}
 
 
 def respond(state: State, context: Context, left: Left) -> JSON:
-    """One answer. That none came is one too, where the run's time ends meanwhile and there is something to prove."""
+    """Get one answer. If the run's time ends first and there is something to prove, the reply has ``error`` instead."""
     speaker = deputy_of(context.model) if state["takeover"] else context.model
     try:
-        reply = speaker.respond(state["messages"], context.hands.tools, left.seconds, answer_tokens(state, context))
+        reply = speaker.respond(state["messages"], context.actions.tools, left.seconds, answer_tokens(state, context))
     except Outage as e:
-        if not e.out_of_time or not context.hands.anything_to_prove():
+        if not e.out_of_time or not context.actions.anything_to_prove():
             raise
         reply = Reply({"role": "assistant", "content": None}, usage=0, error=str(e))
     tokens, cost = reply.usage, reply.cost
     if tokens is None:
-        prompt_guess, answer_guess = estimate(state["messages"], context.hands.tools), len(str(reply.message)) // 3
+        prompt_guess = estimate(state["messages"], context.actions.tools)
+        answer_guess = len(str(once(reply.message))) // 3
         tokens, cost = prompt_guess + answer_guess, cost or price_in(context).cost(prompt_guess, 0, answer_guess)
     body: JSON = {
         "model": reply.model or speaker.name,
@@ -115,6 +114,7 @@ def respond(state: State, context: Context, left: Left) -> JSON:
     more = {
         "prompt_tokens": reply.prompt_tokens,
         "cached_tokens": reply.cached_tokens,
+        "reasoning_tokens": reply.reasoning_tokens,
         "cost": round(cost, 8),
         "finish": reply.finish,
         "notices": list(reply.notices),
@@ -123,11 +123,11 @@ def respond(state: State, context: Context, left: Left) -> JSON:
     return body | {name: value for name, value in more.items() if value}
 
 
-def numbered(message: Message, turn: int) -> tuple[Message, int]:
-    """The message with its calls' ids made unique in the run (some endpoints number each message's calls afresh), and
-    how many calls beyond the first ones were left out.
+def number_calls(message: Message, turn: int) -> tuple[Message, int]:
+    """Give the calls of a message ids that are unique in the run, because some endpoints number the calls of each
+    message from the start. Returns the message and the number of calls beyond :data:`MAX_CALLS` that were left out.
 
-    Nine letters and digits, the strictest form an endpoint is known to ask for (Mistral)."""
+    An id is nine letters and digits, the strictest form that an endpoint is known to require (Mistral)."""
     given = message.get("tool_calls") or ()
     calls = [
         {**call, "id": f"t{turn:04d}c{index:03d}", "type": "function", "function": dict(call["function"])}
@@ -135,11 +135,12 @@ def numbered(message: Message, turn: int) -> tuple[Message, int]:
     ]
     if calls:
         return {**message, "tool_calls": calls}, len(given) - len(calls)
-    return {"role": "assistant", "content": message.get("content")}, 0
+    kept = {OUTPUT: message[OUTPUT]} if OUTPUT in message else {}
+    return {"role": "assistant", "content": message.get("content"), **kept}, 0
 
 
-def spoke(message: Message, finish: str) -> Spoke:
-    """What kind of message it is; calls count, whatever else it says."""
+def classify_message(message: Message, finish: str) -> Spoke:
+    """The kind of a message: ``calls`` if it has any, whatever else is in it."""
     if message.get("tool_calls"):
         return "calls"
     if finish == "length":
@@ -154,57 +155,59 @@ def act(state: State, runtime: Runtime[Context]) -> JSON:
     context = runtime.context
     asked = [call for message in state["messages"] for call in message.get("tool_calls") or ()]
     calls = state["messages"][-1]["tool_calls"]
-    before = {said(call) for call in asked[: len(asked) - len(calls)]}
-    verdicts = approved(calls, state["turn"] - 1, context) if context.objective.approve else {}
+    before = {call_signature(call) for call in asked[: len(asked) - len(calls)]}
+    verdicts = ask_approval(calls, state["turn"] - 1, context) if context.objective.approve else {}
     answers: list[Message] = []
     fruitful = False
     for call in calls:
         result = run_call(call, context, verdicts.get(call["id"], {}))
-        context.notify(progress.answered(call["function"]["name"], result, context.hands.setting))
-        context.watch.answered(call["function"]["name"], result, context.hands.setting)
-        fruitful |= "error" not in result and said(call) not in before
-        before.add(said(call))
+        context.watch.notify(progress.describe_answer(call["function"]["name"], result, context.actions.setting))
+        context.watch.record_answer(call["function"]["name"], result, context.actions.setting)
+        fruitful |= "error" not in result and call_signature(call) not in before
+        before.add(call_signature(call))
         answers.append({"role": "tool", "tool_call_id": call["id"], "content": json.dumps(result)})
     return {"messages": answers, "fruitless": 0 if fruitful else state["fruitless"]}
 
 
-def approved(calls: list[JSON], turn: int, context: Context) -> JSON:
-    """What a person says to each batch that would run on the device, by call id."""
+def ask_approval(calls: list[JSON], turn: int, context: Context) -> JSON:
+    """Ask a person about each batch that would run on the device; the verdicts by call id."""
+    on_device = {tool.name for tool in context.actions.tools if tool.declared.on_device}
     batches = []
     for call in calls:
         arguments, problem = parse_arguments(call["function"]["arguments"])
-        if call["function"]["name"] in ON_DEVICE and not problem:
+        if call["function"]["name"] in on_device and not problem:
             batches.append({"id": call["id"], "tool": call["function"]["name"], "arguments": arguments})
     if not batches:
         return {}
     key = f"turn {turn}"
-    answers: JSON = context.journal.once("approval", key, lambda: context.hands.approve(key, batches))["answers"]
+    answers: JSON = context.journal.once("approval", key, lambda: context.actions.approve(key, batches))["answers"]
     return answers
 
 
-def said(call: JSON) -> tuple[str, str]:
+def call_signature(call: JSON) -> tuple[str, str]:
+    """Tool and arguments: equal calls have equal answers."""
     return call["function"]["name"], call["function"]["arguments"]
 
 
 def run_call(call: JSON, context: Context, approval: JSON) -> JSON:
-    """One tool call's answer. What is wrong with the call itself is an answer too."""
+    """Run one tool call and return its answer; a wrong call is answered with ``error``."""
     call_id, name = call["id"], call["function"]["name"]
     arguments, problem = parse_arguments(call["function"]["arguments"])
-    known = [tool.name for tool in context.hands.tools]
+    known = {tool.name: tool for tool in context.actions.tools}
     if approval.get("verdict") == "edit":
         arguments = approval["arguments"]
 
     def answer() -> JSON:
         if name not in known:
-            return {"result": {"error": "unknown tool", "tool": name[:100], "known": known}}
+            return {"result": {"error": "unknown tool", "tool": name[:100], "known": list(known)}}
         if problem:
             given = call["function"]["arguments"][:200]
             return {"result": {"error": "arguments", "tool": name, "problems": [problem], "given": given}}
         if approval.get("verdict") == "no":
             return {"result": {"error": "refused", "why": "the user refused this batch; propose another or conclude"}}
         began = context.elapsed()
-        context.watch.begins(progress.doing(name, arguments))
-        result = context.hands.call(call_id, name, arguments)
+        context.watch.begin_step(progress.doing(known[name], arguments))
+        result = context.actions.call(call_id, name, arguments)
         if approval.get("verdict") == "edit":
             result = {"note": "the user changed this batch before it ran", **result}
         return {"result": result, "seconds": round(context.elapsed() - began, 3)}
@@ -215,19 +218,19 @@ def run_call(call: JSON, context: Context, approval: JSON) -> JSON:
 
 
 def verify(state: State, runtime: Runtime[Context]) -> JSON:
-    """Have the fastest config proven; where a proof fails, the next fastest."""
+    """Prove the fastest config; if its proof fails, the next fastest."""
     context = runtime.context
     chosen = context.journal.once(
-        "decision", "finalists", lambda: {"stop": state["stop"], "finalists": context.hands.finalists(FINALISTS)}
+        "decision", "finalists", lambda: {"stop": state["stop"], "finalists": context.actions.finalists(FINALISTS)}
     )
     proofs: list[JSON] = []
     for place, config in enumerate(chosen["finalists"]):
-        context.notify(f"proving finalist {place + 1} against the baselines")
-        context.watch.begins(f"proving finalist {place + 1}")
+        context.watch.notify(f"proving finalist {place + 1} against the baselines")
+        context.watch.begin_step(f"proving finalist {place + 1}")
         key = f"finalist {place}"
 
         def prove(key: str = key, config: JSON = config) -> JSON:
-            return {"config": config, "proof": context.hands.prove(key, config)}
+            return {"config": config, "proof": context.actions.prove(key, config)}
 
         proofs.append(context.journal.once("verify", key, prove)["proof"])
         if proofs[-1]["status"] == "correct":
@@ -242,21 +245,24 @@ def report(state: State, runtime: Runtime[Context]) -> JSON:
     def end() -> JSON:
         outcome: Outcome = outcome_of(
             context.objective,
-            context.hands.setting,
+            context.actions.setting,
             state["proofs"],
             run_id=context.run_id,
             trace=context.trace_path,
             stop=state["stop"],
-            left=context.hands.left(),
+            evaluations=context.actions.left().used,
             tokens=state["tokens"],
             cost=state["cost"],
             takeover=state["takeover"],
             turns=state["turn"],
             seconds=context.elapsed(),
-            importance=importance_in(state["messages"]),
+            importance=importance_in(state["messages"], context.actions.tools),
         )
         row: JSON = outcome.model_dump(mode="json")
-        context.hands.finish("error" if outcome.infrastructure else "proven" if outcome.proven else "unproven", row)
+        context.actions.finish(
+            "error" if outcome.infrastructure else "proven" if outcome.proven else "unproven",
+            row | {"cost_usd": row["cost"]},
+        )
         return row
 
     return {"outcome": context.journal.once("end", "end", end)}

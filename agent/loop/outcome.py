@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from agent.goal.objective import Objective, Setting
-from agent.models.base import Message, done_calls
-
-if TYPE_CHECKING:
-    from agent.loop.actions import Left
-
+from agent.models.base import CLIENT, EMBEDDED, Message, ToolSchema, done_calls
 
 SHOWN_PARAMETERS = 6
-"""Of the importances, so many are printed."""
+"""Number of parameters that the report names as important."""
 
 
 class Best(BaseModel):
@@ -39,26 +35,51 @@ class Best(BaseModel):
     """The roofline's least time over `ms`; ``None`` without hardware facts."""
 
 
-class BaselineResult(BaseModel):
-    """The best config against one baseline, timed interleaved."""
+class Speedup(BaseModel):
+    """The best config against one baseline, timed interleaved in one sitting."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     title: str
     equivalent: bool
-    """False where the baseline computes less: a ceiling, not a rival."""
+    """False if the baseline computes less: a ceiling, not a rival."""
     ms: float | None
+    """Time of the baseline; ``None`` if it could not be timed, which ``missing`` explains."""
     speedup: float | None
+    """Time of the baseline over the config's."""
     ci: tuple[float, float] | None
+    """95 % interval of ``speedup``."""
     missing: str | None
     joules: float | None = None
+    """Of the baseline, per launch."""
     saving: float | None = None
-    """Its joules per launch over the config's."""
+    """Joules of the baseline over the config's."""
     saving_ci: tuple[float, float] | None = None
+    """95 % interval of ``saving``."""
+
+    @property
+    def value(self) -> float | None:
+        """``speedup``."""
+        return self.speedup
+
+    @property
+    def low(self) -> float | None:
+        """Lower end of ``ci``."""
+        return self.ci[0] if self.ci else None
+
+    @property
+    def high(self) -> float | None:
+        """Upper end of ``ci``."""
+        return self.ci[1] if self.ci else None
+
+    def __str__(self) -> str:
+        if self.speedup is None or self.ci is None:
+            return f"not timed against {self.name}: {self.missing or 'no reading'}"
+        return f"{self.speedup:.3f}x [{self.ci[0]:.3f}, {self.ci[1]:.3f}] over {self.name}"
 
     @classmethod
-    def of(cls, row: dict[str, Any]) -> BaselineResult:
+    def of(cls, row: dict[str, Any]) -> Speedup:
         """From a ``Comparison``; a trace of before energy lacks its fields."""
         return cls.model_validate({name: row[name] for name in cls.model_fields if name in row})
 
@@ -73,12 +94,12 @@ class Outcome(BaseModel):
     problem: str
     device: dict[str, Any]
     best: Best | None
-    baselines: list[BaselineResult]
+    baselines: list[Speedup]
     evaluations: int
     turns: int
     tokens: int
-    cost: float = 0.0
-    """US dollars for the model, as far as its price is known."""
+    cost: float | None = 0.0
+    """US dollars for the model; ``None`` if its price is unknown and the endpoint did not say."""
     takeover: str = ""
     """Why the embedded planner took over from the model; empty where it did not."""
     seconds: float
@@ -105,7 +126,7 @@ def outcome_of(
     run_id: str,
     trace: str,
     stop: str,
-    left: Left,
+    evaluations: int,
     tokens: int,
     turns: int,
     seconds: float,
@@ -115,7 +136,7 @@ def outcome_of(
 ) -> Outcome:
     """`proofs` are those tried, in order; the last one is the only one that can be correct."""
     proof = proofs[-1] if proofs and proofs[-1]["status"] == "correct" and proofs[-1]["ms"] else None
-    baselines = [BaselineResult.of(row) for row in (proof["comparisons"] if proof else ())]
+    baselines = [Speedup.of(row) for row in (proof["comparisons"] if proof else ())]
     proven, why = judge(proofs, baselines, setting.energy)
     return Outcome(
         run=run_id,
@@ -124,10 +145,10 @@ def outcome_of(
         device=setting.device,
         best=best_of(setting, proof) if proof else None,
         baselines=baselines,
-        evaluations=left.used,
+        evaluations=evaluations,
         turns=turns,
         tokens=tokens,
-        cost=round(cost, 6),
+        cost=round(cost, 6) if cost or priced_in(objective) or not tokens else None,
         takeover=takeover,
         seconds=round(seconds, 1),
         proven=proven,
@@ -140,14 +161,19 @@ def outcome_of(
     )
 
 
-def importance_in(messages: Sequence[Message]) -> dict[str, float]:
-    """What the planner's last answer that tells the parameters' importance says of it."""
-    asked = [call.result for call in done_calls(messages) if call.name == "suggest_configs"]
+def priced_in(objective: Objective) -> bool:
+    """Whether it is known what the model's tokens cost: nothing where none are bought."""
+    return objective.price is not None or objective.model in (EMBEDDED, CLIENT)
+
+
+def importance_in(messages: Sequence[Message], tools: Sequence[ToolSchema]) -> dict[str, float]:
+    """The importance of the parameters by the latest proposals that state it; empty if none do."""
+    asked = [call.result for call in done_calls(messages, tools) if call.declared.returns == "proposals"]
     return next((result["importance"] for result in reversed(asked) if result.get("importance")), {})
 
 
 def judge(
-    proofs: Sequence[dict[str, Any]], baselines: Sequence[BaselineResult], energy: str | None = None
+    proofs: Sequence[dict[str, Any]], baselines: Sequence[Speedup], energy: str | None = None
 ) -> tuple[bool, str]:
     """Whether the win is proven: the interval of the speed-up (for a goal of energy, of the saving in joules) over the
     first baseline that computes the same lies above 1. That baseline is PyTorch's eager way by the kernels' contract;
@@ -201,7 +227,7 @@ def render(outcome: Outcome, setting: Setting, replay: str) -> str:
         rate = "" if setting.metric == "latency" else f", {best.value:.1f} {setting.unit}"
         lines.append(f"time       {best.ms:.4f} ms{interval}{rate}")
         lines += energy_lines(outcome, setting)
-        lines += ["", *table(outcome.baselines), ""]
+        lines += ["", *list_speedups(outcome.baselines), ""]
         if best.share_of_roofline is not None:
             bound = f", {setting.bound} bound" if setting.bound else ""
             lines.append(
@@ -211,17 +237,19 @@ def render(outcome: Outcome, setting: Setting, replay: str) -> str:
         lines.append(f"sitting    {outcome.how}")
     spent = f"{outcome.evaluations} evaluations, {outcome.turns} turns, {outcome.seconds:.0f} s"
     if outcome.tokens:
-        spent += f", {outcome.tokens} tokens" + (f", ${outcome.cost:.4f}" if outcome.cost else "")
+        unknown = f", cost unknown (no price of {outcome.objective['model']})"
+        spent += f", {outcome.tokens} tokens"
+        spent += unknown if outcome.cost is None else f", ${outcome.cost:.4f}" if outcome.cost else ""
     lines.append(f"search     {spent}; ended because {outcome.stopped}")
     if outcome.importance:
-        lines.append(f"importance {matters(outcome.importance)} (of the predicted variation, each alone)")
+        lines.append(f"importance {list_important(outcome.importance)} (of the predicted variation, each alone)")
     lines.append(f"trace      {outcome.trace}")
     lines.append(f"replay     {replay}")
     return "\n".join(lines)
 
 
-def matters(importance: dict[str, float]) -> str:
-    """The parameters that explain at least 1 % each: ``BLOCK_N 41%, family 22%``."""
+def list_important(importance: dict[str, float]) -> str:
+    """The parameters that explain at least 1 % each, such as ``BLOCK_N 41%, family 22%``."""
     shares = [f"{name} {share:.0%}" for name, share in importance.items() if share >= 0.01]
     return ", ".join(shares[:SHOWN_PARAMETERS]) or "no parameter by itself"
 
@@ -242,7 +270,7 @@ def energy_lines(outcome: Outcome, setting: Setting) -> list[str]:
     return [*lines, f"           {fastest.title}: {fastest.ms:.4f} ms, {1e3 * fastest.joules:.2f} mJ per launch"]
 
 
-def table(baselines: Sequence[BaselineResult]) -> list[str]:
+def list_speedups(baselines: Sequence[Speedup]) -> list[str]:
     """Speed-up over each baseline, and its joules over the config's where they were read, one a line."""
     lines = []
     for row in baselines:

@@ -1,4 +1,4 @@
-"""What a model is told. The stable part comes first, so that prompt caches hold.
+"""The texts that a model gets. The stable part comes first, so that prompt caches hold.
 
 The system message gives rules, objective, device and space and does not change during a run; the user message starts
 it. After every turn a short line says what is left of each budget.
@@ -69,7 +69,7 @@ def opening(objective: Objective, setting: Setting) -> list[Message]:
         "problem": setting.problem,
         "metric": f"{setting.unit}, {'lower' if setting.metric == 'latency' else 'higher'} is better",
         "regime": setting.regime,
-        **judged(setting),
+        **describe_judging(setting),
         "flops": setting.flops,
         "least_bytes": setting.bytes,
         "roofline_floor_ms": setting.floor_ms,
@@ -93,8 +93,8 @@ def opening(objective: Objective, setting: Setting) -> list[Message]:
     return [{"role": "system", "content": system}, {"role": "user", "content": json.dumps(task)}]
 
 
-def judged(setting: Setting) -> dict[str, Any]:
-    """What a goal of energy adds: the search's metric is not the last word."""
+def describe_judging(setting: Setting) -> dict[str, Any]:
+    """For a goal of energy: by what the finalists are ranked, because it is not the search's metric."""
     if setting.energy is None:
         return {}
     said = f"finalists within 5 % of the fastest are ranked by {setting.energy_unit}, sustained; measure several such"
@@ -102,7 +102,7 @@ def judged(setting: Setting) -> dict[str, Any]:
 
 
 def remaining(left: dict[str, Any]) -> str:
-    """What is left of each budget, said each turn."""
+    """The line that states what is left of each budget, in every turn."""
     return f"Left: {json.dumps({name: value for name, value in left.items() if value is not None})}"
 
 

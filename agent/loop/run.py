@@ -14,7 +14,7 @@ from pathlib import Path
 from agent.errors import AgentError, UsageError
 from agent.goal.objective import Objective, Setting
 from agent.loop import progress, prompt
-from agent.loop.actions import Hands, SessionHands, Verdict
+from agent.loop.actions import Actions, LiveActions, Verdict
 from agent.loop.approval import Ask
 from agent.loop.device_check import check_gpu, check_same
 from agent.loop.outcome import Outcome
@@ -22,15 +22,16 @@ from agent.loop.progress import Watch
 from agent.loop.safe_points import stoppable
 from agent.loop.state import Context
 from agent.models import choose
-from agent.models.base import ChatModel
+from agent.models.apis import ApiChoice
+from agent.models.base import CLIENT, ChatModel
 from agent.models.embedded import MOST_BARREN
 from agent.trace import provenance
 from agent.trace.paths import checkpoint_path, trace_path
+from agent.trace.recorded_tools import recorded
 from agent.trace.trace import JSON, SCHEMA_VERSION, Record, Trace, opening_of, read_trace, says_of
 
-Notify = Callable[[str], None]
-OpenHands = Callable[[Objective, Path | None, str, Notify], Hands]
-"""(objective, memory file, run id, progress) → the run's hands."""
+OpenActions = Callable[[Objective, Path | None, str, Watch], Actions]
+"""(objective, memory file, run id, watch) → the run's actions."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,11 @@ class Ended:
     setting: Setting
 
 
-def open_hands(objective: Objective, memory: Path | None, run_id: str, notify: Notify, warm: bool = True) -> Hands:
-    """A session with the tools, on the objective's device; unless `warm`, without what other runs know."""
-    from tools.harness.process.prestart import Nursery
+def open_actions(objective: Objective, memory: Path | None, run_id: str, watch: Watch, warm: bool = True) -> Actions:
+    """Open a session with the tools on the objective's device; unless `warm`, without what other runs know."""
+    from tools.harness.process.prestart import Prestart
 
-    with Nursery.of(objective.device) as early:  # while its processes import, this one does
+    with Prestart.of(objective.device) as prestart:  # while its processes import, this one does
         import langgraph.graph  # noqa: F401 -- what the loop needs
 
         from tools.session.open_session import SetupError, open_session
@@ -63,9 +64,9 @@ def open_hands(objective: Objective, memory: Path | None, run_id: str, notify: N
                 max_seconds=objective.limits.max_seconds,
                 seed=objective.seed,
                 run_id=run_id,
-                progress=notify,
+                progress=watch.notify,
                 warm=warm and not objective.cold,
-                early=early,
+                prestart=prestart,
             )
         except SetupError as e:
             raise UsageError(str(e)) from e
@@ -79,11 +80,11 @@ def open_hands(objective: Objective, memory: Path | None, run_id: str, notify: N
         objective.limits.model_dump(mode="json"),
         str(trace_path(run_id)),
     )
-    return SessionHands(session)
+    return LiveActions(session)
 
 
 def nobody(question: JSON) -> JSON:
-    """Who answers where nobody can be asked."""
+    """Refuse to answer: there is nobody to ask."""
     raise AgentError("The run waits for a person's approval and there is nobody to ask: resume it in a terminal.")
 
 
@@ -91,41 +92,42 @@ def begin(
     objective: Objective,
     memory: Path | None,
     base_url: str | None,
-    notify: Notify,
-    open_: OpenHands = open_hands,
+    watch: Watch,
+    open_: OpenActions = open_actions,
     notices: Sequence[str] = (),
     ask: Ask = nobody,
-    watch: Watch | None = None,
     model: ChatModel | None = None,
     run_id: str | None = None,
 ) -> Ended:
     """Run an objective from its first turn. `notices` are shown after the first line, which names the device; `ask`
-    answers for a person where the objective wants batches approved; `watch` is told where the run stands; `model`
-    decides in the place of the one that the objective names; `run_id` is made up where none is given."""
+    answers for a person if the objective asks for approval of batches; `watch` receives the progress; `model` decides
+    instead of the model that the objective names; a run id is made up if none is given."""
     began = time.monotonic()
     run_id = run_id or datetime.now(UTC).strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(3)
-    model = model or choose.load_model(objective.model, base_url, objective.endpoint, notify)
-    with closing(open_(objective, memory, run_id, notify)) as hands:
-        check_gpu(objective, hands.setting)
-        for line in (progress.opened(objective, hands.setting, run_id), *notices):
-            notify(line)
+    model = model or choose.load_model(
+        objective.model, base_url, objective.endpoint, watch.notify, objective.effort, objective.api
+    )
+    with closing(open_(objective, memory, run_id, watch)) as actions:
+        check_gpu(objective, actions.setting)
+        for line in (progress.describe_run(objective, actions.setting, run_id), *notices):
+            watch.notify(line)
         with closing(Trace(trace_path(run_id), choose.secrets())) as trace:
-            header = header_of(run_id, objective, hands, memory, base_url)
+            header = header_of(run_id, objective, actions, memory, base_url)
             trace.once("header", run_id, lambda: header)
-            return loop(objective, hands, model, trace, run_id, notify, began, ask, watch)
+            return loop(objective, actions, model, trace, run_id, watch, began, ask)
 
 
 def resume(
     run: str,
-    notify: Notify,
-    open_: OpenHands = open_hands,
+    watch: Watch,
+    open_: OpenActions = open_actions,
     base_url: str | None = None,
     ask: Ask = nobody,
-    watch: Watch | None = None,
     model: ChatModel | None = None,
+    api: ApiChoice | None = None,
 ) -> Ended:
-    """Continue a run that was stopped or killed, by its id or its trace: what it finished is not done again. `base_url`
-    and `model` take the place of those it began with."""
+    """Continue a run that was stopped or killed, by its id or its trace: what it finished is not done again.
+    `base_url`, `model` and `api` take the place of those it began with."""
     began = time.monotonic()
     path = Path(run) if run.endswith(".jsonl") else trace_path(run)
     if not path.exists():
@@ -151,63 +153,65 @@ def resume(
                 "limits": objective.limits.model_copy(update={"max_seconds": left}),
             }
         )
-        model = model or choose.load_model(objective.model, base_url or header["base_url"], objective.endpoint, notify)
+        url = base_url or header["base_url"]
+        model = model or choose.load_model(
+            objective.model, url, objective.endpoint, watch.notify, objective.effort, api or objective.api
+        )
         memory = Path(header["memory"]) if header["memory"] else None
-        with closing(open_(again, memory, header["run"], notify)) as hands:
-            check_same(Setting.model_validate(header["setting"]), hands.setting)
+        with closing(open_(again, memory, header["run"], watch)) as actions:
+            check_same(Setting.model_validate(header["setting"]), actions.setting)
             if "parent" in header:
-                hands.inherit(record.events)
+                actions.inherit(record.events)
             trace.once("resume", f"event {len(record.events)}", lambda: {"spent": round(spent, 3)})
-            notify(f"resuming {progress.opened(objective, hands.setting, header['run'])}")
-            return loop(objective, hands, model, trace, header["run"], notify, began - spent, ask, watch)
+            watch.notify(f"resuming {progress.describe_run(objective, actions.setting, header['run'])}")
+            return loop(objective, actions, model, trace, header["run"], watch, began - spent, ask)
 
 
 def loop(
     objective: Objective,
-    hands: Hands,
+    actions: Actions,
     model: ChatModel,
     trace: Trace,
     run_id: str,
-    notify: Notify,
+    watch: Watch,
     began: float,
     ask: Ask = nobody,
-    watch: Watch | None = None,
 ) -> Ended:
     """The graph, from its last checkpoint or its start."""
     try:
-        with checkpoints(checkpoint_path(trace.path)) as connection, stoppable(trace, notify) as journal:
+        with checkpoints(checkpoint_path(trace.path)) as connection, stoppable(trace, watch.notify) as journal:
             context = Context(
                 objective=objective,
                 model=model,
-                hands=hands,
+                actions=actions,
                 journal=journal,
                 run_id=run_id,
                 trace_path=str(trace.path),
                 elapsed=lambda: time.monotonic() - began,
-                notify=notify,
-                watch=watch or Watch(),
+                watch=watch,
                 opening=opening_of(trace.find("model_request", "turn 0")),
                 says=says_of(trace.header),
             )
             outcome = invoke(context, connection, ask)
     except AgentError as e:
-        interrupted(hands, "error", str(e))
-        raise type(e)(f"{str(e).rstrip('.')}; {go_on(run_id, objective)}") from e
+        record_interruption(actions, "error", str(e))
+        raise type(e)(f"{str(e).rstrip('.')}; {describe_resume(run_id, objective)}") from e
     except KeyboardInterrupt as e:
-        interrupted(hands, "stopped", "stopped by the user")
-        raise AgentError(f"Stopped; {go_on(run_id, objective)}") from e
+        record_interruption(actions, "stopped", "stopped by the user")
+        raise AgentError(f"Stopped; {describe_resume(run_id, objective)}") from e
     checkpoint_path(trace.path).unlink(missing_ok=True)
-    return Ended(Outcome.model_validate(outcome), hands.setting)
+    return Ended(Outcome.model_validate(outcome), actions.setting)
 
 
-def interrupted(hands: Hands, verdict: Verdict, why: str) -> None:
-    """Say in memory how the run stopped, unless memory is what failed."""
+def record_interruption(actions: Actions, verdict: Verdict, why: str) -> None:
+    """Record in memory how the run stopped, unless memory is what failed."""
     with suppress(*device_errors()):
-        hands.finish(verdict, {"evaluations": hands.left().used, "why": why})
+        actions.finish(verdict, {"evaluations": actions.left().used, "why": why})
 
 
-def go_on(run_id: str, objective: Objective) -> str:
-    command = "tools serve --resume" if objective.model == choose.CLIENT else "agent resume"
+def describe_resume(run_id: str, objective: Objective) -> str:
+    """How to continue the run, for the end of an error message."""
+    command = "tools serve --resume" if objective.model == CLIENT else "agent resume"
     return f"nothing is lost, to continue: python -m {command} {run_id}"
 
 
@@ -228,7 +232,7 @@ def invoke(context: Context, connection: sqlite3.Connection, ask: Ask = nobody) 
         while interrupts := final.get("__interrupt__"):
             asked = time.monotonic()
             answer = ask(interrupts[0].value)
-            context.hands.excuse(time.monotonic() - asked)
+            context.actions.excuse(time.monotonic() - asked)
             final = compiled.invoke(Command(resume=answer), config, context=context, durability="sync")
     except device_errors() as e:
         raise AgentError(f"{e}") from e
@@ -262,14 +266,14 @@ def checkpoints(path: Path) -> Iterator[sqlite3.Connection]:
         connection.close()
 
 
-def header_of(run_id: str, objective: Objective, hands: Hands, memory: Path | None, base_url: str | None) -> JSON:
+def header_of(run_id: str, objective: Objective, actions: Actions, memory: Path | None, base_url: str | None) -> JSON:
     """The first event: everything a reader needs to know what follows."""
     return {
         "schema_version": SCHEMA_VERSION,
         "run": run_id,
         "objective": objective.model_dump(mode="json"),
-        "setting": hands.setting.model_dump(mode="json"),
-        "tools": [vars(tool) for tool in hands.tools],
+        "setting": actions.setting.model_dump(mode="json"),
+        "tools": [recorded(tool) for tool in actions.tools],
         "prompt": {"version": prompt.VERSION, "hash": prompt.prompt_hash()},
         "memory": str(memory.absolute()) if memory else None,
         "base_url": without_credentials(base_url),

@@ -1,8 +1,7 @@
-"""Whether a search goes on, and what is said to the model before its next turn.
+"""Decides whether a search goes on, and writes the note to the model before its next turn.
 
-The harness alone keeps the evaluations (a tool refuses the one too many). Here the turns, tokens, dollars and seconds
-are kept, a model that gets nowhere is replaced by the embedded planner, and one that stops early is asked once whether
-it means it.
+The harness limits the evaluations. This module limits turns, tokens, dollars and seconds, replaces a model that makes
+no progress by the embedded planner, and asks a model that stops early once whether it wants to go on.
 """
 
 from __future__ import annotations
@@ -12,8 +11,7 @@ from dataclasses import asdict
 from agent.loop import prompt
 from agent.loop.actions import Left
 from agent.loop.state import Context, State
-from agent.models.base import done_calls
-from agent.models.choose import EMBEDDED
+from agent.models.base import EMBEDDED, done_calls
 from agent.models.context import estimate
 from agent.models.prices import Price
 from agent.trace.trace import JSON
@@ -35,16 +33,16 @@ SHORTEST_REPLY = 256
 def judge(state: State, context: Context) -> JSON:
     """The decision before a turn: ``stop`` or ``takeover`` (why, or empty), the ``note`` for the model, and what is
     ``left``."""
-    left = context.hands.left()
+    left = context.actions.left()
     planner = context.objective.model == EMBEDDED or bool(state["takeover"])
-    stop = ended(state, context, left, planner)
+    stop = reason_to_stop(state, context, left, planner)
     stuck = "" if stop else no_progress(state, left, planner)
     last = planner or context.objective.alone
     takeover = "" if last else stuck
     stop = stop or (stuck if last else "")
-    note, pressed = ("", False) if stop or takeover or planner else note_for(state, context, left)
+    note, pressed = ("", False) if stop or takeover or planner else write_note(state, context, left)
     return {
-        "stop": stop + went_over(state) if stop else "",
+        "stop": stop + describe_takeover(state) if stop else "",
         "left": asdict(left),
         "tokens": state["tokens"],
         "cost": round(state["cost"], 6),
@@ -54,10 +52,10 @@ def judge(state: State, context: Context) -> JSON:
     }
 
 
-def ended(state: State, context: Context, left: Left, planner: bool) -> str:
-    """Why the search ends here; empty where it goes on."""
+def reason_to_stop(state: State, context: Context, left: Left, planner: bool) -> str:
+    """Why the search ends here; empty if it goes on."""
     limits = context.objective.limits
-    if state["spoke"] == "words" and (planner or not (wants_evidence(state, left) or presses(state, left))):
+    if state["spoke"] == "words" and (planner or not (wants_evidence(state, left) or presses(state, context, left))):
         return "the planner concluded" if state["takeover"] else "the model concluded"
     if left.seconds <= 0:
         return f"the time is used up ({limits.max_seconds:g} s)"
@@ -77,7 +75,7 @@ def ended(state: State, context: Context, left: Left, planner: bool) -> str:
 
 
 def no_progress(state: State, left: Left, planner: bool) -> str:
-    """Why whoever decides gets nowhere; empty where it gets somewhere."""
+    """Why the model or the planner is considered stuck; empty if it is not."""
     if state["fruitless"] >= FRUITLESS:
         return f"{FRUITLESS} turns in a row brought nothing new"
     if not planner and state["idle"] >= IDLE and left.used == state["measured"] and left.evaluations:
@@ -85,32 +83,33 @@ def no_progress(state: State, left: Left, planner: bool) -> str:
     return ""
 
 
-def went_over(state: State) -> str:
+def describe_takeover(state: State) -> str:
     return f"; the embedded planner had taken over, because {state['takeover']}" if state["takeover"] else ""
 
 
 def wants_evidence(state: State, left: Left) -> bool:
-    """Whether a conclusion rests on nothing: it is answered, not believed."""
+    """Whether nothing has been measured, so that a conclusion is not accepted."""
     return left.used == 0 and left.evaluations > 0
 
 
-def presses(state: State, left: Left) -> bool:
-    """Whether to ask once if the model means to leave most of its evaluations unused."""
+def presses(state: State, context: Context, left: Left) -> bool:
+    """Whether to ask the model, once, if it really wants to leave most of its evaluations unused."""
     if state["pressed"] or left.evaluations <= left.used:
         return False
-    advice = [call.result for call in done_calls(state["messages"]) if call.name == "suggest_configs"]
+    done = done_calls(state["messages"], context.actions.tools)
+    advice = [call.result for call in done if call.declared.returns == "proposals"]
     return not (advice and advice[-1].get("stop"))
 
 
-def note_for(state: State, context: Context, left: Left) -> tuple[str, bool]:
-    """What a language model is told before its turn, and whether that presses it to go on."""
+def write_note(state: State, context: Context, left: Left) -> tuple[str, bool]:
+    """The note to a language model before its turn, and whether it asks the model to go on."""
     if not state["turn"]:
         return "", False
     pressed = False
     lines = []
     if state["spoke"] == "words" and wants_evidence(state, left):
         lines.append(prompt.NO_EVIDENCE)
-    elif state["spoke"] == "words" and presses(state, left):
+    elif state["spoke"] == "words" and presses(state, context, left):
         pressed = True
         lines.append(prompt.MORE_IS_LEFT.format(left=left.evaluations, all=left.evaluations + left.used))
     said = {"nothing": prompt.NUDGE, "length": prompt.CUT_OFF, "refusal": prompt.REFUSED}
@@ -130,12 +129,12 @@ def note_for(state: State, context: Context, left: Left) -> tuple[str, bool]:
 
 
 def prompt_tokens(state: State, context: Context) -> int:
-    """About how many tokens the next prompt has, by how the endpoint counted the last one."""
-    return int(estimate(state["messages"], context.hands.tools) * state["tokens_per_estimate"] * 1.1)
+    """Estimated tokens of the next prompt, scaled by how the endpoint counted the last one."""
+    return int(estimate(state["messages"], context.actions.tools) * state["tokens_per_estimate"] * 1.1)
 
 
 def answer_tokens(state: State, context: Context) -> int | None:
-    """Tokens that the next answer may have; ``None`` is no limit."""
+    """Tokens that the next answer may have; ``None`` means no limit."""
     limits = context.objective.limits
     if limits.max_tokens is None and limits.max_cost is None:
         return None
@@ -148,5 +147,5 @@ def answer_tokens(state: State, context: Context) -> int | None:
 
 
 def price_in(context: Context) -> Price:
-    """The price that the objective was given; nothing is known to cost nothing where no limit asks for it."""
+    """The price in the objective; zero if it is unknown, which is allowed only without a limit in dollars."""
     return Price(*(context.objective.price or (0.0, 0.0, 0.0)))

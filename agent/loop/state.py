@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal, TypedDict
 
 from agent.goal.objective import Objective
-from agent.loop.actions import Hands
+from agent.loop.actions import Actions
 from agent.loop.progress import Watch
 from agent.models.base import ChatModel, Message
 from agent.trace.trace import JSON, Journal
@@ -57,16 +57,14 @@ class Context:
 
     objective: Objective
     model: ChatModel
-    hands: Hands
+    actions: Actions
     journal: Journal
     run_id: str
     trace_path: str
     elapsed: Callable[[], float]
     """Seconds since the run began."""
-    notify: Callable[[str], None]
-    """Progress for a person."""
     watch: Watch = field(default_factory=Watch)
-    """Is told where the run stands, between the lines."""
+    """Receives the progress."""
     opening: Sequence[Message] | None = None
     """The first messages as a trace recorded them; ``None`` for those of today's prompt."""
     says: Mapping[int, str] = field(default_factory=dict)

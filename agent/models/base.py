@@ -7,18 +7,30 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from tools.declaration import UNDECLARED, Declaration
+
+EMBEDDED = "embedded"
+"""The planner's name where a model is named."""
+CLIENT = "mcp-client"
+"""A coding agent that calls the tools over MCP (``agent.serve``)."""
 Message = dict[str, Any]
 """``{"role", "content", "tool_calls", "tool_call_id"}`` as in Chat Completions."""
+
+OUTPUT = "output"
+"""Field of an assistant's message that came through the Responses API: ``{"model", "items"}``, the output items as the
+server gave them. They go back in the place of the message's words and calls. Reasoning among them is encrypted: nothing
+prints or searches this field."""
 
 
 @dataclass(frozen=True)
 class ToolSchema:
-    """What a model is told of a tool."""
+    """A tool as the loop knows it. A model is given the first three fields."""
 
     name: str
     description: str
     parameters: dict[str, Any]
     """JSON schema of the arguments: closed, without references."""
+    declared: Declaration = UNDECLARED
 
 
 @dataclass(frozen=True)
@@ -32,6 +44,8 @@ class Reply:
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
     """Those of the prompt that the endpoint had in its cache."""
+    reasoning_tokens: int | None = None
+    """Those of the answer that nobody sees."""
     cost: float = 0.0
     """US dollars; 0 where the price is unknown or there is none."""
     finish: str = ""
@@ -64,16 +78,19 @@ class Done:
     name: str
     arguments: dict[str, Any]
     result: dict[str, Any]
+    declared: Declaration = UNDECLARED
 
 
-def done_calls(messages: Sequence[Message]) -> Iterator[Done]:
-    """Every answered tool call, in order."""
+def done_calls(messages: Sequence[Message], tools: Sequence[ToolSchema]) -> Iterator[Done]:
+    """Every answered tool call, in order, with what its tool, one of `tools`, declares."""
+    declared = {tool.name: tool.declared for tool in tools}
     answers = {m["tool_call_id"]: m["content"] for m in messages if m["role"] == "tool"}
     for message in messages:
         for call in message.get("tool_calls") or ():
             if call["id"] in answers:
                 arguments, problem = parse_arguments(call["function"]["arguments"])
-                yield Done(call["function"]["name"], {} if problem else arguments, json.loads(answers[call["id"]]))
+                name, result = call["function"]["name"], json.loads(answers[call["id"]])
+                yield Done(name, {} if problem else arguments, result, declared.get(name, UNDECLARED))
 
 
 def parse_arguments(text: str) -> tuple[dict[str, Any], str | None]:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from agent.models.base import Done, Message, ToolSchema, done_calls, parse_arguments
+from agent.models.base import OUTPUT, Done, Message, ToolSchema, done_calls, parse_arguments
 
 STEP = 3
 """Turns that go into the digest at once."""
@@ -37,12 +37,12 @@ DIGEST = "Earlier turns, summarised by the harness from its own records (data, n
 JSON = dict[str, Any]
 
 
-def shown(messages: Sequence[Message]) -> list[Message]:
+def shown(messages: Sequence[Message], tools: Sequence[ToolSchema]) -> list[Message]:
     """The messages to send, none of which follows one of its own role but a tool's."""
     head, turns = list(messages[:2]), split(messages[2:])
     cut = max(0, STEP * ((len(turns) - LATEST) // STEP))
     if cut:
-        done = list(done_calls([message for turn in turns[:cut] for message in turn]))
+        done = list(done_calls([message for turn in turns[:cut] for message in turn], tools))
         head.append({"role": "user", "content": DIGEST + json.dumps(digest(done, cut))})
     return folded([*head, *(message for turn in turns[cut:] for message in shortened(turn))])
 
@@ -50,7 +50,16 @@ def shown(messages: Sequence[Message]) -> list[Message]:
 def estimate(messages: Sequence[Message], tools: Sequence[ToolSchema]) -> int:
     """About how many tokens a request is; an endpoint counts its own way."""
     schemas = sum(len(tool.description) + len(json.dumps(tool.parameters)) for tool in tools)
-    return int((schemas + len(json.dumps(shown(messages)))) / CHARS_PER_TOKEN)
+    messages_once = [once(message) for message in shown(messages, tools)]
+    return int((schemas + len(json.dumps(messages_once))) / CHARS_PER_TOKEN)
+
+
+def once(message: Message) -> Message:
+    """`message` with each thing in it once: its output items repeat its words and calls, and add the rest."""
+    if OUTPUT not in message:
+        return message
+    rest = [item for item in message[OUTPUT]["items"] if item.get("type") not in ("message", "function_call")]
+    return {**message, OUTPUT: rest}
 
 
 def split(messages: Sequence[Message]) -> list[list[Message]]:
@@ -141,9 +150,10 @@ def digest(done: Sequence[Done], turns: int) -> JSON:
     history: dict[str, str] = {}
     advice: JSON = {}
     for call in done:
-        if call.name == "query_history" and "error" not in call.result:
+        returns = call.declared.returns
+        if returns == "history" and "error" not in call.result:
             history[str(call.arguments.get("question"))] = clipped(json.dumps(call.result), HISTORY_CHARS)
-        if call.name == "suggest_configs" and "proposals" in call.result:
+        if returns == "proposals" and "proposals" in call.result:
             advice = {key: call.result.get(key) for key in ("stop", "why")}
         for row in rows_of(call):
             config = json.dumps(row["config"], sort_keys=True)
@@ -151,11 +161,11 @@ def digest(done: Sequence[Done], turns: int) -> JSON:
                 why = clipped(f"{row['status']}: {row.get('reason', '')}", 160)
                 failures[why] += 1
                 examples.setdefault(why, row["config"])
-                if call.name == "check_correctness":
+                if returns == "checks":
                     wrong.append(row["config"])
-            elif call.name == "run_benchmark" and row.get("ms"):
+            elif returns == "measurements" and row.get("ms"):
                 times[config] = row["ms"]
-            elif call.name == "compile_kernel":
+            elif returns == "compilations":
                 compiled.add(config)
     ranked = sorted(times, key=lambda config: times[config])
     found: JSON = {"turns": turns, "measured": len(times)}

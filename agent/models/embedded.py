@@ -17,6 +17,15 @@ from typing import Any
 from agent.loop.prompt import TAKEOVER
 from agent.models.base import Done, Message, Reply, ToolSchema, call_tool, done_calls
 
+HISTORY, PROPOSE, COMPILE, CHECK, MEASURE, ROOFLINE = (
+    "query_history",
+    "suggest_configs",
+    "compile_kernel",
+    "check_correctness",
+    "run_benchmark",
+    "roofline_report",
+)
+"""The tools that it calls."""
 FIRST_BATCH = 8
 """Configs of the first measurement: what the cost model holds for best."""
 BATCH = 6
@@ -40,7 +49,7 @@ class Embedded:
         takeover = max(
             (i for i, m in enumerate(messages) if m["role"] == "user" and m["content"] == TAKEOVER), default=0
         )
-        earlier, own = list(done_calls(messages[:takeover])), list(done_calls(messages[takeover:]))
+        earlier, own = list(done_calls(messages[:takeover], tools)), list(done_calls(messages[takeover:], tools))
         content, calls = next_move(own, budget(messages), earlier, gpus(messages))
         message: Message = {"role": "assistant", "content": content}
         if calls:
@@ -64,40 +73,41 @@ def next_move(
     """What to say and what to call, given its own calls so far and those of a model whose place it took."""
     if not own and not earlier:
         return "What do earlier runs know?", [
-            call_tool("query_history", {"question": "best"}),
-            call_tool("query_history", {"question": "nearest"}),
+            call_tool(HISTORY, {"question": "best"}),
+            call_tool(HISTORY, {"question": "nearest"}),
         ]
     done = [*earlier, *own]
     left = evaluations_left(done, evaluations)
-    last = own[-1] if own else Done("query_history", {}, {})
+    last = own[-1] if own else Done(HISTORY, {}, {})
     proposals = [config["config"] for config in last.result.get("proposals", ())]
     proposals = proposals[: last.result.get("ask_again_after", len(proposals))]
-    if last.name == "suggest_configs" and proposals and not last.result.get("stop"):
-        return "Compile the proposals.", [call_tool("compile_kernel", {"configs": proposals})]
-    if last.name == "compile_kernel":
+    if last.name == PROPOSE and proposals and not last.result.get("stop"):
+        return "Compile the proposals.", [call_tool(COMPILE, {"configs": proposals})]
+    if last.name == COMPILE:
         ready = [row["config"] for row in last.result.get("results", ()) if row["status"] == "correct"]
         if ready and left:
-            return f"Measure {min(len(ready), left)}.", [call_tool("run_benchmark", {"configs": ready[:left]})]
-    if last.name in ("query_history", "run_benchmark", "compile_kernel") and left and barren(own) < MOST_BARREN:
-        count = FIRST_BATCH if last.name == "query_history" else BATCH
+            return f"Measure {min(len(ready), left)}.", [call_tool(MEASURE, {"configs": ready[:left]})]
+    if last.name in (HISTORY, MEASURE, COMPILE) and left and barren(own) < MOST_BARREN:
+        count = FIRST_BATCH if last.name == HISTORY else BATCH
         count = min(count * gpus, left, MOST_AT_ONCE)
-        return "What is worth trying next?", [call_tool("suggest_configs", {"count": count})]
+        return "What is worth trying next?", [call_tool(PROPOSE, {"count": count})]
     best = finalists(done)
-    if last.name not in ("check_correctness", "roofline_report") and best:
-        return "Check the fastest.", [call_tool("check_correctness", {"configs": best})]
-    if last.name == "check_correctness":
+    if last.name not in (CHECK, ROOFLINE) and best:
+        return "Check the fastest.", [call_tool(CHECK, {"configs": best})]
+    if last.name == CHECK:
         passed = [row["config"] for row in last.result.get("results", ()) if row["status"] == "correct"]
         if passed:
-            return "What limits the best?", [call_tool("roofline_report", {"config": passed[0]})]
+            return "What limits the best?", [call_tool(ROOFLINE, {"config": passed[0]})]
     return conclusion(done), []
 
 
 def evaluations_left(done: Sequence[Done], evaluations: int) -> int:
-    """As the last answer to ``run_benchmark`` says that says it; none where the harness or the user refused it."""
+    """Evaluations left by the last answer that states them; 0 if a measurement was refused, by the harness for the
+    budget or by the user."""
     for call in reversed(done):
         if "evaluations_left" in call.result:
             return int(call.result["evaluations_left"])
-        if call.name == "run_benchmark" and call.result.get("error") in ("budget", "refused"):
+        if call.declared.spends_evaluations and call.result.get("error") in ("budget", "refused"):
             return 0
     return evaluations
 
@@ -106,9 +116,9 @@ def barren(done: Sequence[Done]) -> int:
     """How many configs in a row were compiled without a measurement after them."""
     count = 0
     for call in reversed(done):
-        if call.name == "run_benchmark":
+        if call.declared.returns == "measurements":
             break
-        if call.name == "compile_kernel":
+        if call.declared.returns == "compilations":
             count += len(call.result.get("results", ()))
     return count
 
@@ -117,8 +127,8 @@ def finalists(done: Sequence[Done]) -> list[dict[str, Any]]:
     """The fastest configs measured here or known already, best first."""
     times: dict[str, float] = {}
     for call in done:
-        rows = call.result.get("results", ()) if call.name == "run_benchmark" else ()
-        if call.name == "query_history" and call.result.get("known"):
+        rows = call.result.get("results", ()) if call.declared.returns == "measurements" else ()
+        if call.declared.returns == "history" and call.result.get("known"):
             rows = call.result.get("rows", ())
         for row in rows:
             if row.get("status", "correct") == "correct" and row.get("ms"):
@@ -128,6 +138,6 @@ def finalists(done: Sequence[Done]) -> list[dict[str, Any]]:
 
 def conclusion(done: Sequence[Done]) -> str:
     """Why it stops: the planner's words where the planner stopped it."""
-    asked = [call.result for call in done if call.name == "suggest_configs"]
+    asked = [call.result for call in done if call.declared.returns == "proposals"]
     why = asked[-1].get("why", "") if asked and asked[-1].get("stop") else "the evaluations are used up"
     return f"Nothing could be measured: {why}" if not finalists(done) else f"The search is over: {why}"

@@ -15,7 +15,7 @@ from typing import Any
 from agent.errors import AgentError, UsageError
 from agent.models.base import ChatModel, Message, Reply, ToolSchema
 from kernels import finder
-from kernels.quiet import apart
+from kernels.quiet import output_to_stderr
 
 RESERVED = ("embedded", "mcp-client")
 """Names by which a trace knows who decided: no user's model may have one."""
@@ -68,7 +68,7 @@ class OwnModel:
         self, messages: Sequence[Message], tools: Sequence[ToolSchema], seconds: float, tokens: int | None = None
     ) -> Reply:
         try:
-            with apart():  # what it prints is no answer of ours
+            with output_to_stderr():  # what it prints is no answer of ours
                 reply = self._model.respond(messages, tools, seconds, tokens)
         except AgentError:
             raise

@@ -8,7 +8,7 @@ from typing import Any
 from agent.errors import AgentError
 from agent.models.base import Message, Reply, ToolSchema
 
-OPTIONAL = ("prompt_tokens", "cached_tokens", "cost", "finish", "error", "model")
+OPTIONAL = ("prompt_tokens", "cached_tokens", "reasoning_tokens", "cost", "finish", "error", "model")
 """Fields of a reply that a trace holds only where there was something to say."""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,8 +21,9 @@ from agent.export.reader import read_story
 from agent.export.story import Attempt, Story, key, named
 from agent.goal.objective import Objective, Setting
 from agent.loop import progress, run
-from agent.loop.actions import Hands, Left, Verdict
-from agent.loop.outcome import BaselineResult, judge
+from agent.loop.actions import Actions, Left, Verdict
+from agent.loop.outcome import Speedup, judge
+from agent.loop.progress import Watch
 from agent.models import choose
 from agent.models.base import Message, Reply, ToolSchema
 from agent.models.trace_model import Recorded
@@ -30,9 +31,9 @@ from agent.replay.replay import contract, finished
 from agent.trace.paths import trace_path
 from agent.trace.trace import JSON, Event, Trace, read_trace
 
-OPEN_COLD: run.OpenHands = partial(run.open_hands, warm=False)
-"""A session that measures what other runs have measured already: here they are what is doubted."""
-UNHURRIED = 1e6
+OPEN_COLD: run.OpenActions = partial(run.open_actions, warm=False)
+"""Opens a session that measures again what other runs have measured, because that is what is checked here."""
+LONG_S = 1e6
 """Seconds: the recorded decisions end the run, not this machine's speed."""
 
 
@@ -75,51 +76,51 @@ class AnswersToTheEnd(Recorded):
 
 
 class WinnerFirst:
-    """Live hands whose first finalist is the recorded winner, and whose approvals are the recorded ones."""
+    """Live actions; the first finalist is the recorded winner, and approvals are the recorded ones."""
 
-    def __init__(self, hands: Hands, winner: JSON, events: Sequence[Event]) -> None:
-        self._hands, self._winner = hands, winner
+    def __init__(self, actions: Actions, winner: JSON, events: Sequence[Event]) -> None:
+        self._actions, self._winner = actions, winner
         self._approvals = {event.key: event.body for event in events if event.type == "approval"}
-        self.setting, self.tools = hands.setting, hands.tools
+        self.setting, self.tools = actions.setting, actions.tools
 
     def left(self) -> Left:
-        return self._hands.left()
+        return self._actions.left()
 
     def call(self, call_id: str, name: str, arguments: JSON) -> JSON:
-        return self._hands.call(call_id, name, arguments)
+        return self._actions.call(call_id, name, arguments)
 
     def approve(self, key: str, batches: list[JSON]) -> JSON:
         return self._approvals.get(key) or {"answers": {batch["id"]: {"verdict": "yes"} for batch in batches}}
 
     def excuse(self, seconds: float) -> None:
-        self._hands.excuse(seconds)
+        self._actions.excuse(seconds)
 
     def finalists(self, limit: int) -> list[JSON]:
-        others = [config for config in self._hands.finalists(limit) if config != self._winner]
+        others = [config for config in self._actions.finalists(limit) if config != self._winner]
         return [self._winner, *others][:limit]
 
     def anything_to_prove(self) -> bool:
         return True
 
     def prove(self, key: str, config: JSON) -> JSON:
-        return self._hands.prove(key, config)
+        return self._actions.prove(key, config)
 
     def inherit(self, events: Sequence[Event]) -> None:
-        self._hands.inherit(events)
+        self._actions.inherit(events)
 
     def finish(self, verdict: Verdict, summary: JSON) -> None:
-        self._hands.finish(verdict, summary)
+        self._actions.finish(verdict, summary)
 
     def close(self) -> None:
-        self._hands.close()
+        self._actions.close()
 
 
 def remeasure(
     path: Path,
-    notify: Callable[[str], None],
+    watch: Watch,
     device: str = "auto",
     memory: Path | None = None,
-    open_: run.OpenHands = OPEN_COLD,
+    open_: run.OpenActions = OPEN_COLD,
 ) -> Remeasured:
     """Make the calls of a finished trace again on `device`.
 
@@ -131,16 +132,16 @@ def remeasure(
         raise AgentError(f"{path} ended without a winner: there is nothing that could win again.")
     responses = [event.body for event in record.events if event.type == "model_response"]
     model = AnswersToTheEnd(responses[0]["model"] if responses else objective.model, responses)
-    again, run_id = unhurried(objective, setting, device), new_run_id()
+    again, run_id = without_limits(objective, setting, device), new_run_id()
     began = time.monotonic()
-    opened, winner = open_(again, memory, run_id, notify), then.outcome.best.config
-    with closing(WinnerFirst(opened, winner, record.events)) as hands:
-        notify(f"measuring {record.header['run']} again: {progress.opened(again, hands.setting, run_id)}")
+    opened, winner = open_(again, memory, run_id, watch), then.outcome.best.config
+    with closing(WinnerFirst(opened, winner, record.events)) as actions:
+        watch.notify(f"measuring {record.header['run']} again: {progress.describe_run(again, actions.setting, run_id)}")
         parent = {"kind": "replay", "run": record.header["run"], "chain": record.events[-1].chain}
-        header = {**run.header_of(run_id, again, hands, memory, None), "parent": parent}
+        header = {**run.header_of(run_id, again, actions, memory, None), "parent": parent}
         with closing(Trace(trace_path(run_id), choose.secrets())) as trace:
             trace.once("header", run_id, lambda: header)
-            run.loop(again, hands, model, trace, run_id, notify, began)
+            run.loop(again, actions, model, trace, run_id, watch, began)
     here = read_story(read_trace(trace_path(run_id)))
     wins, why = verdict(here, winner)
     return Remeasured(then, here, compare(then, here), wins, why, trace_path(run_id))
@@ -150,15 +151,15 @@ def new_run_id() -> str:
     return datetime.now(UTC).strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(3)
 
 
-def unhurried(objective: Objective, setting: Setting, device: str) -> Objective:
+def without_limits(objective: Objective, setting: Setting, device: str) -> Objective:
     """The same problem and evaluations on `device`, without the limits that made sense there and then only."""
-    limits = objective.limits.model_copy(update={"max_seconds": UNHURRIED, "max_tokens": None})
+    limits = objective.limits.model_copy(update={"max_seconds": LONG_S, "max_tokens": None})
     fixed = {"shape": None, "options": setting.problem, "metric": setting.energy or setting.metric, "gpu": None}
     return objective.model_copy(update={**fixed, "device": device, "limits": limits})
 
 
 def compare(then: Story, here: Story) -> list[Drift]:
-    """Every config that was measured in both, in the order of then."""
+    """Every config that was measured in both runs, in the order of the recorded one."""
     now = {key(vars(attempt)): attempt for attempt in here.attempts}
     return [drift(a, now[key(vars(a))]) for a in then.attempts if key(vars(a)) in now]
 
@@ -185,7 +186,7 @@ def verdict(here: Story, winner: JSON) -> tuple[bool, str]:
         return False, "the winner was not proven here"
     if proofs[0].get("status") == "infrastructure":
         raise AgentError(f"The winner could not be timed here: {proofs[0].get('reason')}.")
-    return judge(proofs[:1], [BaselineResult.of(row) for row in proofs[0].get("comparisons", ())], here.setting.energy)
+    return judge(proofs[:1], [Speedup.of(row) for row in proofs[0].get("comparisons", ())], here.setting.energy)
 
 
 def render(found: Remeasured) -> str:
@@ -203,12 +204,12 @@ def render(found: Remeasured) -> str:
         spread = f"{ratios[0]:.3f} to {ratios[-1]:.3f}, {beyond} beyond their intervals"
         lines.append(f"drift      {len(ratios)} configs, time here / then: median {middle:.3f}, {spread}")
     lines += ["", "  here/then  interval           then ms   here ms  config"]
-    lines += [line(row, then) for row in found.rows]
-    lines += ["", *baselines(then, here), "", f"trace      {found.trace}"]
+    lines += [format_row(row, then) for row in found.rows]
+    lines += ["", *list_baselines(then, here), "", f"trace      {found.trace}"]
     return "\n".join(lines)
 
 
-def line(row: Drift, then: Story) -> str:
+def format_row(row: Drift, then: Story) -> str:
     won = then.outcome is not None and then.outcome.best is not None and row.config == then.outcome.best.config
     config = named(row.config) + (" (the winner)" if won else "")
     if row.ratio is None:
@@ -217,17 +218,18 @@ def line(row: Drift, then: Story) -> str:
     return f"  {row.ratio:9.3f}  {ci:16} {row.then_ms:9.4f} {row.here_ms:9.4f}  {config}"
 
 
-def baselines(then: Story, here: Story) -> list[str]:
+def list_baselines(then: Story, here: Story) -> list[str]:
     """The winner's speed-up over each baseline, then and here."""
     now = {row["name"]: row for proof in here.proofs[:1] for row in proof.get("comparisons", ())}
     lines = ["  speed-up then              here                baseline"]
     for was in then.outcome.baselines if then.outcome else ():
         found = now.get(was.name, {})
-        lines.append(f"  {said(was.speedup, was.ci):24} {said(found.get('speedup'), found.get('ci')):20} {was.name}")
+        before, after = format_speedup(was.speedup, was.ci), format_speedup(found.get("speedup"), found.get("ci"))
+        lines.append(f"  {before:24} {after:20} {was.name}")
     return lines
 
 
-def said(speedup: float | None, ci: Sequence[float] | None) -> str:
+def format_speedup(speedup: float | None, ci: Sequence[float] | None) -> str:
     return "not timed" if speedup is None or ci is None else f"{speedup:.3f}x [{ci[0]:.3f}, {ci[1]:.3f}]"
 
 

@@ -8,17 +8,17 @@ model from the turn on. What the parent's tools answered is known to the child's
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING
 
 from agent.errors import UsageError
-from agent.export.story import rows
+from agent.goal.request import about_model
+from agent.models.apis import ApiChoice
+from agent.models.base import EMBEDDED
+from agent.models.effort import Effort
 from agent.models.prices import priced
 from agent.trace.paths import trace_path
 from agent.trace.trace import JSON, Event, Record, Trace, says_of
@@ -27,29 +27,30 @@ from kernels.finder import absolute
 if TYPE_CHECKING:
     from agent.loop.approval import Ask
     from agent.loop.progress import Watch
-    from agent.loop.run import Ended, OpenHands
-    from tools.session.session import Session
+    from agent.loop.run import Ended, OpenActions
 
 
 def fork(
     record: Record,
     at: int,
     *,
-    notify: Callable[[str], None],
+    watch: Watch,
     model: str | None = None,
     base_url: str | None = None,
+    effort: Effort | None = None,
+    api: ApiChoice | None = None,
     say: str | None = None,
     seed: int | None = None,
     memory: Path | None = None,
     ask: Ask | None = None,
-    open_: OpenHands | None = None,
-    watch: Watch | None = None,
+    open_: OpenActions | None = None,
 ) -> Ended:
-    """Go on from turn `at` (from 1, as ``show`` counts) of a run with another model, seed or a word from the user.
+    """Go on from turn `at` (from 1, as ``show`` counts) of a run with another model, effort, API, seed or a word
+    from the user. Another model begins with the API ``auto`` if none is named.
 
     Raises UsageError for an edited trace and for a turn that the run did not come to."""
     from agent.loop import prompt
-    from agent.loop.run import nobody, open_hands, resume, without_credentials
+    from agent.loop.run import nobody, open_actions, resume, without_credentials
     from agent.models import choose
     from agent.replay.replay import contract
 
@@ -60,23 +61,28 @@ def fork(
         raise UsageError(f"The embedded planner had taken over before turn {at}: fork at an earlier one for --model.")
     objective, _, _ = contract(record)
     changes: JSON = {"model": absolute(model or objective.model), "seed": objective.seed if seed is None else seed}
+    if effort is not None:
+        changes["effort"] = effort
+    if api is not None or changes["model"] != objective.model:
+        changes["api"] = api or "auto"
     base_url = base_url or (record.header.get("base_url") if changes["model"] == objective.model else None)
+    changed = priced(objective.model_copy(update=changes))
     choose.load_model(changes["model"], base_url)  # a model that cannot be is refused before anything is written
     run_id = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(3)
     header = {
         **record.header,
         "run": run_id,
-        "objective": priced(objective.model_copy(update=changes)).model_dump(mode="json"),
+        "objective": changed.model_dump(mode="json"),
         "parent": {"kind": "fork", "run": record.header["run"], "at": at, "chain": record.events[end - 1].chain},
         "says": {str(turn): words for turn, words in says_of(record.header).items() if turn < at},
         "memory": str(memory.absolute()) if memory else None,
         "base_url": without_credentials(base_url),
     }
     words = say
-    if changes["model"] == choose.EMBEDDED:
+    if changes["model"] == EMBEDDED:
         if say:
-            notify("note: the embedded planner decides from the measurements alone, --say changes nothing for it")
-        words = say if objective.model == choose.EMBEDDED else prompt.TAKEOVER
+            watch.notify("note: the embedded planner decides from the measurements alone, --say changes nothing for it")
+        words = say if objective.model == EMBEDDED else prompt.TAKEOVER
     if words:
         header["says"][str(at - 1)] = words
     path = trace_path(run_id)
@@ -84,9 +90,11 @@ def fork(
         for step in (replace(record.events[0], key=run_id, body=header), *steps):
             trace.copy(step)
         trace.once("fork", f"turn {at - 1}", lambda: {**changes, "say": say or None})
-    notify(f"forking {record.header['run']} at turn {at}")
+    watch.notify(f"forking {record.header['run']} at turn {at}")
+    for notice in about_model(changed):
+        watch.notify(f"note: {notice}")
     try:
-        return resume(str(path), notify, open_ or open_hands, base_url, ask or nobody, watch)
+        return resume(str(path), watch, open_ or open_actions, base_url, ask or nobody)
     except UsageError:  # it cannot be here: nothing was done that a resume could go on from
         path.unlink(missing_ok=True)
         raise
@@ -101,41 +109,3 @@ def prefix(record: Record, at: int) -> tuple[int, list[Event]]:
         )
     end = record.events.index(turns[at - 1])
     return end, [e for e in record.events[1:end] if e.type not in ("resume", "fork")]
-
-
-def inherit(session: Session, events: Sequence[Event]) -> None:
-    """Give a session what the tool results among `events` say: compiled, checked and measured configs. What the
-    session knows itself stays. Figures are those that the model was shown, rounded as it saw them."""
-    from tools.harness.results import CheckResult, CompileResult, Measurement
-
-    regime = session.task.regime
-    for name, row in answers(events):
-        try:
-            config = session.config(row["config"])
-            if name == "compile_kernel":
-                session.compiled.setdefault(config, CompileResult(**only(CompileResult, row)))
-            elif name == "check_correctness":
-                session.checked.setdefault(config, CheckResult(**only(CheckResult, row)))
-            elif name == "run_benchmark":
-                session.measured.setdefault(config, Measurement(**only(Measurement, row) | {"regime": regime}))
-                session.known.pop(config, None)  # its evaluation was the parent's, and so this run's
-        except ValidationError as e:
-            raise UsageError(f"The kernel no longer knows the config {row['config']} of this trace: begin anew.") from e
-    session.budget.evals = len(session.measured) - len(session.known)
-
-
-def answers(events: Sequence[Event]) -> Iterator[tuple[str, JSON]]:
-    """(tool, row) for every row of a tool result before the fork."""
-    names = {event.key: str(event.body.get("name")) for event in events if event.type == "tool_call"}
-    for event in events:
-        if event.type == "fork":
-            return
-        result = event.body.get("result")
-        if event.type == "tool_result" and isinstance(result, dict):
-            for row in rows(result, "results"):
-                yield names.get(event.key, ""), row
-
-
-def only(model: Any, row: JSON) -> JSON:
-    """The fields of `row` that `model` has."""
-    return {name: value for name, value in row.items() if name in model.model_fields}

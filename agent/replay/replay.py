@@ -13,12 +13,15 @@ from pydantic import ValidationError
 from agent.errors import AgentError, UsageError
 from agent.goal.objective import Objective, Setting
 from agent.loop import graph, progress
-from agent.loop.actions import RecordedHands
+from agent.loop.actions import RecordedActions
 from agent.loop.graph import Context
 from agent.loop.outcome import Outcome
+from agent.loop.progress import Watch
 from agent.loop.run import Ended, recursion_limit
 from agent.models.base import ToolSchema
+from agent.models.endpoint.faults import OPAQUE
 from agent.models.trace_model import Recorded
+from agent.trace.recorded_tools import schemas_in
 from agent.trace.trace import JSON, Event, Record, opening_of, read_trace, says_of
 
 CLOCKED = frozenset({"seconds", "trace"})
@@ -71,7 +74,7 @@ class Comparison:
             raise AgentError(f"Replay differs: the trace goes on with {rest.type} of {rest.key}, the replay ended.")
 
 
-def replay(path: Path, notify: Callable[[str], None]) -> Ended:
+def replay(path: Path, watch: Watch) -> Ended:
     """Run a finished trace again without a GPU, a key or a network; the outcome is the recorded one, step for step.
 
     Raises UsageError for what is no finished trace, AgentError at the first difference."""
@@ -83,16 +86,16 @@ def replay(path: Path, notify: Callable[[str], None]) -> Ended:
     context = Context(
         objective=objective,
         model=Recorded(responses[0]["model"] if responses else objective.model, responses),
-        hands=RecordedHands(setting, tools, steps),
+        actions=RecordedActions(setting, tools, steps),
         journal=comparison,
         run_id=header["run"],
         trace_path=str(path),
         elapsed=lambda: time.monotonic() - began,
-        notify=notify,
+        watch=watch,
         opening=opening_of(next((event.body for event in steps if event.type == "model_request"), None)),
         says=says_of(header),
     )
-    notify(f"replaying {progress.opened(objective, setting, header['run'])}")
+    watch.notify(f"replaying {progress.describe_run(objective, setting, header['run'])}")
     final = graph.build().invoke(graph.start(context), {"recursion_limit": recursion_limit(objective)}, context=context)
     comparison.finish()
     outcome = Outcome.model_validate({**final["outcome"], "trace": str(path)})
@@ -138,11 +141,11 @@ def contract(record: Record) -> tuple[Objective, Setting, list[ToolSchema]]:
             raise UsageError(f"Event {event.seq} ({event.type} of {event.key}) lacks {', '.join(lacking)}.")
     try:
         objective, setting = Objective.model_validate(header["objective"]), Setting.model_validate(header["setting"])
-        return objective, setting, [ToolSchema(**tool) for tool in header["tools"]]
+        return objective, setting, schemas_in(header)
     except (KeyError, TypeError, ValidationError) as e:
         raise UsageError("The trace's header is not one that this program writes, or writes any more.") from e
 
 
 def brief(value: object, width: int = 120) -> str:
-    text = json.dumps(value)
+    text = OPAQUE.sub("[...]", json.dumps(value))
     return text if len(text) <= width else f"{text[: width - 3]}..."

@@ -1,28 +1,28 @@
-"""Where an MCP client's calls and the loop meet.
+"""An MCP client in the place of a chat model.
 
-The loop runs in a thread of its own and asks the desk for the next message like any chat model (``respond``); the desk
-waits for a client's call and hands it over. The answer goes back as soon as the tool has given it (``answered``), that
-of ``finish`` once the proof is made. Calls are taken one after another: timings must not overlap.
+The loop runs in a thread of its own and asks a :class:`ClientModel` for the next message like any chat model
+(``respond``). The ClientModel waits for the next call of a client and turns it into a message. The client gets its
+answer as soon as the tool has answered (``record_answer``); the answer to ``finish`` comes after the proof. Calls run
+one after another, because timings must not overlap.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import AgentError
 from agent.loop.outcome import render, replay_command
-from agent.loop.progress import Watch
-from agent.models.base import Message, Reply, ToolSchema, call_tool
-from agent.models.choose import CLIENT
+from agent.loop.progress import LineWatch
+from agent.models.base import CLIENT, Message, Reply, ToolSchema, call_tool
 
 if TYPE_CHECKING:
     from agent.goal.objective import Setting
-    from agent.loop.actions import Hands
+    from agent.loop.actions import Actions
     from agent.loop.run import Ended
 
 JSON = dict[str, Any]
@@ -39,13 +39,15 @@ class Call:
     answer: Future[JSON] = field(default_factory=Future)
 
 
-class Desk(Watch):
-    """A chat model and a watch in one; every public method but those of the loop may be called from any thread."""
+class ClientModel(LineWatch):
+    """A chat model and a watch in one. Any thread may call ``ask`` and ``stop``; the loop's thread calls the rest.
+
+    `write` gets the lines of the progress."""
 
     name = CLIENT
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, write: Callable[[str], object]) -> None:
+        super().__init__(write)
         self.tools: list[ToolSchema] = []
         self.setting: Setting | None = None
         self.ready = threading.Event()
@@ -56,33 +58,33 @@ class Desk(Watch):
         self._current: Call | None = None
         self._outcome: JSON | None = None
 
-    # What clients do.
+    # Called for clients.
 
     def ask(self, name: str, arguments: JSON, client: str) -> Future[JSON]:
-        """Hand a call in; its answer comes as the future's result."""
+        """Queue a call; its answer is the future's result."""
         call = Call(name, arguments, client)
         with self._lock:
             if self._outcome is None:
                 self._calls.put(call)
                 return call.answer
-        call.answer.set_result(self._afterwards(call))
+        call.answer.set_result(self._answer_after_end(call))
         return call.answer
 
     def stop(self) -> None:
-        """No more calls will come: the run stops where it is and can be gone on with."""
+        """No more calls will come: the run stops and can be resumed."""
         self._calls.put(None)
 
-    # What the loop does, in its thread.
+    # Called by the loop, in its thread.
 
-    def opened(self, hands: Hands) -> Hands:
-        """The run's hands, before its first turn."""
-        self.setting, self.tools = hands.setting, hands.tools
-        return hands
+    def describe(self, actions: Actions) -> Actions:
+        """Keep setting and tools of the opened run for the server; returns `actions`."""
+        self.setting, self.tools = actions.setting, actions.tools
+        return actions
 
     def respond(
         self, messages: Sequence[Message], tools: Sequence[ToolSchema], seconds: float, tokens: int | None = None
     ) -> Reply:
-        """The client's next call as a message. That the loop asks again after ``finish`` means that it is not over."""
+        """The client's next call as a message. If the loop asks again after ``finish``, the search goes on."""
         if self._current is not None:
             why = str(messages[-1]["content"]) if messages[-1]["role"] == "user" else "the search goes on"
             hint = {"to_finish_all_the_same": "call finish again"} if self.standing.evaluations else {}
@@ -101,17 +103,17 @@ class Desk(Watch):
         message = {"role": "assistant", "content": None, "tool_calls": [call_tool(call.name, call.arguments)]}
         return Reply(message, usage=0, model=call.client)
 
-    def answered(self, name: str, result: JSON, setting: Setting) -> None:
-        super().answered(name, result, setting)
+    def record_answer(self, name: str, result: JSON, setting: Setting) -> None:
+        super().record_answer(name, result, setting)
         self._settle(result)
 
-    def ended(self, ended: Ended) -> None:
+    def end(self, ended: Ended) -> None:
         """The run is over, because of ``finish`` or of its budget."""
         outcome = ended.outcome
         text = render(outcome, ended.setting, replay_command(outcome.trace))
         self._close({"finished": True, "proven": outcome.proven, "report": text, "outcome": outcome.model_dump()})
 
-    def broke(self, error: AgentError) -> None:
+    def fail(self, error: AgentError) -> None:
         """The run could not go on."""
         self.failed = error
         self._close({"error": "stopped", "why": str(error)})
@@ -132,10 +134,10 @@ class Desk(Watch):
             except queue.Empty:
                 return
             if call is not None and call.answer.set_running_or_notify_cancel():
-                call.answer.set_result(self._afterwards(call))
+                call.answer.set_result(self._answer_after_end(call))
 
-    def _afterwards(self, call: Call) -> JSON:
-        """What is said once the run is over: the outcome to ``finish``, a typed refusal to the rest."""
+    def _answer_after_end(self, call: Call) -> JSON:
+        """The answer to a call after the end of the run: the outcome for ``finish``, a typed refusal for the rest."""
         assert self._outcome is not None
         if call.name == FINISH or "error" in self._outcome:
             return self._outcome

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from memory.closed_stdout import ends_quietly, run_click
+from tools.session.budget import MAX_EVALS
 
 MISSING = "error: MCP needs one more package: pip install 'triton-autokernel[mcp]' (or: pip install 'mcp>=2.3')."
 
@@ -55,7 +56,12 @@ def list_(kernel: str, json_: bool) -> None:
 @click.option("--dtype", metavar="DTYPE", help="fp16 or bf16, as far as the kernel has it.")
 @click.option("--device", metavar="DEVICE", help="auto (default), cuda:N, or recorded[:LANDSCAPE].")
 @click.option(
-    "--budget", type=click.IntRange(1, 10**6), default=40, show_default=True, metavar="N", help="Configs measured."
+    "--budget",
+    type=click.IntRange(1, 10**6),
+    default=MAX_EVALS,
+    show_default=True,
+    metavar="N",
+    help="Configs measured.",
 )
 @click.option(
     "--max-seconds",
@@ -99,7 +105,7 @@ def serve(
     from agent.cli.terminal import Terminal
     from agent.goal.goal import Given
     from agent.goal.request import requested
-    from agent.models.choose import CLIENT
+    from agent.models.base import CLIENT
     from agent.serve import http
     from agent.serve.mcp_run import Run
 
@@ -124,14 +130,14 @@ def serve(
             seed=seed,
         )
         objective, notices = requested(goal, given)
-        run = Run.new(objective, memory, terminal.say, notices)
+        run = Run.new(objective, memory, terminal.notify, notices)
     else:
-        run = Run.resumed(str(resume), terminal.say)
-    with run as desk:
+        run = Run.resumed(str(resume), terminal.notify)
+    with run as client:
         from agent.serve.server import server
         from agent.trace.provenance import versions
 
-        built = server(desk, versions().get("triton-autokernel", ""))
+        built = server(client, versions().get("triton-autokernel", ""))
         if listening is None:
             import anyio
             from mcp.server.stdio import stdio_server
@@ -143,8 +149,8 @@ def serve(
             anyio.run(talk)
             return 0
         if made:
-            terminal.say(f"token: {token}")
-        http.serve(built, listening, token, terminal.say)
+            terminal.notify(f"token: {token}")
+        http.serve(built, listening, token, terminal.notify)
     return 0
 
 

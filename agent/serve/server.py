@@ -10,7 +10,7 @@ import mcp_types as types
 from mcp.server import Server, ServerRequestContext
 
 from agent.loop.progress import clean
-from agent.serve.client_model import FINISH, Desk
+from agent.serve.client_model import FINISH, ClientModel
 
 DESCRIBE = "describe_task"
 BEAT = 2.0
@@ -47,11 +47,11 @@ OWN_TOOLS = [
 ]
 
 
-def server(desk: Desk, version: str) -> Server[Any]:
+def server(client: ClientModel, version: str) -> Server[Any]:
     """The server of one open run."""
-    assert desk.setting is not None
+    assert client.setting is not None
     tools = [
-        types.Tool(name=tool.name, description=tool.description, input_schema=tool.parameters) for tool in desk.tools
+        types.Tool(name=tool.name, description=tool.description, input_schema=tool.parameters) for tool in client.tools
     ]
 
     async def list_tools(
@@ -64,38 +64,38 @@ def server(desk: Desk, version: str) -> Server[Any]:
     ) -> types.CallToolResult:
         arguments = params.arguments or {}
         if params.name == DESCRIBE:
-            return answer(described(desk))
-        future = asyncio.wrap_future(desk.ask(params.name, arguments, client_of(context)))
+            return render(describe_task(client))
+        future = asyncio.wrap_future(client.ask(params.name, arguments, name_client(context)))
         began = asyncio.get_running_loop().time()
         while not future.done():
             await asyncio.wait([future], timeout=BEAT)
             if not future.done():
                 waited = asyncio.get_running_loop().time() - began
-                await context.session.report_progress(waited, message=desk.standing.doing or "waiting")
-        return answer(future.result())
+                await context.session.report_progress(waited, message=client.standing.doing or "waiting")
+        return render(future.result())
 
-    label = f"{desk.setting.kernel} {desk.setting.label}"
+    label = f"{client.setting.kernel} {client.setting.label}"
     return Server(
         "triton-autokernel",
         version=version,
-        instructions=INSTRUCTIONS.format(label=label, where=desk.setting.where()),
+        instructions=INSTRUCTIONS.format(label=label, where=client.setting.where()),
         on_list_tools=list_tools,
         on_call_tool=call_tool,
     )
 
 
-def described(desk: Desk) -> dict[str, Any]:
-    """The setting, and where the run stands."""
-    assert desk.setting is not None
-    now = desk.standing
+def describe_task(client: ClientModel) -> dict[str, Any]:
+    """The setting, what is left of the budget, and the best time."""
+    assert client.setting is not None
+    now = client.standing
     left = {
         "evaluations": now.evaluations_left,
         "seconds": None if now.seconds_left is None else round(now.seconds_left),
     }
-    return {"task": desk.setting.model_dump(mode="json"), "left": left, "best_ms": now.best_ms}
+    return {"task": client.setting.model_dump(mode="json"), "left": left, "best_ms": now.best_ms}
 
 
-def answer(result: dict[str, Any]) -> types.CallToolResult:
+def render(result: dict[str, Any]) -> types.CallToolResult:
     """A typed answer as MCP has it: the object itself, the same as text, and whether it is a refusal."""
     text = result["report"] if result.get("finished") else json.dumps(result)
     return types.CallToolResult(
@@ -103,9 +103,9 @@ def answer(result: dict[str, Any]) -> types.CallToolResult:
     )
 
 
-def client_of(context: ServerRequestContext[Any, Any]) -> str:
-    """Who calls, as it named itself."""
-    from agent.models.choose import CLIENT
+def name_client(context: ServerRequestContext[Any, Any]) -> str:
+    """The name that the client gave itself."""
+    from agent.models.base import CLIENT
 
     params = context.session.client_params
     info = getattr(params, "client_info", None)

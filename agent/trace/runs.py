@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.trace.trace import JSON, SCHEMA_VERSION
+from memory.terms import printable
 
 TAIL = 1 << 18
 """Bytes of a trace's end that are read: the last events, as a rule many of them."""
@@ -109,4 +110,4 @@ def table(rows: list[Row]) -> str:
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in shown]
     if any(r.state == "stopped" for r in rows):
         lines.append("Those that stopped go on with: python -m agent resume RUN")
-    return "\n".join("".join(c if c.isprintable() else " " for c in line) for line in lines)
+    return "\n".join(printable(line, " ") for line in lines)

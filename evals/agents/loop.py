@@ -9,6 +9,8 @@ from pathlib import Path
 from agent.errors import AgentError
 from agent.goal.objective import Limits, Objective
 from agent.loop.run import begin
+from agent.models.choose import api_name
+from agent.models.effort import read_effort
 from agent.models.endpoint.faults import Outage
 from agent.trace.paths import trace_folder
 from agent.trace.trace import read_trace
@@ -25,26 +27,28 @@ IN_MEMORY = Path("/dev/shm")
 def run(game: Game, model: str) -> None:
     """Over, the referee's last word, ends the loop wherever it stands. Memory and trace live in a folder that goes with
     the run: no run learns from another."""
-    from agent.loop.actions import Hands, SessionHands
-    from agent.loop.run import Notify
+    from agent.loop.actions import Actions, LiveActions
+    from agent.loop.progress import Watch
 
     where = IN_MEMORY if os.access(IN_MEMORY, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="autokernel-eval-", dir=where) as folder:
         os.environ["XDG_DATA_HOME"] = folder
 
-        def open_(objective: Objective, memory: Path | None, run_id: str, notify: Notify) -> Hands:
+        def open_(objective: Objective, memory: Path | None, run_id: str, watch: Watch) -> Actions:
             session = open_game_session(game, run_id, Path(folder) / "memory.db")
             session.memory.start_run(
                 run_id, objective.goal, objective.model_dump(mode="json"), objective.model,
                 session.ids.environment, session.ids.problem, objective.limits.model_dump(mode="json"), "",
             )  # fmt: skip
-            return SessionHands(session)
+            return LiveActions(session)
 
         objective = Objective(
             goal="find the fastest config",
             kernel=game.briefing.kernel or game.briefing.name,
             device="recorded",
             model=model,
+            effort=read_effort(None),
+            api=api_name(None, model),
             alone=True,
             seed=game.seed,
             limits=Limits(
@@ -54,7 +58,7 @@ def run(game: Game, model: str) -> None:
             ),
         )
         try:
-            ended = begin(objective, None, os.environ.get("OPENAI_BASE_URL"), lambda line: None, open_=open_)
+            ended = begin(objective, None, os.environ.get("OPENAI_BASE_URL"), Watch(), open_=open_)
             game.claim = ended.outcome.best.config if ended.outcome.best else None
         except AgentError as e:
             raise unplayable(e, began=bool(game.seen)) from e

@@ -64,8 +64,6 @@ PRELOADED = {
         "scipy.optimize",
         "scipy.special",
         "langgraph.checkpoint.sqlite",
-        "tools.suggest_configs",
-        "tools.run_benchmark",
     ),
     OPTUNA: ("optuna.samplers",),
     KERNEL_TUNER: ("kernel_tuner.interface", "kernel_tuner.searchspace"),
@@ -149,8 +147,12 @@ def describe_functions(module: ModuleType) -> str:
 
 def preload(agents: Sequence[str]) -> list[str]:
     """Modules that every run of these agents needs: imported once, before the runs are forked off."""
+    from tools.registry import modules as tool_modules
+
     wanted = ["evals.contest.player_process"]
     used = {LOOP if a.startswith(MODEL) else AGENTS[a].search for a in agents if a.startswith(MODEL) or a in AGENTS}
     for search, modules in PRELOADED.items():
         wanted += modules if search in used else ()
+    if LOOP in used:
+        wanted += ["tools.planner.propose", *tool_modules().values()]
     return wanted

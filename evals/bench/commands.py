@@ -21,7 +21,7 @@ from evals.bench.output import (
     table,
     write,
 )
-from kernels.quiet import apart
+from kernels.quiet import output_to_stderr
 
 if TYPE_CHECKING:
     from evals.bench.suite import Case
@@ -58,7 +58,7 @@ def list_command(names: tuple[str, ...], gpu: str, as_json: bool) -> None:
     from evals.bench.listing import listing
     from kernels.hardware import hardware_named
 
-    with explained(), apart():
+    with explained(), output_to_stderr():
         rows = listing(_names(names), hardware_named(gpu))
     if as_json:
         click.echo(json.dumps({"kernels": rows}))
@@ -86,7 +86,7 @@ def validate(names: tuple[str, ...], device: str, as_json: bool) -> None:
         device = "cuda:0" if gpus_present() else "interpreter"
     if device != "interpreter" and not device.startswith("cuda:"):
         raise click.UsageError(f"--device {device} is none: write auto, interpreter or cuda:N")
-    with explained(), apart():
+    with explained(), output_to_stderr():
         rows = run(_names(names), None if device == "interpreter" else device, progress)
     wrong = [r for r in rows if r["status"] != "correct"]
     if as_json:
@@ -198,7 +198,7 @@ def sweep(
     from evals.bench.suite import Case
     from evals.bench.sweep import sweep as run
 
-    with explained(), apart():
+    with explained(), output_to_stderr():
         case = Case(kernel, shape, {} if dtype is None else {"dtype": dtype})
         _check(out, [case])
         rows = run(case, device, limit, progress)
@@ -272,7 +272,7 @@ def _bench(cases: list[Case], device: str, configs: int, seconds: float, out: Pa
     from evals.bench.sweep import bench as run
 
     rows: list[Row] = []
-    with apart():
+    with output_to_stderr():
         _check(out, cases)
         for case in cases:
             rows += run(case, device, configs, seconds, progress)

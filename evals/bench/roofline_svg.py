@@ -1,23 +1,19 @@
-"""The roofline as SVG, in the style of the page that a run exports (``agent/export``): no library, no script."""
+"""The roofline as SVG, in the style of the project's pages (``memory/pages``): no library, no script."""
 
 from __future__ import annotations
 
 import math
 from html import escape
-from importlib import resources
 from typing import Any
 
 from evals.bench.roofline import Roofs
+from memory.pages import frame
 
 Row = dict[str, Any]
 WIDTH, HEIGHT = 960, 520
 LEFT, RIGHT, TOP, BOTTOM = 64, WIDTH - 24, 34, HEIGHT - 56
 LINE = 14
 """Pixels from one label to the next."""
-
-
-def style() -> str:
-    return resources.files("agent.export").joinpath("page.css").read_text(encoding="utf-8")
 
 
 def drawing(rows: list[Row], roofs: Roofs, title: str) -> str:
@@ -85,41 +81,21 @@ def text(x: float, y: float, words: str, anchor: str = "start") -> str:
 
 def svg_file(rows: list[Row], roofs: Roofs, title: str) -> str:
     """A file of its own, with its style inside."""
-    rules = f"<style><![CDATA[\n{style()}svg {{ background: var(--paper); }}\n]]></style>"
+    rules = f"<style><![CDATA[\n{frame.style_sheet()}svg {{ background: var(--paper); }}\n]]></style>"
     return drawing(rows, roofs, title).replace("\n", f"\n{rules}\n", 1) + "\n"
 
 
 def html_page(rows: list[Row], roofs: Roofs, title: str, sources: list[str]) -> str:
-    """One page: drawing and table, nothing from outside."""
+    """The page: drawing and table."""
     columns = ("kernel", "problem", "ms", "intensity", "tflops", "tb_per_s", "bound", "share_of_roof")
     names = ("kernel", "problem", "ms", "FLOP per byte", "TFLOP/s", "TB/s", "bound", "of the roof")
-    head = "".join(f"<th>{name}</th>" for name in names)
-    lines = "\n".join(
-        "<tr>" + "".join(f"<td>{escape(_cell(c, row[c]))}</td>" for c in columns) + "</tr>" for row in rows
-    )
-    said = "".join(f'<p class="soft">{escape(s)}</p>' for s in sources)
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>{escape(title)}</title>
-<style>
-{style()}</style>
-</head>
-<body>
-<main>
-<h1>{escape(title)}</h1>
-{said}
-<figure><div>{drawing(rows, roofs, title)}</div></figure>
-<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>
-{lines}
-</tbody></table></div>
-</main>
-</body>
-</html>
-"""
+    content = {
+        "sources": sources,
+        "drawing": drawing(rows, roofs, title),
+        "columns": [(name, "") for name in names],
+        "rows": [[_cell(c, row[c]) for c in columns] for row in rows],
+    }
+    return frame.page("evals.bench/roofline.html", title, content)
 
 
 def _cell(column: str, value: Any) -> str:

@@ -18,9 +18,10 @@ from kernels.ops.tuned_files import choose
 from kernels.spec import Config, sentence
 
 if TYPE_CHECKING:
-    from tools.harness.compiling.compile_pool import CompilePool
+    from memory.terms import Regime
+    from tools.harness.compiling.compile_pool import LocalCompilePool
     from tools.harness.devices.live import LiveDevice
-    from tools.harness.results import CompileResult, Measurement, Regime
+    from tools.harness.results import CompileResult, Measurement
 
 AHEAD = 3
 """Cases that are opened before their turn: torch.compile takes half a minute for a matmul, measuring a case as long."""
@@ -70,7 +71,7 @@ class SuiteRun:
     ) -> None:
         self.device, self.configs, self.seconds, self.tuned = device, configs, seconds, tuned
         self.progress = progress
-        self._pool: CompilePool | None = None
+        self._pool: LocalCompilePool | None = None
         self._making_pool = threading.Lock()
         self._room = threading.Semaphore(AHEAD)
         self._lives: list[LiveDevice] = []
@@ -125,12 +126,12 @@ class SuiteRun:
             spec, problem = case.load()
             cache = default_cache()
             cache.mkdir(parents=True, exist_ok=True)
-            live = LiveDevice.open(self.device, spec, problem, cache, turns=cache / f"turns-{self.device}")
+            live = LiveDevice.open(self.device, spec, problem, cache, lock=cache / f"gpu-{self.device}")
         except BaseException:
             self._room.release()
             raise
         self._lives.append(live)
-        live.crew.spares, live.crew.deadline_s = 0, DEADLINE_S
+        live.workers.spares, live.workers.deadline_s = 0, DEADLINE_S
         try:
             pool = self._shared_pool(live)
             compiling = {pool.submit(spec, problem, c): c for c in self._configs(live)}
@@ -143,14 +144,14 @@ class SuiteRun:
             raise
         return Opened(live, compiling)
 
-    def _shared_pool(self, live: LiveDevice) -> CompilePool:
+    def _shared_pool(self, live: LiveDevice) -> LocalCompilePool:
         import os
 
-        from tools.harness.compiling.compile_pool import CompilePool
+        from tools.harness.compiling.compile_pool import LocalCompilePool
 
         with self._making_pool:
             if self._pool is None:  # two cores stay free for what is measured
-                self._pool = CompilePool(live.hardware, max(1, len(os.sched_getaffinity(0)) - 2), live.cache)
+                self._pool = LocalCompilePool(live.hardware, max(1, len(os.sched_getaffinity(0)) - 2), live.cache)
             return self._pool
 
     def _configs(self, live: LiveDevice) -> list[Config]:

@@ -9,8 +9,9 @@ from evals.bench.suite import Case
 from kernels.spec import Config, KernelSpec, Problem
 
 if TYPE_CHECKING:
+    from memory.terms import Regime
     from tools.harness.devices.live import LiveDevice
-    from tools.harness.results import Measurement, Regime
+    from tools.harness.results import Measurement
 
 Row = dict[str, Any]
 Progress = Callable[[str], None]
@@ -25,10 +26,10 @@ def screen(
     live: LiveDevice, configs: list[Config], progress: Progress, workers: int | None = None
 ) -> list[Measurement]:
     """Compile and time each config once; answers as the space is ordered, failures included."""
-    from tools.harness.compiling.compile_pool import CompilePool
+    from tools.harness.compiling.compile_pool import LocalCompilePool
     from tools.harness.results import Measurement
 
-    pool = CompilePool(live.hardware, workers, live.cache)
+    pool = LocalCompilePool(live.hardware, workers, live.cache)
     found: list[Measurement] = []
     try:
         for i, (config, compiled) in enumerate(pool.compile_iter(live.spec, live.problem, configs), 1):

@@ -109,7 +109,7 @@ def record_command(
     from evals.record.recording import GpuLost, Plan, Recording
     from kernels.registry import get
     from kernels.spec import sentence
-    from tools.harness.compiling.compile_pool import CompilePool
+    from tools.harness.compiling.compile_pool import LocalCompilePool
     from tools.harness.device import DeviceError
     from tools.harness.devices.live import LiveDevice
 
@@ -123,7 +123,7 @@ def record_command(
         live = LiveDevice.open(device, spec, problem)
     except DeviceError as e:
         raise click.UsageError(str(e)) from e
-    pool = CompilePool(live.hardware, workers)
+    pool = LocalCompilePool(live.hardware, workers)
     try:
         with ProgressBar() as bar:
             landscape = Recording(spec, problem, live.hardware, live, pool, plan, bar.show).run()

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import click
 
 from evals.progress_bar import ProgressBar
-from evals.text_table import print_table
 from memory.terms import printable
 
 if TYPE_CHECKING:
@@ -33,10 +32,8 @@ class RunProgress(ProgressBar):
     def __call__(self, ledger: Ledger) -> None:
         self._done += 1
         if ledger.end in ("crashed", "foul", "deadline", "stalled"):
-            why = printable(
-                f"{ledger.agent} on {ledger.landscape}, seed {ledger.seed}, {ledger.end}: {ledger.why}", "?"
-            )
-            click.echo(why, err=True)
+            which = f"{ledger.agent} on {ledger.landscape}, seed {ledger.seed}"
+            click.echo(printable(f"{which}, {ledger.end}: {ledger.why}", "?"), err=True)
         self.show("runs", self._done, self._total)
 
 
@@ -84,10 +81,32 @@ class WrongUse(click.ClickException):
     exit_code = 2
 
 
-def serve_models_from(base_url: str | None) -> None:
-    """``--base-url`` goes before OPENAI_BASE_URL, which is where agents' processes look."""
+def serve_models_from(base_url: str | None, effort: str | None, api: str | None) -> None:
+    """``--base-url``, ``--effort`` and ``--api`` go before OPENAI_BASE_URL, AUTOKERNEL_EFFORT and AUTOKERNEL_API, where
+    agents' processes look. Raises EvalsError where a variable holds a wrong word."""
+    from agent.errors import UsageError
+    from agent.models import apis
+    from agent.models.choose import api_name
+    from agent.models.effort import VARIABLE, read_effort
+    from evals.errors import EvalsError
+
     if base_url is not None:
         os.environ["OPENAI_BASE_URL"] = base_url
+    try:
+        os.environ[VARIABLE] = read_effort(effort) or ""
+        os.environ[apis.VARIABLE] = api or api_name(None, "")
+    except UsageError as e:
+        raise EvalsError(str(e)) from e
+
+
+def refuse_without_model(**options: str | None) -> None:
+    """Raises EvalsError for an option that a language model alone can follow."""
+    from evals.errors import EvalsError
+
+    for name, value in options.items():
+        if value is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise EvalsError(f"{option} is for a language model, and none is chosen: add --model NAME")
 
 
 def chosen_agents(text: str, models: Sequence[str] = ()) -> list[str]:
@@ -194,6 +213,7 @@ def show(standing: Standing, as_json: bool, html: Path | None, leaderboard: Path
     from evals.scoring import score_tables
     from evals.scoring.leaderboard import render as render_leaderboard
     from evals.scoring.report_page import render as render_report
+    from memory.formats.tables import ruled
 
     writers: list[tuple[Path | None, Callable[[Standing], str]]] = [
         (html, render_report),
@@ -209,7 +229,9 @@ def show(standing: Standing, as_json: bool, html: Path | None, leaderboard: Path
     if as_json:
         click.echo(json.dumps(score_tables.as_json(standing)))
         return
-    print_table(score_tables.COLUMNS, map(score_tables.overall_cells, standing.overall()), right=True)
+    right = [False, *[True] * (len(score_tables.COLUMNS) - 1)]
+    cells = [score_tables.overall_cells(a) for a in standing.overall()]
+    click.echo(ruled(cells, score_tables.COLUMNS, right))
     best = standing.overall()[0]
     lines = score_tables.difference_lines(d for d in standing.differences() if d.first == best.agent)
     if lines:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agent.models.apis import API_CHOICES
+from agent.models.effort import EFFORTS
 from evals.commands.playing import (
     RunProgress,
     bench_on,
@@ -19,6 +21,7 @@ from evals.commands.playing import (
     chosen_agents,
     found_landscapes,
     kept_runs,
+    refuse_without_model,
     sentences,
     serve_models_from,
     show,
@@ -36,6 +39,10 @@ VARIANTS = ("plain", "renamed", "permuted")
 @click.option("--agents", default="embedded,random,greedy", show_default=True, metavar="A,B", help="Names, or all.")
 @click.option("--model", "models", multiple=True, metavar="NAME", help="The same as the agent model:NAME; repeatable.")
 @click.option("--base-url", metavar="URL", help="The models' server, which speaks the OpenAI protocol.")
+@click.option("--effort", type=click.Choice(EFFORTS), help="How hard the models think; their own default.")
+@click.option(
+    "--api", type=click.Choice(API_CHOICES), help="Which of OpenAI's APIs the models are asked through (auto)."
+)
 @click.option("--landscape", "landscapes", multiple=True, metavar="NAME|FILE", help="Repeatable; all without it.")
 @click.option("--seeds", type=click.IntRange(min=1, max=1000), default=5, show_default=True, help="Runs per landscape.")
 @click.option(
@@ -57,6 +64,8 @@ def run_command(
     agents: str,
     models: tuple[str, ...],
     base_url: str | None,
+    effort: str | None,
+    api: str | None,
     landscapes: tuple[str, ...],
     seeds: int,
     max_evals: int | None,
@@ -81,7 +90,6 @@ def run_command(
     from evals.contest.disguise import LIVE
     from evals.contest.live_referee import playable
     from evals.contest.run_files import Results, fingerprint, request_digest
-    from evals.errors import EvalsError
 
     for path in (out, html, leaderboard):
         check_writable(path)
@@ -90,9 +98,9 @@ def run_command(
         chosen = chosen_agents(agents, models)
         if any(a.startswith(registry.MODEL) for a in chosen):
             load_dotenv(find_dotenv(usecwd=True))
-            serve_models_from(base_url)
-        elif base_url is not None:
-            raise EvalsError("--base-url names a server, but no model on it: add --model NAME")
+            serve_models_from(base_url, effort, api)
+        else:
+            refuse_without_model(base_url=base_url, effort=effort, api=api)
         found = found_landscapes(landscapes)
         if bench is not None:
             for landscape, _ in found:
@@ -182,10 +190,20 @@ def report_command(
     help="Who decides: embedded, a language model's name or path.py:NAME.",
 )
 @click.option("--base-url", metavar="URL", help="The model's server, which speaks the OpenAI protocol.")
+@click.option("--effort", type=click.Choice(EFFORTS), help="How hard the model thinks; its own default.")
+@click.option("--api", type=click.Choice(API_CHOICES), help="Which of OpenAI's APIs the model is asked through (auto).")
 @click.option("--landscape", metavar="NAME|FILE", help="Of a kernel of ours; the first one without it.")
 @click.option("--seeds", type=click.IntRange(min=1, max=1000), default=1, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def tasks_command(model: str, base_url: str | None, landscape: str | None, seeds: int, as_json: bool) -> None:
+def tasks_command(
+    model: str,
+    base_url: str | None,
+    effort: str | None,
+    api: str | None,
+    landscape: str | None,
+    seeds: int,
+    as_json: bool,
+) -> None:
     """Grade what search scores do not show: failures, budgets, history, honesty. Exit code 1 where a task is failed."""
     from dotenv import find_dotenv, load_dotenv
 
@@ -196,7 +214,9 @@ def tasks_command(model: str, base_url: str | None, landscape: str | None, seeds
 
     with sentences():
         load_dotenv(find_dotenv(usecwd=True))
-        serve_models_from(base_url)
+        if model == "embedded":
+            refuse_without_model(base_url=base_url, effort=effort, api=api)
+        serve_models_from(base_url, effort, api)
         world = found_landscapes([landscape] if landscape else [])[0][0]
         if briefing_of(world).kernel is None:
             raise EvalsError(f"{world.name} is of no kernel of ours: tasks need its tools, choose another --landscape")

@@ -14,7 +14,8 @@ from pydantic import create_model
 
 from evals.contest.briefing import Briefing, Values, identity
 from kernels.hardware import Hardware
-from kernels.spec import Baseline, Config, Inputs, KernelSpec, Metric, Problem
+from kernels.spec import Baseline, Config, Inputs, KernelSpec, Problem
+from memory.terms import Metric
 from tools.harness.landscapes.readings import config_key
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from typing import Any
 
 from evals.contest.briefing import Briefing, Values, identity
 from evals.contest.ledger import Over
+from memory.terms import Status
 from tools.harness.landscapes.readings import config_key
-from tools.harness.results import CompileResult, Status
+from tools.harness.results import CompileResult
 
 
 @dataclass(frozen=True)

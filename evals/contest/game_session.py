@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from evals.contest.briefing import Values
 from evals.contest.found_kernel import UNKNOWN_GPU, FoundKernel
@@ -12,18 +12,23 @@ from evals.contest.game import Game, Reading
 from kernels.hardware import Hardware, hardware_named
 from kernels.registry import get
 from kernels.spec import Config, KernelSpec, Problem
+from memory.shared_models import DeviceInfo
 from memory.store import Memory
-from tools.harness.compiling.compile_pool import CompilePool
+from memory.terms import Regime
 from tools.harness.landscapes.readings import config_key
-from tools.harness.results import CheckResult, CompileResult, DeviceInfo, Figure, Measurement, Proof, Regime
-from tools.session.session import Budget, Ids, Session
+from tools.harness.process.prestart import Prestart
+from tools.harness.results import CheckResult, CompileResult, Figure, Measurement, Proof
+from tools.session.budget import Budget
+from tools.session.session import Ids, Session
 from tools.session.task import Task
 
 MAX_SECONDS = 3600.0
 
 
 class GameCompiler:
-    """Stands in for the compile pool."""
+    """Implements :class:`tools.harness.device.CompilePool`."""
+
+    parallel = False
 
     def __init__(self, game: Game, true: TrueValues) -> None:
         self._game, self._true = game, true
@@ -45,6 +50,18 @@ class GameDevice:
         self.info = DeviceInfo(
             kind="recorded", name=briefing.device, hardware=briefing.hardware, landscape=briefing.name
         )
+
+    def gpus(self) -> int:
+        return 1
+
+    def compile_pool(self, prestart: Prestart | None = None) -> GameCompiler:
+        return GameCompiler(self._game, self._true)
+
+    def expect_measurements(self) -> None:
+        """Nothing to prepare: the referee measures."""
+
+    def expect_proof(self) -> None:
+        """Nothing to prepare: a game ends with its search."""
 
     def configs(self) -> Container[Config]:
         return self._configs
@@ -115,8 +132,7 @@ def open_game_session(game: Game, run_id: str, memory_path: Path) -> Session:
     memory = Memory.open(memory_path)
     ids = Ids.of(memory, device.info, spec, problem)
     task = Task(spec, problem, hardware, spec.metric, "burst", game.seed)
-    compiler = cast(CompilePool, GameCompiler(game, true))
-    return Session(task, device, compiler, memory, ids, run_id, Budget(game.max_evals, MAX_SECONDS))
+    return Session(task, device, device.compile_pool(), memory, ids, run_id, Budget(game.max_evals, MAX_SECONDS))
 
 
 def kernel_of(game: Game) -> tuple[KernelSpec[Any, Any], Problem, Hardware]:

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter
 
+from memory.terms import Status
 from tools.harness.landscapes.readings import Entry, Landscape, config_key
-from tools.harness.results import Status
 
 End = Literal["concluded", "budget", "stalled", "foul", "crashed", "deadline"]
 """How a run ended: of itself, with its evaluations used up, asking for the same again and again, barred for reaching

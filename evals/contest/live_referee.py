@@ -17,18 +17,19 @@ from evals.contest.ledger import Ledger, Referee, Row
 from evals.errors import EvalsError
 from kernels.registry import get
 from kernels.spec import Config, KernelSpec, Problem
-from tools.harness.compiling.compile_pool import CompilePool
+from memory.shared_models import DeviceInfo
+from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.harness.device import DeviceError
 from tools.harness.devices.live import LiveDevice
 from tools.harness.landscapes.readings import Entry, Landscape, reading_set
-from tools.harness.results import CompileResult, DeviceInfo, Measurement
+from tools.harness.results import CompileResult, Measurement
 
 SAMPLES = 5
 """Readings of a config, and of the reference beside it."""
 
 
 class Compiler(Protocol):
-    """:class:`tools.harness.compiling.compile_pool.CompilePool`, as far as a referee needs it."""
+    """:class:`tools.harness.compiling.compile_pool.LocalCompilePool`, as far as a referee needs it."""
 
     def compile(
         self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config]
@@ -77,7 +78,7 @@ def playable(landscape: Landscape) -> None:
         )
 
 
-def _opened(landscape: Landscape, device: str) -> tuple[LiveDevice, CompilePool]:
+def _opened(landscape: Landscape, device: str) -> tuple[LiveDevice, LocalCompilePool]:
     spec = get(landscape.kernel)
     problem = spec.problem_type.model_validate(landscape.problem)
     try:
@@ -90,7 +91,7 @@ def _opened(landscape: Landscape, device: str) -> tuple[LiveDevice, CompilePool]
             f"{landscape.name} was recorded on {landscape.device.name}, this is {gpu.info.name}: a live run is scored "
             "on the same kind of card; record the landscape here, or choose another --landscape"
         )
-    return gpu, CompilePool(gpu.hardware, None)
+    return gpu, LocalCompilePool(gpu.hardware, None)
 
 
 class LiveReferee(Referee):

@@ -139,7 +139,8 @@ def fingerprint(agent: str) -> str:
     if own is not None:
         digest.update(own.read_bytes())
     if agent.startswith(MODEL):
-        digest.update(os.environ.get("OPENAI_BASE_URL", "").encode())
+        for variable in ("OPENAI_BASE_URL", "AUTOKERNEL_EFFORT", "AUTOKERNEL_API"):
+            digest.update(f"{variable}={os.environ.get(variable, '')}".encode())
     for library in LIBRARIES:
         digest.update(f"{library} {_version(library)}".encode())
     return digest.hexdigest()[:16]

@@ -20,6 +20,9 @@ from evals.record.card import render
 from evals.record.journal import Journal, boot
 from kernels.hardware import Hardware
 from kernels.spec import Baseline, Config, KernelSpec, Problem
+from memory.shared_models import DeviceInfo
+from memory.terms import Regime
+from tools.harness.landscapes.files import stem, write_landscape
 from tools.harness.landscapes.readings import (
     BaselineReadings,
     Entry,
@@ -30,8 +33,7 @@ from tools.harness.landscapes.readings import (
     reading_set,
     significant,
 )
-from tools.harness.landscapes.t4 import stem, write_landscape
-from tools.harness.results import CompileResult, DeviceInfo, Measurement, Regime
+from tools.harness.results import CompileResult, Measurement
 
 ROUND_EVERY = 50
 """Configs between two rounds of all baselines: every ten seconds or so, faster than a card's temperature moves."""
@@ -57,7 +59,7 @@ class Sitting(Protocol):
 
 
 class Compiler(Protocol):
-    """What recording needs of a compiler; :class:`tools.harness.compiling.compile_pool.CompilePool`."""
+    """What recording needs of a compiler; :class:`tools.harness.compiling.compile_pool.LocalCompilePool`."""
 
     def compile_iter(
         self, spec: KernelSpec[Any, Any], problem: Problem, configs: Iterable[Config]

@@ -1,4 +1,4 @@
-"""One HTML file without anything outside it: the table, intervals, and a curve per landscape and agent."""
+"""The page of a contest: the table, intervals, and a curve per landscape and agent."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from html import escape
 
 import numpy as np
 
-from agent.export.pages.run_page import read
 from evals.contest.ledger import Ledger
 from evals.scoring.leaderboard import ABOUT
 from evals.scoring.score import Board
 from evals.scoring.score_tables import COLUMNS, Standing, difference_lines, overall_cells
 from evals.scoring.summary import Aggregate
+from memory.pages import frame
 
 COLOURS = (
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#8c564b", "#000000", "#bcbd22",
@@ -25,62 +25,24 @@ BANDS = 3
 FLOOR = 0.5
 """Share of the optimum's speed at the bottom of a plot."""
 
-STYLE = """
-td, th { white-space: nowrap; text-align: right; font-variant-numeric: tabular-nums; }
-td:first-child, th:first-child { text-align: left; }
-.plots { display: flex; flex-wrap: wrap; gap: 1rem; }
-.plots h3 { font-size: 0.95rem; margin: 0; }
-td .swatch { display: inline-block; width: 0.8em; height: 0.8em; margin-right: 0.4em; }
-"""
-"""Beyond the run report's own."""
-
 
 def render(s: Standing) -> str:
     """The page."""
     aggregates = s.overall()
-    names = {(a.agent, a.variant): _name(a) for a in aggregates}
-    colours = {who: COLOURS[i % len(COLOURS)] for i, who in enumerate(names)}
-    rows = "".join(_row(a, colours[a.agent, a.variant]) for a in aggregates)
-    head = "".join(f"<th>{escape(c)}</th>" for c in COLUMNS)
-    plots = "".join(_figure(s, board, colours) for board in s.boards.values())
-    differences = "".join(f"<li>{escape(line)}</li>" for line in difference_lines(s.differences()))
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>Which agent tunes best</title>
-<style>
-{read("page.css")}{STYLE}</style>
-</head>
-<body>
-<main>
-<h1>Which agent tunes best</h1>
-<p class="soft">{escape(ABOUT)}</p>
-<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>
-<h2>Score with its interval</h2>
-<figure><div>{_intervals(aggregates, colours)}</div></figure>
-<h2>Best config so far</h2>
-<p class="soft">Share of the optimum's speed over evaluations: mean over seeds; for the best three the band from the
-slowest to the fastest run. The dashed line is what random search is expected to hold.</p>
-<div class="plots">{plots}</div>
-<h2>Pairs</h2>
-<ul>{differences}</ul>
-</main>
-</body>
-</html>
-"""
+    colours = {(a.agent, a.variant): COLOURS[i % len(COLOURS)] for i, a in enumerate(aggregates)}
+    content = {
+        "about": ABOUT,
+        "columns": COLUMNS,
+        "rows": [(colours[a.agent, a.variant], overall_cells(a)) for a in aggregates],
+        "intervals": _intervals(aggregates, colours),
+        "plots": [_figure(s, board, colours) for board in s.boards.values()],
+        "differences": list(difference_lines(s.differences())),
+    }
+    return frame.page("evals.scoring/report_page.html", "Which agent tunes best", content)
 
 
 def _name(a: Aggregate) -> str:
     return a.agent if a.variant == "plain" else f"{a.agent} ({a.variant})"
-
-
-def _row(a: Aggregate, colour: str) -> str:
-    first, *rest = (escape(c) for c in overall_cells(a))
-    swatch = f'<span class="swatch" style="background:{colour}"></span>'
-    return f"<tr><td>{swatch}{first}</td>" + "".join(f"<td>{c}</td>" for c in rest) + "</tr>"
 
 
 def _intervals(aggregates: Sequence[Aggregate], colours: dict[tuple[str, str], str]) -> str:

@@ -18,9 +18,12 @@ from agent.errors import UsageError
 from agent.goal.goal import Given, read_goal
 from agent.goal.objective import Limits, Objective
 from agent.goal.vocabulary import registered
-from agent.loop.actions import Hands, SessionHands
+from agent.loop.actions import Actions, LiveActions
 from agent.loop.outcome import Outcome
-from agent.loop.run import Notify, begin
+from agent.loop.progress import Watch
+from agent.loop.run import begin
+from agent.models.choose import api_name
+from agent.models.effort import read_effort
 from evals.scoring.score import CLOSE
 from evals.tasks.worlds import failing, faster_baseline, session_on
 from memory.attempt import Row
@@ -61,18 +64,19 @@ class World:
         self._runs += 1
         run_id, memory = f"task-{self._runs}", self._folder / "memory.db"
 
-        def open_(objective: Objective, path: Path | None, given: str, notify: Notify) -> Hands:
+        def open_(objective: Objective, path: Path | None, given: str, watch: Watch) -> Actions:
             session = session_on(landscape, memory, run_id, max_evals, self.seed)
             ids, limits = session.ids, objective.limits.model_dump(mode="json")
             stated = objective.model_dump(mode="json")
             session.memory.start_run(run_id, goal, stated, objective.model, ids.environment, ids.problem, limits, "")
-            return SessionHands(session)
+            return LiveActions(session)
 
         objective = Objective(
-            goal=goal, kernel=landscape.kernel, device="recorded", model=self.model, alone=True, seed=self.seed,
-            limits=Limits(max_evals=max_evals),
+            goal=goal, kernel=landscape.kernel, device="recorded", model=self.model, effort=read_effort(None),
+            api=api_name(None, self.model),
+            alone=True, seed=self.seed, limits=Limits(max_evals=max_evals),
         )  # fmt: skip
-        ended = begin(objective, None, os.environ.get("OPENAI_BASE_URL"), lambda line: None, open_=open_)
+        ended = begin(objective, None, os.environ.get("OPENAI_BASE_URL"), Watch(), open_=open_)
         store = Memory.open(memory)
         rows = store.finished(run_id)
         store.close()

@@ -6,23 +6,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from kernels.hardware import hardware_named
 from kernels.registry import get
 from kernels.spec import Config, KernelSpec, Problem
 from memory.store import Memory
-from tools.harness.compiling.compile_pool import CompilePool
+from memory.terms import Status
 from tools.harness.devices.recorded import RecordedDevice
 from tools.harness.landscapes.readings import Entry, Landscape
-from tools.harness.results import CheckResult, CompileResult, Status
+from tools.harness.results import CheckResult, CompileResult
+from tools.session.budget import Budget
 from tools.session.recall import warm_up
-from tools.session.session import Budget, Ids, Session
+from tools.session.session import Ids, Session
 from tools.session.task import Task
 
 
 class RecordedCompiler:
-    """Stands in for the compile pool: the figures of the recording."""
+    """Implements :class:`tools.harness.device.CompilePool`: the figures of the recording."""
+
+    parallel = False
 
     def __init__(self, landscape: Landscape) -> None:
         self._entries = landscape.entries
@@ -68,8 +71,7 @@ def session_on(landscape: Landscape, memory: Path, run_id: str, max_evals: int, 
     store = Memory.open(memory)
     ids = Ids.of(store, device.info, spec, problem)
     task = Task(spec, problem, hardware_named(device.hardware), spec.metric, landscape.regime, seed)
-    pool = cast(CompilePool, RecordedCompiler(landscape))
-    session = Session(task, device, pool, store, ids, run_id, Budget(max_evals, 3600.0))
+    session = Session(task, device, RecordedCompiler(landscape), store, ids, run_id, Budget(max_evals, 3600.0))
     warm_up(session)
     return session
 

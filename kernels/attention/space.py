@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import product
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -12,10 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from kernels.gemm.gluon_space import has_gluon
 from kernels.hardware import Hardware
-from kernels.spec import Baseline, Config, Inputs, Problem
-
-if TYPE_CHECKING:
-    from kernels.attention.spec import Attention
+from kernels.spec import Baseline, Config, Inputs, KernelSpec, Problem
 
 ELEMENT_BYTES = 2
 CONSUMERS, CONSUMER_ROWS = 2, 64
@@ -177,7 +174,7 @@ def default_config(problem: AttentionProblem, hardware: Hardware) -> AttentionCo
     return next(c for c in (roles, *plain) if constraint(problem, c, hardware) is None)
 
 
-def baselines(spec: Attention) -> list[Baseline[AttentionProblem]]:
+def baselines(spec: KernelSpec[AttentionProblem, AttentionConfig]) -> list[Baseline[AttentionProblem]]:
     """PyTorch's own choice of backend first, then each fused backend by name."""
     call = "scaled_dot_product_attention"
     return [
@@ -188,7 +185,7 @@ def baselines(spec: Attention) -> list[Baseline[AttentionProblem]]:
 
 
 def _with(
-    spec: Attention, backend: SDPBackend | None
+    spec: KernelSpec[AttentionProblem, AttentionConfig], backend: SDPBackend | None
 ) -> Callable[[AttentionProblem, Inputs], Callable[[], torch.Tensor]]:
     def prepare(problem: AttentionProblem, inputs: Inputs) -> Callable[[], torch.Tensor]:
         if backend is None:

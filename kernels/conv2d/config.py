@@ -1,4 +1,4 @@
-"""What ``conv2d`` computes, and the tuning choices of one launch."""
+"""Problem and config of ``conv2d``: what a launch computes, and its tuning choices."""
 
 from __future__ import annotations
 

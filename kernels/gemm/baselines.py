@@ -1,4 +1,4 @@
-"""What PyTorch offers for C = act(A @ B + bias), and for C = act((A @ B) * scales + bias) of fp8 operands."""
+"""PyTorch's ways to compute C = act(A @ B + bias), and C = act((A @ B) * scales + bias) of fp8 operands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the matmul kernels compute, and the tuning choices of one launch."""
+"""Problem and config of the matmul kernels: what a launch computes, and its tuning choices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Static constraints of the matmul kernels' configs, and the configs worth naming for a problem."""
+"""Static constraints of the matmul kernels' configs, and the candidates for a problem."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``matmul`` and ``fused_matmul`` have in common as tunable kernels: inputs, reference, tolerance, work, space."""
+"""What the specs of ``matmul`` and ``fused_matmul`` share: inputs, reference, tolerance, operation counts, space."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Family ``stream_k`` of the matmul kernels: the tiles of the last wave are shared out evenly, step by step.
 
 The last wave of tiles leaves SMs idle, on average half of them. Here programs share its steps along K, wherever tiles
-begin and end (``kernels.gemm.stream_k_schedule`` says which takes what). A tile that one program has to itself is
+begin and end (``kernels.gemm.stream_k_schedule`` computes their shares). A tile that one program has to itself is
 finished there; of others each program writes its fp32 part to a slot of its own in a workspace, and a second kernel
 adds the parts of a tile in the order of K, so that equal inputs give equal bits, and applies the epilogue. Why there is
 a second kernel, and how its launch overlaps the first: ``kernels.gemm.split_k``.

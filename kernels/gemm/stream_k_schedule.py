@@ -1,4 +1,4 @@
-"""Which program of family ``stream_k`` takes which steps: the arithmetic of its two kernels, for the host.
+"""Computes on the host which program of family ``stream_k`` takes which steps, as its two kernels do on the GPU.
 
 Whole waves of tiles go to programs of their own, a tile each. The tiles of the last wave, which would leave SMs idle,
 are *streamed*: as many programs as there are SMs share all their steps evenly, in order, wherever tiles begin and end

@@ -1,4 +1,4 @@
-"""What the matmul kernels do with one tile: where it lies, its product along a range of K, its epilogue, its store.
+"""Device functions for one tile of a matmul: its position, its product along a range of K, its epilogue, its store.
 
 Names: rows and cols are those of C; a step is BLOCK_K of K; WIDE says that element offsets may exceed 31 bits.
 """

@@ -1,6 +1,6 @@
-"""Gradients of the public ops by PyTorch's own operations: there is no kernel of ours for them.
+"""Gradients of the public ops, by PyTorch's own operations.
 
-What a gradient needs beyond the inputs (a product before its activation, a row's mean) is computed again.
+Intermediate values that a gradient needs (a product before its activation, a row's mean) are computed again.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ def swiglu(grad: Tensor, gate: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
 def attention(
     grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, causal: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients for q (B, H, S, D), k and v (B, H / GROUP, S, D), the weights computed again sequence by sequence:
-    (H, S, S) of them in fp32 are in memory at a time, three such matrices at most."""
+    """Gradients for q (B, H, S, D), k and v (B, H / GROUP, S, D). The weights are computed again one sequence at a
+    time, so that at most three fp32 tensors of (H, S, S) are in memory."""
     group = q.shape[1] // k.shape[1]
     found = [_attention(*one, causal, group) for one in zip(grad, q, k, v, out, strict=True)]
     dq, dk, dv = (torch.stack(parts) for parts in zip(*found, strict=True))

@@ -1,15 +1,17 @@
-"""Calls of the public ops without their front ends.
+"""Replays the launches of a call of a public op, without PyTorch's and Triton's work on the host.
 
 An eager call that needs no gradient spends most of its host time in PyTorch's dispatch of a Python operator, in
-Triton's binding of arguments and in the encoding of TMA descriptors. All of it comes out the same for the same shapes,
-strides, dtypes and options. So the first such call takes the normal road while it is recorded: which compiled kernels
-were started, with which grids and arguments, and which of these are the caller's tensors. Later calls hand the same
-arguments, with new pointers, to the C function in which Triton's own launcher ends.
+Triton's binding of arguments and in the encoding of TMA descriptors. The result of that work depends on shapes,
+strides, dtypes and options alone.
 
-Only what is certain is replayed: aligned plain tensors on the current device, no gradient, no compilation, no mode,
-hook or profiler that wants to see the call, kernels that work on nothing but the call's tensors and fresh memory.
-Everything else takes the normal road, each time. Where Triton's launcher has a form that is not known here, a
-:class:`SlowLaunchWarning` says so once.
+    1. The first call with given shapes, strides, dtypes and options is made normally and recorded: the compiled kernels
+       it starts, their grids and arguments, and which arguments are the caller's tensors.
+    2. Later calls pass the same arguments, with new pointers, to the C function that Triton's launcher calls.
+
+A call is replayed only if it has plain, aligned tensors on the current device and no gradient, is not being compiled,
+is not observed by a mode, hook or profiler, and its kernels use only the call's tensors and fresh memory. Any other
+call is made normally each time. If this Triton's launcher has an unknown form, one :class:`SlowLaunchWarning` is
+issued.
 
 Triton's settings (``triton.knobs``: debug, instrumentation) are those of the recorded call until :func:`forget`.
 """
@@ -34,9 +36,9 @@ Tensor = torch.Tensor
 P = ParamSpec("P")
 
 ALIGNMENT = 16
-"""Bytes. Triton compiles another kernel for a pointer that is not a multiple of it, and descriptors refuse it."""
+"""Bytes. Triton compiles another kernel for a pointer that is not a multiple of it, and a descriptor refuses one."""
 MOST_CALLS = 4096
-"""Recorded calls that are kept; the oldest goes first."""
+"""Recorded calls that are kept. The oldest is dropped first."""
 
 _KEPT = DispatchKeySet(DispatchKey.BackendSelect)
 _QUIET = {_KEPT.raw_repr(), _KEPT.add(DispatchKey.ADInplaceOrView).raw_repr()}
@@ -44,7 +46,7 @@ _QUIET = {_KEPT.raw_repr(), _KEPT.add(DispatchKey.ADInplaceOrView).raw_repr()}
 
 
 class SlowLaunchWarning(RuntimeWarning):
-    """This Triton's launcher is not known here: calls are right, and slower than they could be."""
+    """The launcher of this Triton has an unknown form: results are right, and calls take more host time."""
 
 
 _calls: dict[tuple[Any, ...], Replay | None] = {}
@@ -53,7 +55,7 @@ _local = threading.local()
 
 
 def forget() -> None:
-    """Record every call anew: after a change of tuned configs or of Triton's settings."""
+    """Drop all recorded calls: needed after a change of tuned configs or of Triton's settings."""
     _calls.clear()
 
 
@@ -89,7 +91,7 @@ def replayed(op: Callable[P, Tensor]) -> Callable[P, Tensor]:
 
 
 def launch(start: Callable[[], None], inputs: tuple[Tensor | None, ...], out: Tensor) -> None:
-    """``start()``, which launches kernels on `inputs` and `out`; watched where the call is being recorded."""
+    """Call ``start()``, which launches kernels on `inputs` and `out`, and record it if a recording is in progress."""
     recording: Recording | None = getattr(_local, "recording", None)
     if recording is None:
         start()
@@ -98,7 +100,7 @@ def launch(start: Callable[[], None], inputs: tuple[Tensor | None, ...], out: Te
 
 
 def key(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], list[Tensor]] | None:
-    """What decides how a call is launched, and its tensors; ``None`` for a call that has to take the normal road."""
+    """The key under which a call is recorded, and its tensors; ``None`` for a call that must be made normally."""
     if watched():
         return None
     grad = torch.is_grad_enabled()
@@ -128,7 +130,7 @@ def key(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple
 
 
 def watched() -> bool:
-    """Whether a mode, a function transform, a profiler or one of Triton's hooks wants to see the next call."""
+    """Whether a mode, a function transform, a profiler or one of Triton's hooks observes the next call."""
     return (
         torch._C._dispatch_tls_local_include_set().raw_repr() not in _QUIET
         or torch._C._len_torch_function_stack() > 0
@@ -153,19 +155,19 @@ Layout = tuple[tuple[int, ...], torch.dtype]
 
 
 class Recording:
-    """One call on the normal road."""
+    """The recording of one call that is made normally."""
 
     def __init__(self, tensors: list[Tensor]) -> None:
         self.tensors = tensors
         self.settled = True
-        """False: nothing is known for calls like this one, the next is recorded again."""
+        """False if this call could not be recorded; the next one like it is recorded again."""
         self.starts: list[Start] | None = None
         self.workspaces: list[Layout] = []
 
     def watch(self, start: Callable[[], None], inputs: tuple[Tensor | None, ...], out: Tensor) -> None:
         given = {t.data_ptr() for t in self.tensors}
         if len(given) < len(self.tensors):
-            # Of two arguments with one address it cannot be told which is which.
+            # Two arguments with one address cannot be told apart.
             self.settled = False
             start()
             return
@@ -180,20 +182,20 @@ class Recording:
         try:
             self.starts = [restart(kernel, args, where) for kernel, args in seen]
         except UnknownLauncher as e:
-            _say_once(str(e))
+            _warn_once(str(e))
             self.starts = []
         except NotReplayable:
             self.starts = []
 
     def replay(self, result: Tensor) -> Replay | None:
-        """How to make `result` again, or ``None`` for a call that takes the normal road for good."""
+        """How to compute `result` again; ``None`` if calls like this one must always be made normally."""
         if not self.starts or not result.is_contiguous():
             return None
         return Replay(self.starts, (tuple(result.shape), result.dtype), self.workspaces, result.get_device())
 
 
 class Replay:
-    """A call's launches, ready to be made on other tensors of the same shapes."""
+    """The launches of a call, to be made on other tensors of the same shapes."""
 
     def __init__(self, starts: list[Start], result: Layout, workspaces: list[Layout], device: int) -> None:
         self.starts, self.result, self.workspaces, self.device = starts, result, workspaces, device
@@ -237,7 +239,7 @@ class _Aside(TorchDispatchMode):
 
 
 @functools.cache
-def _say_once(why: str) -> None:
+def _warn_once(why: str) -> None:
     warnings.warn(
         f"calls cannot be replayed through this Triton's launcher ({why}): every call takes the slower normal road",
         SlowLaunchWarning,

@@ -1,14 +1,12 @@
-"""The kernels as functions to call: ``from kernels import ops; ops.rms_norm(x, weight)``.
+"""The kernels as functions: ``from kernels import ops; ops.rms_norm(x, weight)``. Tensors are fp16 or bf16.
 
-Each picks its config by GPU, shape and dtype (``kernels/ops/tuned_files.py``), is a ``torch.library`` operator with a
-fake kernel, so that torch.compile takes it as it is, and has gradients through PyTorch's own operations. Tensors are
-fp16 or bf16.
+Each function chooses its config by GPU, shape and dtype (``kernels/ops/tuned_files.py``). It is a ``torch.library``
+operator with a fake kernel, which torch.compile needs, and its gradients are computed by PyTorch's own operations.
 
-On a CPU, and on a GPU that ``kernels/hardware.py`` has no facts about, PyTorch computes the result, and a
-:class:`NoKernelWarning` says so once per operator. ``warnings.simplefilter("error", ops.NoKernelWarning)`` makes it an
-error.
+On a CPU, and on a GPU that ``kernels/hardware.py`` has no facts about, PyTorch computes the result, and each operator
+issues one :class:`NoKernelWarning`. ``warnings.simplefilter("error", ops.NoKernelWarning)`` makes it an error.
 
-A call for which autograd, torch.compile and the like have nothing to do is recorded once and then replayed
+A call that needs neither autograd nor torch.compile nor the like is recorded once and then replayed
 (``kernels/ops/call_cache.py``), which takes a few microseconds of the host's time.
 """
 
@@ -22,7 +20,7 @@ import torch
 
 from kernels.hardware import hardware_for
 from kernels.ops import call_cache, operators, tuned_files
-from kernels.ops.operators import DTYPE_NAMES, NoKernelWarning, choice, spec_of
+from kernels.ops.operators import DTYPE_NAMES, NoKernelWarning, choose_config, spec_of
 from kernels.spec import sentence
 
 __all__ = [
@@ -43,14 +41,16 @@ Tensor = torch.Tensor
 
 
 def use(path: str | Path | None) -> None:
-    """Take tuned configs from this file from now on; ``None``: from none. Raises tuned.TunedFileError."""
-    operators.take([] if path is None else tuned_files.load(Path(path)))
+    """Read tuned configs from this file from now on; with ``None``, from no file.
+
+    Raises kernels.ops.tuned_files.TunedFileError."""
+    operators.set_entries([] if path is None else tuned_files.load(Path(path)))
 
 
 def config_of(kernel: str, shape: tuple[int, ...], device_name: str, **options: Any) -> tuned_files.Choice:
     """The config that a call would use on the GPU that the driver calls `device_name`, and why.
 
-    Raises ValueError for a kernel, an option or a GPU that is not known."""
+    Raises ValueError for an unknown kernel, option or GPU."""
     hardware = hardware_for(device_name)
     if hardware is None:
         raise ValueError(
@@ -61,7 +61,7 @@ def config_of(kernel: str, shape: tuple[int, ...], device_name: str, **options: 
         problem = spec.parse_problem(shape, options)
     except ValueError as e:
         raise ValueError(sentence(e)) from e
-    return choice(kernel, problem, hardware.name)
+    return choose_config(kernel, problem, hardware.name)
 
 
 @call_cache.replayed
@@ -69,11 +69,11 @@ def fused_matmul(x: Tensor, w: Tensor, bias: Tensor | None = None, activation: s
     """act(x @ w + bias): x (..., K), w (K, N) with unit stride along N or along K (``linear.weight.t()``), bias (N).
 
     `activation`: none, relu, leaky_relu (0.01), gelu (tanh form) or silu."""
-    _want(activation in ("none", "relu", "leaky_relu", "gelu", "silu"), f"there is no activation {activation!r}")
-    _same("fused_matmul", x, w, optional=bias)
-    _fits(w.dim() == 2 and x.dim() >= 1 and x.shape[-1] == w.shape[0], "fused_matmul", "x @ w", x, w)
-    _fits(bias is None or bias.shape == w.shape[1:], "fused_matmul", "a bias of w's columns", w, bias)
-    out: Tensor = torch.ops.autokernel.fused_matmul(_rows(x), w, bias, activation)
+    _require(activation in ("none", "relu", "leaky_relu", "gelu", "silu"), f"there is no activation {activation!r}")
+    _require_alike("fused_matmul", x, w, optional=bias)
+    _require_shapes(w.dim() == 2 and x.dim() >= 1 and x.shape[-1] == w.shape[0], "fused_matmul", "x @ w", x, w)
+    _require_shapes(bias is None or bias.shape == w.shape[1:], "fused_matmul", "a bias of w's columns", w, bias)
+    out: Tensor = torch.ops.autokernel.fused_matmul(_as_rows(x), w, bias, activation)
     return out.reshape(*x.shape[:-1], w.shape[1])
 
 
@@ -85,39 +85,39 @@ def matmul(x: Tensor, w: Tensor) -> Tensor:
 @call_cache.replayed
 def softmax(x: Tensor) -> Tensor:
     """Softmax over the last dimension of x (..., N)."""
-    _same("softmax", x)
-    _want(x.dim() >= 1, "softmax takes a tensor of at least one dimension")
-    out: Tensor = torch.ops.autokernel.softmax(_rows(x))
+    _require_alike("softmax", x)
+    _require(x.dim() >= 1, "softmax takes a tensor of at least one dimension")
+    out: Tensor = torch.ops.autokernel.softmax(_as_rows(x))
     return out.reshape(x.shape)
 
 
 @call_cache.replayed
 def rms_norm(x: Tensor, weight: Tensor, eps: float = 1e-6) -> Tensor:
     """x / sqrt(mean(x^2) + eps) * weight over the last dimension: x (..., N), weight (N)."""
-    _same("rms_norm", x, weight)
-    _numbers("rms_norm", float, eps=eps)
-    _fits(x.dim() >= 1 and weight.shape == x.shape[-1:], "rms_norm", "a weight of x's columns", x, weight)
-    out: Tensor = torch.ops.autokernel.rms_norm(_rows(x), weight, eps)
+    _require_alike("rms_norm", x, weight)
+    _require_numbers("rms_norm", float, eps=eps)
+    _require_shapes(x.dim() >= 1 and weight.shape == x.shape[-1:], "rms_norm", "a weight of x's columns", x, weight)
+    out: Tensor = torch.ops.autokernel.rms_norm(_as_rows(x), weight, eps)
     return out.reshape(x.shape)
 
 
 @call_cache.replayed
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Tensor:
     """(x - mean) / sqrt(variance + eps) * weight + bias over the last dimension: x (..., N), weight and bias (N)."""
-    _same("layer_norm", x, weight, bias)
-    _numbers("layer_norm", float, eps=eps)
+    _require_alike("layer_norm", x, weight, bias)
+    _require_numbers("layer_norm", float, eps=eps)
     fits = x.dim() >= 1 and weight.shape == bias.shape == x.shape[-1:]
-    _fits(fits, "layer_norm", "weight and bias of x's columns", x, weight, bias)
-    out: Tensor = torch.ops.autokernel.layer_norm(_rows(x), weight, bias, eps)
+    _require_shapes(fits, "layer_norm", "weight and bias of x's columns", x, weight, bias)
+    out: Tensor = torch.ops.autokernel.layer_norm(_as_rows(x), weight, bias, eps)
     return out.reshape(x.shape)
 
 
 @call_cache.replayed
 def swiglu(gate: Tensor, up: Tensor) -> Tensor:
     """silu(gate) * up, element by element, of two tensors of one shape."""
-    _same("swiglu", gate, up)
-    _fits(gate.dim() >= 1 and gate.shape == up.shape, "swiglu", "two tensors of one shape", gate, up)
-    out: Tensor = torch.ops.autokernel.swiglu(_rows(gate), _rows(up))
+    _require_alike("swiglu", gate, up)
+    _require_shapes(gate.dim() >= 1 and gate.shape == up.shape, "swiglu", "two tensors of one shape", gate, up)
+    out: Tensor = torch.ops.autokernel.swiglu(_as_rows(gate), _as_rows(up))
     return out.reshape(gate.shape)
 
 
@@ -125,11 +125,11 @@ def swiglu(gate: Tensor, up: Tensor) -> Tensor:
 def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
     """softmax(q k^T / sqrt(D)) v: q (B, H, S, D), k and v (B, H / GROUP, S, D) for any GROUP that divides H; D is 64 or
     128. `causal`: a position sees itself and what precedes it."""
-    _same("attention", q, k, v)
+    _require_alike("attention", q, k, v)
     alike = q.dim() == k.dim() == 4 and k.shape == v.shape and (q.shape[0], *q.shape[2:]) == (k.shape[0], *k.shape[2:])
     wanted = "q (B, H, S, D) and k, v (B, H / GROUP, S, D) with D 64 or 128"
     fits = alike and q.shape[3] in (64, 128) and k.shape[1] > 0 and q.shape[1] % k.shape[1] == 0
-    _fits(fits, "attention", wanted, q, k, v)
+    _require_shapes(fits, "attention", wanted, q, k, v)
     out: Tensor = torch.ops.autokernel.attention(q, k, v, causal)
     return out
 
@@ -143,24 +143,26 @@ def conv2d(
     both directions.
 
     For a channels_last tensor of PyTorch's: ``conv2d(x.permute(0, 2, 3, 1), w.permute(0, 2, 3, 1))``, no copy."""
-    _same("conv2d", x, w, optional=bias)
-    _numbers("conv2d", int, stride=stride, padding=padding, dilation=dilation)
+    _require_alike("conv2d", x, w, optional=bias)
+    _require_numbers("conv2d", int, stride=stride, padding=padding, dilation=dilation)
     fits = x.dim() == w.dim() == 4 and x.shape[3] == w.shape[3] and (bias is None or bias.shape == w.shape[:1])
-    _fits(fits, "conv2d", "x (N, H, W, C), w (K, R, S, C) and a bias (K)", x, w, bias)
-    _want(stride > 0 and padding >= 0 and dilation > 0, "conv2d wants stride and dilation above 0, padding from 0 on")
+    _require_shapes(fits, "conv2d", "x (N, H, W, C), w (K, R, S, C) and a bias (K)", x, w, bias)
+    _require(
+        stride > 0 and padding >= 0 and dilation > 0, "conv2d wants stride and dilation above 0, padding from 0 on"
+    )
     under = [dilation * (size - 1) + 1 for size in w.shape[1:3]]
     covered = all(0 < u <= size + 2 * padding for u, size in zip(under, x.shape[1:3], strict=True))
-    _fits(covered, "conv2d", "images no smaller than the filter, padding included", x, w)
+    _require_shapes(covered, "conv2d", "images no smaller than the filter, padding included", x, w)
     out: Tensor = torch.ops.autokernel.conv2d(x, w, bias, stride, padding, dilation)
     return out
 
 
-def _rows(x: Tensor) -> Tensor:
-    """x (..., N) as two dimensions; also where one of them is 0."""
+def _as_rows(x: Tensor) -> Tensor:
+    """x (..., N) as two dimensions, either of which may be 0."""
     return x.reshape(prod(x.shape[:-1]), x.shape[-1])
 
 
-def _same(op: str, *tensors: Tensor, optional: Tensor | None = None) -> None:
+def _require_alike(op: str, *tensors: Tensor, optional: Tensor | None = None) -> None:
     """Raises TypeError or ValueError unless all are on one device and of one dtype that there is a kernel for."""
     given = [*tensors] if optional is None else [*tensors, optional]
     if not all(isinstance(t, Tensor) for t in given):
@@ -172,20 +174,20 @@ def _same(op: str, *tensors: Tensor, optional: Tensor | None = None) -> None:
         raise ValueError(f"{op} got tensors on {', '.join(sorted({str(t.device) for t in given}))}: put them on one")
 
 
-def _want(holds: bool, otherwise: str) -> None:
+def _require(holds: bool, otherwise: str) -> None:
     if not holds:
         raise ValueError(otherwise)
 
 
-def _numbers(op: str, kind: type, **given: Any) -> None:
+def _require_numbers(op: str, kind: type, **given: Any) -> None:
     """Raises TypeError unless all are whole numbers (`kind` int) or numbers (float)."""
     for name, value in given.items():
         if not isinstance(value, (int, kind)):
             raise TypeError(f"{op} wants {name} as one {kind.__name__}, got {value!r}")
 
 
-def _fits(holds: bool, op: str, wanted: str, *tensors: Tensor | None) -> None:
-    """Raises ValueError unless it `holds`. The words are made only then: torch.compile cannot print symbolic sizes."""
+def _require_shapes(holds: bool, op: str, wanted: str, *tensors: Tensor | None) -> None:
+    """Raises ValueError unless `holds`. Only then is the message built: torch.compile cannot print symbolic sizes."""
     if not holds:
         shapes = ", ".join(str(tuple(t.shape)) for t in tensors if t is not None)
         raise ValueError(f"{op} wants {wanted}, got shapes {shapes}")

@@ -1,7 +1,7 @@
-"""Triton's launch, from the compiled kernel on: seen as it is made, and made again with other pointers.
+"""Records the launch of a compiled Triton kernel, and makes it again with other pointers.
 
-What Triton does before (binding and specialising arguments, looking the kernel up, encoding descriptors) is left out
-the second time; the C function that it ends in gets the same arguments.
+The second launch skips what Triton does first: binding and specialising arguments, finding the kernel, encoding
+descriptors. It calls the same C function with the same arguments.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from triton.compiler import CompiledKernel
 
 MOST_MAPS = 512
-"""Encoded descriptors that are kept per argument. The caching allocator hands the same addresses out again."""
+"""Encoded descriptors that are kept per argument. The caching allocator returns the same addresses again and again."""
 
 Launched = tuple[Any, tuple[Any, ...]]
 """A compiled kernel, and what its ``run`` was called with: three grid dimensions, stream, function, metadata, launch
@@ -30,11 +30,11 @@ Start = Callable[[int, list[int]], None]
 
 
 class NotReplayable(Exception):
-    """A launch that cannot be made again with other tensors alone."""
+    """A launch that depends on more than its tensors, so that it cannot be made again."""
 
 
 class UnknownLauncher(NotReplayable):
-    """Triton's launcher has a form that is not known here."""
+    """The launcher of this Triton has an unknown form."""
 
 
 _patching = threading.RLock()
@@ -42,7 +42,7 @@ _patching = threading.RLock()
 
 @contextmanager
 def launches() -> Iterator[list[Launched]]:
-    """Yields the list of Triton launches that this thread makes inside."""
+    """Yields a list, to which every Triton launch of this thread within the context is added."""
     seen: list[Launched] = []
     thread = threading.get_ident()
     with _patching:
@@ -79,7 +79,7 @@ class _At:
 def restart(kernel: Any, args: tuple[Any, ...], where: dict[int, int]) -> Start:
     """A function that makes a launch again. `where`: index, in its list of addresses, of each tensor's address.
 
-    Raises NotReplayable for a kernel that uses anything else, UnknownLauncher where Triton's is one."""
+    Raises NotReplayable for a kernel that uses anything else, UnknownLauncher if the launcher has an unknown form."""
     run = kernel.run
     grid, function, packed = args[:3], args[4], args[5]
     raw, head, together = _launcher(run, grid, function, packed)

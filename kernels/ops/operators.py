@@ -1,7 +1,7 @@
 """The public ops as ``torch.library`` operators: fake kernels for torch.compile, gradients, and the launch itself.
 
-``kernels/ops.py`` checks arguments and calls these. An operator copies what is not contiguous or not aligned, picks the
-config, and launches; where there is no kernel for the device, PyTorch computes the result and a warning says so.
+``kernels/ops/functions.py`` checks arguments and calls these. An operator copies a tensor that is not contiguous or not
+aligned, chooses the config, and launches. On a device without a kernel, PyTorch computes the result, with a warning.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import torch
 from kernels import registry
 from kernels.hardware import Hardware, hardware_for, hardware_named
 from kernels.ops import backward, call_cache, tuned_files
-from kernels.spec import DTYPES, Inputs, KernelSpec, Problem
+from kernels.spec import Inputs, KernelSpec, Problem
 
 Tensor = torch.Tensor
 
-DTYPE_NAMES = {DTYPES[name]: name for name in ("fp16", "bf16")}
+DTYPE_NAMES = {torch.float16: "fp16", torch.bfloat16: "bf16"}
 
 
 class NoKernelWarning(RuntimeWarning):
-    """PyTorch computed what a kernel should have."""
+    """PyTorch computed the result, because there is no kernel for the device."""
 
 
 # -- one operator per kernel; row-wise ones take two dimensions
@@ -33,43 +33,45 @@ class NoKernelWarning(RuntimeWarning):
 @torch.library.custom_op("autokernel::fused_matmul", mutates_args=())
 def _fused_matmul(x: Tensor, w: Tensor, bias: Tensor | None, activation: str) -> Tensor:
     column_major = w.stride(1) != 1 and w.stride(0) == 1
-    operand = _ready(w.t()).t() if column_major else _ready(w)
+    operand = _make_ready(w.t()).t() if column_major else _make_ready(w)
     layout = "col" if column_major else "row"
     shape = x.shape[0], w.shape[1], x.shape[1]
-    inputs = _ready(x), operand, None if bias is None else _ready(bias)
+    inputs = _make_ready(x), operand, None if bias is None else _make_ready(bias)
     return _run("fused_matmul", shape, inputs, activation=activation, bias=bias is not None, b_layout=layout)
 
 
 @torch.library.custom_op("autokernel::softmax", mutates_args=())
 def _softmax(x: Tensor) -> Tensor:
-    return _run("softmax", tuple(x.shape), (_ready(x),))
+    return _run("softmax", tuple(x.shape), (_make_ready(x),))
 
 
 @torch.library.custom_op("autokernel::rms_norm", mutates_args=())
 def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    return _run("rms_norm", tuple(x.shape), (_ready(x), _ready(weight)), eps=eps)
+    return _run("rms_norm", tuple(x.shape), (_make_ready(x), _make_ready(weight)), eps=eps)
 
 
 @torch.library.custom_op("autokernel::layer_norm", mutates_args=())
 def _layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    return _run("layer_norm", tuple(x.shape), (_ready(x), _ready(weight), _ready(bias)), eps=eps)
+    return _run("layer_norm", tuple(x.shape), (_make_ready(x), _make_ready(weight), _make_ready(bias)), eps=eps)
 
 
 @torch.library.custom_op("autokernel::swiglu", mutates_args=())
 def _swiglu(gate: Tensor, up: Tensor) -> Tensor:
-    return _run("swiglu", tuple(gate.shape), (_ready(gate), _ready(up)))
+    return _run("swiglu", tuple(gate.shape), (_make_ready(gate), _make_ready(up)))
 
 
 @torch.library.custom_op("autokernel::attention", mutates_args=())
 def _attention(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
     group = q.shape[1] // k.shape[1]
-    return _run("attention", tuple(q.shape), (_ready(q), _ready(k), _ready(v)), causal=causal, GROUP=group)
+    return _run(
+        "attention", tuple(q.shape), (_make_ready(q), _make_ready(k), _make_ready(v)), causal=causal, GROUP=group
+    )
 
 
 @torch.library.custom_op("autokernel::conv2d", mutates_args=())
 def _conv2d(x: Tensor, w: Tensor, bias: Tensor | None, stride: int, padding: int, dilation: int) -> Tensor:
     shape = *x.shape, w.shape[0], *w.shape[1:3]
-    inputs = _ready(x), _ready(w), None if bias is None else _ready(bias)
+    inputs = _make_ready(x), _make_ready(w), None if bias is None else _make_ready(bias)
     options = {"stride": stride, "padding": padding, "dilation": dilation, "bias": bias is not None}
     return _run("conv2d", shape, inputs, **options)
 
@@ -96,16 +98,16 @@ for _operator in (_softmax, _rms_norm, _layer_norm, _swiglu, _attention):
     _operator.register_fake(_like_first)
 
 
-def _keep_inputs(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+def _save_inputs(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(*(i for i in inputs if isinstance(i, Tensor)))
     ctx.rest = [i for i in inputs if not isinstance(i, Tensor)]
 
 
-def _keep_output(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+def _save_output(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(output)
 
 
-def _keep_both(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+def _save_inputs_and_output(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     q, k, v, ctx.causal = inputs
     ctx.save_for_backward(q, k, v, output)
 
@@ -115,7 +117,7 @@ def _fused_matmul_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return (*backward.fused_matmul(grad, x, w, bias[0] if bias else None, ctx.rest[-1]), None)
 
 
-_fused_matmul.register_autograd(_fused_matmul_backward, setup_context=_keep_inputs)
+_fused_matmul.register_autograd(_fused_matmul_backward, setup_context=_save_inputs)
 
 
 def _conv2d_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -123,15 +125,15 @@ def _conv2d_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return (*backward.conv2d(grad, x, w, bool(bias), *ctx.rest[-3:]), None, None, None)
 
 
-_conv2d.register_autograd(_conv2d_backward, setup_context=_keep_inputs)
-_softmax.register_autograd(lambda ctx, grad: backward.softmax(grad, *ctx.saved_tensors), setup_context=_keep_output)
+_conv2d.register_autograd(_conv2d_backward, setup_context=_save_inputs)
+_softmax.register_autograd(lambda ctx, grad: backward.softmax(grad, *ctx.saved_tensors), setup_context=_save_output)
 _rms_norm.register_autograd(
-    lambda ctx, grad: (*backward.rms_norm(grad, *ctx.saved_tensors, *ctx.rest), None), setup_context=_keep_inputs
+    lambda ctx, grad: (*backward.rms_norm(grad, *ctx.saved_tensors, *ctx.rest), None), setup_context=_save_inputs
 )
 _layer_norm.register_autograd(
-    lambda ctx, grad: (*backward.layer_norm(grad, *ctx.saved_tensors, *ctx.rest), None), setup_context=_keep_inputs
+    lambda ctx, grad: (*backward.layer_norm(grad, *ctx.saved_tensors, *ctx.rest), None), setup_context=_save_inputs
 )
-_swiglu.register_autograd(lambda ctx, grad: backward.swiglu(grad, *ctx.saved_tensors), setup_context=_keep_inputs)
+_swiglu.register_autograd(lambda ctx, grad: backward.swiglu(grad, *ctx.saved_tensors), setup_context=_save_inputs)
 
 
 def _attention_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -139,7 +141,7 @@ def _attention_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return (*backward.attention(grad, q, k, v, out, ctx.causal), None)
 
 
-_attention.register_autograd(_attention_backward, setup_context=_keep_both)
+_attention.register_autograd(_attention_backward, setup_context=_save_inputs_and_output)
 
 # -- launch
 
@@ -158,7 +160,7 @@ def _run(kernel: str, shape: tuple[int, ...], inputs: Inputs, **options: Any) ->
     problem = _problem(kernel, shape, DTYPE_NAMES[first.dtype], tuple(sorted(options.items())))
     out = spec.output(problem, str(first.device))
     with torch.cuda.device(first.device) if first.is_cuda else nullcontext():
-        config = choice(kernel, problem, hardware.name).config
+        config = choose_config(kernel, problem, hardware.name).config
         call_cache.launch(partial(spec.launch, problem, config, inputs, out, hardware), inputs, out)
     return out
 
@@ -173,11 +175,11 @@ def _by_pytorch(spec: KernelSpec[Any, Any], shape: tuple[int, ...], inputs: Inpu
 _entries: list[tuned_files.Entry] | None = None
 
 
-def take(entries: list[tuned_files.Entry]) -> None:
-    """Choose configs among these from now on."""
+def set_entries(entries: list[tuned_files.Entry]) -> None:
+    """Choose configs among these entries from now on."""
     global _entries
     _entries = entries
-    choice.cache_clear()
+    choose_config.cache_clear()
     call_cache.forget()
 
 
@@ -193,8 +195,8 @@ def _problem(kernel: str, shape: tuple[int, ...], dtype: str, options: tuple[tup
 
 
 @lru_cache(maxsize=4096)
-def choice(kernel: str, problem: Problem, hardware: str) -> tuned_files.Choice:
-    """The config of a call, by the entries taken or, failing that, those of the file that the environment names."""
+def choose_config(kernel: str, problem: Problem, hardware: str) -> tuned_files.Choice:
+    """The config of a call, chosen among the entries set, else among those of the file that the environment names."""
     global _entries
     if _entries is None:
         _entries = tuned_files.from_environment()
@@ -213,7 +215,7 @@ def warn_once(kernel: str, where: str) -> None:
     )
 
 
-def _ready(t: Tensor) -> Tensor:
-    """Contiguous and aligned; a copy only where it has to be."""
+def _make_ready(t: Tensor) -> Tensor:
+    """`t`, or a copy of it if it is not contiguous and aligned."""
     t = t.contiguous()
     return t if t.data_ptr() % call_cache.ALIGNMENT == 0 else t.clone()

@@ -1,9 +1,8 @@
-"""Which config a call of an op uses: the tuned one for its GPU, shape and dtype, else a tuned neighbour's, else the
-kernel's own default.
+"""Chooses the config of an op's call: the one tuned for its GPU, shape and dtype, else that of the nearest tuned
+problem, else the kernel's default.
 
-What is tuned comes from one file, named by :func:`use` or the variable ``AUTOKERNEL_TUNED``: what
-``python -m kernels bench --out tuned.json`` wrote, or a memory file (``.db``). Without a file every call has the
-default.
+Tuned configs come from one file, which :func:`use` or the variable ``AUTOKERNEL_TUNED`` names: one that ``python -m
+kernels bench --out tuned.json`` wrote, or a memory file (``.db``). Without a file every call takes the default.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from kernels.hardware import Hardware
+from kernels.ops import memory_file
 from kernels.spec import Config, KernelSpec, Problem
 
 VARIABLE = "AUTOKERNEL_TUNED"
@@ -49,10 +49,9 @@ class Choice:
 
 
 def choose(spec: KernelSpec[Any, Any], problem: Problem, hardware: Hardware, entries: list[Entry]) -> Choice:
-    """The fastest entry for this very problem, else that of the nearest whose config is legal here, else the default.
+    """The fastest entry for this problem, else the nearest problem's whose config is legal here, else the default.
 
-    Near is the sum over the dimensions of the factor between them in powers of two; another dtype, another layout or
-    another option counts one each."""
+    :func:`distance` decides which problem is near."""
     here = [e for e in entries if e.kernel == spec.name and e.hardware == hardware.name]
     for entry in sorted(here, key=lambda e: (distance(problem, e.problem), e.ms)):
         try:
@@ -67,6 +66,8 @@ def choose(spec: KernelSpec[Any, Any], problem: Problem, hardware: Hardware, ent
 
 
 def distance(problem: Problem, other: dict[str, Any]) -> float:
+    """How far apart two problems are: per dimension the factor between them in powers of two, and 1 for another dtype
+    and for each other option that differs."""
     total = 0.0
     for name, value in problem.model_dump().items():
         if name in problem.dims:
@@ -81,16 +82,16 @@ def load(path: Path) -> list[Entry]:
     """Every entry of a file. Raises TunedFileError."""
     if not path.is_file():
         raise TunedFileError(f"there is no file of tuned configs at {path}: check {VARIABLE} or the call of ops.use()")
-    return _memory(path) if path.suffix == ".db" else _rows(path)
+    return _read_memory(path) if path.suffix == ".db" else _read_rows(path)
 
 
 def from_environment() -> list[Entry]:
-    """The file that the variable names, or nothing."""
+    """The entries of the file that the variable names; none if it is not set. Raises TunedFileError."""
     named = os.environ.get(VARIABLE)
     return load(Path(named).expanduser()) if named else []
 
 
-def _rows(path: Path) -> list[Entry]:
+def _read_rows(path: Path) -> list[Entry]:
     from kernels.hardware import hardware_for
 
     try:
@@ -101,7 +102,7 @@ def _rows(path: Path) -> list[Entry]:
             if row["status"] == "correct" and hardware is not None:
                 fields, config = dict(row["fields"]), dict(row["config"])
                 if not all(isinstance(v, int | float | str | None) for v in (*fields.values(), *config.values())):
-                    raise ValueError(f"a row of {row['kernel']} has fields that are no numbers or words")
+                    raise ValueError(f"a row of {row['kernel']} has fields that are neither numbers nor words")
                 found.append(Entry(row["kernel"], hardware.name, fields, config, float(row["ms"])))
         return found
     except (ValueError, KeyError, TypeError, OSError) as e:
@@ -111,24 +112,9 @@ def _rows(path: Path) -> list[Entry]:
         ) from e
 
 
-def _memory(path: Path) -> list[Entry]:
-    """The fastest config of each problem and device that a memory file knows."""
-    from memory import queries
-    from memory.store import Memory, MemoryFileError
-
-    found: list[Entry] = []
+def _read_memory(path: Path) -> list[Entry]:
+    """The fastest config of each problem, device and regime that a memory file knows."""
     try:
-        memory = Memory.read(path)
-        if memory is None:
-            return found
-        for problem in queries.problems(memory):
-            for row in queries.best(memory, problem["id"], limit=1):
-                there = memory.ask("SELECT hardware FROM environments WHERE id = ?", [row["environment_id"]])[0]
-                fields = json.loads(problem["problem"])
-                found.append(
-                    Entry(problem["kernel"], there["hardware"] or "", fields, dict(row["config"]), float(row["ms"]))
-                )
-    except MemoryFileError as e:
+        return [Entry(*found) for found in memory_file.read_fastest(path)]
+    except memory_file.MemoryUnusable as e:
         raise TunedFileError(str(e)) from e
-    memory.close()
-    return found

@@ -1,10 +1,12 @@
 """What the row-wise kernels (softmax, rms_norm, layer_norm) share: problem, config, space, launch geometry.
 
-Three families. ``row`` keeps whole rows in registers: each element is read once. ``walk`` does the same with a few
-programs per SM, each of which takes one group of rows after another: the next rows arrive while these are worked on,
-and what all rows share is loaded once. ``loop`` walks over a row in blocks, twice: the second time it comes from the
-L2, which a program's few rows fit. It serves rows that registers cannot hold, and keeps more programs, and so more
-bytes on their way, on an SM where they could.
+There are three families:
+
+- ``row`` keeps whole rows in registers and reads each element once.
+- ``walk`` does the same with a few programs per SM. Each program takes one group of rows after another: the next rows
+  are loaded while the current ones are computed, and data that all rows share is loaded once.
+- ``loop`` reads a row in blocks, twice. The second time the row comes from the L2. This family serves rows that do not
+  fit the registers. For rows that do, it keeps more programs, and so more loads, in flight on an SM.
 """
 
 from __future__ import annotations

@@ -28,15 +28,12 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import PurePath
 from types import FunctionType, MethodType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from kernels.hardware import Hardware
-from kernels.quiet import apart
+from kernels.quiet import output_to_stderr
 from kernels.source.locate import SourceFile, source_file
 from kernels.source.normal_form import FUNCTIONS, Imported, NormalForm
-
-if TYPE_CHECKING:
-    from kernels.spec import KernelSpec
 
 DECISIVE = ("launch", "inputs", "output", "reference", "tolerance")
 """Methods of a spec that decide what a config's time and verdict are."""
@@ -52,7 +49,16 @@ Found = tuple[str, int]
 """What a name stands for, and how many attributes behind it that takes in."""
 
 
-def source_hash(spec: KernelSpec[Any, Any]) -> str:
+class Spec(Protocol):
+    """What the hash asks of a :class:`kernels.spec.KernelSpec`, which imports this file."""
+
+    @property
+    def problem_type(self) -> type: ...
+    @property
+    def config_type(self) -> type: ...
+
+
+def source_hash(spec: Spec) -> str:
     """16 hex digits that change if the code which decides the kernel's times and verdicts does, and not if it is moved,
     commented or annotated. Raises SourceMissing if some of that code is in no file."""
     return _digest(source_text(spec))
@@ -65,7 +71,7 @@ def function_hash(function: Any) -> str:
     return _digest(f"{root}\n{closure.text()}")
 
 
-def source_text(spec: KernelSpec[Any, Any]) -> str:
+def source_text(spec: Spec) -> str:
     """What :func:`source_hash` hashes; two of them compared show what changed."""
     kind = type(spec)
     closure = Closure(_tops(kind.__mro__))
@@ -344,7 +350,7 @@ class Closure:
         if path.partition(".")[0] in NEVER_WALKED:
             return external
         try:
-            with apart():
+            with output_to_stderr():
                 source = importlib.import_module(path)
                 if imported.attribute is not None and not hasattr(source, imported.attribute):
                     importlib.import_module(f"{path}.{imported.attribute}")

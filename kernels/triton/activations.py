@@ -1,4 +1,4 @@
-"""Activations: the Triton form used in an epilogue, and the float64 reference it is held to."""
+"""Activations: the Triton form for an epilogue, and the PyTorch form for baselines and the reference."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Makes Triton's interpreter treat bf16 as the GPU does.
 
 The interpreter (3.6 to 3.9) keeps bf16 as 16-bit integers: it truncates where the GPU rounds to nearest, and computes
-on the bits as if they were numbers. A correct kernel then fails its check, and a tolerance that let it pass would also
-pass wrong ones. Call :func:`mend_bf16` once, in the process that interprets.
+on the bits as if they were numbers. A correct kernel then fails its check, and a tolerance that accepted it would
+also accept wrong ones. Call :func:`patch_bf16` once, in the process that interprets.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BINARY = ("fadd", "fsub", "fmul", "fdiv", "frem", "minimumf", "maximumf", "minnu
 COMPARED = ("LT", "LE", "GT", "GE", "EQ", "NE")
 
 
-def mend_bf16() -> None:
+def patch_bf16() -> None:
     """Patch the interpreter in this process; a second call changes nothing."""
     if hasattr(InterpreterBuilder.cast_impl, "__wrapped__"):
         return
@@ -60,7 +60,7 @@ def _rounding(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _to_nearest(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Conversions with a rounding mode; toward zero is what the interpreter does already."""
+    """Conversions with a rounding mode. The interpreter itself rounds toward zero."""
 
     @wraps(original)
     def create_fp_to_fp(self: Any, source: Any, dst_type: Any, rounding_mode: Any) -> Any:
@@ -73,7 +73,7 @@ def _to_nearest(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _widening(original: Callable[..., Any], operands: int, narrow: bool) -> Callable[..., Any]:
-    """`original` on fp32 copies of its bf16 operands; `narrow`: its result is bf16 again."""
+    """`original` on fp32 copies of its bf16 operands. With `narrow`, its result is rounded to bf16."""
 
     @wraps(original)
     def computed(self: Any, *arguments: Any, **named: Any) -> Any:

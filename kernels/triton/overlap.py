@@ -1,5 +1,5 @@
-"""Programmatic dependent launch (Hopper and later): a launch whose programs may start while the launch before it in the
-stream still runs its last ones. What they do before `inputs_ready` must touch no memory that another launch writes.
+"""Programmatic dependent launch (Hopper and later): programs of a launch may start while the last programs of the
+launch before it in the stream still run. Before `inputs_ready` they must not touch memory that another launch writes.
 
 CUDA programming guide, "programmatic dependent launch and synchronization".
 """
@@ -24,10 +24,10 @@ def inputs_ready(OVERLAP: tl.constexpr):
 
 
 def possible(hardware: Hardware) -> bool:
-    """Triton's interpreter and AMD's compiler know neither the attribute nor the instruction."""
+    """Whether launches can overlap. Triton's interpreter and AMD's compiler lack the attribute and the instruction."""
     return hardware.has_tma and not knobs.runtime.interpret
 
 
 def attribute(overlap: bool) -> dict[str, Any]:
-    """The launch attribute, among the options of a Triton launch."""
+    """The options of a Triton launch that let it overlap the launch before it; none without `overlap`."""
     return {"launch_pdl": True} if overlap else {}

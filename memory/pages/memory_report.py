@@ -1,4 +1,4 @@
-"""``python -m memory report``: one web page over all runs, without anything outside it. Text from the file is data."""
+"""``python -m memory report``: one web page over all runs."""
 
 from __future__ import annotations
 
@@ -10,17 +10,12 @@ from typing import Any
 
 from memory.attempt import Row
 from memory.formats.tables import cell
+from memory.pages import frame
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 520, 200, 62, 26, 8
 RUNS_DRAWN = 8
 """Newest runs of a problem that get a curve: more would hide one another."""
 COLOURS = ("--main", "--second", "--good", "--think", "--q1", "--q3", "--check", "--soft")
-
-STYLE = """
-.plots { display: flex; flex-wrap: wrap; gap: 1rem; }
-.plots h3 { font-size: 0.95rem; margin: 0; }
-td.long { min-width: 11rem; overflow-wrap: anywhere; }
-"""
 
 LONG = ("config", "device", "example", "reason")
 
@@ -30,68 +25,49 @@ WHERE best_ms IS NOT NULL ORDER BY kernel, problem, device, regime, run_id, eval
 """
 BEST = "SELECT * FROM best_per_problem ORDER BY kernel, problem, device, regime"
 FAILURES = "SELECT * FROM failures_by_reason ORDER BY configs DESC LIMIT 100"
+BEST_COLUMNS = ("kernel", "problem", "device", "regime", "ms", "rate", "configs", "config")
+FAILURE_COLUMNS = ("kernel", "problem", "device", "step", "status", "configs", "reason", "example")
 RUN_COLUMNS = (
     "started_at", "run_id", "goal", "model", "problem", "device", "outcome", "evaluations", "seconds", "best_ms",
 )  # fmt: skip
 RUNS = "SELECT * FROM runs_overview ORDER BY started_at DESC LIMIT 200"
 
 
-def render(memory: Any, css: str) -> str:
-    """The page. `css` is the run report's style sheet: all pages of the project look alike."""
+def render(memory: Any) -> str:
+    """The page."""
     best, failures, runs = (memory.ask(q) for q in (BEST, FAILURES, RUNS))
     newest = [r["run_id"] for r in runs]
     for row in failures:
         row["example"] = json.loads(row["example"])
-    plots = "".join(
-        _figure(about, list(rows), newest)
-        for about, rows in groupby(
-            memory.ask(CURVES), key=lambda r: (r["kernel"], r["problem"], r["device"], r["regime"])
-        )
-    )
     for row in (*best, *failures, *runs):
         row["device"] = row["device"].replace(" sha256:", " ")  # room to break
     for row in best:
         row["config"] = json.loads(row["config"])
         row["rate"] = "" if row["value"] is None else f"{row['value']:.1f} {row['unit']}"
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>What the memory holds</title>
-<style>
-{css}{STYLE}</style>
-</head>
-<body>
-<main>
-<h1>What the memory holds</h1>
-<p class="soft">{escape(str(memory.path))}. A recorded device answers from a recording, a live one is a GPU; times of
-different devices and regimes are not comparable.</p>
-<h2>Best per problem</h2>
-{_table(best, ("kernel", "problem", "device", "regime", "ms", "rate", "configs", "config"))}
-<h2>Learning curves</h2>
-<p class="soft">Best verified time so far, in ms, over a run's evaluations; the newest {RUNS_DRAWN} runs of each
-problem.</p>
-<div class="plots">{plots or "<p>no verified measurement yet</p>"}</div>
-<h2>Failures by reason</h2>
-{_table(failures, ("kernel", "problem", "device", "step", "status", "configs", "reason", "example"))}
-<h2>Runs</h2>
-{_table(runs, RUN_COLUMNS)}
-</main>
-</body>
-</html>
-"""
+    curves = groupby(memory.ask(CURVES), key=lambda r: (r["kernel"], r["problem"], r["device"], r["regime"]))
+    content = {
+        "path": memory.path,
+        "best": _table(best, BEST_COLUMNS),
+        "failures": _table(failures, FAILURE_COLUMNS),
+        "runs": _table(runs, RUN_COLUMNS),
+        "curves": [_figure(about, list(rows), newest) for about, rows in curves],
+        "runs_drawn": RUNS_DRAWN,
+    }
+    return frame.page("memory.pages/memory_report.html", "What the memory holds", content)
 
 
-def _table(rows: Sequence[Row], columns: Sequence[str]) -> str:
-    if not rows:
-        return "<p>none</p>"
-    numbers = {c for c in columns if all(isinstance(r[c], int | float | None) for r in rows)}
-    kind = {c: ' class="number"' if c in numbers else ' class="long"' if c in LONG else "" for c in columns}
-    head = "".join(f"<th{kind[c]}>{escape(c.replace('_', ' '))}</th>" for c in columns)
-    body = "".join("<tr>" + "".join(f"<td{kind[c]}>{escape(cell(r[c]))}</td>" for c in columns) + "</tr>" for r in rows)
-    return f'<div class="tall"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+def _table(rows: Sequence[Row], columns: Sequence[str]) -> dict[str, object]:
+    """Columns and texts for the template ``table.html``."""
+
+    def kind(column: str) -> str:
+        if all(isinstance(r[column], int | float | None) for r in rows):
+            return "number"
+        return "long" if column in LONG else ""
+
+    return {
+        "columns": [(c.replace("_", " "), kind(c)) for c in columns],
+        "texts": [[cell(r[c]) for c in columns] for r in rows],
+    }
 
 
 def _figure(about: tuple[str, str, str, str], rows: Sequence[Row], newest: Sequence[str]) -> str:

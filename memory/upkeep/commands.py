@@ -17,8 +17,9 @@ memory_option = click.option(
 FORMATS = ("t4", "kernel-tuner", "triton", "autotune", "best-config", "history-csv")
 
 
-def to_ask(path: Path | None) -> Any:
-    """The memory, ``None`` where none was ever written. Raises MemoryFileError for a named file that is not there."""
+def open_to_read(path: Path | None) -> Any:
+    """The memory; ``None`` if none was written yet. Raises MemoryFileError if `path` names a file that does not
+    exist."""
     from memory.store import Memory
 
     memory = Memory.read(path)
@@ -36,7 +37,7 @@ def stats(path: Path | None, as_json: bool) -> None:
 
     from memory.formats import tables
 
-    memory = to_ask(path)
+    memory = open_to_read(path)
     if memory is None:
         click.echo(f"The memory {path or default_path()} is empty.", err=True)
         if as_json:
@@ -62,14 +63,13 @@ def stats(path: Path | None, as_json: bool) -> None:
 @click.option("--html", "output", type=PATH, required=True, help="Page to write.")
 def report(path: Path | None, output: Path) -> None:
     """A page over all runs: best per problem, learning curves, failures."""
-    from agent.export.pages.run_page import read
     from memory.pages.memory_report import render
     from memory.store import Memory
 
     memory = Memory.read(path)
     if memory is None:
         raise MemoryFileError(f"{path or default_path()} holds no memory: there is nothing to report")
-    _write(memory.path, output, render(memory, read("page.css")))
+    write_output(memory.path, output, render(memory))
     click.echo(f"wrote {output}", err=True)
 
 
@@ -116,7 +116,7 @@ def export(
     if output is None:
         click.echo(text)
         return
-    _write(memory.path, output, text + "\n")
+    write_output(memory.path, output, text + "\n")
 
 
 @click.command("import")
@@ -129,7 +129,7 @@ def import_(
     path: Path | None, kernel: str | None, problem: str | None, device: str | None, files: tuple[Path, ...]
 ) -> None:
     """Take in T4 results files; a second time changes nothing."""
-    from memory.formats.t4 import ImportFileError, load
+    from memory.formats.t4_import import ImportFileError, load
     from memory.store import Memory
 
     memory = Memory.open(path)
@@ -187,8 +187,8 @@ def recover(damaged: Path, output: Path | None) -> None:
     click.echo(f"{damaged} was left as it is")
 
 
-def _write(memory: Path, output: Path, text: str) -> None:
-    """Raises click.UsageError where `output` cannot be written or is the memory itself."""
+def write_output(memory: Path, output: Path, text: str) -> None:
+    """Write `text` to `output`. Raises click.UsageError if `output` cannot be written or is the memory itself."""
     if output.exists() and output.samefile(memory):
         raise click.UsageError(f"{output} is the memory itself: give another file")
     try:

@@ -1,5 +1,5 @@
-"""Merges other memories into one. Everything has an address of its own (content, or a uid given at birth), so that rows
-cannot conflict: merging twice changes nothing, and the order of merges does not matter."""
+"""Merges other memories into one. Every row has its own address (its content, or a uid), so that rows cannot conflict:
+merging twice changes nothing, and the order of merges does not matter."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from memory.file import MemoryFileError
 from memory.store import Memory
 
 BATCH = 20_000
-"""Attempts per transaction, so that other writers get their turn; an interrupted merge is run again."""
+"""Attempts per transaction, so that other writers get their turn. An interrupted merge can be run again."""
 
 DESCRIPTIONS = f"""
 INSERT OR IGNORE INTO environments (hash, {", ".join(ENVIRONMENT)})
@@ -49,8 +49,8 @@ INSERT INTO lessons (uid, run_id, kernel, problem_id, environment_id, text, crea
 
 
 def merge(memory: Memory, other: Path) -> dict[str, int]:
-    """Take in what `other` knows; returns the new rows per table. `other` is only read (an older schema is brought up
-    to date). Raises MemoryFileError for a file that is not a memory, or is the same one."""
+    """Copy the rows of `other` into `memory`. Returns the number of new rows per table. `other` is only read, except
+    that an older schema is brought up to date. Raises MemoryFileError if it is not a memory, or is the same file."""
     other = other.absolute()
     source = Memory.read(other)
     if source is None:
@@ -60,7 +60,7 @@ def merge(memory: Memory, other: Path) -> dict[str, int]:
     last = int(source.ask("SELECT coalesce(max(id), 0) AS n FROM attempts")[0]["n"])
     source.close()
     before = _counts(memory)
-    with file.explained(memory.path, memory.timeout_s):
+    with file.explain_errors(memory.path, memory.timeout_s):
         _copy(memory, file.address(other, source.mode), last)
     return {table: n - before[table] for table, n in _counts(memory).items()}
 
@@ -89,7 +89,7 @@ def _copy(memory: Memory, other: str, last: int) -> None:
 
 
 def _copy_attempts(c: sqlite3.Connection, start: int, end: int) -> None:
-    """Attempts with `start` < id <= `end`. One that is pending here and finished there is finished here."""
+    """Copy attempts with `start` < id <= `end`. An attempt that is pending here and finished there is finished here."""
     mapped = {"run_id": "r.ours", "environment_id": "e.ours", "problem_id": "p.ours"}
     names = [row["name"] for row in c.execute("PRAGMA main.table_info (attempts)") if row["name"] != "id"]
     identity = {"uid", "run_id", "tool_call_id", "environment_id", "problem_id", "config_id", "kind", "created_at"}

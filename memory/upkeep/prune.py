@@ -1,4 +1,5 @@
-"""Makes the file smaller by forgetting old attempts. What is known of each config stays unless asked otherwise."""
+"""Makes the file smaller by deleting old attempts. The latest verdict on each config stays, unless the caller asks to
+delete it too."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from memory.store import Memory
 
 
 class Pruned(NamedTuple):
-    """Rows that would go, or went."""
+    """Rows that would be deleted, or were."""
 
     attempts: int
     runs: int
@@ -19,10 +20,10 @@ class Pruned(NamedTuple):
 
 
 def prune(memory: Memory, older_than_days: float, verdicts_too: bool, really: bool) -> Pruned:
-    """Forget attempts older than so many days that a later attempt of the same config has superseded (with
-    `verdicts_too` the last word on a config as well), and finished runs without attempts or lessons.
+    """Delete attempts that are older than so many days and superseded by a later attempt of the same config, and
+    finished runs without attempts or lessons. With `verdicts_too`, the latest verdict on a config is deleted as well.
 
-    Without `really` nothing is changed and the answer says what would go."""
+    Without `really` nothing changes, and the result counts what would be deleted."""
     moment = datetime.now(UTC) - timedelta(days=older_than_days)
     before = moment.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
     size = memory.path.stat().st_size
@@ -47,7 +48,7 @@ def prune(memory: Memory, older_than_days: float, verdicts_too: bool, really: bo
             c.execute("ROLLBACK TO trial")
     if not really:
         return Pruned(attempts, runs, 0)
-    with file.explained(memory.path, memory.timeout_s):
+    with file.explain_errors(memory.path, memory.timeout_s):
         memory.connection.execute("VACUUM")
         memory.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return Pruned(attempts, runs, max(0, size - memory.path.stat().st_size))

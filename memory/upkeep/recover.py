@@ -1,4 +1,4 @@
-"""Saves what can be read of a damaged memory file into a new one. The damaged file is opened for reading only."""
+"""Copies the readable rows of a damaged memory file into a new file. The damaged file is only read."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Values = dict[str, Any]
 
 
 class Recovered(NamedTuple):
-    """Per table, rows saved; and rows that could be read but belong to something that is lost."""
+    """The rows saved per table, and the number of readable rows whose parent row is lost."""
 
     saved: dict[str, int]
     orphans: int
 
 
 def recover(damaged: Path, output: Path) -> Recovered:
-    """Copy what is readable from `damaged` into the new memory `output`.
+    """Copy the readable rows of `damaged` into the new memory `output`.
 
     Raises MemoryFileError if `output` exists or nothing can be read."""
     if output.exists():
@@ -60,7 +60,7 @@ def recover(damaged: Path, output: Path) -> Recovered:
 
 
 def _rows(source: sqlite3.Connection, table: str, key: str) -> Iterator[Values]:
-    """Rows from the front up to the damage, from the back up to the damage, and one by one between the two."""
+    """The rows from the front to the damage, then from the back to the damage, then one by one those between."""
     try:
         columns = [row["name"] for row in source.execute(f"PRAGMA table_info ({table})")]
     except sqlite3.DatabaseError:
@@ -77,7 +77,7 @@ def _rows(source: sqlite3.Connection, table: str, key: str) -> Iterator[Values]:
                 seen.add(row["key_"])
                 yield {name: row[name] for name in columns}
             else:
-                return  # read from one end to the other: nothing is damaged here
+                return  # read to the end: the table is not damaged
         except sqlite3.DatabaseError:
             continue
         finally:
@@ -99,7 +99,7 @@ def _one(source: sqlite3.Connection, sql: str, key: Any) -> Any:
 
 
 def _insert(target: sqlite3.Connection, table: str, row: Values) -> bool:
-    """False where the row does not fit: it is garbled, or what it belongs to is lost."""
+    """Whether the row was inserted. A garbled row, and one whose parent row is lost, is not."""
     marks = ", ".join("?" * len(row))
     try:
         target.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", [*row.values()])
@@ -109,6 +109,7 @@ def _insert(target: sqlite3.Connection, table: str, row: Values) -> bool:
 
 
 def _insert_with_config(source: sqlite3.Connection, target: sqlite3.Connection, row: Values) -> bool:
-    """Configs have no numbers to count through: those between two damages are found by the attempts that name them."""
+    """Insert an attempt and its config. Configs have no numbers to count through, so those between two damaged places
+    are found by the attempts that name them."""
     config = _one(source, "SELECT id, kernel, config FROM configs WHERE id = ?", row["config_id"])
     return config is not None and _insert(target, "configs", dict(config)) and _insert(target, "attempts", row)

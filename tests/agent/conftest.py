@@ -9,14 +9,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from agent.loop import run
-from tests.agent.fake_hands import opener
+from tests.agent.fake_actions import opener
 
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path, monkeypatch):
     """Traces go under the test's folder; the developer's keys and models stay out."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "AUTOKERNEL_MODEL"):
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "AUTOKERNEL_MODEL", "AUTOKERNEL_EFFORT", "AUTOKERNEL_API"):
         monkeypatch.delenv(name, raising=False)
 
 

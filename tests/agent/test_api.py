@@ -19,7 +19,9 @@ import agent
 from agent import AgentError, Result, UsageError, optimise
 from kernels.rows.softmax import Softmax
 from kernels.spec import KernelSpec
-from tests.agent.fake_hands import BEST
+from tests.agent.fake_actions import BEST
+
+pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).parents[2]
 

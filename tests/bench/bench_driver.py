@@ -21,8 +21,9 @@ from tests.bench.bench_faults import good
 from tests.exploits.axpy import AxpyProblem
 from tests.faults.broken import Faulty, FaultyConfig
 from tests.tools.test_session import Clockwork
-from tools.harness.compiling.compile_pool import CompilePool
-from tools.session.session import Budget, Ids, Session
+from tools.harness.compiling.compile_pool import LocalCompilePool
+from tools.session.budget import Budget
+from tools.session.session import Ids, Session
 from tools.session.task import Task
 
 
@@ -36,7 +37,7 @@ def main(attempts: int, out: Path | None) -> None:
     device = Clockwork(memory)
     ids = Ids.of(memory, device.info, spec, problem)
     memory.start_run("bench", "driver", {}, "none", ids.environment, ids.problem, {})
-    pool = CompilePool(hardware, cache=folder)
+    pool = LocalCompilePool(hardware, cache=folder)
     pool.compile = lambda spec, problem, configs: [good(c) for c in configs]  # type: ignore[method-assign]
     budget = Budget(max_evals=attempts, max_seconds=1e6)
     session = Session(Task(spec, problem, hardware, "gbps"), device, pool, memory, ids, "bench", budget)

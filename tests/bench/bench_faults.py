@@ -24,9 +24,10 @@ import click
 from memory.store import Memory
 from tests.exploits.axpy import AxpyProblem
 from tests.faults.broken import TRUE_STATUS, Faulty, FaultyConfig
-from tools.harness.compiling.compile_pool import CompilePool
+from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.harness.devices.live import LiveDevice
-from tools.session.session import Budget, Ids, Session
+from tools.session.budget import Budget
+from tools.session.session import Ids, Session
 from tools.session.task import Task
 
 WEIGHTS = {
@@ -45,7 +46,7 @@ HANG_S = 1.0
 def main(faults: int, kills: int, device: str, seed: int, out: Path | None) -> None:
     folder = Path(tempfile.mkdtemp(prefix="autokernel-faults-"))
     live = LiveDevice.open(device, Faulty(), AxpyProblem(), cache=folder)
-    live.crew.spares, live.crew.deadline_s = 4, HANG_S
+    live.workers.spares, live.workers.deadline_s = 4, HANG_S
     memory = Memory.open(folder / "memory.db")
     try:
         figures = storm(live, memory, folder, faults, kills, seed)
@@ -64,7 +65,7 @@ def storm(live: LiveDevice, memory: Memory, folder: Path, faults: int, kills: in
     task = Task(live.spec, live.problem, live.hardware, "gbps", seed=seed)
     ids = Ids.of(memory, live.info, live.spec, live.problem)
     memory.start_run("storm", "faults", {}, "none", ids.environment, ids.problem, {})
-    pool = CompilePool(live.hardware, cache=folder)
+    pool = LocalCompilePool(live.hardware, cache=folder)
     session = Session(task, live, pool, memory, ids, "storm", Budget(max_evals=len(plan) + 100, max_seconds=1e6))
     session.measure([FaultyConfig(n=-1)], "warm-up")
     # Compilation is not what is on trial: a fault raised by launch() would already stop a config in the pool.
@@ -127,7 +128,7 @@ def kill_at_random(live: LiveDevice, kills: int, seed: int, stop: threading.Even
         if stop.wait(draw.uniform(0.5, 12)):
             return
         with suppress(ProcessLookupError):
-            os.kill(live.crew.workers["candidates"].process.pid, signal.SIGKILL)
+            os.kill(live.workers.by_role["candidates"].process.pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":

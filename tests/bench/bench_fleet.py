@@ -29,7 +29,7 @@ from kernels.spec import Config
 from tools.fleet.address import FleetAddress
 from tools.fleet.device import FleetDevice, released, spread
 from tools.fleet.fleet import Job
-from tools.harness.compiling.compile_pool import CompilePool
+from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.harness.measuring.telemetry import gpus_present
 
 
@@ -128,7 +128,7 @@ def compiling(fleet: FleetDevice, cache: Path, compilers: int, limit: int | None
     random.Random(0).shuffle(space)
     space = space[:limit]
     refused: Counter[str] = Counter()
-    pool = CompilePool(fleet.hardware, compilers, cache)
+    pool = LocalCompilePool(fleet.hardware, compilers, cache)
 
     def ready() -> Iterator[Config]:
         for config, compiled in pool.compile_iter(fleet.spec, fleet.problem, space):

@@ -21,7 +21,7 @@ from scipy.stats import spearmanr
 
 from kernels.registry import get
 from kernels.spec import KernelSpec
-from tools.harness.compiling.compile_pool import CompilePool
+from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.harness.devices.live import BLOCK, SCREEN_SAMPLES, LiveDevice
 from tools.harness.landscapes.named import find_landscape
 from tools.session.session import CLOSE, CONTENDERS
@@ -84,7 +84,7 @@ def throughput(live: LiveDevice, cache: Path, limit: int | None) -> dict[str, An
     space = live.spec.space(live.problem, live.hardware)
     random.Random(0).shuffle(space)
     space = space[:limit]
-    pool = CompilePool(live.hardware, cache=cache)
+    pool = LocalCompilePool(live.hardware, cache=cache)
     started = time.perf_counter()
     statuses: Counter[str] = Counter()
     first: dict[Any, float] = {}
@@ -110,7 +110,7 @@ def throughput(live: LiveDevice, cache: Path, limit: int | None) -> dict[str, An
         "configs_per_minute": round(60 * len(space) / seconds),
         "worker_busy_share": round(busy / seconds, 3),
         "worker_ms_per_config": round(1e3 * busy / max(1, len(first)), 1),
-        "compile_cache_hits": live.crew.cache_hits,
+        "compile_cache_hits": live.workers.cache_hits,
         "spearman_of_two_screenings": round(float(spearmanr([first[c] for c in both], [again[c] for c in both])[0]), 4),
         "best": best.model_dump(),
         "best_ms": again[best],

@@ -24,7 +24,8 @@ from kernels.hardware import hardware_named
 from kernels.registry import get
 from memory.store import Begin, Finish, Memory
 from tools import query_history
-from tools.session.session import Budget, Ids, Session
+from tools.session.budget import Budget
+from tools.session.session import Ids, Session
 from tools.session.task import Task
 
 ROOT = Path(__file__).parents[2]
@@ -36,14 +37,14 @@ ASKED = 200
 WRITER = """
 import sys
 from pathlib import Path
-from memory.store import Memory
+from memory.store import Begin, Finish, Memory
 m = Memory.open(Path(sys.argv[1]))
 run, count = sys.argv[2], int(sys.argv[3])
 e = m.environment({"kind": "live", "name": "GPU"}); k = m.kernel("k", "s"); p = m.problem(k, {"M": 1}, "1")
 m.start_run(run, "g", {}, "m", e, p, {})
 for i in range(count):
-    a = m.begin_attempt(run, f"call-{i}", e, p, m.config(k, {"i": i % 500}), "benchmark")
-    m.finish_attempt(a, "correct", ms=0.2, samples=[0.2] * 20, regime="burst")
+    [a] = m.begin_attempts([Begin(run, f"call-{i}", e, p, m.config(k, {"i": i % 500}), "benchmark")])
+    m.finish_attempts([Finish(a, "correct", {"ms": 0.2, "samples": [0.2] * 20, "regime": "burst"})])
     print(a, flush=True)
 """
 
@@ -137,7 +138,7 @@ class Growth:
         run = self.memory.ask("SELECT max(run_id) AS r FROM runs")[0]["r"]
         config = self.memory.config(self.kernel, self.configs[0].model_dump(mode="json"))
         start = time.perf_counter()
-        a = self.memory.begin_attempt(run, "call", ids.environment, ids.problem, config, "benchmark")
+        [a] = self.memory.begin_attempts([Begin(run, "call", ids.environment, ids.problem, config, "benchmark")])
         middle = time.perf_counter()
         self.memory.finish_attempts([self._end(a, "benchmark", self.configs[0])])
         return middle - start, time.perf_counter() - middle

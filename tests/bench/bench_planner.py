@@ -31,12 +31,12 @@ from agent.models.embedded import BATCH, FIRST_BATCH
 from memory.queries import distance
 from tests.bench.planner_rivals import NEEDS_OPTUNA, RIVALS, Ledger
 from tests.bench.planner_spaces import PLAIN, VIEWS, Space, load
+from tools.harness.landscapes.files import SUFFIXES
 from tools.harness.landscapes.named import folder
-from tools.harness.landscapes.t4 import SUFFIXES
 from tools.planner import surrogate
 from tools.planner.evidence import Evidence
 from tools.planner.propose import Planner
-from tools.planner.transfer import Kin
+from tools.planner.transfer import NearProblem
 from tools.session.task import Task
 
 NEVER = 10**6
@@ -51,7 +51,7 @@ SETTINGS: dict[str, dict[str, float]] = {
 }
 """Constants of the surrogate that were chosen by looking at a landscape, and others that could have been."""
 CHOOSING_SEEDS = 3
-KIN = 5
+NEAR_PROBLEMS = 5
 """Nearest other landscapes that a warm search remembers, as many as ``tools.session.recall`` takes."""
 
 
@@ -71,10 +71,12 @@ class Found:
         return self.curve[min(count, len(self.curve)) - 1]
 
 
-def plan_search(space: Space, ledger: Ledger, seed: int, kin: Sequence[Kin] = (), patient: bool = True) -> Found:
+def plan_search(
+    space: Space, ledger: Ledger, seed: int, near: Sequence[NearProblem] = (), patient: bool = True
+) -> Found:
     """The planner as the embedded model asks it, to the end of the evaluations, whatever it advises."""
     task = Task(space.task.spec, space.task.problem, space.task.hardware, seed=seed)
-    mind = Planner(task, space.configs, kin)
+    mind = Planner(task, space.configs, near)
     slowest, stop = 0.0, NEVER
     while not ledger.spent:
         count = BATCH if ledger.curve else FIRST_BATCH
@@ -91,10 +93,10 @@ def plan_search(space: Space, ledger: Ledger, seed: int, kin: Sequence[Kin] = ()
     return Found(ledger.curve, slowest, stop)
 
 
-def search(agent: str, space: Space, seed: int, most: int, kin: Sequence[Kin] = ()) -> Found:
+def search(agent: str, space: Space, seed: int, most: int, near: Sequence[NearProblem] = ()) -> Found:
     ledger = Ledger(space, seed, most)
     if agent in PLANNERS:
-        return plan_search(space, ledger, seed, kin, **PLANNERS[agent])
+        return plan_search(space, ledger, seed, near, **PLANNERS[agent])
     RIVALS[agent](space, ledger, seed)
     return Found(ledger.curve)
 
@@ -152,8 +154,8 @@ def leave_one_out(paths: Sequence[Path], seeds: int, most: int) -> Iterator[dict
             with constants(setting):
                 runs = [search("planner", space, seed, most) for seed in range(seeds)]
             yield scored(space, runs, agent="planner", how=label, setting=setting)
-        if kin := kin_of(space, [s for s in spaces if s is not space], most):
-            runs = [search("planner", space, seed, most, kin) for seed in range(seeds)]
+        if near := near_problems_of(space, [s for s in spaces if s is not space], most):
+            runs = [search("planner", space, seed, most, near) for seed in range(seeds)]
             yield scored(space, runs, agent="planner", how="warm", setting="as shipped")
 
 
@@ -162,7 +164,7 @@ def _mean_score(space: Space, setting: str, most: int) -> float:
         return fmean(_score(space, search("planner", space, seed, most), "P_1_50") for seed in range(CHOOSING_SEEDS))
 
 
-def kin_of(space: Space, others: Sequence[Space], most: int) -> list[Kin]:
+def near_problems_of(space: Space, others: Sequence[Space], most: int) -> list[NearProblem]:
     """What searches of the other landscapes of this kernel would have left in memory, the nearest first."""
     here = space.task.problem.model_dump(mode="json")
     found = []
@@ -172,8 +174,8 @@ def kin_of(space: Space, others: Sequence[Space], most: int) -> list[Kin]:
             plan_search(other, ledger, 0)
             times = {c: m.ms for c, m in ledger.measured.items() if m.status == "correct" and m.ms is not None}
             far = distance(here, other.task.problem.model_dump(mode="json"))
-            found.append(Kin(other.task.problem, other.task.hardware, times, far))
-    return sorted(found, key=lambda k: k.distance)[:KIN]
+            found.append(NearProblem(other.task.problem, other.task.hardware, times, far))
+    return sorted(found, key=lambda k: k.distance)[:NEAR_PROBLEMS]
 
 
 @contextmanager

@@ -19,15 +19,15 @@ CODE = """
 import sys, time
 began = time.perf_counter()
 from pathlib import Path
-from tools.harness.process.prestart import Nursery
+from tools.harness.process.prestart import Prestart
 cache, compilers, together = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "together"
-with Nursery(cache, compilers if together else 0, None) as early:
+with Prestart(cache, compilers if together else 0, None) as prestart:
     from kernels.hardware import hardware_named
     from kernels.registry import get
-    from tools.harness.compiling.compile_pool import CompilePool
+    from tools.harness.compiling.compile_pool import LocalCompilePool
     spec, hardware = get("softmax"), hardware_named("H200")
     problem = spec.default_problem()
-    pool = CompilePool(hardware, compilers, cache, early=early)
+    pool = LocalCompilePool(hardware, compilers, cache, prestart=prestart)
     results = pool.compile(spec, problem, spec.space(problem, hardware)[:8])
     print(time.perf_counter() - began)
     pool.close()

@@ -45,8 +45,9 @@ class Model(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    from agent.cli.commands import understood
     from agent.goal.goal import Given
+    from agent.goal.request import understood
+    from agent.loop.progress import LineWatch
     from agent.loop.run import begin
 
     web = ThreadingHTTPServer(("127.0.0.1", 0), Model)
@@ -55,7 +56,7 @@ def main() -> None:
         os.environ |= {"XDG_DATA_HOME": folder, "OPENAI_API_KEY": "none"}
         given = Given(model="scripted", max_evals=60, device="recorded")
         objective, _ = understood("maximise fused TFLOPS", given)
-        ended = begin(objective, None, f"http://127.0.0.1:{web.server_port}/v1", print)
+        ended = begin(objective, None, f"http://127.0.0.1:{web.server_port}/v1", LineWatch(print))
     outcome, prompts = ended.outcome, Model.prompts
     print("prompt tokens by turn:", *prompts)
     print(f"tokens of the run: {outcome.tokens}; evaluations {outcome.evaluations}: "

@@ -34,17 +34,20 @@ from agent.models.embedded import BATCH, FIRST_BATCH
 from kernels.hardware import hardware_named
 from kernels.registry import get
 from kernels.spec import Config, KernelSpec, Problem
+from memory.shared_models import DeviceInfo
 from memory.store import Memory
+from memory.terms import Regime
 from tests.bench.bench_planner import NEVER
 from tests.bench.planner_spaces import PLAIN, load
 from tools import suggest_configs
+from tools.harness.landscapes.files import SUFFIXES
 from tools.harness.landscapes.named import folder
-from tools.harness.landscapes.t4 import SUFFIXES
-from tools.harness.results import CompileResult, DeviceInfo, Measurement, Regime
+from tools.harness.results import CompileResult, Measurement
 from tools.planner.cost.launch_geometry import read_launch, read_tiles
 from tools.planner.cost.matmul_cost import estimate
+from tools.session.budget import Budget
 from tools.session.recall import warm_up
-from tools.session.session import Budget, Ids, Session
+from tools.session.session import Ids, Session
 from tools.session.task import Task
 
 MADE_UP = ((4096, 4096, 4096), (2048, 4096, 4096), (4096, 8192, 2048))
@@ -64,6 +67,7 @@ class Card:
     times: dict[Config, float]
     """Judged ms of the configs that work."""
     read: Callable[[Config], Measurement]
+    parallel: bool = True
 
     def configs(self) -> Container[Config]:
         return self.compiled

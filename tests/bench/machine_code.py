@@ -9,6 +9,8 @@
 hash of its cubins and grids, or the status of a config that does not compile. It needs no GPU. A sample is drawn by
 seed from each landscape, so both files hold the same configs; without ``--sample`` all of them are built (about 3,600,
 an hour or two on two cores). Triton's own cache key is no substitute: it holds raw text and line numbers.
+A cubin names its kernel by the function's name, without the module: a moved kernel has the same hash, a renamed one
+has another.
 
 ``stamp`` writes the present source hash into the landscapes that come with the project, their cards and SHA256SUMS, and
 changes nothing else in them. It is for a change of the source that is proven to have left the machine code as it was;
@@ -31,9 +33,9 @@ from typing import Any
 
 import click
 
+from tools.harness.landscapes.files import write_data
 from tools.harness.landscapes.named import folder, list_landscapes
 from tools.harness.landscapes.readings import Entry, Landscape
-from tools.harness.landscapes.t4 import write_data
 
 Codes = dict[str, str]
 """Hash of the machine code by config, as canonical JSON."""
@@ -118,13 +120,13 @@ def machine_code(landscape: Landscape, entries: list[Entry], workers: int | None
     """Each config with the hash of its machine code and grids, or with the status of its failure."""
     from kernels.hardware import hardware_named
     from kernels.registry import get
-    from tools.harness.compiling.compile_pool import CompilePool
+    from tools.harness.compiling.compile_pool import LocalCompilePool
 
     spec = get(landscape.kernel)
     problem = spec.problem_type.model_validate(landscape.problem)
     assert landscape.device.hardware is not None
     with tempfile.TemporaryDirectory(prefix="machine-code-") as cache:
-        pool = CompilePool(hardware_named(landscape.device.hardware), workers, Path(cache), deadline_s=600.0)
+        pool = LocalCompilePool(hardware_named(landscape.device.hardware), workers, Path(cache), deadline_s=600.0)
         try:
             configs = [spec.config_type.model_validate(e.config) for e in entries]
             for config, result in pool.compile_iter(spec, problem, configs):

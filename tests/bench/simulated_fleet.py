@@ -30,12 +30,13 @@ from tests.bench.sleeper import Dormitory, Sleeper, key
 from tools.fleet.device import FleetDevice
 from tools.fleet.fleet import Fleet, Worker
 from tools.fleet.screening import screen
-from tools.harness.compiling.compile_pool import CompilePool
+from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.harness.landscapes.named import find_landscape
 from tools.harness.results import Measurement
 from tools.planner.evidence import Evidence
 from tools.planner.propose import Planner
-from tools.session.session import Budget, Ids, Session
+from tools.session.budget import Budget
+from tools.session.session import Ids, Session
 from tools.session.task import Task
 
 SEPARATE = 64
@@ -122,7 +123,7 @@ def simulate(ray: Any, recorded: Recorded, fleet: Fleet, configs: list[Config], 
     ids = Ids.of(memory, device.info, recorded.spec, recorded.problem)
     memory.start_run("simulated", "sweep", {}, "none", ids.environment, ids.problem, {})
     task = Task(recorded.spec, recorded.problem, device.hardware)
-    pool = CompilePool(device.hardware, workers=1, cache=folder)
+    pool = LocalCompilePool(device.hardware, workers=1, cache=folder)
     session = Session(task, device, pool, memory, ids, "simulated", Budget(len(configs), 1e6))
     work = sum(recorded.entries[c].seconds for c in configs)
     deaths, expected = fleet.deaths, work / len(fleet.workers)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+from memory.shared_models import DeviceInfo
 from tools.harness.landscapes.named import write_landscape
 from tools.harness.landscapes.readings import Entry, Landscape, ReadingSet, config_key
-from tools.harness.results import DeviceInfo
 
 BEST = {"BLOCK": 64, "num_warps": 4, "order": "row"}
 LUCKY = {"BLOCK": 16, "num_warps": 4, "order": "row"}

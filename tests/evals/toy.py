@@ -11,7 +11,9 @@ import torch
 
 from kernels.hardware import Hardware
 from kernels.spec import Baseline, Config, Inputs, KernelSpec, Problem
-from tools.harness.results import CompileResult, DeviceInfo, Measurement, Regime, Telemetry
+from memory.shared_models import DeviceInfo
+from memory.terms import Regime
+from tools.harness.results import CompileResult, Measurement, Telemetry
 
 TOY_GPU = Hardware(
     name="H200", device_names=("NVIDIA H200",), backend="cuda", arch=90, warp_size=32, sms=132, shared_per_block=232448,

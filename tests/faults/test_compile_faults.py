@@ -10,14 +10,16 @@ import pytest
 from kernels.hardware import hardware_named
 from tests.exploits.axpy import Axpy, AxpyConfig, AxpyProblem
 from tests.faults import broken
-from tools.harness.compiling.compile_pool import CompilePool
+from tools.harness.compiling.compile_pool import LocalCompilePool
+
+pytestmark = pytest.mark.compile
 
 PROBLEM, CONFIG = AxpyProblem(), AxpyConfig()
 
 
 @pytest.fixture
 def pool(tmp_path):
-    p = CompilePool(hardware_named("H200"), workers=1, cache=tmp_path / "cache", deadline_s=30)
+    p = LocalCompilePool(hardware_named("H200"), workers=1, cache=tmp_path / "cache", deadline_s=30)
     yield p
     p.close()
 

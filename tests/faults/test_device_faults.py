@@ -9,16 +9,15 @@ import pytest
 
 from tests.exploits.axpy import AxpyProblem
 from tests.faults.broken import TRUE_STATUS, Faulty, FaultyConfig
-from tools.harness.devices.live import LiveDevice
 from tools.harness.measuring.telemetry import gpus_present
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not gpus_present(), reason="needs a GPU")]
 
 
 @pytest.fixture(scope="module")
-def device():
-    d = LiveDevice.open("cuda:0", Faulty(), AxpyProblem())
-    d.crew.deadline_s = 3.0
+def device(ready_workers):
+    d = ready_workers.open(Faulty(), AxpyProblem(), spares=4)
+    d.workers.deadline_s = 3.0
     d.measure([FaultyConfig()])
     yield d
     d.close()
@@ -35,23 +34,23 @@ def test_a_fault_has_its_status_and_the_next_config_is_measured(device, fault):
 
 
 def test_a_worker_killed_from_outside_costs_nothing_but_time(device):
-    pid = device.crew.workers["candidates"].process.pid
+    pid = device.workers.by_role["candidates"].process.pid
     threading.Timer(0.5, os.kill, (pid, signal.SIGKILL)).start()
     until = time.monotonic() + 2.0
     while time.monotonic() < until:
         [m] = device.measure([FaultyConfig()])
         assert m.status == "correct", m.reason
-    assert device.crew.workers["candidates"].process.pid != pid
+    assert device.workers.by_role["candidates"].process.pid != pid
 
 
 def test_a_vanished_gpu_is_infrastructure(device, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    for child in [device.crew.workers["candidates"], *device.crew.standby]:
+    for child in [device.workers.by_role["candidates"], *device.workers.standby]:
         child.kill()
     [m] = device.measure([FaultyConfig()])
     assert m.status == "infrastructure"
     monkeypatch.undo()
-    for child in [device.crew.workers["candidates"], *device.crew.standby]:
+    for child in [device.workers.by_role["candidates"], *device.workers.standby]:
         child.kill()
     [m] = device.measure([FaultyConfig()])
     assert m.status == "correct", m.reason

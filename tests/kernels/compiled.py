@@ -1,16 +1,14 @@
-"""Compile one config offline: kernel, problem, config and hardware as JSON on stdin, what the compiler made of it as
-JSON on stdout. A child process of its own, because Triton keeps the first target it was given."""
+"""What a compile child of the tests does: compile a config offline and say what the compiler made of it.
 
-import json
-import sys
+A process of its own for each GPU model, because Triton keeps the first target it was given."""
 
 import torch
 from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
-from triton.runtime.jit import JITFunction
 
 from kernels import registry
 from kernels.hardware import hardware_named
+from tools.harness.compiling.compiler import StubDriver, warm_ups_only
 
 COUNTED = ("wgmma.mma_async", "cp.async.bulk.tensor", "mma.sync", "v_mfma", "e4m3.e4m3", "atom.")
 
@@ -21,61 +19,36 @@ def waits_first(ptx: str) -> bool:
     return 0 <= ptx.find("griddepcontrol.wait") < min(loads)
 
 
-class NoDevice:
-    """A driver that knows its target and has no device."""
+def compiled(init):
+    """A child's factory (:class:`tools.harness.process.child.Child`). `init`: the GPU model; a case: kernel, problem,
+    config, whether it is compiled once more from a launch on data (`allocate`), and whether `sass` is wanted."""
+    hardware = hardware_named(init["hardware"])
+    driver.set_active(StubDriver(GPUTarget(hardware.backend, hardware.arch, hardware.warp_size)))
 
-    def __init__(self, target: GPUTarget) -> None:
-        self.target = target
+    def launch(case, device):
+        """The kernels of one launch on meta tensors or on data."""
+        spec = registry.get(case["kernel"])
+        problem = spec.problem_type.model_validate(case["problem"])
+        config = spec.config_type.model_validate(case["config"])
+        generator = None if device == "meta" else torch.Generator().manual_seed(0)
+        with warm_ups_only() as launches:
+            inputs, out = spec.inputs(problem, generator, device), spec.output(problem, device)
+            spec.launch(problem, config, inputs, out, hardware)
+        return [kernel for kernel, _ in launches]
 
-    def get_current_target(self) -> GPUTarget:
-        return self.target
+    def serve(case):
+        kernels, same = launch(case, "meta"), None
+        if case["allocate"]:
+            same = [k.hash for k in launch(case, "cpu")] == [k.hash for k in kernels]
+        text = kernels[0].asm["ptx" if hardware.backend == "cuda" else "amdgcn"]
+        return {
+            "name": kernels[0].metadata.name,
+            "same_with_data": same,
+            "launches": [k.metadata.name for k in kernels],
+            "waits_first": waits_first(kernels[-1].asm.get("ptx", "")),
+            "shared": kernels[0].metadata.shared,
+            "sass": kernels[0].asm["sass"] if case["sass"] else None,
+            **{key: text.count(key) for key in COUNTED},
+        }
 
-    def get_current_device(self) -> int:
-        return 0
-
-    def get_current_stream(self, device: int = 0) -> int:
-        return 0
-
-
-def main() -> None:
-    case = json.load(sys.stdin)
-    hardware = hardware_named(case["hardware"])
-    driver.set_active(NoDevice(GPUTarget(hardware.backend, hardware.arch, hardware.warp_size)))
-    compiled = []
-    run = JITFunction.run
-
-    def compile_only(self, *args, grid, warmup, **options):
-        compiled.append(run(self, *args, grid=grid, warmup=True, **options))
-        return compiled[-1]
-
-    JITFunction.run = compile_only
-    answers = []
-    for one in case["cases"]:
-        compiled.clear()
-        spec = registry.get(one["kernel"])
-        problem = spec.problem_type.model_validate(one["problem"])
-        config = spec.config_type.model_validate(one["config"])
-        spec.launch(problem, config, spec.inputs(problem, None, "meta"), spec.output(problem, "meta"), hardware)
-        kernels, same = list(compiled), None
-        if one["allocate"]:
-            generator = torch.Generator().manual_seed(0)
-            out = spec.output(problem, "cpu")
-            spec.launch(problem, config, spec.inputs(problem, generator, "cpu"), out, hardware)
-            same = [k.hash for k in compiled[len(kernels) :]] == [k.hash for k in kernels]
-        kernel = kernels[0]
-        text = kernel.asm["ptx" if hardware.backend == "cuda" else "amdgcn"]
-        answers.append(
-            {
-                "name": kernel.metadata.name,
-                "same_with_data": same,
-                "launches": [k.metadata.name for k in kernels],
-                "waits_first": waits_first(kernels[-1].asm.get("ptx", "")),
-                "shared": kernel.metadata.shared,
-                **{key: text.count(key) for key in COUNTED},
-            }
-        )
-    json.dump(answers, sys.stdout)
-
-
-if __name__ == "__main__":
-    main()
+    return serve

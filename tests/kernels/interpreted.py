@@ -1,12 +1,6 @@
-"""Run cases through Triton's interpreter: one JSON list of cases on stdin, one JSON list of errors on stdout.
+"""What the interpreter child does: run a case through Triton's interpreter and compare it with the reference.
 
-A child process of its own, because TRITON_INTERPRET counts only if it is set before a kernel's module is imported."""
-
-import json
-import os
-import sys
-
-os.environ["TRITON_INTERPRET"] = "1"
+A process of its own, because TRITON_INTERPRET counts only if it is set before a kernel's module is imported."""
 
 from dataclasses import replace
 
@@ -14,18 +8,21 @@ import torch
 
 from kernels import registry
 from kernels.hardware import hardware_named
-from kernels.triton.interpreter_bf16 import mend_bf16
+from kernels.triton.interpreter_bf16 import patch_bf16
 
 UNWRITTEN = 12345.0
 
 
-def main() -> None:
+def interpreted(init):
+    """A child's factory (:class:`tools.harness.process.child.Child`).
+
+    A case: kernel, problem, config, and the inputs' seed."""
     torch.set_num_threads(1)
-    mend_bf16()
+    patch_bf16()
     # Three SMs: a persistent program walks over several tiles even on a small shape.
     hardware = replace(hardware_named("H200"), sms=3)
-    answers = []
-    for case in json.load(sys.stdin):
+
+    def serve(case):
         spec = registry.get(case["kernel"])
         problem = spec.problem_type.model_validate(case["problem"])
         config = spec.config_type.model_validate(case["config"])
@@ -37,9 +34,6 @@ def main() -> None:
         reference = spec.reference(problem, inputs)
         error = (out.double() - reference).abs().max() / reference.abs().max()
         unchanged = all(t is None or torch.equal(t, b) for t, b in zip(inputs, before, strict=True))
-        answers.append({"error": error.item(), "bound": spec.tolerance(problem), "unchanged": unchanged})
-    json.dump(answers, sys.stdout)
+        return {"error": error.item(), "bound": spec.tolerance(problem), "unchanged": unchanged}
 
-
-if __name__ == "__main__":
-    main()
+    return serve

@@ -6,6 +6,8 @@ import pytest
 from kernels import registry
 from kernels.spec import KernelSpec
 
+pytestmark = pytest.mark.process
+
 MINE = """
 from kernels.matmul import Matmul
 
@@ -23,6 +25,27 @@ def test_every_listed_kernel_loads_under_its_name():
         assert isinstance(spec, KernelSpec)
         assert spec.name == name
         assert spec.default_problem()
+
+
+def test_the_words_of_kernels_import_no_torch():
+    """The contract, its defaults and what the agent's own modules need of kernels."""
+    modules = [
+        "kernels.spec",
+        "kernels.defaults",
+        "kernels.hardware",
+        "agent.loop.actions",
+        "agent.goal.vocabulary",
+        "agent.api",
+    ]
+    modules += [
+        "agent.campaign.plan",
+        "agent.campaign.campaign_runs",
+        "agent.export.pages.run_page",
+        "tools.session.task",
+    ]
+    code = f"import sys, {', '.join(modules)}; print({{'torch', 'triton', 'numpy'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_listing_names_imports_no_torch():

@@ -4,31 +4,36 @@ import pytest
 
 from kernels import registry
 from kernels.hardware import hardware_named
-from tools.harness.compiling.compile_pool import CompilePool
+
+pytestmark = pytest.mark.compile
 
 NAMES = ("softmax", "rms_norm", "layer_norm", "swiglu", "attention", "conv2d")
 
 
-@pytest.fixture(scope="module", params=["H200", "MI300X"])
-def compiled(request, tmp_path_factory):
-    hardware = hardware_named(request.param)
-    pool = CompilePool(hardware, 1, tmp_path_factory.mktemp("cache"))
-    found = {}
-    for name in NAMES:
-        spec = registry.get(name)
+GPUS = ("H200", "MI300X")
+
+
+@pytest.fixture
+def compiled(compile_pool):
+    """A function: the hardware of that name, and what a kernel's default config becomes there."""
+
+    def compile_(gpu, name):
+        hardware, spec = hardware_named(gpu), registry.get(name)
         problem = spec.default_problem()
-        (found[name],) = pool.compile(spec, problem, [spec.default_config(problem, hardware)])
-    yield hardware, found
-    pool.close()
+        return hardware, *compile_pool(gpu).compile(spec, problem, [spec.default_config(problem, hardware)])
+
+    return compile_
 
 
+@pytest.mark.parametrize("gpu", GPUS)
 @pytest.mark.parametrize("name", NAMES)
-def test_default_configs_compile_without_spills(compiled, name):
-    _, found = compiled
-    assert (found[name].status, found[name].spill_bytes) == ("correct", 0), found[name].reason
+def test_default_configs_compile_without_spills(compiled, name, gpu):
+    _, figures = compiled(gpu, name)
+    assert (figures.status, figures.spill_bytes) == ("correct", 0), figures.reason
 
 
-def test_attention_uses_matrix_instructions_and_tma_where_there_is_one(compiled):
-    hardware, found = compiled
-    assert found["attention"].tensor_core == ("wgmma" if hardware.has_tma else "mfma")
-    assert found["attention"].tma is hardware.has_tma
+@pytest.mark.parametrize("gpu", GPUS)
+def test_attention_uses_matrix_instructions_and_tma_where_there_is_one(compiled, gpu):
+    hardware, figures = compiled(gpu, "attention")
+    assert figures.tensor_core == ("wgmma" if hardware.has_tma else "mfma")
+    assert figures.tma is hardware.has_tma

@@ -12,8 +12,8 @@ from kernels.check_spec import KernelError, examine
 from kernels.defaults import reduced
 from kernels.hardware import hardware_named
 from kernels.spec import Problem
-from tools.harness.checking.interpreter import Interpreter
-from tools.harness.compiling.compile_pool import CompilePool
+
+pytestmark = pytest.mark.compile
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = [f"{ROOT}/examples/add_relu.py:AddRelu", f"{ROOT}/examples/autotuned_scale.py:Scale"]
@@ -37,27 +37,13 @@ def line_of(tmp_path, text):
     return next(i for i, line in enumerate(lines, 1) if text in line)
 
 
-@pytest.fixture(scope="module")
-def pool(tmp_path_factory):
-    found = CompilePool(H200, 1, tmp_path_factory.mktemp("cache"))
-    yield found
-    found.close()
-
-
-@pytest.fixture(scope="module")
-def interpreter():
-    found = Interpreter()
-    yield found
-    found.close()
-
-
 @pytest.mark.parametrize("name", EXAMPLES, ids=["from nothing", "autotuned"])
-def test_an_example_passes_the_look_over_compiles_and_is_correct(name, pool, interpreter):
+def test_an_example_passes_the_look_over_compiles_and_is_correct(name, compile_pool, interpreter):
     spec = registry.get(name)
     examine(spec)
     problem = spec.default_problem()
     config = spec.default_config(problem, H200)
-    (compiled,) = pool.compile(spec, problem, [config])
+    (compiled,) = compile_pool("H200").compile(spec, problem, [config])
     assert (compiled.status, compiled.spill_bytes) == ("correct", 0)
     (checked,) = interpreter.check(spec, problem, [config], "H200")
     assert checked.status == "correct", checked.reason

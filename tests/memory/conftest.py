@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pytest
 
-from memory.store import Begin, Finish, Memory
+from memory.store import Begin, Figures, Finish, Kind, Memory, Status
 
 H200 = {"kind": "live", "name": "NVIDIA H200", "hardware": "H200", "torch": "2.11", "triton": "3.6.0"}
 RECORDED = {"kind": "recorded", "name": "NVIDIA H200", "hardware": "H200", "landscape": "fused.json.gz sha256:ab"}
@@ -21,6 +21,16 @@ class Filled(NamedTuple):
     kernel: int
     problem: int
     configs: list[dict[str, Any]]
+
+
+def begin(memory: Memory, run: str, call: str, environment: int, problem: int, config: str, kind: Kind) -> int:
+    """Write one pending attempt; its id."""
+    return memory.begin_attempts([Begin(run, call, environment, problem, config, kind)])[0]
+
+
+def finish(memory: Memory, attempt: int, status: Status, **figures: Any) -> None:
+    """Write what became of one attempt."""
+    memory.finish_attempts([Finish(attempt, status, cast(Figures, figures))])
 
 
 def space() -> list[dict[str, Any]]:

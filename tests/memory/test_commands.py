@@ -14,6 +14,8 @@ from memory.commands import cli, main
 from memory.store import Memory
 from tests.memory.conftest import RECORDED, Filled, fill
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[2]
 Capture = pytest.CaptureFixture[str]
 

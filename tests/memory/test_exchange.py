@@ -13,12 +13,12 @@ import pytest
 from memory import queries
 from memory.commands import main
 from memory.file import MemoryFileError
-from memory.formats import t4
+from memory.formats import t4_import
 from memory.store import Memory
 from memory.upkeep import prune as pruning
 from memory.upkeep.merge import merge
-from tests.memory.conftest import H200, RECORDED, SQUARE, Filled, fill
-from tools.harness.landscapes.t4 import read_landscape
+from tests.memory.conftest import H200, RECORDED, SQUARE, Filled, begin, fill, finish
+from tools.harness.landscapes.files import read_landscape
 
 CONTENT = (
     "SELECT hex(a.uid) AS uid, r.goal, e.hash, k.source_hash, p.problem, a.config_id, a.kind, a.status, a.ms "
@@ -54,10 +54,10 @@ def test_merging_twice_or_the_other_way_round_gives_the_same(tmp_path: Path) -> 
 def test_merging_finishes_what_was_copied_while_pending(tmp_path: Path) -> None:
     a = fill(Memory.open(tmp_path / "a.db"))
     config = a.memory.config(a.kernel, {"x": 1})
-    pending = a.memory.begin_attempt("run-1", "late", a.environment, a.problem, config, "benchmark")
+    pending = begin(a.memory, "run-1", "late", a.environment, a.problem, config, "benchmark")
     b = Memory.open(tmp_path / "b.db")
     merge(b, a.memory.path)
-    a.memory.finish_attempt(pending, "correct", ms=0.01, regime="burst")
+    finish(a.memory, pending, "correct", ms=0.01, regime="burst")
     merge(b, a.memory.path)
     assert b.finished("run-1", "late")[0]["ms"] == 0.01
     assert queries.best(b, 1, limit=1)[0]["ms"] == 0.01
@@ -91,9 +91,9 @@ def test_an_export_to_t4_is_a_landscape_and_comes_back_whole(
     best = queries.best(filled.memory, filled.problem, limit=1)[0]
     assert min(landscape.correct(), key=lambda e: landscape.ms(e) or 1e9).config == best["config"]
     other = Memory.open(tmp_path / "other.db")
-    assert t4.load(other, out) == ("4096x4096x4096 fp16 leaky_relu", 16, 16)
-    assert t4.load(other, out).new == 0
-    assert t4.load(filled.memory, out).new == 0
+    assert t4_import.load(other, out) == ("4096x4096x4096 fp16 leaky_relu", 16, 16)
+    assert t4_import.load(other, out).new == 0
+    assert t4_import.load(filled.memory, out).new == 0
     assert verdicts(other) == [v | {"regime": "burst"} for v in verdicts(other)]
     assert queries.best(other, 1, limit=1)[0]["ms"] == best["ms"]
     assert queries.best(other, 1, limit=1)[0]["device"] == "NVIDIA H200 (live)"

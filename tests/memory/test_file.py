@@ -14,10 +14,13 @@ import pytest
 from sqlite_utils import Database
 
 from memory.commands import main
-from memory.file import APPLICATION_ID, SCHEMA, MemoryFileError
+from memory.file import MemoryFileError
 from memory.migrations import migrations
 from memory.store import Memory
+from memory.terms import MEMORY_ID, MEMORY_SCHEMA
 from tests.memory.conftest import Filled, fill
+
+pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,21 +34,21 @@ def sentence(error: pytest.ExceptionInfo[MemoryFileError]) -> str:
 def test_schema_number_counts_the_migrations(path: Path) -> None:
     Memory.open(path)
     db = sqlite3.connect(path)
-    assert len(migrations.applied(Database(path))) == SCHEMA
-    assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA,)
-    assert db.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+    assert len(migrations.applied(Database(path))) == MEMORY_SCHEMA
+    assert db.execute("PRAGMA user_version").fetchone() == (MEMORY_SCHEMA,)
+    assert db.execute("PRAGMA application_id").fetchone() == (MEMORY_ID,)
     assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     tables = "SELECT name FROM pragma_table_list WHERE type = 'table' AND schema = 'main' AND NOT strict"
     loose = {r[0] for r in db.execute(tables)} - {"sqlite_schema", "sqlite_sequence", "_sqlite_migrations"}
     assert not {t for t in loose if not t.startswith(("lessons_fts", "sqlite_"))}
 
 
-@pytest.mark.parametrize("version", range(1, SCHEMA))
+@pytest.mark.parametrize("version", range(1, MEMORY_SCHEMA))
 def test_an_older_file_is_brought_up_to_date_with_all_it_holds(path: Path, version: int) -> None:
     done = [m.name for m in migrations.pending(Database(memory=True))]
     db = Database(sqlite3.connect(path, isolation_level=None))
     migrations.apply(db, stop_before=done[version])
-    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    db.execute(f"PRAGMA application_id = {MEMORY_ID}")
     db.execute(f"PRAGMA user_version = {version}")
     db.execute("INSERT INTO environments (hash, kind, name) VALUES ('e', 'live', 'GPU')")
     db.execute("INSERT INTO kernels VALUES (1, 'k', 's', '', 't')")
@@ -62,7 +65,7 @@ def test_an_older_file_is_brought_up_to_date_with_all_it_holds(path: Path, versi
     db.close()
     m = Memory.open(path)
     assert m.ask("SELECT kernel, ms FROM best_per_problem") == [{"kernel": "k", "ms": 0.5}]
-    assert m.ask("PRAGMA user_version")[0]["user_version"] == SCHEMA
+    assert m.ask("PRAGMA user_version")[0]["user_version"] == MEMORY_SCHEMA
 
 
 def test_a_newer_file_is_refused_and_left_alone(filled: Filled) -> None:

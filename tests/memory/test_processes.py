@@ -10,22 +10,26 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from memory.store import Memory
-from tests.memory.conftest import fill
+from tests.memory.conftest import begin, fill
+
+pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).parents[2]
 WRITER = """
 import sys
 from pathlib import Path
 from memory.store import Memory
-from tests.memory.conftest import H200, SQUARE
+from tests.memory.conftest import H200, SQUARE, begin, finish
 path, name, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 m = Memory.open(path)
 e = m.environment(H200); k = m.kernel("fused_matmul", "s"); p = m.problem(k, SQUARE, "square")
 m.start_run(name, "g", {}, "m", e, p, {})
 for i in range(count):
-    a = m.begin_attempt(name, f"call-{i}", e, p, m.config(k, {"i": i % 50}), "benchmark")
-    m.finish_attempt(a, "correct", ms=0.2 + i * 1e-6, regime="burst")
+    a = begin(m, name, f"call-{i}", e, p, m.config(k, {"i": i % 50}), "benchmark")
+    finish(m, a, "correct", ms=0.2 + i * 1e-6, regime="burst")
     print(a, flush=True)
 """
 
@@ -85,9 +89,9 @@ def test_a_forked_child_writes_through_its_own_connection(path: Path) -> None:
     config = m.config(filled.kernel, {"x": 1})
     child = os.fork()
     if child == 0:
-        m.begin_attempt("run-1", "child", filled.environment, filled.problem, config, "check")
+        begin(m, "run-1", "child", filled.environment, filled.problem, config, "check")
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
-    m.begin_attempt("run-1", "parent", filled.environment, filled.problem, config, "check")
+    begin(m, "run-1", "parent", filled.environment, filled.problem, config, "check")
     calls = m.ask("SELECT tool_call_id FROM attempts WHERE status = 'pending' ORDER BY 1")
     assert [c["tool_call_id"] for c in calls] == ["child", "parent"]

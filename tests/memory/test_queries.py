@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from memory import queries
-from memory.attempt import canonical
 from memory.patterns import cause, mine
 from memory.store import Memory
-from tests.memory.conftest import H200, RECORDED, SQUARE, Filled, fill, outcome, space
+from memory.terms import canonical
+from tests.memory.conftest import H200, RECORDED, SQUARE, Filled, begin, fill, finish, outcome, space
 
 
 def test_best_is_the_fastest_verified_config_and_says_its_device(filled: Filled) -> None:
@@ -25,9 +25,7 @@ def test_live_and_recorded_devices_are_never_mixed(filled: Filled) -> None:
     other = m.environment(RECORDED)
     m.start_run("rec", "g", {}, "m", other, filled.problem, {})
     config = m.config(filled.kernel, filled.configs[0])
-    m.finish_attempt(
-        m.begin_attempt("rec", "c", other, filled.problem, config, "benchmark"), "correct", ms=0.001, regime="burst"
-    )
+    finish(m, begin(m, "rec", "c", other, filled.problem, config, "benchmark"), "correct", ms=0.001, regime="burst")
     assert all(r["ms"] > 0.01 for r in queries.best(m, filled.problem, filled.environment))
     by_device = {r["device"]: r["ms"] for r in queries.best(m, filled.problem, limit=1)}
     assert by_device["NVIDIA H200 (recorded: fused.json.gz sha256:ab)"] == 0.001
@@ -40,8 +38,8 @@ def test_live_and_recorded_devices_are_never_mixed(filled: Filled) -> None:
 def test_regimes_are_never_mixed(filled: Filled) -> None:
     m = filled.memory
     config = m.config(filled.kernel, filled.configs[0])
-    a = m.begin_attempt("run-1", "s", filled.environment, filled.problem, config, "benchmark")
-    m.finish_attempt(a, "correct", ms=0.01, regime="sustained")
+    a = begin(m, "run-1", "s", filled.environment, filled.problem, config, "benchmark")
+    finish(m, a, "correct", ms=0.01, regime="sustained")
     assert queries.best(m, filled.problem, filled.environment, "burst", 1)[0]["ms"] > 0.1
     assert queries.best(m, filled.problem, filled.environment, "sustained", 1)[0]["ms"] == 0.01
     assert queries.known(m, filled.problem, filled.environment, "source-1")[canonical(filled.configs[0])]["ms"] > 0.1
@@ -50,8 +48,8 @@ def test_regimes_are_never_mixed(filled: Filled) -> None:
 def test_a_lucky_reading_does_not_outlive_a_later_one(filled: Filled) -> None:
     m = filled.memory
     top = queries.best(m, filled.problem, filled.environment, limit=1)[0]
-    a = m.begin_attempt("run-1", "again", filled.environment, filled.problem, top["config_id"], "benchmark")
-    m.finish_attempt(a, "correct", ms=9.0, regime="burst")
+    a = begin(m, "run-1", "again", filled.environment, filled.problem, top["config_id"], "benchmark")
+    finish(m, a, "correct", ms=9.0, regime="burst")
     assert queries.best(m, filled.problem, filled.environment, limit=1)[0]["config_id"] != top["config_id"]
 
 

@@ -13,7 +13,8 @@ from memory.store import Begin, Finish, Memory
 from tests.evals.toy import TOY_GPU, Toy, ToyProblem
 from tests.memory.conftest import H200, RECORDED
 from tools import query_history
-from tools.session.session import Budget, Ids, Session
+from tools.session.budget import Budget
+from tools.session.session import Ids, Session
 from tools.session.task import Task
 
 

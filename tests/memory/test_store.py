@@ -6,15 +6,15 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
 import memory as room
-from memory import attempt
-from memory.store import ENVIRONMENT, FIGURES, Begin, Finish
-from tests.memory.conftest import H200, SQUARE, Filled, fill
+from memory.store import FIGURES, Begin, Finish
+from tests.memory.conftest import H200, SQUARE, Filled, begin, fill, finish
 from tools.harness import results
+
+pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,16 +33,16 @@ def test_a_pending_row_is_on_disk_before_the_launch_and_finished_once(filled: Fi
     m = filled.memory
     m.start_run("r", "g", {}, "m", filled.environment, filled.problem, {})
     config = m.config(filled.kernel, {"x": 1})
-    attempt = m.begin_attempt("r", "c", filled.environment, filled.problem, config, "compile")
+    attempt = begin(m, "r", "c", filled.environment, filled.problem, config, "compile")
     other = sqlite3.connect(m.path)
     assert other.execute("SELECT status FROM attempts WHERE id = ?", [attempt]).fetchone() == ("pending",)
     assert m.finished("r", "c") == []
-    m.finish_attempt(attempt, "correct", registers=168, spill_bytes=0, tma=True, warnings=["C7511"], seconds=0.5)
+    finish(m, attempt, "correct", registers=168, spill_bytes=0, tma=True, warnings=["C7511"], seconds=0.5)
     row = m.finished("r", "c")[0]
     assert (row["registers"], row["spill_bytes"], row["tma"], row["warnings"]) == (168, 0, True, ["C7511"])
     assert row["config"] == {"x": 1}
     with pytest.raises(ValueError, match="finished once"):
-        m.finish_attempt(attempt, "runtime")
+        finish(m, attempt, "runtime")
     with pytest.raises(sqlite3.IntegrityError, match="never changed"), m.write() as c:
         c.execute("UPDATE attempts SET ms = 0.001 WHERE id = ?", [attempt])
     with pytest.raises(sqlite3.IntegrityError, match="never deleted"), m.write() as c:
@@ -61,19 +61,17 @@ def test_wrong_rows_are_refused_whole(filled: Filled) -> None:
         m.finish_attempts([Finish(a, "correct", {}), Finish(b, "fast", {})])  # type: ignore[arg-type]
     assert m.finished("run-1", "c") == []
     with pytest.raises(ValueError, match="no figure speed"):
-        m.finish_attempt(a, "correct", speed=3)  # type: ignore[call-arg]
+        finish(m, a, "correct", speed=3)
     with pytest.raises(sqlite3.IntegrityError, match="cannot store TEXT"):
-        m.finish_attempt(a, "correct", ms="fast")  # type: ignore[arg-type]
+        finish(m, a, "correct", ms="fast")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no field colour"):
         m.environment(H200 | {"colour": "green"})
 
 
 def test_numbers_that_are_not_finite_do_not_become_figures(filled: Filled) -> None:
     m = filled.memory
-    a = m.begin_attempt(
-        "run-1", "nan", filled.environment, filled.problem, m.config(filled.kernel, {"x": 1}), "benchmark"
-    )
-    m.finish_attempt(a, "correctness", error=float("nan"), ms=float("inf"), samples=[1.0, float("nan")])
+    a = begin(m, "run-1", "nan", filled.environment, filled.problem, m.config(filled.kernel, {"x": 1}), "benchmark")
+    finish(m, a, "correctness", error=float("nan"), ms=float("inf"), samples=[1.0, float("nan")])
     row = m.finished("run-1", "nan")[0]
     assert (row["error"], row["ms"], row["samples"]) == (None, None, [1.0, None])
 
@@ -81,7 +79,7 @@ def test_numbers_that_are_not_finite_do_not_become_figures(filled: Filled) -> No
 def test_a_resumed_run_is_open_again_and_its_unfinished_attempts_are_nobodys_fault(filled: Filled) -> None:
     m = filled.memory
     config = m.config(filled.kernel, {"x": 1})
-    m.begin_attempt("run-1", "crashed", filled.environment, filled.problem, config, "benchmark")
+    begin(m, "run-1", "crashed", filled.environment, filled.problem, config, "benchmark")
     m.start_run("run-1", "another goal", {}, "m", filled.environment, filled.problem, {})
     run = m.ask("SELECT * FROM runs WHERE run_id = 'run-1'")[0]
     assert (run["goal"], run["outcome"]) == ("maximise fused TFLOPS", None)
@@ -98,17 +96,15 @@ def test_every_thread_has_its_own_connection(filled: Filled) -> None:
 
     def work(n: int) -> None:
         for i in range(20):
-            a = m.begin_attempt("run-1", f"t{n}-{i}", filled.environment, filled.problem, config, "check")
-            m.finish_attempt(a, "correct", error=0.0)
+            a = begin(m, "run-1", f"t{n}-{i}", filled.environment, filled.problem, config, "check")
+            finish(m, a, "correct", error=0.0)
 
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(work, range(6)))
     assert m.ask("SELECT count(*) AS n FROM attempts WHERE tool_call_id LIKE 't%'")[0]["n"] == 120
 
 
-def test_the_vocabulary_is_the_harness_own() -> None:
-    assert get_args(attempt.Status) == get_args(results.Status)
-    assert set(ENVIRONMENT) == set(results.DeviceInfo.model_fields)
+def test_the_figures_are_the_harness_own() -> None:
     measured = set(results.Measurement.model_fields) - {"config", "status", "samples_ms", "ci_ms", "telemetry"}
     compiled = set(results.CompileResult.model_fields) - {"config", "status", "fingerprint"}
     telemetry = set(results.Telemetry.model_fields)
@@ -139,8 +135,8 @@ def test_verdicts_kept_by_triggers_equal_verdicts_counted_from_scratch(filled: F
     fill(m, run="run-2")
     config = m.config(filled.kernel, filled.configs[0])
     for status in ("runtime", "infrastructure", "correct", "infrastructure"):
-        a = m.begin_attempt("run-2", "x", filled.environment, filled.problem, config, "benchmark")
-        m.finish_attempt(a, status, ms=0.5 if status == "correct" else None, regime="burst")  # type: ignore[arg-type]
+        a = begin(m, "run-2", "x", filled.environment, filled.problem, config, "benchmark")
+        finish(m, a, status, ms=0.5 if status == "correct" else None, regime="burst")  # type: ignore[arg-type]
     kept = m.ask("SELECT * FROM verdicts ORDER BY config_id, kind, regime")
     latest = next(v for v in kept if v["config_id"] == config and v["regime"] == "burst")
     assert (latest["status"], latest["ms"], latest["attempts"]) == ("correct", 0.5, 6)

@@ -9,12 +9,15 @@ from typing import Any, cast
 import pytest
 
 from kernels.spec import Config, KernelSpec, Problem
+from memory.shared_models import DeviceInfo
 from memory.store import Memory
+from memory.terms import Regime
 from tests.evals.toy import TOY_GPU, Toy, ToyConfig, ToyProblem, true_ms
 from tools import query_history, suggest_configs
-from tools.harness.results import CompileResult, DeviceInfo, Measurement, Regime
+from tools.harness.results import CompileResult, Measurement
+from tools.session.budget import Budget
 from tools.session.recall import resume, warm_up
-from tools.session.session import Budget, Ids, Session
+from tools.session.session import Ids, Session
 from tools.session.task import Task
 
 HERE = {"kind": "live", "name": "NVIDIA H200", "hardware": "H200", "driver": "570"}
@@ -26,6 +29,7 @@ class Counting:
     """Compiles all but BLOCK 128 and times by the toy's formula; what is in `spoilt` our machinery fails at."""
 
     info = DeviceInfo(kind="live", name="NVIDIA H200", hardware="H200")
+    parallel = True
 
     def __init__(self, spoilt: Sequence[Config] = ()) -> None:
         self.compiled: list[Config] = []
@@ -189,7 +193,7 @@ def test_a_far_problem_says_nothing(path: Path) -> None:
     session(path, "far").measure(SOME, "c")
     s = session(path, "here", n=1000 * 2**8)
     assert s.seeds == []
-    assert s.kin == []
+    assert s.near_problems == []
 
 
 def test_a_winner_that_the_kernel_no_longer_has_is_passed_over(path: Path) -> None:
@@ -205,4 +209,4 @@ def test_another_device_that_is_unknown_gives_winners_but_no_lesson(path: Path) 
     session(path, "there", environment=HERE | {"hardware": None, "name": "A prototype"}).measure(SOME, "c")
     s = session(path, "here")
     assert s.seeds[0] == WINNER
-    assert s.kin == []
+    assert s.near_problems == []

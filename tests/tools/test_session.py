@@ -3,13 +3,16 @@
 import pytest
 
 from kernels.hardware import hardware_named
+from memory.shared_models import DeviceInfo
 from memory.store import Memory
 from tests.exploits.axpy import AxpyProblem
 from tests.faults.broken import Faulty, FaultyConfig
-from tools.harness.compiling.compile_pool import CompilePool
-from tools.harness.results import CheckResult, DeviceInfo, Measurement
-from tools.session.session import Budget, Ids, Session
+from tools.harness.results import CheckResult, Measurement
+from tools.session.budget import Budget
+from tools.session.session import Ids, Session
 from tools.session.task import Task
+
+pytestmark = pytest.mark.compile
 
 H200 = hardware_named("H200")
 
@@ -24,6 +27,15 @@ class Clockwork:
 
     def configs(self):
         return None
+
+    def gpus(self):
+        return 1
+
+    def expect_measurements(self):
+        pass
+
+    def expect_proof(self):
+        pass
 
     def measure(self, configs, regime="burst"):
         self.asked += configs
@@ -49,16 +61,9 @@ class Clockwork:
         pass
 
 
-@pytest.fixture(scope="module")
-def pool(tmp_path_factory):
-    p = CompilePool(H200, workers=1, cache=tmp_path_factory.mktemp("cache"))
-    yield p
-    p.close()
-
-
 @pytest.fixture
-def session(tmp_path, pool):
-    memory = Memory.open(tmp_path / "memory.db")
+def session(tmp_path, compile_pool):
+    pool, memory = compile_pool("H200"), Memory.open(tmp_path / "memory.db")
     device, spec, problem = Clockwork(memory), Faulty(), AxpyProblem()
     ids = Ids.of(memory, device.info, spec, problem)
     memory.start_run("run", "goal", {}, "none", ids.environment, ids.problem, {})

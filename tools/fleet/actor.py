@@ -10,6 +10,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from memory.terms import Regime
 from tools.fleet.artifacts import Files, unpack
 from tools.fleet.reference import Reference, ReferenceFailed
 from tools.harness.compiling.cache import default_cache
@@ -17,7 +18,7 @@ from tools.harness.device import DeviceError
 from tools.harness.devices.live import SCREEN_SAMPLES, LiveDevice
 from tools.harness.process.gpu_workers import JOB_DEADLINE_S, WORKER
 from tools.harness.process.identity import rebuild
-from tools.harness.results import Figure, Measurement, Regime
+from tools.harness.results import Figure, Measurement
 
 Answer = dict[str, Any]
 
@@ -34,7 +35,8 @@ class DeviceWorker:
         factory: str = WORKER,
         deadline_s: float = JOB_DEADLINE_S,
     ) -> None:
-        """`description` is :func:`tools.harness.process.identity.describe`'s, the rest the crew's."""
+        """`description` is :func:`tools.harness.process.identity.describe`'s; the rest are options of
+        :class:`tools.harness.process.gpu_workers.GpuWorkers`."""
         self._description, self._factory, self._deadline_s = description, factory, deadline_s
         self._cache = Path(cache) if cache else default_cache()
         self._device: LiveDevice | None = None
@@ -49,7 +51,7 @@ class DeviceWorker:
         try:
             spec, problem = rebuild(self._description)
             self._device = LiveDevice.open("cuda:0", spec, problem, self._cache, self._factory)
-            self._device.crew.deadline_s = self._deadline_s
+            self._device.workers.deadline_s = self._deadline_s
         except (DeviceError, ValueError) as e:
             return {"missing": str(e)}
         self._card = f"{socket.gethostname()} cuda:{','.join(str(i) for i in get_gpu_ids())}"

@@ -21,7 +21,7 @@ INSTALL = "pip install 'triton-autokernel[ray]'"
 LOCAL = "cuda:all"
 PREFIX = "ray:"
 TYPE = ",type="
-KNOCK_S = 5.0
+CONNECT_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -89,15 +89,15 @@ def connect(address: FleetAddress) -> Any:
     terminated = signal.getsignal(signal.SIGTERM)
     try:
         if address.cluster is not None:
-            reachable(address.cluster)
+            require_reachable(address.cluster)
             ray.init(address.cluster, **quiet)
         else:
             there = gpus_present()
             if there == 0:
                 raise DeviceError("there is no GPU on this machine: use --device recorded, or --ray for a cluster")
-            with our_paths():
+            with exported_paths():
                 ray.init("local", num_gpus=there, include_dashboard=False, **quiet)
-        troubles_to_stderr(ray)
+        print_errors_on_stderr(ray)
     except DeviceError:
         raise
     except (OSError, ValueError, RuntimeError) as e:
@@ -111,8 +111,8 @@ def connect(address: FleetAddress) -> Any:
 
 
 @contextmanager
-def our_paths() -> Iterator[None]:
-    """What is started meanwhile imports from where this process does, and its children too."""
+def exported_paths() -> Iterator[None]:
+    """Processes that are started inside this context, and their children, import from this process's ``sys.path``."""
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
     try:
@@ -124,16 +124,16 @@ def our_paths() -> Iterator[None]:
             os.environ["PYTHONPATH"] = before
 
 
-def troubles_to_stderr(ray: Any) -> None:
-    """Ray's driver prints what goes wrong in the cluster on stdout, whatever it is told; there our result belongs."""
+def print_errors_on_stderr(ray: Any) -> None:
+    """Have Ray's driver print the cluster's errors on stderr: Ray has no option for it, and stdout is our result's."""
     worker = ray._private.worker
-    said = getattr(worker, "print_to_stdstream", None)
-    if said is not None:
-        worker.print_to_stdstream = lambda data, ignore_prefix: said({**data, "is_err": True}, ignore_prefix)
+    original = getattr(worker, "print_to_stdstream", None)
+    if original is not None:
+        worker.print_to_stdstream = lambda data, ignore_prefix: original({**data, "is_err": True}, ignore_prefix)
 
 
-def reachable(cluster: str) -> None:
-    """Knock at ``HOST:PORT`` first: Ray itself takes minutes to give up. Raises OSError."""
+def require_reachable(cluster: str) -> None:
+    """Connect to ``HOST:PORT`` once, because Ray takes minutes to give up. Raises OSError if nobody listens there."""
     host, _, port = cluster.rpartition(":")
     if host and port.isdecimal() and "/" not in host:
-        socket.create_connection((host, int(port)), timeout=KNOCK_S).close()
+        socket.create_connection((host, int(port)), timeout=CONNECT_S).close()

@@ -10,7 +10,7 @@ from kernels.hardware import Hardware
 from kernels.spec import Config
 from tools.fleet.artifacts import Files, take
 from tools.harness.compiling.cache import triton_environment
-from tools.harness.compiling.compile_pool import DEADLINE_S, CompilePool
+from tools.harness.compiling.compile_pool import DEADLINE_S, LocalCompilePool
 from tools.harness.landscapes.readings import config_key
 from tools.harness.process.child import Child, ChildDied, ChildKilled, ChildTimeout
 
@@ -42,7 +42,7 @@ def compile_here(job: dict[str, Any], hardware: str, deadline_s: float) -> tuple
     return answer, take(cache)
 
 
-class FleetCompilePool(CompilePool):
+class FleetCompilePool(LocalCompilePool):
     """Same answers and statuses; what was compiled stays in Ray's object store until a worker asks for it."""
 
     def __init__(self, ray: Any, hardware: Hardware, deadline_s: float = DEADLINE_S) -> None:

@@ -14,17 +14,20 @@ from typing import Any
 
 from kernels.hardware import hardware_for, hardware_named
 from kernels.spec import Config, KernelSpec, Problem
+from memory.shared_models import DeviceInfo
+from memory.terms import Regime
 from tools.fleet.actor import DeviceWorker
 from tools.fleet.address import FleetAddress, connect
 from tools.fleet.compile_tasks import FleetCompilePool
 from tools.fleet.fleet import HELLO_DEADLINE_S, Answer, Fleet, Job, Worker
 from tools.fleet.reference import to_scale
-from tools.harness.compiling.compile_pool import CompilePool
+from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.harness.device import DeviceError
 from tools.harness.devices.live import CONTEND_ROUNDS
 from tools.harness.process.gpu_workers import JOB_DEADLINE_S, PREPARE_DEADLINE_S, START_DEADLINE_S, TRIES, WORKER
 from tools.harness.process.identity import describe
-from tools.harness.results import CheckResult, DeviceInfo, Figure, Measurement, Proof, Regime
+from tools.harness.process.prestart import Prestart
+from tools.harness.results import CheckResult, Figure, Measurement, Proof
 
 NET_S = TRIES * (JOB_DEADLINE_S + 10) + 2 * START_DEADLINE_S
 """The longest that an actor's own deadlines let one launch of a candidate and one of the reference take."""
@@ -50,7 +53,8 @@ class FleetDevice:
         """Time of the reference by card when the session began, ms; the first card's is the common scale."""
         self.one_host = sum(node["Alive"] for node in ray.nodes()) == 1
         """Whether driver, compilers and workers share a compile cache."""
-        self.pool: CompilePool | None = None
+        self.pool: LocalCompilePool | None = None
+        self._cluster_pool: FleetCompilePool | None = None
 
     @classmethod
     def open(
@@ -83,15 +87,26 @@ class FleetDevice:
             released(ray, free)
             raise
 
-    def compile_pool(self) -> CompilePool:
-        """Compilers that the workers find the results of: processes here where they share this host's cache, else Ray
-        tasks all over the cluster, whose results travel to the worker that measures."""
-        if self.pool is None:
-            here = CompilePool(self.hardware, cache=self._cache)
-            self.pool = here if self.one_host else FleetCompilePool(self.ray, self.hardware)
+    # -- what the tools ask for
+
+    def gpus(self) -> int:
+        return len(self.fleet.workers)
+
+    def compile_pool(self, prestart: Prestart | None = None) -> LocalCompilePool:
+        """The same pool at every call. If all workers are on this host, its processes compile into the cache that the
+        workers share. Otherwise Ray tasks compile on all hosts, and their results travel to the worker that measures.
+        `prestart` is not used: it holds processes for a single GPU."""
+        if self.pool is None and not self.one_host:
+            self.pool = self._cluster_pool = FleetCompilePool(self.ray, self.hardware)
+        elif self.pool is None:
+            self.pool = LocalCompilePool(self.hardware, cache=self._cache)
         return self.pool
 
-    # -- what the tools ask for
+    def expect_measurements(self) -> None:
+        """Nothing to prepare: every worker created its context when it was opened."""
+
+    def expect_proof(self) -> None:
+        """Nothing is prepared: which worker will make the proof is not known."""
 
     def configs(self) -> None:
         """Any config can be measured."""
@@ -186,7 +201,7 @@ class FleetDevice:
         return Measurement.model_validate({"regime": regime, **_about(answer, config)})
 
     def _files(self, config: Config) -> Any:
-        return self.pool.files(config) if isinstance(self.pool, FleetCompilePool) else None
+        return self._cluster_pool.files(config) if self._cluster_pool else None
 
 
 def choose(fleet: Fleet, address: FleetAddress, spec: KernelSpec[Any, Any]) -> None:
@@ -194,8 +209,8 @@ def choose(fleet: Fleet, address: FleetAddress, spec: KernelSpec[Any, Any]) -> N
     usable = [w for w in fleet.workers if w.ready]
     if not usable:
         reasons = [w.hello.get("missing") or w.trouble for w in fleet.workers]
-        said = next((r for r in reasons if r), f"none answered within {HELLO_DEADLINE_S:g} s")
-        raise DeviceError(f"no GPU of the fleet can be used: {said}")
+        why = next((r for r in reasons if r), f"none answered within {HELLO_DEADLINE_S:g} s")
+        raise DeviceError(f"no GPU of the fleet can be used: {why}")
     names = sorted({w.hello["info"]["name"] for w in usable})
     there = ", ".join(f"{sum(w.hello['info']['name'] == n for w in usable)} {n}" for n in names)
     fitting = [w for w in usable if address.fits(w.hello["info"]["name"])]

@@ -22,7 +22,7 @@ SMOOTHING = 0.1
 """Weight of the latest job in that mean."""
 TRIES = 2
 HELLO_DEADLINE_S = 240.0
-"""Importing torch on a busy host, creating a context, and the crew's own deadline for it."""
+"""Importing torch on a busy host, creating a context, and GpuWorkers' own deadline for it."""
 BARREN_STARTS = 3
 """Starts in a row without a hello after which a worker is given up."""
 

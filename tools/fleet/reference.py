@@ -15,7 +15,8 @@ from collections import deque
 from collections.abc import Callable
 from statistics import median
 
-from tools.harness.results import Measurement, Regime
+from memory.terms import Regime
+from tools.harness.results import Measurement
 
 EVERY_S: dict[Regime, float] = {"burst": 2.0, "sustained": 15.0}
 """Age at which the last reading of the reference is too old. A card's clock follows its temperature within some ten

@@ -1,18 +1,34 @@
-"""What a device offers to the tools, live or recorded."""
+"""What a device and a compile pool offer to the tools, live or recorded."""
 
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from tools.harness.results import CheckResult, DeviceInfo, Figure, Measurement, Proof, Regime
+from memory.shared_models import DeviceInfo
+from memory.terms import Regime
+from tools.harness.results import CheckResult, CompileResult, Figure, Measurement, Proof
 
 if TYPE_CHECKING:
-    from kernels.spec import Config
+    from kernels.spec import Config, KernelSpec, Problem
+    from tools.harness.process.prestart import Prestart
 
 
 class DeviceError(RuntimeError):
     """The device cannot be used; the message is one sentence for the user."""
+
+
+class CompilePool(Protocol):
+    """Compiles configs for the device's GPU model."""
+
+    parallel: bool
+    """Whether a batch takes about as long as one config. If not, nothing is gained by compiling many at a time."""
+
+    def compile(self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config]) -> list[CompileResult]:
+        """Compile all; results in the order of `configs`, a failure as its status."""
+        ...
+
+    def close(self) -> None: ...
 
 
 class Device(Protocol):
@@ -20,8 +36,26 @@ class Device(Protocol):
 
     info: DeviceInfo
 
+    def gpus(self) -> int:
+        """How many GPUs measure at the same time."""
+        ...
+
+    def compile_pool(self, prestart: Prestart | None = None) -> CompilePool:
+        """A pool that compiles for this device, to be closed by the caller; it may use the processes of `prestart`.
+
+        Raises DeviceError if the compile cache cannot be written."""
+        ...
+
+    def expect_measurements(self) -> None:
+        """Measurements will be asked for: a device may begin in the background what they need."""
+        ...
+
+    def expect_proof(self) -> None:
+        """A proof will be asked for: a device may begin in the background what it needs. Later calls do nothing."""
+        ...
+
     def configs(self) -> Container[Config] | None:
-        """The configs that can be measured here; ``None`` where any can."""
+        """The configs that can be measured here; ``None`` if any config can."""
         ...
 
     def check(self, configs: Sequence[Config]) -> list[CheckResult]:
@@ -33,8 +67,8 @@ class Device(Protocol):
         ...
 
     def contend(self, configs: Sequence[Config], regime: Regime = "burst", figure: Figure = "ms") -> list[Measurement]:
-        """Tell close configs apart: time them interleaved with one another, dropping what is worse beyond doubt.
-        Empty where there are no readings beyond those of ``measure``."""
+        """Rank close configs: time them interleaved with one another and drop those that are certainly worse. Empty if
+        there are no readings beyond those of ``measure``."""
         ...
 
     def prove(
@@ -50,11 +84,11 @@ class Device(Protocol):
         ...
 
     def no_energy(self) -> str | None:
-        """Why joules cannot be read here, after which ``figure="joules"`` has no answers; ``None`` where they can."""
+        """Why joules cannot be read here, in which case ``figure="joules"`` has no answers; ``None`` if they can."""
         ...
 
     def ceilings(self) -> dict[str, float]:
-        """Measured rates where there are any: ``copy_bytes_per_s``, ``matmul_flops_per_s``; empty otherwise."""
+        """Measured rates, ``copy_bytes_per_s`` and ``matmul_flops_per_s`` (FLOP/s); empty if there are none."""
         ...
 
     def close(self) -> None: ...

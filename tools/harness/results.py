@@ -6,15 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Status = Literal[
-    "correct", "constraints", "compile", "runtime", "timeout", "correctness", "implausible", "infrastructure"
-]
-"""T4 vocabulary of the auto-tuning community, and two of ours: ``implausible`` (faster than physics allows) and
-``infrastructure`` (our machinery failed, the config is not to blame)."""
-
-Regime = Literal["burst", "sustained"]
-"""``burst``: single launches on an idle, cool card with a cold L2. ``sustained``: back-to-back launches at the card's
-power limit. A card ranks configurations differently in the two: compare within one."""
+from memory.terms import Regime, Status
 
 Figure = Literal["ms", "joules"]
 """What configs are ranked and compared by, per launch; less is better."""
@@ -144,24 +136,3 @@ class Proof(Result):
     telemetry: Telemetry | None = None
     how: str = ""
     """One line: how this sitting was made (live interleaved rounds, or recorded readings of which set)."""
-
-
-class DeviceInfo(BaseModel):
-    """What the numbers were made on. Goes into memory, the trace and the result."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    kind: Literal["live", "recorded"]
-    name: str
-    """As the driver reports it, e.g. ``NVIDIA H200``."""
-    hardware: str | None
-    """Name in ``kernels.hardware``; ``None`` for a card without facts."""
-    driver: str | None = None
-    cuda: str | None = None
-    torch: str | None = None
-    triton: str | None = None
-    landscape: str | None = None
-    """Recorded devices: file name and checksum of the landscape."""
-    recorded_at: str | None = None
-    host: str | None = None
-    power_limit_w: float | None = None

@@ -28,7 +28,7 @@ from tools.planner.evidence import Evidence
 from tools.planner.features import Encoder
 from tools.planner.reasons import origin
 from tools.planner.stopping import advise
-from tools.planner.transfer import Kin, lesson
+from tools.planner.transfer import NearProblem, estimate_correction
 from tools.session.task import Task
 
 SHORTLIST = 256
@@ -113,16 +113,20 @@ class _Outlook:
 class Planner:
     """Proposes configs of one space for one task. Holds what does not change during a run; evidence is passed in."""
 
-    def __init__(self, task: Task, space: Sequence[Config], kin: Sequence[Kin] = ()) -> None:
-        """`kin`: near problems that were searched before."""
+    def __init__(self, task: Task, space: Sequence[Config], near_problems: Sequence[NearProblem] = ()) -> None:
+        """`near_problems`: those that were searched before."""
         self.task = task
         self.space = list(dict.fromkeys(space))
         self.encoder = Encoder(self.space)
         self._view = self._look(self.space)
         self._levels = self.encoder.level_indices(self.space)
         with surrogate.one_thread():
-            own = self._compiled(self._view, Evidence()) if kin else None
-            self._lesson = lesson(kin, self.encoder, self.space, own) if kin and self.space else None
+            own = self._compiled(self._view, Evidence()) if near_problems else None
+            self._correction = (
+                estimate_correction(near_problems, self.encoder, self.space, own)
+                if near_problems and self.space
+                else None
+            )
 
     def propose(self, evidence: Evidence, count: int, seeds: Sequence[Config] = (), patient: bool = False) -> Plan:
         """The next `count` configs, best first, none of which was measured or failed before.
@@ -172,12 +176,12 @@ class Planner:
         columns = [view.raw] if physics is None else [view.raw, physics.columns]
         points = np.hstack(columns)
         log_cost = np.zeros(len(points)) if physics is None else np.log(physics.ms)
-        if self._lesson is not None:
-            log_cost[: len(self.space)] += self._lesson
+        if self._correction is not None:
+            log_cost[: len(self.space)] += self._correction
 
         rows = sorted(view.places[c] for c in times)
         log_ms = np.log(np.array([times[view.configs[i]] for i in rows], dtype=float))
-        taught = self._lesson is not None
+        taught = self._correction is not None
         model = surrogate.fit(points[rows], log_cost[rows], log_ms, physics is not None or taught, taught)
         fastest = int(np.argmin(log_ms)) if rows else None
 

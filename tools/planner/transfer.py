@@ -1,8 +1,8 @@
-"""What near problems teach: where the cost model was wrong there, it is expected to be wrong here.
+"""Transfer from near problems: if the cost model was wrong there, it is expected to be wrong here in the same way.
 
-A neighbour's times are compared with what the cost model says of *its* shape and device; a Gaussian process over
-parameters and physics carries the difference over to this problem's configs. Of a kernel without a cost model the times
-themselves are carried over, up to a factor.
+The times of a near problem are compared with the cost model's prediction for *its* shape and device. A Gaussian process
+over parameters and physics carries the difference over to this problem's configs. For a kernel without a cost model the
+times themselves are carried over, up to a factor.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from tools.planner.cost.resources import Floats
 from tools.planner.features import Encoder
 
 HALF_TRUST = 10.0
-"""Distance at which a neighbour's lesson counts half."""
+"""Distance at which the residuals of a near problem count half."""
 
 
 @dataclass(frozen=True)
-class Kin:
+class NearProblem:
     """A near problem that was searched before, on this device or another."""
 
     problem: Problem
@@ -36,27 +36,32 @@ class Kin:
     """As ``memory.queries.distance`` counts it."""
 
 
-def lesson(kin: Sequence[Kin], encoder: Encoder, space: Sequence[Config], own: Physics | None) -> Floats | None:
-    """What to add to log(ms) of each config of `space` (n,), by the nearest neighbours; ``None`` where none teaches."""
-    found = [(relative.distance, _residuals(relative, encoder, own is None)) for relative in kin]
-    taught = [(distance, pair) for distance, pair in found if pair is not None]
-    if not taught:
+def estimate_correction(
+    near_problems: Sequence[NearProblem], encoder: Encoder, space: Sequence[Config], physics: Physics | None
+) -> Floats | None:
+    """What to add to the predicted log(ms) of each config of `space`, shape (n,), as the near problems suggest;
+    ``None`` if none of them has enough measurements. `physics` is the cost model's view of `space`, ``None`` if no
+    cost model knows the kernel."""
+    found = [(near.distance, _residuals(near, encoder, physics is None)) for near in near_problems]
+    usable = [(distance, pair) for distance, pair in found if pair is not None]
+    if not usable:
         return None
-    points = np.vstack([pair[0] for _, pair in taught])
-    residuals = np.concatenate([0.5 ** (distance / HALF_TRUST) * pair[1] for distance, pair in taught])
-    model = surrogate.fit(points, np.zeros(len(points)), residuals, informed=own is not None)
-    here = _points(encoder, space, own)
+    points = np.vstack([pair[0] for _, pair in usable])
+    residuals = np.concatenate([0.5 ** (distance / HALF_TRUST) * pair[1] for distance, pair in usable])
+    model = surrogate.fit(points, np.zeros(len(points)), residuals, informed=physics is not None)
+    here = _points(encoder, space, physics)
     mean, _ = model.predict(here, np.zeros(len(here)))
     return mean - float(np.median(mean))
 
 
-def _residuals(kin: Kin, encoder: Encoder, blind: bool) -> tuple[Floats, Floats] | None:
-    """Points and log(ms) less what the cost model says, about zero; of a kernel that it does not know, log(ms)."""
-    configs = sorted(kin.times, key=lambda c: c.key())
-    there = None if blind else physics_of(kin.problem, kin.hardware, configs)
+def _residuals(near: NearProblem, encoder: Encoder, blind: bool) -> tuple[Floats, Floats] | None:
+    """Points and centred residuals of one near problem: log(ms) less the cost model's prediction, or log(ms) itself if
+    `blind`, that is, if no cost model knows the kernel."""
+    configs = sorted(near.times, key=lambda c: c.key())
+    there = None if blind else physics_of(near.problem, near.hardware, configs)
     if len(configs) < surrogate.FIT_FROM or (there is None) != blind:
         return None
-    log_ms = np.log([kin.times[c] for c in configs])
+    log_ms = np.log([near.times[c] for c in configs])
     if there is not None:
         slope, offset = surrogate.calibrate(np.log(there.ms), log_ms, surrogate.PRIOR_SPREAD)
         log_ms = log_ms - offset - slope * np.log(there.ms)

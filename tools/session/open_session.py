@@ -1,4 +1,4 @@
-"""From words that were chosen to a session that works: kernel, problem, device, pool, memory."""
+"""Opens a session from the names that a user chose: kernel, problem, device, compile pool, memory."""
 
 from __future__ import annotations
 
@@ -11,25 +11,23 @@ from typing import Any
 
 from kernels.check_spec import examine
 from kernels.registry import get
-from kernels.spec import Metric, sentence
+from kernels.spec import sentence
 from memory.store import Memory, MemoryFileError
-from tools.fleet.device import FleetDevice
-from tools.harness import open_device
-from tools.harness.compiling.compile_pool import CompilePool
+from memory.terms import Metric, Regime
 from tools.harness.device import DeviceError
-from tools.harness.devices.live import LiveDevice
-from tools.harness.process.prestart import Nursery
-from tools.harness.results import Regime
+from tools.harness.open_device import open_device
+from tools.harness.process.prestart import Prestart
+from tools.session.budget import Budget
 from tools.session.recall import resume, warm_up
-from tools.session.session import Budget, Ids, Session
+from tools.session.session import Ids, Session
 from tools.session.task import Task
 
 PLANNERS = "sklearn.gaussian_process"
-"""What the planner imports when first asked, for a second."""
+"""What the planner imports at its first call; it takes a second."""
 
 
 class SetupError(ValueError):
-    """What was asked for cannot be set up; the message is one sentence for the user."""
+    """The session cannot be set up; the message is one sentence for the user."""
 
 
 def open_session(
@@ -47,13 +45,13 @@ def open_session(
     run_id: str,
     progress: Callable[[str], None],
     warm: bool = True,
-    early: Nursery | None = None,
+    prestart: Prestart | None = None,
 ) -> Session:
-    """An open session; a `run_id` that memory knows gets back what it has done. Raises SetupError.
+    """Open a session. Raises SetupError.
 
-    `early` holds processes that a single GPU's device and its pool begin with.
-
-    `shape` and `options` fill the kernel's problem, the rest of which is its default."""
+    `shape` (in the kernel's order of dimensions) and `options` set fields of the kernel's problem; the other fields
+    keep their defaults. If memory knows `run_id`, the session gets back what that run has done. `prestart` may hold
+    processes for a single GPU's device and its compile pool. Unless `warm`, nothing of other runs is used."""
     try:
         spec = get(kernel)
         problem = spec.parse_problem(shape, options)
@@ -63,11 +61,10 @@ def open_session(
         raise SetupError(sentence(e)) from e
     try:
         memory = Memory.open(memory_path)
-        with importing(PLANNERS) if early else nullcontext():  # while the GPU's worker says what it has
-            opened, hardware = open_device(device, spec, problem, regime, early)
-        if isinstance(opened, LiveDevice):
-            opened.expect_measurements()
-        pool = opened.compile_pool() if isinstance(opened, FleetDevice) else CompilePool(hardware, early=early)
+        with importing(PLANNERS) if prestart else nullcontext():  # while the GPU's worker starts
+            opened, hardware = open_device(device, spec, problem, regime, prestart)
+        opened.expect_measurements()
+        pool = opened.compile_pool(prestart)
     except (MemoryFileError, DeviceError) as e:
         raise SetupError(str(e)) from e
     try:
@@ -93,7 +90,7 @@ def open_session(
 
 @contextmanager
 def importing(module: str) -> Iterator[None]:
-    """Within this a thread imports `module`."""
+    """Import `module` in a thread while the context lasts."""
     thread = threading.Thread(target=importlib.import_module, args=(module,), daemon=True)
     thread.start()
     try:

@@ -17,7 +17,7 @@ from kernels.spec import Config
 from memory import queries
 from memory.attempt import Row
 from tools.harness.results import CheckResult, CompileResult, Measurement
-from tools.planner.transfer import Kin
+from tools.planner.transfer import NearProblem
 from tools.session.session import Session
 
 NEAR = 4.0
@@ -27,9 +27,9 @@ SEEDS = 2
 """Winners proposed at most: they stand before what the planner chooses, which the same neighbours have taught."""
 WINNERS = 2
 """Of one problem on one device."""
-KIN = 4
+NEAR_PROBLEMS = 4
 """Near problems that the planner learns from."""
-KIN_CONFIGS = 100
+NEAR_CONFIGS = 100
 """Of each, the fastest configs."""
 
 
@@ -53,7 +53,7 @@ def warm_up(session: Session) -> None:
                 session.known[config] = row["run_id"]
     near = _near(session)
     session.seeds = _seeds(session, near)
-    session.kin = [kin for row in near if (kin := _kin(session, row)) is not None]
+    session.near_problems = [problem for row in near if (problem := _near_problem(session, row)) is not None]
 
 
 def _known(session: Session) -> Iterator[tuple[Config, Row]]:
@@ -77,7 +77,7 @@ def _near(session: Session) -> list[Row]:
     task, ids = session.task, session.ids
     problem, source = task.problem.model_dump(mode="json"), task.spec.source_hash()
     found = queries.nearest(
-        session.memory, task.spec.name, problem, ids.environment, source, task.regime, KIN, KIN_CONFIGS
+        session.memory, task.spec.name, problem, ids.environment, source, task.regime, NEAR_PROBLEMS, NEAR_CONFIGS
     )
     return [row for row in found if row["distance"] <= NEAR]
 
@@ -90,7 +90,7 @@ def _seeds(session: Session, near: list[Row]) -> list[Config]:
     return list(dict.fromkeys(c for c in configs if c is not None and c not in session.measured))[:SEEDS]
 
 
-def _kin(session: Session, row: Row) -> Kin | None:
+def _near_problem(session: Session, row: Row) -> NearProblem | None:
     """A near problem for the planner; ``None`` where its kernel or its device is no longer known."""
     memory, spec = session.memory, session.task.spec
     problem = memory.ask("SELECT problem FROM problems WHERE id = ?", [row["problem_id"]])[0]["problem"]
@@ -101,7 +101,7 @@ def _kin(session: Session, row: Row) -> Kin | None:
     except ValueError:
         return None
     times = {c: w["ms"] for w in row["winners"] if (c := _config(session, w["config"])) is not None}
-    return Kin(there, hardware, times, row["distance"])
+    return NearProblem(there, hardware, times, row["distance"])
 
 
 def _take(session: Session, config: Config, row: Row) -> None:

@@ -1,4 +1,4 @@
-"""One run's hands: task, device, compile pool, memory and budget, passed to every tool call.
+"""A session: task, device, compile pool, memory and budget of one run, passed to every tool call.
 
 Every attempt's row is written before the attempt starts and finished after it, so that memory knows what crashed the
 machine. What this run has done is never done twice: a repeated config is answered from what is known.
@@ -6,21 +6,20 @@ machine. What this run has done is never done twice: a repeated config is answer
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar, cast
 
 from kernels.spec import Config, KernelSpec, Problem
-from memory.store import Begin, Figures, Finish, Kind, Memory
-from tools.fleet.device import FleetDevice
-from tools.harness.compiling.compile_pool import CompilePool
-from tools.harness.device import Device
-from tools.harness.devices.live import LiveDevice
-from tools.harness.results import CheckResult, CompileResult, DeviceInfo, Figure, Measurement, Proof, Result
+from memory.shared_models import DeviceInfo
+from memory.store import Begin, Figures, Finish, Memory
+from memory.terms import Kind
+from tools.harness.device import CompilePool, Device
+from tools.harness.results import CheckResult, CompileResult, Figure, Measurement, Proof, Result
 from tools.planner.propose import Planner
-from tools.planner.transfer import Kin
+from tools.planner.transfer import NearProblem
+from tools.session.budget import Budget
 from tools.session.task import Task
 
 R = TypeVar("R", bound=Result)
@@ -31,23 +30,6 @@ CONTENDERS = 16
 """Of an exhaustive screening of 1,009 configs the true best was always among the first 14 (bench_harness finalists)."""
 FRUGAL_CLOSE, FRUGAL_CONTENDERS = 1.05, 8
 """Where energy decides: the most frugal config need not be the fastest in a burst, and each costs seconds a look."""
-
-
-@dataclass
-class Budget:
-    """What a run may spend. An evaluation is a config given to ``run_benchmark`` for the first time in this run,
-    whatever becomes of it; a repeated config costs nothing."""
-
-    max_evals: int = 40
-    max_seconds: float = 600.0
-    started: float = field(default_factory=time.monotonic)
-    evals: int = 0
-
-    def evals_left(self) -> int:
-        return max(0, self.max_evals - self.evals)
-
-    def seconds_left(self) -> float:
-        return max(0.0, self.max_seconds - (time.monotonic() - self.started))
 
 
 @dataclass(frozen=True)
@@ -88,7 +70,7 @@ class Session:
     """Those of `measured` that memory knew when this run began, and the run that measured each; they cost nothing."""
     seeds: list[Config] = field(default_factory=list)
     """Winners of near problems, worth measuring first."""
-    kin: list[Kin] = field(default_factory=list)
+    near_problems: list[NearProblem] = field(default_factory=list)
     """Near problems as the planner learns from them."""
     planner: Planner | None = None
     contended: dict[Config, Measurement] = field(default_factory=dict)
@@ -97,8 +79,8 @@ class Session:
 
     @property
     def gpus(self) -> int:
-        """How many measure at once."""
-        return len(self.device.fleet.workers) if isinstance(self.device, FleetDevice) else 1
+        """How many GPUs measure at the same time."""
+        return self.device.gpus()
 
     def best(self) -> Measurement | None:
         """The fastest verified measurement of this run, or known to it."""
@@ -203,9 +185,8 @@ class Session:
         return check is None or check.status in ("correct", "infrastructure")
 
     def expect_proof(self) -> None:
-        """A proof will be asked for: a GPU of this machine does beside the search what it takes."""
-        if isinstance(self.device, LiveDevice):
-            self.device.expect_proof()
+        """A proof will be asked for: the device may prepare it in the background."""
+        self.device.expect_proof()
 
     def prove(self, config: Config, max_seconds: float = 30.0) -> Proof:
         """Time `config` interleaved with every baseline; the last word of a run. Where the goal is energy, in the

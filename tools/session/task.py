@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from kernels.hardware import Hardware
-from kernels.spec import KernelSpec, Metric, Problem
-from tools.harness.results import Regime
-
-UNITS = {"tflops": "TFLOP/s", "gbps": "GB/s", "latency": "ms"}
-ENERGY_UNITS = {"tflops_per_watt": "TFLOP/s per W", "gbps_per_watt": "GB/s per W", "joules": "mJ"}
-"""TFLOP/s per watt is 10^12 operations per joule: the most of it is the least energy per launch."""
+from kernels.spec import KernelSpec, Problem
+from memory.terms import ENERGY_UNITS, UNITS, Metric, Regime, energy_in, speed_in
 
 
 @dataclass(frozen=True)
@@ -47,13 +44,17 @@ class Task:
             raise ValueError(f"{spec.name} counts no operations: ask for its GB/s per watt or its joules")
         return cls(spec, problem, hardware, spec.metric, regime, seed, metric)
 
+    @cached_property
+    def _flops(self) -> int:
+        return self.spec.flops(self.problem)
+
+    @cached_property
+    def _bytes(self) -> int:
+        return self.spec.bytes(self.problem)
+
     def value(self, ms: float) -> float:
         """`ms` per launch in the search's unit: TFLOP/s, GB/s or ms."""
-        if self.metric == "tflops":
-            return self.spec.flops(self.problem) / (ms * 1e-3) / 1e12
-        if self.metric == "gbps":
-            return self.spec.bytes(self.problem) / (ms * 1e-3) / 1e9
-        return ms
+        return speed_in(self.metric, ms, self._flops, self._bytes)
 
     @property
     def unit(self) -> str:
@@ -61,11 +62,7 @@ class Task:
 
     def energy_value(self, joules: float) -> float:
         """`joules` per launch in the energy's unit: operations (or bytes) a joule, or mJ."""
-        if self.energy == "tflops_per_watt":
-            return self.spec.flops(self.problem) / joules / 1e12
-        if self.energy == "gbps_per_watt":
-            return self.spec.bytes(self.problem) / joules / 1e9
-        return joules * 1e3
+        return energy_in(self.energy, joules, self._flops, self._bytes)
 
     @property
     def energy_unit(self) -> str:

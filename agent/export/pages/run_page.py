@@ -1,95 +1,38 @@
-"""One web page of a run: a single file without outside resources, for any browser, offline.
-
-Text from models, kernels and compilers is data: in the markup it is escaped, in the script it is JSON in a block that
-no text can end, and the page's policy runs the one script whose hash it names.
-"""
+"""The web page of a run. What every page has stands in :mod:`memory.pages.frame`."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
-from html import escape
-from importlib import resources
 from typing import Any
 
 from agent.export.story import Attempt, Call, Story, Turn, key, rows
 from agent.goal.objective import Setting
-from agent.loop.outcome import matters
+from agent.loop.outcome import list_important
 from agent.trace.trace import JSON
+from kernels.hardware import hardware_named
+from memory.pages import frame
 
+POINTS_LISTED = 200
+"""Turning points on the page; of a longer list the rest is counted."""
 FIGURES = ("registers", "spill_bytes", "shared_bytes")
 """What the compiler said that the table shows."""
 
 
 def export(story: Story) -> str:
     """The page."""
-    style, script = read("page.css"), read("charts.js") + read("page.js").replace('"use strict";\n', "", 1)
-    proof = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{proof}'"
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<title>{escape(story.setting.kernel)} {escape(story.setting.label)}: run {escape(story.run)}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<main>
-{body(story)}
-</main>
-<script type="application/json" id="run">{embedded(data(story))}</script>
-<script>{script}</script>
-</body>
-</html>
-"""
-
-
-def read(name: str) -> str:
-    return resources.files("agent.export").joinpath(name).read_text(encoding="utf-8")
-
-
-def embedded(value: JSON) -> str:
-    """JSON that cannot end the script block it stands in."""
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def body(story: Story) -> str:
-    """What is there without a script too: verdict, facts, turning points; and the places of charts and tables."""
-    setting, outcome = story.setting, story.outcome
-    points = "".join(f"<li>[{p.turn}] {escape(p.text)}</li>" for p in story.points[:200])
-    if len(story.points) > 200:
-        points += f"<li>and {len(story.points) - 200} more</li>"
-    unit = escape(setting.unit)
-    return f"""<h1>{escape(setting.kernel)} {escape(setting.label)}</h1>
-{warnings(story)}<p class="verdict{" proven" if outcome and outcome.proven else ""}">{escape(verdict(story))}</p>
-<dl class="facts">{"".join(f"<dt>{escape(n)}</dt><dd>{escape(v)}</dd>" for n, v in facts(story) if v)}</dl>
-<h2>Proof</h2>
-<figure><div id="proof"></div><figcaption>Speed-up of the result over each baseline, timed in one sitting, with its
-95 % interval. {escape(outcome.how) if outcome else ""}</figcaption></figure>
-<div id="baselines" class="scroll"></div>
-<h2>Best so far</h2>
-<figure><div id="progress"></div><figcaption>{unit} of every evaluation; the line is the best so far, red
-circles at the foot failed, dashed lines are the baselines. The slowest quarter may stand at the foot
-too.</figcaption></figure>
-<h2>Turning points</h2>
-<ul>{points or "<li>none</li>"}</ul>
-<h2>Proposals over the space</h2>
-<figure><div id="ways"></div><figcaption>A line is a config that was proposed, compiled or measured; blue is fast, brown
-slow, green the fastest, dashed red failed. The slowest tenth ends at the axis' foot.</figcaption></figure>
-<h2>Roofline</h2>
-<figure><div id="roofline"></div><figcaption>Datasheet roofs of {escape(setting.hardware)}; attempts stand at the
-problem's arithmetic intensity, dashes are baselines.</figcaption></figure>
-<h2>Where the time went</h2>
-<figure><div id="time"></div><figcaption class="key">{legend(story)}</figcaption></figure>
-<h2>Attempts</h2>
-<div id="attempts"></div>
-<h2>Conversation</h2>
-<div id="conversation"></div>"""
+    title = f"{story.setting.kernel} {story.setting.label}: run {story.run}"
+    content = {
+        "setting": story.setting,
+        "outcome": story.outcome,
+        "warnings": warnings(story),
+        "verdict": verdict(story),
+        "facts": facts(story),
+        "points": story.points,
+        "POINTS_LISTED": POINTS_LISTED,
+        "activities": sum_activities(story),
+    }
+    charts, tables = (frame.read_resource(f"agent.export.pages/{name}.js") for name in ("charts", "page"))
+    script = charts + tables.replace('"use strict";\n', "", 1)
+    return frame.page("agent.export.pages/run_page.html", title, content, script, data(story))
 
 
 def verdict(story: Story) -> str:
@@ -98,17 +41,17 @@ def verdict(story: Story) -> str:
     return f"{'Proven' if story.outcome.proven else 'Not proven'}: {story.outcome.why}"
 
 
-def warnings(story: Story) -> str:
+def warnings(story: Story) -> list[str]:
     found = []
     if story.broken is not None:
         found.append(f"This trace was edited at event {story.broken}: do not trust what follows.")
     if story.torn:
         found.append("The last line of the trace is torn: the run was killed while it wrote.")
-    return "".join(f'<p class="warning">{escape(text)}</p>\n' for text in found)
+    return found
 
 
 def facts(story: Story) -> list[tuple[str, str]]:
-    """(name, value), empty values left out by the caller."""
+    """(name, value); the page leaves empty values out."""
     objective, setting, outcome = story.objective, story.setting, story.outcome
     best, parent = outcome.best if outcome else None, story.header.get("parent")
     versions = story.header.get("versions")
@@ -132,14 +75,15 @@ def facts(story: Story) -> list[tuple[str, str]]:
 
 def importance(story: Story) -> str:
     found = story.outcome.importance if story.outcome else {}
-    return f"{matters(found)} (of the predicted variation, each alone)" if found else ""
+    return f"{list_important(found)} (of the predicted variation, each alone)" if found else ""
 
 
-def legend(story: Story) -> str:
+def sum_activities(story: Story) -> dict[str, float]:
+    """Seconds of each activity."""
     spent: dict[str, float] = {}
     for activity, _, seconds, _ in story.spans:
         spent[activity] = spent.get(activity, 0.0) + seconds
-    return "".join(f'<span><i class="{name}"></i>{name} {seconds:.1f} s</span>' for name, seconds in spent.items())
+    return spent
 
 
 def data(story: Story) -> JSON:
@@ -214,8 +158,6 @@ def baselines(story: Story) -> list[JSON]:
 
 def roof(setting: Setting) -> JSON | None:
     """Datasheet roofs in TFLOP/s and TB/s; ``None`` for hardware without facts."""
-    from kernels.hardware import hardware_named
-
     try:
         hardware = hardware_named(setting.hardware)
     except ValueError:

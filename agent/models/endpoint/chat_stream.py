@@ -13,7 +13,8 @@ def looks_like_stream(text: str) -> bool:
 def assembled(text: str) -> dict[str, Any]:
     """The completion that the ``data:`` lines of `text` add up to. Raises ValueError, KeyError, TypeError or
     AttributeError for what is no such stream."""
-    content, calls, finish, usage = "", dict[int, dict[str, str]](), None, None
+    content, calls, finish, usage = "", list[dict[str, Any]](), None, None
+    reasoning, places = "", dict[int, int]()
     seen = ended = False
     for line in text.splitlines():
         data = line.removeprefix("data:").strip() if line.startswith("data:") else ""
@@ -25,15 +26,23 @@ def assembled(text: str) -> dict[str, Any]:
         for choice in chunk.get("choices", ())[:1]:
             seen, delta = True, choice.get("delta") or choice.get("message") or {}
             content += delta.get("content") or ""
+            reasoning += delta.get("reasoning_content") or ""
             finish = choice.get("finish_reason") or finish
             for piece in delta.get("tool_calls") or ():
-                call = calls.setdefault(int(piece.get("index") or 0), {"name": "", "arguments": ""})
-                function = piece.get("function") or {}
-                call["name"] += function.get("name") or ""
-                call["arguments"] += function.get("arguments") or ""
+                index, named = int(piece.get("index") or 0), piece.get("id")
+                # Gemini gives every parallel call the index 0 and tells them apart by their ids.
+                if index not in places or (named and named != calls[places[index]].get("id", named)):
+                    places[index] = len(calls)
+                    calls.append({"function": {"name": "", "arguments": ""}})
+                call, function = calls[places[index]], piece.get("function") or {}
+                call |= {name: piece[name] for name in ("id", "extra_content") if piece.get(name)}
+                call["function"]["name"] += function.get("name") or ""
+                call["function"]["arguments"] += function.get("arguments") or ""
     if not seen or not (ended or finish):
         raise ValueError("the stream broke off")
     message: dict[str, Any] = {"role": "assistant", "content": content or None}
+    if reasoning:
+        message["reasoning_content"] = reasoning
     if calls:
-        message["tool_calls"] = [{"function": calls[index]} for index in sorted(calls)]
+        message["tool_calls"] = calls
     return {"choices": [{"message": message, "finish_reason": finish}], "usage": usage}

@@ -26,6 +26,8 @@ UNMET_TRIES = 3
 """Connections tried to a server that never answered: it is more likely not there than busy."""
 UNMET_WAIT = 0.1
 """Seconds between them."""
+PASSING = frozenset({"server_error", "internal_error", "rate_limit_exceeded", "overloaded", "server_is_overloaded"})
+"""Codes of reported failures that pass."""
 SPENT = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 """Error codes of a 429 that no waiting mends."""
 
@@ -37,6 +39,14 @@ class Garbled(Exception):
         super().__init__(what)
         self.tries = tries
         """How often the request is made before it is given up."""
+
+
+class Reported(Exception):
+    """A failure that a server reports inside of an answer with HTTP 200."""
+
+    def __init__(self, code: str, words: str) -> None:
+        super().__init__(words)
+        self.code, self.type, self.body = code, code, {"message": words}
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,7 @@ class Patience:
         error = state.outcome.exception() if state.outcome else None
         status = getattr(error, "status_code", None)
         what = f"answers HTTP {status}" if status else "cannot be reached" if unreachable(error) else "broke off"
+        what = f"reports {error.code}" if isinstance(error, Reported) else what
         self.notify(f"    {self.where} {what}: trying again in {state.upcoming_sleep:.1f} s")
 
 
@@ -83,6 +94,8 @@ def transient(error: BaseException) -> bool:
         return error.status_code in TRANSIENT and error.code not in SPENT
     if isinstance(error, openai.APIConnectionError):
         return not isinstance(cause_of(error), ssl.SSLError)
+    if isinstance(error, Reported):
+        return error.code in PASSING or (error.code.isdecimal() and int(error.code) in TRANSIENT)
     return isinstance(error, Garbled)
 
 

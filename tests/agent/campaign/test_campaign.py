@@ -16,8 +16,9 @@ from agent.campaign.plan import read_campaign
 from agent.campaign.schedule import Standing, next_job
 from agent.errors import AgentError, UsageError
 from agent.loop import run
+from agent.loop.progress import Watch
 from kernels.ops import tuned_files
-from tests.agent.fake_hands import FakeHands
+from tests.agent.fake_actions import FakeActions
 
 TOML = """
 name = "two-layers"
@@ -47,10 +48,10 @@ def plan(tmp_path):
 
 @pytest.fixture
 def world(tmp_path, monkeypatch):
-    """Runs on fake hands, a ledger per problem; ``world["stop_at"]`` presses Ctrl-C before that evaluation."""
+    """Runs on fake actions, a ledger per problem; ``world["stop_at"]`` presses Ctrl-C before that evaluation."""
     known = {"stop_at": None, "opened": [], "baseline_ms": 0.5}
 
-    class Hands(FakeHands):
+    class Actions(FakeActions):
         def __init__(self, objective, ledger):
             super().__init__(objective, ledger, baseline_ms=known["baseline_ms"])
             self.before = len(self.measured())
@@ -65,9 +66,9 @@ def world(tmp_path, monkeypatch):
                 raise KeyboardInterrupt
             return super().run_benchmark(configs)
 
-    def open_(objective, memory, run_id, notify):
+    def open_(objective, memory, run_id, watch):
         known["opened"].append((run_id, objective.shape))
-        return Hands(objective, tmp_path / f"ledger-{objective.shape or objective.options['N']}")
+        return Actions(objective, tmp_path / f"ledger-{objective.shape or objective.options['N']}")
 
     monkeypatch.setattr(campaign_runs, "begin", partial(run.begin, open_=open_))
     monkeypatch.setattr(campaign_runs, "resume", partial(run.resume, open_=open_))
@@ -75,7 +76,7 @@ def world(tmp_path, monkeypatch):
 
 
 def conducted(plan):
-    return conduct(plan, None, lambda line: None, lambda standings: None)
+    return conduct(plan, None, Watch(), lambda standings: None)
 
 
 def test_every_problem_gets_a_run_and_the_rest_goes_where_most_is_to_be_saved(plan, world):

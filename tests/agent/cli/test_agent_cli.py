@@ -15,7 +15,9 @@ from agent.cli.commands import main
 from agent.loop import run
 from agent.trace.trace import read_trace
 from tests.agent.answers import completion, failure, tool_call
-from tests.agent.fake_hands import BEST, opener
+from tests.agent.fake_actions import BEST, opener
+
+pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).parents[3]
 
@@ -28,7 +30,7 @@ def command(*arguments, **environment):
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     return done.returncode, done.stdout, done.stderr
 
@@ -53,6 +55,9 @@ def command(*arguments, **environment):
         (["fused", "--model", "m", "--base-url", "nonsense"], "base URL"),
         (["fused", "--model", "m", "--base-url", "http://127.0.0.1:1", "--endpoint", "x"], "--endpoint takes one of"),
         (["fused", "--endpoint", "vllm"], "add --model"),
+        (["fused", "--api", "chat"], "add --model"),
+        (["fused", "--model", "m", "--base-url", "http://127.0.0.1:1", "--api", "soap"], "--api"),
+        (["resume", "20200101-000000-abcdef", "--api", "soap"], "--api"),
         (["fused", "--max-model-calls", "0"], "--max-model-calls"),
         (["replay", "no-such-file"], "no-such-file"),
         (["replay"], "TRACE"),
@@ -73,6 +78,12 @@ def mistake(err):
     assert last.startswith("error: ")
     assert not before or (len(before) == 1 and before[0].startswith("device: "))
     return last
+
+
+def test_a_wrong_word_in_the_environment_is_a_mistake_too(capsys, monkeypatch):
+    monkeypatch.setenv("AUTOKERNEL_API", "soap")
+    assert main(["fused", "--model", "m", "--base-url", "http://127.0.0.1:1"]) == 2
+    assert "AUTOKERNEL_API take one of auto, responses, chat" in capsys.readouterr().err
 
 
 def test_a_process_ends_with_the_sentence_and_the_code():

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.cli import checks
+from agent.cli import checks, requirements
 from agent.cli.commands import main
+
+pytestmark = pytest.mark.process
 
 KEY = "sk-never-to-be-shown"
 
@@ -23,7 +25,7 @@ def quick(monkeypatch):
         checks.TORCH: {"version": "2.13.0+cpu", "cuda": None, "hip": None, "gpus": []},
         checks.TRITON: {"version": "3.9.0", "status": "correct", "reason": ""},
     }
-    monkeypatch.setattr(checks, "child", lambda script: answers[script])
+    monkeypatch.setattr(checks, "run_script", lambda script: answers[script])
     monkeypatch.setattr(checks, "nvidia_cards", lambda: ([], ""))
     return answers
 
@@ -47,7 +49,20 @@ def test_what_is_missing_is_said_with_its_mend_and_exit_code_1(quick, capsys):
     out = capsys.readouterr().out
     assert "MISSING  torch" in out
     assert "-> pip install torch" in out
-    assert out.rstrip().endswith("Not ready: mend what is MISSING.")
+    assert out.rstrip().endswith("Not ready: fix what is MISSING.")
+
+
+def test_packages_are_checked_by_the_projects_own_metadata(monkeypatch):
+    lines = ["click>=8.1", "numpy>=999; python_version>='3.11'", "gone>=1", "old; python_version<'3'", "torch>=999"]
+    monkeypatch.setattr(requirements.metadata, "requires", lambda name: [*lines, "absent; extra == 'ray'"])
+    [packages] = checks.check_packages()
+    assert packages.state == "missing"
+    assert packages.said.startswith("numpy ")
+    assert packages.said.endswith(" is installed, >=999 is needed; gone is not installed")
+    assert packages.mend == "pip install 'numpy>=999' 'gone>=1'"
+    extras = {finding.said: finding for finding in checks.check_extras()}
+    assert extras["[ray]: absent is not installed"].mend == "pip install 'triton-autokernel[ray]'"
+    assert not any(said.startswith("[dev]") for said in extras)
 
 
 def test_a_gpu_that_pytorch_does_not_see_is_missing(quick, monkeypatch):
@@ -78,7 +93,7 @@ def test_a_triton_that_does_not_compile_is_missing(quick):
 
 
 def test_a_damaged_landscape_is_missing(quick, monkeypatch, tmp_path):
-    folder = Path(checks.__file__).parents[1] / "evals" / "landscapes"
+    folder = Path(checks.__file__).parents[2] / "evals" / "landscapes"
     shutil.copytree(folder, tmp_path / "landscapes")
     monkeypatch.setattr(checks.resources, "files", lambda package: tmp_path)
     assert checks.check_landscapes()[0].state == "ok"
@@ -144,5 +159,5 @@ def test_an_endpoint_is_asked_where_it_is_configured_and_no_key_is_shown(
 
 
 def test_a_server_that_nobody_runs_is_said(quick, monkeypatch):
-    assert "cannot be reached" in checks.endpoint("http://127.0.0.1:9/v1", "", "m").said
-    assert checks.endpoint("nonsense", "", "m").state == "note"
+    assert "cannot be reached" in checks.check_endpoint("http://127.0.0.1:9/v1", "", "m").said
+    assert checks.check_endpoint("nonsense", "", "m").state == "note"

@@ -19,6 +19,8 @@ from agent.trace.paths import trace_folder
 from agent.trace.trace import Trace, encode, read_trace, seal
 from tests.agent.trace.large import GALLERY, example, write_large
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[3]
 KILLED = GALLERY / "killed-and-resumed-h200.jsonl"
 
@@ -129,9 +131,9 @@ def test_whatever_a_tool_answered_can_be_shown_and_exported(tmp_path, capsys, re
 def test_a_long_run_is_shown_by_its_ends_and_fast(tmp_path, capsys):
     path = tmp_path / "large.jsonl"
     write_large(path, 10_000)
-    began = time.monotonic()
+    began = time.process_time()
     assert main(["show", str(path)]) == 0
-    assert time.monotonic() - began < 2  # the bar is 1 s on an idle machine; bench_traces measures it
+    assert time.process_time() - began < 2  # of work, not of waiting; bench_traces has the bar, 1 s
     assert "show --all prints them" in capsys.readouterr().out
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 
@@ -263,9 +262,3 @@ def test_two_exports_are_equal():
     story = story_of(example())
     for module in (run_page, atif, otel):
         assert module.export(story) == module.export(story_of(example()))
-
-
-def test_every_format_of_the_command_has_its_module():
-    from agent.cli.trace_commands import FORMATS
-
-    assert {path.stem for path in Path(run_page.__file__).parent.glob("*.py")} >= set(FORMATS)

@@ -11,10 +11,11 @@ import pytest
 from agent.cli.commands import main
 from agent.errors import AgentError
 from agent.loop.approval import ask_person
+from agent.loop.progress import Watch
 from agent.loop.run import begin, resume
 from agent.replay.replay import replay
 from agent.trace.trace import read_trace
-from tests.agent.fake_hands import BEST, SPACE, objective, opener
+from tests.agent.fake_actions import BEST, SPACE, objective, opener
 
 BATCH = [{"tile": 16, "warps": 1}, {"tile": 32, "warps": 2}, BEST]
 
@@ -107,8 +108,7 @@ def test_a_run_that_nobody_answers_stops_and_is_asked_again_after_a_resume(tmp_p
             raise AgentError("Nobody is here.")
         return {"answers": {batch["id"]: {"verdict": "yes"} for batch in question["batches"]}}
 
-    def silent(line):
-        pass
+    silent = Watch()
 
     ledger = tmp_path / "ledger"
     with pytest.raises(AgentError, match="Nobody is here; nothing is lost") as stopped:

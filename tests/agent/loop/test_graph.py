@@ -8,28 +8,29 @@ import pytest
 
 from agent.loop import graph, search_end
 from agent.loop.graph import Context
+from agent.loop.progress import LineWatch
 from agent.models.base import Reply
 from agent.models.embedded import Embedded
 from agent.models.endpoint.faults import Outage
 from agent.trace.trace import Trace, read_trace
-from tests.agent.fake_hands import BEST, SPACE, FakeHands, objective
+from tests.agent.fake_actions import BEST, SPACE, FakeActions, objective
 from tests.agent.scripted import Scripted, calls, words
 
 MEASURE = calls(("run_benchmark", {"configs": [BEST]}))
 
 
 def play(tmp_path, model, limits=None, price=None, **world):
-    """The final state, the hands and the events of one run."""
+    """The final state, the actions and the events of one run."""
     tmp_path.mkdir(exist_ok=True)
     wanted = objective(**(limits or {})).model_copy(update={"model": model.name, "price": price})
-    hands = FakeHands(wanted, tmp_path / "ledger", **world)
+    actions = FakeActions(wanted, tmp_path / "ledger", **world)
     trace = Trace(tmp_path / "run.jsonl")
     trace.once("header", "run", lambda: {"schema_version": 1})
     said: list[str] = []
-    context = Context(wanted, model, hands, trace, "run", "run.jsonl", lambda: 1.0, said.append)
+    context = Context(wanted, model, actions, trace, "run", "run.jsonl", lambda: 1.0, LineWatch(said.append))
     state = graph.build().invoke(graph.start(context), {"recursion_limit": 300}, context=context)
     trace.close()
-    return state, hands, read_trace(tmp_path / "run.jsonl").events
+    return state, actions, read_trace(tmp_path / "run.jsonl").events
 
 
 def answers(state):
@@ -37,11 +38,11 @@ def answers(state):
 
 
 def test_the_embedded_model_finds_the_best_config_and_proves_it(tmp_path):
-    state, hands, events = play(tmp_path, Embedded())
+    state, actions, events = play(tmp_path, Embedded())
     outcome = state["outcome"]
     assert outcome["best"]["config"] == BEST
     assert outcome["proven"]
-    assert outcome["evaluations"] == len(hands.measured()) == len(SPACE) - 1
+    assert outcome["evaluations"] == len(actions.measured()) == len(SPACE) - 1
     assert [e.type for e in events][:3] == ["header", "decision", "model_request"]
     assert [e.type for e in events][-2:] == ["verify", "end"]
     assert {
@@ -56,8 +57,8 @@ def test_the_embedded_model_finds_the_best_config_and_proves_it(tmp_path):
 
 @pytest.mark.parametrize("most", [1, 3, 8, 9, 15])
 def test_not_one_evaluation_more_than_allowed(tmp_path, most):
-    state, hands, _ = play(tmp_path, Embedded(), {"max_evals": most})
-    assert len(hands.measured()) == most == state["outcome"]["evaluations"]
+    state, actions, _ = play(tmp_path, Embedded(), {"max_evals": most})
+    assert len(actions.measured()) == most == state["outcome"]["evaluations"]
 
 
 def test_the_report_names_the_first_equivalent_baseline_and_not_the_ceiling(tmp_path):
@@ -78,15 +79,15 @@ def test_proven_means_the_whole_interval_lies_above_one(tmp_path, baseline_ms, p
 
 def test_a_failed_proof_falls_to_the_next_finalist(tmp_path):
     model = Scripted(calls(("run_benchmark", {"configs": SPACE[:6]})))
-    state, hands, _ = play(tmp_path, model, verdicts=["correctness", "correct"], baseline_ms=0.4)
-    assert state["outcome"]["best"]["config"] == hands.finalists(3)[1]
+    state, actions, _ = play(tmp_path, model, verdicts=["correctness", "correct"], baseline_ms=0.4)
+    assert state["outcome"]["best"]["config"] == actions.finalists(3)[1]
     assert state["outcome"]["proven"]
 
 
 def test_a_correct_but_slower_winner_is_not_followed_by_another_try(tmp_path):
     model = Scripted(calls(("run_benchmark", {"configs": SPACE[:6]})))
-    state, hands, _ = play(tmp_path, model, baseline_ms=0.1)
-    assert [name for _, name in hands.calls].count("prove") == 1
+    state, actions, _ = play(tmp_path, model, baseline_ms=0.1)
+    assert [name for _, name in actions.calls].count("prove") == 1
     assert not state["outcome"]["proven"]
 
 
@@ -117,16 +118,16 @@ def test_a_claim_that_was_never_measured_is_worth_nothing(tmp_path):
     ],
 )
 def test_a_wrong_call_is_answered_and_the_run_goes_on(tmp_path, call, error):
-    state, hands, _ = play(tmp_path, Scripted(calls(call), MEASURE))
+    state, actions, _ = play(tmp_path, Scripted(calls(call), MEASURE))
     assert answers(state)[0]["error"] == error
     assert state["outcome"]["proven"]
-    assert len(hands.measured()) == 1
+    assert len(actions.measured()) == 1
 
 
 def test_a_flood_of_calls_is_cut_and_the_model_is_told(tmp_path):
     model = Scripted(calls(*[("query_history", {"question": str(i)}) for i in range(500)]), MEASURE)
-    state, hands, _ = play(tmp_path, model)
-    assert [name for _, name in hands.calls].count("query_history") == search_end.MAX_CALLS
+    state, actions, _ = play(tmp_path, model)
+    assert [name for _, name in actions.calls].count("query_history") == search_end.MAX_CALLS
     assert "484 were left out" in model.heard[1][-1]["content"]
     assert state["outcome"]["proven"]
 
@@ -144,10 +145,10 @@ def test_a_flood_of_calls_is_cut_and_the_model_is_told(tmp_path):
     ids=["the same call", "empty", "claims", "malformed", "unknown tool", "nothing measured"],
 )
 def test_where_a_model_gets_nowhere_the_embedded_planner_takes_over_and_says_so(tmp_path, stuck):
-    state, hands, events = play(tmp_path, Scripted(*stuck))
+    state, actions, events = play(tmp_path, Scripted(*stuck))
     outcome = state["outcome"]
     assert outcome["best"]["config"] == BEST
-    assert len(hands.measured()) == len(SPACE) - 1
+    assert len(actions.measured()) == len(SPACE) - 1
     assert "turns in a row" in outcome["takeover"]
     assert "the embedded planner had taken over, because" in outcome["stopped"]
     (decided,) = [e.body for e in events if e.type == "decision" and e.body.get("takeover")]
@@ -250,8 +251,8 @@ def test_limits_on_model_calls_and_time_end_the_search(tmp_path):
 
 
 def test_the_planner_is_not_stopped_by_a_limit_on_model_calls(tmp_path):
-    state, hands, _ = play(tmp_path, Embedded(), {"max_model_calls": 1})
-    assert len(hands.measured()) == len(SPACE) - 1
+    state, actions, _ = play(tmp_path, Embedded(), {"max_model_calls": 1})
+    assert len(actions.measured()) == len(SPACE) - 1
     assert state["outcome"]["proven"]
 
 

@@ -7,10 +7,13 @@ import json
 from agent.cli.show import show
 from agent.export.pages.run_page import export
 from agent.export.reader import read_story
-from agent.loop.outcome import SHOWN_PARAMETERS, importance_in, matters
-from agent.models.base import call_tool
+from agent.loop.outcome import SHOWN_PARAMETERS, importance_in, list_important
+from agent.models.base import ToolSchema, call_tool
 from agent.trace.trace import read_trace
+from tests.agent.fake_actions import ONE_CONFIGS, TOOLS
 from tests.agent.trace.large import example
+
+SCHEMAS = [ToolSchema(name, name, ONE_CONFIGS, declared) for name, declared in TOOLS.items()]
 
 
 def asked(number, result, name="suggest_configs"):
@@ -27,20 +30,20 @@ def test_the_importance_is_that_of_the_planners_last_answer_that_tells_it():
         *asked(3, {"importance": {"num_warps": 1.0}}, "query_history"),
         {"role": "user", "content": '{"importance": {"num_warps": 1.0}}'},
     ]
-    assert importance_in(told) == {"num_stages": 0.5, "BLOCK_M": 0.2}
-    assert importance_in(told[-3:]) == {}
+    assert importance_in(told, SCHEMAS) == {"num_stages": 0.5, "BLOCK_M": 0.2}
+    assert importance_in(told[-3:], SCHEMAS) == {}
 
 
 def test_only_the_parameters_that_explain_something_are_printed():
-    assert matters({"BLOCK_M": 0.62, "num_warps": 0.144, "FLATTEN": 0.004}) == "BLOCK_M 62%, num_warps 14%"
-    assert matters({"FLATTEN": 0.004}) == "no parameter by itself"
-    assert matters({f"p{i}": 0.1 for i in range(9)}).count("%") == SHOWN_PARAMETERS
+    assert list_important({"BLOCK_M": 0.62, "num_warps": 0.144, "FLATTEN": 0.004}) == "BLOCK_M 62%, num_warps 14%"
+    assert list_important({"FLATTEN": 0.004}) == "no parameter by itself"
+    assert list_important({f"p{i}": 0.1 for i in range(9)}).count("%") == SHOWN_PARAMETERS
 
 
 def test_a_real_runs_report_and_page_print_what_matters():
     story = read_story(read_trace(example()))
     suggested = [call.result for turn in story.turns for call in turn.calls if call.name == "suggest_configs"]
     assert story.outcome.importance == suggested[-1]["importance"]
-    said = matters(story.outcome.importance)
+    said = list_important(story.outcome.importance)
     assert f"importance {said} (of" in show(story, "t.jsonl")
     assert said in export(story)

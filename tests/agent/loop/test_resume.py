@@ -8,6 +8,8 @@ from agent.cli.commands import main
 from agent.trace.trace import read_trace
 from tests.agent.loop.killed import Place, outcome, repeated
 
+pytestmark = pytest.mark.compile
+
 
 def test_a_run_killed_while_it_checks_goes_on_and_repeats_nothing(tmp_path):
     killed = Place(tmp_path, seed=0, evaluations=1)

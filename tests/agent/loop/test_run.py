@@ -14,18 +14,20 @@ from pathlib import Path
 import pytest
 
 from agent.errors import AgentError, UsageError
+from agent.loop.progress import LineWatch, Watch
 from agent.loop.run import begin, resume
 from agent.models.base import Reply
 from agent.replay.replay import replay
 from agent.trace.paths import trace_folder
 from agent.trace.trace import read_trace
-from tests.agent.fake_hands import SPACE, FakeHands, objective, opener
+from tests.agent.fake_actions import SPACE, FakeActions, objective, opener
+
+pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).parents[3]
 
 
-def silent(line):
-    pass
+silent = Watch()
 
 
 def finished(tmp_path, name="ledger", **world):
@@ -46,11 +48,11 @@ def test_a_run_leaves_a_trace_and_no_checkpoints(tmp_path):
 
 def test_the_first_line_says_that_the_device_is_recorded(tmp_path):
     said = []
-    begin(objective(), None, None, said.append, opener(tmp_path / "ledger"))
+    begin(objective(), None, None, LineWatch(said.append), opener(tmp_path / "ledger"))
     assert "recorded NVIDIA H200" in said[0]
 
 
-class Reluctant(FakeHands):
+class Reluctant(FakeActions):
     """One config at a time, and seven of eight do not compile."""
 
     asked = 0
@@ -163,7 +165,7 @@ def test_a_killed_run_is_resumed_and_repeats_nothing(tmp_path, seed):
     environment = {**os.environ, "LEDGER": str(tmp_path / "ledger")}
     chance, verb = random.Random(seed), "begin"
     for _ in range(3):
-        child = subprocess.Popen([sys.executable, "-m", "tests.agent.fake_hands", verb], cwd=ROOT, env=environment)
+        child = subprocess.Popen([sys.executable, "-m", "tests.agent.fake_actions", verb], cwd=ROOT, env=environment)
         wait_for_progress(tmp_path / "ledger", chance.randint(1, 7), child)
         child.send_signal(signal.SIGKILL)
         child.wait()
@@ -186,7 +188,7 @@ def test_a_killed_run_is_resumed_and_repeats_nothing(tmp_path, seed):
 
 def wait_for_progress(ledger, more, child):
     """Until `more` evaluations happened since now, or the child ended."""
-    goal, until = len(ledger.read_text().splitlines()) + more if ledger.exists() else more, time.monotonic() + 30
+    goal, until = len(ledger.read_text().splitlines()) + more if ledger.exists() else more, time.monotonic() + 300
     while child.poll() is None and time.monotonic() < until:
         if ledger.exists() and len(ledger.read_text().splitlines()) >= goal:
             return
@@ -225,14 +227,14 @@ def test_a_stopped_run_says_how_to_go_on(tmp_path, how):
     script = (
         "import os, functools, sys; from pathlib import Path; from agent.loop import run\n"
         "from agent.cli.commands import main\n"
-        "from tests.agent.fake_hands import opener\n"
+        "from tests.agent.fake_actions import opener\n"
         "run.begin = functools.partial(run.begin, open_=opener(Path(os.environ['LEDGER']), pause=0.1))\n"
         "sys.exit(main(['fused TFLOPS']))"
     )
     child = subprocess.Popen([sys.executable, "-c", script], env=environment, stderr=subprocess.PIPE, text=True)
     wait_for_progress(tmp_path / "ledger", 2, child)
     child.send_signal(how)
-    _, err = child.communicate(timeout=20)
+    _, err = child.communicate(timeout=300)
     assert child.returncode == 1
     last = err.strip().splitlines()[-1]
     assert last.startswith("error: Stopped;")

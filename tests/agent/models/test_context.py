@@ -7,12 +7,12 @@ from itertools import pairwise
 
 import pytest
 
-from agent.models.base import Done, ToolSchema
+from agent.models.base import ToolSchema
 from agent.models.context import RESULT_CHARS, TURN_CHARS, digest, estimate, fitted, shown
-from tests.agent.fake_hands import ONE_CONFIGS, TOOLS
+from tests.agent.fake_actions import ONE_CONFIGS, TOOLS, done
 
 HEAD = [{"role": "system", "content": "rules"}, {"role": "user", "content": "{}"}]
-SCHEMAS = [ToolSchema(name, name, ONE_CONFIGS) for name in TOOLS]
+SCHEMAS = [ToolSchema(name, name, ONE_CONFIGS, declared) for name, declared in TOOLS.items()]
 CONFIGS = [{"tile": tile, "warps": warps} for tile in range(16, 4096, 16) for warps in (1, 2, 4, 8)]
 
 
@@ -53,11 +53,11 @@ def test_a_model_that_says_and_asks_too_much_cannot_outgrow_the_context():
         rows = [{"config": config, "status": "correct"} for config in CONFIGS[:300]]
         messages += turn(number, [("compile_kernel", {"configs": CONFIGS[:300]}, {"results": rows})] * 16)
         messages[-18] = {**messages[-18], "content": "blah " * 10_000}
-    assert len(json.dumps(shown(messages))) < 6 * 1.4 * TURN_CHARS
+    assert len(json.dumps(shown(messages, SCHEMAS))) < 6 * 1.4 * TURN_CHARS
 
 
 def test_a_request_begins_as_the_one_before_it_until_the_digest_grows():
-    requests = [shown(conversation(turns)) for turns in range(40)]
+    requests = [shown(conversation(turns), SCHEMAS) for turns in range(40)]
     kept = [later[: len(earlier)] == earlier for earlier, later in pairwise(requests)]
     assert all(request[:1] == HEAD[:1] for request in requests)
     assert sum(kept) >= 2 * len(kept) // 3 - 2
@@ -66,7 +66,7 @@ def test_a_request_begins_as_the_one_before_it_until_the_digest_grows():
 
 def test_every_call_that_is_shown_has_its_answer_and_no_role_follows_itself():
     for turns in range(12):
-        messages = shown(conversation(turns))
+        messages = shown(conversation(turns), SCHEMAS)
         asked = [c["id"] for m in messages for c in m.get("tool_calls") or ()]
         assert asked == [m["tool_call_id"] for m in messages if m["role"] == "tool"]
         roles = [m["role"] for m in messages]
@@ -76,23 +76,19 @@ def test_every_call_that_is_shown_has_its_answer_and_no_role_follows_itself():
             assert messages[-1]["content"].endswith(f"Left: {turns - 1}")
 
 
-def one_row(name, tile, **row):
-    return Done(name, {}, {"results": [{"config": {"tile": tile, "warps": 1}, **row}]})
-
-
 def test_the_digest_is_computed_from_results_and_not_from_words():
-    done = [
-        Done("run_benchmark", {}, {"results": [{"config": {"tile": 16, "warps": 1}, "status": "correct", "ms": 0.3}]}),
-        Done("run_benchmark", {}, {"results": [{"config": {"tile": 32, "warps": 1}, "status": "correct", "ms": 0.2}]}),
-        Done(
+    calls = [
+        done("run_benchmark", {}, {"results": [{"config": {"tile": 16, "warps": 1}, "status": "correct", "ms": 0.3}]}),
+        done("run_benchmark", {}, {"results": [{"config": {"tile": 32, "warps": 1}, "status": "correct", "ms": 0.2}]}),
+        done(
             "run_benchmark", {}, {"results": [{"config": {"tile": 64, "warps": 1}, "status": "compile", "reason": "x"}]}
         ),
-        Done("compile_kernel", {}, {"results": [{"config": {"tile": 128, "warps": 1}, "status": "correct"}]}),
-        Done("suggest_configs", {}, {"proposals": [], "stop": True, "why": "no gain"}),
-        Done("query_history", {"question": "best"}, {"rows": [1, 2]}),
-        Done("query_history", {"question": "worst"}, {"error": "arguments"}),
+        done("compile_kernel", {}, {"results": [{"config": {"tile": 128, "warps": 1}, "status": "correct"}]}),
+        done("suggest_configs", {}, {"proposals": [], "stop": True, "why": "no gain"}),
+        done("query_history", {"question": "best"}, {"rows": [1, 2]}),
+        done("query_history", {"question": "worst"}, {"error": "arguments"}),
     ]
-    found = digest(done, 4)
+    found = digest(calls, 4)
     assert found["measured"] == 2
     assert [row["ms"] for row in found["fastest"]] == [0.2, 0.3]
     assert found["least_ms_by_field"] == {"tile": {"32": 0.2, "16": 0.3}}
@@ -116,12 +112,12 @@ def test_results_too_long_keep_the_fastest_and_say_so():
 def test_arguments_that_are_no_json_are_not_sent_back(arguments):
     messages = HEAD + turn(0, [("f", {}, {"error": "arguments"})])
     messages[2]["tool_calls"][0]["function"]["arguments"] = arguments
-    (call,) = shown(messages)[2]["tool_calls"]
+    (call,) = shown(messages, SCHEMAS)[2]["tool_calls"]
     assert json.loads(call["function"]["arguments"]) == {}
 
 
 def test_what_is_shown_is_a_pure_function_of_the_conversation():
     messages = conversation(17)
     before = json.dumps(messages)
-    assert json.dumps(shown(messages)) == json.dumps(shown(json.loads(before)))
+    assert json.dumps(shown(messages, SCHEMAS)) == json.dumps(shown(json.loads(before), SCHEMAS))
     assert json.dumps(messages) == before

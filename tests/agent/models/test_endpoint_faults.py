@@ -1,4 +1,4 @@
-"""Every way in which an endpoint is known to fail, over a real socket and through the real client."""
+"""Every way in which an endpoint is known to fail, over a real socket, through the real client, by either API."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ import pytest
 
 from agent.errors import AgentError, UsageError
 from agent.models.endpoint.faults import Outage
-from agent.models.endpoint.openai_chat import OpenAIChat
 from agent.models.endpoint.retries import asked_wait
-from tests.agent.answers import completion, failure
+from tests.agent.answers import failure
+from tests.agent.models.apis import both
 from tests.agent.models.test_openai_chat import ASK, KEY, TOOLS, ask
 
-OK = completion({"content": "ok"})
+pytestmark = pytest.mark.process
 
 
-def reach(url, seconds=20.0, notify=lambda line: None):
-    return OpenAIChat("m", KEY, url, notify=notify).respond(ASK, TOOLS, seconds)
+def reach(api, url, seconds=20.0, notify=lambda line: None):
+    return api.model(url, notify=notify).respond(ASK, TOOLS, seconds)
 
 
 def http(body, more="", length=None):
@@ -38,19 +38,21 @@ def closed_port():
         return s.getsockname()[1]
 
 
-def test_nothing_listens():
+@both
+def test_nothing_listens(api):
     said, began = [], time.monotonic()
     with pytest.raises(Outage, match=r"Cannot reach 127.0.0.1:\d+ .*refused.*: check --base-url") as failed:
-        reach(f"http://127.0.0.1:{closed_port()}/v1", 300, said.append)
-    assert time.monotonic() - began < 3, "a server that never answered is not waited for"
+        reach(api, f"http://127.0.0.1:{closed_port()}/v1", 300, said.append)
+    assert time.monotonic() - began < 60, "a server that never answered is not waited for, let alone for the 300 s"
     assert len(said) == 2
     assert "trying again" in said[0]
     assert (failed.value.exit_code, failed.value.out_of_time) == (1, False)
 
 
-def test_a_server_that_answered_before_is_waited_for():
+@both
+def test_a_server_that_answered_before_is_waited_for(api):
     port = closed_port()
-    model = OpenAIChat("m", KEY, f"http://127.0.0.1:{port}/v1")
+    model = api.model(f"http://127.0.0.1:{port}/v1")
     model._met = True
 
     def come_back():
@@ -59,22 +61,24 @@ def test_a_server_that_answered_before_is_waited_for():
             connection, _ = listener.accept()
             with connection:
                 connection.recv(1 << 20)
-                connection.sendall(http(OK[2]))
+                connection.sendall(http(api.ok[2]))
 
     threading.Thread(target=come_back, daemon=True).start()
     assert model.respond(ASK, TOOLS, 30).message["content"] == "ok"
 
 
-def test_no_such_host():
+@both
+def test_no_such_host(api):
     with pytest.raises(Outage, match=r"Cannot reach no-such-host.invalid:1 \(.*\): check --base-url and the network"):
-        reach("http://no-such-host.invalid:1/v1", 5)
+        reach(api, "http://no-such-host.invalid:1/v1", 5)
 
 
-def test_plain_http_where_tls_was_asked_for(server):
+@both
+def test_plain_http_where_tls_was_asked_for(api, server):
     began = time.monotonic()
     with pytest.raises(Outage, match=r"No TLS connection to 127.0.0.1:\d+ .*check the https"):
-        reach(server.url.replace("http://", "https://"))
-    assert time.monotonic() - began < 5, "no retry mends a certificate"
+        reach(api, server.url.replace("http://", "https://"), 300)
+    assert time.monotonic() - began < 60, "no retry mends a certificate"
 
 
 @pytest.mark.parametrize(
@@ -86,9 +90,10 @@ def test_plain_http_where_tls_was_asked_for(server):
         failure(400, "No connected db.", type="no_db_connection"),
     ],
 )
-def test_a_bad_key(server, answer):
+@both
+def test_a_bad_key(api, server, answer):
     with pytest.raises(UsageError, match="OPENAI_API_KEY") as failed:
-        ask(server, answer)
+        api.ask(server, answer)
     assert failed.value.exit_code == 2
     assert KEY not in str(failed.value)
     assert len(server.asked) == 1
@@ -103,29 +108,33 @@ def test_a_bad_key(server, answer):
         (404, {"content-type": "text/html"}, "<html>no</html>"),
     ],
 )
-def test_an_unknown_model(server, answer):
+@both
+def test_an_unknown_model(api, server, answer):
     with pytest.raises(UsageError, match=r"no model 'm'.*--model") as failed:
-        ask(server, answer)
+        api.ask(server, answer)
     assert failed.value.exit_code == 2
     assert len(server.asked) == 1
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-def test_a_transient_failure_is_tried_again(server, status):
-    assert ask(server, failure(status), failure(status), OK).message["content"] == "ok"
+@both
+def test_a_transient_failure_is_tried_again(api, server, status):
+    assert api.ask(server, failure(status), failure(status), api.ok).message["content"] == "ok"
     assert len(server.asked) == 3
 
 
-def test_a_gateways_page_of_failure_is_not_quoted(server):
+@both
+def test_a_gateways_page_of_failure_is_not_quoted(api, server):
     with pytest.raises(Outage, match=r"is failing \(HTTP 502: no reason given\)"):
-        ask(server, (502, {"content-type": "text/html"}, "<html><h1>Bad gateway</h1></html>"), seconds=1)
+        api.ask(server, (502, {"content-type": "text/html"}, "<html><h1>Bad gateway</h1></html>"), seconds=1)
 
 
-def test_retry_after_is_honoured_and_said(server):
+@both
+def test_retry_after_is_honoured_and_said(api, server):
     said, began = [], time.monotonic()
-    server.answers = [failure(429, headers={"retry-after": "1.5"}), OK]
-    reach(server.url, notify=said.append)
-    assert 1.5 <= time.monotonic() - began < 6
+    server.answers = [failure(429, headers={"retry-after": "1.5"}), api.ok]
+    reach(api, server.url, notify=said.append)
+    assert time.monotonic() - began >= 1.5
     assert "HTTP 429: trying again in 1.5 s" in said[0]
 
 
@@ -152,86 +161,99 @@ def test_a_retry_after_that_is_none_is_passed_over(text):
     assert asked_wait({"retry-after": text}) is None
 
 
-def test_a_retry_after_beyond_the_run_ends_at_once_and_says_that_time_is_what_lacks(server):
+@both
+def test_a_retry_after_beyond_the_run_ends_at_once_and_says_that_time_is_what_lacks(api, server):
     began = time.monotonic()
     with pytest.raises(Outage, match="HTTP 429: slow down") as failed:
-        ask(server, failure(429, "slow down", headers={"retry-after": "3600"}))
-    assert time.monotonic() - began < 3
+        api.ask(server, failure(429, "slow down", headers={"retry-after": "3600"}), seconds=300)
+    assert time.monotonic() - began < 60
     assert failed.value.out_of_time
     assert len(server.asked) == 1
 
 
-def test_a_spent_quota_is_not_retried(server):
+@both
+def test_a_spent_quota_is_not_retried(api, server):
     with pytest.raises(Outage, match="You exceeded your quota"):
-        ask(server, failure(429, "You exceeded your quota.", code="insufficient_quota"))
+        api.ask(server, failure(429, "You exceeded your quota.", code="insufficient_quota"))
     assert len(server.asked) == 1
 
 
-def test_a_server_that_keeps_failing_ends_within_the_deadline(server):
+@both
+def test_a_server_that_keeps_failing_ends_within_the_deadline(api, server):
     began = time.monotonic()
     with pytest.raises(Outage, match="HTTP 503: overloaded") as failed:
-        ask(server, failure(503, "overloaded"), seconds=3)
-    assert time.monotonic() - began < 4
+        api.ask(server, failure(503, "overloaded"), seconds=3)
+    assert time.monotonic() - began < 60
     assert failed.value.out_of_time
     assert len(server.asked) > 1
 
 
-def test_a_hang(raw_server):
-    url = raw_server(lambda connection, number: time.sleep(20))
+@both
+def test_a_hang(api, raw_server):
+    url = raw_server(lambda connection, number: time.sleep(120))
     began = time.monotonic()
     with pytest.raises(Outage, match="did not answer within 2 s"):
-        reach(url, 2)
-    assert time.monotonic() - began < 5
+        reach(api, url, 2)
+    assert time.monotonic() - began < 60
 
 
-def test_an_answer_that_drips_for_ever(raw_server):
+@both
+def test_an_answer_that_drips_for_ever(api, raw_server):
     def drip(connection, number):
         connection.sendall(http("", length=10**6))
-        for _ in range(200):
+        for _ in range(1200):
             connection.sendall(b" ")
             time.sleep(0.1)
 
     began = time.monotonic()
     with pytest.raises(Outage, match="the answer did not end within"):
-        reach(raw_server(drip), 2)
-    assert time.monotonic() - began < 5
+        reach(api, raw_server(drip), 2)
+    assert time.monotonic() - began < 60
 
 
-def test_a_connection_dropped_in_the_middle_of_a_body(raw_server):
+@both
+def test_a_connection_dropped_in_the_middle_of_a_body(api, raw_server):
     def drop(connection, number):
-        connection.sendall(http(OK[2], length=5000) if number < 3 else http(OK[2]))
+        connection.sendall(http(api.ok[2], length=5000) if number < 3 else http(api.ok[2]))
 
-    assert reach(raw_server(drop)).message["content"] == "ok"
+    assert reach(api, raw_server(drop)).message["content"] == "ok"
     assert len(raw_server.asked) == 3
 
 
-def test_a_connection_dropped_again_and_again(raw_server):
-    url = raw_server(lambda connection, number: connection.sendall(http(OK[2], length=5000)))
+@both
+def test_a_connection_dropped_again_and_again(api, raw_server):
+    url = raw_server(lambda connection, number: connection.sendall(http(api.ok[2], length=5000)))
     with pytest.raises(Outage, match="the answer broke off"):
-        reach(url, 2)
+        reach(api, url, 1)
 
 
-def test_a_connection_closed_without_a_word(raw_server):
+@both
+def test_a_connection_closed_without_a_word(api, raw_server):
+    url = raw_server(lambda connection, number: connection.sendall(http(api.ok[2])) if number == 2 else None)
+    assert reach(api, url).message["content"] == "ok"
     with pytest.raises(Outage, match="Cannot reach"):
-        reach(raw_server(lambda connection, number: None), 2)
-    assert len(raw_server.asked) > 1
+        reach(api, url, 1)
+    assert len(raw_server.asked) > 2
 
 
-def test_no_http_at_all(raw_server):
+@both
+def test_no_http_at_all(api, raw_server):
     with pytest.raises(Outage, match="Cannot reach"):
-        reach(raw_server(lambda connection, number: connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")), 2)
+        reach(api, raw_server(lambda connection, number: connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")), 1)
 
 
-def test_a_web_page(server):
+@both
+def test_a_web_page(api, server):
     with pytest.raises(Outage, match=r"answered with a web page, not JSON: check --base-url .*/v1"):
-        ask(server, (200, {"content-type": "text/html"}, "<html>Welcome</html>"))
+        api.ask(server, (200, {"content-type": "text/html"}, "<html>Welcome</html>"))
     assert len(server.asked) == 1
 
 
-def test_json_cut_short_is_tried_again_but_not_for_ever(server):
-    assert ask(server, (200, {}, '{"choices": ['), OK).message["content"] == "ok"
+@both
+def test_json_cut_short_is_tried_again_but_not_for_ever(api, server):
+    assert api.ask(server, (200, {}, '{"choices": ['), api.ok).message["content"] == "ok"
     with pytest.raises(Outage, match="something that is no JSON"):
-        ask(server, (200, {}, '{"choices": ['))
+        api.ask(server, (200, {}, '{"choices": ['))
     assert len(server.asked) == 2 + 3
 
 
@@ -260,40 +282,47 @@ def test_a_stream_that_nobody_asked_for_is_put_together(server):
     assert (reply.message["content"], reply.usage) == ("hm", 12)
 
 
-def test_a_stream_that_breaks_off_is_tried_again(server):
-    assert ask(server, events(delta(content="half"), end=""), OK).message["content"] == "ok"
+@both
+def test_a_stream_that_breaks_off_is_tried_again(api, server):
+    assert api.ask(server, api.streamed("half", whole=False), api.ok).message["content"] == "ok"
 
 
-def test_a_request_that_is_refused_for_its_contents(server):
+@both
+def test_a_request_that_is_refused_for_its_contents(api, server):
     with pytest.raises(Outage, match=r"refused the request \(HTTP 413: too large\)"):
-        ask(server, failure(413, "too large"))
+        api.ask(server, failure(413, "too large"))
     assert len(server.asked) == 1
 
 
 @pytest.mark.parametrize("words", ["x" * 10_000, "one\ntwo\x1b[31m", f"key {KEY} is wrong"])
-def test_a_servers_words_are_short_on_one_line_and_without_the_key(server, words):
+@both
+def test_a_servers_words_are_short_on_one_line_and_without_the_key(api, server, words):
     with pytest.raises(AgentError) as failed:
-        ask(server, failure(418, words))
+        api.ask(server, failure(418, words))
     text = str(failed.value)
     assert len(text) < 400
     assert text.isprintable()
     assert KEY not in text
 
 
-def test_a_key_that_a_server_echoes_reaches_nobody(server):
-    call = {"id": "a", "function": {"name": "f", "arguments": json.dumps({"text": KEY})}}
-    reply = ask(server, completion({"content": f"Your key is {KEY}", "tool_calls": [call]}))
+@both
+def test_a_key_that_a_server_echoes_reaches_nobody(api, server):
+    reply = api.ask(server, api.says(f"Your key is {KEY}", ("f", {"text": KEY})))
     assert KEY not in json.dumps(reply.message)
     assert "[redacted]" in reply.message["content"]
 
 
 @pytest.mark.parametrize("stand_in", ["none", "EMPTY", "ollama", "x"])
-def test_a_word_that_stands_in_for_a_key_is_left_in_texts(server, stand_in):
-    reply = ask(server, completion({"content": f"activation {stand_in}"}), key=stand_in)
+@both
+def test_a_word_that_stands_in_for_a_key_is_left_in_texts(api, server, stand_in):
+    reply = api.ask(server, api.says(f"activation {stand_in}"), key=stand_in)
     assert reply.message["content"] == f"activation {stand_in}"
 
 
 def test_importing_the_model_reaches_for_nothing():
-    script = "import sys, agent.models.endpoint.openai_chat; print({'openai', 'tenacity', 'httpx2'} & set(sys.modules))"
+    script = (
+        "import sys, agent.models.endpoint.openai_chat, agent.models.endpoint.openai_responses;"
+        "print({'openai', 'tenacity', 'httpx2'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -13,6 +13,8 @@ from agent.cli.commands import main
 from tests.agent.answers import completion, failure
 from tests.agent.follower import counted, follow
 
+pytestmark = pytest.mark.process
+
 KEY = "sk-never-0123456789-to-be-written"
 GOAL = ["maximise fused TFLOPS", "--max-evals", "7", "--json"]
 

@@ -115,5 +115,5 @@ def test_which_model_decides(monkeypatch):
 def test_calls_without_an_answer_are_not_done():
     message = {"role": "assistant", "content": None, "tool_calls": []}
     message["tool_calls"] = [{"id": str(i), "function": {"name": "f", "arguments": "{"}} for i in range(2)]
-    done = list(done_calls([message, {"role": "tool", "tool_call_id": "1", "content": '{"error": "x"}'}]))
+    done = list(done_calls([message, {"role": "tool", "tool_call_id": "1", "content": '{"error": "x"}'}], []))
     assert [(d.name, d.arguments, d.result) for d in done] == [("f", {}, {"error": "x"})]

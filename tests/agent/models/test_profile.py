@@ -7,7 +7,8 @@ import json
 import pytest
 
 from agent.errors import AgentError, UsageError
-from agent.models.endpoint.openai_chat import REPLY_TOKENS, OpenAIChat
+from agent.models.endpoint.client import REPLY_TOKENS
+from agent.models.endpoint.openai_chat import OpenAIChat
 from agent.models.providers.profile import PROFILES, profile_at, profile_of_answer
 from tests.agent.answers import completion, failure
 from tests.agent.models.test_openai_chat import ASK, KEY, TOOLS
@@ -22,6 +23,10 @@ OPTIONAL = {"tool_choice", "parallel_tool_calls", "max_tokens", "max_completion_
         ("https://api.openai.com/v1", "openai"),
         ("https://openrouter.ai/api/v1", "openrouter"),
         ("https://api.deepseek.com", "deepseek"),
+        ("https://api.moonshot.ai/v1", "moonshot"),
+        ("https://generativelanguage.googleapis.com/v1beta/openai/", "gemini"),
+        ("https://api.anthropic.com/v1/", "anthropic"),
+        ("https://api.mistral.ai/v1", "mistral"),
         ("http://localhost:11434/v1", "ollama"),
         ("http://127.0.0.1:8000/v1", "compatible"),
     ],
@@ -159,6 +164,11 @@ def test_usage_is_read_in_full_and_priced(server, monkeypatch, tmp_path):
     reply = OpenAIChat("m", KEY, server.url).respond(ASK, TOOLS, 20)
     assert (reply.usage, reply.prompt_tokens, reply.cached_tokens) == (1100, 1000, 400)
     assert reply.cost == pytest.approx((600 * 2 + 400 * 0.5 + 100 * 10) / 1e6)
+    body["usage"]["prompt_tokens_details"]["cache_write_tokens"] = 600
+    prices.write_text('{"m": [2, 0.5, 10, 2.5]}')
+    server.answers = [(200, {}, json.dumps(body))]
+    reply = OpenAIChat("m", KEY, server.url).respond(ASK, TOOLS, 20)
+    assert reply.cost == pytest.approx((600 * 2.5 + 400 * 0.5 + 100 * 10) / 1e6)
     body["usage"]["cost"] = 0.05
     server.answers = [(200, {}, json.dumps(body))]
     assert OpenAIChat("m", KEY, server.url).respond(ASK, TOOLS, 20).cost == 0.05

@@ -1,14 +1,14 @@
-"""The little world of ``fake_hands`` for forks and for replays with live tools."""
+"""The little world of ``fake_actions`` for forks and for replays with live tools."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from tests.agent.fake_hands import FakeHands
+from tests.agent.fake_actions import FakeActions
 
 
-class Elsewhere(FakeHands):
+class Elsewhere(FakeActions):
     """Times are `slower` than in the little world; what a fork inherits is known and not measured again."""
 
     def __init__(self, objective, ledger: Path, slower=1.0, **options):
@@ -43,10 +43,10 @@ class Elsewhere(FakeHands):
 
 
 def opener(ledger: Path, **options):
-    """What a run is opened with; the hands are kept in ``opened``."""
+    """What a run is opened with; the actions are kept in ``opened``."""
     opened = []
 
-    def open_(objective, memory, run_id, notify):
+    def open_(objective, memory, run_id, watch):
         opened.append(Elsewhere(objective, ledger, **options))
         return opened[-1]
 

@@ -10,20 +10,22 @@ import pytest
 
 from agent.cli.commands import main
 from agent.errors import AgentError, UsageError
+from agent.loop.progress import Watch
 from agent.loop.run import begin, resume
 from agent.replay import drift
 from agent.replay.replay import replay
 from agent.trace.trace import read_trace
-from tests.agent.fake_hands import BEST, objective
+from tests.agent.fake_actions import BEST, objective
 from tests.agent.replay.elsewhere import opener
 from tests.agent.trace.large import example
 from tools.harness.landscapes.named import read_landscape, write_landscape
 
+pytestmark = pytest.mark.process
+
 LANDSCAPE = Path(__file__).parents[3] / Path("evals/landscapes/fused_matmul-4096x4096x4096-fp16-h200.json.gz")
 
 
-def silent(line):
-    pass
+silent = Watch()
 
 
 @pytest.fixture

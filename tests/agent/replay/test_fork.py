@@ -11,19 +11,20 @@ import pytest
 from agent.cli.commands import main
 from agent.errors import AgentError, UsageError
 from agent.export.reader import read_story
+from agent.loop.progress import Watch
 from agent.loop.run import begin, resume
 from agent.models import choose
 from agent.replay.fork import fork
 from agent.replay.replay import replay
 from agent.trace.trace import Trace, read_trace
-from tests.agent.fake_hands import BEST, SPACE, objective
+from tests.agent.fake_actions import BEST, SPACE, objective
 from tests.agent.replay.elsewhere import opener
 from tests.agent.scripted import Scripted, calls, words
 from tests.agent.trace.large import example
 
+pytestmark = pytest.mark.process
 
-def silent(line):
-    pass
+silent = Watch()
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def child_of(ended):
 
 
 def test_a_fork_knows_its_parent_and_keeps_what_it_did(parent, tmp_path):
-    ended = fork(parent, 5, notify=silent, open_=opener(tmp_path / "child"))
+    ended = fork(parent, 5, watch=silent, open_=opener(tmp_path / "child"))
     child = child_of(ended)
     header = child.header
     assert (header["parent"]["run"], header["parent"]["at"]) == (parent.header["run"], 5)
@@ -58,7 +59,7 @@ def test_a_fork_knows_its_parent_and_keeps_what_it_did(parent, tmp_path):
 
 def test_nothing_before_the_turn_is_done_again(parent, tmp_path):
     open_ = opener(tmp_path / "child")
-    fork(parent, 8, notify=silent, open_=open_)
+    fork(parent, 8, watch=silent, open_=open_)
     made = [call for call, name in open_.opened[0].calls if name != "prove"]
     assert made
     assert min(made) >= "t0007"
@@ -66,7 +67,7 @@ def test_nothing_before_the_turn_is_done_again(parent, tmp_path):
 
 @pytest.mark.parametrize("at", [1, 2, 4, 7, 12])
 def test_a_fork_replays_from_its_own_trace(parent, tmp_path, at):
-    ended = fork(parent, at, notify=silent, seed=3, open_=opener(tmp_path / "child"))
+    ended = fork(parent, at, watch=silent, seed=3, open_=opener(tmp_path / "child"))
     again = replay(Path(ended.outcome.trace), silent)
     assert again.outcome.best == ended.outcome.best
     assert again.outcome.objective["seed"] == 3
@@ -76,7 +77,7 @@ def test_the_users_word_reaches_the_model_before_that_turn(parent, tmp_path, mon
     model = Scripted(calls(("run_benchmark", {"configs": [BEST]})), words("enough"))
     load = choose.load_model
     monkeypatch.setattr(choose, "load_model", lambda name, *rest: model if name == "other" else load(name, *rest))
-    ended = fork(parent, 5, notify=silent, model="other", say="Try warps.", open_=opener(tmp_path / "child"))
+    ended = fork(parent, 5, watch=silent, model="other", say="Try warps.", open_=opener(tmp_path / "child"))
     assert {"role": "user", "content": "Try warps."} in model.heard[0][-2:]  # what is left may be told after it
     assert sum(message.get("content") == "Try warps." for message in model.heard[-1]) == 1
     child = child_of(ended)
@@ -94,18 +95,18 @@ def test_a_word_after_the_end_makes_it_go_on(parent, tmp_path, monkeypatch):
     load = choose.load_model
     monkeypatch.setattr(choose, "load_model", lambda name, *rest: model if name == "other" else load(name, *rest))
     last = parent.last("end")["turns"] + 1
-    fork(parent, last, notify=silent, model="other", say="One more look.", open_=opener(tmp_path / "child"))
+    fork(parent, last, watch=silent, model="other", say="One more look.", open_=opener(tmp_path / "child"))
     assert len(model.heard) >= 2
 
 
 def test_a_fork_of_a_fork_hears_both_words(parent, tmp_path):
-    first = child_of(fork(parent, 4, notify=silent, say="one", open_=opener(tmp_path / "first")))
-    second = fork(first, 7, notify=silent, say="two", open_=opener(tmp_path / "second"))
+    first = child_of(fork(parent, 4, watch=silent, say="one", open_=opener(tmp_path / "first")))
+    second = fork(first, 7, watch=silent, say="two", open_=opener(tmp_path / "second"))
     child = child_of(second)
     assert child.header["says"] == {"3": "one", "6": "two"}
     assert child.header["parent"]["run"] == first.header["run"]
     replay(Path(second.outcome.trace), silent)
-    early = child_of(fork(first, 2, notify=silent, open_=opener(tmp_path / "early")))
+    early = child_of(fork(first, 2, watch=silent, open_=opener(tmp_path / "early")))
     assert early.header["says"] == {}
 
 
@@ -119,7 +120,7 @@ def test_a_fork_that_died_is_resumed_with_what_it_inherited(parent, tmp_path, mo
     load = choose.load_model
     monkeypatch.setattr(choose, "load_model", lambda *given: Dead())
     with pytest.raises(AgentError, match="resume") as failed:
-        fork(parent, 6, notify=silent, say="go on", open_=opener(tmp_path / "child"))
+        fork(parent, 6, watch=silent, say="go on", open_=opener(tmp_path / "child"))
     monkeypatch.setattr(choose, "load_model", load)
     ended = resume(str(failed.value).split()[-1], silent, opener(tmp_path / "child"))
     assert ended.outcome.best.config == BEST
@@ -130,10 +131,10 @@ def test_a_fork_that_died_is_resumed_with_what_it_inherited(parent, tmp_path, mo
 def test_what_cannot_be_forked_is_said(parent, tmp_path):
     for at in (99, 10**6):
         with pytest.raises(UsageError, match="is not a turn of this run: it has turns 1 to"):
-            fork(parent, at, notify=silent, open_=opener(tmp_path / "child"))
+            fork(parent, at, watch=silent, open_=opener(tmp_path / "child"))
     parent.broken = 7
     with pytest.raises(UsageError, match="edited at event 7"):
-        fork(parent, 2, notify=silent, open_=opener(tmp_path / "child"))
+        fork(parent, 2, watch=silent, open_=opener(tmp_path / "child"))
 
 
 def test_a_model_that_cannot_be_leaves_no_trace(tmp_path, capsys):
@@ -147,7 +148,7 @@ def test_a_run_is_not_forked_on_another_device_and_leaves_nothing(parent, tmp_pa
     parent.events[0].body["setting"]["device"] = device
     before = {*(tmp_path / "data").rglob("*.jsonl")}
     with pytest.raises(UsageError, match="start a new run"):
-        fork(parent, 3, notify=silent, open_=opener(tmp_path / "child"))
+        fork(parent, 3, watch=silent, open_=opener(tmp_path / "child"))
     assert {*(tmp_path / "data").rglob("*.jsonl")} == before
 
 
@@ -164,7 +165,7 @@ def test_the_real_session_goes_on_from_a_gallery_trace(tmp_path, capsys):
 
 
 def test_a_trace_is_copied_with_its_times(parent, tmp_path):
-    child = child_of(fork(parent, 4, notify=silent, open_=opener(tmp_path / "child")))
+    child = child_of(fork(parent, 4, watch=silent, open_=opener(tmp_path / "child")))
     cut = [event.type for event in child.events].index("fork")
     assert [event.at for event in child.events[:cut]] == [event.at for event in parent.events[:cut]]
     with pytest.raises(AgentError, match="is finished"):
@@ -204,7 +205,5 @@ def test_another_model_is_not_given_a_run_that_the_planner_has_taken_over(taken_
     record = read_trace(taken_over)
     late = record.last("end")["turns"]
     with pytest.raises(UsageError, match="had taken over before turn"):
-        fork(record, late, notify=silent, model="embedded", open_=opener(tmp_path / "child"))
-    assert (
-        fork(record, 2, notify=silent, model="embedded", open_=opener(tmp_path / "child")).outcome.best.config == BEST
-    )
+        fork(record, late, watch=silent, model="embedded", open_=opener(tmp_path / "child"))
+    assert fork(record, 2, watch=silent, model="embedded", open_=opener(tmp_path / "child")).outcome.best.config == BEST

@@ -15,6 +15,8 @@ from kernels import registry
 from kernels.hardware import hardware_named
 from tools.harness.measuring import telemetry
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[3]
 WRONG = """
 from kernels.rows.softmax import Softmax

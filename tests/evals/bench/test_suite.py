@@ -37,7 +37,7 @@ def scripted_card(monkeypatch, tmp_path):
     opened = functools.partial(LiveDevice.open, factory="tests.evals.bench.scripted_card:scripted")
     monkeypatch.setattr(LiveDevice, "open", opened)
     monkeypatch.setattr(cache, "default_cache", lambda: tmp_path / "cache")
-    monkeypatch.setattr(compile_pool, "CompilePool", NothingToCompile)
+    monkeypatch.setattr(compile_pool, "LocalCompilePool", NothingToCompile)
     launch = {"status": "correct", "mm_us": 5.0, "ops_us": 9.0, "over_us": 4.0, "over_us_ci": [3.5, 4.5]}
     monkeypatch.setattr(launch_overhead, "start", lambda tuned: NoChild())
     monkeypatch.setattr(launch_overhead, "measure", lambda child, device: launch)

@@ -13,6 +13,8 @@ from evals.scoring.score import Board, Score
 from tests.evals.spaces import BEST, LUCKY, honest, written
 from tools.harness.landscapes.named import read_landscape
 
+pytestmark = pytest.mark.process
+
 HONEST = f"def search(game):\n    game.measure({BEST})\n"
 SLOW = {"BLOCK": 16, "num_warps": 32, "order": "column"}
 BUDGET = 12

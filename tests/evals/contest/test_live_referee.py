@@ -17,6 +17,8 @@ from tests.evals.spaces import honest
 from tools.harness.landscapes.named import list_landscapes
 from tools.harness.results import CompileResult, Measurement
 
+pytestmark = pytest.mark.process
+
 DRIFT = 1.25
 
 

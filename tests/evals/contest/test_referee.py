@@ -10,6 +10,8 @@ from evals.scoring.score import Board
 from tests.evals.spaces import BEST, BROKEN, LUCKY, hills, honest
 from tools.harness.landscapes.readings import config_key
 
+pytestmark = pytest.mark.process
+
 SLOW = {"BLOCK": 16, "num_warps": 32, "order": "column"}
 
 

@@ -19,6 +19,8 @@ from evals.scoring.score import Board
 from tests.evals.spaces import BEST, honest, written
 from tools.harness.landscapes.named import find_landscape, list_landscapes, read_landscape
 
+pytestmark = pytest.mark.process
+
 
 def run(*arguments: object):
     return CliRunner().invoke(cli, [str(a) for a in arguments])

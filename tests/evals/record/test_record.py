@@ -7,13 +7,18 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import evals
 from evals.commands.commands import cli
 from evals.record.card import render, spearman, stats
 from evals.record.journal import Journal, JournalError
 from evals.record.recording import ROUND_EVERY, SPOILT_IN_A_ROW, GpuLost, Plan, Recording
 from tests.evals.toy import CUBLAS_MS, TOY_GPU, UNFUSED_MS, Toy, ToyCompiler, ToyConfig, ToyGpu, ToyProblem, true_ms
+from tools.harness.landscapes.files import read_landscape
 from tools.harness.landscapes.readings import Landscape
-from tools.harness.landscapes.t4 import read_landscape
+
+pytestmark = pytest.mark.process
+
+LANDSCAPES = Path(evals.__file__).parent / "landscapes"
 
 
 def recording(out: Path, gpu: ToyGpu, compiler: ToyCompiler | None = None, **plan) -> Recording:
@@ -199,7 +204,14 @@ def test_spearman_shares_ranks_between_equal_values():
 def test_list_prints_json(tmp_path):
     result = CliRunner().invoke(cli, ["list", "--json"])
     assert result.exit_code == 0
-    assert isinstance(json.loads(result.output)["landscapes"], list)
+    told = {x["name"]: x for x in json.loads(result.output)["landscapes"]}
+    assert set(told) == {p.name.removesuffix(".json.gz") for p in LANDSCAPES.glob("*.json.gz")}
+    square = told["fused_matmul-4096x4096x4096-fp16-h200"]
+    assert (square["kernel"], square["device"], square["regime"]) == ("fused_matmul", "NVIDIA H200", "burst")
+    assert square["problem"].startswith("4096x4096x4096 fp16")
+    assert 0 < square["correct"] < square["configs"]
+    assert 0.15 < square["best_ms"] < 0.3
+    assert square["file"].startswith("fused_matmul-4096x4096x4096-fp16-h200.json.gz sha256:")
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,16 @@
 """Attention's family ``warp_specialized``: constraints and candidates, what is compiled, and results on a GPU."""
 
-import subprocess
 from itertools import product
 
 import pytest
 import torch
-from triton import knobs
 
 from kernels import registry
 from kernels.attention.space import AttentionConfig, constraint, ring_bytes
 from kernels.hardware import hardware_for, hardware_named
 from tools.harness.checking.verify import fault
-from tools.harness.compiling.compile_pool import CompilePool
+
+pytestmark = pytest.mark.compile
 
 H200 = hardware_named("H200")
 SPEC = registry.get("attention")
@@ -77,58 +76,60 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory):
-    pool = CompilePool(H200, 1, tmp_path_factory.mktemp("cache"))
-    yield {name: (p, c, pool.compile(SPEC, p, [c])[0]) for name, (p, c) in CASES.items()}, pool.cache
-    pool.close()
-
-
 @pytest.mark.parametrize("name", CASES)
-def test_compiles_to_asynchronous_matrix_instructions_without_spills(compiled, name):
-    problem_, config_, figures = compiled[0][name]
+def test_compiles_to_asynchronous_matrix_instructions_without_spills(compile_pool, name):
+    problem_, config_ = CASES[name]
+    (figures,) = compile_pool("H200").compile(SPEC, problem_, [config_])
     assert figures.status == "correct", figures.reason
     assert (figures.tensor_core, figures.tma, figures.spill_bytes, figures.stack_bytes) == ("wgmma", True, 0, 0)
     assert figures.num_warps == config_.num_warps + 4  # the producer's warp group
     assert 0 < figures.shared_bytes - ring_bytes(problem_, config_) <= 1024
 
 
-def test_exponentials_are_computed_while_a_product_runs(compiled):
+@pytest.mark.parametrize("name", CASES)
+def test_exponentials_are_computed_while_a_product_runs(compiled_for, name):
     """Between the wait for the scores, which leaves one product running, and the wait for that product."""
-    _, cache = compiled
-    disassembler = knobs.nvidia.cuobjdump.path
-    for cubin in cache.rglob("attention_warp_specialized.cubin"):
-        sass = subprocess.run([disassembler, "-sass", cubin], capture_output=True, text=True, check=True).stdout
-        after = [part.split("DEPBAR.LE gsb0, 0x0")[0] for part in sass.split("DEPBAR.LE gsb0, 0x1")[1:]]
-        assert after
-        assert all(part.count("MUFU.EX2") >= 32 for part in after)
-        break
-    else:
-        pytest.fail("no cubin in the cache")
+    p, c = CASES[name]
+    sass = compiled_for("H200", "attention", p.model_dump(), c.model_dump(), sass=True)["sass"]
+    after = [part.split("DEPBAR.LE gsb0, 0x0")[0] for part in sass.split("DEPBAR.LE gsb0, 0x1")[1:]]
+    assert after
+    assert all(part.count("MUFU.EX2") >= 32 for part in after)
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(
-    not torch.cuda.is_available() or torch.cuda.get_device_capability() != (9, 0), reason="needs a Hopper GPU"
-)
-@pytest.mark.parametrize(
-    "fields",
-    [
+GPU_PROBLEMS = [
+    problem(**fields)
+    for fields in [
         {"B": 1, "H": 4, "S": 1000, "D": 128},
         {"B": 2, "H": 8, "S": 333, "D": 64, "GROUP": 4, "causal": False, "dtype": "bf16"},
         {"B": 2, "H": 6, "S": 512, "D": 64, "GROUP": 3},
         {"B": 1, "H": 3, "S": 768, "D": 128, "causal": False, "dtype": "bf16"},
         {"B": 3, "H": 2, "S": 1, "D": 128},
         {"B": 2, "H": 24, "S": 2048, "D": 128},
-    ],
-    ids=str,
+    ]
+]
+GPU_TILES = [(64, 1), (64, 3), (128, 2)]
+"""BLOCK_N, num_stages."""
+ARRANGEMENTS = list(product((False, True), repeat=2))
+"""PERSISTENT, PINGPONG."""
+
+
+@pytest.fixture(scope="module")
+def ahead(compile_ahead):
+    configs = [config(*tile, *arrangement) for tile, arrangement in product(GPU_TILES, ARRANGEMENTS)]
+    return compile_ahead(SPEC, product(GPU_PROBLEMS, configs))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(
+    not torch.cuda.is_available() or torch.cuda.get_device_capability() != (9, 0), reason="needs a Hopper GPU"
 )
-@pytest.mark.parametrize(("n", "stages"), [(64, 1), (64, 3), (128, 2)])
-@pytest.mark.parametrize(("persistent", "pingpong"), list(product((False, True), repeat=2)))
-def test_results_are_those_of_the_reference_on_whole_and_ragged_shapes(fields, n, stages, persistent, pingpong):
-    p = problem(**fields)
+@pytest.mark.parametrize("p", GPU_PROBLEMS, ids=lambda p: p.label())
+@pytest.mark.parametrize(("n", "stages"), GPU_TILES)
+@pytest.mark.parametrize(("persistent", "pingpong"), ARRANGEMENTS)
+def test_results_are_those_of_the_reference_on_whole_and_ragged_shapes(ahead, p, n, stages, persistent, pingpong):
+    c = config(n, stages, persistent, pingpong)
+    ahead.wait(p, c)
     inputs = SPEC.inputs(p, torch.Generator("cuda").manual_seed(0), "cuda")
     out = SPEC.output(p, "cuda").fill_(float("nan"))
-    hardware = hardware_for(torch.cuda.get_device_name())
-    SPEC.launch(p, config(n, stages, persistent, pingpong), inputs, out, hardware)
+    SPEC.launch(p, c, inputs, out, hardware_for(torch.cuda.get_device_name()))
     assert fault(SPEC, p, out, inputs)[0] == ""

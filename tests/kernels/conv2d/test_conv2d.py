@@ -1,10 +1,5 @@
 """conv2d: space, reference and tolerance on the CPU, the kernel in Triton's interpreter, and offline compilation."""
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,9 +8,9 @@ from pydantic import ValidationError
 from kernels import registry
 from kernels.conv2d.space import Conv2dConfig
 from kernels.hardware import ALL, hardware_named
-from tools.harness.compiling.compile_pool import CompilePool
 
-ROOT = Path(__file__).parents[3]
+pytestmark = pytest.mark.compile
+
 SPEC = registry.get("conv2d")
 H200 = hardware_named("H200")
 SMALL = {"BLOCK_M": 32, "BLOCK_N": 32, "BLOCK_K": 16, "num_warps": 4, "num_stages": 2}
@@ -37,27 +32,9 @@ def error(out, reference):
     return ((out.double() - reference).abs().max() / reference.abs().max()).item()
 
 
-@pytest.fixture(scope="module")
-def interpreted():
-    cases = [
-        {"kernel": "conv2d", "problem": problem(*SHAPES[name]).model_dump(), "config": SMALL, "seed": seed}
-        for seed, name in enumerate(SHAPES)
-    ]
-    child = subprocess.run(
-        [sys.executable, "-m", "tests.kernels.interpreted"],
-        input=json.dumps(cases),
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=300,
-    )
-    assert child.returncode == 0, child.stderr[-2000:]
-    return dict(zip(SHAPES, json.loads(child.stdout), strict=True))
-
-
 @pytest.mark.parametrize("name", SHAPES)
 def test_the_kernel_is_within_the_tolerance_and_leaves_its_inputs(interpreted, name):
-    answer = interpreted[name]
+    answer = interpreted("conv2d", problem(*SHAPES[name]).model_dump(), SMALL, seed=list(SHAPES).index(name))
     assert answer["error"] <= answer["bound"], answer
     assert answer["unchanged"]
 
@@ -161,13 +138,11 @@ def test_a_reduced_problem_keeps_edges_and_is_small(options):
 
 
 @pytest.mark.parametrize("name", ["H200", "MI300X"])
-def test_the_default_config_and_its_pointer_twin_compile_without_spills_to_matrix_instructions(name, tmp_path):
+def test_the_default_config_and_its_pointer_twin_compile_without_spills_to_matrix_instructions(name, compile_pool):
     hardware = hardware_named(name)
-    pool = CompilePool(hardware, 1, tmp_path)
     p = SPEC.default_problem()
     pointer = Conv2dConfig(BLOCK_M=128, BLOCK_N=128, BLOCK_K=64, num_warps=8, num_stages=3)
-    made = pool.compile(SPEC, p, [SPEC.default_config(p, hardware), pointer])
-    pool.close()
+    made = compile_pool(name).compile(SPEC, p, [SPEC.default_config(p, hardware), pointer])
     for figures in made:
         assert (figures.status, figures.spill_bytes) == ("correct", 0), figures.reason
         assert figures.tensor_core == ("wgmma" if hardware.has_tma else "mfma")

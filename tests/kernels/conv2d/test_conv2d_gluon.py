@@ -1,5 +1,7 @@
 """conv2d's family ``warp_specialized``: constraints and candidates, what the compiler makes of it, results on a GPU."""
 
+from itertools import product
+
 import pytest
 import torch
 
@@ -8,9 +10,9 @@ from kernels.conv2d.config import Conv2dConfig
 from kernels.conv2d.gluon_space import accumulator_registers, candidates, constraint, programs, shared_bytes, tiles
 from kernels.gemm.gluon_space import BARRIERS_BYTES
 from kernels.hardware import hardware_for, hardware_named
-from tests.kernels.gemm.test_gemm_compiled import compiled as compiled_in_a_child
 from tools.harness.checking.verify import fault
-from tools.harness.compiling.compile_pool import CompilePool
+
+pytestmark = pytest.mark.compile
 
 H200 = hardware_named("H200")
 SPEC = registry.get("conv2d")
@@ -145,33 +147,44 @@ def test_it_says_why_it_cannot_be_interpreted():
     assert SPEC.interpretable(Conv2dConfig(BLOCK_M=64, BLOCK_N=64, BLOCK_K=64, num_warps=4, num_stages=3)) is None
 
 
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory):
-    pool = CompilePool(H200, 1, tmp_path_factory.mktemp("cache"))
-    cases = {name: (problem(), c) for name, c in VARIANTS.items()}
-    cases["bias"] = (problem(3, 13, 11, 40, 264, dilation=2, bias=True, dtype="bf16"), HALVES)
-    yield {name: (c, pool.compile(SPEC, p, [c])[0]) for name, (p, c) in cases.items()}
-    pool.close()
+CASES = {name: (problem(), c) for name, c in VARIANTS.items()}
+CASES["bias"] = (problem(3, 13, 11, 40, 264, dilation=2, bias=True, dtype="bf16"), HALVES)
 
 
-@pytest.mark.parametrize("name", [*VARIANTS, "bias"])
+@pytest.fixture
+def compiled(compile_pool):
+    """A function: the config of a case and its figures."""
+
+    def compile_(name):
+        p, c = CASES[name]
+        return c, compile_pool("H200").compile(SPEC, p, [c])[0]
+
+    return compile_
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_every_arrangement_compiles_to_asynchronous_matrix_instructions_without_spills(compiled, name):
-    c, figures = compiled[name]
+    c, figures = compiled(name)
     assert figures.status == "correct", figures.reason
     assert (figures.tensor_core, figures.tma, figures.spill_bytes, figures.stack_bytes) == ("wgmma", True, 0, 0)
     assert not [w for w in figures.warnings if "C75" in w or "serialized" in w or "maxnreg" in w]
     assert figures.num_warps == c.num_warps + 4  # the producer's warp group
 
 
-@pytest.mark.parametrize("name", [*VARIANTS, "bias"])
+@pytest.mark.parametrize("name", CASES)
 def test_shared_memory_is_that_of_the_ring_the_staging_buffers_and_the_barriers(compiled, name):
-    c, figures = compiled[name]
+    c, figures = compiled(name)
     assert 0 < figures.shared_bytes - shared_bytes(c) <= BARRIERS_BYTES
 
 
-def test_a_launch_on_meta_tensors_compiles_the_kernel_that_a_launch_on_data_needs(tmp_path):
-    (answer,) = compiled_in_a_child("H200", [("conv2d", SHAPES["ragged"].model_dump(), TURNS)], tmp_path)
+def test_a_launch_on_meta_tensors_compiles_the_kernel_that_a_launch_on_data_needs(compiled_for):
+    answer = compiled_for("H200", "conv2d", SHAPES["ragged"].model_dump(), TURNS.model_dump())
     assert (answer["name"], answer["same_with_data"]) == ("conv2d_warp_specialized", True)
+
+
+@pytest.fixture(scope="module")
+def ahead(compile_ahead):
+    return compile_ahead(SPEC, product(SHAPES.values(), VARIANTS.values()))
 
 
 @pytest.mark.gpu
@@ -180,9 +193,10 @@ def test_a_launch_on_meta_tensors_compiles_the_kernel_that_a_launch_on_data_need
 )
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", VARIANTS)
-def test_results_are_those_of_the_reference_on_whole_and_ragged_shapes(name, shape):
+def test_results_are_those_of_the_reference_on_whole_and_ragged_shapes(ahead, name, shape):
     """Tiles much larger than the problem included: they are no choice, and right all the same."""
     hardware, p = hardware_for(torch.cuda.get_device_name()), SHAPES[shape]
+    ahead.wait(p, VARIANTS[name])
     inputs = SPEC.inputs(p, torch.Generator("cuda").manual_seed(0), "cuda")
     out = SPEC.output(p, "cuda").fill_(float("nan"))
     SPEC.launch(p, VARIANTS[name], inputs, out, hardware)

@@ -1,17 +1,12 @@
 """Offline compilation: what the compiler makes of the kernels without a GPU."""
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from kernels import registry
 from kernels.gemm.space import GemmConfig, least_shared
 from kernels.hardware import hardware_named
 
-ROOT = Path(__file__).parents[3]
+pytestmark = pytest.mark.compile
 
 
 def config(family, bm=128, bn=256, bk=64, warps=8, stages=3, **fields):
@@ -24,109 +19,91 @@ BEST_KNOWN = config("persistent_tma", EPILOGUE_SUBTILE=2, FLATTEN=True)
 SPLIT = config("split_k", 64, 128, 128, 4, 4, SPLIT_K=2)
 
 
-def compiled(hardware, cases, tmp_path):
-    payload = {
-        "hardware": hardware,
-        "cases": [
-            {"kernel": kernel, "problem": problem, "config": c.model_dump(), "allocate": problem.get("M", 0) <= 4096}
-            for kernel, problem, c in cases
-        ],
-    }
-    child = subprocess.run(
-        [sys.executable, "-m", "tests.kernels.compiled"],
-        input=json.dumps(payload),
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={"PATH": "/usr/bin:/bin", "TRITON_CACHE_DIR": str(tmp_path), "HOME": str(tmp_path)},
-        timeout=300,
-    )
-    assert child.returncode == 0, child.stderr[-2000:]
-    return json.loads(child.stdout)
+SQUARE = registry.get("fused_matmul").default_problem().model_dump()
+FP8 = {**SQUARE, "dtype": "fp8", "b_layout": "col", "scales": "row"}
+DECODE = {"M": 64, "N": 8192, "K": 8192, "dtype": "bf16", "bias": True, "activation": "silu"}
+COLUMN = {**SQUARE, "b_layout": "col", "bias": True, "dtype": "bf16", "activation": "gelu"}
+FP8_ODD = {"M": 77, "N": 300, "K": 333, "dtype": "fp8", "b_layout": "col"}
+CASES = {
+    "pointer": ("fused_matmul", SQUARE, config("pointer", 128, 128)),
+    "tma": ("fused_matmul", SQUARE, config("tma")),
+    "overlap": ("fused_matmul", SQUARE, config("tma", OVERLAP=True)),
+    "persistent_tma": ("fused_matmul", SQUARE, BEST_KNOWN),
+    "column": ("fused_matmul", COLUMN, BEST_KNOWN),
+    "split_k": ("fused_matmul", DECODE, SPLIT),
+    "split_odd": ("matmul", {"M": 64, "N": 4097, "K": 4097}, SPLIT),
+    "split_row": ("matmul", {"M": 1, "N": 8192, "K": 8192}, config("split_k", 16, 64, 128, 4, 3, SPLIT_K=16)),
+    "fp8": ("fused_matmul", FP8, config("persistent_tma", bk=128, EPILOGUE_SUBTILE=2, FLATTEN=True)),
+    "fp8_narrow": ("fused_matmul", {**FP8, "M": 16}, config("tma", 16, 64, 128, 4, 4)),
+    "fp8_split": ("fused_matmul", {**FP8, "M": 64}, config("split_k", 64, 256, 128, 8, 4, SPLIT_K=4)),
+    "fp8_odd": ("matmul", FP8_ODD, config("pointer", 64, 64)),
+    "huge": ("matmul", {"M": 2**16, "N": 2**16, "K": 64}, config("pointer", 128, 128)),
+    "one": ("matmul", {"M": 1, "N": 1, "K": 1}, config("pointer", 64, 64, 32, 4, 2)),
+}
 
 
-@pytest.fixture(scope="module")
-def hopper(tmp_path_factory):
-    square = registry.get("fused_matmul").default_problem().model_dump()
-    fp8 = {**square, "dtype": "fp8", "b_layout": "col", "scales": "row"}
-    decode = {"M": 64, "N": 8192, "K": 8192, "dtype": "bf16", "bias": True, "activation": "silu"}
-    column = {**square, "b_layout": "col", "bias": True, "dtype": "bf16", "activation": "gelu"}
-    cases = {
-        "pointer": ("fused_matmul", square, config("pointer", 128, 128)),
-        "tma": ("fused_matmul", square, config("tma")),
-        "overlap": ("fused_matmul", square, config("tma", OVERLAP=True)),
-        "persistent_tma": ("fused_matmul", square, BEST_KNOWN),
-        "column": ("fused_matmul", column, BEST_KNOWN),
-        "split_k": ("fused_matmul", decode, SPLIT),
-        "split_odd": ("matmul", {"M": 64, "N": 4097, "K": 4097}, SPLIT),
-        "split_row": ("matmul", {"M": 1, "N": 8192, "K": 8192}, config("split_k", 16, 64, 128, 4, 3, SPLIT_K=16)),
-        "fp8": ("fused_matmul", fp8, config("persistent_tma", bk=128, EPILOGUE_SUBTILE=2, FLATTEN=True)),
-        "fp8_narrow": ("fused_matmul", {**fp8, "M": 16}, config("tma", 16, 64, 128, 4, 4)),
-        "fp8_split": ("fused_matmul", {**fp8, "M": 64}, config("split_k", 64, 256, 128, 8, 4, SPLIT_K=4)),
-        "fp8_odd": (
-            "matmul",
-            {"M": 77, "N": 300, "K": 333, "dtype": "fp8", "b_layout": "col"},
-            config("pointer", 64, 64),
-        ),
-        "huge": ("matmul", {"M": 2**16, "N": 2**16, "K": 64}, config("pointer", 128, 128)),
-        "one": ("matmul", {"M": 1, "N": 1, "K": 1}, config("pointer", 64, 64, 32, 4, 2)),
-    }
-    answers = compiled("H200", cases.values(), tmp_path_factory.mktemp("cache"))
-    return {label: (case, answer) for (label, case), answer in zip(cases.items(), answers, strict=True)}
+@pytest.fixture
+def hopper(compiled_for):
+    """A function: a case by its label, and what the compiler makes of it for an H200."""
+
+    def compiled(label):
+        kernel, problem, c = CASES[label]
+        return CASES[label], compiled_for("H200", kernel, problem, c.model_dump())
+
+    return compiled
 
 
 @pytest.mark.parametrize("label", ["tma", "persistent_tma", "column", "split_k", "fp8", "fp8_split"])
 def test_descriptor_families_use_warp_group_instructions_and_tma(hopper, label):
-    _, answer = hopper[label]
+    _, answer = hopper(label)
     assert answer["wgmma.mma_async"] > 0
     assert answer["cp.async.bulk.tensor"] > 0
 
 
 def test_pointer_family_uses_warp_group_instructions_but_no_tma(hopper):
-    _, answer = hopper["pointer"]
+    _, answer = hopper("pointer")
     assert answer["wgmma.mma_async"] > 0
     assert answer["cp.async.bulk.tensor"] == 0
 
 
 @pytest.mark.parametrize("label", ["split_k", "split_odd", "split_row", "fp8_split"])
 def test_a_split_tile_is_two_launches_and_the_second_waits_for_the_first(hopper, label):
-    (_, problem, _), answer = hopper[label]
+    (_, problem, _), answer = hopper(label)
     assert answer["launches"] == ["split_k_pointer" if problem["N"] % 8 else "split_k_tma", "sum_shares"]
     assert answer["waits_first"]
 
 
 def test_a_launch_that_may_start_early_waits_for_the_one_before_and_no_other_does(hopper):
-    assert hopper["overlap"][1]["waits_first"]
-    assert not hopper["tma"][1]["waits_first"]
+    assert hopper("overlap")[1]["waits_first"]
+    assert not hopper("tma")[1]["waits_first"]
 
 
 @pytest.mark.parametrize("label", ["fp8", "fp8_split", "fp8_odd"])
 def test_fp8_operands_are_multiplied_as_they_are(hopper, label):
-    assert hopper[label][1]["e4m3.e4m3"] > 0
+    assert hopper(label)[1]["e4m3.e4m3"] > 0
 
 
 def test_fp8_tiles_that_are_too_low_for_warp_groups_compile(hopper):
-    assert hopper["fp8_narrow"][1]["mma.sync"] > 0
+    assert hopper("fp8_narrow")[1]["mma.sync"] > 0
 
 
 @pytest.mark.parametrize("label", ["pointer", "tma", "persistent_tma", "column", "split_k", "fp8", "fp8_split"])
 def test_estimated_shared_memory_is_a_lower_bound_that_is_nearly_met(hopper, label):
-    (_, problem, c), answer = hopper[label]
+    (_, problem, c), answer = hopper(label)
     least = least_shared(c, hardware_named("H200"), 1 if problem.get("dtype") == "fp8" else 2)
     assert least <= answer["shared"] <= least + 1024
 
 
 @pytest.mark.parametrize("label", ["pointer", "tma", "persistent_tma", "column", "one", "split_k", "fp8"])
 def test_a_launch_on_meta_tensors_compiles_the_kernel_that_a_launch_on_data_needs(hopper, label):
-    assert hopper[label][1]["same_with_data"]
+    assert hopper(label)[1]["same_with_data"]
 
 
 def test_offsets_beyond_31_bits_and_the_smallest_problem_compile(hopper):
-    assert hopper["huge"][1]["name"] == hopper["one"][1]["name"] == "gemm_pointer"
+    assert hopper("huge")[1]["name"] == hopper("one")[1]["name"] == "gemm_pointer"
 
 
-def test_pointer_family_compiles_for_cdna3_with_matrix_instructions(tmp_path):
-    problem = registry.get("fused_matmul").default_problem().model_dump()
-    (answer,) = compiled("MI300X", [("fused_matmul", problem, config("pointer", 128, 128, stages=2))], tmp_path)
+def test_pointer_family_compiles_for_cdna3_with_matrix_instructions(compiled_for):
+    answer = compiled_for("MI300X", "fused_matmul", SQUARE, config("pointer", 128, 128, stages=2).model_dump())
     assert answer["v_mfma"] > 0
     assert answer["shared"] <= hardware_named("MI300X").shared_per_block

@@ -11,9 +11,9 @@ from kernels import registry
 from kernels.gemm.gluon_space import BARRIERS_BYTES, candidates, constraint, shared_bytes, takes_turns
 from kernels.gemm.space import GemmConfig
 from kernels.hardware import hardware_for, hardware_named
-from tests.kernels.gemm.test_gemm_compiled import compiled as compiled_in_a_child
 from tools.harness.checking.verify import fault
-from tools.harness.compiling.compile_pool import CompilePool
+
+pytestmark = pytest.mark.compile
 
 H200 = hardware_named("H200")
 FUSED = registry.get("fused_matmul")
@@ -89,33 +89,39 @@ def test_candidates_of_the_default_problem_hold_every_arrangement():
     assert any(takes_turns(c) for c in found)
 
 
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory):
-    pool = CompilePool(H200, 1, tmp_path_factory.mktemp("cache"))
-    other = problem(b_layout="col", bias=True, dtype="bf16", activation="gelu")
-    cases = {**{name: (problem(), c) for name, c in VARIANTS.items()}, "column": (other, HALVES), "row": (other, ONE)}
-    yield {name: (c, pool.compile(FUSED, p, [c])[0]) for name, (p, c) in cases.items()}
-    pool.close()
+OTHER = problem(b_layout="col", bias=True, dtype="bf16", activation="gelu")
+CASES = {**{name: (problem(), c) for name, c in VARIANTS.items()}, "column": (OTHER, HALVES), "row": (OTHER, ONE)}
 
 
-@pytest.mark.parametrize("name", [*VARIANTS, "column", "row"])
+@pytest.fixture
+def compiled(compile_pool):
+    """A function: the config of a case and its figures."""
+
+    def compile_(name):
+        p, c = CASES[name]
+        return c, compile_pool("H200").compile(FUSED, p, [c])[0]
+
+    return compile_
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_every_arrangement_compiles_to_asynchronous_matrix_instructions_without_spills(compiled, name):
-    c, figures = compiled[name]
+    c, figures = compiled(name)
     assert figures.status == "correct", figures.reason
     assert (figures.tensor_core, figures.tma, figures.spill_bytes, figures.stack_bytes) == ("wgmma", True, 0, 0)
     assert not [w for w in figures.warnings if "C75" in w or "serialized" in w or "maxnreg" in w]
     assert figures.num_warps == c.num_warps + 4  # the producer's warp group
 
 
-@pytest.mark.parametrize("name", [*VARIANTS, "column", "row"])
+@pytest.mark.parametrize("name", CASES)
 def test_shared_memory_is_that_of_the_ring_the_staging_buffers_and_the_barriers(compiled, name):
-    c, figures = compiled[name]
+    c, figures = compiled(name)
     assert 0 < figures.shared_bytes - shared_bytes(c) <= BARRIERS_BYTES
 
 
-def test_a_launch_on_meta_tensors_compiles_the_kernel_that_a_launch_on_data_needs(tmp_path):
+def test_a_launch_on_meta_tensors_compiles_the_kernel_that_a_launch_on_data_needs(compiled_for):
     ragged = problem(1000, 1096, 520, b_layout="col", bias=True, activation="silu").model_dump()
-    (answer,) = compiled_in_a_child("H200", [("fused_matmul", ragged, TURNS)], tmp_path)
+    answer = compiled_for("H200", "fused_matmul", ragged, TURNS.model_dump())
     assert (answer["name"], answer["same_with_data"]) == ("gemm_warp_specialized", True)
 
 
@@ -151,16 +157,30 @@ def test_no_kernel_copies_a_name_and_changes_the_copy_in_a_loop(path):
     assert list(copies_that_a_loop_changes(path.read_text())) == []
 
 
+GPU_SHAPES = [(256, 512, 64), (1000, 1096, 520), (72, 8, 8), (2048, 4096, 1032)]
+
+
+def gpu_problem(shape, layout):
+    return problem(*shape, b_layout=layout, bias=True, dtype="bf16" if layout == "col" else "fp16")
+
+
+@pytest.fixture(scope="module")
+def ahead(compile_ahead):
+    problems = [gpu_problem(shape, layout) for shape in GPU_SHAPES for layout in ("row", "col")]
+    return compile_ahead(FUSED, [(p, c) for p in problems for c in VARIANTS.values()])
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(
     not torch.cuda.is_available() or torch.cuda.get_device_capability() != (9, 0), reason="needs a Hopper GPU"
 )
 @pytest.mark.parametrize("layout", ["row", "col"])
-@pytest.mark.parametrize("shape", [(256, 512, 64), (1000, 1096, 520), (72, 8, 8), (2048, 4096, 1032)])
+@pytest.mark.parametrize("shape", GPU_SHAPES)
 @pytest.mark.parametrize("name", VARIANTS)
-def test_results_are_those_of_the_reference_on_whole_and_ragged_shapes(name, shape, layout):
+def test_results_are_those_of_the_reference_on_whole_and_ragged_shapes(ahead, name, shape, layout):
     hardware = hardware_for(torch.cuda.get_device_name())
-    p = problem(*shape, b_layout=layout, bias=True, dtype="bf16" if layout == "col" else "fp16")
+    p = gpu_problem(shape, layout)
+    ahead.wait(p, VARIANTS[name])
     inputs = FUSED.inputs(p, torch.Generator("cuda").manual_seed(0), "cuda")
     out = FUSED.output(p, "cuda").fill_(float("nan"))
     FUSED.launch(p, VARIANTS[name], inputs, out, hardware)

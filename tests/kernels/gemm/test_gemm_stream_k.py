@@ -1,11 +1,7 @@
 """Family ``stream_k``: its schedule, constraints, candidates, results in the interpreter, what the compiler makes of
 it, and results on a GPU."""
 
-import json
-import subprocess
-import sys
 from itertools import product
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,11 +11,10 @@ from kernels.gemm.config import tiles
 from kernels.gemm.space import UNFILLED, GemmConfig, least_shared, programs
 from kernels.gemm.stream_k_schedule import LEAST_STEPS, schedule
 from kernels.hardware import hardware_for, hardware_named
-from tests.kernels.gemm.test_gemm_compiled import compiled as compiled_in_a_child
 from tools.harness.checking.verify import fault
-from tools.harness.compiling.compile_pool import CompilePool
 
-ROOT = Path(__file__).parents[3]
+pytestmark = pytest.mark.compile
+
 H200 = hardware_named("H200")
 FUSED = registry.get("fused_matmul")
 LONG = (1536, 1536, 8192)
@@ -174,28 +169,12 @@ def cases():
 CASES = list(cases())
 
 
-@pytest.fixture(scope="module")
-def answers():
-    payload = [
-        {"kernel": kernel, "problem": fields, "config": c.model_dump(), "seed": seed}
-        for seed, (_, kernel, fields, c) in enumerate(CASES)
-    ]
-    child = subprocess.run(
-        [sys.executable, "-m", "tests.kernels.interpreted"],
-        input=json.dumps(payload),
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=300,
-    )
-    assert child.returncode == 0, child.stderr[-2000:]
-    return json.loads(child.stdout)
-
-
 @pytest.mark.parametrize("index", range(len(CASES)), ids=[label for label, *_ in CASES])
-def test_result_is_within_the_tolerance_and_inputs_are_untouched(answers, index):
-    assert answers[index]["error"] <= answers[index]["bound"]
-    assert answers[index]["unchanged"]
+def test_result_is_within_the_tolerance_and_inputs_are_untouched(interpreted, index):
+    _, kernel, fields, c = CASES[index]
+    answer = interpreted(kernel, fields, c.model_dump(), seed=index)
+    assert answer["error"] <= answer["bound"]
+    assert answer["unchanged"]
 
 
 DESCRIPTORS = {
@@ -209,16 +188,10 @@ DESCRIPTORS = {
 }
 
 
-@pytest.fixture(scope="module")
-def figures(tmp_path_factory):
-    pool = CompilePool(H200, 1, tmp_path_factory.mktemp("cache"))
-    yield {name: pool.compile(FUSED, p, [c])[0] for name, (p, c) in DESCRIPTORS.items()}
-    pool.close()
-
-
 @pytest.mark.parametrize("name", DESCRIPTORS)
-def test_on_hopper_it_compiles_to_asynchronous_matrix_instructions_by_descriptor_without_spills(figures, name):
-    found, (p, c) = figures[name], DESCRIPTORS[name]
+def test_on_hopper_it_compiles_to_asynchronous_matrix_instructions_by_descriptor_without_spills(compile_pool, name):
+    p, c = DESCRIPTORS[name]
+    (found,) = compile_pool("H200").compile(FUSED, p, [c])
     assert found.status == "correct", found.reason
     assert (found.tensor_core, found.tma, found.spill_bytes, found.stack_bytes) == ("wgmma", True, 0, 0)
     assert not [w for w in found.warnings if "C75" in w or "serialized" in w]
@@ -227,33 +200,45 @@ def test_on_hopper_it_compiles_to_asynchronous_matrix_instructions_by_descriptor
 
 
 @pytest.mark.parametrize(("shape", "by"), [((1000, 1096, 520), "tma"), ((1001, 1097, 521), "pointer")])
-def test_it_is_two_launches_of_which_the_second_waits_and_the_same_on_meta_tensors(tmp_path, shape, by):
+def test_it_is_two_launches_of_which_the_second_waits_and_the_same_on_meta_tensors(compiled_for, shape, by):
     ragged = problem(*shape, b_layout="col", bias=True, activation="silu").model_dump()
-    (answer,) = compiled_in_a_child("H200", [("fused_matmul", ragged, config(128, 128, 64, 8))], tmp_path)
+    answer = compiled_for("H200", "fused_matmul", ragged, config(128, 128, 64, 8).model_dump())
     assert answer["launches"] == [f"stream_k_{by}", "sum_parts"]
     assert (answer["waits_first"], answer["same_with_data"], answer["atom."]) == (True, True, 0)
 
 
 @pytest.mark.parametrize(("hardware", "instruction"), [("MI300X", "v_mfma"), ("A100", "mma.sync")])
-def test_it_compiles_where_there_are_no_descriptors(tmp_path, hardware, instruction):
-    case = ("fused_matmul", problem(*LONG).model_dump(), config(128, 128, 64, 8, 2))
-    (answer,) = compiled_in_a_child(hardware, [case], tmp_path)
+def test_it_compiles_where_there_are_no_descriptors(compiled_for, hardware, instruction):
+    c = config(128, 128, 64, 8, 2)
+    answer = compiled_for(hardware, "fused_matmul", problem(*LONG).model_dump(), c.model_dump())
     assert answer["name"] == "stream_k_pointer"
     assert answer[instruction] > 0
     assert answer["shared"] <= hardware_named(hardware).shared_per_block
 
 
+GPU_SHAPES = [LONG, SHORT, (1000, 1096, 520), (1001, 1097, 521), (3000, 3000, 1032), (64, 64, 4096)]
+GPU_OPTIONS = [{"bias": True}, {"b_layout": "col", "dtype": "bf16", "activation": "gelu"}]
+
+
+def gpu_case(shape, options):
+    """Problem and config; tiles of 64 where the problem is no wider."""
+    m, n, _ = shape
+    return problem(*shape, **options), config(64 if m == 64 else 128, 64 if n == 64 else 128, 64, 8)
+
+
+@pytest.fixture(scope="module")
+def ahead(compile_ahead):
+    return compile_ahead(FUSED, [gpu_case(*case) for case in product(GPU_SHAPES, GPU_OPTIONS)])
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize(
-    "options", [{"bias": True}, {"b_layout": "col", "dtype": "bf16", "activation": "gelu"}], ids=str
-)
-@pytest.mark.parametrize(
-    "shape", [LONG, SHORT, (1000, 1096, 520), (1001, 1097, 521), (3000, 3000, 1032), (64, 64, 4096)]
-)
-def test_results_on_a_gpu_are_those_of_the_reference_and_the_same_bits_each_time(shape, options):
+@pytest.mark.parametrize("options", GPU_OPTIONS, ids=str)
+@pytest.mark.parametrize("shape", GPU_SHAPES)
+def test_results_on_a_gpu_are_those_of_the_reference_and_the_same_bits_each_time(ahead, shape, options):
     hardware = hardware_for(torch.cuda.get_device_name())
-    p, c = problem(*shape, **options), config(64 if shape[0] == 64 else 128, 64 if shape[1] == 64 else 128, 64, 8)
+    p, c = gpu_case(shape, options)
+    ahead.wait(p, c)
     inputs = FUSED.inputs(p, torch.Generator("cuda").manual_seed(0), "cuda")
     first, again = (FUSED.output(p, "cuda").fill_(float("nan")) for _ in range(2))
     for out in (first, again):

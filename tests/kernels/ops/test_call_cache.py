@@ -13,6 +13,8 @@ import torch
 
 from kernels.ops import call_cache, launcher
 
+pytestmark = pytest.mark.compile
+
 ROOT = Path(__file__).parents[3]
 NORMAL, REPLAYED = [1, 1], [0, 1]
 OPS = (
@@ -64,7 +66,7 @@ def found(tmp_path_factory):
         capture_output=True,
         text=True,
         cwd=ROOT,
-        timeout=300,
+        timeout=900,
     )
     assert child.returncode == 0, child.stderr[-2000:]
     return json.loads(child.stdout.splitlines()[-1])
@@ -120,7 +122,7 @@ def test_a_tensor_on_the_cpu_or_another_device_is_not_replayed():
 
 
 def test_a_launcher_of_another_form_is_said_once(monkeypatch):
-    call_cache._say_once.cache_clear()
+    call_cache._warn_once.cache_clear()
     kernel = SimpleNamespace(run=SimpleNamespace())
     with pytest.raises(launcher.UnknownLauncher, match="SimpleNamespace"):
         launcher.restart(kernel, (1, 1, 1, 0, 77, (4, 1, 0), None, None, None), {})

@@ -1,14 +1,11 @@
-"""Memory-bound kernels and attention against float64 references in Triton's interpreter, all cases in one child."""
+"""Memory-bound kernels and attention against float64 references in Triton's interpreter."""
 
-import json
-import subprocess
-import sys
 from itertools import product
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+pytestmark = pytest.mark.process
+
 SHAPES = [(1, 1), (3, 17), (5, 1023), (2, 1024), (33, 65), (7, 4097)]
 WHOLE = [{"family": "row", "ROWS": r, "num_warps": 16} for r in (1, 4)]
 LOOPED = [{"family": "loop", "ROWS": r, "num_warps": 4, "BLOCK_N": 512, "STREAM": s} for r, s in ((1, 2), (4, 0))]
@@ -38,32 +35,9 @@ def cases():
 CASES = list(cases())
 
 
-def interpreted(payload):
-    child = subprocess.run(
-        [sys.executable, "-m", "tests.kernels.interpreted"],
-        input=json.dumps(payload),
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=300,
-    )
-    assert child.returncode == 0, child.stderr[-2000:]
-    return json.loads(child.stdout)
-
-
-@pytest.fixture(scope="module")
-def answers():
-    found = interpreted(
-        [
-            {"kernel": kernel, "problem": problem, "config": config, "seed": seed}
-            for seed, (_, kernel, problem, config) in enumerate(CASES)
-        ]
-    )
-    return dict(zip([label for label, *_ in CASES], found, strict=True))
-
-
-@pytest.mark.parametrize("label", [label for label, *_ in CASES])
-def test_result_is_within_the_tolerance_and_inputs_are_untouched(answers, label):
-    answer = answers[label]
+@pytest.mark.parametrize("index", range(len(CASES)), ids=[label for label, *_ in CASES])
+def test_result_is_within_the_tolerance_and_inputs_are_untouched(interpreted, index):
+    _, kernel, problem, config = CASES[index]
+    answer = interpreted(kernel, problem, config, seed=index)
     assert answer["error"] <= answer["bound"], answer
     assert answer["unchanged"]

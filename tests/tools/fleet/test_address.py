@@ -7,8 +7,8 @@ import pytest
 from agent.models.base import Done
 from agent.models.embedded import next_move
 from tools.fleet.address import FleetAddress, connect, named, parse
-from tools.harness import open_device
 from tools.harness.device import DeviceError
+from tools.harness.open_device import open_device
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 pytest.importorskip("ray", reason="several GPUs need triton-autokernel[ray]")
 ROOT = Path(__file__).parents[3]
 

@@ -7,7 +7,9 @@ from tests.exploits.axpy import Axpy, AxpyConfig, AxpyProblem
 from tests.faults.broken import CompilerRefuses, Segfaults
 from tools.fleet.artifacts import FIGURES, unpack
 from tools.fleet.compile_tasks import FleetCompilePool
-from tools.harness.compiling.compile_pool import CompilePool
+from tools.harness.compiling.compile_pool import LocalCompilePool
+
+pytestmark = pytest.mark.compile
 
 ray = pytest.importorskip("ray", reason="several GPUs need triton-autokernel[ray]")
 
@@ -36,7 +38,7 @@ def test_what_a_task_compiled_is_a_cache_hit_elsewhere(pool, tmp_path):
     unpack(ray.get(pool.files(CONFIG)), tmp_path)
     before = entries(tmp_path)
     assert any(name.endswith(".cubin") for files in before.values() for name, _ in files)
-    here = CompilePool(H200, workers=1, cache=tmp_path)
+    here = LocalCompilePool(H200, workers=1, cache=tmp_path)
     [again] = here.compile(Axpy(), AxpyProblem(), [CONFIG])
     here.close()
     assert entries(tmp_path) == before

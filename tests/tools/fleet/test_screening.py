@@ -7,9 +7,12 @@ from tests.exploits.axpy import AxpyProblem
 from tests.faults.broken import Faulty, FaultyConfig
 from tests.tools.fleet.test_fleet_device import opened
 from tools.fleet.screening import screen
-from tools.harness.compiling.compile_pool import CompilePool
-from tools.session.session import Budget, Ids, Session
+from tools.harness.compiling.compile_pool import LocalCompilePool
+from tools.session.budget import Budget
+from tools.session.session import Ids, Session
 from tools.session.task import Task
+
+pytestmark = pytest.mark.process
 
 PROBLEM = AxpyProblem(N=1 << 28)
 
@@ -21,7 +24,7 @@ def session(cluster, tmp_path):
     ids = Ids.of(memory, device.info, Faulty(), PROBLEM)
     memory.start_run("sweep", "sweep", {}, "none", ids.environment, ids.problem, {})
     task = Task(Faulty(), PROBLEM, device.hardware, "gbps")
-    pool = CompilePool(device.hardware, workers=1, cache=tmp_path)
+    pool = LocalCompilePool(device.hardware, workers=1, cache=tmp_path)
     yield Session(task, device, pool, memory, ids, "sweep", Budget(), lambda line: None)
     device.close()
     pool.close()

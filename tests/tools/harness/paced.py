@@ -7,14 +7,14 @@ import signal
 import time
 from pathlib import Path
 
-from tools.harness.process.gpu_lock import Turns
+from tools.harness.process.gpu_lock import GpuLock
 
 TIMES = {"unfused": 2.0, "compiled": 1.5, "config": 1.0}
 CPU_S, GPU_S, JOB_S, ANSWERS_AFTER_S = 0.04, 0.02, 0.01, 1.0
 
 
-def somebodys(path):
-    """Whether it is anybody's turn."""
+def locked(path):
+    """Whether somebody holds the lock."""
     with open(path) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -25,7 +25,7 @@ def somebodys(path):
 
 def scripted(init):
     """A worker without a GPU that notes from when to when it had it, and prepares as the file `how` says."""
-    folder, turns, ready = Path(os.environ["NOTES"]), Turns(init["turns"]), set()
+    folder, lock, ready = Path(os.environ["NOTES"]), GpuLock(init["lock"]), set()
 
     def note(what, began, job):
         line = {"what": what, "began": began, "ended": time.monotonic(), "pid": os.getpid(), "job": job}
@@ -34,14 +34,14 @@ def scripted(init):
 
     def has_the_gpu(job, seconds):
         began = time.monotonic()
-        assert somebodys(init["turns"])
+        assert locked(init["lock"])
         time.sleep(seconds)
         note("gpu", began, job)
 
     def prepare(job):
         began = time.monotonic()
         when, _, how = (folder / "how").read_text().partition(" ")
-        broken = job["baseline"] == "compiled" and (when == "always" or job["taking_turns"])
+        broken = job["baseline"] == "compiled" and (when == "always" or job["shares_gpu"])
         if broken and how == "hangs":
             time.sleep(600)
         if broken and how == "dies":
@@ -52,10 +52,10 @@ def scripted(init):
             raise ValueError("a fault of ours")
         if broken and how in ("fails", "breaks"):
             return {"status": "runtime", "reason": "no such operator", "broken": how == "breaks"}
-        for _ in range(8 if job["taking_turns"] else 1):
+        for _ in range(8 if job["shares_gpu"] else 1):
             time.sleep(CPU_S)
-            if job["taking_turns"]:
-                with turns:
+            if job["shares_gpu"]:
+                with lock:
                     has_the_gpu(job, 600 if broken and how == "hangs on the GPU" else GPU_S)
             else:
                 has_the_gpu(job, GPU_S)

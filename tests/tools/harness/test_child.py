@@ -11,6 +11,8 @@ import pytest
 
 from tools.harness.process.child import Child, ChildDied, ChildTimeout
 
+pytestmark = pytest.mark.process
+
 
 def echo(init):
     """The child's side of these tests."""
@@ -69,7 +71,7 @@ def test_a_job_past_its_deadline_is_killed(child):
     started = time.monotonic()
     with pytest.raises(ChildTimeout, match=r"0\.3 s"):
         child.call({"sleep": 60}, 0.3)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
     assert not child.alive
 
 

@@ -6,22 +6,25 @@ import time
 import pytest
 
 from agent.goal.objective import Objective
-from agent.loop.actions import Left
 from agent.loop.outcome import outcome_of, render
 from kernels.hardware import hardware_named
+from memory.shared_models import DeviceInfo
 from memory.store import Memory
-from tests.agent.fake_hands import SETTING
+from tests.agent.fake_actions import SETTING
 from tests.exploits.axpy import Axpy, AxpyProblem
 from tests.faults.broken import Faulty, FaultyConfig
-from tools.harness.compiling.compile_pool import CompilePool
+from tests.tools.scripted import MS
 from tools.harness.devices.live import FASTEST, NO_JOULES, LiveDevice
 from tools.harness.measuring.telemetry import Meter
-from tools.harness.process.gpu_workers import Crew
-from tools.harness.results import CompileResult, DeviceInfo, Measurement, Proof
+from tools.harness.process.gpu_workers import GpuWorkers
+from tools.harness.results import CompileResult, Measurement, Proof
+from tools.session.budget import Budget
 from tools.session.open_session import SetupError, open_session
 from tools.session.recall import resume
-from tools.session.session import Budget, Ids, Session
+from tools.session.session import Ids, Session
 from tools.session.task import Task
+
+pytestmark = pytest.mark.compile
 
 H200 = hardware_named("H200")
 PROBLEM = AxpyProblem(N=1 << 28)
@@ -61,35 +64,12 @@ def test_the_meter_leaves_no_thread_behind():
     assert threading.active_count() == before
 
 
-JOULES = {256: 1.0, 512: 0.8, 1024: 0.9, 2048: 2.0}
-MS = {256: 1.0, 512: 1.02, 1024: 1.01, 2048: 1.5}
-
-
-def scripted(init):
-    """A card on which the fastest config is not the most frugal one."""
-
-    def serve(job):
-        if job["op"] == "info":
-            return {"name": "NVIDIA H200", "torch": "none"}
-        if job["op"] in ("open", "counter"):
-            return {}
-        block = job.get("config", {}).get("BLOCK")
-        ms, joules = (MS[block], JOULES[block]) if block else (2.0, 1.6)
-        if job.get("config", {}).get("n") == 7:
-            joules = None
-        samples = [ms * (1 + 1e-4 * i) for i in range(job.get("samples") or job["windows"])]
-        answer = {"status": "correct", "samples_ms": samples, "error": 0.0, "bound": 1.0, "seconds": 0.0}
-        return answer | ({"joules": joules} if job["op"] == "sustained" else {})
-
-    return serve
-
-
 @pytest.fixture(scope="module")
 def live(tmp_path_factory):
-    crew = Crew(0, Faulty(), PROBLEM, tmp_path_factory.mktemp("cache"), "tests.tools.harness.test_energy:scripted")
-    crew.spares = 0
-    yield LiveDevice(Faulty(), PROBLEM, DeviceInfo(kind="live", hardware="H200", **crew.introduce()), crew)
-    crew.close()
+    workers = GpuWorkers(0, Faulty(), PROBLEM, tmp_path_factory.mktemp("cache"), "tests.tools.scripted:frugal")
+    workers.spares = 0
+    yield LiveDevice(Faulty(), PROBLEM, DeviceInfo(kind="live", hardware="H200", **workers.describe_gpu()), workers)
+    workers.close()
 
 
 def test_contenders_are_ranked_by_joules(live):
@@ -126,14 +106,12 @@ def test_baselines_can_be_chosen_and_a_copy_is_one(live):
 
 
 @pytest.fixture
-def session(tmp_path, live):
+def session(tmp_path, live, compile_pool):
     memory = Memory.open(tmp_path / "memory.db")
-    pool = CompilePool(H200, workers=1, cache=tmp_path)
     ids = Ids.of(memory, live.info, Faulty(), PROBLEM)
     memory.start_run("run", "goal", {}, "none", ids.environment, ids.problem, {})
     task = Task.of(Faulty(), PROBLEM, H200, "gbps_per_watt")
-    yield Session(task, live, pool, memory, ids, "run", Budget())
-    pool.close()
+    yield Session(task, live, compile_pool("H200"), memory, ids, "run", Budget())
     memory.close()
 
 
@@ -205,9 +183,8 @@ def told(metric, beside=True):
     proof = {"config": {"tile": 128}, "status": "correct", "reason": "", "ms": 0.2, "ci_ms": None, "how": "here"}
     proof |= {"joules": 0.2, "ci_joules": (0.19, 0.21), "comparisons": comparisons}
     objective = Objective(goal="TFLOPS per watt", kernel="fused_matmul", metric=metric)
-    left = Left(0, 4, 1.0)
     outcome = outcome_of(
-        objective, setting, [proof], run_id="r", trace="t", stop="", left=left, tokens=0, turns=1, seconds=1
+        objective, setting, [proof], run_id="r", trace="t", stop="", evaluations=4, tokens=0, turns=1, seconds=1
     )
     return outcome, render(outcome, setting, "replay")
 

@@ -1,4 +1,4 @@
-"""Turns on the GPU: one process at a time, reentrant, given up by the dead, and taken by Inductor's autotuners."""
+"""GpuLock on the GPU: one process at a time, reentrant, given up by the dead, and taken by Inductor's autotuners."""
 
 import fcntl
 import inspect
@@ -7,13 +7,17 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from tools.harness.process import gpu_lock as module
-from tools.harness.process.gpu_lock import Turns
+from tools.harness.process.gpu_lock import GpuLock
+
+pytestmark = pytest.mark.process
 
 HOLD = """
 import sys, time
-from tools.harness.process.gpu_lock import Turns
-with Turns(sys.argv[1]):
+from tools.harness.process.gpu_lock import GpuLock
+with GpuLock(sys.argv[1]):
     print("mine", flush=True)
     time.sleep(float(sys.argv[2]))
 """
@@ -25,24 +29,24 @@ def holder(path, seconds):
     return child
 
 
-def test_a_turn_is_waited_for(tmp_path):
-    child = holder(tmp_path / "turns", 0.5)
+def test_the_lock_is_waited_for(tmp_path):
+    child = holder(tmp_path / "lock", 0.5)
     began = time.monotonic()
-    with Turns(str(tmp_path / "turns")):
+    with GpuLock(str(tmp_path / "lock")):
         assert time.monotonic() - began > 0.2
     child.wait()
 
 
-def test_the_dead_give_their_turn_up(tmp_path):
-    child = holder(tmp_path / "turns", 60)
+def test_a_dead_holder_releases_the_lock(tmp_path):
+    child = holder(tmp_path / "lock", 60)
     child.kill()
     child.wait()
-    with Turns(str(tmp_path / "turns")) as mine, mine:
+    with GpuLock(str(tmp_path / "lock")) as mine, mine:
         pass
 
 
-def test_without_a_file_every_turn_is_granted():
-    with Turns(None), Turns(None):
+def test_without_a_file_every_process_gets_the_lock():
+    with GpuLock(None), GpuLock(None):
         pass
 
 
@@ -67,14 +71,14 @@ class Autotuner:
         return look()
 
 
-def test_autotuners_take_turns_and_are_left_as_they_were(tmp_path, monkeypatch):
+def test_autotuners_take_the_lock_and_are_left_as_they_were(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "COMPILER", (f"{__name__}:Autotuner.compiles",))
     monkeypatch.setattr(module, "AUTOTUNERS", (f"{__name__}:Autotuner.gone|classwise", f"{__name__}:Autotuner.ofone"))
     names = ("compiles", "classwise", "ofone")
     before = [inspect.getattr_static(Autotuner, name) for name in names]
-    path = tmp_path / "turns"
-    turns, one = Turns(str(path)), Autotuner()
-    with turns.giving_way():
+    path = tmp_path / "lock"
+    lock, one = GpuLock(str(path)), Autotuner()
+    with lock.released_while_compiling():
         assert not free(path)
         assert one.compiles(lambda: free(path)), "while it compiles others may have the GPU"
         assert not one.compiles(lambda: Autotuner.classwise(lambda: free(path))), "but for what it times there"
@@ -85,29 +89,68 @@ def test_autotuners_take_turns_and_are_left_as_they_were(tmp_path, monkeypatch):
     assert [inspect.getattr_static(Autotuner, name) for name in names] == before
 
 
-def test_unknown_autotuners_have_one_turn_for_all(tmp_path, monkeypatch):
+def test_with_unknown_autotuners_the_lock_is_held_throughout(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "COMPILER", (f"{__name__}:Autotuner.compiles",))
     monkeypatch.setattr(module, "AUTOTUNERS", (f"{__name__}:Autotuner.gone",))
-    path = tmp_path / "turns"
-    assert not module.gives_way()
-    with Turns(str(path)).giving_way():
+    path = tmp_path / "lock"
+    assert not module.can_release_while_compiling()
+    with GpuLock(str(path)).released_while_compiling():
         assert not Autotuner().compiles(lambda: free(path))
 
 
-def test_a_turn_is_not_waited_for_beyond_ones_patience(tmp_path):
-    child = holder(tmp_path / "turns", 60)
-    turns = Turns(str(tmp_path / "turns"))
-    assert not turns.take(0.05)
+def test_a_wait_ends_at_its_deadline(tmp_path):
+    child = holder(tmp_path / "lock", 60)
+    lock = GpuLock(str(tmp_path / "lock"))
+    assert not lock.acquire(0.05)
     child.kill()
     child.wait()
-    assert turns.take(1)
-    turns.give()
+    assert lock.acquire(1)
+    lock.release()
+
+
+MEASURES = """
+import sys, time
+from pathlib import Path
+from tools.harness.process.gpu_lock import GpuLock
+lock, held = GpuLock(sys.argv[1]), Path(sys.argv[2])
+while True:
+    with lock:
+        with held.open("a") as f:
+            f.write("x")
+        time.sleep(0.01)
+"""
+
+
+def test_a_waiter_gets_its_turn_though_the_holder_takes_the_lock_again_at_once(tmp_path):
+    """A loop of measurements must not starve the preparation of a baseline, which takes the lock many times."""
+    path, held = str(tmp_path / "lock"), tmp_path / "held"
+    child = subprocess.Popen([sys.executable, "-c", MEASURES, path, str(held)])
+    while not held.exists():
+        time.sleep(0.01)
+    waited, lock = [], GpuLock(path)
+    for _ in range(30):
+        before = held.stat().st_size
+        with lock:
+            waited.append(held.stat().st_size - before)
+        time.sleep(0.002)
+    child.kill()
+    child.wait()
+    assert max(waited) <= 10, "measurements that ran while this process waited"
+
+
+def test_a_wait_without_a_deadline_costs_no_cpu_time(tmp_path):
+    """The host's cores are busy with what is timed."""
+    child, lock = holder(tmp_path / "lock", 1.0), GpuLock(str(tmp_path / "lock"))
+    began = time.thread_time()
+    with lock:
+        assert time.thread_time() - began < 0.01
+    child.wait()
 
 
 COMPILES = """
 import fcntl, json, sys
 import torch
-from tools.harness.process.gpu_lock import AUTOTUNERS, COMPILER, Turns, _found
+from tools.harness.process.gpu_lock import AUTOTUNERS, COMPILER, GpuLock, _resolve
 
 def free():
     with open(sys.argv[1]) as file:
@@ -125,17 +168,17 @@ def backend(graph, inputs):
     return run
 
 seen = []
-turns = Turns(sys.argv[1])
-with turns.giving_way():
+lock = GpuLock(sys.argv[1])
+with lock.released_while_compiling():
     seen.append(("preparing", free()))
     torch.compile(lambda x: x + 1, backend=backend, fullgraph=True)(torch.ones(4))
-print(json.dumps([seen, [_found(name)[0] is not None for name in (*COMPILER, *AUTOTUNERS)]]))
+print(json.dumps([seen, [_resolve(name)[0] is not None for name in (*COMPILER, *AUTOTUNERS)]]))
 """
 
 
-def test_this_torchs_compiler_gives_way_and_its_autotuners_are_known(tmp_path):
+def test_this_torchs_compiler_releases_the_lock_and_its_autotuners_are_known(tmp_path):
     """Otherwise preparing baselines is right, and slow: the GPU waits while PyTorch compiles."""
-    command = [sys.executable, "-c", COMPILES, str(tmp_path / "turns")]
+    command = [sys.executable, "-c", COMPILES, str(tmp_path / "lock")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     seen, known = json.loads(done.stdout.splitlines()[-1])
     assert seen == [["preparing", False], ["compiling", True], ["running", False]]

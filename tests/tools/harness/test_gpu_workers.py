@@ -1,67 +1,29 @@
 """Workers that crash, hang, lose their context or are killed: a real child process plays the GPU's part."""
 
-import os
-import signal
 import threading
 import time
 
 import pytest
 
+from memory.shared_models import DeviceInfo
 from tests.exploits.axpy import AxpyProblem
 from tests.faults.broken import Faulty, FaultyConfig
 from tools.harness.device import DeviceError
 from tools.harness.devices.live import LiveDevice
-from tools.harness.process.gpu_workers import Crew, StartFailed
-from tools.harness.results import DeviceInfo
+from tools.harness.process.gpu_workers import GpuWorkers, StartFailed
 
-TIMES = {"unfused": 2.0, "config": 1.0}
-"""Milliseconds of the scripted worker's launches; far above any floor."""
-
-
-def scripted(init):
-    """A worker without a GPU: answers like the real one, breaks as the job's config says."""
-
-    def serve(job):
-        if job["op"] == "info":
-            return {"name": "NVIDIA H200", "torch": "none"}
-        if job["op"] == "open":
-            return {"missing": "the GPU has gone"} if os.environ.get("GPU_GONE") else {}
-        if job["op"] == "ceilings":
-            return {"copy_bytes_per_s": 4e12, "matmul_flops_per_s": 7e14}
-        fault = job.get("config", {}).get("fault", "none")
-        if fault == "never_ends":
-            time.sleep(600)
-        if fault == "segfault":
-            os.kill(os.getpid(), signal.SIGSEGV)
-        if fault == "exit":
-            os._exit(7)
-        if fault == "out_of_bounds":
-            return {"status": "runtime", "reason": "illegal memory access", "broken": True}
-        if fault == "wrong":
-            return {"status": "correctness", "reason": "off by one"}
-        if fault == "out_of_memory":  # stands for a worker that somebody kills whenever it works
-            os.kill(os.getpid(), signal.SIGKILL)
-        ms = TIMES.get(job.get("baseline", "config"), 3.0) * (1 + 1e-3 * job.get("config", {}).get("n", 0))
-        samples = [ms * (1 + 1e-4 * i) for i in range(job.get("samples") or job["windows"])]
-        return {"status": "correct", "samples_ms": samples, "error": 0.0, "bound": 1.0, "seconds": 0.0, "cache_hits": 1}
-
-    return serve
+pytestmark = pytest.mark.process
 
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory):
     """One device for all: whatever a test does to it, the next one has to find it working."""
-    crew = Crew(
-        0,
-        Faulty(),
-        AxpyProblem(N=1 << 28),
-        tmp_path_factory.mktemp("cache"),
-        "tests.tools.harness.test_gpu_workers:scripted",
-    )
-    crew.deadline_s = 1.0
-    info = DeviceInfo(kind="live", hardware="H200", **crew.introduce())
-    yield LiveDevice(Faulty(), AxpyProblem(N=1 << 28), info, crew)
-    crew.close()
+    cache = tmp_path_factory.mktemp("cache")
+    workers = GpuWorkers(0, Faulty(), AxpyProblem(N=1 << 28), cache, "tests.tools.scripted:breaking")
+    workers.deadline_s = 1.0
+    info = DeviceInfo(kind="live", hardware="H200", **workers.describe_gpu())
+    yield LiveDevice(Faulty(), AxpyProblem(N=1 << 28), info, workers)
+    workers.close()
 
 
 @pytest.mark.parametrize(
@@ -84,26 +46,26 @@ def test_the_end_of_a_job_has_its_status_and_the_next_job_runs(live, fault, stat
 
 
 def test_a_broken_context_is_not_used_again(live):
-    before = live.crew.workers["candidates"].process.pid
+    before = live.workers.by_role["candidates"].process.pid
     live.measure([FaultyConfig(fault="out_of_bounds")])
-    assert live.crew.workers["candidates"].process.pid != before
+    assert live.workers.by_role["candidates"].process.pid != before
 
 
 def test_a_worker_killed_between_two_jobs_is_replaced_in_silence(live):
     live.measure([FaultyConfig()])
-    live.crew.workers["candidates"].process.kill()
+    live.workers.by_role["candidates"].process.kill()
     assert live.measure([FaultyConfig()])[0].status == "correct"
 
 
 def test_a_gpu_that_goes_and_comes_back(live, monkeypatch):
     live.measure([FaultyConfig()])
     monkeypatch.setenv("GPU_GONE", "1")
-    for child in [live.crew.workers["candidates"], *live.crew.standby]:
+    for child in [live.workers.by_role["candidates"], *live.workers.standby]:
         child.kill()
     [m] = live.measure([FaultyConfig()])
     assert (m.status, m.reason) == ("infrastructure", "the GPU has gone")
     monkeypatch.delenv("GPU_GONE")
-    for child in [live.crew.workers["candidates"], *live.crew.standby]:
+    for child in [live.workers.by_role["candidates"], *live.workers.standby]:
         child.kill()
     assert live.measure([FaultyConfig()])[0].status == "correct"
 
@@ -112,9 +74,9 @@ def test_jobs_never_overlap(live):
     """Two threads, two roles: each job takes the time the other waits."""
     hang = {"op": "burst", "config": {"fault": "never_ends"}, "samples": 1}
     for role in ("candidates", "baselines"):
-        live.crew.run(role, hang | {"config": {}}, 60)
+        live.workers.run(role, hang | {"config": {}}, 60)
     started = time.monotonic()
-    jobs = [threading.Thread(target=live.crew.run, args=(role, hang, 0.5)) for role in ("candidates", "baselines")]
+    jobs = [threading.Thread(target=live.workers.run, args=(role, hang, 0.5)) for role in ("candidates", "baselines")]
     for job in jobs:
         job.start()
     for job in jobs:
@@ -157,6 +119,6 @@ def test_no_gpu_is_one_sentence():
 
 
 def test_a_worker_that_cannot_start_says_why(tmp_path):
-    crew = Crew(0, Faulty(), AxpyProblem(), tmp_path, "tests.tools.nowhere:scripted")
+    workers = GpuWorkers(0, Faulty(), AxpyProblem(), tmp_path, "tests.tools.nowhere:scripted")
     with pytest.raises(StartFailed, match=r"does not start.*nowhere"):
-        crew.introduce()
+        workers.describe_gpu()

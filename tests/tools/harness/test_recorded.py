@@ -20,6 +20,8 @@ from tools.harness.devices.recorded import RecordedDevice
 from tools.harness.landscapes.named import read_landscape
 from tools.harness.landscapes.readings import Landscape, LandscapeError
 
+pytestmark = pytest.mark.process
+
 BEST = ToyConfig(BLOCK=64, num_warps=4, num_stages=1)
 UNCOMPILABLE = ToyConfig(BLOCK=64, num_warps=1, num_stages=3)
 WRONG = ToyConfig(BLOCK=128, num_warps=8, num_stages=1)
@@ -41,10 +43,8 @@ def landscape(file) -> Landscape:
 
 
 @pytest.fixture
-def device(landscape):
-    opened = RecordedDevice(landscape, Toy(), ToyProblem(), Interpreter())
-    yield opened
-    opened.close()
+def device(landscape, interpreter):
+    return RecordedDevice(landscape, Toy(), ToyProblem(), interpreter)
 
 
 def test_the_device_says_that_it_is_recorded_and_from_what(device):
@@ -180,11 +180,10 @@ class Uninterpretable(Toy):
         return "8 warps are written in Gluon" if config.num_warps == 8 else None
 
 
-def test_a_config_that_cannot_be_interpreted_gets_the_recorded_verdict_and_says_so(landscape):
-    device = RecordedDevice(landscape, Uninterpretable(), ToyProblem(), Interpreter())
+def test_a_config_that_cannot_be_interpreted_gets_the_recorded_verdict_and_says_so(landscape, interpreter):
+    device = RecordedDevice(landscape, Uninterpretable(), ToyProblem(), interpreter)
     good = BEST.model_copy(update={"num_warps": 8})
     recorded, run, wrong, unknown = device.check([good, BEST, WRONG, UNRECORDED])
-    device.close()
     assert (recorded.status, recorded.error, recorded.bound) == ("correct", 1e-4, 1e-3)
     assert "recorded on NVIDIA H200" in recorded.where
     assert "not run here (8 warps are written in Gluon)" in recorded.where
@@ -194,9 +193,7 @@ def test_a_config_that_cannot_be_interpreted_gets_the_recorded_verdict_and_says_
     assert "toy has no verdict of it: check it on a GPU (--device cuda:0)" in unknown.reason
 
 
-def test_the_interpreter_alone_does_not_guess(landscape):
-    interpreter = Interpreter()
+def test_the_interpreter_alone_does_not_guess(landscape, interpreter):
     (answer,) = interpreter.check(Uninterpretable(), ToyProblem(), [WRONG], "H200")
-    interpreter.close()
     assert answer.status == "infrastructure"
     assert answer.reason == "8 warps are written in Gluon: check it on a GPU (--device cuda:0)"

@@ -23,7 +23,7 @@ from tests.tools.planner.problems import (
 )
 from tools.planner.evidence import Evidence
 from tools.planner.propose import Planner
-from tools.planner.transfer import Kin
+from tools.planner.transfer import NearProblem
 from tools.session.task import Task
 
 
@@ -55,7 +55,7 @@ def test_what_a_neighbour_taught_moves_the_first_proposals():
     lossy = {c: ms(c, neighbour) * (1.2 if c.num_stages == 4 else 1.0) for c in fastest}
     space = SPEC.space(SQUARE, H200)
     alone = Planner(task(), space).propose(Evidence(), 24)
-    taught = Planner(task(), space, [Kin(neighbour, H200, lossy, 1.0)]).propose(Evidence(), 24)
+    taught = Planner(task(), space, [NearProblem(neighbour, H200, lossy, 1.0)]).propose(Evidence(), 24)
     assert sum(p.config.num_stages == 4 for p in alone.proposals) >= 6
     assert sum(p.config.num_stages == 4 for p in taught.proposals) <= 2
 
@@ -64,13 +64,13 @@ def test_a_neighbour_tells_an_unknown_kernel_where_to_begin():
     t = Task(SPEC, StrangeProblem(length=2), H200)
     times = {c: m.ms for c in STRANGE[::5] if (m := strange(c)).status == "correct"}
     optimum = min(m.ms for c in STRANGE if (m := strange(c)).status == "correct")
-    taught = Planner(t, STRANGE, [Kin(StrangeProblem(), H200, times, 1.0)]).propose(Evidence(), 4)
+    taught = Planner(t, STRANGE, [NearProblem(StrangeProblem(), H200, times, 1.0)]).propose(Evidence(), 4)
     found = [m.ms for p in taught.proposals if (m := strange(p.config)).status == "correct"]
     assert min(found) < 1.02 * optimum
 
 
 def test_a_neighbour_with_a_few_times_or_none_teaches_nothing():
     space = SPEC.space(SQUARE, H200)
-    few = Kin(GemmProblem(M=2048, N=4096, K=4096), H200, dict.fromkeys(space[:3], 1.0), 1.0)
+    few = NearProblem(GemmProblem(M=2048, N=4096, K=4096), H200, dict.fromkeys(space[:3], 1.0), 1.0)
     assert Planner(task(), space, [few]).propose(Evidence(), 8) == Planner(task(), space).propose(Evidence(), 8)
     assert Planner(task(), [], [few]).propose(Evidence(), 8).stop

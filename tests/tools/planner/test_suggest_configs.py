@@ -8,23 +8,25 @@ from types import SimpleNamespace
 import pytest
 from pydantic import ValidationError
 
-from agent.models.base import Done
 from agent.models.embedded import MOST_BARREN, next_move
 from kernels.gemm.space import GemmConfig
+from tests.agent.fake_actions import done
 from tests.tools.planner.problems import H200, SPEC, SQUARE, STRANGE, StrangeProblem, measured, ms, strange, task
 from tools import suggest_configs
-from tools.harness.compiling.compile_pool import CompilePool
+from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.session.task import Task
+
+pytestmark = pytest.mark.compile
+BATCHES, ONE_BY_ONE = SimpleNamespace(parallel=True), SimpleNamespace(parallel=False)
 
 
 class FakeSession:
     """The part of a session that the tool reads: a real task and real results."""
 
-    def __init__(self, seen=None, kind="live"):
-        self.pool = None
-        self.device = SimpleNamespace(info=SimpleNamespace(kind=kind))
+    def __init__(self, seen=None, pool=BATCHES):
+        self.pool = pool
         self.task, self.compiled, self.checked, self.measured = task(), {}, {}, seen or {}
-        self.seeds, self.kin, self.planner, self.space = [], [], None, SPEC.space(SQUARE, H200)
+        self.seeds, self.near_problems, self.planner, self.space = [], [], None, SPEC.space(SQUARE, H200)
 
 
 def test_tool_answers_small_json():
@@ -44,15 +46,17 @@ def test_tool_reports_importance_once_there_is_evidence():
     assert len(answer["importance"]) <= suggest_configs.TOP_PARAMETERS
 
 
-def test_batches_are_for_a_compile_pool(tmp_path):
-    counts, compilers = [], CompilePool(H200, cache=tmp_path)
-    for kind, pool in (("live", compilers), ("recorded", compilers), ("recorded", None)):
-        session = FakeSession({c: strange(c) for c in STRANGE[::60]}, kind)
-        session.task, session.space, session.pool = Task(SPEC, StrangeProblem(), H200), STRANGE, pool
+def test_batches_are_for_a_pool_that_compiles_them_in_parallel(tmp_path):
+    compilers = LocalCompilePool(H200, cache=tmp_path)
+    compilers.close()
+    counts = []
+    for pool in (compilers, ONE_BY_ONE):
+        session = FakeSession({c: strange(c) for c in STRANGE[::60]}, pool)
+        session.task, session.space = Task(SPEC, StrangeProblem(), H200), STRANGE
         answer = suggest_configs.run(session, suggest_configs.SuggestConfigs(count=6), "call")
         assert len(answer["proposals"]) == 6
         counts.append(answer.get("ask_again_after"))
-    assert counts == [None, None, 1]
+    assert counts == [None, 1]
 
 
 @pytest.mark.parametrize("bad", [{"count": 0}, {"count": 33}, {"count": 2.5}, {"number": 3}])
@@ -63,7 +67,7 @@ def test_tool_refuses_other_arguments(bad):
 
 def asked(**more):
     rows = [{"config": {"BLOCK": i}} for i in range(6)]
-    return Done("suggest_configs", {"count": 6}, {"proposals": rows, "stop": False, **more})
+    return done("suggest_configs", {"count": 6}, {"proposals": rows, "stop": False, **more})
 
 
 def test_the_embedded_model_tries_as_many_as_the_planner_says():
@@ -75,7 +79,7 @@ def test_the_embedded_model_tries_as_many_as_the_planner_says():
 def test_the_embedded_model_gives_up_after_many_failures_however_they_were_batched():
     def compiled(count):
         rows = [{"config": {"BLOCK": i}, "status": "compile"} for i in range(count)]
-        return Done("compile_kernel", {}, {"results": rows})
+        return done("compile_kernel", {}, {"results": rows})
 
     assert next_move([compiled(1)] * (MOST_BARREN - 1), 40)[1][0]["function"]["name"] == "suggest_configs"
     assert next_move([compiled(1)] * MOST_BARREN, 40)[1] == []

@@ -14,6 +14,8 @@ from tools.planner import surrogate
 from tools.planner.batch import pick_batch
 from tools.planner.features import Encoder
 
+pytestmark = pytest.mark.process
+
 
 def test_encoding_spaces_powers_of_two_evenly_and_keeps_categories_equally_far():
     encoder = Encoder(STRANGE)
@@ -57,10 +59,10 @@ def test_many_points_are_thinned_to_the_fastest_and_a_spread():
     rng = np.random.default_rng(1)
     points = rng.random((900, 2))
     log_ms = points.sum(1)
-    began = time.perf_counter()
+    began = time.process_time()
     model = surrogate.fit(points, np.zeros(900), log_ms, informed=False)
     found = model.predict(np.array([[0.05, 0.05], [0.95, 0.95]]), np.zeros(2))
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
     means = [model.stretched(*pair)[0] for pair in zip(*map(list, found), strict=True)]
     assert means == pytest.approx([0.1, 1.9], abs=0.1)
 

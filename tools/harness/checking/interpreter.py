@@ -65,11 +65,11 @@ def interpreter(init: dict[str, Any]) -> Any:
     import torch
 
     from kernels.hardware import hardware_named
-    from kernels.triton.interpreter_bf16 import mend_bf16
+    from kernels.triton.interpreter_bf16 import patch_bf16
     from tools.harness.checking.verify import fault, spoil
     from tools.harness.compiling.compiler import reason
 
-    mend_bf16()
+    patch_bf16()
     torch.set_num_threads(1)  # the interpreter's arrays are small; threads only fight over the cores
 
     def serve(job: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Compiles many configs at once in killable processes; needs no GPU."""
+"""Compiles many configs at once in killable processes of this machine; needs no GPU."""
 
 from __future__ import annotations
 
@@ -15,15 +15,19 @@ from tools.harness.compiling.cache import default_cache, triton_environment
 from tools.harness.device import DeviceError
 from tools.harness.process.child import Child, ChildDied, ChildKilled, ChildTimeout
 from tools.harness.process.identity import describe
-from tools.harness.process.prestart import COMPILER, Nursery
+from tools.harness.process.prestart import COMPILER, Prestart
 from tools.harness.results import CompileResult
 
 DEADLINE_S = 60.0
 """A compilation takes 0.3-3 s; one that needs a minute never comes back with something fast."""
 
 
-class CompilePool:
-    """`workers` compile children (default: one per core), started when first needed, after those that `early` has."""
+class LocalCompilePool:
+    """Implements :class:`tools.harness.device.CompilePool` with `workers` compile children, by default one per core.
+
+    The processes of `prestart` are used first; others are started when they are needed."""
+
+    parallel = True
 
     def __init__(
         self,
@@ -31,10 +35,13 @@ class CompilePool:
         workers: int | None = None,
         cache: Path | None = None,
         deadline_s: float = DEADLINE_S,
-        early: Nursery | None = None,
+        prestart: Prestart | None = None,
     ) -> None:
+        """`hardware` is the GPU model to compile for, `cache` Triton's cache directory (the project's own by default),
+        `deadline_s` the seconds after which a compilation is killed.
+
+        Raises DeviceError if the cache cannot be written."""
         self.hardware = hardware
-        """Raises DeviceError where the cache cannot be written."""
         self.cache = cache or default_cache()
         try:
             self.cache.mkdir(parents=True, exist_ok=True)
@@ -47,7 +54,7 @@ class CompilePool:
         self._idle: queue.SimpleQueue[Child] = queue.SimpleQueue()
         self._all: list[Child] = []
         self._init = {"hardware": hardware.name, "cache": str(self.cache)}
-        while early is not None and (child := early.take(COMPILER)) is not None:
+        while prestart is not None and (child := prestart.take(COMPILER)) is not None:
             child.begin(self._init)
             self._all.append(child)
             self._idle.put(child)

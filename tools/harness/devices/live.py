@@ -10,15 +10,18 @@ from typing import Any
 
 from kernels.hardware import Hardware, hardware_for
 from kernels.spec import Baseline, Config, KernelSpec, Problem
+from memory.shared_models import DeviceInfo
+from memory.terms import Regime
 from tools.harness.compiling.cache import default_cache
+from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.harness.device import DeviceError
 from tools.harness.measuring.ceilings import copying
 from tools.harness.measuring.floor import implausible
 from tools.harness.measuring.rounds import comparison, joules_of, merged, narrow, worse
 from tools.harness.measuring.statistics import median_ci
-from tools.harness.process.gpu_workers import WORKER, Answer, Crew, Role, StartFailed
-from tools.harness.process.prestart import Nursery
-from tools.harness.results import CheckResult, DeviceInfo, Figure, Measurement, Proof, Regime
+from tools.harness.process.gpu_workers import WORKER, Answer, GpuWorkers, Role, StartFailed
+from tools.harness.process.prestart import Prestart
+from tools.harness.results import CheckResult, Figure, Measurement, Proof
 
 WINDOW_S = 0.8
 """Sustained regime: a second is what it takes for rounds to agree within 0.3 % (H200 at its 700 W; windows of 0.2 s
@@ -37,13 +40,13 @@ MAX_ROUNDS = 80
 class LiveDevice:
     """Bound to one kernel and problem on ``cuda:N``. Jobs never overlap on the GPU."""
 
-    def __init__(self, spec: KernelSpec[Any, Any], problem: Problem, info: DeviceInfo, crew: Crew) -> None:
+    def __init__(self, spec: KernelSpec[Any, Any], problem: Problem, info: DeviceInfo, workers: GpuWorkers) -> None:
         hardware = hardware_for(info.name)
         if hardware is None:
             raise DeviceError(f"there are no facts about {info.name} in kernels/hardware.py; add an entry for it there")
-        self.info, self.hardware, self.spec, self.problem, self.crew = info, hardware, spec, problem, crew
-        self.cache = crew.cache
-        """Triton's cache: a compile pool that shares it spares the workers the compiling."""
+        self.info, self.hardware, self.spec, self.problem, self.workers = info, hardware, spec, problem, workers
+        self.cache = workers.cache
+        """Triton's cache, which the compile pool shares."""
         self.window_s = WINDOW_S
         self._order = random.Random(0)
         self._expecting = False
@@ -56,26 +59,35 @@ class LiveDevice:
         problem: Problem,
         cache: Path | None = None,
         factory: str = WORKER,
-        turns: Path | None = None,
-        early: Nursery | None = None,
+        lock: Path | None = None,
+        prestart: Prestart | None = None,
     ) -> LiveDevice:
-        """Start the candidates' worker for `device` (``cuda:N``) and ask what the GPU is. `turns` is the file by which
-        several devices share one GPU, `early` what was started before. Raises DeviceError."""
+        """Start the candidates' worker for `device` (``cuda:N``) and ask it for the GPU's name and versions.
+
+        `lock` is the file by which several devices share one GPU. `prestart` may hold the workers. Raises
+        DeviceError."""
         number = device.partition(":")[2]
         if not number.isdecimal():
             raise DeviceError(f"{device!r} names no GPU: write cuda:0, cuda:1, ...")
-        crew = Crew(int(number), spec, problem, cache or default_cache(), factory, turns, early)
+        workers = GpuWorkers(int(number), spec, problem, cache or default_cache(), factory, lock, prestart)
         try:
-            answer = crew.introduce()
-            return cls(spec, problem, DeviceInfo(kind="live", hardware=_name(answer["name"]), **answer), crew)
+            answer = workers.describe_gpu()
+            return cls(spec, problem, DeviceInfo(kind="live", hardware=_name(answer["name"]), **answer), workers)
         except StartFailed as e:
-            crew.close()
+            workers.close()
             raise DeviceError(str(e)) from e
         except BaseException:
-            crew.close()
+            workers.close()
             raise
 
     # -- what the tools ask for
+
+    def gpus(self) -> int:
+        return 1
+
+    def compile_pool(self, prestart: Prestart | None = None) -> LocalCompilePool:
+        """A pool that shares the workers' cache: what it compiles the workers find compiled."""
+        return LocalCompilePool(self.hardware, cache=self.cache, prestart=prestart)
 
     def configs(self) -> None:
         """Any config can be measured."""
@@ -86,7 +98,7 @@ class LiveDevice:
         results = []
         for config in configs:
             job = {"config": _values(config), "samples": 2, "looked_at": 2, "repeatable": True, "census": True}
-            m = self._measurement(config, "burst", self.crew.run("candidates", {"op": "burst", **job}))
+            m = self._measurement(config, "burst", self.workers.run("candidates", {"op": "burst", **job}))
             kept = {k: getattr(m, k) for k in ("config", "status", "reason", "error", "bound", "seconds")}
             results.append(CheckResult(**kept, where=where))
         return results
@@ -102,7 +114,7 @@ class LiveDevice:
     def screen(self, config: Config, samples: int = SCREEN_SAMPLES) -> Measurement:
         """Burst readings of one config, one of them verified."""
         job = {"op": "burst", "config": _values(config), "samples": samples, "looked_at": 1}
-        return self._measurement(config, "burst", self.crew.run("candidates", job))
+        return self._measurement(config, "burst", self.workers.run("candidates", job))
 
     def measure_beside(
         self, config: Config, reference: str = "unfused", samples: int = SCREEN_SAMPLES
@@ -130,24 +142,24 @@ class LiveDevice:
         looked_at = 1 if verified and baseline.equivalent else 0
         if regime == "sustained":
             return self._measurement(subject, regime, self._sustained(subject, samples, looked_at))
-        answer = self.crew.run("baselines", {"op": "burst", **subject, "samples": samples, "looked_at": looked_at})
+        answer = self.workers.run("baselines", {"op": "burst", **subject, "samples": samples, "looked_at": looked_at})
         return self._measurement(subject, regime, answer)
 
     def prepare_baseline(self, name: str) -> str | None:
         """Do a baseline's one-time work (torch.compile) now; later calls cost nothing. Why it cannot be done, if so."""
-        answer = self.crew.prepare(name)
+        answer = self.workers.prepare(name)
         return None if answer["status"] == "correct" else f"{answer['status']}: {answer['reason']}"
 
     def expect_measurements(self) -> None:
-        """Open the candidates' context beside whatever comes first."""
-        self.crew.open_ahead()
+        """Create the candidates' GPU context in the background."""
+        self.workers.open_ahead()
 
     def expect_proof(self) -> None:
-        """Prepare the baselines beside the search, once."""
+        """Prepare the baselines in the background, once."""
         if not self._expecting:
             self._expecting = True
             there = [b.name for b in self.spec.baselines(self.problem) if b.missing(self.problem) is None]
-            self.crew.prepare_ahead(there)
+            self.workers.prepare_ahead(there)
 
     def contend(self, configs: Sequence[Config], regime: Regime = "burst", figure: Figure = "ms") -> list[Measurement]:
         """Rounds of blocks in shuffled order. After every fourth round a config goes whose time (or joules) over the
@@ -157,7 +169,7 @@ class LiveDevice:
         for n in range(1, CONTEND_ROUNDS[regime] + 1):
             self._order.shuffle(racing)
             for config in list(racing):
-                m = _told(self.measure([config], regime, BLOCK[regime])[0], figure)
+                m = _require_figure(self.measure([config], regime, BLOCK[regime])[0], figure)
                 rounds[config].append(m)
                 if m.status != "correct":
                     racing.remove(config)
@@ -203,12 +215,12 @@ class LiveDevice:
             self._order.shuffle(contenders)
             for one in contenders:
                 if one is None:
-                    m = _told(self.measure([config], regime, BLOCK[regime])[0], figure)
+                    m = _require_figure(self.measure([config], regime, BLOCK[regime])[0], figure)
                     if m.status != "correct":
                         return Proof(config=m.config, status=m.status, reason=m.reason, regime=regime)
                     ours.append(m)
                 else:
-                    m = _told(self._rival(one, beside, regime), figure)
+                    m = _require_figure(self._rival(one, beside, regime), figure)
                     if m.status != "correct":
                         why = f"baseline {one.name}: {m.status}: {m.reason}"
                         return Proof(config=_values(config), status="infrastructure", reason=why, regime=regime)
@@ -235,23 +247,23 @@ class LiveDevice:
         )
 
     def no_energy(self) -> str | None:
-        answer = self.crew.run("candidates", {"op": "counter"})
+        answer = self.workers.run("candidates", {"op": "counter"})
         why = answer.get("missing") or answer.get("reason")
         return f"{self.info.name} cannot say: {why}" if why else None
 
     def ceilings(self) -> dict[str, float]:
-        answer = self.crew.run("baselines", {"op": "ceilings"})
+        answer = self.workers.run("baselines", {"op": "ceilings"})
         return {k: v for k, v in answer.items() if k.endswith("_per_s")}
 
     def close(self) -> None:
-        self.crew.close()
+        self.workers.close()
 
     # -- jobs
 
     def _sustained(self, subject: Answer, windows: int, looked_at: int = 1) -> Answer:
         role: Role = "candidates" if "config" in subject else "baselines"
         times = {"window_s": self.window_s, "windows": windows, "looked_at": looked_at}
-        return self.crew.run(role, {"op": "sustained", **subject, **times}, self.crew.deadline_s + 10)
+        return self.workers.run(role, {"op": "sustained", **subject, **times}, self.workers.deadline_s + 10)
 
     def _rival(self, one: Baseline[Any], beside: Config | None, regime: Regime) -> Measurement:
         if one.name == FASTEST and beside is not None:
@@ -291,8 +303,8 @@ def _values(config: Config) -> Answer:
     return config.model_dump(mode="json")
 
 
-def _told(m: Measurement, figure: Figure) -> Measurement:
-    """`m`, or that our machinery failed where it lacks what is asked for."""
+def _require_figure(m: Measurement, figure: Figure) -> Measurement:
+    """`m`, or a failure of our own if it lacks the figure that was asked for."""
     if m.status != "correct" or getattr(m, figure) is not None:
         return m
     return m.model_copy(update={"status": "infrastructure", "reason": NO_JOULES})

@@ -13,11 +13,16 @@ from typing import Any, Protocol
 import numpy as np
 from pydantic import ValidationError
 
+from kernels.hardware import hardware_named
 from kernels.spec import Config, KernelSpec, Problem
+from memory.terms import Regime
+from tools.harness.compiling.compile_pool import LocalCompilePool
+from tools.harness.device import CompilePool
 from tools.harness.landscapes.named import require_fit
 from tools.harness.landscapes.readings import BaselineReadings, Entry, Landscape, LandscapeError, ReadingSet
 from tools.harness.measuring.statistics import RESAMPLES, median_ci
-from tools.harness.results import CheckResult, Comparison, Figure, Measurement, Proof, Regime
+from tools.harness.process.prestart import Prestart
+from tools.harness.results import CheckResult, Comparison, Figure, Measurement, Proof
 
 
 class Checker(Protocol):
@@ -46,6 +51,19 @@ class RecordedDevice:
         self.stale = landscape.source != spec.source_hash()
         """Whether the kernel's source changed since: its times are those of the older source."""
         self._entries = {c: e for e in landscape.entries.values() if (c := _config(spec, e)) is not None}
+
+    def gpus(self) -> int:
+        return 1
+
+    def compile_pool(self, prestart: Prestart | None = None) -> CompilePool:
+        """Compiles for real: the compiler needs no GPU."""
+        return LocalCompilePool(hardware_named(self.hardware), prestart=prestart)
+
+    def expect_measurements(self) -> None:
+        """Nothing to prepare: times are looked up."""
+
+    def expect_proof(self) -> None:
+        """Nothing to prepare: times are looked up."""
 
     def configs(self) -> Container[Config]:
         """What was recorded, whatever came of it."""

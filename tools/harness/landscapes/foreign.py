@@ -1,9 +1,9 @@
-"""Other people's spaces as landscapes: T4 files as they are found in the wild, and Kernel Tuner's cache files.
+"""Other people's spaces as landscapes: T4 files and Kernel Tuner's cache files.
 
-Public files deviate from the schema: ``compilation`` for ``compilation_time``, no ``schema_version``, times in
-``metadata.timeunit`` (also spelt "miliseconds"), no ``measurements`` for invalid configs, ``1e20``, NaN or an error's
-name where a time should be. What can be understood is; what was forgiven stands in ``Landscape.notes``. A config whose
-outcome cannot be made out counts as failed, unless that holds for every one: then the file holds something else.
+The reader of T4 (``memory/formats/t4.py``) accepts files that differ from the schema. On top of it, this file decides
+what became of each config from ``1e20``, NaN or an error's name in the place of a time. ``Landscape.notes`` names what
+was accepted although it is wrong. A config whose outcome is unclear counts as failed, unless every outcome is unclear:
+then the file holds something else and is refused.
 """
 
 from __future__ import annotations
@@ -12,20 +12,15 @@ import json
 import math
 import re
 import reprlib
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, cast, get_args
 
+from memory.formats.t4 import ERROR_TIME, Result, read_document, read_result, read_time, read_times
+from memory.shared_models import DeviceInfo
+from memory.terms import Status
 from tools.harness.landscapes.readings import Entry, Landscape, LandscapeError, ReadingSet, config_key
-from tools.harness.results import DeviceInfo, Status
 
-UNIT_S = {
-    "seconds": 1.0, "second": 1.0, "s": 1.0, "sec": 1.0,
-    "milliseconds": 1e-3, "miliseconds": 1e-3, "millisecond": 1e-3, "ms": 1e-3, "msec": 1e-3,
-    "microseconds": 1e-6, "microsecond": 1e-6, "us": 1e-6, "usec": 1e-6, "μs": 1e-6,
-    "nanoseconds": 1e-9, "nanosecond": 1e-9, "ns": 1e-9,
-}  # fmt: skip
 STATUSES = get_args(Status)
 KERNEL_TUNER_ERRORS: dict[str, Status] = {
     "InvalidConfig": "constraints",
@@ -33,7 +28,6 @@ KERNEL_TUNER_ERRORS: dict[str, Status] = {
     "RuntimeFailedConfig": "runtime",
     "ErrorConfig": "runtime",
 }
-KERNEL_TUNER_ERROR_VALUE = 1e20
 TIMES = ("compile_time", "verification_time", "benchmark_time", "strategy_time", "framework_time")
 NOT_MEASURED = {*TIMES, "time", "times", "timestamp", "__error__"}
 """What a row of a Kernel Tuner cache holds besides parameters and metrics."""
@@ -52,18 +46,14 @@ class _Outcome:
 
 
 def read_t4(raw: dict[str, Any], name: str) -> Landscape:
-    """A T4 results file of any tool. Without ``timeunit`` times are in the unit of the ``time`` measurement, else in
-    seconds, the default of the community's reference reader (``autotuning_methodology``)."""
-    notes = [] if "schema_version" in raw else ["no schema_version"]
-    metadata = raw.get("metadata")
-    metadata = metadata if isinstance(metadata, dict) else {}
-    unit = metadata.get("timeunit")
-    if unit is not None and _seconds(unit) is None:
-        raise LandscapeError(f"metadata.timeunit is {unit!r}, not one of {', '.join(UNIT_S)}")
-    if unit is None:
+    """A T4 results file of any tool. Raises T4Error or LandscapeError if it cannot be read."""
+    document = read_document(raw)
+    notes = [] if document.has_version else ["no schema_version"]
+    if document.unit is None:
         notes.append("no metadata.timeunit")
-    read = [_t4_entry(result, i, unit) for i, result in enumerate(raw["results"])]
-    return _landscape(name, _text(metadata, "kernel") or name, _text(metadata, "device") or "unknown", read, notes)
+    read = [_t4_entry(read_result(result, i, document.unit)) for i, result in enumerate(document.results)]
+    kernel, device = _text(document.metadata, "kernel") or name, _text(document.metadata, "device") or "unknown"
+    return _landscape(name, kernel, device, read, notes)
 
 
 def read_kernel_tuner_cache(raw: dict[str, Any], name: str) -> Landscape:
@@ -100,10 +90,10 @@ def _cache_entry(row: Any, key: str, keys: list[str]) -> tuple[Entry, str]:
     if not config:
         raise LandscapeError(f"{where} lacks a value for {', '.join(keys)}")
     told = {k: v for k, v in row.items() if k not in keys}
-    samples = _times(told.get("times"), 1.0)
+    samples = read_times(told.get("times"), 1.0)
     metrics = [k for k in told if k not in NOT_MEASURED]
     outcome = _outcome(where, told.get("time"), 1.0, samples, told.values(), metrics)
-    spent = {k: _time(told.get(k)) or 0.0 for k in TIMES}
+    spent = {k: read_time(told.get(k)) or 0.0 for k in TIMES}
     entry = _entry(config, outcome, samples, spent["benchmark_time"] * 1e-3).model_copy(
         update={
             "timestamp": _text(told, "timestamp"),
@@ -115,36 +105,20 @@ def _cache_entry(row: Any, key: str, keys: list[str]) -> tuple[Entry, str]:
     return entry, outcome.doubt
 
 
-def _t4_entry(result: Any, index: int, unit: str | None) -> tuple[Entry, str]:
-    where = f"results[{index}]"
-    if not isinstance(result, dict) or not isinstance(result.get("configuration"), dict):
-        raise LandscapeError(f"{where} has no `configuration` object")
-    times = result.get("times")
-    times = times if isinstance(times, dict) else {}
-    measurements = result.get("measurements")
-    rows = [m for m in measurements if isinstance(m, dict)] if isinstance(measurements, list) else []
-    stated = _time_measurement(rows)
-    unit_s = _seconds(unit) or _seconds(stated.get("unit")) or 1.0
-    to_ms = (_seconds(stated.get("unit")) or unit_s) * 1e3
-    samples = _times(times.get("runtimes"), unit_s * 1e3)
-    names = [str(m.get("name")) for m in rows if m is not stated]
-    outcome = _outcome(where, stated.get("value"), to_ms, samples, [m.get("value") for m in rows], names)
-    outcome = _with_invalidity(where, outcome, result, stated)
-    entry = _entry(result["configuration"], outcome, samples, 0.0).model_copy(
+def _t4_entry(result: Result) -> tuple[Entry, str]:
+    values = [m.get("value") for m in result.measurements]
+    names = [str(m.get("name")) for m in result.measurements if m is not result.time]
+    outcome = _outcome(result.where, result.time.get("value"), result.to_ms, result.samples_ms, values, names)
+    outcome = _with_invalidity(outcome, result)
+    entry = _entry(result.configuration, outcome, result.samples_ms, 0.0).model_copy(
         update={
-            "timestamp": _text(result, "timestamp"),
-            "compile_seconds": (_time(times.get("compilation_time", times.get("compilation"))) or 0.0) * unit_s,
-            "check_seconds": (_time(times.get("validation")) or 0.0) * unit_s,
-            "run_seconds": sum(_times(times.get("benchmark", times.get("runtimes")), unit_s)),
+            "timestamp": result.timestamp,
+            "compile_seconds": result.compile_seconds,
+            "check_seconds": result.check_seconds,
+            "run_seconds": result.run_seconds,
         }
     )
     return entry, outcome.doubt
-
-
-def _time_measurement(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The measurement called ``time``, else the first one in a unit of time."""
-    named = [m for m in rows if m.get("name") == "time"]
-    return next(iter(named or [m for m in rows if _seconds(m.get("unit")) is not None]), {})
 
 
 def _outcome(
@@ -154,7 +128,7 @@ def _outcome(
     word = next((v for v in values if isinstance(v, str) and v in KERNEL_TUNER_ERRORS), None)
     if word is not None:
         return _Outcome(KERNEL_TUNER_ERRORS[word], reason=word)
-    ms = _time(stated)
+    ms = read_time(stated)
     if ms is not None and 0 < ms * to_ms < math.inf:
         return _Outcome("correct", ms * to_ms)
     if stated is None and samples:
@@ -164,23 +138,22 @@ def _outcome(
         doubt = f"{where} holds no time{there}; landscapes here hold times"
         return _Outcome("runtime", reason="no time was stated", doubt=doubt)
     value = reprlib.repr(stated)
-    doubt = (
-        "" if stated == KERNEL_TUNER_ERROR_VALUE else f"{where} has time {value}, which is neither a time nor an error"
-    )
+    doubt = "" if stated == ERROR_TIME else f"{where} has time {value}, which is neither a time nor an error"
     return _Outcome("runtime", reason=f"its time is {value}", doubt=doubt)
 
 
-def _with_invalidity(where: str, outcome: _Outcome, result: dict[str, Any], stated: dict[str, Any]) -> _Outcome:
-    """What T4 says in a word goes before what its numbers say."""
-    word = result.get("invalidity")
+def _with_invalidity(outcome: _Outcome, result: Result) -> _Outcome:
+    """The outcome in view of T4's words ``invalidity`` and ``correctness``, which overrule the numbers."""
+    word = result.invalidity
     status = word.strip().lower() if isinstance(word, str) else word
-    if status == "correct" or (status is None and result.get("correctness") != 0):
+    if status == "correct" or (status is None and result.raw.get("correctness") != 0):
         return outcome
     if status in STATUSES:
-        return _Outcome(cast(Status, status), reason=str(result.get("reason") or stated.get("value") or status))
+        reason = result.raw.get("reason") or result.time.get("value") or status
+        return _Outcome(cast(Status, status), reason=str(reason))
     if status is None:
         return outcome if outcome.ms is None else _Outcome("correctness", reason="correctness is 0")
-    doubt = f"{where} has invalidity {reprlib.repr(word)}, not one of {', '.join(STATUSES)}"
+    doubt = f"{result.where} has invalidity {reprlib.repr(word)}, not one of {', '.join(STATUSES)}"
     return _Outcome("runtime", reason=str(word), doubt=doubt)
 
 
@@ -213,27 +186,6 @@ def _landscape(name: str, kernel: str, device: str, read: list[tuple[Entry, str]
         entries={config_key(e.config): e for e in kept.values()},
         notes=notes,
     )
-
-
-def _times(samples: Any, factor: float) -> list[float]:
-    """A time or a list of them, brought to another unit; what is no time drops out."""
-    read = [_time(v) for v in (samples if isinstance(samples, list) else [samples])]
-    return [t * factor for t in read if t is not None and 0 < t * factor < math.inf]
-
-
-def _time(value: Any) -> float | None:
-    """A positive duration as a number or in writing; ``None`` where it is something else."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if 0 < number < KERNEL_TUNER_ERROR_VALUE else None
-
-
-def _seconds(unit: Any) -> float | None:
-    return UNIT_S.get(unicodedata.normalize("NFKC", unit).lower()) if isinstance(unit, str) else None
 
 
 def _text(raw: dict[str, Any], key: str) -> str | None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from memory.terms import Regime
+from tools.harness.landscapes.files import SUFFIXES, read_landscape, stem, write_landscape
 from tools.harness.landscapes.readings import Entry, Landscape, LandscapeError
-from tools.harness.landscapes.t4 import SUFFIXES, read_landscape, stem, write_landscape
-from tools.harness.results import Regime
 
 if TYPE_CHECKING:
     from kernels.spec import Problem

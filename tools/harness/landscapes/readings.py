@@ -13,7 +13,6 @@ A search sees set A. Set B is for proofs and scores: a lucky minimum in A earns 
 
 from __future__ import annotations
 
-import json
 import math
 from functools import cached_property
 from statistics import median
@@ -21,8 +20,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from memory.shared_models import DeviceInfo
+from memory.terms import Regime, Status, canonical
 from tools.harness.device import DeviceError
-from tools.harness.results import CompileResult, DeviceInfo, Measurement, Regime, Status, Telemetry
+from tools.harness.results import CompileResult, Measurement, Telemetry
 
 SetName = Literal["A", "B"]
 
@@ -32,8 +33,8 @@ class LandscapeError(DeviceError):
 
 
 def config_key(values: dict[str, Any]) -> str:
-    """Canonical JSON of a config, the same text as :meth:`kernels.spec.Closed.key`."""
-    return json.dumps(values, sort_keys=True, separators=(",", ":"))
+    """Canonical JSON of a config, the same text as its ``key()``."""
+    return canonical(values, finite=False)
 
 
 class _Record(BaseModel):

@@ -6,7 +6,7 @@ from typing import Any
 
 from kernels.hardware import Hardware
 from kernels.spec import KernelSpec
-from tools.harness.results import Regime
+from memory.terms import Regime
 
 CLOCK_MARGIN = 0.88
 """Datasheet peaks hold at the rated boost clock; cards run up to 9 % above it (H200: 1,980 over 1,830 MHz)."""

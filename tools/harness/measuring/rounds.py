@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from kernels.spec import Baseline
+from memory.terms import Regime
 from tools.harness.measuring.statistics import median_ci
-from tools.harness.results import Comparison, Figure, Measurement, Regime
+from tools.harness.results import Comparison, Figure, Measurement
 
 NARROW = 0.004
 """A proof stops early once every interval is narrower than this (relative)."""

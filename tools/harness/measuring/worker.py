@@ -23,7 +23,7 @@ from tools.harness.compiling.compiler import reason
 from tools.harness.measuring.ceilings import ceilings, copying
 from tools.harness.measuring.telemetry import Nvml
 from tools.harness.measuring.timing import Arena, Call, Wrong, burst, sustained, synchronize
-from tools.harness.process.gpu_lock import Turns, gives_way
+from tools.harness.process.gpu_lock import GpuLock, can_release_while_compiling
 from tools.harness.process.identity import rebuild
 
 Json = dict[str, Any]
@@ -33,9 +33,9 @@ COUNTER_S = 1.0
 
 
 def worker(init: Json) -> Any:
-    """Serve timing jobs. `init`: kernel, problem, device index, and the file of turns. The parent has the GPU's turn
-    while it waits for an answer, except to a job that is ``taking_turns``. No GPU context is made before the first
-    job."""
+    """Serve timing jobs. `init`: ``kernel``, ``problem``, ``index`` of the device, and ``lock``, the GPU's lock file.
+    The parent holds the lock while it waits for an answer, except to a job with ``shares_gpu``, which takes the lock
+    itself. No GPU context is created before the first job."""
     return Worker(init).serve
 
 
@@ -49,18 +49,18 @@ class Worker:
         self.prepared: dict[str, Call] = {}
         self.nvml: Nvml | None = None
         self.hits = 0
-        self.turns = Turns(init["turns"])
+        self.lock = GpuLock(init["lock"])
         triton.knobs.compilation.listener = self.compiled
 
     def serve(self, job: Json) -> Json:
         """One job. What a candidate does wrong is an answer with a status; an exception here is our own failure."""
         operation = job["op"]
         if operation == "prepare":
-            if not job["taking_turns"]:
+            if not job["shares_gpu"]:
                 return self.prepare(job)
-            if job.get("ahead") and not gives_way():
+            if job.get("ahead") and not can_release_while_compiling():
                 return {"status": "infrastructure", "reason": "this torch's compiler would keep the GPU from others"}
-            with self.turns.giving_way():
+            with self.lock.released_while_compiling():
                 return self.prepare(job)
         if operation == "info":
             return self.info()

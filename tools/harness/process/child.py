@@ -66,7 +66,7 @@ class Child:
             self.begin(init)
 
     def begin(self, init: Json) -> None:
-        """Say what the child is for, once. That it has died meanwhile is noticed by its first job."""
+        """Send the init, once. If the child has died meanwhile, its first job reports it."""
         with contextlib.suppress(OSError):
             self._connection.send_bytes(json.dumps(init).encode())
 
@@ -97,14 +97,14 @@ class Child:
         self._log.seek(max(0, end - size))
         return self._log.read().decode(errors="replace").strip()
 
-    def strike(self) -> None:
-        """End the child and everything it started, from any thread: a ``call`` under way raises ChildKilled."""
+    def send_kill(self) -> None:
+        """Send SIGKILL to the child and its own children, from any thread. A ``call`` under way raises ChildKilled."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
 
     def kill(self) -> None:
-        """The same from the thread that owns the child, which is gone after it. Safe to call twice."""
-        self.strike()
+        """Kill the child, wait for its end and close its pipes; for the thread that owns it. Safe to call twice."""
+        self.send_kill()
         self.process.wait()
         self._connection.close()
         if self._life >= 0:
@@ -118,8 +118,8 @@ class Child:
         self.kill()
         how = f"exit code {code}" if code is None or code >= 0 else signal.Signals(-code).name
         lines = self.log_tail().splitlines()
-        said = f"the process died ({how})" + (f": {lines[-1][:200]}" if lines else "")
-        return (ChildKilled if code == -signal.SIGKILL else ChildDied)(said)
+        message = f"the process died ({how})" + (f": {lines[-1][:200]}" if lines else "")
+        return (ChildKilled if code == -signal.SIGKILL else ChildDied)(message)
 
 
 def _pair() -> tuple[Connection, Connection]:

@@ -1,4 +1,4 @@
-"""The worker processes of one GPU: who runs, who stands by, and what their ends mean."""
+"""The worker processes of one GPU: which of them run, which are spares, and what status their deaths give a job."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any, Literal
 from kernels.spec import KernelSpec, Problem
 from tools.harness.compiling.cache import worker_environment
 from tools.harness.process.child import READY, Child, ChildDied, ChildKilled, ChildTimeout
-from tools.harness.process.gpu_lock import Turns
+from tools.harness.process.gpu_lock import GpuLock
 from tools.harness.process.identity import describe
 from tools.harness.process.prestart import WORKER as WORKER
-from tools.harness.process.prestart import Nursery
+from tools.harness.process.prestart import Prestart
 
 Role = Literal["candidates", "baselines"]
 Answer = dict[str, Any]
@@ -29,17 +29,17 @@ PREPARE_DEADLINE_S = 240.0
 """torch.compile with max-autotune compiles and times some twenty kernels of its own."""
 TRIES = 3
 GPU_PATIENCE_S, WORKER_PATIENCE_S = JOB_DEADLINE_S, PREPARE_DEADLINE_S / 2
-"""How long a job waits for the GPU, and for the baselines' worker, while baselines are prepared ahead. What keeps it
-longer hangs by all odds: it is ended, and done again when asked for."""
+"""How long a job waits for the GPU, and for the baselines' worker, while baselines are prepared in the background. A
+preparation that holds either longer is assumed to hang. It is killed and repeated when its result is needed."""
 CLOSE_S = 5.0
 
 
 class StartFailed(RuntimeError):
-    """A worker cannot be had: no candidate is to blame. The message is one sentence."""
+    """A worker could not be started: no candidate is to blame. The message is one sentence."""
 
 
-class Crew:
-    """One worker per role, one job at a time on the GPU, and spares with their imports done."""
+class GpuWorkers:
+    """One worker per role, one job at a time on the GPU, and spares that have finished their imports."""
 
     def __init__(
         self,
@@ -48,52 +48,56 @@ class Crew:
         problem: Problem,
         cache: Path,
         factory: str = WORKER,
-        turns: Path | None = None,
-        early: Nursery | None = None,
+        lock: Path | None = None,
+        prestart: Prestart | None = None,
     ) -> None:
-        """`factory` is what a worker serves with (see :class:`tools.harness.process.child.Child`); `turns` the file
-        by which these workers and others share the GPU (:class:`tools.harness.process.gpu_lock.Turns`); `early` may
-        have workers already."""
+        """`factory` makes a worker's serve function (:class:`tools.harness.process.child.Child`). `lock` is the file by
+        which these workers share the GPU with others (:class:`tools.harness.process.gpu_lock.GpuLock`). `prestart` may
+        hold workers that were started before."""
         self._factory = factory
         self.cache = cache
-        self.shared = turns is not None
-        """Whether other crews may have the GPU meanwhile."""
-        self._file = None if turns else tempfile.NamedTemporaryFile(prefix="autokernel-turns-")  # noqa: SIM115
-        path = str(turns) if self._file is None else self._file.name
-        self._gpu = Turns(path)
-        self._init = {**describe(spec, problem), "index": index, "turns": path}
+        self.shared = lock is not None
+        """Whether other devices may use the GPU too."""
+        self._file = None if lock else tempfile.NamedTemporaryFile(prefix="autokernel-gpu-")  # noqa: SIM115
+        path = str(lock) if self._file is None else self._file.name
+        self._gpu = GpuLock(path)
+        self._init = {**describe(spec, problem), "index": index, "lock": path}
         self._environment = worker_environment(cache)
-        self._mine: dict[Role, threading.RLock] = {"candidates": threading.RLock(), "baselines": threading.RLock()}
-        self._books = threading.RLock()
+        self._role_locks: dict[Role, threading.RLock] = {
+            "candidates": threading.RLock(),
+            "baselines": threading.RLock(),
+        }
+        self._state_lock = threading.RLock()
         self._closed = False
-        self._ahead: threading.Thread | None = None
+        self._background: threading.Thread | None = None
         self._preparing = False
-        self._asked = threading.Event()
+        self._needed = threading.Event()
         self._open: set[Child] = set()
-        self.workers: dict[Role, Child] = {}
+        self.by_role: dict[Role, Child] = {}
         self.standby: list[Child] = []
         self.spares = 1
-        """How many stand by; more of them ride out a storm of crashes."""
+        """How many spares are kept; more of them bridge many crashes in a row."""
         self.deadline_s = JOB_DEADLINE_S
         self.patience_s = GPU_PATIENCE_S, WORKER_PATIENCE_S
         self.prepared: set[str] = set()
-        """Baselines whose one-time work the present worker has done."""
+        """Baselines whose one-time work the current worker has done."""
         self.cache_hits = 0
         """Launches so far that found their code compiled."""
         roles: tuple[Role, ...] = ("candidates", "baselines")
         for role in roles:
-            child = early.take(factory) if early else None
+            child = prestart.take(factory) if prestart else None
             if child is not None:
                 child.begin(self._init)
-                self.workers[role] = child
+                self.by_role[role] = child
 
-    def introduce(self) -> Answer:
-        """Start the candidates' worker and ask what the GPU is. Raises StartFailed."""
-        if "candidates" not in self.workers:
-            self.workers["candidates"] = self._start()
-        child = self.workers["candidates"]
+    def describe_gpu(self) -> Answer:
+        """Start the candidates' worker if need be and ask it for the GPU's name, driver and versions. Raises
+        StartFailed."""
+        if "candidates" not in self.by_role:
+            self.by_role["candidates"] = self._start()
+        child = self.by_role["candidates"]
         try:
-            answer = self._first(child, {"op": "info"})
+            answer = self._call_when_ready(child, {"op": "info"})
         except (ChildDied, ChildTimeout) as e:
             raise StartFailed(f"the GPU's worker does not start: {e}") from e
         if "missing" in answer:
@@ -102,75 +106,75 @@ class Crew:
         return answer
 
     def run(self, role: Role, job: Answer, deadline_s: float | None = None) -> Answer:
-        """One job on the GPU. A worker that hung, crashed or lost its context is replaced before this returns, and the
-        answer has the job's true status. Waiting for the GPU is no part of the deadline."""
-        with self._worker_of(role):
-            return self._tried(role, job, deadline_s or self.deadline_s)
+        """Run one job on the GPU. A worker that hung, crashed or lost its context is replaced before this returns, and
+        the answer holds the job's own status. The wait for the GPU does not count towards the deadline."""
+        with self._hold_worker(role):
+            return self._call_with_retries(role, job, deadline_s or self.deadline_s)
 
     def prepare(self, baseline: str) -> Answer:
-        """A baseline's one-time work, unless it is done; alone on the GPU, unless that is shared. Nothing is prepared
-        ahead from now on."""
-        self._asked.set()
-        job = {"op": "prepare", "baseline": baseline, "samples": 1, "taking_turns": self.shared}
-        with self._mine["baselines"]:
-            return {"status": "correct"} if baseline in self.prepared else self._prepared(job)
+        """Do a baseline's one-time work unless it is done: alone on the GPU, unless the GPU is shared. From now on
+        nothing is prepared in the background."""
+        self._needed.set()
+        job = {"op": "prepare", "baseline": baseline, "samples": 1, "shares_gpu": self.shared}
+        with self._role_locks["baselines"]:
+            return {"status": "correct"} if baseline in self.prepared else self._prepare(job)
 
     def prepare_ahead(self, baselines: list[str]) -> None:
-        """Do that for one after another while other jobs run, in a thread that ends when one is asked for. What cannot
-        be done is left: it will be tried again, and told, when asked for."""
+        """Prepare `baselines` one after another in a background thread while other jobs run. The thread ends when a
+        baseline is needed. What fails here is tried again, and reported, when the baseline is needed."""
 
         def work() -> None:
             for baseline in baselines:
-                job = {"op": "prepare", "baseline": baseline, "samples": 1, "taking_turns": True, "ahead": True}
-                with self._mine["baselines"]:
-                    if self._asked.is_set() or self._closed:
+                job = {"op": "prepare", "baseline": baseline, "samples": 1, "shares_gpu": True, "ahead": True}
+                with self._role_locks["baselines"]:
+                    if self._needed.is_set() or self._closed:
                         return
                     self._preparing = True
                     try:
                         if baseline not in self.prepared:
-                            self._prepared(job)
+                            self._prepare(job)
                     except RuntimeError:  # our own code's failure, which is raised where the baseline is asked for
                         return
                     finally:
                         self._preparing = False
 
-        self._beside(work)
+        self._run_in_background(work)
 
     def open_ahead(self) -> None:
-        """Open the candidates' context while other things are done. That it cannot be had is the first job's news."""
+        """Create the candidates' GPU context in the background. If that fails, the first job reports it."""
 
         def work() -> None:
-            with self._mine["candidates"]:
+            with self._role_locks["candidates"]:
                 try:
                     self._worker("candidates")
                 except (StartFailed, ChildKilled):
                     self._replace("candidates")
 
-        self._beside(work)
+        self._run_in_background(work)
 
     def close(self) -> None:
         """End all processes, whatever they are doing."""
-        with self._books:
+        with self._state_lock:
             self._closed = True
-            children = [*self.workers.values(), *self.standby]
+            children = [*self.by_role.values(), *self.standby]
         for child in children:
-            child.strike()
-        if self._ahead is not None:
-            self._ahead.join(CLOSE_S)
+            child.send_kill()
+        if self._background is not None:
+            self._background.join(CLOSE_S)
         for child in children:
             child.kill()
         self._gpu.close()
         if self._file is not None:
             self._file.close()
 
-    # -- who may
+    # -- who may run
 
     @contextmanager
-    def _worker_of(self, role: Role) -> Iterator[None]:
-        mine = self._mine[role]
+    def _hold_worker(self, role: Role) -> Iterator[None]:
+        mine = self._role_locks[role]
         patience = self._patience(self.patience_s[1]) if role == "baselines" else None
         if not mine.acquire(timeout=-1 if patience is None else patience):
-            self._end_what_is_ahead()
+            self._stop_preparing_ahead()
             mine.acquire()
         try:
             yield
@@ -178,61 +182,61 @@ class Crew:
             mine.release()
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
-        if not self._gpu.take(self._patience(self.patience_s[0])):
-            self._end_what_is_ahead()
-            self._gpu.take()
+    def _hold_gpu(self) -> Iterator[None]:
+        if not self._gpu.acquire(self._patience(self.patience_s[0])):
+            self._stop_preparing_ahead()
+            self._gpu.acquire()
         try:
             yield
         finally:
-            self._gpu.give()
+            self._gpu.release()
 
     def _patience(self, seconds: float) -> float | None:
-        """So many; unlimited where nothing is prepared ahead: what is waited for then has a deadline of its own."""
-        return seconds if self._preparing and not self._asked.is_set() else None
+        """`seconds` while a baseline is prepared in the background, else no limit: every other job has a deadline."""
+        return seconds if self._preparing and not self._needed.is_set() else None
 
-    def _beside(self, work: Callable[[], None]) -> None:
-        """`work` in a thread, after what another one has begun."""
-        before = self._ahead
+    def _run_in_background(self, work: Callable[[], None]) -> None:
+        """Run `work` in a thread after the background work that was begun before."""
+        before = self._background
 
         def after() -> None:
             if before is not None:
                 before.join()
             work()
 
-        self._ahead = threading.Thread(target=after, name="ahead", daemon=True)
-        self._ahead.start()
+        self._background = threading.Thread(target=after, name="ahead", daemon=True)
+        self._background.start()
 
-    def _end_what_is_ahead(self) -> None:
-        self._asked.set()
-        with self._books:
-            child = self.workers.get("baselines")
+    def _stop_preparing_ahead(self) -> None:
+        self._needed.set()
+        with self._state_lock:
+            child = self.by_role.get("baselines")
         if child is not None:
-            child.strike()
+            child.send_kill()
 
     # -- jobs
 
-    def _prepared(self, job: Answer) -> Answer:
-        answer = self._tried("baselines", job, PREPARE_DEADLINE_S)
+    def _prepare(self, job: Answer) -> Answer:
+        answer = self._call_with_retries("baselines", job, PREPARE_DEADLINE_S)
         if answer["status"] == "correct":
             self.prepared.add(job["baseline"])
         return answer
 
-    def _tried(self, role: Role, job: Answer, deadline_s: float) -> Answer:
-        ahead = threading.current_thread() is self._ahead
+    def _call_with_retries(self, role: Role, job: Answer, deadline_s: float) -> Answer:
+        ahead = threading.current_thread() is self._background
         for _ in range(TRIES):
             try:
                 return self._call(role, job, deadline_s)
             except ChildKilled as e:  # from outside: not the job's doing, and worth another try
                 killed = e
-            if ahead and self._asked.is_set():
+            if ahead and self._needed.is_set():
                 break
         return {"status": "infrastructure", "reason": f"the worker was killed from outside {TRIES} times: {killed}"}
 
     def _call(self, role: Role, job: Answer, deadline_s: float) -> Answer:
         try:
             child = self._worker(role)
-            with nullcontext() if job.get("taking_turns") else self._turn():
+            with nullcontext() if job.get("shares_gpu") else self._hold_gpu():
                 answer = child.call(job, deadline_s)
         except StartFailed as e:
             self._replace(role)
@@ -253,17 +257,17 @@ class Crew:
         return answer
 
     def _worker(self, role: Role) -> Child:
-        """The role's worker with its context open; start-up is no part of any job's deadline.
+        """The role's worker with its GPU context created, which does not count towards a job's deadline.
 
-        Raises StartFailed where it cannot be had and ChildKilled where somebody killed it."""
-        if role not in self.workers:
+        Raises StartFailed if it cannot be started and ChildKilled if somebody killed it."""
+        if role not in self.by_role:
             self._replace(role)
         if self._closed:
             raise StartFailed("the device is closed")
-        child = self.workers[role]
+        child = self.by_role[role]
         if child not in self._open:
             try:
-                answer = self._first(child, {"op": "open"})
+                answer = self._call_when_ready(child, {"op": "open"})
             except ChildKilled:
                 raise
             except (ChildDied, ChildTimeout) as e:
@@ -273,30 +277,30 @@ class Crew:
                 raise StartFailed(answer["missing"])
             self._open.add(child)
             if role == "baselines":
-                self._stand_by()
+                self._start_spares()
         return child
 
-    def _first(self, child: Child, job: Answer) -> Answer:
-        """A job to one that may have to finish its imports before, which others need not wait for."""
+    def _call_when_ready(self, child: Child, job: Answer) -> Answer:
+        """Send a job to a worker that may still be importing. The GPU is not held during the imports."""
         began = time.monotonic()
         child.call(READY, START_DEADLINE_S)
         left = START_DEADLINE_S - (time.monotonic() - began)
-        with self._turn():
+        with self._hold_gpu():
             return child.call(job, left)
 
     def _replace(self, role: Role) -> None:
-        """Put a spare in `role`'s place and start another: importing torch takes seconds, a spare has done it."""
-        with self._books:
+        """Give `role` to a spare, which has finished its imports (seconds), and start another spare."""
+        with self._state_lock:
             if role == "baselines":
                 self.prepared.clear()
-            self._open -= {self.workers.get(role)}
+            self._open -= {self.by_role.get(role)}
             self.standby = [s for s in self.standby if s.alive]
             if not self._closed:
-                self.workers[role] = self.standby.pop(0) if self.standby else self._start()
-                self._stand_by()
+                self.by_role[role] = self.standby.pop(0) if self.standby else self._start()
+                self._start_spares()
 
-    def _stand_by(self) -> None:
-        with self._books:
+    def _start_spares(self) -> None:
+        with self._state_lock:
             if not self._closed:
                 self.standby += [self._start() for _ in range(self.spares - len(self.standby))]
 

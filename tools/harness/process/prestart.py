@@ -1,8 +1,8 @@
-"""A live run's processes, started before it is known what they will do.
+"""Starts a live run's processes before the kernel, the problem and the GPU are known.
 
-Each imports PyTorch and Triton, seconds of work, half a minute where a cold disk has to give them sixteen times. They
-begin with it at once and together, while the driver does imports of its own; kernel, problem and GPU follow when known
-(:meth:`tools.harness.process.child.Child.begin`)."""
+Each process imports PyTorch and Triton, which takes seconds, and half a minute for all of them from a cold disk. They
+import at once and together, while the driver does imports of its own. Kernel, problem and GPU are sent when they are
+known (:meth:`tools.harness.process.child.Child.begin`)."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from tools.harness.process.child import Child
 WORKER = "tools.harness.measuring.worker:worker"
 COMPILER = "tools.harness.compiling.compiler:compiler"
 COMPILERS = 8
-"""As many as the planner's first batch has configs; a pool that needs more starts more."""
+"""Compilers started in advance: one for each config of the planner's first batch. The pool starts more if needed."""
 WORKERS = 2
 """One for candidates, one for baselines."""
 COMPILER_NICE = 10
-"""The worker and the driver are waited for."""
+"""Added niceness of a compiler: the run waits for the worker and the driver, which go first."""
 
 
-class Nursery:
-    """Children by the factory that they will serve with. Who takes one has to end it; ``close`` ends the rest."""
+class Prestart:
+    """Processes by the factory that they will serve with. Whoever takes one has to end it. ``close`` ends the rest."""
 
     def __init__(self, cache: Path, compilers: int, worker: str | None = WORKER) -> None:
-        """`worker` is the device workers' factory; ``None`` for none of them."""
+        """Start `compilers` compilers and two device workers of the factory `worker`, or none if that is ``None``."""
         self._waiting: dict[str, list[Child]] = {COMPILER: []}
         try:
             if worker is not None:
@@ -43,8 +43,8 @@ class Nursery:
             raise
 
     @classmethod
-    def of(cls, device: str) -> Nursery:
-        """For a run on `device`: empty unless that is a single GPU of a machine that has one."""
+    def of(cls, device: str) -> Prestart:
+        """The processes for a run on `device`: none unless `device` is a single GPU and this machine has one."""
         from tools.harness.measuring.telemetry import gpus_present
 
         kind, _, which = device.partition(":")
@@ -57,7 +57,7 @@ class Nursery:
         return any(self._waiting.values())
 
     def take(self, factory: str) -> Child | None:
-        """One that waits for `factory`'s init, if there is one."""
+        """A live process for `factory`, or ``None`` if there is none left."""
         waiting = self._waiting.get(factory, [])
         while waiting:
             child = waiting.pop(0)

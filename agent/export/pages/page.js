@@ -1,7 +1,7 @@
 "use strict";
 // The page's tables and its conversation, from the run's data. Everything the run said goes in by textContent alone.
 
-const run = JSON.parse(document.getElementById("run").textContent);
+const run = JSON.parse(document.getElementById("data").textContent);
 
 function element(parent, name, text, kind) {
   const node = document.createElement(name);

@@ -1,9 +1,4 @@
-"""Landscapes on disk: T4 results files (schema 1.0.0 of the auto-tuning community), plain or gzipped.
-
-Other tools find what they know in its place (``configuration``, ``times``, ``invalidity``, ``measurements``); what only
-we record stands in ``metadata.autokernel`` and in extra keys of each result, which the schema allows. Schema:
-github.com/odgaard/TuningSchema, T4. Times in ``times`` are in ``metadata.timeunit`` (milliseconds here).
-"""
+"""Landscapes on disk: T4 results files (``memory/formats/t4.py``), plain or gzipped, with checksums beside them."""
 
 from __future__ import annotations
 
@@ -12,23 +7,18 @@ import hashlib
 import io
 import json
 import os
-import zlib
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from memory.formats import t4
 from tools.harness.landscapes.foreign import read_kernel_tuner_cache, read_open_cache, read_t4
-from tools.harness.landscapes.readings import Entry, Landscape, LandscapeError, ReadingSet, significant
+from tools.harness.landscapes.readings import Entry, Landscape, LandscapeError, ReadingSet, SetName, significant
 
-SCHEMA = "1.0.0"
-FORMAT = 1
-"""Version of our part of the metadata; a newer one is refused, not guessed."""
 SUMS = "SHA256SUMS"
 SUFFIXES = (".json.gz", ".json")
-T4_WORD = {"implausible": "correctness", "infrastructure": "runtime"}
-"""Our two statuses in T4's closed vocabulary; the exact one stands beside it under ``status``."""
 
 
 def stem(path: Path) -> str:
@@ -88,7 +78,7 @@ def read_landscape(path: Path, head_only: bool = False) -> Landscape:
         first = e.errors()[0]
         where = ".".join(map(str, first["loc"])) or "a record"
         raise LandscapeError(f"{path} is not a landscape this version can read: {where}: {first['msg']}") from e
-    except LandscapeError as e:
+    except (LandscapeError, t4.T4Error) as e:
         raise LandscapeError(f"{path} is not a landscape this version can read: {e}") from e
     landscape.file = f"{path.name} sha256:{digest[:16]}"
     return landscape
@@ -105,11 +95,10 @@ def read_sums(folder: Path) -> dict[str, str]:
 
 
 def _parse(path: Path, data: bytes) -> dict[str, Any]:
-    if data[:2] == b"\x1f\x8b":
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as e:
-            raise LandscapeError(f"{path} is damaged: its gzip data ends or breaks off early") from e
+    try:
+        data = t4.unpack(data)
+    except t4.T4Error as e:
+        raise LandscapeError(f"{path} is damaged: {e}") from e
     try:
         text = data.decode(json.detect_encoding(data)).strip()
         try:
@@ -144,45 +133,26 @@ def _short(value: Any, digits: int = 5) -> Any:
 
 def _to_t4(landscape: Landscape) -> dict[str, Any]:
     own = landscape.model_dump(mode="json", exclude={"name", "entries", "notes", "file"})
-    device = landscape.device
-    requirements = [f"{p}=={v}" for p, v in (("torch", device.torch), ("triton", device.triton)) if v]
-    return {
-        "schema_version": SCHEMA,
-        "metadata": {
-            "timeunit": "milliseconds",
-            "hardware": {"hardware_description": [{"product": device.name}]},
-            "environment": {"device_query": {}, "requirements": requirements},
-            "autokernel": {"format": FORMAT, **{k: _short(v, 9) for k, v in own.items() if k != "baselines"}},
-            "baselines": [_short(b.model_dump(mode="json", exclude_none=True)) for b in landscape.baselines],
-        },
-        "results": [_result(landscape, e) for e in landscape.entries.values()],
-    }
+    return t4.build_document(
+        landscape.device.model_dump(),
+        {k: _short(v, 9) for k, v in own.items() if k != "baselines"},
+        {"baselines": [_short(b.model_dump(mode="json", exclude_none=True)) for b in landscape.baselines]},
+        [_result(landscape, e) for e in landscape.entries.values()],
+    )
 
 
 def _result(landscape: Landscape, e: Entry) -> dict[str, Any]:
     a = e.sets.get("A")
-    compile_ms = round(e.compile_seconds * 1e3, 2)
-    result: dict[str, Any] = {
-        "timestamp": e.timestamp or _timestamp(landscape, a),
-        "configuration": e.config,
-        "times": {
-            "compilation_time": compile_ms,
-            # The schema's word is the one above; the reference reader of the community asks for this one.
-            "compilation": compile_ms,
-            "framework": 0,
-            "search_algorithm": 0,
-            "validation": round(e.check_seconds * 1e3, 2),
-            "runtimes": _short(a.samples_ms) if a else [],
-        },
-        "invalidity": T4_WORD.get(e.status, e.status),
-        "correctness": int(e.status == "correct"),
-        "measurements": [
-            {"name": "time" if s == "A" else "time_b", "value": _short(ms), "unit": "ms"}
-            for s in ("A", "B")
-            if (ms := landscape.ms(e, s)) is not None
-        ],
-        "objectives": ["time"],
-    }
+    named: tuple[tuple[SetName, str], ...] = (("A", "time"), ("B", "time_b"))
+    result = t4.build_result(
+        timestamp=e.timestamp or _timestamp(landscape, a),
+        configuration=e.config,
+        status=e.status,
+        compile_ms=round(e.compile_seconds * 1e3, 2),
+        check_ms=round(e.check_seconds * 1e3, 2),
+        runtimes_ms=_short(a.samples_ms) if a else [],
+        measured_ms={name: _short(ms) for s, name in named if (ms := landscape.ms(e, s)) is not None},
+    )
     extra: dict[str, Any] = {"status": e.status, "run_seconds": _short(e.run_seconds)}
     verdict = {"reason": e.reason or None, "error": _short(e.error, 3), "bound": e.bound}
     extra |= {k: v for k, v in verdict.items() if v is not None}
@@ -205,9 +175,9 @@ def _timestamp(landscape: Landscape, readings: ReadingSet | None) -> str:
 
 def _from_t4(raw: dict[str, Any], name: str) -> Landscape:
     own = raw["metadata"]["autokernel"]
-    if not isinstance(own, dict) or own.get("format") != FORMAT:
+    if not isinstance(own, dict) or own.get("format") != t4.FORMAT:
         version = own.get("format") if isinstance(own, dict) else own
-        raise LandscapeError(f"metadata.autokernel has format {version!r}, this version reads format {FORMAT}")
+        raise LandscapeError(f"metadata.autokernel has format {version!r}, this version reads format {t4.FORMAT}")
     entries: dict[str, Entry] = {}
     for i, result in enumerate(raw["results"]):
         try:

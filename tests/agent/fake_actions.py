@@ -13,7 +13,9 @@ from pathlib import Path
 
 from agent.goal.objective import Objective, Setting
 from agent.loop.actions import Left
-from agent.models.base import ToolSchema
+from agent.loop.progress import Watch
+from agent.models.base import Done, ToolSchema
+from tools.registry import builtin_declarations
 
 SPACE = [{"tile": tile, "warps": warps} for tile in (16, 32, 64, 128, 256, 512) for warps in (1, 2, 4, 8)]
 MS = {json.dumps(c): round(0.2 + abs(c["tile"] - 128) / 1000 + abs(c["warps"] - 4) / 100, 4) for c in SPACE}
@@ -22,7 +24,7 @@ BROKEN = json.dumps({"tile": 512, "warps": 1})
 BEST = {"tile": 128, "warps": 4}
 BASELINE_MS = 0.25
 ONE_CONFIGS = {"type": "object", "properties": {"configs": {"type": "array", "items": {"type": "object"}}}}
-TOOLS = ["query_history", "suggest_configs", "compile_kernel", "check_correctness", "run_benchmark", "roofline_report"]
+TOOLS = {name: declared for name, declared in builtin_declarations().items() if name != "record_lesson"}
 
 SETTING = Setting(
     kernel="fused_matmul",
@@ -40,7 +42,12 @@ SETTING = Setting(
 )
 
 
-class FakeHands:
+def done(name, arguments, result):
+    """A finished call of one of the built-in tools."""
+    return Done(name, arguments, result, TOOLS[name])
+
+
+class FakeActions:
     """`pause` is how long each evaluation takes; `verdicts` gives the status of each proof in turn."""
 
     def __init__(
@@ -54,7 +61,7 @@ class FakeHands:
         nothing_correct=False,
     ):
         self.setting = SETTING
-        self.tools = [ToolSchema(name, name, ONE_CONFIGS) for name in TOOLS]
+        self.tools = [ToolSchema(name, name, ONE_CONFIGS, declared) for name, declared in TOOLS.items()]
         self.limits = objective.limits
         self.ledger, self.pause, self.verdicts, self.baseline_ms = ledger, pause, list(verdicts), baseline_ms
         self.seconds, self.nothing_correct = seconds, nothing_correct
@@ -158,11 +165,11 @@ def objective(**limits) -> Objective:
 
 
 def opener(ledger: Path, **options):
-    """What ``begin`` and ``resume`` open a run with; the hands of the last run are kept in ``opened``."""
+    """What ``begin`` and ``resume`` open a run with; the actions of the last run are kept in ``opened``."""
     opened = []
 
-    def open_(objective, memory, run_id, notify):
-        opened.append(FakeHands(objective, ledger, **options))
+    def open_(objective, memory, run_id, watch):
+        opened.append(FakeActions(objective, ledger, **options))
         return opened[-1]
 
     open_.opened = opened
@@ -174,6 +181,6 @@ if __name__ == "__main__":  # a run in a process of its own, to be killed
 
     verb, ledger = sys.argv[1], Path(os.environ["LEDGER"])
     if verb == "begin":
-        begin(objective(), None, None, lambda line: None, opener(ledger, pause=0.02))
+        begin(objective(), None, None, Watch(), opener(ledger, pause=0.02))
     else:
-        resume(verb, lambda line: None, opener(ledger, pause=0.02))
+        resume(verb, Watch(), opener(ledger, pause=0.02))

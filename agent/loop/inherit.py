@@ -1,0 +1,62 @@
+"""What a forked run takes over from its parent: the answers of the tools before the fork."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from agent.errors import UsageError
+from agent.export.story import rows
+from agent.trace.recorded_tools import declared_in
+from agent.trace.trace import JSON, Event
+from tools.declaration import UNDECLARED
+
+if TYPE_CHECKING:
+    from tools.session.session import Session
+
+
+def inherit(session: Session, events: Sequence[Event]) -> None:
+    """Give `session` the configs that the tool results among `events`, which begin with the header, compiled, checked
+    and measured.
+
+    What the session knows itself stays. Figures are those that the model was shown, rounded as it saw them. Raises
+    UsageError for a config that the kernel no longer has."""
+    from tools.harness.results import CheckResult, CompileResult, Measurement
+
+    regime = session.task.regime
+    declared = declared_in(events[0].body if events else {})
+    for name, row in tool_rows(events):
+        returns = declared.get(name, UNDECLARED).returns
+        try:
+            config = session.config(row["config"])
+            if returns == "compilations":
+                session.compiled.setdefault(config, CompileResult(**select_fields(CompileResult, row)))
+            elif returns == "checks":
+                session.checked.setdefault(config, CheckResult(**select_fields(CheckResult, row)))
+            elif returns == "measurements":
+                session.measured.setdefault(config, Measurement(**select_fields(Measurement, row) | {"regime": regime}))
+                session.known.pop(config, None)  # its evaluation was the parent's, and so this run's
+        except ValidationError as e:
+            raise UsageError(
+                f"The kernel no longer knows the config {row['config']} of this trace: start a new run."
+            ) from e
+    session.budget.evals = len(session.measured) - len(session.known)
+
+
+def tool_rows(events: Sequence[Event]) -> Iterator[tuple[str, JSON]]:
+    """(tool, row) for every row of a tool result before the fork."""
+    names = {event.key: str(event.body.get("name")) for event in events if event.type == "tool_call"}
+    for event in events:
+        if event.type == "fork":
+            return
+        result = event.body.get("result")
+        if event.type == "tool_result" and isinstance(result, dict):
+            for row in rows(result, "results"):
+                yield names.get(event.key, ""), row
+
+
+def select_fields(model: Any, row: JSON) -> JSON:
+    """The fields of `row` that `model` has."""
+    return {name: value for name, value in row.items() if name in model.model_fields}

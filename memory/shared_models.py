@@ -1,0 +1,40 @@
+"""The models that every room shares."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from memory.terms import canonical
+
+
+class Closed(BaseModel):
+    """A frozen model that refuses fields it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    def key(self) -> str:
+        """Canonical JSON: equal values give equal text, in any process and on any machine."""
+        return canonical(self.model_dump(mode="json"), finite=False)
+
+
+class DeviceInfo(BaseModel):
+    """What the numbers were made on. Goes into memory, the trace and the result."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["live", "recorded"]
+    name: str
+    """As the driver reports it, e.g. ``NVIDIA H200``."""
+    hardware: str | None
+    """Name in ``kernels.hardware``; ``None`` for a card without facts."""
+    driver: str | None = None
+    cuda: str | None = None
+    torch: str | None = None
+    triton: str | None = None
+    landscape: str | None = None
+    """Recorded devices: file name and checksum of the landscape."""
+    recorded_at: str | None = None
+    host: str | None = None
+    power_limit_w: float | None = None

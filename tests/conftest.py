@@ -1,0 +1,111 @@
+"""What all tests of a session share, however many processes run them: a compile cache, children, the GPU's turn."""
+
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from tests.order import is_named, place, workers
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """For ``-n auto``: one a core for a whole run; none where a file, a test or the GPU's part was asked for."""
+    alone = bool(re.search(r"(?<!not )\bgpu\b", config.option.markexpr)) or any(map(is_named, config.args))
+    return 0 if alone else workers()
+
+
+def pytest_collection_modifyitems(items):
+    """Slow files first: a worker that begins one last would leave the others idle."""
+    items.sort(key=lambda item: place(item.path))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item, nextitem):
+    """One GPU test at a time, whichever process has it: they measure."""
+    if item.get_closest_marker("gpu") is None:
+        return (yield)
+    with FileLock(common_folder(item.config) / "gpu.lock"):
+        return (yield)
+
+
+def common_folder(config) -> Path:
+    """A folder of this session that all its processes know."""
+    own = config._tmp_path_factory.getbasetemp()
+    return own.parent if hasattr(config, "workerinput") else own
+
+
+@pytest.fixture(scope="session")
+def common(pytestconfig) -> Path:
+    return common_folder(pytestconfig)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_cache(common):
+    """Every process that the tests start keeps its compiled code where the others look. The developer's own cache is
+    left alone, and cold as it is: what is measured in CI is what a fresh machine needs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(common / "cache"))
+        yield
+
+
+@pytest.fixture(scope="session")
+def compile_pool(one_cache):
+    """A function: the session's compile pool for a GPU model, with one child that compiles all that is asked of it."""
+    from kernels.hardware import hardware_named
+    from tools.harness.compiling.compile_pool import LocalCompilePool
+
+    pools = []
+
+    @functools.cache
+    def pool(name: str) -> LocalCompilePool:
+        pools.append(LocalCompilePool(hardware_named(name), 1))
+        return pools[-1]
+
+    yield pool
+    for each in pools:
+        each.close()
+
+
+@pytest.fixture(scope="session")
+def interpreter():
+    """The harness's interpreter, with one child that checks all that is asked of it."""
+    from tools.harness.checking.interpreter import Interpreter
+
+    found = Interpreter()
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="session")
+def ready_workers(one_cache):
+    """Devices on the GPU whose processes were started before they were asked for."""
+    from tests.ready import ReadyWorkers
+    from tools.harness.compiling.cache import default_cache
+
+    found = ReadyWorkers(default_cache())
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="session")
+def compile_ahead(one_cache):
+    """A function: begin to compile a kernel's cases on all cores for this machine's GPU, where this process, too, will
+    look for the code (:class:`tests.ready.CompiledAhead`)."""
+    import torch
+
+    from kernels.hardware import hardware_for
+    from tests.ready import CompiledAhead
+    from tools.harness.compiling.cache import default_cache, triton_environment
+    from tools.harness.compiling.compile_pool import LocalCompilePool
+
+    pool = LocalCompilePool(hardware_for(torch.cuda.get_device_name()))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in triton_environment(default_cache()).items():
+            patch.setenv(name, value)
+        yield functools.partial(CompiledAhead, pool)
+    pool.close()

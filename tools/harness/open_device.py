@@ -1,0 +1,56 @@
+"""Opens the device that a run names: a GPU, many GPUs, or a recording of one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tools.harness.device import DeviceError
+
+if TYPE_CHECKING:
+    from kernels.hardware import Hardware
+    from kernels.spec import KernelSpec, Problem
+    from memory.terms import Regime
+    from tools.harness.device import Device
+    from tools.harness.process.prestart import Prestart
+
+
+def open_device(
+    device: str,
+    spec: KernelSpec[Any, Any],
+    problem: Problem,
+    regime: Regime = "burst",
+    prestart: Prestart | None = None,
+) -> tuple[Device, Hardware]:
+    """Open `device` for one kernel and problem.
+
+    `device` is ``auto`` (a GPU if there is one, else a recorded one), ``cuda:N``, ``recorded[:NAME or path]``, or many
+    GPUs: ``cuda:all``, ``ray:ADDRESS``. A single GPU takes its processes from `prestart`, if that has some.
+
+    Raises DeviceError with one sentence if the device cannot be used."""
+    from kernels.hardware import hardware_named
+    from tools.fleet.address import parse
+    from tools.harness.measuring.telemetry import gpus_present
+
+    fleet = parse(device)
+    if fleet is not None:
+        from tools.fleet.device import FleetDevice
+
+        opened = FleetDevice.open(fleet, spec, problem)
+        return opened, opened.hardware
+    kind, _, which = device.partition(":")
+    if kind == "auto":
+        kind, which = ("cuda", "0") if gpus_present() else ("recorded", "")
+    if kind == "cuda":
+        from tools.harness.devices.live import LiveDevice
+
+        live = LiveDevice.open(f"cuda:{which or 0}", spec, problem, prestart=prestart)
+        return live, live.hardware
+    if kind == "recorded":
+        from tools.harness.checking.interpreter import Interpreter
+        from tools.harness.devices.recorded import RecordedDevice
+        from tools.harness.landscapes.named import find_landscape
+
+        landscape = find_landscape(which or None, spec.name, problem, regime)
+        recorded = RecordedDevice(landscape, spec, problem, Interpreter())
+        return recorded, hardware_named(recorded.info.hardware or "")
+    raise DeviceError(f"there is no device {device!r}: use auto, cuda:N, cuda:all or recorded[:LANDSCAPE]")
