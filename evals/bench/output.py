@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-from evals.text_table import print_table
 from memory.closed_stdout import ends_quietly, run_click
 from memory.terms import printable
 
@@ -81,9 +80,12 @@ def progress(line: str) -> None:
 
 
 def table(rows: list[Row], columns: tuple[str, ...]) -> None:
+    from memory.formats.tables import ruled
+
     if sys.stderr.isatty():
         click.echo("\r\033[K", err=True, nl=False)
-    print_table(columns, ([cell(r.get(c)) for c in columns] for r in rows))
+    cells = [[cell(r.get(c)) for c in columns] for r in rows]
+    click.echo(ruled(cells, columns))
 
 
 def cell(value: Any) -> str:

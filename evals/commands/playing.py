@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import click
 
 from evals.progress_bar import ProgressBar
-from evals.text_table import print_table
 from memory.terms import printable
 
 if TYPE_CHECKING:
@@ -33,10 +32,8 @@ class RunProgress(ProgressBar):
     def __call__(self, ledger: Ledger) -> None:
         self._done += 1
         if ledger.end in ("crashed", "foul", "deadline", "stalled"):
-            why = printable(
-                f"{ledger.agent} on {ledger.landscape}, seed {ledger.seed}, {ledger.end}: {ledger.why}", "?"
-            )
-            click.echo(why, err=True)
+            which = f"{ledger.agent} on {ledger.landscape}, seed {ledger.seed}"
+            click.echo(printable(f"{which}, {ledger.end}: {ledger.why}", "?"), err=True)
         self.show("runs", self._done, self._total)
 
 
@@ -216,6 +213,7 @@ def show(standing: Standing, as_json: bool, html: Path | None, leaderboard: Path
     from evals.scoring import score_tables
     from evals.scoring.leaderboard import render as render_leaderboard
     from evals.scoring.report_page import render as render_report
+    from memory.formats.tables import ruled
 
     writers: list[tuple[Path | None, Callable[[Standing], str]]] = [
         (html, render_report),
@@ -231,7 +229,9 @@ def show(standing: Standing, as_json: bool, html: Path | None, leaderboard: Path
     if as_json:
         click.echo(json.dumps(score_tables.as_json(standing)))
         return
-    print_table(score_tables.COLUMNS, map(score_tables.overall_cells, standing.overall()), right=True)
+    right = [False, *[True] * (len(score_tables.COLUMNS) - 1)]
+    cells = [score_tables.overall_cells(a) for a in standing.overall()]
+    click.echo(ruled(cells, score_tables.COLUMNS, right))
     best = standing.overall()[0]
     lines = score_tables.difference_lines(d for d in standing.differences() if d.first == best.agent)
     if lines:

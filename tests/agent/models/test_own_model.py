@@ -9,11 +9,12 @@ import pytest
 
 from agent.cli.commands import main
 from agent.errors import AgentError, UsageError
+from agent.loop.progress import Watch
 from agent.models import choose
 from agent.models.own_model import is_own
 from agent.trace.paths import trace_folder
 from agent.trace.trace import read_trace
-from tests.agent.fake_hands import BEST
+from tests.agent.fake_actions import BEST
 
 MINE = f"""
 import json
@@ -101,9 +102,9 @@ def test_a_run_whose_model_failed_names_the_line_and_is_resumed_from_another_fol
     monkeypatch.chdir("/")
     _, record = header_of_the_run()
     from agent.loop import run
-    from tests.agent.fake_hands import opener
+    from tests.agent.fake_actions import opener
 
-    ended = run.resume(record.header["run"], lambda line: None, opener(tmp_path / "ledger"))
+    ended = run.resume(record.header["run"], Watch(), opener(tmp_path / "ledger"))
     assert ended.outcome.best.config == BEST
 
 

@@ -1,17 +1,14 @@
-"""Tables and progress: plain lines without a terminal, rich's drawing on one."""
+"""Progress: plain lines without a terminal, rich's drawing on one."""
 
 from __future__ import annotations
 
 import os
 import pty
-import re
 import subprocess
 import sys
 
 from evals.progress_bar import ProgressBar
-from evals.text_table import print_table
 
-TABLE = "from evals.text_table import print_table; print_table(('name', 'ms'), [('a' * 60 + '[red]', '1.5')])"
 BAR = (
     "from evals.progress_bar import ProgressBar\n"
     "with ProgressBar() as bar:\n"
@@ -38,30 +35,6 @@ def on_a_terminal(code: str) -> str:
     os.close(ours)
     assert process.wait() == 0, written
     return written.decode()
-
-
-def test_a_table_without_a_terminal_is_plain_whatever_its_width(capsys):
-    long = "x" * 300
-    print_table(("name", "P"), [("random", "0.5"), (f"[b]{long}\x1b[2J", "-1.25")], right=True)
-    head, first, second = capsys.readouterr().out.splitlines()
-    assert head == "name".ljust(len(second) - 5) + "    P"
-    assert first.startswith("random ")
-    assert first.endswith("    0.5")
-    assert second == f"[b]{long}?[2J  -1.25"
-
-
-def test_columns_of_words_end_without_spaces(capsys):
-    print_table(("a", "b"), [("1", ""), ("222", "33")])
-    assert capsys.readouterr().out == "a    b\n1\n222  33\n"
-
-
-def test_a_table_is_folded_to_the_terminal_and_loses_nothing():
-    written = on_a_terminal(TABLE)
-    assert "\x1b[1m" in written  # a bold header
-    lines = re.sub(r"\x1b\[[0-9;]*m", "", written).splitlines()
-    assert max(map(len, lines)) <= 40
-    assert sum(line.count("a") for line in lines[1:]) == 60
-    assert "[red]" in "".join(lines)
 
 
 def test_progress_without_a_terminal_is_a_line_at_the_start_and_one_at_the_end(capsys):
