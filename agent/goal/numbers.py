@@ -12,7 +12,7 @@ from agent.goal.vocabulary import DIMENSION_WORDS, KernelWords, longest_first
 
 SHAPE = re.compile(rf"{START}\d+(?:\s*(?:[x*,]|\bby\b)\s*\d+)+{END}(?!\s*[x*]\s*-)")
 CUBE = re.compile(rf"{START}(\d+)\s*(?:\^\s*3|cubed)(?!\w)")
-AT_MOST = r"(?:(?:at most|no more than|not more than|up to|within|max(?:imum)?|<=?|budget of|budget)\s+)?"
+AT_MOST = r"(?:(?<!\w)(?:at most|no more than|not more than|up to|within|max(?:imum)?|<=?|budget of|budget)\s+)?"
 SPENDING = re.compile(
     rf"{AT_MOST}{START}({NUMBER})\s*(evaluations?|evals?|measurements?|hours?|hrs?|minutes?|mins?|seconds?|secs?|days?)\b"
     rf"|{AT_MOST}{START}({NUMBER})(h|s)(?!\w)"

@@ -93,6 +93,8 @@ def read_switch(text: Text, field: str) -> bool | None:
     off += text.take(rf"{NOT}(?:{names})(?!\w)")
     off += [match for way in SWITCHED_OFF.get(field, ()) for match in text.take(rf"(?<!\w){way}(?!\w)")]
     on = text.take(rf"(?<!\w)(?:{names})(?:\s*(?:=|:)\s*(?:{ON}))?(?!\w)(?!\s*[=:])")
+    if other := text.take(rf"(?<!\w)(?:{names})\s*[=:]\s*(\w+)"):
+        raise UsageError(f"{field} is true or false, not {other[0][1]}.")
     if on and off:
         raise UsageError(f"The goal asks for {field} and for none: say one.")
     return bool(on) if on or off else None

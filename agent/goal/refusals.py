@@ -34,6 +34,8 @@ CURES: tuple[tuple[str, str], ...] = (
     (r"accurac.*|tolerance|error|exact|accumulat.*", "the tolerance is the kernel's own and cannot be set"),
     (r"input|inputs|output|outputs", "inputs and result have the dtype that the problem's dtype says"),
     (r"half", "the dtype is half precision or fp16"),
+    (r"activation|epilogue|layout|scales|dtype|precision", "name the option's value, such as gelu, fp16, column major"),
+    (r"or", "a goal is one problem and one metric, and all its targets shall be reached"),
     (r"gpus|devices", "several GPUs are --device cuda:all"),
 )  # fmt: skip
 """Words that were not understood → how to say what they may mean."""
@@ -60,7 +62,10 @@ def cures(words: Sequence[str], kernel: KernelWords, kernels: Sequence[KernelWor
         found = [f"{NUMBER_CURE}; {kernel.name} has {', '.join((*kernel.dims, *kernel.numbers))}"]
     if not found:
         near = dict.fromkeys(
-            match for word in words for match in difflib.get_close_matches(word, sorted(vocabulary(kernels)), 2, 0.72)
+            match
+            for word in words
+            for match in difflib.get_close_matches(word, sorted(vocabulary(kernels)), 2, 0.72)
+            if match not in words
         )
         found = [f"did you mean {', '.join(near)}?"] if near else []
     return f" ({'; '.join(found)})" if found else " (docs/GOALS.md lists the words of a goal)"

@@ -12,8 +12,8 @@ from agent.goal.text import NUMBER, START, Text
 from agent.goal.vocabulary import longest_first
 from memory.terms import Metric
 
-UNDER = r"under|below|at most|less than|no more than|not more than|within|up to|max|<=?"
-OVER = r"over|above|at least|more than|no less than|not less than|beyond|exceed(?:ing)?|>=?|min"
+UNDER = r"(?<!\w)(?:under|below|at most|less than|no more than|not more than|within|up to|max|<=?)"
+OVER = r"(?<!\w)(?:over|above|at least|more than|no less than|not less than|beyond|exceed(?:ing)?|>=?|min)"
 UNITS: dict[str, tuple[Metric, float]] = {
     "gflops/w": ("tflops_per_watt", 1e-3), "gflops per watt": ("tflops_per_watt", 1e-3),
     "tflops/w": ("tflops_per_watt", 1.0), "tflops per watt": ("tflops_per_watt", 1.0),

@@ -26,7 +26,8 @@ GERMAN = {
     "die": "the", "das": "the", "den": "the", "dem": "the", "des": "the", "ein": "a", "eine": "a", "einer": "a",
     "eines": "a", "einen": "a", "einem": "a", "bitte": "please", "zu": "to", "zur": "to", "im": "in",
     "prozent": "percent",
-    "so schnell wie möglich": "as fast as possible", "schnelle": "fast", "schneller": "faster", "größe": "size", "form": "shape",
+    "so schnell wie möglich": "as fast as possible", "schnelle": "fast",
+    "schneller": "faster", "größe": "size", "form": "shape",
 }  # fmt: skip
 
 SPANISH = {

@@ -155,7 +155,7 @@ OTHER_FUNCTIONS = ("quick gelu", "fast gelu", "exact gelu", "erf gelu", "squared
 """Phrases whose words are known one by one, and which mean something that no kernel here computes."""
 
 NO_CHOICE = """
-a an the of for on in at to and or with by as is it its this that my our your me us please you can could would i we
+a an the of for on in at to and with by as is it its this that my our your me us please you can could would i we
 want need make get give find reach hit achieve target tune tuning tuned optimise optimize optimised optimized improve
 speed up faster fast quick quickly best possible performance performant efficient efficiently optimal optimum kernel
 kernels triton gpu pytorch torch size shape problem using use run within matrix matrices multiply config configuration
