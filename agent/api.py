@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ def optimise(
     kernel: str | type | object | None = None,
     shape: Sequence[int] | str | None = None,
     dtype: str | None = None,
+    options: Mapping[str, str | int | float | bool] | None = None,
     device: str | None = None,
     model: str | None = None,
     base_url: str | None = None,
@@ -36,6 +37,7 @@ def optimise(
     max_model_calls: int | None = None,
     memory: str | os.PathLike[str] | None = None,
     cold: bool = False,
+    yes: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Result:
@@ -44,7 +46,8 @@ def optimise(
     `goal` is a sentence such as ``maximise fused TFLOPS``; the other arguments overrule its words.
 
     - `kernel`: a registered name, ``path.py:NAME``, ``module:NAME``, or a KernelSpec that can be imported.
-    - `shape`: the problem's dimensions in the kernel's order, ``(4096, 4096, 4096)``; `dtype`: ``fp16``, ``bf16``, ….
+    - `shape`: the problem's dimensions in the kernel's order, ``(4096, 4096, 4096)``; `dtype`: ``fp16``, ``bf16``, …;
+      `options`: other fields of the problem by name, ``{"causal": False}``.
     - `device`: ``auto`` (a GPU where there is one, else a recorded one), ``cuda:N``, ``recorded[:LANDSCAPE]``.
     - `model`: who decides: a language model's name, or your own model as ``path.py:NAME`` or ``module:NAME``; ``None``
       is AUTOKERNEL_MODEL, else the embedded planner, which needs no key and no network.
@@ -54,6 +57,7 @@ def optimise(
     - `max_evals` (40 configs measured), `max_seconds` (600 of search), `max_tokens`, `max_cost` (US dollars),
       `max_model_calls` (100): the run ends at the first limit it reaches.
     - `memory`: the SQLite file of all attempts; `cold`: start without what earlier runs know.
+    - `yes`: leave words of the goal out that are not understood, with a notice, instead of refusing the goal.
     - `progress` is called in the calling thread with a :class:`~agent.loop.progress.Standing` for every line and every
       step; what it raises ends the run.
 
@@ -74,6 +78,7 @@ def optimise(
         kernel=kernel_name(kernel),
         shape=shape_text(shape),
         dtype=dtype,
+        options=tuple(f"{name}={value}" for name, value in (options or {}).items()),
         device=device,
         model=name,
         effort=read_effort(effort),
@@ -83,6 +88,7 @@ def optimise(
         max_tokens=whole("max_tokens", max_tokens),
         max_cost=positive("max_cost", max_cost),
         max_model_calls=whole("max_model_calls", max_model_calls),
+        yes=yes,
         seed=whole("seed", seed, least=0) or 0,
     )
     objective, notices = requested(goal, given, cold)

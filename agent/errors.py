@@ -9,7 +9,7 @@ FAILED = 1
 USAGE = 2
 """A wrong command line, goal, key or model name."""
 UNPROVEN = 3
-"""The run ended without a proven improvement."""
+"""The run ended without a proven improvement, or with one that misses the goal's targets."""
 
 
 class AgentError(Exception):

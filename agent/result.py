@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from agent.loop.outcome import Speedup
     from agent.loop.run import Ended
+    from agent.loop.target import TargetResult
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,10 @@ class Result:
     """Whether times were looked up in a landscape instead of measured here."""
     evaluations: int
     seconds: float
+    targets: tuple[TargetResult, ...]
+    """The goal's targets, judged by the final sitting; a win that misses them stays proven."""
+    notices: tuple[str, ...]
+    """What you should know of how the goal was read."""
     run: str
     trace: Path
     report: str
@@ -74,6 +79,8 @@ class Result:
             recorded=setting.recorded,
             evaluations=outcome.evaluations,
             seconds=outcome.seconds,
+            targets=tuple(outcome.targets),
+            notices=tuple(outcome.notices),
             run=outcome.run,
             trace=Path(outcome.trace),
             report=render(outcome, setting, replay_command(outcome.trace)),
@@ -128,6 +135,8 @@ class Result:
             rows += [("ceiling" if not s.equivalent else "speed-up", f"{s} ({s.title})") for s in self.speedups]
             if self.share_of_roofline is not None:
                 rows.append(("roofline", f"{self.share_of_roofline:.1%}"))
+        rows += [("target", target.describe()) for target in self.targets]
+        rows += [("note", notice) for notice in self.notices]
         rows += [("search", self.report_line("search")), ("trace", str(self.trace))]
         cells = "".join(
             f"<tr><th style='text-align:left'>{name}</th><td style='text-align:left'>{html.escape(text)}</td></tr>"

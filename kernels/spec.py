@@ -67,11 +67,15 @@ class Problem(Closed):
         return tuple(getattr(self, d) for d in self.dims)
 
     def label(self) -> str:
-        """The problem as one line: ``4096x4096x4096 fp16 leaky_relu``."""
-        options = [
-            str(v) if isinstance(v, str) else f"{k}={v}"
-            for k, v in self.model_dump(exclude={*self.dims, "dtype"}, exclude_defaults=True).items()
-        ]
+        """The problem as one line: ``4096x4096x4096 fp16 leaky_relu``. A switch that is on is named; another option is
+        shown if it differs from the problem type's default."""
+        differing = self.model_dump(exclude={*self.dims, "dtype"}, exclude_defaults=True)
+        options = []
+        for name, value in self.model_dump(exclude={*self.dims, "dtype"}).items():
+            if value is True:
+                options.append(name)
+            elif name in differing:
+                options.append(value if isinstance(value, str) else f"{name}={value}")
         return " ".join(["x".join(map(str, self.shape())), self.dtype, *options])
 
 

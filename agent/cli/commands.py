@@ -5,11 +5,12 @@ Nothing heavy is imported until a command needs it: ``--help`` answers at once.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 from click_default_group import DefaultGroup
@@ -26,6 +27,9 @@ from agent.models.apis import API_CHOICES, ApiChoice
 from agent.models.effort import EFFORTS, read_effort
 from memory.closed_stdout import ends_quietly, run_click
 from tools.session.budget import MAX_EVALS, MAX_SECONDS
+
+if TYPE_CHECKING:
+    from agent.goal.objective import Objective
 
 
 def check_seconds(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
@@ -46,6 +50,13 @@ api_option = click.option(
     type=click.Choice(API_CHOICES),
     help="Which of OpenAI's APIs the server is asked through (auto).",
 )
+option_option = click.option(
+    "--option",
+    "options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A field of the kernel's problem, e.g. causal=false; repeat it for more.",
+)
 as_json = click.option("--json", "json_", is_flag=True, help="Print one JSON object instead of text.")
 
 
@@ -64,7 +75,7 @@ def loudness(command: Callable[..., Any]) -> Callable[..., Any]:
     default_if_no_args=False,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 a proven improvement, 1 an error, 2 usage, 3 no proven improvement.",
+    epilog="Exit codes: 0 a proven improvement, 1 an error, 2 usage, 3 no proven improvement or a target missed.",
 )
 def commands() -> None:
     """Tune a GPU kernel by an agent and prove the result.
@@ -72,6 +83,7 @@ def commands() -> None:
     \b
     python -m agent "maximise fused TFLOPS"
     python -m agent "lowest latency of a bf16 matmul 4096x4096x512" --max-evals 20 --json
+    python -m agent "attention, not causal, 16 heads, at least 600 TFLOPS" --dry-run
 
     Without a command the goal is run; `python -m agent run --help` lists the options.
     """
@@ -87,6 +99,7 @@ def commands() -> None:
 )
 @click.option("--shape", metavar="MxNxK", help="The problem's dimensions, in the kernel's order.")
 @click.option("--dtype", metavar="DTYPE", help="fp16 or bf16, as far as the kernel has it.")
+@option_option
 @click.option(
     "--device",
     metavar="DEVICE",
@@ -111,6 +124,8 @@ def commands() -> None:
 @click.option("--memory", type=click.Path(path_type=Path), metavar="PATH", help="The SQLite file of all attempts.")
 @click.option("--cold", is_flag=True, help="Start without what earlier runs know; this one is still remembered.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, metavar="N", help="Seed (0).")
+@click.option("--yes", is_flag=True, help="Leave words of the goal out that are not understood.")
+@click.option("--dry-run", is_flag=True, help="Print the problem as it is understood and stop; no device is opened.")
 @loudness
 @as_json
 def run(
@@ -118,6 +133,7 @@ def run(
     kernel: str | None,
     shape: str | None,
     dtype: str | None,
+    options: tuple[str, ...],
     device: str | None,
     ray: str | None,
     device_type: str | None,
@@ -135,10 +151,24 @@ def run(
     memory: Path | None,
     cold: bool,
     seed: int,
+    yes: bool,
+    dry_run: bool,
     loudness: Loudness,
     json_: bool,
 ) -> int:
-    """Work on GOAL, a sentence in words; the default."""
+    """Work on GOAL, a sentence in words; the default.
+
+    \b
+    A goal may hold, in any order:
+      a kernel    matmul, fused matmul, softmax, rms_norm, layer_norm, swiglu, attention, conv2d
+      a shape     4096x4096x512, M=64 N=4096, 16 heads, sequence length 8192, hidden 8192
+      options     fp16, bf16, fp8, gelu, bias, no bias, not causal, column major, stride 2
+      a metric    TFLOPS, bandwidth, latency, TFLOPS per watt, joules
+      targets     800 TFLOPS, under 0.2 ms, 90 % of peak, faster than torch.compile, beat cuBLAS
+      limits      20 evaluations, 5 minutes, 1 hour, $5
+      a device    cuda:1, all GPUs, recorded; a GPU's name (H200), which the device must have
+
+    Any other word refuses the goal. docs/GOALS.md lists all words and 200 goals with what they mean."""
     read_env()
     from agent.cli.device_line import device_line
     from agent.goal.goal import Given
@@ -150,6 +180,7 @@ def run(
         kernel=kernel,
         shape=shape,
         dtype=dtype,
+        options=options,
         device=fleet_of(device, ray, device_type),
         model=name,
         effort=read_effort(effort),
@@ -161,8 +192,11 @@ def run(
         max_model_calls=max_model_calls,
         endpoint=endpoint,
         approve=approve,
+        yes=yes,
         seed=seed,
     )
+    if dry_run:
+        return print_request(requested(words, given, cold)[0], json_)
     with Terminal(loudness) as terminal:
         with terminal.opening(device_line(given.device, words)):
             objective, notices = requested(words, given, cold)
@@ -171,6 +205,15 @@ def run(
 
         ended = begin(objective, memory, base_url, terminal, notices=notices, ask=terminal.ask)
     return print_result(ended, json_)
+
+
+def print_request(objective: Objective, json_: bool) -> int:
+    """Print a goal as it was understood."""
+    from agent.goal.description import describe, render
+
+    said = describe(objective)
+    click.echo(json.dumps(said) if json_ else render(said))
+    return PROVEN
 
 
 @commands.command()

@@ -14,17 +14,18 @@ if TYPE_CHECKING:
 
 
 def print_result(ended: Ended, json_: bool) -> int:
-    """Print the outcome on stdout; returns the exit code, which tells whether it is proven.
+    """Print the outcome on stdout; returns the exit code, which tells whether it is proven and its targets are
+    reached.
 
     Raises AgentError if the proof failed because of our own machinery."""
     outcome = ended.outcome
     if json_:
         print(outcome.model_dump_json())
     else:
-        print_report(render(outcome, ended.setting, replay_command(outcome.trace)), outcome.proven)
+        print_report(render(outcome, ended.setting, replay_command(outcome.trace)), outcome.satisfied)
     if outcome.infrastructure:
         raise AgentError(f"The proof could not be made: {outcome.why}.")
-    return PROVEN if outcome.proven else UNPROVEN
+    return PROVEN if outcome.satisfied else UNPROVEN
 
 
 def print_report(text: str, proven: bool) -> None:

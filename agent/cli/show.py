@@ -61,6 +61,7 @@ def describe_head(story: Story) -> Iterator[str]:
         what = "measures again" if parent.get("kind") == "replay" else f"forked at turn {parent.get('at')} from"
         yield f"parent     {what} {parent.get('run')}"
     yield f"goal       {objective.goal or '(options only)'}"
+    yield from (f"note       {notice}" for notice in objective.notices if story.outcome is None)
     yield f"problem    {setting.kernel} {setting.label}: {setting.unit}, {setting.regime}"
     yield f"device     {setting.where()}"
     budget = f"at most {limits.max_evals} evaluations, {limits.max_seconds:g} s"

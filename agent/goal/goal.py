@@ -1,50 +1,54 @@
 """From a goal in words and the command line's options to an Objective.
 
-Options win over words, and where the two differ a notice says so. Words that carry no choice are ignored; words that
-name another operation, or leave no kernel to tune, are refused with one sentence that lists what can be said.
+1. Targets are read, then the kernel, dimensions, limits, device, shape, options, metric. Each rule takes its words out
+   of the text.
+2. What is left must be words that carry no choice. Anything else refuses the goal, with what would be understood.
+   ``--yes`` leaves the words out and says so in a notice; it does not excuse a negation or another operation.
+3. Options win over words, and a notice says so if the two differ.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.errors import UsageError
+from agent.goal.metrics import read_metric
+from agent.goal.numbers import one_of, parse_shape, read_dimensions, read_shape, read_spending
 from agent.goal.objective import Limits, Objective
+from agent.goal.options import Options, choose_kernel, parse_options, read_options, refuse_options_of_others
+from agent.goal.refusals import cannot_read, not_understood
+from agent.goal.targets import read_targets
+from agent.goal.text import Text
 from agent.goal.vocabulary import (
-    BARE,
     DTYPES,
-    FILLER,
+    FIELD_WORDS,
     FOREIGN,
-    GPUS,
-    METRICS,
-    WEAK_METRICS,
+    GPU,
+    NEGATIONS,
+    OPTION_ONLY,
+    OTHER_FUNCTIONS,
     KernelWords,
-    longest_first,
     spellings,
     spoken,
 )
 from agent.models.apis import ApiChoice
 from agent.models.effort import Effort
-from memory.terms import Metric
 
-SHAPE = re.compile(r"(?<![\w.])\d+(?:\s*[x*,]\s*\d+)+(?![\w.])")
-CUBE = re.compile(r"(?<![\w.])(\d+)\s*(?:\^\s*3|cubed)(?!\w)")
-SPENDING = re.compile(
-    r"(?<![\w.])(\d{1,6}(?:\.\d{1,3})?)\s*(evaluations?|evals?|measurements?|seconds?|secs?|minutes?|mins?)\b"
-)
 LONGEST_GOAL = 2000
 """Characters; a goal is a sentence, not a document."""
+LIMITS = ("max_evals", "max_seconds", "max_tokens", "max_cost", "max_model_calls")
 
 
 @dataclass(frozen=True)
 class Given:
-    """What the command line said outright; ``None`` where it said nothing."""
+    """What the command line said outright; ``None`` if it said nothing."""
 
     kernel: str | None = None
     shape: str | None = None
     dtype: str | None = None
+    options: tuple[str, ...] = ()
+    """Fields of the kernel's problem as ``NAME=VALUE``."""
     device: str | None = None
     model: str = "embedded"
     effort: Effort | None = None
@@ -56,76 +60,39 @@ class Given:
     endpoint: str | None = None
     api: ApiChoice = "auto"
     approve: bool = False
+    yes: bool = False
+    """Whether words that are not understood are left out."""
     seed: int = 0
-
-
-class Words:
-    """A goal's text, from which readers take what they understand; what is left was not understood."""
-
-    def __init__(self, goal: str) -> None:
-        text = goal.lower().replace("×", "x").replace("³", "^3")
-        self.left = f" {' '.join(text.replace('_', ' ').replace('-', ' ').split())} "
-
-    def take(self, pattern: re.Pattern[str]) -> list[re.Match[str]]:
-        """Every match in what is left, which loses them."""
-        found = list(pattern.finditer(self.left))
-        self.left = pattern.sub(lambda match: " " * len(match.group()), self.left)
-        return found
-
-    def says(self, phrase: str) -> bool:
-        """Whether `phrase` stands in what is left as whole words; takes it."""
-        return bool(self.take(re.compile(rf"(?<![\w.]){re.escape(phrase)}(?!\w)")))
-
-    def rest(self) -> list[str]:
-        words = re.findall(r"[^\s,.;:!?()\"']+", self.left)
-        return [word for word in words if word not in FILLER and len(word) > 1 and re.search(r"\w", word)]
 
 
 def read_goal(
     goal: str, given: Given, kernels: Sequence[KernelWords], option: KernelWords | None = None
 ) -> tuple[Objective, list[str]]:
-    """The objective, and notices for the user: options that overrule words, words that were not understood.
+    """The objective, and notices for the user: options that overrule words, words that were left out.
 
     `kernels` are the words of every registered kernel, `option` those of the one that ``--kernel`` means. Raises
     UsageError with one sentence."""
     if len(goal) > LONGEST_GOAL:
         raise UsageError(f"The goal has {len(goal)} characters: say it in one sentence of at most {LONGEST_GOAL}.")
-    words, notices = Words(goal), list[str]()
-    spending = read_spending(words)
-    device = [m.group().strip() for m in words.take(re.compile(r"(?<!\w)cuda:\d+(?!\w)|\brecorded\b"))]
-    gpu = [name for name in GPUS if words.says(name)]
-    shape, cube = [m.group() for m in words.take(SHAPE)], [m.group(1) for m in words.take(CUBE)]
-    chosen = choose_kernel(goal, option, words, kernels, notices)
-    shape += ["x".join([edge] * len(chosen.dims)) for edge in cube]
-    options = read_options(words, chosen)
-    metric = read_metric(words)
-    regime = one_of("regime", [name for name in ("sustained", "burst") if words.says(name)])
-    rest = words.rest()
-    foreign = [word for word in rest if word in FOREIGN]
-    if foreign or (rest and rest == Words(goal).rest()):
-        raise UsageError(cannot_read(goal, kernels, foreign))
-    refuse_options_of_others(rest, chosen, kernels)
-    if rest:
-        notices.append(f"these words of the goal were not understood and change nothing: {', '.join(rest)}")
+    text, notices = Text(goal), list[str]()
+    targets = read_targets(text)
+    if other := [phrase for phrase in OTHER_FUNCTIONS if text.says(phrase)]:
+        raise UsageError(cannot_read(goal, kernels, other))
+    gpu = one_of("GPU", [" ".join(m.group().split()) for m in text.take(rf"(?<![\w.]){GPU}(?!\w)")])
+    chosen = choose_kernel(goal, option, text, kernels, notices)
+    options = read_dimensions(text, chosen)
+    spending, device = read_spending(text), read_device(text)
+    shapes = read_shape(text, chosen)
+    options |= read_options(text, chosen)
+    metric = read_metric(text, targets)
+    regime = one_of("regime", [name for name in ("sustained", "burst") if text.says(name)])
+    refuse_rest(goal, text, given, chosen, kernels, describe(chosen, shapes, options), notices)
 
-    if given.dtype is not None:
-        word = spoken(given.dtype)
-        dtype = next((name for name in DTYPES if word in spellings(name)), given.dtype)
-        overrule("--dtype", dtype, options.get("dtype"), notices)
-        options["dtype"] = dtype
-    if given.shape is not None:
-        overrule("--shape", parse_shape(given.shape), parse_shape(shape[0]) if shape else None, notices)
-        options = {name: value for name, value in options.items() if name not in chosen.dims}
-    read_shape = given.shape or one_of("shape", shape)
-    read_device = given.device or one_of("device", device)
-    if given.device and device and given.device != device[0]:
-        overrule("--device", given.device, device[0], notices)
-    allowed = chosen.choices.get("dtype", ())
-    if allowed and options.get("dtype", allowed[0]) not in allowed:
-        raise UsageError(
-            f"{chosen.name} has no dtype {options['dtype']}: it has {', '.join(str(value) for value in allowed)}."
-        )
-    for name in ("max_evals", "max_seconds", "max_tokens", "max_cost", "max_model_calls"):
+    shape = choose_shape(given, shapes, options, chosen, notices)
+    choose_options(given, options, chosen, notices)
+    if given.device and device:
+        overrule("--device", given.device, device, notices)
+    for name in LIMITS:
         value = getattr(given, name)
         if value is not None:
             overrule(f"--{name.replace('_', '-')}", value, spending.get(name), notices)
@@ -133,12 +100,13 @@ def read_goal(
     return Objective(
         goal=goal,
         kernel=chosen.name if chosen in kernels else str(given.kernel),
-        shape=parse_shape(read_shape) if read_shape else None,
+        shape=shape,
         options=options,
         metric=metric,
+        targets=tuple(targets),
         regime="sustained" if regime == "sustained" else "burst",
-        device=read_device or "auto",
-        gpu=one_of("GPU", gpu[:1] if gpu == ["rtx 4090", "4090"] else gpu),
+        device=given.device or device or "auto",
+        gpu=gpu,
         model=given.model,
         effort=given.effort,
         endpoint=given.endpoint,
@@ -149,101 +117,87 @@ def read_goal(
     ), notices
 
 
-ADJECTIVES = ("fused",)
-"""Aliases that other kernels' names are qualified with as well."""
+def read_device(text: Text) -> str | None:
+    """``cuda:0``, ``GPU 0``, ``all GPUs`` or ``recorded``."""
+    said = [m.group().strip() for m in text.take(r"(?<!\w)cuda:(?:\d+|all)(?!\w)|\brecorded\b")]
+    said += [f"cuda:{m.group(1)}" for m in text.take(r"(?<!\w)gpu\s+(\d{1,2})(?!\w)(?!\s*[x*])")]
+    said += ["cuda:all" for _ in text.take(r"(?<!\w)all (?:the )?gpus(?!\w)")]
+    return one_of("device", said)
 
 
-def choose_kernel(
-    goal: str, option: KernelWords | None, words: Words, kernels: Sequence[KernelWords], notices: list[str]
-) -> KernelWords:
-    """The kernel that the option or, failing that, the goal names; of several on the same dimensions the most specific,
-    which is the one with the most options: a "fused matrix multiplication" is fused, a "fused softmax" is a softmax."""
-    names = {spoken(alias): kernel for kernel in kernels for alias in (*kernel.aliases, kernel.name)}
-    said = {name: names[name] for name in longest_first(names) if words.says(name)}
-    nouns = [kernel for name, kernel in said.items() if name not in ADJECTIVES]
-    shapes = {kernel.dims for kernel in nouns}
-    spoken_of = [kernel for kernel in said.values() if not nouns or kernel in nouns or kernel.dims in shapes]
-    if option is not None:
-        if spoken_of and spoken_of[0].name != option.name:
-            notices.append(f"--kernel {option.name} overrules {spoken_of[0].name} in the goal")
-        return option
-    if not spoken_of:
+def refuse_rest(
+    goal: str,
+    text: Text,
+    given: Given,
+    chosen: KernelWords,
+    kernels: Sequence[KernelWords],
+    known: str,
+    notices: list[str],
+) -> None:
+    """Raise UsageError for words that no rule took, or note them if the user confirmed that they are left out."""
+    everything = Text(goal).rest()
+    rest = text.rest(frozenset(word for name in chosen.choices for word in FIELD_WORDS.get(name, ()) if name in known))
+    foreign = [word for word in rest if word in FOREIGN]
+    denied = [word for word in rest if word in NEGATIONS]
+    if foreign and not denied:
+        raise UsageError(cannot_read(goal, kernels, foreign))
+    if rest and rest == everything:
         raise UsageError(cannot_read(goal, kernels, []))
-    if len(shapes) > 1:
-        several = ", ".join(dict.fromkeys(kernel.name for kernel in nouns))
-        raise UsageError(f"The goal names several kernels ({several}): a run tunes one, so say one.")
-    return max(spoken_of, key=lambda kernel: len(kernel.choices))
+    if not denied:
+        refuse_options_of_others(rest, chosen, kernels)
+    if not rest:
+        return
+    if denied or foreign or not given.yes:
+        raise UsageError(not_understood(list(dict.fromkeys(rest)), chosen, kernels, known))
+    notices.append(f"these words of the goal were not understood and change nothing: {', '.join(rest)}")
 
 
-def read_options(words: Words, kernel: KernelWords) -> dict[str, str | int | bool]:
-    """The kernel's own options: named dimensions, words of a closed set, switches."""
-    options: dict[str, str | int | bool] = {}
-    for dim in kernel.dims:
-        named = words.take(re.compile(rf"(?<!\w){re.escape(dim.lower())}\s*=\s*(\d+)(?!\w)"))
-        if value := one_of(dim, [m.group(1) for m in named]):
-            options[dim] = int(value)
-    for field, allowed in kernel.choices.items():
-        if True in allowed:
-            name = re.escape(spoken(field))
-            off = words.take(re.compile(rf"(?<!\w)(?:no|without|without a|w/o)\s+{name}(?!\w)"))
-            on = words.take(re.compile(rf"(?<!\w){name}(?!\w)"))
-            if on and off:
-                raise UsageError(f"The goal asks for {field} and for none: say one.")
-            if on or off:
-                options[field] = bool(on)
-            continue
-        values = DTYPES if field == "dtype" else tuple(str(value) for value in allowed)
-        ways = {way: value for value in values for way in spellings(value)}
-        said = [ways[way] for way in longest_first(ways) if words.says(way)]
-        if value := one_of(field, said):
-            options[field] = value
-    return options
+def describe(kernel: KernelWords, shapes: Sequence[str], options: Options) -> str:
+    """``matmul 64x64x64, dtype bf16``: what the goal is so far."""
+    said = [f"{name} {str(value).lower() if isinstance(value, bool) else value}" for name, value in options.items()]
+    return ", ".join([f"{kernel.name} {shapes[0] if shapes else 'of its own shape'}", *said])
 
 
-def refuse_options_of_others(rest: Sequence[str], chosen: KernelWords, kernels: Sequence[KernelWords]) -> None:
-    """A word that only another kernel understands is no word to pass over."""
-    for other in kernels:
-        if other is not chosen and (options := read_options(Words(" ".join(rest)), other)):
-            named = ", ".join(key if isinstance(value, bool) else str(value) for key, value in options.items())
-            raise UsageError(f"{chosen.name} has no {named}: say {other.name}, which has.")
+def choose_shape(
+    given: Given, shapes: Sequence[str], options: Options, kernel: KernelWords, notices: list[str]
+) -> tuple[int, ...] | None:
+    """The shape of the option or of the words. Named dimensions in `options` are removed if ``--shape`` overrules
+    them. Raises UsageError if the words name a shape and other dimensions."""
+    words = one_of("shape", shapes)
+    named = [name for name in kernel.dims if name in options]
+    if given.shape is not None:
+        overrule("--shape", parse_shape(given.shape), parse_shape(words) if words else None, notices)
+        for name in named:
+            notices.append(f"--shape {given.shape} overrules {name}={options.pop(name)} in the goal")
+        return parse_shape(given.shape)
+    if words is None:
+        return None
+    shape = parse_shape(words)
+    if len(shape) == len(kernel.dims):
+        for name, value in zip(kernel.dims, shape, strict=True):
+            if options.get(name, value) != value:
+                raise UsageError(f"The goal names the shape {words} and {name}={options[name]}: say one.")
+    return shape
 
 
-def read_metric(words: Words) -> Metric | None:
-    """The unit the goal names; a weak word (``fastest``) only where it names none."""
-    named = [metric for metric, ways in METRICS.items() if sum(words.says(way) for way in longest_first(ways))]
-    weak = [metric for word, metric in WEAK_METRICS.items() if words.says(word)]
-    if len(named) > 1:
-        raise UsageError(f"The goal names more than one metric ({', '.join(named)}): say one.")
-    return named[0] if named else next(iter(weak), None)
-
-
-def read_spending(words: Words) -> dict[str, int | float | None]:
-    """Limits said in words: ``20 evaluations``, ``5 minutes``."""
-    spending: dict[str, int | float | None] = {}
-    for match in words.take(SPENDING):
-        amount, unit = float(match.group(1)), match.group(2)
-        if amount <= 0:
-            raise UsageError(f"The goal allows {match.group().strip()}: at least one is needed.")
-        if unit.startswith(("eval", "meas")):
-            spending["max_evals"] = int(amount)
-        else:
-            spending["max_seconds"] = amount * (60 if unit.startswith("min") else 1)
-    return spending
-
-
-def parse_shape(text: str) -> tuple[int, ...]:
-    """``4096x4096x512`` as numbers. Raises UsageError."""
-    parts = re.split(r"\s*[x×*,]\s*", text.strip().lower())
-    if not all(re.fullmatch(r"[0-9]{1,9}", part) and int(part) > 0 for part in parts):
-        raise UsageError(f"A shape is positive whole numbers joined by x, such as 4096x4096x4096, not {text!r}.")
-    return tuple(int(part) for part in parts)
-
-
-def one_of(what: str, said: Sequence[str]) -> str | None:
-    """The single value said, if any. Raises UsageError where two differ."""
-    if len(set(said)) > 1:
-        raise UsageError(f"The goal names more than one {what} ({', '.join(dict.fromkeys(said))}): say one.")
-    return said[0] if said else None
+def choose_options(given: Given, options: Options, kernel: KernelWords, notices: list[str]) -> None:
+    """Put the command line's options over those of the words. Raises UsageError for a dtype that the kernel lacks."""
+    if given.dtype is not None:
+        word = spoken(given.dtype)
+        word = OPTION_ONLY.get(word, word)
+        dtype = next((name for name in DTYPES if word in spellings(name)), given.dtype)
+        overrule("--dtype", dtype, options.get("dtype"), notices)
+        options["dtype"] = dtype
+    for name, value in parse_options(given.options, kernel).items():
+        if name == "dtype" and given.dtype is not None and options["dtype"] != value:
+            raise UsageError(f"--dtype {given.dtype} and --option dtype={value} differ: give one.")
+        overrule(f"--option {name}", value, options.get(name), notices)
+        options[name] = value
+    allowed = kernel.choices.get("dtype", ())
+    if allowed and options.get("dtype", allowed[0]) not in allowed:
+        raise UsageError(
+            f"{kernel.name} has no dtype {options['dtype']}: it has {', '.join(str(value) for value in allowed)}."
+        )
 
 
 def overrule(option: str, value: object, words: object, notices: list[str]) -> None:
@@ -253,22 +207,3 @@ def overrule(option: str, value: object, words: object, notices: list[str]) -> N
 
 def written(value: object) -> str:
     return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def cannot_read(goal: str, kernels: Sequence[KernelWords], foreign: Sequence[str]) -> str:
-    """One sentence that lists what a goal may say."""
-    names = "; ".join(f"{k.name} ({', '.join(k.aliases)})" if k.aliases else k.name for k in kernels)
-    options = dict.fromkeys(
-        field if value is True else spellings(str(value))[0] if value in BARE else str(value)
-        for kernel in kernels
-        for values in [kernel.choices]
-        for field, allowed in values.items()
-        for value in allowed
-        if value is not False and value not in ("none",)
-    )
-    why = f"no kernel here does {', '.join(foreign)}" if foreign else "it names no kernel"
-    shown = goal if len(goal) <= 60 else goal[:57] + "..."
-    return (
-        f"Cannot read the goal {shown!r} ({why}): name one of {names}, with a shape like 4096x4096x4096, "
-        f"options out of {', '.join(options)}, and a metric out of TFLOPS, bandwidth, latency, TFLOPS per watt, joules."
-    )

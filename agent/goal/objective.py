@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -28,6 +28,21 @@ class Limits(Closed):
     """Messages asked of a language model; the embedded planner's cost nothing and do not count."""
 
 
+class Target(Closed):
+    """What the result shall reach, judged by the final sitting."""
+
+    words: str
+    """The goal's words: ``800 tflops``."""
+    kind: Literal["metric", "roofline", "baseline"]
+    metric: Metric | None = None
+    """Of kind ``metric``."""
+    baseline: str | None = None
+    """Of kind ``baseline``: its name."""
+    value: float = Field(gt=0)
+    """The least (of ``latency`` and ``joules`` the most) in the metric's unit, the share of the roofline, or the least
+    speed-up over the baseline."""
+
+
 class Objective(Closed):
     """One goal, read. ``None`` leaves the choice to the kernel's own default."""
 
@@ -37,9 +52,13 @@ class Objective(Closed):
     """A registered name, ``path.py:NAME`` or ``module:NAME``."""
     shape: tuple[int, ...] | None = None
     """Dimensions in the kernel's order."""
-    options: dict[str, str | int | bool] = Field(default_factory=dict)
+    options: dict[str, str | int | float | bool] = Field(default_factory=dict)
     """Fields of the kernel's problem by name: dtype, activation, bias, or one dimension."""
     metric: Metric | None = None
+    targets: tuple[Target, ...] = ()
+    """A win that does not reach them stays proven, and the verdict says that they were not reached."""
+    notices: tuple[str, ...] = ()
+    """What the user should know of how the goal was read."""
     regime: Regime = "burst"
     device: str = "auto"
     """``auto``, ``cuda:N``, ``recorded`` or ``recorded:LANDSCAPE``."""

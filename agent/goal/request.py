@@ -13,9 +13,13 @@ if TYPE_CHECKING:
 
 
 def understood(words: str, given: Given) -> tuple[Objective, list[str]]:
-    """The objective of a goal and options, and what the user should know of how they were read. Raises UsageError."""
+    """The objective of a goal and options, and what the user should know of how they were read. Raises UsageError, also
+    for a problem that the kernel refuses."""
     from agent.goal.goal import read_goal
+    from agent.goal.targets import resolve
     from agent.goal.vocabulary import registered, words_of
+    from kernels.registry import get
+    from kernels.spec import sentence
 
     kernels = registered()
     option = None
@@ -24,11 +28,20 @@ def understood(words: str, given: Given) -> tuple[Objective, list[str]]:
             option = next((k for k in kernels if given.kernel in (k.name, *k.aliases)), None) or words_of(given.kernel)
         except (KeyError, ValueError) as e:
             raise UsageError(str(e.args[0])) from e
-    return read_goal(words, given, kernels, option)
+    objective, notices = read_goal(words, given, kernels, option)
+    spec = get(objective.kernel)
+    try:
+        problem = spec.parse_problem(objective.shape, dict(objective.options))
+        rivals = tuple(baseline.name for baseline in spec.baselines(problem)) if objective.targets else ()
+    except ValueError as e:
+        raise UsageError(sentence(e)) from e
+    targets = tuple(resolve(target, objective.kernel, rivals) for target in objective.targets)
+    return objective.model_copy(update={"targets": targets}), notices
 
 
 def requested(words: str, given: Given, cold: bool = False) -> tuple[Objective, list[str]]:
-    """As ``understood``, with the model's price, and the notices as lines. A goal that holds the key is refused."""
+    """As ``understood``, with the model's price, and the notices in the objective and as lines. A goal that holds the
+    key is refused."""
     from agent.models.choose import secrets
     from agent.models.prices import priced
 
@@ -39,6 +52,7 @@ def requested(words: str, given: Given, cold: bool = False) -> tuple[Objective, 
     notices += about_model(objective)
     if given.model == objective.model == "embedded" and os.environ.get("OPENAI_API_KEY"):
         notices.append("the embedded planner decides, although there is a key: --model NAME lets a model decide")
+    objective = objective.model_copy(update={"notices": tuple(notices)})
     return objective, [f"note: {notice}" for notice in notices]
 
 

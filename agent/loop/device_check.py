@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from agent.errors import UsageError
 from agent.goal.objective import Objective, Setting
 
@@ -10,7 +12,10 @@ def check_gpu(objective: Objective, setting: Setting) -> None:
     """A goal that names a GPU model means that one."""
     wanted = objective.gpu
     name = f"{setting.device.get('name')} {setting.hardware}".lower()
-    if wanted is not None and wanted.split()[-1] not in name:
+    if wanted is None:
+        return
+    model = re.sub(r"^(nvidia|amd|geforce|rtx|gtx|pro| )+", "", wanted)
+    if not re.search(rf"(?<![0-9a-z]){re.escape(model)}(?![0-9a-z])", name):
         raise UsageError(
             f"The goal names {wanted.upper()} and the device is {setting.where()}: "
             "choose another with --device, or leave the name out."

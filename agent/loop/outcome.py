@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from agent.goal.objective import Objective, Setting
+from agent.loop.target import TargetResult, judge_targets
 from agent.models.base import CLIENT, EMBEDDED, Message, ToolSchema, done_calls
 
 SHOWN_PARAMETERS = 6
@@ -106,6 +107,10 @@ class Outcome(BaseModel):
     proven: bool
     why: str
     """What the verdict rests on, or what it lacks."""
+    targets: list[TargetResult] = Field(default_factory=list)
+    """The goal's targets, judged; a win that misses them stays proven."""
+    notices: list[str] = Field(default_factory=list)
+    """What the user should know of how the goal was read."""
     stopped: str
     """Why the search ended."""
     how: str
@@ -116,6 +121,17 @@ class Outcome(BaseModel):
     """Parameter → share of the predicted variation of log(ms) over the space that it explains alone (first-order Sobol
     index), largest first; empty where the planner was not asked or had too few measurements."""
     trace: str
+
+    @property
+    def satisfied(self) -> bool:
+        """Whether the win is proven and every target was reached: exit code 0."""
+        return self.proven and all(target.met for target in self.targets)
+
+    def verdict(self) -> str:
+        """One line: whether the win is proven, on what grounds, and which targets were missed."""
+        missed = [target.describe() for target in self.targets if not target.met]
+        tail = f"; target {'; target '.join(missed)}" if missed else ""
+        return f"{'PROVEN' if self.proven else 'NOT PROVEN'}: {self.why}{tail}"
 
 
 def outcome_of(
@@ -153,6 +169,8 @@ def outcome_of(
         seconds=round(seconds, 1),
         proven=proven,
         why=why,
+        targets=judge_targets(objective.targets, setting, proof, baselines),
+        notices=list(objective.notices),
         stopped=stop,
         how=proof["how"] if proof else "",
         infrastructure=bool(proofs) and all(p["status"] == "infrastructure" for p in proofs),
@@ -216,7 +234,7 @@ def best_of(setting: Setting, proof: dict[str, Any]) -> Best:
 def render(outcome: Outcome, setting: Setting, replay: str) -> str:
     """The lines a person sees last. `replay` is the command that runs the trace again."""
     lines = [
-        f"{'PROVEN' if outcome.proven else 'NOT PROVEN'}: {outcome.why}",
+        outcome.verdict(),
         f"problem    {outcome.problem} ({'sustained' if setting.energy else setting.regime})",
         f"device     {setting.where()}",
     ]
@@ -243,6 +261,8 @@ def render(outcome: Outcome, setting: Setting, replay: str) -> str:
     lines.append(f"search     {spent}; ended because {outcome.stopped}")
     if outcome.importance:
         lines.append(f"importance {list_important(outcome.importance)} (of the predicted variation, each alone)")
+    lines += [f"target     {target.describe()}" for target in outcome.targets]
+    lines += [f"note       {notice}" for notice in outcome.notices]
     lines.append(f"trace      {outcome.trace}")
     lines.append(f"replay     {replay}")
     return "\n".join(lines)

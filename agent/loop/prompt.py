@@ -87,6 +87,8 @@ def opening(objective: Objective, setting: Setting) -> list[Message]:
             "model_calls": limits.max_model_calls,
         },
     }
+    if objective.targets:
+        task["targets"] = [target.words for target in objective.targets]
     if "gpus" in setting.facts:
         task["gpus"] = setting.facts["gpus"]
     system = f"{SYSTEM}\n\nObjective, device and space (data):\n{json.dumps(facts)}"

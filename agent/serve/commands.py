@@ -54,6 +54,13 @@ def list_(kernel: str, json_: bool) -> None:
 @click.option("--kernel", metavar="NAME", help="A registered kernel, path.py:NAME or module:NAME.")
 @click.option("--shape", metavar="MxNxK", help="The problem's dimensions, in the kernel's order.")
 @click.option("--dtype", metavar="DTYPE", help="fp16 or bf16, as far as the kernel has it.")
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A field of the kernel's problem, e.g. causal=false; repeat it for more.",
+)
 @click.option("--device", metavar="DEVICE", help="auto (default), cuda:N, or recorded[:LANDSCAPE].")
 @click.option(
     "--budget",
@@ -73,6 +80,7 @@ def list_(kernel: str, json_: bool) -> None:
 )
 @click.option("--memory", type=click.Path(path_type=Path), metavar="PATH", help="The SQLite file of all attempts.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, metavar="N", help="Seed (0).")
+@click.option("--yes", is_flag=True, help="Leave words of the goal out that are not understood.")
 @click.option("--transport", type=click.Choice(["stdio", "http"]), default="stdio", show_default=True)
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="For http; 0 takes a free one."
@@ -83,11 +91,13 @@ def serve(
     kernel: str | None,
     shape: str | None,
     dtype: str | None,
+    options: tuple[str, ...],
     device: str | None,
     budget: int,
     max_seconds: float,
     memory: Path | None,
     seed: int,
+    yes: bool,
     transport: str,
     port: int,
 ) -> int:
@@ -122,11 +132,13 @@ def serve(
             kernel=kernel,
             shape=shape,
             dtype=dtype,
+            options=options,
             device=device,
             model=CLIENT,
             max_evals=budget,
             max_seconds=max_seconds,
             max_model_calls=1000 + 10 * budget,
+            yes=yes,
             seed=seed,
         )
         objective, notices = requested(goal, given)

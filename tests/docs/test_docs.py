@@ -14,7 +14,7 @@ import tomllib
 import pytest
 from click.testing import CliRunner
 
-from tests.docs import reference
+from tests.docs import goals, reference
 from tests.docs.pages import PAGES, ROOT, anchors, blocks, commands, headings, links
 
 OPTIONAL = {"litellm", "datasette", "pip", "git", "export", "claude", "codex", "code"}
@@ -176,6 +176,10 @@ def step(value, name: str):
 
 def test_the_reference_is_up_to_date():
     assert reference.page() == reference.PAGE.read_text(encoding="utf-8"), "run `python -m tests.docs.reference`"
+
+
+def test_the_page_of_goals_is_up_to_date():
+    assert goals.page() == goals.PAGE.read_text(encoding="utf-8"), "run `python -m tests.docs.goals`"
 
 
 def test_every_data_file_is_somebodys_source():

@@ -38,7 +38,8 @@ def export(story: Story) -> str:
 def verdict(story: Story) -> str:
     if story.outcome is None:
         return f"Not finished: it stopped in turn {len(story.turns)}."
-    return f"{'Proven' if story.outcome.proven else 'Not proven'}: {story.outcome.why}"
+    missed = [f"; target {target.describe()}" for target in story.outcome.targets if not target.met]
+    return f"{'Proven' if story.outcome.proven else 'Not proven'}: {story.outcome.why}{''.join(missed)}"
 
 
 def warnings(story: Story) -> list[str]:
@@ -58,6 +59,8 @@ def facts(story: Story) -> list[tuple[str, str]]:
     made = " ".join(f"{n} {v}" for n, v in versions.items()) if isinstance(versions, dict) else ""
     return [
         ("goal", objective.goal),
+        *(("note", notice) for notice in objective.notices),
+        *(("target", target.describe()) for target in (outcome.targets if outcome else ())),
         ("device", setting.where()),
         ("regime", setting.regime),
         ("model", f"{objective.model}, seed {objective.seed}"),

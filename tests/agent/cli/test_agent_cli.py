@@ -39,6 +39,9 @@ def command(*arguments, **environment):
     ("arguments", "says"),
     [
         (["make tea"], "Cannot read the goal"),
+        (["fused matmul of unicorns"], "--yes runs that"),
+        (["fused", "--option", "bias=perhaps"], "true or false"),
+        (["attention", "--option", "colour=red"], "has no option colour"),
         (["run"], "names no kernel"),
         (["fused", "--bogus"], "--bogus"),
         (["fused", "--max-evals", "0"], "--max-evals"),
@@ -145,12 +148,55 @@ def test_a_proof_that_our_own_machinery_spoilt_is_exit_code_1(small_world, capsy
 
 def test_how_a_goal_was_read_is_said_after_the_first_line(small_world, capsys):
     small_world()
-    main(["recorded fused TFLOPS of fp16 unicorns", "--dtype", "bf16"])
-    first, second, *more = capsys.readouterr().err.splitlines()
+    main(["recorded fused TFLOPS of fp16 unicorns", "--dtype", "bf16", "--yes"])
+    out, err = capsys.readouterr()
+    first, second, *more = err.splitlines()
     assert first == "device: recorded NVIDIA H200 (no GPU is used: times are looked up)"
     assert second.startswith("tuning fused_matmul")
     assert "note: --dtype bf16 overrules fp16 in the goal" in more[:2]
     assert any("unicorns" in line for line in more[:2])
+    assert "note       --dtype bf16 overrules fp16 in the goal" in out.splitlines()
+
+
+def test_notices_survive_quiet_and_stand_in_json_trace_and_show(small_world, capsys):
+    small_world()
+    notice = "--dtype bf16 overrules fp16 in the goal"
+    words = ["fused TFLOPS fp16", "--dtype", "bf16", "--quiet"]
+    assert main(words) == 0
+    assert f"note       {notice}" in capsys.readouterr().out.splitlines()
+    assert main([*words, "--json"]) == 0
+    outcome = json.loads(capsys.readouterr().out)
+    assert outcome["notices"] == [notice]
+    assert read_trace(Path(outcome["trace"])).header["objective"]["notices"] == [notice]
+    assert main(["show", outcome["trace"]]) == 0
+    assert notice in capsys.readouterr().out
+
+
+def test_a_target_that_was_missed_is_exit_code_3_and_the_win_stays_proven(small_world, capsys):
+    small_world()
+    assert main(["fused matmul, 900 TFLOPS"]) == 0
+    assert "target     900 tflops: reached, 1000 [" in capsys.readouterr().out
+    assert main(["fused matmul, 1200 TFLOPS"]) == 3
+    out = capsys.readouterr().out
+    assert out.startswith("PROVEN: 1.250x [1.240, 1.260] over unfused")
+    assert "target 1200 tflops: not reached" in out.splitlines()[0]
+    [trace] = [line.split()[1] for line in out.splitlines() if line.startswith("trace ")]
+    assert main(["replay", trace]) == 3
+
+
+def test_a_dry_run_prints_the_problem_and_opens_nothing(monkeypatch, capsys):
+    monkeypatch.setattr(run, "begin", None)
+    words = ["attention, not causal, 16 heads, under 2 ms", "--option", "GROUP=4", "--dry-run"]
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert "kernel     attention 4x16x4096x128 fp16 causal=False GROUP=4" in out
+    assert "target     under 2 ms" in out
+    assert main([*words, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["problem"]["causal"] is False
+    assert (said["problem"]["GROUP"], said["metric"], said["unit"]) == (4, "latency", "ms")
+    assert main(["attention, not causal, at dawn", "--dry-run"]) == 2
+    assert "'dawn'" in capsys.readouterr().err
 
 
 def test_json_is_one_object_with_the_promised_fields(small_world, capsys):

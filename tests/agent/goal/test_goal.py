@@ -153,7 +153,7 @@ def test_the_kernel_option_does_not_excuse_a_goal_without_sense():
 
 
 def test_words_that_change_nothing_are_named():
-    objective, notices = read("maximise fused TFLOPS for llama inference")
+    objective, notices = read("maximise fused TFLOPS for llama inference", yes=True)
     assert objective.kernel == "fused_matmul"
     assert "llama, inference" in notices[0]
 

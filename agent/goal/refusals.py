@@ -1,0 +1,112 @@
+"""The sentences that refuse a goal: each names what is wrong and what would be understood."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+
+from agent.goal.vocabulary import (
+    BARE,
+    DIMENSION_WORDS,
+    DTYPES,
+    METRICS,
+    NEGATIONS,
+    NO_CHOICE,
+    WEAK_METRICS,
+    KernelWords,
+    spellings,
+    spoken,
+)
+
+SHOWN_WORDS = 8
+CURES: tuple[tuple[str, str], ...] = (
+    (r"kv|key|gqa|mqa", "GROUP is the query heads that share a head of keys and values: of 32 heads and 8, GROUP=4"),
+    (r"\d+(\.\d+)?[km]", "write a number out, 8k is 8000 or 8192"),
+    (r"[kmgt]i?b|bytes?|\d+[kmgt]i?b", "a size in bytes is no shape, give the dimensions"),
+    (r"tokens?", "tokens are S=… of attention or rows of a norm; --max-tokens limits the model"),
+    (r"cpu|tpu|cores?", "kernels run on a GPU: cuda:0, or recorded"),
+    (r"seed", "the seed is --seed N"),
+    (r"gpt.*|claude.*|gemini.*|llama.*|qwen.*|model|llm|ai", "who decides is --model NAME"),
+    (r"%|percent|\d+(\.\d+)?%", "say a share of what: 90 % of peak, 20 % faster than torch.compile"),
+    (r"beat|than|outperform|vs|versus", "a rival is torch.compile, cuBLAS, cuDNN, eager or flash attention"),
+    (r"square|squared", "write the shape, 4096x4096x4096"),
+    (r"accurac.*|tolerance|error|exact|accumulat.*", "the tolerance is the kernel's own and cannot be set"),
+    (r"input|inputs|output|outputs", "inputs and result have the dtype that the problem's dtype says"),
+    (r"half", "the dtype is half precision or fp16"),
+    (r"activation|epilogue|layout|scales|dtype|precision", "name the option's value, such as gelu, fp16, column major"),
+    (r"or", "a goal is one problem and one metric, and all its targets shall be reached"),
+    (r"gpus|devices", "several GPUs are --device cuda:all"),
+)  # fmt: skip
+"""Words that were not understood → how to say what they may mean."""
+NUMBER_CURE = "give a number its name (M=4096), its unit, or write a shape (4096x4096x4096)"
+
+
+def not_understood(words: Sequence[str], kernel: KernelWords, kernels: Sequence[KernelWords], known: str) -> str:
+    """The refusal of words that no rule took. `known` is what the goal would be without them."""
+    negation = next((word for word in words if word in NEGATIONS), None)
+    if negation is not None:
+        others = ", ".join(word for word in words if word != negation)
+        of = f" ({others})" if others else ""
+        return (
+            f"The goal says {negation!r}{of}: say what it wants and not what it does not want; only a switch (no bias, "
+            "not causal) and the activation (no activation) can be denied."
+        )
+    shown = ", ".join(repr(word) for word in words[:SHOWN_WORDS])
+    return f"Not understood: {shown}{cures(words, kernel, kernels)}. Without that it is {known}: --yes runs that."
+
+
+def cures(words: Sequence[str], kernel: KernelWords, kernels: Sequence[KernelWords]) -> str:
+    found = [cure for pattern, cure in CURES if any(re.fullmatch(pattern, word) for word in words)]
+    if not found and any(re.fullmatch(r"[\d.]+", word) for word in words):
+        found = [f"{NUMBER_CURE}; {kernel.name} has {', '.join((*kernel.dims, *kernel.numbers))}"]
+    if not found:
+        near = dict.fromkeys(
+            match
+            for word in words
+            for match in difflib.get_close_matches(word, sorted(vocabulary(kernels)), 2, 0.72)
+            if match not in words
+        )
+        found = [f"did you mean {', '.join(near)}?"] if near else []
+    return f" ({'; '.join(found)})" if found else " (docs/GOALS.md lists the words of a goal)"
+
+
+def vocabulary(kernels: Sequence[KernelWords]) -> set[str]:
+    """Every word or phrase that a goal may hold."""
+    found: set[str] = set(NO_CHOICE.split()) | {*WEAK_METRICS} | {way for ways in METRICS.values() for way in ways}
+    for kernel in kernels:
+        found |= {spoken(alias) for alias in (kernel.name, *kernel.aliases)} | {*kernel.dims, *kernel.numbers}
+        found |= {way for ways in DIMENSION_WORDS.get(kernel.name, {}).values() for way in ways}
+        for option, allowed in kernel.choices.items():
+            values = DTYPES if option == "dtype" else [value for value in allowed if isinstance(value, str)]
+            found |= {spoken(option)} | {way for value in values for way in spellings(value, option)}
+    return found
+
+
+def cannot_read(goal: str, kernels: Sequence[KernelWords], foreign: Iterable[str]) -> str:
+    """One sentence that lists what a goal may say."""
+    foreign = list(foreign)
+    shown = goal if len(goal) <= 60 else goal[:57] + "..."
+    names = "; ".join(f"{k.name} ({', '.join(k.aliases)})" if k.aliases else k.name for k in kernels)
+    if foreign:
+        return (
+            f"Cannot read the goal {shown!r} (no kernel here does {', '.join(foreign)}): name one of {names}, or your "
+            "own by --kernel path.py:NAME."
+        )
+    options = dict.fromkeys(
+        field if value is True else spellings(str(value), field)[0] if value in BARE else str(value)
+        for kernel in kernels
+        for field, allowed in kernel.choices.items()
+        for value in allowed
+        if value is not False and value not in ("none",)
+    )
+    spoken_names = [spoken(name) for kernel in kernels for name in (kernel.name, *kernel.aliases)]
+    near = dict.fromkeys(
+        match for word in goal.lower().split() for match in difflib.get_close_matches(word, spoken_names, 1, 0.8)
+    )
+    meant = f", did you mean {', '.join(near)}?" if near else ""
+    return (
+        f"Cannot read the goal {shown!r} (it names no kernel{meant}): name one of {names}, with a shape like "
+        f"4096x4096x4096, options out of {', '.join(options)}, and a metric out of TFLOPS, bandwidth, latency, TFLOPS "
+        "per watt, joules."
+    )
