@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from agent.goal.target_verdict import TargetResult
     from agent.loop.outcome import Speedup
     from agent.loop.run import Ended
-    from agent.loop.target import TargetResult
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.errors import UsageError
-from agent.goal.metrics import read_metric
-from agent.goal.numbers import one_of, parse_shape, read_dimensions, read_shape, read_spending
+from agent.goal.goal_errors import cannot_read, not_understood
+from agent.goal.goal_targets import read_targets
 from agent.goal.objective import Limits, Objective
 from agent.goal.options import Options, choose_kernel, parse_options, read_options, refuse_options_of_others
-from agent.goal.refusals import cannot_read, not_understood
-from agent.goal.targets import read_targets
-from agent.goal.text import Text
-from agent.goal.vocabulary import (
+from agent.goal.words.metrics import read_metric
+from agent.goal.words.numbers import one_of, parse_shape, read_dimensions, read_shape, read_spending
+from agent.goal.words.text import Text
+from agent.goal.words.vocabulary import (
     DTYPES,
     FIELD_WORDS,
     FOREIGN,

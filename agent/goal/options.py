@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 
 from agent.errors import UsageError
-from agent.goal.numbers import one_of
-from agent.goal.refusals import cannot_read
-from agent.goal.text import Text
-from agent.goal.vocabulary import (
+from agent.goal.goal_errors import cannot_read
+from agent.goal.words.numbers import one_of
+from agent.goal.words.text import Text
+from agent.goal.words.vocabulary import (
     DTYPES,
     OPTION_ONLY,
     SWITCHED_OFF,

@@ -16,8 +16,8 @@ def understood(words: str, given: Given) -> tuple[Objective, list[str]]:
     """The objective of a goal and options, and what the user should know of how they were read. Raises UsageError, also
     for a problem that the kernel refuses."""
     from agent.goal.goal import read_goal
-    from agent.goal.targets import resolve
-    from agent.goal.vocabulary import registered, words_of
+    from agent.goal.goal_targets import resolve
+    from agent.goal.words.vocabulary import registered, words_of
     from kernels.registry import get
     from kernels.spec import sentence
 

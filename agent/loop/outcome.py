@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from agent.goal.objective import Objective, Setting
-from agent.loop.target import TargetResult, judge_targets
+from agent.goal.target_verdict import TargetResult, judge_targets
 from agent.models.base import CLIENT, EMBEDDED, Message, ToolSchema, done_calls
 
 SHOWN_PARAMETERS = 6

@@ -17,7 +17,7 @@ from typing import Any
 from agent.errors import UsageError
 from agent.goal.goal import Given, read_goal
 from agent.goal.objective import Limits, Objective
-from agent.goal.vocabulary import registered
+from agent.goal.words.vocabulary import registered
 from agent.loop.actions import Actions, LiveActions
 from agent.loop.outcome import Outcome
 from agent.loop.progress import Watch

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from agent.goal.targets import RIVALS, UNITS
-from agent.goal.translations import GERMAN, SPANISH
-from agent.goal.vocabulary import (
+from agent.goal.goal_targets import RIVALS, UNITS
+from agent.goal.words.translations import GERMAN, SPANISH
+from agent.goal.words.vocabulary import (
     DIMENSION_WORDS,
     DTYPES,
     METRICS,

@@ -34,7 +34,7 @@ def test_the_words_of_kernels_import_no_torch():
         "kernels.defaults",
         "kernels.hardware",
         "agent.loop.actions",
-        "agent.goal.vocabulary",
+        "agent.goal.words.vocabulary",
         "agent.api",
     ]
     modules += [

@@ -4,7 +4,7 @@ import pytest
 
 from agent.errors import UsageError
 from agent.goal.goal import Given, read_goal
-from agent.goal.vocabulary import KernelWords
+from agent.goal.words.vocabulary import KernelWords
 
 FUSED = KernelWords(
     "fused_matmul",

@@ -8,8 +8,8 @@ import re
 
 from agent.errors import UsageError
 from agent.goal.objective import Target
-from agent.goal.text import NUMBER, START, Text
-from agent.goal.vocabulary import longest_first
+from agent.goal.words.text import NUMBER, START, Text
+from agent.goal.words.vocabulary import longest_first
 from memory.terms import Metric
 
 UNDER = r"(?<!\w)(?:under|below|at most|less than|no more than|not more than|within|up to|max|<=?)"

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 
-from agent.goal.vocabulary import (
+from agent.goal.words.vocabulary import (
     BARE,
     DIMENSION_WORDS,
     DTYPES,

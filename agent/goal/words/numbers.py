@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from agent.errors import UsageError
 from agent.goal.limits import LONGEST, MOST, MOST_DOLLARS
-from agent.goal.text import END, NUMBER, START, Text
-from agent.goal.vocabulary import DIMENSION_WORDS, KernelWords, longest_first
+from agent.goal.words.text import END, NUMBER, START, Text
+from agent.goal.words.vocabulary import DIMENSION_WORDS, KernelWords, longest_first
 
 SHAPE = re.compile(rf"{START}\d+(?:\s*(?:[x*,]|\bby\b)\s*\d+)+{END}(?!\s*[x*]\s*-)")
 CUBE = re.compile(rf"{START}(\d+)\s*(?:\^\s*3|cubed)(?!\w)")

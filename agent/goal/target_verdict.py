@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
 from agent.goal.objective import Setting, Target
 from memory.terms import ENERGY_UNITS, UNITS, energy_in, speed_in
 
-if TYPE_CHECKING:
-    from agent.loop.outcome import BaselineResult
-
 Interval = tuple[float, float]
+
+
+class Timed(Protocol):
+    """A baseline of the final sitting, as far as a target needs it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def title(self) -> str: ...
+
+    @property
+    def speedup(self) -> float | None: ...
+
+    @property
+    def ci(self) -> Interval | None: ...
 
 
 class TargetResult(BaseModel):
@@ -44,14 +57,14 @@ def judge_targets(
     targets: Sequence[Target],
     setting: Setting,
     proof: dict[str, Any] | None,
-    baselines: Sequence[BaselineResult],
+    baselines: Sequence[Timed],
 ) -> list[TargetResult]:
     """`proof` is the final sitting's; without one no target is met."""
     return [judge_target(target, setting, proof, baselines) for target in targets]
 
 
 def judge_target(
-    target: Target, setting: Setting, proof: dict[str, Any] | None, baselines: Sequence[BaselineResult]
+    target: Target, setting: Setting, proof: dict[str, Any] | None, baselines: Sequence[Timed]
 ) -> TargetResult:
     value, ci, unit = measured(target, setting, proof, baselines)
     less = target.metric in ("latency", "joules")
@@ -60,7 +73,7 @@ def judge_target(
 
 
 def measured(
-    target: Target, setting: Setting, proof: dict[str, Any] | None, baselines: Sequence[BaselineResult]
+    target: Target, setting: Setting, proof: dict[str, Any] | None, baselines: Sequence[Timed]
 ) -> tuple[float | None, Interval | None, str]:
     """Value, interval and unit of what the target is about."""
     if target.kind == "baseline":

@@ -9,10 +9,10 @@ import pytest
 from agent.cli.result_panel import print_result
 from agent.errors import PROVEN, UNPROVEN
 from agent.goal.objective import Objective, Target
+from agent.goal.target_verdict import judge_target
 from agent.loop.outcome import outcome_of, render
 from agent.loop.run import Ended
-from agent.loop.target import judge_target
-from tests.agent.fake_hands import SETTING
+from tests.agent.fake_actions import SETTING
 
 FLOPS = 10**12
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from agent.errors import UsageError
-from agent.goal.translations import TRANSLATIONS
-from agent.goal.vocabulary import FILLER
+from agent.goal.words.translations import TRANSLATIONS
+from agent.goal.words.vocabulary import FILLER
 
 TAKEN = "|"
 """Stands where a rule took something, so that the words on its two sides do not become neighbours."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from agent.errors import UsageError
 from agent.goal.objective import Target
-from agent.goal.text import Text
-from agent.goal.vocabulary import DOWNWARD, METRICS, UPWARD, WEAK_METRICS, longest_first
+from agent.goal.words.text import Text
+from agent.goal.words.vocabulary import DOWNWARD, METRICS, UPWARD, WEAK_METRICS, longest_first
 from memory.terms import Metric
 
 LESS_IS_BETTER: tuple[Metric, ...] = ("latency", "joules")
