@@ -76,9 +76,13 @@ def config():
 class Listener(Watch):
     def __init__(self):
         super().__init__()
-        self.seen = []
+        self.seen, self.lines = [], []
 
-    def changed(self):
+    def notify(self, line):
+        self.lines.append(line)
+        super().notify(line)
+
+    def on_change(self):
         self.seen.append(self.standing.doing)
 
 
@@ -96,7 +100,7 @@ def run(package, config, tmp_path_factory):
         patch.syspath_prepend(str(package))
         patch.setenv("XDG_DATA_HOME", str(folder))
         model = Hearing(calls(("time_one_by_one", {"configs": [config]})), words("done"), words("done"))
-        questions, lines, watch = [], [], Listener()
+        questions, watch = [], Listener()
 
         def ask(question):
             questions.append(question)
@@ -105,9 +109,14 @@ def run(package, config, tmp_path_factory):
         objective = Objective(
             goal="fast", kernel="rms_norm", device="recorded", model="other", approve=True, limits=Limits(max_evals=2)
         )
-        ended = begin(objective, folder / "m.db", None, lines.append, ask=ask, watch=watch, model=model)
+        ended = begin(objective, folder / "m.db", None, watch, ask=ask, model=model)
         yield SimpleNamespace(
-            ended=ended, model=model, asked=questions, lines=lines, doing=watch.seen, trace=Path(ended.outcome.trace)
+            ended=ended,
+            model=model,
+            asked=questions,
+            lines=watch.lines,
+            doing=watch.seen,
+            trace=Path(ended.outcome.trace),
         )
 
 
