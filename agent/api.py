@@ -49,8 +49,8 @@ def optimise(
     - `shape`: the problem's dimensions in the kernel's order, ``(4096, 4096, 4096)``; `dtype`: ``fp16``, ``bf16``, …;
       `options`: other fields of the problem by name, ``{"causal": False}``.
     - `device`: ``auto`` (a GPU where there is one, else a recorded one), ``cuda:N``, ``recorded[:LANDSCAPE]``.
-    - `model`: who decides: a language model's name, or your own model as ``path.py:NAME`` or ``module:NAME``; ``None``
-      is AUTOKERNEL_MODEL, else the embedded planner, which needs no key and no network.
+    - `model`: who decides: a language model's name, or a model of yours as ``path.py:NAME`` or ``module:NAME``;
+      ``None`` is AUTOKERNEL_MODEL, else the embedded planner, which needs no key and no network.
       `base_url`: a server that speaks the OpenAI protocol; the key is OPENAI_API_KEY. `effort`: how hard a reasoning
       model thinks, ``none`` to ``max``; ``None`` is AUTOKERNEL_EFFORT, else the model's own default. `api`: ``auto``,
       ``responses`` or ``chat``; ``None`` is AUTOKERNEL_API, else ``auto``.

@@ -1,4 +1,4 @@
-"""What goes wrong in a way that is not the agent's doing; each message is one sentence for the user."""
+"""Errors that are not the agent's; each message is one sentence for the user."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ class EvalsError(Exception):
 
 
 class Missing(EvalsError):
-    """What an agent needs is not there: an optional library, its model's endpoint."""
+    """An agent cannot run: its library, its file or its model's endpoint is missing."""

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from evals.bench.output import (
-    answer,
-    explained,
-    progress,
+    mistakes_as_refusals,
+    print_progress,
+    print_table,
     read_shape,
+    run_command_line,
     share,
     short,
     speedups,
-    table,
     write,
 )
 from kernels.quiet import output_to_stderr
@@ -58,13 +58,13 @@ def list_command(names: tuple[str, ...], gpu: str, as_json: bool) -> None:
     from evals.bench.listing import listing
     from kernels.hardware import hardware_named
 
-    with explained(), output_to_stderr():
+    with mistakes_as_refusals(), output_to_stderr():
         rows = listing(_names(names), hardware_named(gpu))
     if as_json:
         click.echo(json.dumps({"kernels": rows}))
         return
     columns = ("kernel", "problem", "dims", "metric", "gflop", "mbytes", "floor_ms", "bound", "configs")
-    table([r | {"bound": f"{r['bound']} ({r['hardware']})"} for r in rows], columns)
+    print_table([r | {"bound": f"{r['bound']} ({r['hardware']})"} for r in rows], columns)
 
 
 @cli.command()
@@ -86,14 +86,14 @@ def validate(names: tuple[str, ...], device: str, as_json: bool) -> None:
         device = "cuda:0" if gpus_present() else "interpreter"
     if device != "interpreter" and not device.startswith("cuda:"):
         raise click.UsageError(f"--device {device} is none: write auto, interpreter or cuda:N")
-    with explained(), output_to_stderr():
-        rows = run(_names(names), None if device == "interpreter" else device, progress)
+    with mistakes_as_refusals(), output_to_stderr():
+        rows = run(_names(names), None if device == "interpreter" else device, print_progress)
     wrong = [r for r in rows if r["status"] != "correct"]
     if as_json:
         click.echo(json.dumps({"correct": not wrong, "checks": rows}))
     else:
         shown = [r | {"config": short(r["config"]), "of bound": share(r)} for r in rows]
-        table(shown, ("kernel", "where", "status", "of bound", "config", "reason"))
+        print_table(shown, ("kernel", "where", "status", "of bound", "config", "reason"))
         click.echo(f"{len(rows) - len(wrong)} of {len(rows)} correct")
     sys.exit(1 if wrong else 0)
 
@@ -152,11 +152,11 @@ def bench(
         if regime != "both":
             raise click.UsageError("--suite h200 says for each entry how it is judged: leave --regime out")
         _check(out, [])
-        with explained():
+        with mistakes_as_refusals():
             run_suite(only, tuned, device, configs, seconds if given else None, out, as_json)
         return
     regimes = ("burst", "sustained") if regime == "both" else (regime,)
-    with explained():
+    with mistakes_as_refusals():
         chosen = SUITES[suite] if suite else [Case(name) for name in _names(names)]
         _bench([Case(c.kernel, c.shape, c.options, regimes) for c in chosen], device, configs, seconds, out, as_json)
 
@@ -171,7 +171,7 @@ def fusion(device: str, configs: int, seconds: float, out: Path | None, as_json:
     """The fused matmul against PyTorch unfused, compiled, cuBLASLt's epilogue and the bare cuBLAS matmul."""
     from evals.bench.suite import SUITES
 
-    with explained():
+    with mistakes_as_refusals():
         _bench(list(SUITES["fusion"]), device, configs, seconds, out, as_json)
 
 
@@ -198,17 +198,17 @@ def sweep(
     from evals.bench.suite import Case
     from evals.bench.sweep import sweep as run
 
-    with explained(), output_to_stderr():
+    with mistakes_as_refusals(), output_to_stderr():
         case = Case(kernel, shape, {} if dtype is None else {"dtype": dtype})
         _check(out, [case])
-        rows = run(case, device, limit, progress)
+        rows = run(case, device, limit, print_progress)
     write(out, rows)
     if as_json:
         click.echo(json.dumps({"configs": rows}))
         return
     good = [r for r in rows if r["status"] == "correct"]
     shown = [r | {"config": short(r["config"])} for r in good[:top]]
-    table(shown, ("ms", "value", "unit", "share_of_floor", "config"))
+    print_table(shown, ("ms", "value", "unit", "share_of_floor", "config"))
     click.echo(f"{len(good)} of {len(rows)} configs correct; {rows[0]['kernel']} {rows[0]['problem']} burst")
 
 
@@ -244,7 +244,7 @@ def roofline(
         _check(path, [])
     if not (device in ("auto", "recorded") or device.startswith("cuda:")):
         raise click.UsageError(f"--device {device} is none: write auto, recorded or cuda:N")
-    with explained():
+    with mistakes_as_refusals():
         wanted = _names(names)
         roofs = line.roofs(device, gpu)
         found, known_from = line.results(source, roofs.hardware)
@@ -264,7 +264,9 @@ def roofline(
         click.echo(json.dumps({"roofs": about | {"source": roofs.source}, "results": known_from, "rows": rows}))
         return
     shown = [r | {"share_of_roof": f"{r['share_of_roof']:.1%}", "config": short(r["config"])} for r in rows]
-    table(shown, ("kernel", "problem", "ms", "intensity", "tflops", "tb_per_s", "bound", "share_of_roof", "config"))
+    print_table(
+        shown, ("kernel", "problem", "ms", "intensity", "tflops", "tb_per_s", "bound", "share_of_roof", "config")
+    )
     click.echo("\n".join(sources))
 
 
@@ -275,14 +277,14 @@ def _bench(cases: list[Case], device: str, configs: int, seconds: float, out: Pa
     with output_to_stderr():
         _check(out, cases)
         for case in cases:
-            rows += run(case, device, configs, seconds, progress)
+            rows += run(case, device, configs, seconds, print_progress)
             write(out, rows)
     if as_json:
         click.echo(json.dumps({"cases": rows}))
     else:
         shown = [r | {"config": short(r.get("config", {})), **speedups(r)} for r in rows]
         names = list(dict.fromkeys(f"vs {b['name']}" for r in rows for b in r.get("baselines", [])))
-        table(
+        print_table(
             shown, ("kernel", "problem", "regime", "status", "ms", "value", "unit", "share_of_floor", *names, "config")
         )
     for row in rows:
@@ -299,7 +301,7 @@ def _names(given: tuple[str, ...]) -> list[str]:
 
 
 def _check(out: Path | None, cases: list[Case]) -> None:
-    """Everything that can be wrong with the words is found before the first minute on a GPU."""
+    """Check the arguments before any time is spent on a GPU."""
     for case in cases:
         case.load()
     if out is not None and not out.parent.is_dir():
@@ -308,7 +310,7 @@ def _check(out: Path | None, cases: list[Case]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0, 1 where something is wrong or went wrong, 2 with one sentence for wrong arguments."""
-    return answer(cli, "python -m kernels", arguments)
+    return run_command_line(cli, "python -m kernels", arguments)
 
 
 if __name__ == "__main__":

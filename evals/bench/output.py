@@ -1,4 +1,4 @@
-"""What ``python -m kernels`` prints, writes and refuses; ``python -m evals`` reads and refuses the same way."""
+"""Output, files and error messages of ``python -m kernels``; ``python -m evals`` reads its arguments the same way."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Row = dict[str, Any]
 
 
 @ends_quietly
-def answer(command: click.Command, program: str, arguments: Sequence[str] | None = None) -> int:
-    """Run a command line and return its exit code; what is wrong with the words is one sentence."""
+def run_command_line(command: click.Command, program: str, arguments: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code; a mistake in the arguments is one sentence on stderr."""
     try:
         code = run_click(command, program, arguments)
     except click.ClickException as e:
@@ -40,13 +40,13 @@ def read_shape(context: click.Context, parameter: click.Parameter, value: str | 
 
 
 class Refused(click.ClickException):
-    """What was asked for cannot be done as asked."""
+    """A request that cannot be carried out: one sentence and exit code 2."""
 
     exit_code = 2
 
 
-class explained:
-    """Turns what a person can mend into one sentence and exit code 2."""
+class mistakes_as_refusals:
+    """Turns errors that the user can correct into one sentence and exit code 2."""
 
     def __enter__(self) -> None:
         return None
@@ -67,19 +67,19 @@ def write(out: Path | None, rows: list[Row]) -> None:
 
 
 def store(out: Path | None, found: Row) -> None:
-    """Replaces the file at once: whoever stops the command finds whole rows."""
+    """Write `found` as JSON, atomically: a command that is stopped leaves a whole file."""
     if out is not None:
         part = out.with_name(out.name + ".part")
         part.write_text(json.dumps(found, indent=1) + "\n")
         part.replace(out)
 
 
-def progress(line: str) -> None:
+def print_progress(line: str) -> None:
     line = printable(line, "?")
     click.echo(f"\r\033[K{line}" if sys.stderr.isatty() else line, err=True, nl=not sys.stderr.isatty())
 
 
-def table(rows: list[Row], columns: tuple[str, ...]) -> None:
+def print_table(rows: list[Row], columns: tuple[str, ...]) -> None:
     from memory.formats.tables import ruled
 
     if sys.stderr.isatty():

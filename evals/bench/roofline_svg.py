@@ -52,9 +52,9 @@ def drawing(rows: list[Row], roofs: Roofs, title: str) -> str:
     for r in sorted(points, key=lambda r: -r["tflops"]):
         across, down = x(r["intensity"]), y(r["tflops"])
         named = f"{r['kernel']} {r['problem']}"
-        told = f"{named}: {r['tflops']:.4g} TFLOP/s, {r['tb_per_s']:.3g} TB/s, {r['share_of_roof']:.1%} of the roof"
+        label = f"{named}: {r['tflops']:.4g} TFLOP/s, {r['tb_per_s']:.3g} TB/s, {r['share_of_roof']:.1%} of the roof"
         parts.append(
-            f'<circle class="dot record" cx="{across}" cy="{down}" r="4"><title>{escape(told)}</title></circle>'
+            f'<circle class="dot record" cx="{across}" cy="{down}" r="4"><title>{escape(label)}</title></circle>'
         )
         left = across > (LEFT + RIGHT) / 2
         height = down + 4

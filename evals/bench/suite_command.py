@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from evals.bench import launch_overhead, targets
-from evals.bench.output import Row, progress, store, table
+from evals.bench.output import Row, print_progress, print_table, store
 from evals.bench.suite import MEANS, chosen
 from evals.bench.suite_run import SuiteRun, estimate
 from kernels.ops.tuned_files import load
@@ -29,7 +29,7 @@ def run_suite(
 ) -> None:
     """The suite h200: estimate, entries as they come, table last. Exit code 1 where an entry failed."""
     entries, host = chosen(tuple(name for name in (only or "").split(",") if name))
-    run = SuiteRun(device, configs, seconds or SECONDS, None if tuned is None else load(tuned), progress)
+    run = SuiteRun(device, configs, seconds or SECONDS, None if tuned is None else load(tuned), print_progress)
     expected = estimate(entries, configs if tuned is None else 1)
     parts = ", ".join(f"{name} {each:.0f}" for name, each in expected.items())
     click.echo(f"about {sum(expected.values()):.0f} s: {parts}", err=True)
@@ -52,7 +52,7 @@ def run_suite(
         click.echo(json.dumps({"rows": rows, "means": means, "launch": launch}))
     else:
         columns = ("entry", "regime", "ms", "rate", "mJ", "against", "ratio", "target", "verdict")
-        table(targets.lines(rows, means, launch), columns)
+        print_table(targets.lines(rows, means, launch), columns)
     done = [r["status"] for r in rows] + ([] if launch is None else [launch["status"]])
     if any(status not in ("correct", "skipped") for status in done):
         sys.exit(1)

@@ -1,6 +1,5 @@
-"""Runs the suite on one GPU: while one case is measured, the next ones start their processes, compile their configs and
-let torch.compile work; what those time on the GPU themselves waits for the GPU's lock
-(:mod:`tools.harness.process.gpu_lock`)."""
+"""Runs the suite on one GPU. While one case is measured, the next ones start their processes, compile their configs and
+run torch.compile; what that times on the GPU itself waits for the lock in :mod:`tools.harness.process.gpu_lock`."""
 
 from __future__ import annotations
 
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from evals.bench import targets
 from evals.bench.suite import Case, Entry, Judged
-from evals.bench.sweep import FINALISTS, Progress, Row, about, ranked, rates, tried
+from evals.bench.sweep import FINALISTS, Progress, Row, describe_case, rates, report_progress, sort_by_time
 from kernels.ops.tuned_files import Entry as TunedEntry
 from kernels.ops.tuned_files import choose
 from kernels.spec import Config, sentence
@@ -53,13 +52,13 @@ class Opened:
                 else:
                     failed = {"config": compiled.config, "status": compiled.status, "reason": compiled.reason}
                     self.screened.append(Measurement(**failed))
-                tried(self.live, i, len(self.compiling), progress)
-        return [self.live.spec.config_type.model_validate(m.config) for m in ranked(self.screened)[:FINALISTS]]
+                report_progress(self.live, i, len(self.compiling), progress)
+        return [self.live.spec.config_type.model_validate(m.config) for m in sort_by_time(self.screened)[:FINALISTS]]
 
     def contend(self, finalists: list[Config], regime: Regime) -> list[Measurement]:
         """Finalists timed against one another, once per regime; those that stayed correct, the fastest first."""
         if regime not in self.contended:
-            self.contended[regime] = ranked(self.live.contend(finalists, regime))
+            self.contended[regime] = sort_by_time(self.live.contend(finalists, regime))
         return self.contended[regime]
 
 
@@ -94,7 +93,7 @@ class SuiteRun:
                 except (ValueError, DeviceError) as e:
                     if isinstance(e, DeviceError) and not found:
                         raise
-                    found += [skipped(entry, judged, sentence(e)) for judged in entry.judged]
+                    found += [make_skipped_row(entry, judged, sentence(e)) for judged in entry.judged]
                     keep(found)
                     continue
                 for judged in entry.judged:
@@ -135,7 +134,7 @@ class SuiteRun:
         try:
             pool = self._shared_pool(live)
             compiling = {pool.submit(spec, problem, c): c for c in self._configs(live)}
-            for name in wanted(live, entries):
+            for name in find_needed_baselines(live, entries):
                 if not self._ended:
                     live.prepare_baseline(name)
         except BaseException:
@@ -156,14 +155,14 @@ class SuiteRun:
 
     def _configs(self, live: LiveDevice) -> list[Config]:
         """The tuned config, or the default one, what the planner would try first, and a spread over the space."""
-        from evals.bench.sweep import spread
+        from evals.bench.sweep import sample_space
         from tools.planner.evidence import Evidence
         from tools.planner.propose import Planner
         from tools.session.task import Task
 
         if self.tuned is not None:
             return [choose(live.spec, live.problem, live.hardware, self.tuned).config]
-        some = spread(live.spec, live.problem, live.hardware, self.configs // 4)
+        some = sample_space(live.spec, live.problem, live.hardware, self.configs // 4)
         task = Task(live.spec, live.problem, live.hardware, live.spec.metric)
         planner = Planner(task, live.spec.space(live.problem, live.hardware))
         proposed = planner.propose(Evidence(), max(1, self.configs - len(some))).proposals if self.configs else []
@@ -171,7 +170,7 @@ class SuiteRun:
 
     def _judge(self, entry: Entry, judged: Judged, opened: Opened) -> Row:
         live, regime = opened.live, _regime(judged)
-        row = about(live, regime) | {"entry": entry.name, "judged": judged, "targets": [], "baselines": []}
+        row = describe_case(live, regime) | {"entry": entry.name, "judged": judged, "targets": [], "baselines": []}
         why = live.no_energy() if judged == "energy" else None
         if why:
             return row | {"status": "skipped", "reason": why}
@@ -199,8 +198,8 @@ class SuiteRun:
         return row | {"targets": targets.targets(entry, judged, row)}
 
 
-def wanted(live: LiveDevice, entries: list[Entry]) -> list[str]:
-    """Baselines that any of the entries needs and that can run here."""
+def find_needed_baselines(live: LiveDevice, entries: list[Entry]) -> list[str]:
+    """The baselines that any of `entries` needs and that can run here."""
     own = {b.name: b for b in live.spec.baselines(live.problem)}
     names = dict.fromkeys(n for e in entries for j in e.judged for n in e.baselines(j) or own)
     return [n for n in names if n not in own or own[n].missing(live.problem) is None]
@@ -210,7 +209,7 @@ def _regime(judged: Judged) -> Regime:
     return "burst" if judged == "burst" else "sustained"
 
 
-def skipped(entry: Entry, judged: Judged, why: str) -> Row:
+def make_skipped_row(entry: Entry, judged: Judged, why: str) -> Row:
     return {
         "entry": entry.name,
         "judged": judged,

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 Progress = Callable[[str], None]
 
-TOLD_EVERY = 8
-"""Configs from one line of progress to the next."""
+REPORT_EVERY = 8
+"""Configs between two lines of progress."""
 FINALISTS = 4
 """Configs that contend before one is proven: screenings of near equals swap places."""
 
@@ -37,24 +37,24 @@ def screen(
                 found.append(live.screen(config))
             else:
                 found.append(Measurement(config=compiled.config, status=compiled.status, reason=compiled.reason))
-            tried(live, i, len(configs), progress)
+            report_progress(live, i, len(configs), progress)
     finally:
         pool.close()
     return found
 
 
-def tried(live: LiveDevice, number: int, of: int, progress: Progress) -> None:
-    """Say now and then how far a screening is."""
-    if number % TOLD_EVERY == 0 or number == of:
+def report_progress(live: LiveDevice, number: int, of: int, progress: Progress) -> None:
+    """Report the progress of a screening, every few configs."""
+    if number % REPORT_EVERY == 0 or number == of:
         progress(f"{live.spec.name} {live.problem.label()}: {number}/{of} configs")
 
 
-def ranked(found: list[Measurement]) -> list[Measurement]:
+def sort_by_time(found: list[Measurement]) -> list[Measurement]:
     """Correct ones, fastest first."""
     return sorted((m for m in found if m.status == "correct" and m.ms is not None), key=lambda m: m.ms or 0.0)
 
 
-def spread(spec: KernelSpec[Any, Any], problem: Problem, hardware: Any, count: int) -> list[Config]:
+def sample_space(spec: KernelSpec[Any, Any], problem: Problem, hardware: Any, count: int) -> list[Config]:
     """The default config and `count` others, evenly over the space."""
     space = spec.space(problem, hardware)
     step = max(1.0, len(space) / count) if count else len(space) + 1.0
@@ -70,11 +70,11 @@ def bench(case: Case, device: str, configs: int, seconds: float, progress: Progr
     spec, problem = case.load()
     live = LiveDevice.open(device, spec, problem)
     try:
-        found = screen(live, spread(spec, problem, live.hardware, configs), progress)
-        best = ranked(found)[:FINALISTS]
+        found = screen(live, sample_space(spec, problem, live.hardware, configs), progress)
+        best = sort_by_time(found)[:FINALISTS]
         if not best:
             why = found[0].reason if found else "the space is empty"
-            return [about(live, "burst") | {"status": "failed", "reason": why}]
+            return [describe_case(live, "burst") | {"status": "failed", "reason": why}]
         ceilings = live.ceilings()
         rows = []
         for regime in case.regimes:
@@ -87,8 +87,8 @@ def bench(case: Case, device: str, configs: int, seconds: float, progress: Progr
 
 
 def _prove(live: LiveDevice, finalists: list[Config], regime: Any, seconds: float) -> Row:
-    again = ranked(live.contend(finalists, regime))
-    row = about(live, regime)
+    again = sort_by_time(live.contend(finalists, regime))
+    row = describe_case(live, regime)
     if not again:
         return row | {"status": "failed", "reason": "no finalist could be timed again"}
     config = live.spec.config_type.model_validate(again[0].config)
@@ -108,11 +108,11 @@ def sweep(case: Case, device: str, limit: int | None, progress: Progress) -> lis
     live = LiveDevice.open(device, spec, problem)
     try:
         space = spec.space(problem, live.hardware)
-        configs = space if limit is None else spread(spec, problem, live.hardware, limit)
+        configs = space if limit is None else sample_space(spec, problem, live.hardware, limit)
         found = screen(live, configs, progress)
-        good = ranked(found)
+        good = sort_by_time(found)
         failed = [m for m in found if m.status != "correct" or m.ms is None]
-        common = about(live, "burst")
+        common = describe_case(live, "burst")
         return [
             common
             | {"status": m.status, "reason": m.reason, "config": m.config}
@@ -123,15 +123,15 @@ def sweep(case: Case, device: str, limit: int | None, progress: Progress) -> lis
         live.close()
 
 
-def about(live: LiveDevice, regime: Regime) -> Row:
-    """What was timed, where and how."""
+def describe_case(live: LiveDevice, regime: Regime) -> Row:
+    """The first fields of a row: kernel, problem, regime and device."""
     fields = live.problem.model_dump(mode="json")
     about = {"kernel": live.spec.name, "problem": live.problem.label(), "fields": fields}
     return about | {"regime": regime, "device": live.info.name}
 
 
 def rates(live: LiveDevice, ms: float) -> Row:
-    """What `ms` per launch means in the kernel's unit, and how near it is to the floor."""
+    """`ms` per launch in the kernel's unit, and its distance from the physical floor."""
     from tools.harness.measuring.floor import floor_ms
     from tools.session.task import Task
 

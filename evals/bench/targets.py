@@ -1,4 +1,4 @@
-"""What the suite's rows say of its targets: ratios with intervals, met or missed, geometric means."""
+"""The suite's targets: ratios with intervals, met or missed, and geometric means."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def targets(entry: Entry, judged: Judged, row: Row) -> list[Row]:
         if target.judged != judged:
             continue
         there = ratio(row, target.against)
-        told: Row = {"against": target.against, "least": target.least, "ratio": None, "ci": None, "met": None}
+        judgement: Row = {"against": target.against, "least": target.least, "ratio": None, "ci": None, "met": None}
         if there is not None:
-            told |= {"ratio": there[0], "ci": there[1], "met": there[0] >= target.least}
-        found.append(told)
+            judgement |= {"ratio": there[0], "ci": there[1], "met": there[0] >= target.least}
+        found.append(judgement)
     return found
 
 
@@ -87,14 +87,14 @@ def lines(rows: list[Row], summary: list[Row], launch: Row | None) -> list[Row]:
             missing = next((b["missing"] for b in row["baselines"] if b["name"] == against and b["missing"]), None)
             found.append(
                 about
-                | {"against": against, "ratio": missing or _told(there), "target": _least(target)}
+                | {"against": against, "ratio": missing or _format_ratio(there), "target": _least(target)}
                 | _verdict(target)
             )
     for mean in summary:
         whose = f"geometric mean of {mean['of']} of {mean['asked']}"
         found.append(
             {"entry": mean["mean"], "regime": "burst", "rate": whose, "against": mean["against"]}
-            | {"ratio": _told((mean["ratio"], mean["ci"])), "target": _least(mean)}
+            | {"ratio": _format_ratio((mean["ratio"], mean["ci"])), "target": _least(mean)}
             | _verdict(mean)
         )
     if launch is not None:
@@ -116,7 +116,7 @@ def launch_line(launch: Row) -> Row:
     }
 
 
-def _told(there: Ratio | None) -> str:
+def _format_ratio(there: Ratio | None) -> str:
     return "not timed" if there is None else f"{there[0]:.3f} [{there[1][0]:.3f}, {there[1][1]:.3f}]"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from evals.bench.output import answer, read_shape
+from evals.bench.output import read_shape, run_command_line
 from evals.commands.score_commands import compare_command, report_command, run_command, tasks_command
 from evals.progress_bar import ProgressBar
 
@@ -171,7 +171,7 @@ def _options(pairs: tuple[str, ...], dtype: str | None) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0, 1 for an error, 2 with one sentence for wrong arguments, 3 for a recording that is unfinished."""
-    return answer(cli, "python -m evals", arguments)
+    return run_command_line(cli, "python -m evals", arguments)
 
 
 if __name__ == "__main__":

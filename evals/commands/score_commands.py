@@ -12,21 +12,21 @@ import click
 
 from agent.models.apis import API_CHOICES
 from agent.models.effort import EFFORTS
-from evals.commands.playing import (
+from evals.commands.selection import (
     RunProgress,
-    bench_on,
-    boards_of,
     check_live,
     check_writable,
-    chosen_agents,
-    found_landscapes,
-    kept_runs,
+    choose_agents,
+    find_landscapes,
+    make_boards,
+    mistakes_as_usage_errors,
+    open_gpu_bench,
+    print_standing,
+    read_kept_runs,
     refuse_without_model,
-    sentences,
-    serve_models_from,
-    show,
-    stand,
-    unfinished,
+    score_runs,
+    set_model_options,
+    unfinished_journal,
 )
 
 if TYPE_CHECKING:
@@ -86,26 +86,26 @@ def run_command(
     from dotenv import find_dotenv, load_dotenv
 
     from evals.agents import registry
-    from evals.contest.contest import Job, hold
+    from evals.contest.contest import Job, run_jobs
     from evals.contest.disguise import LIVE
-    from evals.contest.live_referee import playable
+    from evals.contest.live_referee import check_live_landscape
     from evals.contest.run_files import Results, fingerprint, request_digest
 
     for path in (out, html, leaderboard):
         check_writable(path)
     check_live(live, device, variant, workers)
-    with sentences(), bench_on((device or "cuda:0") if live else None) as bench:
-        chosen = chosen_agents(agents, models)
+    with mistakes_as_usage_errors(), open_gpu_bench((device or "cuda:0") if live else None) as bench:
+        chosen = choose_agents(agents, models)
         if any(a.startswith(registry.MODEL) for a in chosen):
             load_dotenv(find_dotenv(usecwd=True))
-            serve_models_from(base_url, effort, api)
+            set_model_options(base_url, effort, api)
         else:
             refuse_without_model(base_url=base_url, effort=effort, api=api)
-        found = found_landscapes(landscapes)
+        found = find_landscapes(landscapes)
         if bench is not None:
             for landscape, _ in found:
-                playable(landscape)
-        boards = boards_of([x for x, _ in found])
+                check_live_landscape(landscape)
+        boards = make_boards([x for x, _ in found])
         jobs = [
             Job(
                 agent,
@@ -120,7 +120,7 @@ def run_command(
             for seed in range(seeds)
         ]
         prints = {agent: fingerprint(agent) for agent in chosen}
-        journal = Results(out or unfinished(request_digest(jobs, list(prints.values()))))
+        journal = Results(out or unfinished_journal(request_digest(jobs, list(prints.values()))))
         done = [x for job in jobs if (x := journal.finished(job, prints[job.agent]))]
         missing = [job for job in jobs if journal.finished(job, prints[job.agent]) is None]
         if done and missing:
@@ -135,13 +135,13 @@ def run_command(
         try:
             with progress:
                 if bench is not None:
-                    hold(sorted(missing, key=lambda j: j.landscape.name), 1, keep, bench.referee)
+                    run_jobs(sorted(missing, key=lambda j: j.landscape.name), 1, keep, bench.referee)
                 else:
-                    hold(missing, workers or os.cpu_count() or 1, keep)
+                    run_jobs(missing, workers or os.cpu_count() or 1, keep)
         except KeyboardInterrupt:
             click.echo("\nstopped; the same command goes on", err=True)
             sys.exit(130)
-        show(stand(done, boards), as_json, html, leaderboard)
+        print_standing(score_runs(done, boards), as_json, html, leaderboard)
         if out is None:
             journal.delete()
 
@@ -156,8 +156,8 @@ def compare_command(results: tuple[Path, ...], agents: str | None, as_json: bool
     from evals.scoring.score_tables import as_json as rows
     from evals.scoring.score_tables import difference_lines
 
-    with sentences():
-        standing = kept_runs(results, agents)
+    with mistakes_as_usage_errors():
+        standing = read_kept_runs(results, agents)
         if len(standing.groups) < 2:
             raise EvalsError("there is nothing to compare: the files hold runs of one agent only")
         if as_json:
@@ -178,8 +178,8 @@ def report_command(
     """Table, HTML report and leaderboard of kept runs (`run --out FILE`)."""
     for path in (html, leaderboard):
         check_writable(path)
-    with sentences():
-        show(kept_runs(results, agents), as_json, html, leaderboard)
+    with mistakes_as_usage_errors():
+        print_standing(read_kept_runs(results, agents), as_json, html, leaderboard)
 
 
 @click.command("tasks")
@@ -212,12 +212,12 @@ def tasks_command(
     from evals.errors import EvalsError
     from evals.tasks.tasks import TASKS, as_row, description, grade
 
-    with sentences():
+    with mistakes_as_usage_errors():
         load_dotenv(find_dotenv(usecwd=True))
         if model == "embedded":
             refuse_without_model(base_url=base_url, effort=effort, api=api)
-        serve_models_from(base_url, effort, api)
-        world = found_landscapes([landscape] if landscape else [])[0][0]
+        set_model_options(base_url, effort, api)
+        world = find_landscapes([landscape] if landscape else [])[0][0]
         if briefing_of(world).kernel is None:
             raise EvalsError(f"{world.name} is of no kernel of ours: tasks need its tools, choose another --landscape")
         try:

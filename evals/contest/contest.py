@@ -1,7 +1,7 @@
-"""Runs of agents on landscapes, side by side: the referees are here, every agent is in a process of its own.
+"""Runs of agents on landscapes, in parallel: the referees are in this process, every agent is in its own.
 
-Each run is forked off a server that has imported what agents need and has never seen a landscape: runs start quickly
-and share nothing, so that no run learns from another one.
+Each run is forked from a server that has imported what agents need and has never read a landscape. Runs start quickly
+and share nothing, so that no run learns from another.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from tools.harness.landscapes.readings import Entry, Landscape
 from tools.harness.results import CompileResult
 
 SILENCE_S = 120.0
-"""Wall time without a question after which an agent that asks no language model is given up."""
+"""Seconds without a request after which the run of an agent without a language model is ended."""
 MODEL_SILENCE_S = 1800.0
 MAX_MESSAGE = 1 << 20
-"""Bytes of one question."""
+"""Bytes of one request."""
 REFUSALS = 10
-"""Questions after its last one that a run is refused before its process is ended."""
+"""Requests that are refused after the end of a run before its process is ended."""
 SAME_EVERYWHERE = {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-"""Of the agents' processes: scores must be the same bytes each time."""
+"""Environment of the agents' processes, so that scores are the same bytes each time."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run to be made."""
+    """A run to make."""
 
     agent: str
     landscape: Landscape
@@ -49,25 +49,27 @@ class Job:
 
 @dataclass
 class _Run:
-    """One run being made."""
+    """A run under way."""
 
     job: Job
     referee: Referee
     process: Any
-    heard: float = field(default_factory=time.monotonic)
+    last_message: float = field(default_factory=time.monotonic)
     disguised: bool = False
     refused: int = 0
 
 
-class Refereeing(Protocol):
-    """How a run's referee is made; :class:`Referee` itself where nothing is measured."""
+class MakeReferee(Protocol):
+    """Makes a run's referee; :class:`Referee` itself does for recorded landscapes."""
 
     def __call__(self, landscape: Landscape, ledger: Ledger, names: dict[str, str] | None) -> Referee: ...
 
 
-def hold(jobs: Sequence[Job], workers: int, done: Callable[[Ledger], None], refereeing: Refereeing = Referee) -> None:
-    """Make every run; `done` is called with each ledger as it is finished. Raises Missing for an agent
-    that lacks its library or its model's endpoint: that is no score."""
+def run_jobs(
+    jobs: Sequence[Job], workers: int, done: Callable[[Ledger], None], make_referee: MakeReferee = Referee
+) -> None:
+    """Make every run and call `done` with each finished ledger. Raises Missing if an agent's library, file or model
+    endpoint is missing: such a run has no score."""
     with _environment():
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(registry.preload(sorted({j.agent for j in jobs})))
@@ -76,7 +78,7 @@ def hold(jobs: Sequence[Job], workers: int, done: Callable[[Ledger], None], refe
         try:
             while waiting or running:
                 while waiting and len(running) < workers:
-                    connection, run = _start(context, waiting.pop(), refereeing)
+                    connection, run = _start(context, waiting.pop(), make_referee)
                     running[connection] = run
                 for connection in _ready(running):
                     run = running[connection]
@@ -89,7 +91,7 @@ def hold(jobs: Sequence[Job], workers: int, done: Callable[[Ledger], None], refe
                 _stop(connection, run)
 
 
-def _start(context: Any, job: Job, refereeing: Refereeing) -> tuple[Connection, _Run]:
+def _start(context: Any, job: Job, make_referee: MakeReferee) -> tuple[Connection, _Run]:
     briefing, names = disguise(job.landscape, job.variant, job.seed)
     ledger = Ledger(job.agent, job.landscape.name, job.source, job.landscape.file, job.variant, job.seed, job.max_evals)
     ours, theirs = context.Pipe()
@@ -102,7 +104,7 @@ def _start(context: Any, job: Job, refereeing: Refereeing) -> tuple[Connection, 
     process.daemon = True
     process.start()
     theirs.close()
-    run = _Run(job, refereeing(job.landscape, ledger, names), process, disguised=names is not None)
+    run = _Run(job, make_referee(job.landscape, ledger, names), process, disguised=names is not None)
     return ours, run
 
 
@@ -123,14 +125,16 @@ def _play(
 
 
 def _ready(running: dict[Connection, _Run]) -> Iterator[Connection]:
-    """Runs that have asked something, ended, or run out of time."""
+    """Runs that have sent a request, ended, or run out of time."""
     answered = wait(list(running), timeout=1.0)
     late = [
-        c for c, run in running.items() if c not in answered and time.monotonic() - run.heard > _patience(run.job.agent)
+        c
+        for c, run in running.items()
+        if c not in answered and time.monotonic() - run.last_message > _patience(run.job.agent)
     ]
     for connection in late:
         ledger = running[connection].referee.ledger
-        ledger.end, ledger.why = "deadline", f"nothing was heard of it for {_patience(ledger.agent):.0f} s"
+        ledger.end, ledger.why = "deadline", f"it sent nothing for {_patience(ledger.agent):.0f} s"
         running[connection].process.kill()
     yield from (c for c in list(running) if c in answered)
 
@@ -140,13 +144,13 @@ def _patience(agent: str) -> float:
 
 
 def _serve(connection: Connection, run: _Run) -> bool:
-    """Answer one message; whether the run is over."""
-    ledger, run.heard = run.referee.ledger, time.monotonic()
+    """Answer one message. Returns whether the run is over."""
+    ledger, run.last_message = run.referee.ledger, time.monotonic()
     try:
         data = connection.recv_bytes(MAX_MESSAGE)
     except (EOFError, OSError):
         if ledger.end == "concluded":
-            ledger.end, ledger.why = "crashed", "its process ended without a word"
+            ledger.end, ledger.why = "crashed", "its process ended without a message"
         return True
     try:
         match json.loads(data):
@@ -163,9 +167,9 @@ def _serve(connection: Connection, run: _Run) -> bool:
                 found = zip(run.referee.compile(configs), configs, strict=True)
                 answer = {"results": [_compiled(e, c, run.disguised).model_dump() for e, c in found]}
             case _:
-                raise ValueError("no question")
+                raise ValueError("no request")
     except (ValueError, RecursionError):
-        ledger.end, ledger.why = "foul", "it sent what is no question"
+        ledger.end, ledger.why = "foul", "it sent what is no request"
         return True
     except Over as e:
         ledger.why, answer = str(e), {"over": str(e)}
@@ -175,7 +179,7 @@ def _serve(connection: Connection, run: _Run) -> bool:
     try:
         connection.send_bytes(json.dumps(answer).encode())
     except OSError:
-        return False  # it has ended meanwhile: the next message says how
+        return False  # it has ended meanwhile; the next message reports how
     return False
 
 
@@ -183,12 +187,12 @@ def _measured(run: _Run, config: dict[str, Any]) -> dict[str, Any]:
     row = run.referee.measure(config)
     entry = run.referee.entry(row.config)
     reason = entry.reason if entry else "not recorded: this space does not hold the config"
-    reason = row.status if run.disguised and row.ms is None else reason  # a compiler's words would tell
+    reason = row.status if run.disguised and row.ms is None else reason  # a compiler's message would reveal the config
     return {"status": row.status, "ms": row.ms, "reason": reason, "seconds": entry.run_seconds if entry else 0.0}
 
 
 def _compiled(entry: Entry | None, config: dict[str, Any], disguised: bool) -> CompileResult:
-    """Figures of a disguised config would tell which one it is."""
+    """The compiler's figures; a disguised config has none, because they would reveal which one it is."""
     if entry is None:
         return CompileResult(config=config, status="constraints", reason="not recorded: this space does not hold it")
     if entry.compiled is not None and not disguised:
@@ -216,7 +220,7 @@ def _stop(connection: Connection, run: _Run) -> None:
 
 
 class _environment:
-    """What agents' processes must have in their environment while they are started."""
+    """The environment in which agents' processes are started."""
 
     def __enter__(self) -> None:
         self._before = dict(os.environ)

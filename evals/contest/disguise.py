@@ -1,4 +1,4 @@
-"""The same space in disguise: what is left of a score there was found by searching, the rest was known beforehand.
+"""The same space in disguise: an agent that scores as well on it searched; one that does not knew the space.
 
 ``renamed``: parameters are called p0, p1, … in a shuffled order and the values of each are replaced by their ranks, so
 that neighbours stay neighbours. ``permuted``: names stay and the values of every parameter are dealt out anew among its
@@ -24,14 +24,14 @@ Translate = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def disguise(landscape: Landscape, variant: str, seed: int) -> tuple[Briefing, dict[str, str] | None]:
-    """What the agent is shown, and the true key of every config shown; ``None`` where nothing was changed."""
+    """The briefing for the agent, and the true key of every config in it; ``None`` if nothing was changed."""
     if variant in (PLAIN, LIVE):
         return briefing_of(landscape), None
     bare = briefing_of(landscape, disguised=True)
     rng = random.Random(f"{Path(landscape.name).name} {variant} {seed}")
     translate = _renamed(bare, rng) if variant == "renamed" else _permuted(bare, rng)
     shown = [(translate(e.config), key) for key, e in landscape.entries.items()]
-    rng.shuffle(shown)  # the file's order tells something too
+    rng.shuffle(shown)  # the file's order would reveal something too
     names = {config_key(config): key for config, key in shown}
     configs = tuple(config for config, _ in shown)
     different = {n: {identity(c[n]): c[n] for c in configs if n in c}.values() for n in _all_names(configs)}

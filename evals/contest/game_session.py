@@ -103,7 +103,7 @@ class GameDevice:
         return {}
 
     def _read(self, config: Config) -> Reading:
-        """What the loop itself looks up again is no question of the agent's."""
+        """A repeated reading is looked up: the loop asks again, not the agent."""
         true = self._true(config)
         return self._game.seen.get(config_key(true)) or self._game.measure(true)
 

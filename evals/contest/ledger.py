@@ -1,7 +1,7 @@
-"""What a run did, written down by the referee alone: an agent has no hand in it, and scores are made of nothing else.
+"""The record of a run, written by the referee alone; scores are computed from nothing else.
 
-An evaluation is a config whose outcome the run learned: a reading, or a failure at any stage. A compilation that went
-well is none; its seconds are charged. What was asked before is answered again and costs nothing.
+An evaluation is a config whose outcome the run learned: a reading, or a failure at any stage. A successful compilation
+is none, but its seconds are charged. A repeated request is answered again and costs nothing.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from memory.terms import Status
 from tools.harness.landscapes.readings import Entry, Landscape, config_key
 
 End = Literal["concluded", "budget", "stalled", "foul", "crashed", "deadline"]
-"""How a run ended: of itself, with its evaluations used up, asking for the same again and again, barred for reaching
-for what it must not see, by an error of its own, or by the clock on the wall."""
+"""How a run ended: by itself, with all evaluations used, by repeating requests, by opening what it must not see, by an
+error of its own, or by the wall clock."""
 
 CLOSED = ConfigDict(extra="forbid", allow_inf_nan=False)
 """Of what is read back from a file."""
 PATIENCE = 200
-"""Answers in a row that taught nothing new after which a run is stalled."""
+"""Answers in a row without anything new after which a run is stalled."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Row:
     """Canonical JSON, in the landscape's own parameters."""
     status: Status
     ms: float | None
-    """What the agent was told: set A, or what the GPU took."""
+    """The time that the agent received: set A, or the GPU's."""
     at: float
     """Seconds on the run's clock when its outcome was known."""
 
@@ -51,33 +51,33 @@ class Ledger:
     landscape: str
     """Its name."""
     source: str
-    """How it is found again: its name, or the path of a file of one's own."""
+    """Where to find it: its name, or the path of a user's file."""
     file: str
     """File name and checksum."""
     variant: str
-    """How the space was shown (:mod:`evals.contest.disguise`), or ``live``: measured on a GPU in the run itself."""
+    """The disguise of the space (:mod:`evals.contest.disguise`), or ``live``: measured on a GPU in the run itself."""
     seed: int
     max_evals: int
     rows: list[Row] = field(default_factory=list)
     duplicates: int = 0
     """Readings asked for again."""
     seconds: float = 0.0
-    """Simulated: recorded compile, check and run seconds of everything that was asked for."""
+    """Simulated: recorded compile, check and run seconds of every request."""
     end: End = "concluded"
     why: str = ""
     tokens: int = 0
-    """As the model's endpoint counts them; 0 where no language model decides."""
+    """As the model's endpoint counts them; 0 without a language model."""
     dollars: float = 0.0
     """Paid for the model, as far as its price is known."""
     claim: Any = None
-    """What the agent said of itself. Kept for the curious; nothing is scored by it."""
+    """The agent's own conclusion; it is kept and not scored."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @staticmethod
     def from_json(raw: Any) -> Ledger:
-        """Raises ValueError where it is no ledger."""
+        """Raises ValueError if `raw` is no ledger."""
         return TypeAdapter(Ledger).validate_python(raw)
 
     def invalid(self) -> Counter[str]:
@@ -86,7 +86,7 @@ class Ledger:
 
 
 class Over(Exception):
-    """The run may ask nothing more."""
+    """The run may send no more requests."""
 
 
 class Referee:
@@ -101,7 +101,7 @@ class Referee:
         self._idle = 0
 
     def compile(self, configs: Sequence[dict[str, Any]]) -> list[Entry | None]:
-        """What the compiler makes of each; ``None`` for a config that was not recorded. A failure is an evaluation."""
+        """The compiler's result for each config; ``None`` if it was not recorded. A failure is an evaluation."""
         return [self._compile(*self._find(config)) for config in configs]
 
     def entry(self, key: str) -> Entry | None:
@@ -129,7 +129,7 @@ class Referee:
     def _find(self, config: dict[str, Any]) -> tuple[str, Entry | None]:
         key = config_key(config)
         if self._names is not None:
-            key = self._names.get(key, f"not shown: {key}")  # the true names are no way in
+            key = self._names.get(key, f"not shown: {key}")  # a true name is no key here
         return key, self.landscape.entries.get(key)
 
     def _write(self, key: str, entry: Entry | None) -> Row:

@@ -1,4 +1,4 @@
-"""Runs on a GPU: the referee compiles and measures where otherwise it looks up.
+"""Runs on a GPU: the referee compiles and measures instead of looking up.
 
 The landscape still gives the space, the scale and what a config is worth: a live reading chooses the incumbent, the
 recorded set B, which the run has not seen and which was made on a card of the same kind, says how good it is. A reading
@@ -48,7 +48,7 @@ class Gpu(Protocol):
     def close(self) -> None: ...
 
 
-class Bench:
+class GpuBench:
     """A GPU and a compile pool, opened for one landscape after another."""
 
     def __init__(self, device: str) -> None:
@@ -56,7 +56,7 @@ class Bench:
         self._open: tuple[str, Gpu, Compiler] | None = None
 
     def referee(self, landscape: Landscape, ledger: Ledger, names: dict[str, str] | None) -> LiveReferee:
-        """Raises EvalsError where this GPU cannot play this landscape."""
+        """Raises EvalsError if runs on this landscape cannot be made on this GPU."""
         if self._open is None or self._open[0] != landscape.name:
             self.close()
             self._open = (landscape.name, *_opened(landscape, self._device))
@@ -69,8 +69,8 @@ class Bench:
             self._open = None
 
 
-def playable(landscape: Landscape) -> None:
-    """Raises EvalsError where a landscape cannot be played live, whatever the GPU."""
+def check_live_landscape(landscape: Landscape) -> None:
+    """Raises EvalsError if live runs on a landscape are impossible, whatever the GPU."""
     if briefing_of(landscape).kernel is None or landscape.reference is None:
         raise EvalsError(
             f"{landscape.name} cannot be played live: that takes a landscape of a kernel of ours, recorded with "
@@ -113,7 +113,7 @@ class LiveReferee(Referee):
             self.ledger.seconds += time.perf_counter() - began
             for (key, config), result in zip(missing.items(), results, strict=True):
                 values = config.model_dump(mode="json")
-                # Until it has run, a config that compiled is known to be neither right nor wrong.
+                # Until it has run, a config that compiled is neither correct nor wrong.
                 status = "infrastructure" if result.status == "correct" else result.status
                 self._entries[key] = Entry(config=values, status=status, reason=result.reason, compiled=result)
         return [self._compile(key, self._entries[key] if e is not None else None) for key, e in found]
@@ -140,12 +140,12 @@ class LiveReferee(Referee):
         assert self.landscape.reference is not None
         began = time.perf_counter()
         m, reference = self._gpu.measure_beside(self._config(entry), self.landscape.reference, SAMPLES)
-        told: dict[str, Any] = {"status": m.status, "reason": m.reason, "run_seconds": time.perf_counter() - began}
+        outcome: dict[str, Any] = {"status": m.status, "reason": m.reason, "run_seconds": time.perf_counter() - began}
         if m.status == "correct" and reference.status != "correct":
-            told |= {"status": "infrastructure", "reason": f"the reference failed beside it: {reference.reason}"}
+            outcome |= {"status": "infrastructure", "reason": f"the reference failed beside it: {reference.reason}"}
         elif m.status == "correct":
-            told |= {"sets": {"A": reading_set(m, reference, len(self.ledger.rows), self.ledger.seconds)}}
-        return Entry(config=entry.config, compiled=entry.compiled, error=m.error, bound=m.bound, **told)
+            outcome |= {"sets": {"A": reading_set(m, reference, len(self.ledger.rows), self.ledger.seconds)}}
+        return Entry(config=entry.config, compiled=entry.compiled, error=m.error, bound=m.bound, **outcome)
 
     def _config(self, entry: Entry) -> Config:
         config: Config = self._spec.config_type.model_validate(entry.config)

@@ -26,7 +26,7 @@ WATCHED = {
 
 def play(agent: str, briefing: Briefing, seed: int, max_evals: int, forbidden: list[str], referee: Connection) -> None:
     """Run `agent` once. The last message is ``("end", how, {...})``."""
-    bar(forbidden, referee)
+    forbid(forbidden, referee)
     game = Game(briefing, seed, max_evals, referee)
     how, why = "concluded", ""
     try:
@@ -37,20 +37,20 @@ def play(agent: str, briefing: Briefing, seed: int, max_evals: int, forbidden: l
         how, why = "missing", str(e)
     except Exception as e:  # noqa: BLE001 -- an agent's error ends its run and is reported
         how, why = "crashed", f"{type(e).__name__}: {e}".splitlines()[0]
-    rest = {"why": why, "tokens": int(game.tokens), "dollars": float(game.dollars), "claim": short(game.claim)}
+    rest = {"why": why, "tokens": int(game.tokens), "dollars": float(game.dollars), "claim": shorten(game.claim)}
     send(referee, "end", how, rest)
     sys.stdout.flush()
     os._exit(0)  # an agent's threads and exit handlers are its own
 
 
-def bar(forbidden: list[str], referee: Connection) -> None:
+def forbid(forbidden: list[str], referee: Connection) -> None:
     """Notify the referee and refuse if a watched event names one of these places."""
     places = [os.path.realpath(p) for p in forbidden]
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event not in WATCHED:
             return
-        for text in texts(arguments):
+        for text in paths_in(arguments):
             path = os.path.realpath(text) if event != "os.system" else text
             if any(path == place or path.startswith(place + os.sep) or place in text for place in places):
                 send(referee, "foul", event, path)
@@ -59,14 +59,14 @@ def bar(forbidden: list[str], referee: Connection) -> None:
     sys.addaudithook(hook)
 
 
-def texts(arguments: Any) -> list[str]:
+def paths_in(arguments: Any) -> list[str]:
     """Every path or word in an audit event's arguments."""
     if isinstance(arguments, bytes | os.PathLike):
         return [os.fsdecode(arguments)]
     if isinstance(arguments, str):
         return [arguments]
-    return [t for a in arguments for t in texts(a)] if isinstance(arguments, list | tuple) else []
+    return [t for a in arguments for t in paths_in(a)] if isinstance(arguments, list | tuple) else []
 
 
-def short(claim: Any) -> str | None:
+def shorten(claim: Any) -> str | None:
     return None if claim is None else str(claim)[:500]

@@ -1,4 +1,4 @@
-"""Finished runs in a file: a line each, appended as it ends, so that an interrupted contest goes on where it stood."""
+"""Finished runs in a file, a line each, appended when a run ends: an interrupted contest continues from there."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Results:
     """Ledgers by job. A run made with other code is another run."""
 
     def __init__(self, path: Path) -> None:
-        """Read `path` if it is there. Raises EvalsError where it holds something else or cannot be written."""
+        """Read `path` if it is there. Raises EvalsError if it holds something else or cannot be written."""
         self.path = path
         self._lines: dict[str, tuple[str, Ledger]] = {}
         if path.exists() and not path.is_file():

@@ -23,7 +23,7 @@ class Journal:
     """An append-only file of JSON lines. The first names the recording; a line cut off by a kill is dropped."""
 
     def __init__(self, path: Path, head: dict[str, Any]) -> None:
-        """Open `path` to go on, or begin it with `head`. Raises JournalError where it belongs to another recording."""
+        """Open `path` to go on, or begin it with `head`. Raises JournalError if it belongs to another recording."""
         self.path = path
         self.lines: list[dict[str, Any]] = []
         try:
@@ -56,13 +56,13 @@ class Journal:
             )
 
     def append(self, line: dict[str, Any]) -> None:
-        """Add a line; it is in the operating system's hands when this returns."""
+        """Add a line and pass it to the operating system."""
         self.lines.append(line)
         self._file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
         self._file.flush()
 
     def sync(self) -> None:
-        """Onto the disk: after this even a power cut keeps what was read."""
+        """Write to the disk, so that even a power cut keeps the readings."""
         os.fsync(self._file.fileno())
 
     def of(self, kind: str) -> list[dict[str, Any]]:
@@ -73,6 +73,6 @@ class Journal:
         self._file.close()
 
     def delete(self) -> None:
-        """The recording is complete and stored elsewhere."""
+        """Delete the file: the recording is complete and stored."""
         self.close()
         self.path.unlink(missing_ok=True)

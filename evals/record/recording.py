@@ -44,7 +44,7 @@ LAST_BURST_SAMPLES = 24
 LAST_SUSTAINED_WINDOWS = 2
 
 
-class Sitting(Protocol):
+class RecordingGpu(Protocol):
     """What recording needs of a GPU; :class:`tools.harness.devices.live.LiveDevice`."""
 
     info: DeviceInfo
@@ -101,13 +101,13 @@ class Recording:
         spec: KernelSpec[Any, Any],
         problem: Problem,
         hardware: Hardware,
-        sitting: Sitting,
+        gpu: RecordingGpu,
         compiler: Compiler,
         plan: Plan,
         progress: Progress,
     ) -> None:
         """Raises JournalError where the journal beside ``plan.out`` is another recording's."""
-        self.spec, self.problem, self.sitting, self.compiler = spec, problem, sitting, compiler
+        self.spec, self.problem, self.gpu, self.compiler = spec, problem, gpu, compiler
         self.plan, self.progress = plan, progress
         self.deadline = time.monotonic() + plan.max_seconds
         space = spec.space(problem, hardware)
@@ -155,7 +155,7 @@ class Recording:
 
     def _head(self) -> dict[str, Any]:
         """What must be the same for a recording to go on: the machine may be another of its kind, the card may not."""
-        info = self.sitting.info
+        info = self.gpu.info
         return {
             "kind": "recording",
             "kernel": self.spec.name,
@@ -206,7 +206,7 @@ class Recording:
             if place % ROUND_EVERY == 0:
                 self._round("burst", ROUND_SAMPLES)
             at = time.time() - self.started
-            m, reference = self.sitting.measure_beside(self.configs[key], self.reference, self.plan.samples)
+            m, reference = self.gpu.measure_beside(self.configs[key], self.reference, self.plan.samples)
             self._keep(which, key, place, at, m, reference, again)
             spoilt = 0 if self._status(which, key) != "infrastructure" else spoilt + 1
             if spoilt == SPOILT_IN_A_ROW:
@@ -242,7 +242,7 @@ class Recording:
 
     def _round(self, regime: Regime, samples: int) -> None:
         at = time.time() - self.started
-        for b, missing, m in self.sitting.measure_baselines(regime, samples):
+        for b, missing, m in self.gpu.measure_baselines(regime, samples):
             line: dict[str, Any] = {"kind": "round", "number": self.rounds, "regime": regime, "at": round(at, 2)}
             line |= {"name": b.name, "title": b.title, "equivalent": b.equivalent}
             if m is not None and m.status == "correct":
@@ -258,7 +258,7 @@ class Recording:
         self.progress("baselines", 0, 1)
         self._round("burst", LAST_BURST_SAMPLES)
         self._round("sustained", LAST_SUSTAINED_WINDOWS)
-        self.journal.append({"kind": "ceilings", "rates": self.sitting.ceilings()})
+        self.journal.append({"kind": "ceilings", "rates": self.gpu.ceilings()})
         self.progress("baselines", 1, 1)
 
     def _landscape(self, compiled: dict[str, CompileResult]) -> Landscape:
@@ -268,7 +268,7 @@ class Recording:
             source=self.spec.source_hash(),
             problem=self.problem.model_dump(mode="json"),
             label=self.problem.label(),
-            device=self.sitting.info,
+            device=self.gpu.info,
             regime="burst",
             reference=self.reference,
             recorded_at=datetime.fromtimestamp(self.started, UTC).isoformat(timespec="seconds"),

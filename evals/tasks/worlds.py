@@ -63,7 +63,7 @@ class RecordedVerdicts:
         """Nothing is open."""
 
 
-def session_on(landscape: Landscape, memory: Path, run_id: str, max_evals: int, seed: int) -> Session:
+def open_recorded_session(landscape: Landscape, memory: Path, run_id: str, max_evals: int, seed: int) -> Session:
     """A session on `landscape`, which must be of a kernel of ours."""
     spec = get(landscape.kernel)
     problem = spec.problem_type.model_validate(landscape.problem)
@@ -76,7 +76,7 @@ def session_on(landscape: Landscape, memory: Path, run_id: str, max_evals: int, 
     return session
 
 
-def failing(landscape: Landscape, fails: Callable[[Entry], bool], status: Status, reason: str) -> Landscape:
+def with_failures(landscape: Landscape, fails: Callable[[Entry], bool], status: Status, reason: str) -> Landscape:
     """`landscape` with some configs failing when they are run."""
     entries = {
         key: Entry(config=e.config, status=status, reason=reason, compiled=e.compiled, run_seconds=e.run_seconds)
@@ -87,7 +87,7 @@ def failing(landscape: Landscape, fails: Callable[[Entry], bool], status: Status
     return landscape.model_copy(update={"entries": entries})
 
 
-def faster_baseline(landscape: Landscape, factor: float) -> Landscape:
+def with_faster_baseline(landscape: Landscape, factor: float) -> Landscape:
     """`landscape` with every baseline, the reference beside each config included, `factor` times as fast."""
     entries = {
         key: e.model_copy(

@@ -107,12 +107,12 @@ def test_every_problem_of_every_suite_loads_and_fits_the_card():
 def test_a_spread_begins_with_the_default_config_and_covers_the_space():
     spec, problem = Case("softmax").load()
     h200 = hardware_named("H200")
-    chosen = sweep.spread(spec, problem, h200, 20)
+    chosen = sweep.sample_space(spec, problem, h200, 20)
     assert chosen[0] == spec.default_config(problem, h200)
     assert 20 <= len(chosen) <= 21
     assert {c.family for c in chosen} >= {"row", "loop"}
-    assert sweep.spread(spec, problem, h200, 0) == chosen[:1]
-    assert set(sweep.spread(spec, problem, h200, 10**6)) == set(spec.space(problem, h200))
+    assert sweep.sample_space(spec, problem, h200, 0) == chosen[:1]
+    assert set(sweep.sample_space(spec, problem, h200, 10**6)) == set(spec.space(problem, h200))
 
 
 def test_help_imports_nothing_heavy():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from evals.contest.contest import Job, hold
+from evals.contest.contest import Job, run_jobs
 from evals.contest.ledger import Ledger
 from evals.errors import Missing
 from evals.scoring.score import Board, Score
@@ -117,7 +117,7 @@ def runs(tmp_path_factory) -> dict[str, tuple[Ledger, Score]]:
         file.write_text(text.replace("PATH", repr(str(path))).replace("measure(BEST)", f"measure({BEST})"))
         jobs.append((name, Job(str(file), landscape, str(path), "plain", 0, BUDGET)))
     done: dict[str, Ledger] = {}
-    hold([job for _, job in jobs], 2, lambda ledger: done.update({ledger.agent: ledger}))
+    run_jobs([job for _, job in jobs], 2, lambda ledger: done.update({ledger.agent: ledger}))
     board = Board(landscape)
     return {name: (done[job.agent], board.score(done[job.agent])) for name, job in jobs}
 
@@ -176,7 +176,7 @@ def test_what_is_no_question_ends_the_run(runs, name):
     import os
 
     ledger, score = runs[name]
-    assert (ledger.end, ledger.why) == ("foul", "it sent what is no question")
+    assert (ledger.end, ledger.why) == ("foul", "it sent what is no request")
     assert score.regret is None
     assert "EVALS_TEST_EVIL" not in os.environ
 
@@ -200,7 +200,7 @@ def test_an_answer_from_memory_of_names_fails_in_disguise(tmp_path):
         for variant in ("plain", "renamed", "permuted")
         for seed in range(3)
     ]
-    hold(jobs, 2, lambda x: found.setdefault((x.agent, x.variant), []).append(board.score(x)))
+    run_jobs(jobs, 2, lambda x: found.setdefault((x.agent, x.variant), []).append(board.score(x)))
     known = {v: sum(s.P for s in found[str(knows), v]) / 3 for v in ("plain", "renamed", "permuted")}
     assert known["plain"] == pytest.approx(1)
     assert max(known["renamed"], known["permuted"]) < 0
@@ -220,7 +220,7 @@ def test_no_run_learns_from_another(tmp_path):
     )
     ledgers: list[Ledger] = []
     landscape = read_landscape(written(honest(), tmp_path))
-    hold([Job(str(agent), landscape, "honest", "plain", seed, 5) for seed in range(3)], 1, ledgers.append)
+    run_jobs([Job(str(agent), landscape, "honest", "plain", seed, 5) for seed in range(3)], 1, ledgers.append)
     assert [x.claim for x in ledgers] == ["nothing"] * 3
 
 
@@ -229,7 +229,7 @@ def test_an_agents_file_that_is_no_python_is_no_score(tmp_path):
     agent.write_text("def search(game:\n")
     ledgers: list[Ledger] = []
     with pytest.raises(Missing, match=r"broken\.py:1 cannot be imported: SyntaxError"):
-        hold([Job(str(agent), honest(), "honest", "plain", 0, 5)], 1, ledgers.append)
+        run_jobs([Job(str(agent), honest(), "honest", "plain", 0, 5)], 1, ledgers.append)
     assert not ledgers
 
 
@@ -238,5 +238,5 @@ def test_an_agents_file_that_opens_the_landscape_on_import_is_foul(tmp_path):
     agent = tmp_path / "peeks.py"
     agent.write_text(f"open({str(path)!r}).read()\ndef search(game):\n    pass\n")
     ledgers: list[Ledger] = []
-    hold([Job(str(agent), read_landscape(path), str(path), "plain", 0, 5)], 1, ledgers.append)
+    run_jobs([Job(str(agent), read_landscape(path), str(path), "plain", 0, 5)], 1, ledgers.append)
     assert ledgers[0].end == "foul"

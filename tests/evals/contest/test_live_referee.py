@@ -6,10 +6,10 @@ import pytest
 from click.testing import CliRunner
 
 from evals.commands.commands import cli
-from evals.contest.contest import Job, hold
+from evals.contest.contest import Job, run_jobs
 from evals.contest.disguise import LIVE
 from evals.contest.ledger import Ledger, Over
-from evals.contest.live_referee import LiveReferee, playable
+from evals.contest.live_referee import LiveReferee, check_live_landscape
 from evals.errors import EvalsError
 from evals.scoring.score import Board
 from kernels.registry import get
@@ -138,14 +138,14 @@ def test_an_agent_plays_on_a_gpu_as_it_plays_on_a_recording(recorded):
     def on_gpu(landscape, ledger, names):
         return LiveReferee(landscape, ledger, gpu, compiler)
 
-    hold([Job("random", recorded, recorded.name, LIVE, 0, 6)], 1, done.append, on_gpu)
+    run_jobs([Job("random", recorded, recorded.name, LIVE, 0, 6)], 1, done.append, on_gpu)
     assert [len(x.rows) for x in done] == [6]
     assert len(gpu.asked) + sum(row.status == "compile" for row in done[0].rows) == 6
 
 
 def test_other_peoples_spaces_cannot_be_played_live():
     with pytest.raises(EvalsError, match="a landscape of a kernel of ours"):
-        playable(honest())
+        check_live_landscape(honest())
 
 
 @pytest.mark.parametrize(

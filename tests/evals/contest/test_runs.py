@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from evals.commands.commands import cli, main
-from evals.contest.contest import Job, hold
+from evals.contest.contest import Job, run_jobs
 from evals.contest.run_files import read_results
 from evals.scoring.score import Board
 from tests.evals.spaces import BEST, honest, written
@@ -75,7 +75,7 @@ def test_every_agent_of_ours_plays_on_other_peoples_files(tmp_path, made, varian
     jobs = [
         Job(a, landscape, "theirs", variant, 0, 40) for a in ("embedded", "random", "greedy", "default", "exhaustive")
     ]
-    hold(jobs, 2, lambda x: scores.update({x.agent: (x, board.score(x))}))
+    run_jobs(jobs, 2, lambda x: scores.update({x.agent: (x, board.score(x))}))
     assert {x.end for x, _ in scores.values()} <= {"concluded", "budget"}, [x.why for x, _ in scores.values()]
     assert scores["embedded"][1].passed
     assert scores["embedded"][1].P > scores["exhaustive"][1].P or variant != "plain"
@@ -86,7 +86,7 @@ def test_every_agent_of_ours_plays_on_other_peoples_files(tmp_path, made, varian
 def test_agents_of_other_libraries_play_where_they_are_installed(tmp_path, agent):
     pytest.importorskip("kernel_tuner" if agent.startswith("kt_") else "optuna", reason="the evals extra is not there")
     landscape, ledgers = read_landscape(conv(tmp_path / "theirs.json")), []
-    hold([Job(agent, landscape, "theirs", "plain", 1, 20)], 1, ledgers.append)
+    run_jobs([Job(agent, landscape, "theirs", "plain", 1, 20)], 1, ledgers.append)
     assert (ledgers[0].end, len(ledgers[0].rows)) == ("budget", 20), ledgers[0].why
 
 
@@ -94,7 +94,7 @@ def test_the_embedded_agent_beats_random_search_on_the_recorded_h200():
     landscape = list_landscapes()[0]
     board, found = Board(landscape), {}
     jobs = [Job(a, landscape, landscape.name, "plain", s, board.budget) for a in ("embedded", "random") for s in (0, 1)]
-    hold(jobs, 2, lambda x: found.setdefault(x.agent, []).append(board.score(x)))
+    run_jobs(jobs, 2, lambda x: found.setdefault(x.agent, []).append(board.score(x)))
     assert min(s.P for s in found["embedded"]) > max(s.P for s in found["random"])
     assert all(s.passed for s in found["embedded"])
     assert find_landscape(landscape.name, landscape.kernel, problem_of(landscape)).name == landscape.name
@@ -148,7 +148,7 @@ def test_every_agent_reaches_every_config_whatever_its_values_are(tmp_path, agen
         pytest.importorskip("kernel_tuner" if agent.startswith("kt_") else "optuna", reason="no evals extra")
     configs = [*EQUAL_IN_PYTHON, {"x": float("nan")}, {"x": 2**70}, {"x": "\ud800"}]
     landscape, ledgers = read_landscape(small_t4(tmp_path / "odd.json", configs)), []
-    hold([Job(agent, landscape, "odd", "plain", 0, len(configs))], 1, ledgers.append)
+    run_jobs([Job(agent, landscape, "odd", "plain", 0, len(configs))], 1, ledgers.append)
     assert (ledgers[0].why, len({row.config for row in ledgers[0].rows})) == ("", len(configs))
 
 
@@ -307,7 +307,7 @@ def test_a_language_model_plays_through_the_same_loop(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{server.server_port}/v1")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
     ledgers = []
-    hold([Job("model:toy", honest(), "honest", "plain", 0, 5)], 1, ledgers.append)
+    run_jobs([Job("model:toy", honest(), "honest", "plain", 0, 5)], 1, ledgers.append)
     server.shutdown()
     assert (ledgers[0].end, len(ledgers[0].rows), ledgers[0].why) == ("concluded", 1, "")
     assert ledgers[0].tokens >= 240

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from evals.commands.commands import cli
 from evals.tasks.tasks import TASKS, Played, World, grade, obeys_budget, recovers, reports_honestly, uses_history
-from evals.tasks.worlds import failing, faster_baseline
+from evals.tasks.worlds import with_failures, with_faster_baseline
 from tests.evals.spaces import hills, written
 from tools.harness.landscapes.named import list_landscapes
 
@@ -71,9 +71,9 @@ def test_a_win_that_was_none_fails(landscape):
 
 def test_worlds_leave_the_landscape_as_it_was(landscape):
     before = landscape.model_dump_json()
-    broken = failing(landscape, lambda e: True, "runtime", "crash")
+    broken = with_failures(landscape, lambda e: True, "runtime", "crash")
     assert not broken.correct()
-    faster_baseline(landscape, 2.0)
+    with_faster_baseline(landscape, 2.0)
     assert landscape.model_dump_json() == before
 
 

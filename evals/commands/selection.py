@@ -1,4 +1,4 @@
-"""What the commands of ``python -m evals`` that play and score have in common: who plays, where, and what is shown."""
+"""Which agents and landscapes the commands of ``python -m evals`` work on, and how they print scores."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from memory.terms import printable
 
 if TYPE_CHECKING:
     from evals.contest.ledger import Ledger
-    from evals.contest.live_referee import Bench
+    from evals.contest.live_referee import GpuBench
     from evals.scoring.score import Board
     from evals.scoring.score_tables import Standing
     from tools.harness.landscapes.readings import Landscape
 
 
 class RunProgress(ProgressBar):
-    """Notified of every run that ends: those that failed are named."""
+    """Shows how many runs have ended, and reports those that failed."""
 
     def __init__(self, total: int, finished: int) -> None:
         super().__init__(finished)
@@ -39,24 +39,26 @@ class RunProgress(ProgressBar):
 
 def check_live(live: bool, device: str | None, variant: str, workers: int | None) -> None:
     if not live and device is not None:
-        raise WrongUse("--device belongs to --live: recorded landscapes need no GPU")
+        raise UsageMistake("--device belongs to --live: recorded landscapes need no GPU")
     if live and variant != "plain":
-        raise WrongUse(f"--live and --variant {variant} exclude each other: a GPU runs configs under their own names")
+        raise UsageMistake(
+            f"--live and --variant {variant} exclude each other: a GPU runs configs under their own names"
+        )
     if live and workers not in (None, 1):
-        raise WrongUse("--live times one run after another: leave --workers out")
+        raise UsageMistake("--live times one run after another: leave --workers out")
     if device is not None and not (device.startswith("cuda:") and device[5:].isdecimal()):
-        raise WrongUse(f"--device {device} is not a GPU: write cuda:0, cuda:1, ...")
+        raise UsageMistake(f"--device {device} is not a GPU: write cuda:0, cuda:1, ...")
 
 
 @contextmanager
-def bench_on(device: str | None) -> Iterator[Bench | None]:
-    """The GPU of a live contest, ``None`` without one."""
+def open_gpu_bench(device: str | None) -> Iterator[GpuBench | None]:
+    """The GPU of a live contest; ``None`` if no device is given."""
     if device is None:
         yield None
         return
-    from evals.contest.live_referee import Bench
+    from evals.contest.live_referee import GpuBench
 
-    bench = Bench(device)
+    bench = GpuBench(device)
     try:
         yield bench
     finally:
@@ -64,24 +66,24 @@ def bench_on(device: str | None) -> Iterator[Bench | None]:
 
 
 @contextmanager
-def sentences() -> Iterator[None]:
-    """What the user can mend is one sentence and exit code 2."""
+def mistakes_as_usage_errors() -> Iterator[None]:
+    """An error that the user can correct becomes one sentence and exit code 2."""
     from evals.errors import EvalsError
     from tools.harness.landscapes.readings import LandscapeError
 
     try:
         yield
     except (EvalsError, LandscapeError) as e:
-        raise WrongUse(str(e)) from e
+        raise UsageMistake(str(e)) from e
 
 
-class WrongUse(click.ClickException):
+class UsageMistake(click.ClickException):
     """One sentence and exit code 2."""
 
     exit_code = 2
 
 
-def serve_models_from(base_url: str | None, effort: str | None, api: str | None) -> None:
+def set_model_options(base_url: str | None, effort: str | None, api: str | None) -> None:
     """``--base-url``, ``--effort`` and ``--api`` go before OPENAI_BASE_URL, AUTOKERNEL_EFFORT and AUTOKERNEL_API, where
     agents' processes look. Raises EvalsError where a variable holds a wrong word."""
     from agent.errors import UsageError
@@ -109,8 +111,8 @@ def refuse_without_model(**options: str | None) -> None:
             raise EvalsError(f"{option} is for a language model, and none is chosen: add --model NAME")
 
 
-def chosen_agents(text: str, models: Sequence[str] = ()) -> list[str]:
-    """The agents of ``--agents`` and those of ``--model``. Raises EvalsError where there is none of that name."""
+def choose_agents(text: str, models: Sequence[str] = ()) -> list[str]:
+    """The agents of ``--agents`` and those of ``--model``. Raises EvalsError for an unknown one."""
     from evals.agents import registry
     from evals.errors import EvalsError, Missing
 
@@ -135,8 +137,8 @@ def chosen_agents(text: str, models: Sequence[str] = ()) -> list[str]:
     return chosen
 
 
-def found_landscapes(names: Sequence[str]) -> list[tuple[Landscape, str]]:
-    """With how each is found again; all that come with the project where none is named."""
+def find_landscapes(names: Sequence[str]) -> list[tuple[Landscape, str]]:
+    """Each landscape, with the name or path that finds it again; all that come with the project if `names` is empty."""
     from evals.errors import EvalsError
     from tools.harness.landscapes.named import list_landscapes, named_landscape
 
@@ -150,13 +152,13 @@ def found_landscapes(names: Sequence[str]) -> list[tuple[Landscape, str]]:
         landscape = named_landscape(name)
         source = str(Path(name).expanduser().resolve()) if Path(name).expanduser().is_file() else name
         chosen.setdefault(landscape.file, (landscape, source))
-    tell_apart(list(chosen.values()))
+    make_names_unique(list(chosen.values()))
     return list(chosen.values())
 
 
-def tell_apart(found: Sequence[tuple[Landscape, str]]) -> None:
-    """Landscapes whose files are called the same (``gemm/A100.json``, ``conv/A100.json``) get as many folders before
-    their names as it takes."""
+def make_names_unique(found: Sequence[tuple[Landscape, str]]) -> None:
+    """Landscapes whose files have the same name (``gemm/A100.json``, ``conv/A100.json``) get the names of their folders
+    before theirs, as many as make them different."""
     from evals.errors import EvalsError
 
     parts = [(*Path(source).parts[:-1], landscape.name) for landscape, source in found]
@@ -168,14 +170,14 @@ def tell_apart(found: Sequence[tuple[Landscape, str]]) -> None:
         landscape.name = "/".join(tail)
 
 
-def boards_of(landscapes: Sequence[Landscape]) -> dict[str, Board]:
+def make_boards(landscapes: Sequence[Landscape]) -> dict[str, Board]:
     from evals.scoring.score import Board
 
     return {x.name: Board(x) for x in landscapes}
 
 
-def kept_runs(results: Sequence[Path], agents: str | None) -> Standing:
-    """The runs of result files, scored on the landscapes they were made on."""
+def read_kept_runs(results: Sequence[Path], agents: str | None) -> Standing:
+    """The runs of result files, scored on their landscapes."""
     from evals.contest.run_files import read_results
     from evals.errors import EvalsError
     from tools.harness.landscapes.named import named_landscape
@@ -197,19 +199,19 @@ def kept_runs(results: Sequence[Path], agents: str | None) -> Standing:
             landscapes[ledger.file] = (named_landscape(ledger.source), ledger.source)
         if landscapes[ledger.file][0].file != ledger.file:
             raise EvalsError(f"{ledger.landscape} has changed since {ledger.agent} ran on it: run it again")
-    tell_apart(list(landscapes.values()))
+    make_names_unique(list(landscapes.values()))
     for ledger in ledgers:
         ledger.landscape = landscapes[ledger.file][0].name
-    return stand(ledgers, boards_of([x for x, _ in landscapes.values()]))
+    return score_runs(ledgers, make_boards([x for x, _ in landscapes.values()]))
 
 
-def stand(ledgers: Sequence[Ledger], boards: dict[str, Board]) -> Standing:
+def score_runs(ledgers: Sequence[Ledger], boards: dict[str, Board]) -> Standing:
     from evals.scoring.score_tables import standing
 
     return standing(ledgers, boards)
 
 
-def show(standing: Standing, as_json: bool, html: Path | None, leaderboard: Path | None) -> None:
+def print_standing(standing: Standing, as_json: bool, html: Path | None, leaderboard: Path | None) -> None:
     from evals.scoring import score_tables
     from evals.scoring.leaderboard import render as render_leaderboard
     from evals.scoring.report_page import render as render_report
@@ -224,7 +226,7 @@ def show(standing: Standing, as_json: bool, html: Path | None, leaderboard: Path
             try:
                 path.write_text(render(standing), encoding="utf-8")
             except OSError as e:
-                raise WrongUse(f"cannot write {path}: {(e.strerror or str(e)).lower()}") from e
+                raise UsageMistake(f"cannot write {path}: {(e.strerror or str(e)).lower()}") from e
             click.echo(f"wrote {path}", err=True)
     if as_json:
         click.echo(json.dumps(score_tables.as_json(standing)))
@@ -238,8 +240,8 @@ def show(standing: Standing, as_json: bool, html: Path | None, leaderboard: Path
         click.echo("\n" + "\n".join(lines))
 
 
-def unfinished(digest: str) -> Path:
-    """Of a request whose runs nobody asked to keep: there while it is unfinished."""
+def unfinished_journal(digest: str) -> Path:
+    """The file of a request without ``--out``; it is deleted when the request is finished."""
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("triton-autokernel")) / f"evals-{digest}.jsonl"
@@ -247,4 +249,4 @@ def unfinished(digest: str) -> Path:
 
 def check_writable(path: Path | None) -> None:
     if path is not None and not path.absolute().parent.is_dir():
-        raise WrongUse(f"cannot write {path}: there is no folder {path.parent}")
+        raise UsageMistake(f"cannot write {path}: there is no folder {path.parent}")
