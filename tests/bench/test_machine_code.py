@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from tests.bench.machine_code import draw, main
 from tools.harness.landscapes.named import named_landscape
 
+pytestmark = pytest.mark.compile
 NAME = "rms_norm-32768x4096-fp16-h200"
 
 
@@ -23,6 +24,7 @@ def made(tmp_path_factory):
     return out
 
 
+@pytest.mark.long
 def test_equal_code_is_told_from_other_code(made, tmp_path):
     (code,) = json.loads(made.read_text())["code"][NAME].values()
     assert len(code) == 16

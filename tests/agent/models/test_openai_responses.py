@@ -8,7 +8,7 @@ import time
 import pytest
 
 from agent.errors import AgentError, UsageError
-from agent.loop.graph import numbered
+from agent.loop.graph import number_calls
 from agent.models.base import OUTPUT
 from agent.models.context import estimate
 from agent.models.endpoint.client import REASONED_TOKENS, REPLY_TOKENS
@@ -30,7 +30,7 @@ def ask(server, *answers, messages=ASK, seconds=20.0, **more):
 
 def answered(message, turn=0):
     """The message as the loop keeps it, and an answer to each of its calls."""
-    kept, _ = numbered(message, turn)
+    kept, _ = number_calls(message, turn)
     calls = kept.get("tool_calls", ())
     return [kept, *({"role": "tool", "tool_call_id": c["id"], "content": RESULT} for c in calls)]
 
