@@ -7,6 +7,7 @@ without us.
 import os
 import sys
 import types
+from importlib import import_module
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
 from pathlib import Path
@@ -17,9 +18,7 @@ def _record() -> None:
     room = types.ModuleType("_autokernel")
     room.__path__ = [str(Path(__file__).resolve().parents[2])]
     sys.modules["_autokernel"] = room
-    from _autokernel.capture.begin import record_process  # type: ignore[import-not-found]
-
-    record_process()
+    import_module("_autokernel.capture.begin").record_process()
 
 
 def _programs_own() -> None:
