@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from kernels.capture.reading.captured_launches import CapturedLaunch, Json
+from kernels.capture.capture_file import Json
+from kernels.capture.reading.captured_launches import CapturedLaunch
 
 WARPS = (1, 2, 4, 8, 16)
 STAGES = (1, 2, 3, 4, 5)

@@ -15,8 +15,9 @@ from typing import Any
 
 import torch
 
+from kernels.capture.capture_file import Json
 from kernels.capture.describing.values import QUANTILES
-from kernels.capture.reading.captured_launches import ITEM_BYTES, CapturedLaunch, Json
+from kernels.capture.reading.captured_launches import ITEM_BYTES, CapturedLaunch, tensors_of
 from kernels.capture.reading.rebuilt_functions import CannotRebuild
 
 FLOATS = ("float64", "float32", "float16", "bfloat16")
@@ -52,8 +53,6 @@ def rebuild_arguments(
 
 
 def _views(launch: CapturedLaunch, storage: int) -> list[Json]:
-    from kernels.capture.reading.captured_launches import tensors_of
-
     return [t for a in launch.arguments.values() for t in tensors_of(a) if t["storage"] == storage]
 
 
@@ -105,7 +104,7 @@ class _Maker:
                 if "fields" in argument:
                     from collections import namedtuple
 
-                    return namedtuple("captured", argument["fields"])(*items)  # type: ignore[misc]
+                    return namedtuple("captured", argument["fields"])(*items)
                 return tuple(items)
             case "tensor":
                 return self._tensor(path, argument)
