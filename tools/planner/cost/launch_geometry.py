@@ -74,7 +74,7 @@ class Tiles:
     specialized: Flags
     """Whether one warp loads for all others."""
     streaming: Flags
-    """Whether the K steps of the last wave's tiles are divided among all programs (stream K)."""
+    """Whether the K steps of the last wave's tiles are divided among several programs (stream K)."""
 
     @property
     def rows(self) -> Floats:
