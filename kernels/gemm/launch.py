@@ -7,7 +7,8 @@ Six families compute the same function:
 - ``persistent_tma`` starts one program per SM. Each program takes several tiles, so that the epilogue of one tile
   overlaps the loads of the next.
 - ``split_k`` (``kernels/gemm/split_k.py``) divides the K range of every tile among several programs.
-- ``stream_k`` (``kernels/gemm/stream_k.py``) divides the K steps of the last wave's tiles among as many programs as there are SMs.
+- ``stream_k`` (``kernels/gemm/stream_k.py``) divides the K steps of the last wave's tiles among as many programs as
+  there are SMs.
 - ``warp_specialized`` (``kernels/gemm/gluon.py``) loads and multiplies in different warps.
 
 A is (M, K) row-major; B is (K, N), row-major or column-major; bias is (N,); C is (M, N) row-major. Operands are fp16 or
