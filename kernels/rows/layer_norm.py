@@ -169,8 +169,8 @@ class LayerNorm(Rows[LayerNormProblem]):
     roundings = 1
 
     def inputs(self, problem: LayerNormProblem, generator: torch.Generator | None, device: str) -> Inputs:
-        """x (M, N) with mean 1/2, because with mean 0 the variance about zero would equal that about the mean; weight (N)
-        about 1, bias (N) standard normal."""
+        """x (M, N) with mean 1/2, because with mean 0 the variance about zero would equal that about the mean; weight
+        (N) about 1, bias (N) standard normal."""
         (x,) = super().inputs(problem, generator, device)
         assert x is not None
         weight = normal((problem.N,), problem.torch_dtype, generator, device, scale=0.25)
