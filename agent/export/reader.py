@@ -26,7 +26,7 @@ def read_story(record: Record) -> Story:
     except ValidationError as e:
         where = ".".join(map(str, e.errors()[0]["loc"]))
         raise UsageError(
-            f"The trace's header or end is not one of this program: {where} {e.errors()[0]['msg']}."
+            f"The trace's header or end is not in this program's format: {where}: {e.errors()[0]['msg']}."
         ) from e
     story = Story(header, objective, setting, outcome=outcome, torn=record.torn, broken=record.broken)
     Reader(story, record.events).read()

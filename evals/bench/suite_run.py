@@ -74,8 +74,8 @@ class SuiteRun:
         self.progress = progress
         self._pool: LocalCompilePool | None = None
         self._making_pool = threading.Lock()
-        self._room = threading.Semaphore(AHEAD)
-        self._lives: list[LiveDevice] = []
+        self._slots = threading.Semaphore(AHEAD)
+        self._devices: list[LiveDevice] = []
         self._ended = False
 
     def rows(self, entries: tuple[Entry, ...], keep: Callable[[list[Row]], None]) -> list[Row]:
@@ -104,12 +104,12 @@ class SuiteRun:
                     keep(found)
                 if not any(later.case is entry.case for later in entries[i + 1 :]):
                     opened.live.close()
-                    self._room.release()
+                    self._slots.release()
         finally:
             self._ended = True
             openers.shutdown(wait=False, cancel_futures=True)
-            self._room.release(len(cases))  # an opener that still waits continues, sees that the suite ended, and stops
-            for live in self._lives:
+            self._slots.release(len(cases))  # an opener that waits continues, sees that the suite ended, and stops
+            for live in self._devices:
                 live.close()
             if self._pool is not None:
                 self._pool.close()
@@ -121,7 +121,7 @@ class SuiteRun:
         from tools.harness.compiling.cache import default_cache
         from tools.harness.devices.live import LiveDevice
 
-        self._room.acquire()
+        self._slots.acquire()
         try:
             if self._ended:
                 raise ValueError("the suite has ended")
@@ -130,9 +130,9 @@ class SuiteRun:
             cache.mkdir(parents=True, exist_ok=True)
             live = LiveDevice.open(self.device, spec, problem, cache, lock=cache / f"gpu-{self.device}")
         except BaseException:
-            self._room.release()
+            self._slots.release()
             raise
-        self._lives.append(live)
+        self._devices.append(live)
         live.workers.spares, live.workers.deadline_s = 0, DEADLINE_S
         try:
             pool = self._shared_pool(live)
@@ -142,7 +142,7 @@ class SuiteRun:
                     live.prepare_baseline(name)
         except BaseException:
             live.close()
-            self._room.release()
+            self._slots.release()
             raise
         return Opened(live, compiling)
 
