@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from agent.campaign.plan import Job
 from agent.loop.outcome import Outcome
+from agent.verdict.tried import judge_outcome
 
 FIRST_YIELD = 0.3
 LATER = 0.5
@@ -36,7 +37,10 @@ class Standing:
 
     @property
     def proof(self) -> Outcome | None:
-        """The latest run that ended in a sitting with the baselines: its finalists include all earlier ones' best."""
+        """The run with the best proof; without one, the latest that ended in a sitting with the baselines."""
+        proven = [o for o in self.outcomes if judge_outcome(o).proven]
+        if proven:
+            return max(proven, key=lambda o: ratio.value if (ratio := judge_outcome(o).against) else 0.0)
         return next((o for o in reversed(self.outcomes) if o.best is not None), None)
 
     @property
@@ -63,7 +67,7 @@ class Standing:
             return count * self.floor_ms * (1 / TYPICAL_SHARE - 1) * FIRST_YIELD
         if not times:
             return 0.0
-        before = times[-2] if len(times) > 1 else _eager(self.proof)
+        before = times[-2] if len(times) > 1 else _pytorch(self.proof)
         room = max(before - self.floor_ms, 1e-9)
         closed = max((before - times[-1]) / room, FIRST_YIELD * LATER ** (len(self.outcomes) - 1))
         return count * max(0.0, times[-1] - self.floor_ms) * closed * LATER
@@ -76,9 +80,8 @@ def next_job(standings: Sequence[Standing]) -> Standing | None:
     return best if best is not None and (fresh or best.gain_ms() > 0) else None
 
 
-def _eager(outcome: Outcome | None) -> float:
-    """PyTorch's time in the sitting; the config's own where it is missing."""
+def _pytorch(outcome: Outcome | None) -> float:
+    """PyTorch's best time in the sitting; the config's own where it is missing."""
     if outcome is None or outcome.best is None:
         return 0.0
-    rival = next((b for b in outcome.baselines if b.equivalent and b.ms is not None), None)
-    return rival.ms if rival is not None and rival.ms is not None else outcome.best.ms
+    return min((b.ms for b in outcome.baselines if b.equivalent and b.ms is not None), default=outcome.best.ms)

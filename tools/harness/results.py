@@ -108,7 +108,7 @@ class Comparison(BaseModel):
     speedup: float | None = None
     """Median over rounds of baseline time / config time."""
     ci: tuple[float, float] | None = None
-    """95 % bootstrap interval of `speedup`; the win is proven where its lower end is above 1."""
+    """95 % bootstrap interval of `speedup`."""
     joules: float | None = None
     """Median of the baseline's joules per launch in this sitting; sustained regime on a card with a counter."""
     saving: float | None = None
@@ -118,6 +118,8 @@ class Comparison(BaseModel):
     rounds: int = 0
     missing: str | None = None
     """Why this baseline could not run here."""
+    spoilt: bool = False
+    """Whether it is missing through a failure of our machinery, so that nothing is known of it."""
 
 
 class Proof(Result):

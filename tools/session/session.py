@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, TypeVar, cast
 
 from kernels.spec import Config, KernelSpec, Problem
+from memory.proofs.best_proof import BestProof, best_proof
 from memory.shared_models import DeviceInfo
 from memory.store import Begin, Figures, Finish, Memory
 from memory.terms import Kind
@@ -146,9 +147,10 @@ class Session:
                 return m.model_copy(update={"config": compiled.config, "how": how, "seconds": 0.0})
         return None
 
-    def finalists(self, limit: int) -> list[Config]:
-        """The fastest verified configs of this run, best first, those within CLOSE of the best timed once more against
-        one another: a screening of five samples cannot tell them apart."""
+    def finalists(self, limit: int) -> tuple[list[Config], int]:
+        """The fastest verified configs of this run, best first, and how many of them lie within noise of the best. On a
+        GPU those within CLOSE of the best are timed once more against one another: a screening of five samples cannot
+        tell them apart."""
         ranked = sorted(
             (m.ms, i, c)
             for i, (c, m) in enumerate(self.measured.items())
@@ -161,7 +163,8 @@ class Session:
             timed.update(zip(close, self._record("benchmark", close, "contend", self._contend), strict=True))
         sound = [c for c in timed if timed[c].status == "correct"]
         ahead = sorted(sound, key=lambda c: getattr(timed[c], self._figure) or 0.0)
-        return [*ahead, *(c for _, _, c in ranked if c not in timed)][:limit]
+        found = [*ahead, *(c for _, _, c in ranked if c not in timed)][:limit]
+        return found, min(len(ahead or close), len(found))
 
     @property
     def _figure(self) -> Figure:
@@ -200,6 +203,12 @@ class Session:
             return [self.device.prove(configs[0], "sustained", max_seconds, "joules", beside)]
 
         return self._record("proof", [config], "proof", run)[0]
+
+    def earlier_proof(self, against: Sequence[str] = ()) -> BestProof | None:
+        """The best proof that other runs made of this problem in this environment."""
+        energy = self.task.energy is not None
+        regime = "sustained" if energy else self.task.regime
+        return best_proof(self.memory, self.ids.problem, self.ids.environment, regime, energy, against, self.run_id)
 
     def ceilings(self) -> dict[str, float]:
         """The device's measured rates, asked once."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from kernels.hardware import Hardware, hardware_for
 from kernels.spec import Baseline, Config, KernelSpec, Problem
+from memory.proofs.rule import OWN
 from memory.shared_models import DeviceInfo
 from memory.terms import Regime
 from tools.harness.compiling.cache import default_cache
@@ -27,8 +28,6 @@ WINDOW_S = 0.8
 """Sustained regime: a second is what it takes for rounds to agree within 0.3 % (H200 at its 700 W; windows of 0.2 s
 spread by 1.9 %, docs/BENCHMARKS.md), and eight steps of an energy counter."""
 NO_JOULES = "the GPU's energy counter did not move while this was timed"
-FASTEST = "fastest"
-"""Name of the config that is timed beside the one with the least energy."""
 SCREEN_SAMPLES = 5
 BLOCK: dict[Regime, int] = {"burst": 4, "sustained": 1}
 """Samples in a row before the next subject's turn."""
@@ -117,7 +116,7 @@ class LiveDevice:
         return self._measurement(config, "burst", self.workers.run("candidates", job))
 
     def measure_beside(
-        self, config: Config, reference: str = "unfused", samples: int = SCREEN_SAMPLES
+        self, config: Config, reference: str, samples: int = SCREEN_SAMPLES
     ) -> tuple[Measurement, Measurement]:
         """Readings of a config and, right after them, of a baseline, which ``measure_baselines`` verifies."""
         ours = self.screen(config, samples)
@@ -199,7 +198,13 @@ class LiveDevice:
             return Proof(config=checked.config, status=checked.status, reason=checked.reason, regime=regime)
         # A baseline that cannot run here is said to be missing; without the first, what a user would write, there is
         # nothing to prove against.
-        there = [(b, b.missing(self.problem) or self.prepare_baseline(b.name)) for b in self._baselines(against)]
+        there = [(b, b.missing(self.problem)) for b in self._baselines(against)]
+        spoilt = set[str]()
+        for i, (b, why_not) in enumerate(there):
+            if why_not is None and (why_not := self.prepare_baseline(b.name)):
+                there[i] = b, why_not
+                if not why_not.startswith("runtime"):  # PyTorch itself refused with any other user as well
+                    spoilt.add(b.name)
         first, why_not = there[0]
         if why_not is not None:
             why = f"baseline {first.name}: {why_not}"
@@ -239,7 +244,10 @@ class LiveDevice:
             samples_ms=samples,
             joules=joules,
             ci_joules=ci_joules,
-            comparisons=[comparison(b, why, regime, ours, theirs.get(b.name, [])) for b, why in there],
+            comparisons=[
+                comparison(b, why, regime, ours, theirs.get(b.name, [])).model_copy(update={"spoilt": b.name in spoilt})
+                for b, why in there
+            ],
             error=max((m.error for m in ours if m.error is not None), default=None),
             bound=ours[-1].bound,
             telemetry=ours[-1].telemetry,
@@ -266,7 +274,7 @@ class LiveDevice:
         return self.workers.run(role, {"op": "sustained", **subject, **times}, self.workers.deadline_s + 10)
 
     def _rival(self, one: Baseline[Any], beside: Config | None, regime: Regime) -> Measurement:
-        if one.name == FASTEST and beside is not None:
+        if one.name == OWN and beside is not None:
             return self.measure([beside], regime, BLOCK[regime])[0]
         return self.measure_baseline(one, regime, BLOCK[regime])
 
@@ -316,4 +324,4 @@ def _as_baseline(config: Config) -> Baseline[Any]:
     def prepare(problem: Any, inputs: Any) -> Callable[[], Any]:
         raise NotImplementedError("a config is launched by the candidates' worker, not prepared by the baselines'")
 
-    return Baseline(FASTEST, title, prepare)
+    return Baseline(OWN, title, prepare)
