@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict
 from agent.campaign.plan import Campaign, fields_of
 from agent.campaign.schedule import Standing
 from agent.loop.outcome import Outcome
-from agent.verdict.tried import judge_outcome
 
 
 class Row(BaseModel):
@@ -121,7 +120,7 @@ def row_of(standing: Standing) -> Row:
     if proof is None or proof.best is None:
         return Row(**about, status="unproven", why=outcomes[-1].why)
     about["fields"] = fields_of(standing.job)
-    judged = judge_outcome(proof)
+    judged = proof.judge_again()
     timed = [b for b in proof.baselines if b.equivalent and b.ms is not None]
     deciding = [b for b in timed if judged.against is not None and b.name == judged.against.name]
     rival = min(deciding or timed, key=lambda b: b.ms or 0.0, default=None)

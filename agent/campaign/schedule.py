@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 
 from agent.campaign.plan import Job
 from agent.loop.outcome import Outcome
-from agent.verdict.tried import judge_outcome
 
 FIRST_YIELD = 0.3
 LATER = 0.5
@@ -38,9 +37,10 @@ class Standing:
     @property
     def proof(self) -> Outcome | None:
         """The run with the best proof; without one, the latest that ended in a sitting with the baselines."""
-        proven = [o for o in self.outcomes if judge_outcome(o).proven]
+        judged = [(o, o.judge_again()) for o in self.outcomes]
+        proven = [(j.against.value, o) for o, j in judged if j.proven and j.against]
         if proven:
-            return max(proven, key=lambda o: ratio.value if (ratio := judge_outcome(o).against) else 0.0)
+            return max(proven, key=lambda entry: entry[0])[1]
         return next((o for o in reversed(self.outcomes) if o.best is not None), None)
 
     @property

@@ -15,8 +15,10 @@ from agent.verdict.earlier_proof import Earlier, better_proof
 from agent.verdict.judgement import EVERY_BASELINE, FIRST_BASELINE
 from agent.verdict.speedup import Speedup
 from agent.verdict.tried import choose, judge_one, judge_tried
-from memory.proofs.rule import OWN, Word
+from memory.proofs.rule import OWN, Judged, Word, judge_rows
 
+SHOWN_NAME, SHOWN_KERNELS = 60, 4
+"""Characters of a GPU kernel's name, and number of them, that the report shows of a baseline."""
 SHOWN_PARAMETERS = 6
 """Number of parameters that the report names as important."""
 
@@ -89,6 +91,12 @@ class Outcome(BaseModel):
     def satisfied(self) -> bool:
         """Whether the win is proven and every target was reached: exit code 0."""
         return self.proven and all(target.met for target in self.targets)
+
+    def judge_again(self) -> Judged:
+        """The verdict by today's rule, whatever the rule of the run was."""
+        energy = self.best is not None and self.best.energy_value is not None
+        rows = [row.model_dump() for row in self.baselines] if self.best is not None else []
+        return judge_rows(rows, energy, self.objective.get("against") or ())
 
     def headline(self) -> str:
         """One line: whether the win is proven, on what grounds, and which targets were missed."""
@@ -248,6 +256,11 @@ def list_speedups(baselines: Sequence[Speedup]) -> list[str]:
         if row.saving is not None and row.saving_ci is not None:
             spent = f", joules {row.saving:.3f}x [{row.saving_ci[0]:.3f}, {row.saving_ci[1]:.3f}]"
         lines.append(f"  {row.speedup:.3f}x {interval}{spent} over {row.ms:.4f} ms  {row.name}: {what}")
+        if row.choice is not None and len(row.choices) > 1:
+            times = ", ".join(f"{name} {ms:.4f} ms" for name, ms in row.choices.items())
+            lines.append(f"           fastest of {len(row.choices)} preparations: {row.choice} ({times})")
+        if row.ran:
+            lines.append(f"           ran {', '.join(name[:SHOWN_NAME] for name in row.ran[:SHOWN_KERNELS])}")
     return lines
 
 

@@ -28,6 +28,7 @@ class Judgement:
     """Whether no config that is about as fast can be proven either."""
 
 
+LIBRARIES = {"compiled": "torch.compile"}
 WORDS = {"slower": "slower than", "level": "level with"}
 NEAR = 1.05
 """Finalists lie closer than this to one another: a rival that is further ahead beats them all."""
@@ -83,6 +84,7 @@ def describe(found: Judged, energy: bool, against: Sequence[str]) -> str:
         notes.append(f"judged against {join(against)} alone, as asked")
         notes += [f"not judged: {ratio} over {ratio.name}" for ratio in found.left_out if ratio.low <= 1]
     notes += [f"not timed: {name} ({why})" for name, why in found.missing]
+    notes += [f"against one preparation of {LIBRARIES.get(name, name)}" for name in found.prepared_once]
     return "; ".join([said, *notes])
 
 

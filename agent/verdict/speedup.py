@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from memory.proofs.rule import widened
 
@@ -30,6 +30,12 @@ class Speedup(BaseModel):
     missing: str | None
     spoilt: bool = False
     """Whether it is missing through a failure of our machinery, so that nothing is known of it."""
+    choice: str | None = None
+    """The preparation that this is, the fastest of ``choices``; ``None`` for a baseline that chooses nothing."""
+    choices: dict[str, float] = Field(default_factory=dict)
+    """Preparation → its time in the sitting, ms."""
+    ran: list[str] = Field(default_factory=list)
+    """Names of the GPU kernels that one call started, where they were read."""
     joules: float | None = None
     """Of the baseline, per launch."""
     saving: float | None = None

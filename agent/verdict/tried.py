@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agent.verdict.judgement import EVERY_BASELINE, FIRST_BASELINE, Judgement, judge, judge_first_baseline
 from agent.verdict.speedup import Speedup
-from memory.proofs.rule import Judged, judge_rows
-
-if TYPE_CHECKING:
-    from agent.loop.outcome import Outcome
 
 Tried = tuple[dict[str, Any], list[Speedup], Judgement]
 """A finalist's sitting, its comparisons, and the verdict on it."""
@@ -39,13 +35,6 @@ def judge_one(
     if rule == FIRST_BASELINE:
         return judge_first_baseline(proofs, baselines, energy)
     return judge(proofs, baselines, energy, against)
-
-
-def judge_outcome(outcome: Outcome) -> Judged:
-    """The verdict on a run's result by today's rule, whatever the rule of the run was."""
-    energy = outcome.best is not None and outcome.best.energy_value is not None
-    rows = [row.model_dump() for row in outcome.baselines] if outcome.best is not None else []
-    return judge_rows(rows, energy, outcome.objective.get("against") or ())
 
 
 def choose(tried: Sequence[Tried]) -> Tried | None:

@@ -235,7 +235,12 @@ class Conv2d(KernelSpec[Conv2dProblem, Conv2dConfig]):
         """Eager with cuDNN's own choice of algorithm, compiled, and eager with the fastest algorithm it finds."""
         return [
             Baseline("unfused", "eager F.conv2d, channels_last", partial(defaults.prepare_eager, self)),
-            Baseline("compiled", "torch.compile(F.conv2d), channels_last", partial(defaults.prepare_compiled, self)),
+            Baseline(
+                "compiled",
+                "torch.compile(F.conv2d), channels_last",
+                partial(defaults.prepare_compiled, self),
+                choices=partial(defaults.compiled_choices, self),
+            ),
             Baseline("cudnn", "F.conv2d, channels_last, torch.backends.cudnn.benchmark", self._searched),
         ]
 

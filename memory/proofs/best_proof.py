@@ -9,6 +9,7 @@ from typing import Any
 
 from memory.proofs.rule import Judged, judge_rows, widened
 from memory.store import Memory
+from memory.terms import ENERGY_UNITS
 
 PROOFS = """
 SELECT a.run_id, a.created_at, a.ms, a.comparisons, c.config,
@@ -56,6 +57,49 @@ def best_proof(
             at, config = row["created_at"], json.loads(row["config"])
             found.append(BestProof(row["run_id"], at, config, row["ms"], r.name, r.value, (r.low, r.high)))
     return max(found, key=lambda proof: proof.ratio, default=None)
+
+
+LATEST = """
+SELECT v.config_id, a.comparisons, json_extract(r.objective, '$.metric') AS metric,
+    json_extract(r.objective, '$.against') AS against,
+    (SELECT count(*) FROM attempts o WHERE o.run_id = a.run_id AND o.kind = 'proof' AND o.status = 'correct'
+        AND o.id <= a.id) AS tried
+FROM verdicts v JOIN attempts a ON a.id = v.attempt_id JOIN runs r ON r.run_id = a.run_id
+WHERE v.problem_id = :problem AND v.environment_id = :environment AND v.kind = 'proof' AND v.status = 'correct'
+    AND a.comparisons IS NOT NULL
+"""
+"""The latest sitting of each config."""
+
+
+def proven_configs(memory: Memory, problem_id: int, environment_id: int) -> set[str]:
+    """Ids of the configs whose latest sitting proved them, judged as their run asked for."""
+    rows = memory.ask(LATEST, {"problem": problem_id, "environment": environment_id})
+    return {
+        row["config_id"]
+        for row in rows
+        if judge_proof(row, row["metric"] in ENERGY_UNITS, json.loads(row["against"] or "[]")).proven
+    }
+
+
+SETTINGS = """
+SELECT k.name AS kernel, p.label AS problem, e.device, a.problem_id, a.environment_id, a.regime
+FROM attempts a JOIN problems p ON p.id = a.problem_id JOIN kernels k ON k.id = p.kernel_id
+JOIN environments e ON e.id = a.environment_id
+WHERE a.kind = 'proof' AND a.status = 'correct' AND a.comparisons IS NOT NULL
+GROUP BY a.problem_id, a.environment_id, a.regime ORDER BY kernel, problem, device, a.regime
+"""
+
+
+def best_proofs(memory: Memory) -> list[dict[str, Any]]:
+    """The best proof by time of every problem in every environment, as rows for a table; ``config`` is ``None`` where
+    sittings proved nothing."""
+    rows = []
+    for row in memory.ask(SETTINGS):
+        found = best_proof(memory, row.pop("problem_id"), row.pop("environment_id"), row["regime"])
+        ratio = "" if found is None else f"{found.ratio:.3f}x [{found.ci[0]:.3f}, {found.ci[1]:.3f}]"
+        about = {"proof": f"{ratio} over {found.against}" if found else "nothing is proven", "ms": found and found.ms}
+        rows.append(row | about | {"config": found and found.config, "run_id": found and found.run})
+    return rows
 
 
 def judge_proof(row: Mapping[str, Any], energy: bool = False, against: Sequence[str] = ()) -> Judged:

@@ -9,7 +9,7 @@ than the kernel is no rival.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any, Literal
@@ -49,13 +49,15 @@ class Judged:
     """Those that were timed and compute the same, but were not asked for."""
     missing: tuple[tuple[str, str], ...] = ()
     """Rivals that were not timed, and why."""
+    prepared_once: tuple[str, ...] = ()
+    """Rivals that choose by measuring, and were prepared only once."""
 
     @property
     def proven(self) -> bool:
         return self.word == "proven"
 
 
-def judge_rows(rows: Iterable[Mapping[str, Any]], energy: bool = False, against: Sequence[str] = ()) -> Judged:
+def judge_rows(rows: Sequence[Mapping[str, Any]], energy: bool = False, against: Sequence[str] = ()) -> Judged:
     """Judge a sitting by its comparisons. `energy`: by joules instead of time. `against`: the names of the only rivals
     that count; all count without it.
 
@@ -78,13 +80,19 @@ def judge_rows(rows: Iterable[Mapping[str, Any]], energy: bool = False, against:
     word: Word = "slower" if faster else "level" if level else "unknown" if spoilt or not rivals else "proven"
     deciding = faster or level or (rivals if word == "proven" else [])
     strongest = min(deciding, key=lambda ratio: ratio.value, default=None)
-    return Judged(word, strongest, tuple(rivals), tuple(left_out), tuple(missing))
+    once = tuple(row["name"] for row in rows if row["name"] in {r.name for r in rivals} and chose_once(row))
+    return Judged(word, strongest, tuple(rivals), tuple(left_out), tuple(missing), once)
 
 
 def ratio_of(row: Mapping[str, Any], energy: bool = False) -> Ratio | None:
     """The ratio of a row; ``None`` if it was not read."""
     value, ci = (row.get(name) for name in (("saving", "saving_ci") if energy else ("speedup", "ci")))
     return None if value is None or ci is None else Ratio(str(row["name"]), value, ci[0], ci[1])
+
+
+def chose_once(row: Mapping[str, Any]) -> bool:
+    """Whether the row's baseline made a choice that was not forced apart, so that another preparation may be faster."""
+    return row.get("choice") is not None and len(row.get("choices") or ()) < 2
 
 
 def widened(value: float, ci: Sequence[float], tried: int) -> tuple[float, float]:

@@ -116,6 +116,12 @@ class Comparison(BaseModel):
     saving_ci: tuple[float, float] | None = None
     """95 % bootstrap interval of `saving`."""
     rounds: int = 0
+    choice: str | None = None
+    """The preparation that this is, the fastest of ``choices``; ``None`` for a baseline that chooses nothing."""
+    choices: dict[str, float] = Field(default_factory=dict)
+    """Preparation → its median in this sitting, ms."""
+    ran: list[str] = Field(default_factory=list)
+    """Names of the GPU kernels that one call started, where they were read."""
     missing: str | None = None
     """Why this baseline could not run here."""
     spoilt: bool = False

@@ -29,6 +29,8 @@ CLOSE = 1.02
 """A screening's noise is under 1 %; whoever is within 2 % of the best may be the best."""
 CONTENDERS = 16
 """Of an exhaustive screening of 1,009 configs the true best was always among the first 14 (bench_harness finalists)."""
+JOULES_NOISE = 0.005
+"""Relative, of a contended config's joules: sustained rounds agree within 0.3 %."""
 FRUGAL_CLOSE, FRUGAL_CONTENDERS = 1.05, 8
 """Where energy decides: the most frugal config need not be the fastest in a burst, and each costs seconds a look."""
 
@@ -150,21 +152,31 @@ class Session:
     def finalists(self, limit: int) -> tuple[list[Config], int]:
         """The fastest verified configs of this run, best first, and how many of them lie within noise of the best. On a
         GPU those within CLOSE of the best are timed once more against one another: a screening of five samples cannot
-        tell them apart."""
+        tell them apart. Recorded ones are ranked by the upper ends of their intervals."""
         ranked = sorted(
             (m.ms, i, c)
             for i, (c, m) in enumerate(self.measured.items())
             if m.status == "correct" and m.ms is not None and self._sound(c)
         )
         within, most = (FRUGAL_CLOSE, FRUGAL_CONTENDERS) if self.task.energy else (CLOSE, CONTENDERS)
-        close = [c for ms, _, c in ranked if ms <= ranked[0][0] * within][:most]
+        live = self.device.info.kind == "live"
+        close = [c for ms, _, c in ranked if not live or ms <= ranked[0][0] * within][:most]
         timed = self.contended
-        if len(close) > 1 and self.device.info.kind == "live":  # a landscape has no more readings for a search
+        if len(close) > 1 and live:
             timed.update(zip(close, self._record("benchmark", close, "contend", self._contend), strict=True))
+        elif len(close) > 1:  # a landscape has no more readings for a search: their intervals are what it can tell
+            timed.update(zip(close, self._contend(close), strict=False))
         sound = [c for c in timed if timed[c].status == "correct"]
-        ahead = sorted(sound, key=lambda c: getattr(timed[c], self._figure) or 0.0)
+        ahead = sorted(sound, key=lambda c: self._end(timed[c], 0 if live else 1))
         found = [*ahead, *(c for _, _, c in ranked if c not in timed)][:limit]
-        return found, min(len(ahead or close), len(found))
+        level = [c for c in ahead if self._end(timed[c], -1) <= self._end(timed[ahead[0]], 1)] or close[:1]
+        return found, min(len(level), len(found))
+
+    def _end(self, m: Measurement, side: int) -> float:
+        """The lower end (`side` -1), the middle (0) or the upper end (1) of what `m` is ranked by."""
+        if self.task.energy:
+            return (m.joules or 0.0) * (1 + side * JOULES_NOISE)
+        return (m.ms or 0.0) if m.ci_ms is None or side == 0 else m.ci_ms[0 if side < 0 else 1]
 
     @property
     def _figure(self) -> Figure:
