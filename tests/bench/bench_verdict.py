@@ -24,6 +24,8 @@ from typing import Any
 
 import click
 
+from tools.harness.compiling.cache import worker_environment
+
 MAIN = ("main", ["maximise fused TFLOPS"])
 OTHERS = (
     ("rms_norm", ["--kernel", "rms_norm"]),
@@ -64,8 +66,7 @@ def run(name: str, words: list[str], caches: Path, evaluations: int | None) -> d
 def loop(about: dict[str, Any], caches: Path) -> dict[str, Any]:
     """:func:`independent` in a process of its own, with the caches of the run."""
     command = [sys.executable, "-m", "tests.bench.bench_verdict", "--loop", json.dumps(about), str(caches)]
-    compiled = {"TORCHINDUCTOR_CACHE_DIR": str(caches / "inductor"), "TRITON_CACHE_DIR": str(caches / "triton")}
-    env = environment(caches) | compiled
+    env = environment(caches) | worker_environment(caches / "cache" / "triton-autokernel" / "triton")
     try:
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=LOOP_S)
         found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
