@@ -21,7 +21,8 @@ def row(name, speedup=None, ms=0.2, missing=None, spoilt=False):
 
 
 def rounds(ms, count=12):
-    return [Measurement(config={}, status="correct", ms=ms * (1 + 1e-3 * (i % 3))) for i in range(count)]
+    times = [ms * (1 + 1e-3 * (i % 3)) for i in range(count)]
+    return [Measurement(config={}, status="correct", ms=one, samples_ms=[one]) for one in times]
 
 
 @pytest.mark.parametrize(("kernel", "choices"), [("fused_matmul", 3), ("matmul", 3), ("conv2d", 3), ("rms_norm", 1)])
