@@ -22,12 +22,9 @@ from tools.harness.device import CompilePool
 from tools.harness.landscapes.named import require_fit
 from tools.harness.landscapes.readings import BaselineReadings, Entry, Landscape, LandscapeError, ReadingSet
 from tools.harness.measuring.choices import merge_choices
-from tools.harness.measuring.statistics import RESAMPLES, median_ci
+from tools.harness.measuring.statistics import RESAMPLES, Z, median_ci
 from tools.harness.process.prestart import Prestart
 from tools.harness.results import CheckResult, Comparison, Figure, Measurement, Proof
-
-Z = 1.96
-"""Half the width of a normal's 95 % interval, in standard deviations."""
 
 
 class Checker(Protocol):
