@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -36,13 +37,14 @@ def main() -> None:
     if hardware is None:
         raise SystemExit(f"there are no facts about {name}")
     pool = LocalCompilePool(hardware)
+    kept_in = Path(tempfile.mkdtemp(prefix="evidence-"))
     cases = [(kind(), ill) for kind in KERNELS for ill in (True, False)]
 
     def explain(case):
         spec, ill = case
         config = spec.config_type(planted=ill)
         try:
-            kept = Path("/tmp") / "evidence-kept" / f"{spec.name}-{ill}"
+            kept = kept_in / f"{spec.name}-{ill}"
             return explain_config(spec, spec.default_problem(), config, hardware, pool, folder=kept)
         except CannotExplain as e:
             return e

@@ -7,6 +7,7 @@ import pytest
 from tests.tools.evidence.exam import KERNELS
 from tools.evidence.live import profiled_card as module
 from tools.evidence.live.profiled_card import Card
+from tools.harness.measuring.telemetry import gpus_present
 
 TREE = [
     {
@@ -65,6 +66,7 @@ def test_what_is_missing_is_said(monkeypatch, child, sentence):
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not gpus_present(), reason="needs a GPU")
 def test_proton_times_a_kernel():
     spec = KERNELS[0]()
     with Card() as card:

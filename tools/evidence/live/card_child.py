@@ -49,7 +49,7 @@ def profile(job: Json, index: int) -> Json:
         return {"missing": f"there are no facts about {torch.cuda.get_device_name(index)}"}
     config = spec.config_type.model_validate(job["config"])
     generator = torch.Generator(device=f"cuda:{index}").manual_seed(0)
-    inputs = spec.inputs(problem, generator, f"cuda:{index}")
+    inputs = spec.arrange(problem, config, spec.inputs(problem, generator, f"cuda:{index}"))
     out = spec.output(problem, f"cuda:{index}")
 
     def launch() -> None:
