@@ -31,6 +31,7 @@ NAMES = (
     "run_benchmark",
     "roofline_report",
     "record_lesson",
+    "explain_kernel",
 )
 """The built-in tools, ``tools/NAME.py``. Their order is part of the prompt: keep it, so that prompt caches hold."""
 ENTRY_POINTS = "autokernel.tools"

@@ -27,6 +27,7 @@ from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
 from kernels.hardware import Hardware, hardware_named, occupancy
+from tools.harness.compiling.kept_code import Launching, keep
 from tools.harness.process.identity import rebuild
 from tools.harness.process.prestart import COMPILER_NICE
 
@@ -69,8 +70,9 @@ def compiler(init: Json) -> Any:
         config = spec.config_type.model_validate(job["config"])
         started = time.perf_counter()
         log = io.StringIO()
+        launchings: list[Launching] = []
         try:
-            with contextlib.redirect_stdout(log), warm_ups_only() as kernels:
+            with contextlib.redirect_stdout(log), warm_ups_only(launchings) as kernels:
                 inputs = spec.arrange(problem, config, spec.inputs(problem, None, "meta"))
                 spec.launch(problem, config, inputs, spec.output(problem, "meta"), hardware)
         except OSError as e:
@@ -82,6 +84,8 @@ def compiler(init: Json) -> Any:
         seconds = time.perf_counter() - started
         if not kernels:
             return {"status": "compile", "reason": "launch() started no Triton kernel", "seconds": seconds}
+        if "keep" in job:
+            keep(launchings, Path(job["keep"]))
         parts = [figures_of(k, hardware, log.getvalue(), figures, seconds) for k, _ in kernels]
         return {
             **verdict(max(parts, key=lambda p: p["shared_bytes"] or 0), hardware),
@@ -92,14 +96,17 @@ def compiler(init: Json) -> Any:
 
 
 @contextlib.contextmanager
-def warm_ups_only() -> Iterator[list[Launch]]:
-    """Every JIT launch inside compiles and does not launch; yields the compiled kernels with their grids."""
+def warm_ups_only(launchings: list[Launching] | None = None) -> Iterator[list[Launch]]:
+    """Every JIT launch inside compiles and does not launch; yields the compiled kernels with their grids. `launchings`
+    takes what else is known of each launch."""
     compiled: list[Launch] = []
     run = JITFunction.run
 
     def warm_up(self: Any, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> Any:
         kernel = run(self, *args, grid=grid, warmup=True, **kwargs)
         compiled.append((kernel, grid))
+        if launchings is not None:
+            launchings.append(Launching(kernel, self, args, kwargs, grid))
         return kernel
 
     JITFunction.run = warm_up
