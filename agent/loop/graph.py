@@ -14,6 +14,7 @@ from typing import Any, Literal
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 
+from agent.failures import failures_in
 from agent.loop import progress, prompt
 from agent.loop.actions import Left
 from agent.loop.outcome import Outcome, importance_in, outcome_of
@@ -257,6 +258,7 @@ def report(state: State, runtime: Runtime[Context]) -> JSON:
             turns=state["turn"],
             seconds=context.elapsed(),
             importance=importance_in(state["messages"], context.actions.tools),
+            failures=failures_in(state["messages"], context.actions.tools),
         )
         row: JSON = outcome.model_dump(mode="json")
         context.actions.finish(

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from agent.failures import Failures
 from agent.goal.objective import Objective, Setting
 from agent.goal.target_verdict import TargetResult, judge_targets
 from agent.models.base import CLIENT, EMBEDDED, Message, ToolSchema, done_calls
@@ -116,7 +117,7 @@ class Outcome(BaseModel):
     how: str
     """How the final sitting was made."""
     infrastructure: bool
-    """No proof could be made, because our own machinery failed."""
+    """No proof could be made, because our own machinery failed: no config is to blame."""
     importance: dict[str, float] = Field(default_factory=dict)
     """Parameter → share of the predicted variation of log(ms) over the space that it explains alone (first-order Sobol
     index), largest first; empty where the planner was not asked or had too few measurements."""
@@ -149,11 +150,15 @@ def outcome_of(
     cost: float = 0.0,
     takeover: str = "",
     importance: dict[str, float] | None = None,
+    failures: Failures = Failures(),  # noqa: B008 -- frozen
 ) -> Outcome:
-    """`proofs` are those tried, in order; the last one is the only one that can be correct."""
+    """`proofs` are those tried, in order; the last one is the only one that can be correct. `failures`: what all
+    configs failed with, if they did."""
     proof = proofs[-1] if proofs and proofs[-1]["status"] == "correct" and proofs[-1]["ms"] else None
     baselines = [Speedup.of(row) for row in (proof["comparisons"] if proof else ())]
     proven, why = judge(proofs, baselines, setting.energy)
+    if not proofs and failures.headline:
+        why = failures.headline
     return Outcome(
         run=run_id,
         objective=objective.model_dump(mode="json"),
@@ -173,7 +178,7 @@ def outcome_of(
         notices=list(objective.notices),
         stopped=stop,
         how=proof["how"] if proof else "",
-        infrastructure=bool(proofs) and all(p["status"] == "infrastructure" for p in proofs),
+        infrastructure=all(p["status"] == "infrastructure" for p in proofs) if proofs else failures.infrastructure,
         importance=importance or {},
         trace=trace,
     )

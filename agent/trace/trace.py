@@ -7,6 +7,7 @@ there what it had finished, and does not do it again. docs/TRACE.md lists the ev
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import gzip
 import hashlib
@@ -14,6 +15,7 @@ import json
 import os
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +27,9 @@ SCHEMA_VERSION = 1
 SEED = "triton-autokernel"
 """What the first event is chained to."""
 GZIP, BODY, CHAIN = b"\x1f\x8b", b'"body":', b',"chain":'
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+"""Whatever folder is named, the disk is to blame."""
 
 JSON = dict[str, Any]
 
@@ -81,7 +86,8 @@ class Trace:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file: BinaryIO = path.open("a+b", buffering=0)
         except OSError as e:
-            raise UsageError(
+            kind = AgentError if e.errno in NO_ROOM else UsageError
+            raise kind(
                 f"Cannot write the trace {path} ({e.strerror}): set XDG_DATA_HOME to a folder that can be written."
             ) from e
         try:
@@ -126,12 +132,22 @@ class Trace:
         self._chain = seal(self._chain, kind, key, body)
         event = {"seq": self._seq, "at": at or datetime.now(UTC).isoformat(timespec="milliseconds"), "type": kind}
         line = encode({**event, "key": key, "body": body, "chain": self._chain}) + "\n"
-        try:
-            self._file.write(line.encode())
-        except OSError as e:
-            raise AgentError(f"Cannot write the trace {self.path} ({e.strerror}): free some space and resume.") from e
+        self._write(line.encode())
         self._seq += 1
         return body
+
+    def _write(self, line: bytes) -> None:
+        """Write a whole line or nothing: a disk that runs full takes a part of it."""
+        before = os.fstat(self._file.fileno()).st_size
+        try:
+            if self._file.write(line) == len(line):
+                return
+            why = "no space is left for it"
+        except OSError as e:
+            why = str(e.strerror)
+        with suppress(OSError):
+            os.ftruncate(self._file.fileno(), before)
+        raise AgentError(f"Cannot write the trace {self.path} ({why}): free some space and resume.")
 
     def close(self) -> None:
         self._file.close()

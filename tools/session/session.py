@@ -7,15 +7,16 @@ machine. What this run has done is never done twice: a repeated config is answer
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar, cast
 
 from kernels.spec import Config, KernelSpec, Problem
 from memory.shared_models import DeviceInfo
-from memory.store import Begin, Figures, Finish, Memory
+from memory.store import Begin, Figures, Finish, Memory, MemoryFileError
 from memory.terms import Kind
-from tools.harness.device import CompilePool, Device
+from tools.harness.device import CompilePool, Device, DeviceError
 from tools.harness.results import CheckResult, CompileResult, Figure, Measurement, Proof, Result
 from tools.planner.propose import Planner
 from tools.planner.transfer import NearProblem
@@ -229,13 +230,19 @@ class Session:
     def _record(
         self, kind: Kind, configs: list[Config], call_id: str, run: Callable[[list[Config]], list[R]]
     ) -> list[R]:
-        """Rows 'pending', then the attempt, then the rows' outcome."""
+        """Rows 'pending', then the attempt, then the rows' outcome. If the device fails, its error is the rows' reason
+        and is raised again: none of them is a verdict on a config."""
         ids, values = self.ids, [c.model_dump(mode="json") for c in configs]
         addresses = self.memory.configs(ids.kernel, values)
         rows = self.memory.begin_attempts(
             [Begin(self.run_id, call_id, ids.environment, ids.problem, address, kind) for address in addresses]
         )
-        results = run(configs)
+        try:
+            results = run(configs)
+        except DeviceError as e:
+            with suppress(MemoryFileError):  # the disk may be full for the memory too: the device's error matters more
+                self.memory.finish_attempts([Finish(i, "infrastructure", {"reason": str(e)}) for i in rows])
+            raise
         finished = [Finish(i, r.status, self.figures(r)) for i, r in zip(rows, results, strict=True)]
         self.memory.finish_attempts(finished)
         return results

@@ -8,7 +8,6 @@ real launch makes: a device worker that shares the cache directory finds the cod
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import io
 import json
@@ -22,37 +21,19 @@ from pathlib import Path
 from typing import Any
 
 import triton
-from triton.backends.compiler import GPUTarget
-from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
 from kernels.hardware import Hardware, hardware_named, occupancy
-from tools.harness.process.identity import rebuild
+from kernels.triton.stub_driver import stub_driver
+from tools.harness.process.identity import rebuild, rebuild_config
+from tools.harness.process.machine_trouble import describe_trouble
 from tools.harness.process.prestart import COMPILER_NICE
+from tools.harness.process.refusal import Refusal
 
 Json = dict[str, Any]
 
 Launch = tuple[Any, Any]
 """A compiled kernel and its grid, which may be a function of the arguments."""
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EMFILE, errno.ENOMEM)
-"""The machine's limits, not the config's fault."""
-
-
-class StubDriver:
-    """What ``JITFunction.run`` asks of a driver before it launches."""
-
-    def __init__(self, target: GPUTarget) -> None:
-        self.target = target
-
-    def get_current_target(self) -> GPUTarget:
-        return self.target
-
-    def get_current_device(self) -> int:
-        return 0
-
-    def get_current_stream(self, device: int = 0) -> int:
-        return 0
 
 
 def compiler(init: Json) -> Any:
@@ -60,29 +41,38 @@ def compiler(init: Json) -> Any:
     # A device worker on the same machine has to launch on time.
     os.setpriority(os.PRIO_PROCESS, 0, max(os.getpriority(os.PRIO_PROCESS, 0), COMPILER_NICE))
     hardware = hardware_named(init["hardware"])
-    driver.set_active(StubDriver(GPUTarget(hardware.backend, hardware.arch, hardware.warp_size)))
     figures = Path(init["cache"]) / "figures"
-    figures.mkdir(parents=True, exist_ok=True)
+    try:
+        figures.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise Refusal(f"the compile cache {init['cache']} cannot be used: {describe_trouble(e) or reason(e)}") from e
 
     def serve(job: Json) -> Json:
         spec, problem = rebuild(job)
-        config = spec.config_type.model_validate(job["config"])
+        try:
+            config = rebuild_config(spec, job["config"])
+        except Refusal as e:
+            return {"status": "infrastructure", "reason": str(e)}
         started = time.perf_counter()
         log = io.StringIO()
         try:
-            with contextlib.redirect_stdout(log), warm_ups_only() as kernels:
+            with contextlib.redirect_stdout(log), stub_driver(hardware), warm_ups_only() as kernels:
                 inputs = spec.inputs(problem, None, "meta")
                 spec.launch(problem, config, inputs, spec.output(problem, "meta"), hardware)
-        except OSError as e:
-            if e.errno in NO_ROOM:
-                return {"status": "infrastructure", "reason": f"the compile cache {init['cache']}: {reason(e)}"}
-            return {"status": "compile", "reason": reason(e), "seconds": time.perf_counter() - started}
-        except Exception as e:  # noqa: BLE001 -- whatever the compiler raises is this config's verdict
+        except Exception as e:  # noqa: BLE001 -- whatever the compiler raises is this config's verdict, but for trouble
+            if trouble := describe_trouble(e):
+                return {"trouble": f"nothing can be compiled (cache {init['cache']}): {trouble}"}
             return {"status": "compile", "reason": reason(e), "seconds": time.perf_counter() - started}
         seconds = time.perf_counter() - started
         if not kernels:
             return {"status": "compile", "reason": "launch() started no Triton kernel", "seconds": seconds}
-        parts = [figures_of(k, hardware, log.getvalue(), figures, seconds) for k, _ in kernels]
+        try:
+            parts = [figures_of(k, hardware, log.getvalue(), figures, seconds) for k, _ in kernels]
+        except Exception as e:
+            trouble = describe_trouble(e)
+            if not trouble:
+                raise
+            return {"trouble": f"compiled code cannot be looked at (cache {init['cache']}): {trouble}"}
         return {
             **verdict(max(parts, key=lambda p: p["shared_bytes"] or 0), hardware),
             "fingerprint": fingerprint(kernels),
@@ -112,7 +102,7 @@ def warm_ups_only() -> Iterator[list[Launch]]:
 def figures_of(kernel: Any, hardware: Hardware, log: str, store: Path, seconds: float) -> Json:
     """Figures of one compiled kernel; kept beside Triton's cache, because a cache hit has no compiler log."""
     kept = store / f"{kernel.hash}.json"
-    if kept.exists():
+    with contextlib.suppress(FileNotFoundError, ValueError):  # a damaged file is written again
         known: Json = json.loads(kept.read_text())
         return known
     found: Json = {

@@ -24,7 +24,9 @@ from tools.harness.measuring.ceilings import ceilings, copying
 from tools.harness.measuring.telemetry import Nvml
 from tools.harness.measuring.timing import Arena, Call, Wrong, burst, sustained, synchronize
 from tools.harness.process.gpu_lock import GpuLock, can_release_while_compiling
-from tools.harness.process.identity import rebuild
+from tools.harness.process.identity import rebuild, rebuild_config
+from tools.harness.process.machine_trouble import describe_trouble
+from tools.harness.process.refusal import Refusal
 
 Json = dict[str, Any]
 
@@ -83,7 +85,11 @@ class Worker:
             return {**answer, "seconds": time.perf_counter() - started, "cache_hits": self.take_hits()}
         except Wrong as e:
             return {"status": "correctness", "reason": str(e), "error": _finite(e.error), "bound": e.bound}
+        except Refusal as e:
+            return {"status": "infrastructure", "reason": str(e)}
         except Exception as e:  # noqa: BLE001 -- a launch may raise anything; what it was is the answer
+            if trouble := describe_trouble(e):
+                return {"trouble": trouble}
             return {"status": "runtime", "reason": reason(e), "broken": self.broken()}
 
     def prepare(self, job: Json) -> Json:
@@ -116,7 +122,7 @@ class Worker:
         """The call to be timed: a config's launch into the arena's output, or a baseline's own way."""
         arena = self.open()
         if "config" in job:
-            config = self.spec.config_type.model_validate(job["config"])
+            config: Any = rebuild_config(self.spec, job["config"])
             spec, problem, hardware = self.spec, self.problem, self.hardware
             assert hardware is not None, "the driver refuses a GPU without facts"
 
