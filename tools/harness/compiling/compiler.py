@@ -25,6 +25,9 @@ from triton.runtime.jit import JITFunction
 
 from kernels.hardware import Hardware, hardware_named, occupancy
 from kernels.triton.stub_driver import stub_driver
+from tools.harness.compiling.error_line import printed
+from tools.harness.compiling.error_line import reason as reason
+from tools.harness.compiling.toolchain import add_to_triton_key, cache_key
 from tools.harness.process.identity import rebuild, rebuild_config
 from tools.harness.process.machine_trouble import describe_trouble
 from tools.harness.process.prestart import COMPILER_NICE
@@ -34,6 +37,11 @@ Json = dict[str, Any]
 
 Launch = tuple[Any, Any]
 """A compiled kernel and its grid, which may be a function of the arguments."""
+ENTRY = re.compile(r"Compiling entry function (?=')")
+"""Before each kernel in the assembler's log."""
+WARNING = re.compile(r"warning|Performance Loss", re.IGNORECASE)
+"""An assembler of CUDA 13 writes a loss of performance as information."""
+SPILLS = re.compile(r"(\d+) bytes spill (?:stores|loads)")
 
 
 def compiler(init: Json) -> Any:
@@ -47,6 +55,8 @@ def compiler(init: Json) -> Any:
     except OSError as e:
         raise Refusal(f"the compile cache {init['cache']} cannot be used: {describe_trouble(e) or reason(e)}") from e
 
+    keys: dict[type, str] = {}
+
     def serve(job: Json) -> Json:
         spec, problem = rebuild(job)
         try:
@@ -56,18 +66,23 @@ def compiler(init: Json) -> Any:
         started = time.perf_counter()
         log = io.StringIO()
         try:
+            if type(spec) not in keys:
+                keys[type(spec)] = cache_key(spec)
+            add_to_triton_key(keys[type(spec)])
             with contextlib.redirect_stdout(log), stub_driver(hardware), warm_ups_only() as kernels:
                 inputs = spec.inputs(problem, None, "meta")
                 spec.launch(problem, config, inputs, spec.output(problem, "meta"), hardware)
         except Exception as e:  # noqa: BLE001 -- whatever the compiler raises is this config's verdict, but for trouble
             if trouble := describe_trouble(e):
                 return {"trouble": f"nothing can be compiled (cache {init['cache']}): {trouble}"}
-            return {"status": "compile", "reason": reason(e), "seconds": time.perf_counter() - started}
+            why = reason(e, printed())
+            return {"status": "compile", "reason": why, "seconds": time.perf_counter() - started}
         seconds = time.perf_counter() - started
         if not kernels:
             return {"status": "compile", "reason": "launch() started no Triton kernel", "seconds": seconds}
         try:
-            parts = [figures_of(k, hardware, log.getvalue(), figures, seconds) for k, _ in kernels]
+            with stub_driver(hardware):
+                parts = [figures_of(k, hardware, log.getvalue(), figures, seconds) for k, _ in kernels]
         except Exception as e:
             trouble = describe_trouble(e)
             if not trouble:
@@ -126,7 +141,10 @@ def fingerprint(launches: list[Launch]) -> str | None:
 
 
 def cuda_figures(kernel: Any, log: str) -> Json:
-    """Registers and stack from the cubin (cuobjdump), spills and warnings from ptxas' log, instructions from PTX."""
+    """Registers and stack from the cubin (cuobjdump), spills and warnings from ptxas' log, instructions from PTX.
+
+    Without the log, because the code was found compiled, the kernel is compiled once more for it."""
+    said = section_of(kernel.name, log) or section_of(kernel.name, log_of(kernel))
     with tempfile.NamedTemporaryFile(suffix=".cubin") as f:
         f.write(kernel.asm["cubin"])
         f.flush()
@@ -141,11 +159,41 @@ def cuda_figures(kernel: Any, log: str) -> Json:
     return {
         "registers": _number(r"REG:(\d+)", usage),
         "stack_bytes": _number(r"STACK:(\d+)", usage),
-        "spill_bytes": sum(map(int, re.findall(r"(\d+) bytes spill (?:stores|loads)", log))),
+        "spill_bytes": sum(map(int, SPILLS.findall(said))) if SPILLS.search(said) else None,
         "tensor_core": next((name for name, op in cores if op in ptx), None),
         "tma": "cp.async.bulk.tensor" in ptx,
-        "warnings": sorted({line.strip()[:200] for line in log.splitlines() if "warning" in line.lower()}),
+        "warnings": sorted({line.strip()[:200] for line in said.splitlines() if WARNING.search(line)}),
     }
+
+
+def section_of(name: str, log: str) -> str:
+    """What the assembler's log says of the kernel `name`: a launch may have compiled several. Empty if nothing."""
+    parts = [part for part in ENTRY.split(log)[1:] if part.startswith(f"'{name}'")]
+    general = [line for line in log.splitlines() if f"'{name}'" in line and WARNING.search(line)]
+    return "\n".join([*general, *parts])
+
+
+def log_of(kernel: Any) -> str:
+    """The assembler's log of a kernel that was found compiled: it is compiled anew in a folder that is thrown away."""
+    options = {name: _frozen(value) for name, value in kernel.metadata._asdict().items()}
+    log = io.StringIO()
+    before = os.environ.get("TRITON_CACHE_DIR")
+    with tempfile.TemporaryDirectory(prefix="autokernel-log-") as folder:
+        os.environ["TRITON_CACHE_DIR"] = folder
+        try:
+            with contextlib.redirect_stdout(log):
+                triton.compile(kernel.src, target=kernel.metadata.target, options=options)
+        finally:
+            if before is None:
+                del os.environ["TRITON_CACHE_DIR"]
+            else:
+                os.environ["TRITON_CACHE_DIR"] = before
+    return log.getvalue()
+
+
+def _frozen(value: Any) -> Any:
+    """JSON has no tuples; Triton's options are to be hashed."""
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 def hip_figures(kernel: Any) -> Json:
@@ -168,9 +216,18 @@ def _number(pattern: str, text: str) -> int:
     return int(found.group(1))
 
 
+MOST_THREADS = 1024
+"""Of one block, on NVIDIA's GPUs (CUDA C++ Programming Guide, Technical Specifications per Compute Capability) and on
+AMD's (HIP documentation, hardware capabilities). Compilation does not enforce it."""
+
+
 def verdict(figures: Json, hardware: Hardware) -> Json:
     """Compilation does not enforce what the hardware has: say here what a launch would refuse."""
     shared, warps = figures["shared_bytes"], figures["num_warps"]
+    threads = warps * hardware.warp_size
+    if threads > MOST_THREADS:
+        reason = f"{warps} warps are {threads:,} threads, and a block has at most {MOST_THREADS:,}"
+        return {**figures, "status": "constraints", "reason": reason}
     if shared > hardware.shared_per_block:
         reason = f"shared memory: needs {shared:,} B, {hardware.name} has {hardware.shared_per_block:,} B per block"
         return {**figures, "status": "compile", "reason": reason}
@@ -185,10 +242,3 @@ def verdict(figures: Json, hardware: Hardware) -> Json:
         "occupancy": round(share, 4),
         "limited_by": limit,
     }
-
-
-def reason(error: BaseException) -> str:
-    """One line of a compiler's exception: its first line that says something, with the error's type."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = next((x for x in lines if "error" in x.lower() or "assert" in x.lower()), lines[0] if lines else "")
-    return f"{type(error).__name__}: {telling}"[:300]

@@ -20,6 +20,7 @@ import triton
 from kernels.hardware import Hardware, hardware_for
 from tools.harness.checking.census import foreign_kernels
 from tools.harness.compiling.compiler import reason
+from tools.harness.compiling.toolchain import add_to_triton_key, cache_key
 from tools.harness.measuring.ceilings import ceilings, copying
 from tools.harness.measuring.telemetry import Nvml
 from tools.harness.measuring.timing import Arena, Call, Wrong, burst, sustained, synchronize
@@ -51,6 +52,8 @@ class Worker:
         self.prepared: dict[str, Call] = {}
         self.nvml: Nvml | None = None
         self.hits = 0
+        self.keyed = False
+        """Whether what is compiled here is cached under the key that the compilers use."""
         self.lock = GpuLock(init["lock"])
         triton.knobs.compilation.listener = self.compiled
 
@@ -123,6 +126,9 @@ class Worker:
         arena = self.open()
         if "config" in job:
             config: Any = rebuild_config(self.spec, job["config"])
+            if not self.keyed:
+                add_to_triton_key(cache_key(self.spec))
+                self.keyed = True
             spec, problem, hardware = self.spec, self.problem, self.hardware
             assert hardware is not None, "the driver refuses a GPU without facts"
 

@@ -25,7 +25,7 @@ from typing import Any
 if __name__ == "__main__":  # started by path: nothing of this project can be imported yet
     sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from tools.harness.process.own_packages import PACKAGES, claim, paths_for_children
+from tools.harness.process.own_packages import PACKAGES, claim, current_folder, paths_for_children
 from tools.harness.process.refusal import Refusal
 
 Json = dict[str, Any]
@@ -71,7 +71,7 @@ class Child:
         self._ready = False
         paths = paths_for_children()
         if factory.partition(".")[0] not in PACKAGES:
-            paths.append(os.getcwd())
+            paths += current_folder()
         self.process = subprocess.Popen(
             [sys.executable, "-P", __file__, factory, str(theirs.fileno()), str(life_read)],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1", **(env or {})},

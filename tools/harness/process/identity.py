@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from kernels.finder import one_line
 from kernels.spec import Config, KernelSpec, Problem, sentence
+from tools.harness.process.own_packages import current_folder
 from tools.harness.process.refusal import Refusal
 
 
@@ -35,7 +36,7 @@ def import_folders(spec: KernelSpec[Any, Any]) -> list[str]:
     and the current folder. A child process searches neither by itself."""
     module = sys.modules.get(type(spec).__module__)
     file = getattr(module, "__file__", None)
-    folders = [os.getcwd()]
+    folders = current_folder()
     if file is not None:
         depth = (module.__name__ if module else "").count(".") + (Path(file).name == "__init__.py")
         folders.insert(0, str(Path(file).resolve().parents[depth]))

@@ -40,7 +40,7 @@ ASSEMBLER = "`ptxas` failed with error code"
 ASSEMBLER_TROUBLE = re.compile(
     r"No space left on device|Could not open (?:input|output) file|Cannot allocate memory|bad_alloc|"
     r"error while loading shared libraries|Read-only file system|Permission denied|Disk quota exceeded|"
-    r"cannot execute|not found",
+    r"cannot execute",
     re.IGNORECASE,
 )
 """In the assembler's log: it met the machine's limits, not bad code."""

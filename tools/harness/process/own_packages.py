@@ -49,6 +49,14 @@ def is_current_folder(entry: str) -> bool:
         return entry == ""
 
 
+def current_folder() -> list[str]:
+    """The current folder; nothing if it was deleted."""
+    try:
+        return [os.getcwd()]
+    except OSError:
+        return []
+
+
 def paths_for_children() -> list[str]:
     """``sys.path`` without the current folder, as absolute paths."""
     return [os.path.abspath(entry) for entry in sys.path if not is_current_folder(entry)]
