@@ -208,10 +208,10 @@ def check_disk() -> list[Finding]:
             findings.append(Finding(name, "missing", said, f"free at least {LEAST_DISK / GIB:g} GiB"))
         else:
             findings.append(Finding(name, "ok", said))
-    return [*findings, check_cache()]
+    return findings
 
 
-def check_cache() -> Finding:
+def check_cache() -> list[Finding]:
     """Whether the compile cache can be written."""
     from tools.harness.compiling.cache import default_cache
     from tools.harness.compiling.compile_pool import require_writable
@@ -220,8 +220,8 @@ def check_cache() -> Finding:
     try:
         require_writable(default_cache())
     except MachineTrouble as e:
-        return Finding("cache", "missing", str(e), "set XDG_CACHE_HOME to a folder of yours")
-    return Finding("cache", "ok", f"{default_cache()} can be written")
+        return [Finding("cache", "missing", str(e), "set XDG_CACHE_HOME to a folder of yours")]
+    return [Finding("cache", "ok", f"{default_cache()} can be written")]
 
 
 def check_landscapes() -> list[Finding]:
@@ -240,7 +240,7 @@ def check_landscapes() -> list[Finding]:
 
 CHECKS: tuple[Callable[[], list[Finding]], ...] = (
     check_python, check_packages, check_names, check_gpu, check_triton, check_c_compiler, check_model, check_memory,
-    check_disk, check_landscapes, check_extras,
+    check_disk, check_cache, check_landscapes, check_extras,
 )  # fmt: skip
 
 

@@ -7,6 +7,8 @@ import threading
 from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
+import triton
+
 from agent.cli.commands import main
 from kernels.hardware import hardware_named
 from memory.shared_models import DeviceInfo
@@ -56,7 +58,7 @@ class Checker:
         pass
 
 
-def write_world(path):
+def write_world(path, versions):
     """A landscape of four configs on an H200 with invented times, and nobody's measurement."""
     spec, problem = Axpy(), AxpyProblem()
     entries = {}
@@ -76,7 +78,7 @@ def write_world(path):
     write_landscape(
         Landscape(
             name="world", kernel=spec.name, source=spec.source_hash(), problem=problem.model_dump(mode="json"),
-            label=problem.label(), device=DeviceInfo(kind="recorded", name="NVIDIA H200", hardware="H200"),
+            label=problem.label(), device=DeviceInfo(kind="recorded", name="NVIDIA H200", hardware="H200", **versions),
             entries=entries, baselines=[BaselineReadings(name="unfused", title="2 * x + y", rounds=rounds)],
             reference="unfused", recorded_at="2026-01-01T00:00:00+00:00",
         ),
@@ -85,11 +87,12 @@ def write_world(path):
 
 
 class World:
-    """A folder with a landscape; runs are made in it with a memory of choice."""
+    """A folder with a landscape; runs are made in it with a memory of choice. By default the landscape was recorded
+    with this machine's Triton, so that what is compiled here counts."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, **versions):
         self.folder = folder
-        write_world(folder / "world.json")
+        write_world(folder / "world.json", versions or {"triton": triton.__version__})
 
     @contextmanager
     def made(self, home):

@@ -34,7 +34,7 @@ NET_S = TRIES * (JOB_DEADLINE_S + 10) + 2 * START_DEADLINE_S
 """The longest that an actor's own deadlines let one launch of a candidate and one of the reference take."""
 RELEASE_S = 5.0
 """Ray's books of free GPUs lag behind a killed actor by up to a second."""
-SAME = ("name", "torch", "triton", "driver", "cuda")
+SAME = ("name", "torch", "triton", "assembler", "driver", "cuda")
 """Readings of two versions are those of two devices."""
 
 
@@ -89,6 +89,9 @@ class FleetDevice:
             raise
 
     # -- what the tools ask for
+
+    def compiled_with(self) -> DeviceInfo:
+        return self.info
 
     def gpus(self) -> int:
         return len(self.fleet.workers)

@@ -42,6 +42,10 @@ class Device(Protocol):
 
     info: DeviceInfo
 
+    def compiled_with(self) -> DeviceInfo:
+        """``info`` with the versions that compile here: others than those of a recording made under an older Triton."""
+        ...
+
     def gpus(self) -> int:
         """How many GPUs measure at the same time."""
         ...

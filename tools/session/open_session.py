@@ -89,7 +89,13 @@ def open_session(
         pool.close()
         memory.close()
         raise SetupError(str(e)) from e
-    ids = Ids.of(memory, opened.info, spec, problem)
+    here = opened.compiled_with()
+    ids = Ids.of(memory, opened.info, spec, problem, here)
+    if ids.compiler is not None:
+        progress(
+            f"note: the times were recorded under {opened.info.toolchain()}; here {here.toolchain()} compiles, and its "
+            "figures are kept apart from them"
+        )
     session = Session(task, opened, pool, memory, ids, run_id, Budget(max_evals, max_seconds), progress)
     spoilt = describe(memory, ids.problem)
     if spoilt:

@@ -40,16 +40,31 @@ class Ids:
     environment: int
     kernel: int
     problem: int
+    compiler: int | None = None
+    """The environment of compilations, if they are made by another Triton or assembler than the measurements were."""
 
     @classmethod
-    def of(cls, memory: Memory, info: DeviceInfo, spec: KernelSpec[Any, Any], problem: Problem) -> Ids:
+    def of(
+        cls,
+        memory: Memory,
+        info: DeviceInfo,
+        spec: KernelSpec[Any, Any],
+        problem: Problem,
+        compiled_with: DeviceInfo | None = None,
+    ) -> Ids:
         """The rows of this device, kernel source and problem, written where they are new."""
         kernel = memory.kernel(spec.name, spec.source_hash())
+        differs = compiled_with is not None and compiled_with != info
         return cls(
             environment=memory.environment(info.model_dump()),
             kernel=kernel,
             problem=memory.problem(kernel, problem.model_dump(mode="json"), problem.label()),
+            compiler=memory.environment(compiled_with.model_dump()) if compiled_with and differs else None,
         )
+
+    def of_kind(self, kind: Kind) -> int:
+        """The environment of attempts of this kind."""
+        return self.compiler if kind == "compile" and self.compiler is not None else self.environment
 
 
 @dataclass
@@ -126,6 +141,8 @@ class Session:
         self.budget.evals += len(allowed)
 
         def run(unmeasured: list[Config]) -> list[Measurement]:
+            if self.ids.compiler is not None:  # what this machine's compiler says is no word on what was recorded
+                return self.device.measure(unmeasured, self.task.regime)
             verdicts = [self._verdict(r) for r in self.compile(unmeasured, call_id)]
             ready = [c for c, known in zip(unmeasured, verdicts, strict=True) if known is None]
             timed = iter(self.device.measure(ready, self.task.regime))
@@ -235,7 +252,7 @@ class Session:
         ids, values = self.ids, [c.model_dump(mode="json") for c in configs]
         addresses = self.memory.configs(ids.kernel, values)
         rows = self.memory.begin_attempts(
-            [Begin(self.run_id, call_id, ids.environment, ids.problem, address, kind) for address in addresses]
+            [Begin(self.run_id, call_id, ids.of_kind(kind), ids.problem, address, kind) for address in addresses]
         )
         try:
             results = run(configs)

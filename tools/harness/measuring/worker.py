@@ -20,7 +20,7 @@ import triton
 from kernels.hardware import Hardware, hardware_for
 from tools.harness.checking.census import foreign_kernels
 from tools.harness.compiling.compiler import reason
-from tools.harness.compiling.toolchain import add_to_triton_key, cache_key
+from tools.harness.compiling.toolchain import add_to_triton_key, assembler, cache_key
 from tools.harness.measuring.ceilings import ceilings, copying
 from tools.harness.measuring.telemetry import Nvml
 from tools.harness.measuring.timing import Arena, Call, Wrong, burst, sustained, synchronize
@@ -208,6 +208,7 @@ class Worker:
             "cuda": torch.version.cuda or torch.version.hip,
             "torch": torch.__version__,
             "triton": triton.__version__,
+            "assembler": assembler_for(properties.name),
             "host": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
             "power_limit_w": nvml.power_limit_w() if nvml else None,
         }
@@ -228,6 +229,16 @@ class Worker:
     def ceilings(self) -> Json:
         torch.cuda.set_device(self.index)
         return ceilings(self.device, self.problem.torch_dtype)
+
+
+def assembler_for(device_name: str) -> str | None:
+    """The assembler that Triton uses for this card; ``None`` for an unknown card, or if it is missing: the first
+    compilation reports that."""
+    hardware = hardware_for(device_name)
+    try:
+        return assembler(hardware) if hardware else None
+    except RuntimeError:
+        return None
 
 
 def _finite(x: float | None) -> float | None:
