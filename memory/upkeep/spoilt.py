@@ -1,11 +1,12 @@
 """Failures in the memory that the machine caused, not the configs: rows of versions that could not tell.
 
-Such a row says that a config does not compile, or crashed, although no compiler or worker could run at all. A later run
-would avoid the config for it. They are found by what the machine's own messages look like.
+Such a row says that a config does not compile, or crashed, although no compiler or worker could run at all. A run takes
+no notice of it, and says how it is removed. They are found by what the machine's own messages look like.
 """
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from memory.migrations import DELETE_GUARD, FILL_VERDICTS, statements
@@ -33,11 +34,20 @@ COMMAND = "python -m memory clean"
 _SPOILT = f"a.status IN ({', '.join('?' * len(BLAMED))}) AND ({' OR '.join(['a.reason LIKE ?'] * len(SIGNS))})"
 
 
+_PATTERN = re.compile("|".join(".*".join(map(re.escape, sign.split("%"))) + "$" for sign in SIGNS), re.I | re.S)
+"""What SQL's LIKE makes of SIGNS."""
+
+
 class Spoilt(NamedTuple):
     """How many attempts are spoilt, and the reason of one of them."""
 
     attempts: int
     example: str
+
+
+def is_spoilt(status: str, reason: str | None) -> bool:
+    """Whether an attempt that ended like this is one of them."""
+    return status in BLAMED and bool(_PATTERN.match(reason or ""))
 
 
 def find(memory: Memory, problem_id: int | None = None) -> Spoilt:

@@ -252,14 +252,11 @@ CHEAP = (
     Trouble("assembler reports a full disk", failing_tool(
         "echo \"ptxas fatal   : Could not open output file '/tmp/x.o'\" >&2; exit 255", *ASSEMBLERS),
         "Could not open output file"),
-    Trouble("assembler killed", failing_tool("kill -9 $$", *ASSEMBLERS), "SIGKILL"),
     Trouble("disassembler missing", missing_tool("cuobjdump"), "Cannot find cuobjdump"),
     Trouble("compile cache full", cache_fails(errno.ENOSPC), "No space left on device"),
-    Trouble("compile cache becomes read-only", cache_fails(errno.EROFS), "Read-only file system"),
     Trouble("compile cache is a file", cache_is_a_file, "cannot be written"),
     Trouble("trace's disk full", trace_full, "No space left on device"),
     Trouble("memory's disk full in the run", memory_full(2), "no space is left to write"),
-    Trouble("compiler killed whenever it works", child_that("killed_at_work", POOL), "killed twice", processes=True),
     Trouble("compiler cannot import", child_that("lacks_a_package", POOL), "a_package_that_is_not_there",
         processes=True),
     Trouble("GPU lost in a launch", gpu("lost_in_a_launch"), "no CUDA-capable device", device="cuda:0",
@@ -267,6 +264,9 @@ CHEAP = (
 )  # fmt: skip
 """Those that CI tries."""
 MORE = (
+    Trouble("assembler killed", failing_tool("kill -9 $$", *ASSEMBLERS), "SIGKILL"),
+    Trouble("compile cache becomes read-only", cache_fails(errno.EROFS), "Read-only file system"),
+    Trouble("compiler killed whenever it works", child_that("killed_at_work", POOL), "killed twice", processes=True),
     Trouble("assembler not executable", tool_without_permission, "Permission denied"),
     Trouble("assembler of another machine", tool_for_another_machine, "Exec format error"),
     Trouble("assembler's library missing", failing_tool("exit 127", *ASSEMBLERS), "exit code 127"),

@@ -43,6 +43,11 @@ def test_they_are_found_and_the_sentence_names_the_command(memory):
     assert f"python -m memory clean --memory {memory.path}" in spoilt.describe(memory)
 
 
+def test_python_and_sql_agree(memory):
+    assert all(spoilt.is_spoilt(status, reason) for status, reason in SPOILT)
+    assert not any(spoilt.is_spoilt(status, reason) for status, reason in SOUND)
+
+
 def test_the_command_removes_them_and_nothing_else(memory, capsys):
     assert main(["clean", "--memory", str(memory.path)]) == 0
     assert f"{len(SPOILT)} failures that the machine caused are gone" in capsys.readouterr().out

@@ -17,6 +17,7 @@ from kernels.spec import Config
 from memory import queries
 from memory.attempt import Row
 from memory.terms import Kind
+from memory.upkeep.spoilt import is_spoilt
 from tools.harness.results import CheckResult, CompileResult, Measurement
 from tools.planner.transfer import NearProblem
 from tools.session.session import Session
@@ -69,7 +70,7 @@ def _known(session: Session) -> Iterator[tuple[Config, Row]]:
     for rows in (compiled, checked, measured):
         for row in rows.values():
             config = _config(session, row["config"])
-            if config is not None:
+            if config is not None and not is_spoilt(row["status"], row["reason"]):
                 yield config, row
 
 
