@@ -70,7 +70,7 @@ def compiler(init: Json) -> Any:
                 keys[type(spec)] = cache_key(spec)
             add_to_triton_key(keys[type(spec)])
             with contextlib.redirect_stdout(log), stub_driver(hardware), warm_ups_only() as kernels:
-                inputs = spec.inputs(problem, None, "meta")
+                inputs = spec.arrange(problem, config, spec.inputs(problem, None, "meta"))
                 spec.launch(problem, config, inputs, spec.output(problem, "meta"), hardware)
         except Exception as e:  # noqa: BLE001 -- whatever the compiler raises is this config's verdict, but for trouble
             if trouble := describe_trouble(e):
