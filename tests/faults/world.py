@@ -16,7 +16,7 @@ from tests.exploits.axpy import Axpy, AxpyProblem, axpy
 from tools.harness.compiling import compile_pool
 from tools.harness.landscapes.files import write_landscape
 from tools.harness.landscapes.readings import BaselineReadings, Entry, Landscape, ReadingSet, Round
-from tools.harness.process.child import ChildUnborn
+from tools.harness.process.child import ChildKilled, ChildUnborn
 from tools.harness.process.refusal import Refusal
 from tools.harness.results import CheckResult
 
@@ -37,6 +37,8 @@ class InProcess:
         from tools.harness.compiling.compiler import compiler
 
         with ONE_AT_A_TIME, patch.dict(os.environ, self._environment), patch("os.setpriority"):
+            if not self.alive:
+                raise ChildKilled("the pool was closed")
             if self._serve is None:
                 try:
                     self._serve = compiler(self._init)
@@ -45,7 +47,9 @@ class InProcess:
             return self._serve(job)
 
     def kill(self):
-        self.alive = False
+        """Wait for a compilation under way, as for the end of a process: it has this process's stdout meanwhile."""
+        with ONE_AT_A_TIME:
+            self.alive = False
 
 
 class Checker:
