@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -268,6 +269,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if completion.VARIABLE in os.environ:
         return completion.complete(commands)
+    given = sys.argv[1:] if arguments is None else list(arguments)
     try:
         code = run_click(commands, "python -m agent", arguments)
     except click.exceptions.NoArgsIsHelpError as e:
@@ -277,12 +279,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         more = ""
         if isinstance(e, click.NoSuchOption) and e.ctx is not None:
             more = f" {e.ctx.command_path} --help lists what there is."
-        click.echo(f"error: {e.format_message()}{more}", err=True)
-        return USAGE
+        return report_error(f"{e.format_message()}{more}", USAGE, given)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("error: Stopped before the run began.", err=True)
-        return FAILED
+        return report_error("Stopped before the run began.", FAILED, given)
     except AgentError as e:
-        click.echo(f"error: {e}", err=True)
-        return e.exit_code
+        return report_error(str(e), e.exit_code, given)
     return code if isinstance(code, int) else PROVEN
+
+
+def report_error(message: str, exit_code: int, arguments: Sequence[str]) -> int:
+    """Print an error on stderr and, if the command was to print JSON, as an object on stdout; returns the exit code."""
+    click.echo(f"error: {message}", err=True)
+    if "--json" in arguments:
+        click.echo(json.dumps({"error": message, "exit_code": exit_code}))
+    return exit_code

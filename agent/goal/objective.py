@@ -130,7 +130,10 @@ class Setting(Closed):
         name = str(self.device.get("name") or "unknown device")
         if "gpus" in self.facts:
             name = f"{self.facts['gpus']} x {name}"
-        return f"recorded {name} (times are looked up, no GPU is used)" if self.recorded else name
+        if not self.recorded:
+            return name
+        versions = f" under Triton {self.device['triton']}" if self.device.get("triton") else ""
+        return f"recorded {name}{versions} (times are looked up, no GPU is used)"
 
     def value(self, ms: float) -> float:
         """`ms` per launch in ``unit``."""

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 
+from agent.failures import failures_in
 from agent.loop import progress, prompt
 from agent.loop.actions import Left
 from agent.loop.outcome import Outcome, importance_in, outcome_of
@@ -276,6 +277,7 @@ def report(state: State, runtime: Runtime[Context]) -> JSON:
             importance=importance_in(state["messages"], context.actions.tools),
             earlier=context.actions.earlier_proof(context.objective.against),
             rule=context.rule,
+            failures=failures_in(state["messages"], context.actions.tools),
         )
         row: JSON = outcome.model_dump(mode="json")
         context.actions.finish(

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from agent.failures import Failures
 from agent.goal.objective import Objective, Setting
 from agent.goal.target_verdict import TargetResult, judge_targets
 from agent.models.base import CLIENT, EMBEDDED, Message, ToolSchema, done_calls
@@ -81,7 +82,7 @@ class Outcome(BaseModel):
     how: str
     """How the final sitting was made."""
     infrastructure: bool
-    """No proof could be made, because our own machinery failed."""
+    """No proof could be made, because our own machinery failed: no config is to blame."""
     importance: dict[str, float] = Field(default_factory=dict)
     """Parameter → share of the predicted variation of log(ms) over the space that it explains alone (first-order Sobol
     index), largest first; empty where the planner was not asked or had too few measurements."""
@@ -123,8 +124,10 @@ def outcome_of(
     importance: dict[str, float] | None = None,
     earlier: dict[str, Any] | None = None,
     rule: int = EVERY_BASELINE,
+    failures: Failures = Failures(),  # noqa: B008 -- frozen
 ) -> Outcome:
-    """`proofs` are those tried, in order. `earlier` is the best proof of other runs. `rule` is that of the run."""
+    """`proofs` are those tried, in order. `earlier` is the best proof of other runs. `rule` is that of the run.
+    `failures`: what all configs failed with, if they did."""
     tried = judge_tried(proofs, setting.energy, objective.against, rule)
     chosen = choose(tried)
     proof, baselines, judged = chosen or (None, [], judge_one(proofs, [], setting.energy, objective.against, rule))
@@ -144,13 +147,13 @@ def outcome_of(
         proven=judged.proven,
         verdict=None if rule == FIRST_BASELINE else judged.verdict,
         against=None if rule == FIRST_BASELINE else judged.against,
-        why=judged.why,
+        why=failures.headline if failures.headline and not proofs else judged.why,
         earlier=better_proof(earlier, judged, baselines, setting.energy),
         targets=judge_targets(objective.targets, setting, proof, baselines),
         notices=list(objective.notices),
         stopped=stop,
         how=proof["how"] if proof else "",
-        infrastructure=bool(proofs) and all(p["status"] == "infrastructure" for p in proofs),
+        infrastructure=all(p["status"] == "infrastructure" for p in proofs) if proofs else failures.infrastructure,
         importance=importance or {},
         trace=trace,
     )

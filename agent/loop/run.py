@@ -71,16 +71,22 @@ def open_actions(objective: Objective, memory: Path | None, run_id: str, watch: 
             )
         except SetupError as e:
             raise UsageError(str(e)) from e
-    session.memory.start_run(
-        run_id,
-        objective.goal,
-        objective.model_dump(mode="json"),
-        objective.model,
-        session.ids.environment,
-        session.ids.problem,
-        objective.limits.model_dump(mode="json"),
-        str(trace_path(run_id)),
-    )
+        except device_errors() as e:
+            raise AgentError(str(e)) from e
+    try:
+        session.memory.start_run(
+            run_id,
+            objective.goal,
+            objective.model_dump(mode="json"),
+            objective.model,
+            session.ids.environment,
+            session.ids.problem,
+            objective.limits.model_dump(mode="json"),
+            str(trace_path(run_id)),
+        )
+    except device_errors() as e:
+        session.close()
+        raise AgentError(str(e)) from e
     return LiveActions(session)
 
 
@@ -238,8 +244,19 @@ def invoke(context: Context, connection: sqlite3.Connection, ask: Ask = nobody) 
             final = compiled.invoke(Command(resume=answer), config, context=context, durability="sync")
     except device_errors() as e:
         raise AgentError(f"{e}") from e
+    except sqlite3.Error as e:
+        if not is_checkpoint_error(e):
+            raise
+        where = checkpoint_path(Path(context.trace_path))
+        raise AgentError(f"The checkpoint {where} cannot be written ({e}): free some space") from e
     outcome: JSON = final["outcome"]
     return outcome
+
+
+def is_checkpoint_error(error: sqlite3.Error) -> bool:
+    """Whether the checkpoint's file, and nothing of ours, raised it: SQLite's own errors about a file or a disk."""
+    code = getattr(error, "sqlite_errorname", "") or ""
+    return code.startswith(("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_BUSY"))
 
 
 def device_errors() -> tuple[type[Exception], ...]:

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from evals.agents import registry
 from evals.contest.briefing import Briefing
 from evals.contest.disguise import disguise
-from evals.contest.ledger import Ledger, Over, Referee
+from evals.contest.ledger import Ledger, Over, Referee, library_versions
 from evals.errors import Missing
 from tools.harness.landscapes.named import folder
 from tools.harness.landscapes.readings import Entry, Landscape
@@ -94,6 +94,7 @@ def run_jobs(
 def _start(context: Any, job: Job, make_referee: MakeReferee) -> tuple[Connection, _Run]:
     briefing, names = disguise(job.landscape, job.variant, job.seed)
     ledger = Ledger(job.agent, job.landscape.name, job.source, job.landscape.file, job.variant, job.seed, job.max_evals)
+    ledger.versions = library_versions()
     ours, theirs = context.Pipe()
     forbidden = [str(folder()), *([os.path.realpath(job.source)] if os.path.isfile(job.source) else [])]
     # The server may be older than these variables.

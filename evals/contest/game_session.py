@@ -51,6 +51,9 @@ class GameDevice:
             kind="recorded", name=briefing.device, hardware=briefing.hardware, landscape=briefing.name
         )
 
+    def compiled_with(self) -> DeviceInfo:
+        return self.info
+
     def gpus(self) -> int:
         return 1
 

@@ -6,6 +6,7 @@ is none, but its seconds are charged. A repeated request is answered again and c
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -71,6 +72,8 @@ class Ledger:
     """Paid for the model, as far as its price is known."""
     claim: Any = None
     """The agent's own conclusion; it is kept and not scored."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """Libraries that the agent's decisions depend on (:data:`LIBRARIES`); empty in runs of before they were kept."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -83,6 +86,22 @@ class Ledger:
     def invalid(self) -> Counter[str]:
         """Failures by status."""
         return Counter(row.status for row in self.rows if row.status != "correct")
+
+
+LIBRARIES = ("optuna", "kernel_tuner", "scikit-learn", "scipy", "numpy")
+"""What agents' decisions depend on besides our own code."""
+
+
+def library_versions() -> dict[str, str]:
+    """The installed versions of LIBRARIES; ``none`` for one that is not installed."""
+    return {library: _version(library) for library in LIBRARIES}
+
+
+def _version(library: str) -> str:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return "none"
 
 
 class Over(Exception):

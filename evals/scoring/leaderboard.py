@@ -25,7 +25,7 @@ def render(s: Standing) -> str:
     names = ", ".join(s.boards)
     parts = [
         "# Leaderboard",
-        f"{ABOUT}\n\nLandscapes: {names}. {seeds} seeds each.",
+        f"{ABOUT}\n\nLandscapes: {names}. {seeds} seeds each. {made_with(s)}",
         markdown_table(COLUMNS, map(overall_cells, aggregates)),
         "## P on each landscape",
         _per_landscape(s),
@@ -40,6 +40,22 @@ def render(s: Standing) -> str:
         "spaces: they stand here for scale, not for ranking.",
     ]
     return "\n\n".join(p for p in parts if p) + "\n"
+
+
+def made_with(s: Standing) -> str:
+    """The versions of the libraries that agents decide by, as the runs recorded them."""
+    found: dict[str, set[str]] = {}
+    for ledger in s.ledgers:
+        for library, version in ledger.versions.items():
+            if version != "none":
+                found.setdefault(library, set()).add(version)
+    named = ", ".join(f"{library} {' and '.join(sorted(versions))}" for library, versions in sorted(found.items()))
+    unknown = sum(not ledger.versions for ledger in s.ledgers)
+    parts = [
+        f"Libraries: {named}." if named else "",
+        f"Of {unknown} runs the libraries were not recorded." if unknown else "",
+    ]
+    return " ".join(filter(None, parts))
 
 
 def _per_landscape(s: Standing) -> str:

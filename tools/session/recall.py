@@ -16,6 +16,8 @@ from kernels.hardware import hardware_named
 from kernels.spec import Config
 from memory import queries
 from memory.attempt import Row
+from memory.terms import Kind
+from memory.upkeep.spoilt import is_spoilt
 from tools.harness.results import CheckResult, CompileResult, Measurement
 from tools.planner.transfer import NearProblem
 from tools.session.session import Session
@@ -25,6 +27,7 @@ NEAR = 4.0
 of the three dimensions and another device state, or a factor of four in one of them on another GPU model."""
 SEEDS = 2
 """Winners proposed at most: they stand before what the planner chooses, which the same neighbours have taught."""
+KINDS: tuple[Kind, ...] = ("compile", "check", "benchmark")
 WINNERS = 2
 """Of one problem on one device."""
 NEAR_PROBLEMS = 4
@@ -60,15 +63,14 @@ def _known(session: Session) -> Iterator[tuple[Config, Row]]:
     """Verdicts that need not be made again."""
     ids, task, source = session.ids, session.task, session.task.spec.source_hash()
     compiled, checked, measured = (
-        queries.known(session.memory, ids.problem, ids.environment, source, kind, task.regime)
-        for kind in ("compile", "check", "benchmark")
+        queries.known(session.memory, ids.problem, ids.of_kind(kind), source, kind, task.regime) for kind in KINDS
     )
     # What only compiled is compiled again: a device that is to launch it wants the code, not the figures.
     compiled = {key: row for key, row in compiled.items() if key in measured or row["status"] != "correct"}
     for rows in (compiled, checked, measured):
         for row in rows.values():
             config = _config(session, row["config"])
-            if config is not None:
+            if config is not None and not is_spoilt(row["status"], row["reason"]):
                 yield config, row
 
 

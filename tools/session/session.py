@@ -7,6 +7,7 @@ machine. What this run has done is never done twice: a repeated config is answer
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar, cast
@@ -14,9 +15,9 @@ from typing import Any, TypeVar, cast
 from kernels.spec import Config, KernelSpec, Problem
 from memory.proofs.best_proof import BestProof, best_proof
 from memory.shared_models import DeviceInfo
-from memory.store import Begin, Figures, Finish, Memory
+from memory.store import Begin, Figures, Finish, Memory, MemoryFileError
 from memory.terms import Kind
-from tools.harness.device import CompilePool, Device
+from tools.harness.device import CompilePool, Device, DeviceError
 from tools.harness.results import CheckResult, CompileResult, Figure, Measurement, Proof, Result
 from tools.planner.propose import Planner
 from tools.planner.transfer import NearProblem
@@ -42,16 +43,31 @@ class Ids:
     environment: int
     kernel: int
     problem: int
+    compiler: int | None = None
+    """The environment of compilations, if they are made by another Triton or assembler than the measurements were."""
 
     @classmethod
-    def of(cls, memory: Memory, info: DeviceInfo, spec: KernelSpec[Any, Any], problem: Problem) -> Ids:
+    def of(
+        cls,
+        memory: Memory,
+        info: DeviceInfo,
+        spec: KernelSpec[Any, Any],
+        problem: Problem,
+        compiled_with: DeviceInfo | None = None,
+    ) -> Ids:
         """The rows of this device, kernel source and problem, written where they are new."""
         kernel = memory.kernel(spec.name, spec.source_hash())
+        differs = compiled_with is not None and compiled_with != info
         return cls(
             environment=memory.environment(info.model_dump()),
             kernel=kernel,
             problem=memory.problem(kernel, problem.model_dump(mode="json"), problem.label()),
+            compiler=memory.environment(compiled_with.model_dump()) if compiled_with and differs else None,
         )
+
+    def of_kind(self, kind: Kind) -> int:
+        """The environment of attempts of this kind."""
+        return self.compiler if kind == "compile" and self.compiler is not None else self.environment
 
 
 @dataclass
@@ -128,6 +144,8 @@ class Session:
         self.budget.evals += len(allowed)
 
         def run(unmeasured: list[Config]) -> list[Measurement]:
+            if self.ids.compiler is not None:  # what this machine's compiler says is no word on what was recorded
+                return self.device.measure(unmeasured, self.task.regime)
             verdicts = [self._verdict(r) for r in self.compile(unmeasured, call_id)]
             ready = [c for c, known in zip(unmeasured, verdicts, strict=True) if known is None]
             timed = iter(self.device.measure(ready, self.task.regime))
@@ -250,13 +268,19 @@ class Session:
     def _record(
         self, kind: Kind, configs: list[Config], call_id: str, run: Callable[[list[Config]], list[R]]
     ) -> list[R]:
-        """Rows 'pending', then the attempt, then the rows' outcome."""
+        """Rows 'pending', then the attempt, then the rows' outcome. If the device fails, its error is the rows' reason
+        and is raised again: none of them is a verdict on a config."""
         ids, values = self.ids, [c.model_dump(mode="json") for c in configs]
         addresses = self.memory.configs(ids.kernel, values)
         rows = self.memory.begin_attempts(
-            [Begin(self.run_id, call_id, ids.environment, ids.problem, address, kind) for address in addresses]
+            [Begin(self.run_id, call_id, ids.of_kind(kind), ids.problem, address, kind) for address in addresses]
         )
-        results = run(configs)
+        try:
+            results = run(configs)
+        except DeviceError as e:
+            with suppress(MemoryFileError):  # the disk may be full for the memory too: the device's error matters more
+                self.memory.finish_attempts([Finish(i, "infrastructure", {"reason": str(e)}) for i in rows])
+            raise
         finished = [Finish(i, r.status, self.figures(r)) for i, r in zip(rows, results, strict=True)]
         self.memory.finish_attempts(finished)
         return results
