@@ -39,7 +39,7 @@ def run(session: Session, args: SuggestConfigs, call_id: str) -> dict[str, Any]:
     from tools.planner.evidence import Evidence
     from tools.planner.propose import Planner
 
-    evidence = Evidence(session.compiled, session.checked, session.measured)
+    evidence = Evidence(session.compiled, session.checked, session.measured, session.declined)
     if session.planner is None:
         session.planner = Planner(session.task, session.space, session.near_problems)
     patient = not session.pool.parallel

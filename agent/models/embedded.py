@@ -46,15 +46,26 @@ class Embedded:
         self, messages: Sequence[Message], tools: Sequence[ToolSchema], seconds: float, tokens: int | None = None
     ) -> Reply:
         began = time.perf_counter()
-        takeover = max(
-            (i for i, m in enumerate(messages) if m["role"] == "user" and m["content"] == TAKEOVER), default=0
-        )
+        takeover = max((i for i, m in enumerate(messages) if is_takeover(m)), default=0)
         earlier, own = list(done_calls(messages[:takeover], tools)), list(done_calls(messages[takeover:], tools))
-        content, calls = next_move(own, budget(messages), earlier, gpus(messages))
+        evaluations = evaluations_at(messages[takeover]) if takeover else budget(messages)
+        if evaluations is None:
+            evaluations = evaluations_left(earlier, budget(messages))
+        content, calls = next_move(own, evaluations, earlier, gpus(messages))
         message: Message = {"role": "assistant", "content": content}
         if calls:
             message["tool_calls"] = calls
         return Reply(message, usage=0, seconds=time.perf_counter() - began)
+
+
+def is_takeover(message: Message) -> bool:
+    return message["role"] == "user" and str(message["content"]).startswith(TAKEOVER)
+
+
+def evaluations_at(takeover: Message) -> int | None:
+    """Evaluations left when the planner took over; ``None`` in a trace that does not say."""
+    number = str(takeover["content"]).removeprefix(TAKEOVER).strip(" :.").partition(" ")[0]
+    return int(number) if number.isdecimal() else None
 
 
 def budget(messages: Sequence[Message]) -> int:
@@ -70,14 +81,15 @@ def gpus(messages: Sequence[Message]) -> int:
 def next_move(
     own: Sequence[Done], evaluations: int, earlier: Sequence[Done] = (), gpus: int = 1
 ) -> tuple[str, list[dict[str, Any]]]:
-    """What to say and what to call, given its own calls so far and those of a model whose place it took."""
+    """What to say and what to call, given its own calls so far, the evaluations that it had before them, and the calls
+    of a model whose place it took."""
     if not own and not earlier:
         return "What do earlier runs know?", [
             call_tool(HISTORY, {"question": "best"}),
             call_tool(HISTORY, {"question": "nearest"}),
         ]
     done = [*earlier, *own]
-    left = evaluations_left(done, evaluations)
+    left = evaluations_left(own, evaluations)
     last = own[-1] if own else Done(HISTORY, {}, {})
     proposals = [config["config"] for config in last.result.get("proposals", ())]
     proposals = proposals[: last.result.get("ask_again_after", len(proposals))]
@@ -102,12 +114,11 @@ def next_move(
 
 
 def evaluations_left(done: Sequence[Done], evaluations: int) -> int:
-    """Evaluations left by the last answer that states them; 0 if a measurement was refused, by the harness for the
-    budget or by the user."""
+    """Evaluations left by the last answer that states them; 0 if a measurement was refused for the budget."""
     for call in reversed(done):
         if "evaluations_left" in call.result:
             return int(call.result["evaluations_left"])
-        if call.declared.spends_evaluations and call.result.get("error") in ("budget", "refused"):
+        if call.declared.spends_evaluations and call.result.get("error") == "budget":
             return 0
     return evaluations
 
@@ -116,7 +127,7 @@ def barren(done: Sequence[Done]) -> int:
     """How many configs in a row were compiled without a measurement after them."""
     count = 0
     for call in reversed(done):
-        if call.declared.returns == "measurements":
+        if call.declared.returns == "measurements" and "error" not in call.result:
             break
         if call.declared.returns == "compilations":
             count += len(call.result.get("results", ()))

@@ -14,6 +14,7 @@ from pathlib import Path
 from agent.goal.objective import Objective, Setting
 from agent.loop.actions import Left
 from agent.loop.progress import Watch
+from agent.loop.prompt import reserve_for
 from agent.models.base import Done, ToolSchema
 from tools.registry import builtin_declarations
 
@@ -62,18 +63,19 @@ class FakeActions:
     ):
         self.setting = SETTING
         self.tools = [ToolSchema(name, name, ONE_CONFIGS, declared) for name, declared in TOOLS.items()]
-        self.limits = objective.limits
+        self.limits, self.reserve = objective.limits, reserve_for(objective)
         self.ledger, self.pause, self.verdicts, self.baseline_ms = ledger, pause, list(verdicts), baseline_ms
         self.seconds, self.nothing_correct = seconds, nothing_correct
         self.calls: list[tuple[str, str]] = []
         self.closed = False
+        self.declined: list[str] = []
 
     def measured(self) -> list[str]:
         return self.ledger.read_text().splitlines() if self.ledger.exists() else []
 
     def left(self) -> Left:
         used = len(self.measured())
-        return Left(max(0, self.limits.max_evals - used), used, self.seconds)
+        return Left(max(0, self.limits.max_evals - self.reserve - used), used, self.seconds, self.reserve)
 
     def call(self, call_id, name, arguments):
         self.calls.append((call_id, name))
@@ -83,7 +85,8 @@ class FakeActions:
         return {"question": question, "rows": []}
 
     def suggest_configs(self, count):
-        new = [c for c in SPACE if json.dumps(c) not in self.measured() and json.dumps(c) != BROKEN]
+        known = {*self.measured(), *self.declined, BROKEN}
+        new = [c for c in SPACE if json.dumps(c) not in known]
         return {
             "proposals": [{"config": c} for c in new[:count]],
             "stop": not new,
@@ -126,6 +129,12 @@ class FakeActions:
 
     def excuse(self, seconds):
         self.excused = seconds
+
+    def release_reserve(self):
+        self.reserve = 0
+
+    def decline(self, configs):
+        self.declined += [json.dumps(c) for c in configs]
 
     def finalists(self, limit):
         if self.nothing_correct:

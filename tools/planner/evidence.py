@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 from kernels.spec import Config
@@ -15,6 +15,8 @@ class Evidence:
     compiled: Mapping[Config, CompileResult] = field(default_factory=dict)
     checked: Mapping[Config, CheckResult] = field(default_factory=dict)
     measured: Mapping[Config, Measurement] = field(default_factory=dict)
+    declined: Set[Config] = frozenset()
+    """Configs that the user does not want to run."""
 
     def times(self) -> dict[Config, float]:
         """Verified ms per launch."""
@@ -22,9 +24,9 @@ class Evidence:
         return {c: ms for c, ms in stated.items() if 0 < ms < math.inf}
 
     def settled(self) -> set[Config]:
-        """Configs that need no further look: measured with any outcome, or failed before that."""
+        """Configs that need no further look: measured with any outcome, failed before that, or declined."""
         failed = {c for seen in (self.compiled, self.checked) for c, r in seen.items() if r.status != "correct"}
-        return failed | set(self.measured)
+        return failed | set(self.measured) | self.declined
 
     def verdicts(self) -> dict[Config, bool]:
         """Whether each tried config works, by all its tests. A failure of our own machinery is no verdict."""
