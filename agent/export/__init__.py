@@ -1,1 +1,1 @@
-"""Runs for other eyes: one web page, and the formats of other tools."""
+"""Exports a run as one web page or in the formats of other tools."""

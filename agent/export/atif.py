@@ -1,6 +1,6 @@
 """The Agent Trajectory Interchange Format, version 1.7 (harbor-framework/harbor, RFC 0001), as one JSON document.
 
-A turn of the embedded planner is a step without an inference (``llm_call_count`` 0), and so without metrics.
+A turn of the embedded planner is a step without an inference (``llm_call_count`` 0) and therefore without metrics.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def trajectory(story: Story) -> JSON:
     for turn in story.turns:
         for message in turn.asked:
             if message.get("role") in ("system", "user"):
-                said = {"timestamp": turn.at, "source": message["role"], "message": str(message.get("content") or "")}
-                steps.append({"step_id": len(steps) + 1, **said})
+                step = {"timestamp": turn.at, "source": message["role"], "message": str(message.get("content") or "")}
+                steps.append({"step_id": len(steps) + 1, **step})
         if turn.message is not None:
             steps.append({"step_id": len(steps) + 1, **agent_step(turn)})
     return {
@@ -48,7 +48,7 @@ def trajectory(story: Story) -> JSON:
 
 def agent(story: Story) -> JSON:
     versions = story.header.get("versions")
-    made = versions if isinstance(versions, dict) else {}
+    packages = versions if isinstance(versions, dict) else {}
     tools = story.header.get("tools")
     functions = [
         {"type": "function", "function": {name: value for name, value in tool.items() if name != "declared"}}
@@ -57,21 +57,21 @@ def agent(story: Story) -> JSON:
     ]
     return {
         "name": "triton-autokernel",
-        "version": str(made.get("triton-autokernel", "unknown")),
+        "version": str(packages.get("triton-autokernel", "unknown")),
         "model_name": story.objective.model,
         "tool_definitions": functions,
-        "extra": {"versions": made, "git": story.header.get("git")},
+        "extra": {"versions": packages, "git": story.header.get("git")},
     }
 
 
 def agent_step(turn: Turn) -> JSON:
-    thinks = turn.model != "embedded"
+    calls_model = turn.model != "embedded"
     step: JSON = {
         "timestamp": turn.at,
         "source": "agent",
         "model_name": turn.model,
         "message": turn.words,
-        "llm_call_count": int(thinks),
+        "llm_call_count": int(calls_model),
         "extra": {"turn": turn.number, "seconds": turn.seconds},
     }
     if turn.calls:
@@ -82,28 +82,28 @@ def agent_step(turn: Turn) -> JSON:
         answers = [c for c in turn.calls if c.result is not None]
         results = [{"source_call_id": c.id, "content": json.dumps(c.result)} for c in answers]
         step["observation"] = {"results": results}
-    if thinks:
+    if calls_model:
         step["metrics"] = metrics(turn)
     return step
 
 
 def metrics(turn: Turn) -> JSON:
-    """Tokens as the endpoint counted them; where it did not, the run's own count of both together."""
-    prompt, total = number(turn.said.get("prompt_tokens")), number(turn.usage)
+    """Tokens as the endpoint counted them. If it did not, only the run's own total is given."""
+    prompt, total = number(turn.response.get("prompt_tokens")), number(turn.usage)
     found: dict[str, Any] = {"extra": {"total_tokens": turn.tokens}}
     if prompt is not None and total is not None:
         found |= {"prompt_tokens": int(prompt), "completion_tokens": max(0, int(total - prompt))}
-    if (cached := number(turn.said.get("cached_tokens"))) is not None:
+    if (cached := number(turn.response.get("cached_tokens"))) is not None:
         found["cached_tokens"] = int(cached)
-    if (cost := number(turn.said.get("cost"))) is not None:
+    if (cost := number(turn.response.get("cost"))) is not None:
         found["cost_usd"] = cost
     return found
 
 
 def totals(story: Story, steps: int) -> JSON:
     each = [metrics(turn) for turn in story.turns if turn.message is not None and turn.model != "embedded"]
-    named = {"prompt_tokens": "total_prompt_tokens", "completion_tokens": "total_completion_tokens"}
-    named |= {"cached_tokens": "total_cached_tokens", "cost_usd": "total_cost_usd"}
-    sums = {named[name]: sum(m[name] for m in each if name in m) for name in named if any(name in m for m in each)}
+    names = {"prompt_tokens": "total_prompt_tokens", "completion_tokens": "total_completion_tokens"}
+    names |= {"cached_tokens": "total_cached_tokens", "cost_usd": "total_cost_usd"}
+    sums = {total: sum(m[n] for m in each if n in m) for n, total in names.items() if any(n in m for m in each)}
     about = {"evaluations": len(story.attempts), "total_tokens": sum(turn.tokens for turn in story.turns)}
     return {**sums, "total_steps": max(1, steps), "extra": about}

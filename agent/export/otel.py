@@ -1,7 +1,8 @@
 """OpenTelemetry spans by the GenAI semantic conventions, as OTLP JSON that a collector's file receiver reads.
 
-One trace a run: ``invoke_agent`` over everything, ``chat`` for each turn, ``execute_tool`` for each call and each
-proof. Conventions: open-telemetry/semantic-conventions-genai, status Development, as of semantic conventions 1.41.
+A run is one trace: an ``invoke_agent`` span for the whole run, a ``chat`` span for each turn, and an ``execute_tool``
+span for each call and each proof.
+Conventions: open-telemetry/semantic-conventions-genai, status Development, as of semantic conventions 1.41.
 Encoding: opentelemetry-proto, "JSON Protobuf Encoding" (ids in hex, 64-bit integers as text).
 """
 
@@ -27,7 +28,7 @@ def export(story: Story) -> str:
 
 
 class Spans:
-    """Spans with ids that follow from the run's id, so that a second export is the same document."""
+    """The spans of a run. Their ids are derived from the run's id, so a second export gives the same document."""
 
     def __init__(self, story: Story) -> None:
         self.story = story
@@ -38,8 +39,8 @@ class Spans:
 
     def document(self) -> JSON:
         versions = self.story.header.get("versions")
-        made = versions if isinstance(versions, dict) else {}
-        resource = {"service.name": AGENT, "service.version": str(made.get(AGENT, "unknown"))}
+        packages = versions if isinstance(versions, dict) else {}
+        resource = {"service.name": AGENT, "service.version": str(packages.get(AGENT, "unknown"))}
         scope = {"name": "agent.export.otel", "version": "1"}
         scoped = {"scope": scope, "spans": self.spans(), "schemaUrl": SCHEMA}
         about = {"resource": {"attributes": attributes(resource)}, "scopeSpans": [scoped], "schemaUrl": SCHEMA}
@@ -57,14 +58,14 @@ class Spans:
             found += [self.tool(call) for call in turn.calls]
         proofs = [span for span in story.spans if span[0] == "prove"]
         for place, ((_, began, seconds, what), proof) in enumerate(zip(proofs, story.proofs, strict=False)):
-            said = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "prove", "gen_ai.tool.call.id": what}
-            said |= {"gen_ai.tool.type": "function", "gen_ai.tool.call.result": json.dumps(proof)}
-            found.append(self.span(f"proof {place}", "root", "execute_tool prove", INTERNAL, began, seconds, said))
+            values = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "prove", "gen_ai.tool.call.id": what}
+            values |= {"gen_ai.tool.type": "function", "gen_ai.tool.call.result": json.dumps(proof)}
+            found.append(self.span(f"proof {place}", "root", "execute_tool prove", INTERNAL, began, seconds, values))
         return found
 
     def about_run(self) -> JSON:
         story = self.story
-        usage = [number(turn.said.get("prompt_tokens")) for turn in story.turns]
+        usage = [number(turn.response.get("prompt_tokens")) for turn in story.turns]
         about: JSON = {
             "gen_ai.operation.name": "invoke_agent",
             "gen_ai.provider.name": provider(story.objective.model),
@@ -88,34 +89,34 @@ class Spans:
         return about
 
     def chat(self, turn: Turn) -> JSON:
-        prompt, total = number(turn.said.get("prompt_tokens")), number(turn.usage)
-        finish = str(turn.said.get("finish") or ("tool_calls" if turn.calls else "stop"))
+        prompt, total = number(turn.response.get("prompt_tokens")), number(turn.usage)
+        finish = str(turn.response.get("finish") or ("tool_calls" if turn.calls else "stop"))
         system = [text(m) for m in turn.asked if m.get("role") == "system"]
-        heard = [input_message(m) for m in turn.asked if m.get("role") != "system"]
-        said: JSON = {
+        inputs = [input_message(m) for m in turn.asked if m.get("role") != "system"]
+        values: JSON = {
             "gen_ai.operation.name": "chat",
             "gen_ai.provider.name": provider(turn.model),
             "gen_ai.request.model": turn.model,
             "gen_ai.response.model": turn.model,
             "gen_ai.conversation.id": self.story.run,
             "gen_ai.response.finish_reasons": [finish],
-            "gen_ai.input.messages": json.dumps(heard),
+            "gen_ai.input.messages": json.dumps(inputs),
             "gen_ai.output.messages": json.dumps([{**output_message(turn), "finish_reason": finish}]),
         }
         if system:
-            said["gen_ai.system_instructions"] = json.dumps(system)
+            values["gen_ai.system_instructions"] = json.dumps(system)
         if prompt is not None and total is not None:
-            said |= {
+            values |= {
                 "gen_ai.usage.input_tokens": int(prompt),
                 "gen_ai.usage.output_tokens": max(0, int(total - prompt)),
             }
-        if (cached := number(turn.said.get("cached_tokens"))) is not None:
-            said["gen_ai.usage.cache_read.input_tokens"] = int(cached)
+        if (cached := number(turn.response.get("cached_tokens"))) is not None:
+            values["gen_ai.usage.cache_read.input_tokens"] = int(cached)
         kind = INTERNAL if turn.model == "embedded" else CLIENT
-        return self.span(f"turn {turn.number}", "root", f"chat {turn.model}", kind, turn.began, turn.seconds, said)
+        return self.span(f"turn {turn.number}", "root", f"chat {turn.model}", kind, turn.began, turn.seconds, values)
 
     def tool(self, call: Call) -> JSON:
-        said: JSON = {
+        values: JSON = {
             "gen_ai.operation.name": "execute_tool",
             "gen_ai.tool.name": call.name,
             "gen_ai.tool.type": "function",
@@ -123,16 +124,16 @@ class Spans:
             "gen_ai.tool.call.arguments": json.dumps(call.arguments),
         }
         if call.result is not None:
-            said["gen_ai.tool.call.result"] = json.dumps(call.result)
+            values["gen_ai.tool.call.result"] = json.dumps(call.result)
         if call.error is not None:
-            said["error.type"] = call.error
-        span = self.span(call.id, "root", f"execute_tool {call.name}", INTERNAL, call.began, call.seconds, said)
+            values["error.type"] = call.error
+        span = self.span(call.id, "root", f"execute_tool {call.name}", INTERNAL, call.began, call.seconds, values)
         if call.error is not None:
             span["status"] = {"code": ERROR, "message": call.error}
         return span
 
     def span(
-        self, key: str, parent: str, name: str, kind: int, began: float, seconds: float, said: dict[str, Any]
+        self, key: str, parent: str, name: str, kind: int, began: float, seconds: float, values: dict[str, Any]
     ) -> JSON:
         start = self.origin_ns + int(began * 1e9)
         return {
@@ -143,7 +144,7 @@ class Spans:
             "kind": kind,
             "startTimeUnixNano": str(start),
             "endTimeUnixNano": str(start + int(seconds * 1e9)),
-            "attributes": attributes(said),
+            "attributes": attributes(values),
             "status": {"code": OK},
         }
 
@@ -152,7 +153,7 @@ class Spans:
 
 
 def provider(model: str) -> str:
-    """The protocol's flavour, as the conventions ask for; our planner is its own."""
+    """The provider name that the conventions ask for: the model's protocol, or this program for its own planner."""
     return AGENT if model == "embedded" else "openai"
 
 
@@ -161,7 +162,7 @@ def text(message: JSON) -> JSON:
 
 
 def input_message(message: JSON) -> JSON:
-    """A Chat Completions message as the conventions' schema has it."""
+    """A Chat Completions message in the conventions' schema."""
     role = str(message.get("role"))
     if role == "tool":
         answer = {"type": "tool_call_response", "id": message.get("tool_call_id"), "response": message.get("content")}

@@ -1,4 +1,4 @@
-"""Reads a story from a trace's events, in one walk."""
+"""Reads a story from a trace's events in one pass."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tools.declaration import UNDECLARED
 
 
 def read_story(record: Record) -> Story:
-    """Raises UsageError where the header or the end does not hold what this program writes."""
+    """Read the story of a trace. Raises UsageError if the header or the end is not in this program's format."""
     header = record.header
     try:
         objective = Objective.model_validate(header.get("objective"))
@@ -26,7 +26,7 @@ def read_story(record: Record) -> Story:
     except ValidationError as e:
         where = ".".join(map(str, e.errors()[0]["loc"]))
         raise UsageError(
-            f"The trace's header or end is not one of this program: {where} {e.errors()[0]['msg']}."
+            f"The trace's header or end is not in this program's format: {where}: {e.errors()[0]['msg']}."
         ) from e
     story = Story(header, objective, setting, outcome=outcome, torn=record.torn, broken=record.broken)
     Reader(story, record.events).read()
@@ -34,8 +34,8 @@ def read_story(record: Record) -> Story:
 
 
 class Reader:
-    """Walks the events once. On the time line a tool call has the activity that its tool declares; a turn of the model
-    is ``think`` and a proof ``prove``."""
+    """Reads the events once. On the time line a tool call has the activity that its tool declares, a turn of the model
+    is ``think`` and a proof is ``prove``."""
 
     def __init__(self, story: Story, events: list[Event]) -> None:
         self.story, self.events = story, events
@@ -59,13 +59,13 @@ class Reader:
 
     @property
     def turn(self) -> Turn:
-        """The current turn; events before the first one belong to it."""
+        """The current turn. Events before the first turn count as part of it."""
         if not self.story.turns:
             self.story.turns.append(Turn(1, self.events[0].at, 0.0))
         return self.story.turns[-1]
 
     def point(self, kind: str, text: str, later: int = 0) -> None:
-        """In the current turn, or `later` turns after it."""
+        """Add a turning point to the current turn, or to the turn `later` turns after it."""
         self.story.points.append(Point(max(1, len(self.story.turns) + later), kind, text))
 
     def on_header(self, event: Event) -> None:
@@ -74,7 +74,7 @@ class Reader:
             self.point("fork", f"forked from run {parent.get('run')} at turn {parent.get('at')}")
 
     def on_other(self, event: Event) -> None:
-        """An event of a kind that this reader does not tell."""
+        """Ignore events of other types."""
 
     def on_decision(self, event: Event) -> None:
         if event.body.get("takeover"):
@@ -90,7 +90,7 @@ class Reader:
 
     def on_model_response(self, event: Event) -> None:
         turn, body = self.turn, event.body
-        turn.said = body
+        turn.response = body
         message = body.get("message")
         turn.message = message if isinstance(message, dict) else {}
         turn.words = str(turn.message.get("content") or "")
@@ -137,7 +137,7 @@ class Reader:
                     self.point("check", f"{named(row['config'])} did not pass its check: {row.get('status')}")
 
     def measured(self, row: JSON, call: Call) -> None:
-        """A row of measurements: a new attempt, or a config that was measured before."""
+        """Read a row of measurements. A config that was measured before is no new attempt."""
         config = key(row)
         if config in self.seen:
             return
@@ -165,13 +165,13 @@ class Reader:
     def record(self, attempt: Attempt, ms: float) -> None:
         setting, before = self.story.setting, self.best
         rate = "" if setting.metric == "latency" else f" = {setting.value(ms):.1f} {setting.unit}"
-        said = f"evaluation {attempt.number}: {ms:.4f} ms{rate}"
+        text = f"evaluation {attempt.number}: {ms:.4f} ms{rate}"
         if before is None or before.ms is None:
-            said += f", the first that ran correctly: {named(attempt.config)}"
+            text += f", the first that ran correctly: {named(attempt.config)}"
         else:
-            said += f", {before.ms / ms - 1:.1%} faster by {changed(before.config, attempt.config)}"
+            text += f", {before.ms / ms - 1:.1%} faster by {changed(before.config, attempt.config)}"
         attempt.record, self.best = True, attempt
-        self.point("best", said)
+        self.point("best", text)
 
     def on_verify(self, event: Event) -> None:
         proof = event.body.get("proof")

@@ -31,7 +31,7 @@ FORMATS: dict[str, Callable[[Story], str]] = {"triton": triton, "autotune": auto
 def config_of(story: Story) -> dict[str, object]:
     outcome = finished_outcome(story)
     if outcome.best is None:
-        raise UsageError(f"This run found no config ({outcome.why}): there is nothing to write.")
+        raise UsageError(f"This run found no config ({outcome.why}), so it has no result to write.")
     return outcome.best.config
 
 

@@ -1,6 +1,6 @@
-"""What a trace tells: turns with their tool calls, attempts in the order they were measured, what changed the course.
+"""A run as read from its trace: turns with their tool calls, attempts in the order they were measured, turning points.
 
-:mod:`agent.export.reader` reads it from the recorded events; text in it (from models, kernels, compilers) is data.
+:mod:`agent.export.reader` reads it from the recorded events. Text in it (from models, kernels, compilers) is data.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Call:
     arguments: JSON
     began: float
     declared: Declaration = UNDECLARED
-    """What the tool says of itself."""
+    """The tool's declaration."""
     result: JSON | None = None
-    """``None`` where the run ended before the answer."""
+    """``None`` if the run ended before the answer."""
     seconds: float = 0.0
 
     @property
@@ -37,19 +37,19 @@ class Call:
 
 @dataclass
 class Turn:
-    """One message of the model and what came of it."""
+    """One message of the model, and the tool calls it made."""
 
     number: int
-    """From 1, as the progress lines count."""
+    """Counted from 1, as in the progress lines."""
     at: str
     began: float
     model: str = ""
     words: str = ""
     asked: list[JSON] = field(default_factory=list)
-    """Messages new to the model in this turn."""
+    """The messages that were new to the model in this turn."""
     message: JSON | None = None
-    said: JSON = field(default_factory=dict)
-    """The whole body of the response: tokens, cost, why it ended."""
+    response: JSON = field(default_factory=dict)
+    """The whole body of the response: tokens, cost, finish reason."""
     usage: Any = None
     tokens: int = 0
     seconds: float = 0.0
@@ -71,14 +71,14 @@ class Attempt:
     record: bool = False
     """Whether it was the fastest so far."""
     why: str = ""
-    """The proposal's reason, where a planner proposed it."""
+    """The proposal's reason, if a planner proposed the config."""
     predicted_ms: float | None = None
     compiled: JSON = field(default_factory=dict)
 
 
 @dataclass
 class Point:
-    """Something that changed the course of the run."""
+    """A turning point: an event that changed the course of the run."""
 
     turn: int
     kind: str
@@ -103,7 +103,7 @@ class Story:
     seconds: float = 0.0
     proposed: int = 0
     compile_failures: dict[str, int] = field(default_factory=dict)
-    """Reason → configs that did not compile."""
+    """Reason → number of configs that did not compile for it."""
     torn: bool = False
     broken: int | None = None
 
@@ -143,7 +143,7 @@ def named(config: JSON) -> str:
 
 
 def changed(before: JSON, after: JSON) -> str:
-    """What differs between two configs: ``GROUP_M 8 → 4``."""
+    """The differences between two configs, as ``GROUP_M 8 → 4``."""
     names = [*before, *(name for name in after if name not in before)]
     parts = [f"{n} {before.get(n)} → {after.get(n)}" for n in names if before.get(n) != after.get(n)]
     return ", ".join(parts) or "nothing"

@@ -1,7 +1,7 @@
-"""Replay with live tools: the decisions of a trace, its tools run again here, and what came out differently.
+"""Replays a trace with live tools: it takes the recorded decisions, runs the tools again here and compares the results.
 
-The recorded model makes the same calls in the same loop; compilation, checks, timings and the proof are made anew on
-this machine's device, and kept in memory and in a trace of their own. The recorded winner is proven first.
+The recorded model makes the same calls in the same loop. This machine's device compiles, checks, times and proves
+again. The results go into the memory and into a new trace. The recorded winner is proven first.
 """
 
 from __future__ import annotations
@@ -32,19 +32,21 @@ from agent.trace.paths import trace_path
 from agent.trace.trace import JSON, Event, Trace, read_trace
 
 OPEN_COLD: run.OpenActions = partial(run.open_actions, warm=False)
-"""Opens a session that measures again what other runs have measured, because that is what is checked here."""
+"""Opens a session that measures again what other runs have measured, because the replay compares these results."""
 LONG_S = 1e6
-"""Seconds: the recorded decisions end the run, not this machine's speed."""
+"""A time limit in seconds that the replay does not reach: the recorded decisions end the run."""
 
 
 @dataclass(frozen=True)
 class Drift:
-    """One config then and here. `ratio` is time here over time then, with a 95 % interval."""
+    """One config in the recorded run (then) and in the replay (here). `ratio` is the time here divided by the time
+    then, with a 95 % interval."""
 
     config: JSON
     then: str
+    """Its status in the recorded run."""
     here: str
-    """Statuses."""
+    """Its status in the replay."""
     then_ms: float | None
     here_ms: float | None
     ratio: float | None
@@ -53,7 +55,7 @@ class Drift:
 
 @dataclass(frozen=True)
 class Remeasured:
-    """What a replay with live tools found."""
+    """The result of a replay with live tools."""
 
     then: Story
     here: Story
@@ -65,7 +67,7 @@ class Remeasured:
 
 
 class AnswersToTheEnd(Recorded):
-    """A recorded model that concludes where its run was stopped."""
+    """A recorded model that ends the run at the turn at which its own run was stopped."""
 
     def respond(
         self, messages: Sequence[Message], tools: Sequence[ToolSchema], seconds: float, tokens: int | None = None
@@ -76,7 +78,7 @@ class AnswersToTheEnd(Recorded):
 
 
 class WinnerFirst:
-    """Live actions; the first finalist is the recorded winner, and approvals are the recorded ones."""
+    """Live actions, but the first finalist is the recorded winner and the approvals are the recorded ones."""
 
     def __init__(self, actions: Actions, winner: JSON, events: Sequence[Event]) -> None:
         self._actions, self._winner = actions, winner
@@ -130,12 +132,12 @@ def remeasure(
 ) -> Remeasured:
     """Make the calls of a finished trace again on `device`.
 
-    Raises AgentError for an edited trace and where there is no winner to compare with."""
+    Raises AgentError if the trace was edited or has no winner."""
     record = finished(path)
     objective, setting, _ = contract(record)
     then = read_story(record)
     if then.outcome is None or then.outcome.best is None:
-        raise AgentError(f"{path} ended without a winner: there is nothing that could win again.")
+        raise AgentError(f"{path} ended without a winner, so there is no config to measure again.")
     responses = [event.body for event in record.events if event.type == "model_response"]
     model = AnswersToTheEnd(responses[0]["model"] if responses else objective.model, responses)
     again, run_id = without_limits(objective, setting, device), new_run_id()
@@ -158,7 +160,7 @@ def new_run_id() -> str:
 
 
 def without_limits(objective: Objective, setting: Setting, device: str) -> Objective:
-    """The same problem and evaluations on `device`, without the limits that made sense there and then only."""
+    """The same problem and evaluations on `device`, without the recorded run's limits of time and tokens."""
     limits = objective.limits.model_copy(update={"max_seconds": LONG_S, "max_tokens": None})
     fixed = {"shape": None, "options": setting.problem, "metric": setting.energy or setting.metric, "gpu": None}
     return objective.model_copy(update={**fixed, "device": device, "limits": limits})
@@ -177,7 +179,7 @@ def drift(then: Attempt, here: Attempt) -> Drift:
 
 
 def interval(ratio: float, then: Attempt, here: Attempt) -> tuple[float, float] | None:
-    """Of a ratio of two independent medians: half widths of their logarithms add in quadrature."""
+    """The interval of a ratio of two independent medians. The half widths of their logarithms add in quadrature."""
     if then.ci_ms is None or here.ci_ms is None:
         return None
     widths = [math.log(ci[1] / ci[0]) / 2 for ci in (then.ci_ms, here.ci_ms) if ci[0] > 0]
@@ -186,7 +188,7 @@ def interval(ratio: float, then: Attempt, here: Attempt) -> tuple[float, float] 
 
 
 def verdict(here: Story, winner: JSON) -> tuple[bool, str]:
-    """Whether the winner's proof made here holds."""
+    """Whether the winner is proven here too, and why."""
     proofs = [proof for proof in here.proofs if proof.get("config") == winner]
     if not proofs:
         return False, "the winner was not proven here"
@@ -240,7 +242,7 @@ def format_speedup(speedup: float | None, ci: Sequence[float] | None) -> str:
 
 
 def as_json(found: Remeasured) -> JSON:
-    """For ``--json``."""
+    """The result as the JSON object of ``--json``."""
     return {
         "wins": found.wins,
         "why": found.why,

@@ -1,8 +1,8 @@
-"""Fork: another turn from a step of a run that was.
+"""Forks a run: a new run continues from one of its turns.
 
-The child's trace begins with the parent's steps up to the turn, copied as they are, and a ``fork`` event. The loop then
-runs from the start like a resumed run: it finds those steps in the journal, does none of them again, and asks its own
-model from the turn on. What the parent's tools answered is known to the child's session; its budget counts it.
+The child's trace begins with a copy of the parent's steps up to the turn, followed by a ``fork`` event. The loop then
+starts like that of a resumed run. It finds the copied steps in the journal, repeats none of them, and asks the child's
+model from the turn on. The child's session knows the answers of the parent's tools, and its budget counts them.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ def fork(
     ask: Ask | None = None,
     open_: OpenActions | None = None,
 ) -> Ended:
-    """Go on from turn `at` (from 1, as ``show`` counts) of a run with another model, effort, API, seed or a word
-    from the user. Another model begins with the API ``auto`` if none is named.
+    """Continue a run from turn `at` (counted from 1, as in ``show``) with another model, effort, API, seed or a message
+    of the user. If another model is given without an API, the API is ``auto``.
 
-    Raises UsageError for an edited trace and for a turn that the run did not come to."""
+    Raises UsageError if the trace was edited or if the run has no such turn."""
     from agent.loop import prompt
     from agent.loop.run import nobody, open_actions, resume, without_credentials
     from agent.models import choose
     from agent.replay.replay import contract
 
     if record.broken is not None:
-        raise UsageError(f"The trace was edited at event {record.broken}: a fork goes on only from what a run wrote.")
+        raise UsageError(f"The trace was edited at event {record.broken}: only an unedited trace can be forked.")
     end, steps = prefix(record, at)
     if model is not None and any(e.type == "decision" and e.body.get("takeover") for e in steps):
         raise UsageError(f"The embedded planner had taken over before turn {at}: fork at an earlier one for --model.")
@@ -67,7 +67,7 @@ def fork(
         changes["api"] = api or "auto"
     base_url = base_url or (record.header.get("base_url") if changes["model"] == objective.model else None)
     changed = priced(objective.model_copy(update=changes))
-    choose.load_model(changes["model"], base_url)  # a model that cannot be is refused before anything is written
+    choose.load_model(changes["model"], base_url)  # refuses an invalid model before anything is written
     run_id = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(3)
     header = {
         **record.header,
@@ -81,7 +81,7 @@ def fork(
     words = say
     if changes["model"] == EMBEDDED:
         if say:
-            watch.notify("note: the embedded planner decides from the measurements alone, --say changes nothing for it")
+            watch.notify("note: the embedded planner decides from the measurements alone and ignores --say")
         words = say if objective.model == EMBEDDED else prompt.TAKEOVER
     if words:
         header["says"][str(at - 1)] = words
@@ -95,13 +95,13 @@ def fork(
         watch.notify(f"note: {notice}")
     try:
         return resume(str(path), watch, open_ or open_actions, base_url, ask or nobody)
-    except UsageError:  # it cannot be here: nothing was done that a resume could go on from
+    except UsageError:  # the run cannot start here, and it has done nothing that could be resumed
         path.unlink(missing_ok=True)
         raise
 
 
 def prefix(record: Record, at: int) -> tuple[int, list[Event]]:
-    """Where turn `at` begins among the events, and the steps before it."""
+    """The index of the event that begins turn `at`, and the steps before it."""
     turns = [e for e in record.events if e.type == "decision" and e.key.startswith("turn ")]
     if not 1 <= at <= len(turns):
         raise UsageError(

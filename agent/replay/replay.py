@@ -1,4 +1,5 @@
-"""Replay: the same loop with a recorded model and recorded tools, compared event by event with what it did before."""
+"""Replays a trace: runs the same loop with the recorded model and tools, and compares it with the trace event by
+event."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ from agent.trace.recorded_tools import schemas_in
 from agent.trace.trace import JSON, Event, Record, opening_of, read_trace, says_of
 
 CLOCKED = frozenset({"seconds", "trace"})
-"""Fields at the top of a body that a replay cannot repeat: how long it took and where the file lies now."""
+"""Fields of a body that a replay cannot repeat: how long the step took and where the trace file is."""
 REQUIRED = {
     "decision": {"stop"},
     "model_response": {"model", "message", "usage", "tokens", "seconds"},
@@ -40,18 +41,18 @@ NOT_STEPS = frozenset({"header", "resume", "fork"})
 class Comparison:
     """A journal that compares each step with the recorded one and stops at the first difference.
 
-    What the trace says must come out again; fields that this version writes and the one of the trace did not yet are
-    taken as they come out now."""
+    Every field that the trace has must have the same value again. Fields that the trace's version of the program did
+    not write yet take their new values."""
 
     def __init__(self, events: Sequence[Event]) -> None:
         self._expected = [event for event in events if event.type not in NOT_STEPS]
         self._next = 0
         self._own = next((event.seq for event in events if event.type == "fork"), 0)
-        """Where a fork's own steps begin; what was decided before was decided for its parent's model and budget."""
+        """The event at which a fork's own steps begin. Decisions before it depend on the parent's model and budget."""
 
     def once(self, kind: str, key: str, make: Callable[[], JSON]) -> JSON:
         if self._next >= len(self._expected):
-            raise AgentError(f"Replay differs: the trace ends where {kind} of {key} would follow.")
+            raise AgentError(f"Replay differs: the trace ends, but the replay goes on with {kind} of {key}.")
         recorded = self._expected[self._next]
         if (recorded.type, recorded.key) != (kind, key):
             raise AgentError(
@@ -71,13 +72,13 @@ class Comparison:
     def finish(self) -> None:
         if self._next < len(self._expected):
             rest = self._expected[self._next]
-            raise AgentError(f"Replay differs: the trace goes on with {rest.type} of {rest.key}, the replay ended.")
+            raise AgentError(f"Replay differs: the replay ended, but the trace goes on with {rest.type} of {rest.key}.")
 
 
 def replay(path: Path, watch: Watch) -> Ended:
-    """Run a finished trace again without a GPU, a key or a network; the outcome is the recorded one, step for step.
+    """Run a finished trace again without a GPU, a key or a network. Every step and the outcome must equal the trace.
 
-    Raises UsageError for what is no finished trace, AgentError at the first difference."""
+    Raises UsageError if the file is not a finished trace, AgentError at the first difference."""
     record = finished(path)
     header, steps = record.header, record.events
     objective, setting, tools = contract(record)
@@ -103,7 +104,7 @@ def replay(path: Path, watch: Watch) -> Ended:
 
 
 def difference(name: str, before: object, now: object) -> str | None:
-    """The first place where `now` does not say what `before` said, as a sentence; ``None`` where it says it all."""
+    """The first field of `before` that has another value in `now`, as a sentence; ``None`` if there is none."""
     if isinstance(before, dict) and isinstance(now, dict):
         inner = (difference(f"{name}.{key}", before[key], now.get(key)) for key in before)
     elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
@@ -114,7 +115,7 @@ def difference(name: str, before: object, now: object) -> str | None:
 
 
 def complete(before: Any, now: Any) -> Any:
-    """`before` with the fields that only `now` has, on every level."""
+    """`before` plus the fields that only `now` has, at every level."""
     if isinstance(before, dict) and isinstance(now, dict):
         return {**now, **{key: complete(value, now.get(key)) for key, value in before.items()}}
     if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
@@ -123,17 +124,18 @@ def complete(before: Any, now: Any) -> Any:
 
 
 def finished(path: Path) -> Record:
-    """A trace that is whole, sealed and finished."""
+    """Read a trace that must be finished and unedited."""
     record = read_trace(path)
     if record.broken is not None:
-        raise AgentError(f"Replay differs at event {record.broken}: {path} was edited there, its seal does not fit.")
+        raise AgentError(f"Replay differs at event {record.broken}: {path} was edited there, its hash does not match.")
     if record.last("end") is None:
         raise UsageError(f"{path} records a run that was not finished: continue it with python -m agent resume.")
     return record
 
 
 def contract(record: Record) -> tuple[Objective, Setting, list[ToolSchema]]:
-    """What the header says of the run. Raises UsageError where it is not what this program writes."""
+    """The run's objective, setting and tools, from the header. Raises UsageError if the trace is not in this program's
+    format."""
     header = record.header
     for event in record.events:
         lacking = sorted(REQUIRED.get(event.type, set()) - {*event.body})
@@ -143,7 +145,7 @@ def contract(record: Record) -> tuple[Objective, Setting, list[ToolSchema]]:
         objective, setting = Objective.model_validate(header["objective"]), Setting.model_validate(header["setting"])
         return objective, setting, schemas_in(header)
     except (KeyError, TypeError, ValidationError) as e:
-        raise UsageError("The trace's header is not one that this program writes, or writes any more.") from e
+        raise UsageError("The trace's header is not in the format of this version of the program.") from e
 
 
 def brief(value: object, width: int = 120) -> str:

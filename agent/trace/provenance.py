@@ -1,4 +1,4 @@
-"""What a run was made with: versions of what it stands on and the state of the source tree."""
+"""The provenance of a run: the versions of its packages and the state of the source tree."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PACKAGES = ("triton-autokernel", "torch", "triton", "langgraph", "openai", "pyda
 
 
 def versions() -> dict[str, str]:
-    """Version by package, of those that are installed."""
+    """The version of each installed package."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -22,7 +22,8 @@ def versions() -> dict[str, str]:
 
 
 def git_state() -> str | None:
-    """``git describe`` of this source tree, ``-dirty`` where it differs from the commit; ``None`` outside of one."""
+    """``git describe`` of this source tree, with ``-dirty`` if it differs from the commit; ``None`` if it is no git
+    tree."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None

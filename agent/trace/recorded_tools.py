@@ -1,4 +1,4 @@
-"""The tools of a recorded run, as its trace's header has them."""
+"""Writes tools into a trace's header and reads them from it."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ JSON = dict[str, Any]
 
 
 def recorded(tool: ToolSchema) -> JSON:
-    """A tool as a header keeps it."""
-    shown = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
-    return {**shown, "declared": tool.declared.recorded()}
+    """A tool in the header's format."""
+    schema = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    return {**schema, "declared": tool.declared.recorded()}
 
 
 def schemas_in(header: JSON) -> list[ToolSchema]:
-    """The tools of the run. Raises KeyError or TypeError if the header is not one that this program writes."""
+    """The tools of the run. Raises KeyError or TypeError if the header is not in this program's format."""
     declared = declared_in(header)
     return [ToolSchema(**{**tool, "declared": declared[tool["name"]]}) for tool in header["tools"]]
 
 
 def declared_in(header: JSON) -> dict[str, Declaration]:
-    """Tool name to what the tool declares, for whatever of the header can be read. A header of before tools declared
-    anything names built-in tools only."""
+    """Tool name → declaration, for the part of the header that can be read. In a header without declarations (written
+    by an older version) the built-in tools take their current ones."""
     tools = header.get("tools")
     rows = [tool for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
     known = builtin_declarations()

@@ -1,4 +1,4 @@
-"""The runs whose traces lie in the user's folder: what each was, and whether it can go on."""
+"""Lists the runs whose traces are in the user's folder, with their state and result."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agent.trace.trace import JSON, SCHEMA_VERSION
 from memory.terms import printable
 
 TAIL = 1 << 18
-"""Bytes of a trace's end that are read: the last events, as a rule many of them."""
+"""Bytes that are read from the end of a trace. They usually hold many events."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class Row:
     run: str
     began: str
     state: str
-    """``proven``, ``unproven``, ``error``, ``going`` (in another process), ``stopped`` (can be resumed), or why not."""
+    """``proven``, ``unproven``, ``error``, ``going`` (in another process), ``stopped`` (can be resumed), or the reason
+    why the file cannot be read."""
     problem: str
     device: str
     model: str
@@ -32,13 +33,13 @@ class Row:
 
 
 def runs(folder: Path) -> list[Row]:
-    """All of them, the latest first. A file that is no trace is listed as such."""
+    """All runs, the latest first. A file that is not a trace is listed too, with the reason."""
     paths = sorted(folder.glob("*.jsonl"), key=lambda p: p.stat().st_mtime, reverse=True) if folder.is_dir() else []
     return [row(path) for path in paths]
 
 
 def row(path: Path) -> Row:
-    """From the first line and the last ones: a long trace is not read whole."""
+    """Read one run from the first and the last lines of its trace, so that a long trace is not read as a whole."""
     try:
         with path.open("rb") as file:
             line = file.readline()
@@ -74,7 +75,7 @@ def row(path: Path) -> Row:
 
 
 def event(line: bytes) -> JSON | None:
-    """A line's event; ``None`` for a torn or foreign one."""
+    """The event of a line; ``None`` if the line is incomplete or not an event."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
@@ -98,7 +99,7 @@ def broken(path: Path, why: str) -> Row:
 
 
 def table(rows: list[Row]) -> str:
-    """A line a run, and how to go on with those that stopped."""
+    """One line per run, and the command that resumes stopped runs."""
     if not rows:
         return 'No runs yet: python -m agent "maximise fused TFLOPS" makes one.'
     shown = [("run", "state", "began (UTC)", "evals", "best", "model", "problem", "device")]
@@ -109,5 +110,5 @@ def table(rows: list[Row]) -> str:
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in shown]
     if any(r.state == "stopped" for r in rows):
-        lines.append("Those that stopped go on with: python -m agent resume RUN")
+        lines.append("To continue a stopped run: python -m agent resume RUN")
     return "\n".join(printable(line, " ") for line in lines)

@@ -1,8 +1,9 @@
-"""The trace of a run: JSON lines, appended and flushed event by event, each sealed by a chain of hashes.
+"""The trace of a run: JSON lines, one per event, each written at once and sealed by a chain of hashes.
 
 A line is ``{"seq", "at", "type", "key", "body", "chain"}``. `type` and `key` name a step (``tool_result`` of call
-``t0003c000``); a step is written once. Nodes of the graph write through :meth:`Trace.once`: a run that was killed finds
-there what it had finished, and does not do it again. docs/TRACE.md lists the events.
+``t0003c000``). Each step is written once. The nodes of the graph write through :meth:`Trace.once`, which returns a step
+that is already written. A run that was killed and resumed therefore repeats no finished step. docs/TRACE.md lists the
+events.
 """
 
 from __future__ import annotations
@@ -23,17 +24,17 @@ from agent.errors import AgentError, UsageError
 
 SCHEMA_VERSION = 1
 SEED = "triton-autokernel"
-"""What the first event is chained to."""
+"""The chain value before the first event."""
 GZIP, BODY, CHAIN = b"\x1f\x8b", b'"body":', b',"chain":'
 
 JSON = dict[str, Any]
 
 
 class Journal(Protocol):
-    """Where the graph writes its steps."""
+    """The graph writes its steps to a journal."""
 
     def once(self, kind: str, key: str, make: Callable[[], JSON]) -> JSON:
-        """The body recorded for this step or, where there is none yet, what `make` returns, recorded."""
+        """Return the recorded body of this step. If the step is not recorded yet, call `make` and record its result."""
         ...
 
 
@@ -51,13 +52,13 @@ class Event:
 
 @dataclass
 class Record:
-    """What a trace file holds."""
+    """The content of a trace file."""
 
     events: list[Event] = field(default_factory=list)
     torn: bool = False
     """The last line is incomplete: the run was killed while it wrote."""
     broken: int | None = None
-    """``seq`` of the first event whose seal does not fit: it or an earlier one was edited."""
+    """``seq`` of the first event whose hash does not match: this event or an earlier one was edited."""
     length: int = 0
     """Bytes of the complete lines."""
 
@@ -71,10 +72,10 @@ class Record:
 
 
 class Trace:
-    """A trace open for appending; one process at a time."""
+    """A trace that is open for appending by this process alone."""
 
     def __init__(self, path: Path, secrets: tuple[str, ...] = ()) -> None:
-        """Open or create. `secrets` (API keys) are never written, whatever text holds them."""
+        """Open or create a trace. `secrets` (API keys) are redacted in everything that is written."""
         self.path = path
         self._secrets = tuple(secret for secret in secrets if len(secret) >= 4)
         try:
@@ -98,7 +99,7 @@ class Trace:
 
     @property
     def header(self) -> JSON:
-        """The first event's body; empty where nothing is written yet."""
+        """The first event's body; empty if nothing is written yet."""
         return next((body for (kind, _), body in self._steps.items() if kind == "header"), {})
 
     def once(self, kind: str, key: str, make: Callable[[], JSON]) -> JSON:
@@ -111,11 +112,11 @@ class Trace:
         return (kind, key) in self._steps
 
     def find(self, kind: str, key: str) -> JSON | None:
-        """The body of a step that is written."""
+        """The body of a step; ``None`` if it is not written yet."""
         return self._steps.get((kind, key))
 
     def copy(self, event: Event) -> None:
-        """Write a step of another trace as it was there, its time included."""
+        """Write a step of another trace unchanged, including its time."""
         self._steps[event.type, event.key] = self._append(event.type, event.key, event.body, event.at)
 
     def _append(self, kind: str, key: str, body: JSON, at: str | None = None) -> JSON:
@@ -138,8 +139,8 @@ class Trace:
 
 
 def read_trace(path: Path) -> Record:
-    """Everything in a trace, plain or gzipped. A torn last line is reported in the record; anything else that is no
-    trace is a UsageError."""
+    """Read a whole trace, plain or gzipped. The record reports an incomplete last line. Raises UsageError if the file
+    is not a trace in any other way."""
     try:
         data = path.read_bytes()
         if data.startswith(GZIP):
@@ -172,7 +173,7 @@ def read_trace(path: Path) -> Record:
 
 
 def read_event(line: bytes, number: int, path: Path) -> Event:
-    """One line. Raises UsageError for what is no event."""
+    """Read the event of one line. Raises UsageError if the line is not an event."""
     try:
         raw = json.loads(line, parse_constant=refuse)
         event = Event(raw["seq"], raw["at"], raw["type"], raw["key"], raw["body"], raw["chain"])
@@ -187,18 +188,18 @@ def read_event(line: bytes, number: int, path: Path) -> Event:
 
 
 def refuse(word: str) -> float:
-    """NaN and the infinities are Python's, not JSON's."""
-    raise ValueError(f"{word} is no number")
+    """Refuse NaN and the infinities, which Python accepts but JSON does not have."""
+    raise ValueError(f"{word} is not a JSON number")
 
 
 def seal(previous: str, kind: str, key: str, body: JSON) -> str:
-    """The chain after this event: what is said and after what, but not when."""
+    """The chain value after this event. It covers the events' content and order, but not their times."""
     return sealed(previous, kind, key, encode(body).encode())
 
 
 def seal_of(previous: str, event: Event, written: bytes) -> str:
-    """The same from the body as it is written, which is faster than to encode it again: equal unless a line was laid
-    out anew, and then :func:`seal` decides."""
+    """The same from the body as it is written, which is faster than encoding it again. If a line was reformatted, the
+    values differ and :func:`seal` decides."""
     return sealed(previous, event.type, event.key, written)
 
 
@@ -208,18 +209,19 @@ def sealed(previous: str, kind: str, key: str, body: bytes) -> str:
 
 
 def opening_of(request: JSON | None) -> list[JSON] | None:
-    """The messages that a run began with, from the body of its first ``model_request``."""
+    """The first messages of a run, from the body of its first ``model_request``."""
     new = (request or {}).get("new")
     roles = [message.get("role") for message in new if isinstance(message, dict)] if isinstance(new, list) else []
     return new if roles == ["system", "user"] else None
 
 
 def says_of(header: JSON) -> dict[int, str]:
-    """What the user said before a turn, by turn from 0: the words given to forks."""
+    """The user's messages to forks, by the number of the turn before which each was sent, counted from 0."""
     says = header.get("says")
     return {int(turn): str(words) for turn, words in says.items()} if isinstance(says, dict) else {}
 
 
 def encode(value: JSON) -> str:
-    """Compact JSON; a NaN or an object that is not plain data is our mistake and raises ValueError or TypeError."""
+    """Compact JSON. Raises ValueError for a NaN and TypeError for an object that is not plain data; both are errors of
+    this program."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False)

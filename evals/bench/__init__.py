@@ -1,2 +1,2 @@
-"""What ``python -m kernels`` does. The functions here drive the harness, which kernels themselves know nothing of: they
-import it when they run."""
+"""The commands of ``python -m kernels``. The functions here drive the harness, and import it only when they run,
+because the kernels do not depend on it."""

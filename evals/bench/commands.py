@@ -33,28 +33,34 @@ NAMES = click.argument("names", nargs=-1, metavar="[KERNEL]...")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 DEVICE = click.option("--device", default="cuda:0", show_default=True, help="The GPU: cuda:N.")
 OUT = click.option("--out", type=click.Path(path_type=Path), help="Write the rows as JSON here, case by case.")
-CONFIGS = click.option("--configs", type=click.IntRange(min=0), default=48, show_default=True, help="Tried per case.")
+CONFIGS = click.option(
+    "--configs", type=click.IntRange(min=0), default=48, show_default=True, help="Configs tried per case."
+)
 SECONDS = click.option(
-    "--seconds", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="Per proof, at least 12 rounds."
+    "--seconds",
+    type=click.FloatRange(min=0.1),
+    default=10.0,
+    show_default=True,
+    help="Seconds per proof; a proof has at least 12 rounds.",
 )
 
 
 @click.group(context_settings=CONTEXT, invoke_without_command=True)
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """The kernels: what they cost, whether they are right, how fast they are.
+    """List, validate and time kernels.
 
-    KERNEL is a built-in name, path.py:NAME, module:NAME, or one that an installed package offers."""
+    KERNEL is a built-in name, path.py:NAME, module:NAME, or a name that an installed package provides."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
 
 @cli.command("list")
 @NAMES
-@click.option("--gpu", default="H200", show_default=True, help="Whose floor is shown.")
+@click.option("--gpu", default="H200", show_default=True, help="The GPU whose floor is shown.")
 @JSON
 def list_command(names: tuple[str, ...], gpu: str, as_json: bool) -> None:
-    """Kernels with their default problem, operations, bytes and floor."""
+    """List kernels with their default problem, operations, bytes and floor."""
     from evals.bench.listing import listing
     from kernels.hardware import hardware_named
 
@@ -73,11 +79,11 @@ def list_command(names: tuple[str, ...], gpu: str, as_json: bool) -> None:
     "--device",
     default="auto",
     show_default=True,
-    help="cuda:N, interpreter (reduced problems, no GPU), or auto: a GPU where there is one.",
+    help="cuda:N, interpreter (reduced problems, no GPU), or auto: a GPU if there is one, else the interpreter.",
 )
 @JSON
 def validate(names: tuple[str, ...], device: str, as_json: bool) -> None:
-    """Every kernel and family against its float64 reference. Exit code 1 where one is wrong."""
+    """Check every kernel and family against its float64 reference. Exit code 1 if one is wrong."""
     from evals.bench.validation import validate as run
 
     if device == "auto":
@@ -85,7 +91,7 @@ def validate(names: tuple[str, ...], device: str, as_json: bool) -> None:
 
         device = "cuda:0" if gpus_present() else "interpreter"
     if device != "interpreter" and not device.startswith("cuda:"):
-        raise click.UsageError(f"--device {device} is none: write auto, interpreter or cuda:N")
+        raise click.UsageError(f"--device {device} is no device: write auto, interpreter or cuda:N")
     with mistakes_as_refusals(), output_to_stderr():
         rows = run(_names(names), None if device == "interpreter" else device, print_progress)
     wrong = [r for r in rows if r["status"] != "correct"]
@@ -100,9 +106,13 @@ def validate(names: tuple[str, ...], device: str, as_json: bool) -> None:
 
 @cli.command()
 @NAMES
-@click.option("--suite", help="A list of problems instead of kernels' own: h200, memory or fusion.")
-@click.option("--only", metavar="ENTRY,...", help="Of the suite h200, these entries alone.")
-@click.option("--tuned", type=click.Path(path_type=Path), help="Of the suite h200: configs from this file, not tuned.")
+@click.option("--suite", help="Time a list of problems instead of the kernels' default ones: h200, memory or fusion.")
+@click.option("--only", metavar="ENTRY,...", help="Run only these entries of the suite h200.")
+@click.option(
+    "--tuned",
+    type=click.Path(path_type=Path),
+    help="Take the configs of the suite h200 from this file, without tuning.",
+)
 @DEVICE
 @CONFIGS
 @SECONDS
@@ -114,7 +124,7 @@ def validate(names: tuple[str, ...], device: str, as_json: bool) -> None:
     is_flag=False,
     flag_value="-",
     metavar="[FILE]",
-    help="Print one JSON object; with a FILE.json, write it there as --out does.",
+    help="Print one JSON object; with a FILE.json, write it to that file as --out does.",
 )
 @click.pass_context
 def bench(
@@ -130,18 +140,18 @@ def bench(
     out: Path | None,
     json_to: str | None,
 ) -> None:
-    """Best of some configs against PyTorch, interleaved, with intervals.
+    """Time the best of some configs against PyTorch, interleaved, with intervals.
 
-    --suite h200 is the whole account on one GPU: the fused matmul over its shapes, the memory-bound kernels against a
-    copy, attention, fp8, energy, and what a call of the ops costs, each with its target. Entries are written to --out
-    as they are known."""
+    --suite h200 measures everything on one GPU: the fused matmul over its shapes, the memory-bound kernels against a
+    copy, attention, fp8, energy, and the host's cost of calling an op, each with its target. Each entry is written to
+    --out when it is finished."""
     from evals.bench.suite import SUITES, Case
     from evals.bench.suite_command import run_suite
 
     if suite is not None and (names or suite not in ("h200", *SUITES)):
-        raise click.UsageError(f"--suite is one of h200, {', '.join(SUITES)}, and then no kernel is named beside it")
+        raise click.UsageError(f"--suite is one of h200, {', '.join(SUITES)}, and no kernel is named beside it")
     if (only or tuned) and suite != "h200":
-        raise click.UsageError("--only and --tuned belong to --suite h200")
+        raise click.UsageError("--only and --tuned need --suite h200")
     if json_to not in (None, "-"):
         if not str(json_to).endswith(".json"):
             raise click.UsageError(f"--json {json_to}: write --json last, or give it a file that ends in .json")
@@ -150,7 +160,7 @@ def bench(
     if suite == "h200":
         given = context.get_parameter_source("seconds") is not click.core.ParameterSource.DEFAULT
         if regime != "both":
-            raise click.UsageError("--suite h200 says for each entry how it is judged: leave --regime out")
+            raise click.UsageError("--suite h200 sets the regime of each entry: leave --regime out")
         _check(out, [])
         with mistakes_as_refusals():
             run_suite(only, tuned, device, configs, seconds if given else None, out, as_json)
@@ -168,7 +178,7 @@ def bench(
 @OUT
 @JSON
 def fusion(device: str, configs: int, seconds: float, out: Path | None, as_json: bool) -> None:
-    """The fused matmul against PyTorch unfused, compiled, cuBLASLt's epilogue and the bare cuBLAS matmul."""
+    """Time the fused matmul against PyTorch unfused, compiled, cuBLASLt's epilogue and the bare cuBLAS matmul."""
     from evals.bench.suite import SUITES
 
     with mistakes_as_refusals():
@@ -177,10 +187,10 @@ def fusion(device: str, configs: int, seconds: float, out: Path | None, as_json:
 
 @cli.command()
 @click.argument("kernel")
-@click.option("--shape", callback=read_shape, help="e.g. 4096x4096x4096; the kernel's own without it.")
+@click.option("--shape", callback=read_shape, help="e.g. 4096x4096x4096; the kernel's default shape without it.")
 @click.option("--dtype", help="fp16 or bf16.")
 @DEVICE
-@click.option("--limit", type=click.IntRange(min=1), help="So many configs, evenly over the space; all without it.")
+@click.option("--limit", type=click.IntRange(min=1), help="Time this many configs, evenly over the space; default all.")
 @click.option("--top", type=click.IntRange(min=1), default=15, show_default=True, help="Rows of the table.")
 @OUT
 @JSON
@@ -194,7 +204,7 @@ def sweep(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Time a kernel's whole space once, burst."""
+    """Time every config of a kernel's space once, in the burst regime."""
     from evals.bench.suite import Case
     from evals.bench.sweep import sweep as run
 
@@ -218,14 +228,17 @@ def sweep(
     "--device",
     default="auto",
     show_default=True,
-    help="Whose roofs: cuda:N, recorded, or auto: a GPU where there is one.",
+    help="The device whose roofs are shown: cuda:N, recorded, or auto: a GPU if there is one, else recorded.",
 )
-@click.option("--gpu", help="The datasheet's roofs of this GPU, nothing measured.")
+@click.option("--gpu", help="Show the datasheet's roofs of this GPU and measure nothing.")
 @click.option(
-    "--from", "source", type=click.Path(path_type=Path), help="A memory (.db) or what bench --out wrote; your memory."
+    "--from",
+    "source",
+    type=click.Path(path_type=Path),
+    help="The results: a memory (.db) or a file of bench --out; without it, your memory.",
 )
-@click.option("--svg", type=click.Path(path_type=Path), help="Draw it here.")
-@click.option("--html", type=click.Path(path_type=Path), help="Drawing and table as one page.")
+@click.option("--svg", type=click.Path(path_type=Path), help="Write the drawing to this file.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write the drawing and the table to this page.")
 @JSON
 def roofline(
     names: tuple[str, ...],
@@ -236,14 +249,14 @@ def roofline(
     html: Path | None,
     as_json: bool,
 ) -> None:
-    """The kernels' best results under the roofs of a GPU, measured ones where there are any."""
+    """Show the kernels' best results under the roofs of a GPU, measured roofs if there are any."""
     from evals.bench import roofline as line
     from evals.bench import roofline_svg as draw
 
     for path in (svg, html):
         _check(path, [])
     if not (device in ("auto", "recorded") or device.startswith("cuda:")):
-        raise click.UsageError(f"--device {device} is none: write auto, recorded or cuda:N")
+        raise click.UsageError(f"--device {device} is no device: write auto, recorded or cuda:N")
     with mistakes_as_refusals():
         wanted = _names(names)
         roofs = line.roofs(device, gpu)
@@ -309,7 +322,7 @@ def _check(out: Path | None, cases: list[Case]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0, 1 where something is wrong or went wrong, 2 with one sentence for wrong arguments."""
+    """Return exit code 0; 1 if a kernel is wrong or a step failed; 2, with one sentence, for wrong arguments."""
     return run_command_line(cli, "python -m kernels", arguments)
 
 

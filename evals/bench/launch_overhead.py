@@ -1,4 +1,5 @@
-"""What a call of ``kernels.ops`` costs the host, beside ``torch.mm``'s: a child process with the GPU to itself."""
+"""Measures the host's cost of a call of ``kernels.ops`` and of ``torch.mm``, in a child process that has the GPU to
+itself."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 SIDE = 512
-"""M, N and K in fp16: the device is done long before the host has asked for the next."""
+"""M, N and K, in fp16: so small that the device finishes each call long before the host issues the next."""
 CALLS, ROUNDS = 200, 41
 DEADLINE_S = 120.0
 
@@ -16,7 +17,7 @@ Row = dict[str, Any]
 
 
 def start(tuned: Path | None) -> Any:
-    """The child, which imports torch while others work. :func:`measure` asks it."""
+    """Start the child process. It imports torch while the suite runs; :func:`measure` sends it the job."""
     from tools.harness.compiling.cache import default_cache, triton_environment
     from tools.harness.process.child import Child
 
@@ -25,18 +26,19 @@ def start(tuned: Path | None) -> Any:
 
 
 def measure(child: Any, device: str) -> Row:
-    """Microseconds of a call of each, and of the difference with its 95 % interval; or a status and why not."""
+    """Microseconds of a call of each, and of their difference with its 95 % interval; or a failed status and its
+    reason."""
     try:
         answer: Row = child.call({"device": device}, DEADLINE_S)
         return answer
-    except RuntimeError as e:  # it died, hung, or said what it raised: the other entries stand all the same
+    except RuntimeError as e:  # the child died, hung or reported an error; the other entries stay valid
         return {"status": "runtime", "reason": str(e).strip().splitlines()[-1]}
     finally:
         child.kill()
 
 
 def measurer(init: Row) -> Callable[[Row], Row]:
-    """In the child."""
+    """Runs in the child: return the function that measures one job."""
     import torch
 
     from kernels import ops

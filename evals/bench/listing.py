@@ -1,4 +1,5 @@
-"""``list``: the kernels, what their default problems cost, and the time no launch can beat on a named GPU."""
+"""``list``: the kernels, the operations and bytes of their default problems, and the least time of a launch on a named
+GPU."""
 
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ Row = dict[str, Any]
 
 
 def listing(names: list[str], hardware: Hardware) -> list[Row]:
-    """A row per kernel. FLOP and bytes of the default problem, its floor in ms and which roof sets it, and how many
-    configs its space has. Raises ValueError for a kernel that is not there or not right."""
+    """A row per kernel: FLOP and bytes of the default problem, its floor in ms, the roof that sets the floor, and the
+    number of configs in the space. Raises ValueError for a kernel that does not exist or is not valid."""
     from tools.harness.measuring.floor import floor_ms
 
     rows = []

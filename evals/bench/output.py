@@ -18,7 +18,7 @@ Row = dict[str, Any]
 
 @ends_quietly
 def run_command_line(command: click.Command, program: str, arguments: Sequence[str] | None = None) -> int:
-    """Run a command line and return its exit code; a mistake in the arguments is one sentence on stderr."""
+    """Run a command line and return its exit code. For a mistake in the arguments, print one sentence on stderr."""
     try:
         code = run_click(command, program, arguments)
     except click.ClickException as e:
@@ -67,7 +67,7 @@ def write(out: Path | None, rows: list[Row]) -> None:
 
 
 def store(out: Path | None, found: Row) -> None:
-    """Write `found` as JSON, atomically: a command that is stopped leaves a whole file."""
+    """Write `found` as JSON, atomically: if the command is stopped, the file is still complete."""
     if out is not None:
         part = out.with_name(out.name + ".part")
         part.write_text(json.dumps(found, indent=1) + "\n")

@@ -1,5 +1,5 @@
-"""``roofline``: what the kernels reach, under the roofs of a GPU (Williams et al., 2009). Roofs are measured where that
-is possible, and every answer says where they and the results come from."""
+"""``roofline``: the kernels' results under the roofs of a GPU (Williams et al., 2009). Roofs are measured if possible,
+and every answer names the sources of its roofs and results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kernels.registry import get
 
 Row = dict[str, Any]
 PROBE_KERNEL = "matmul"
-"""Whose worker measures a live GPU's ceilings; they do not depend on it."""
+"""The kernel whose worker measures a live GPU's ceilings. The ceilings do not depend on it."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Roofs:
 
 
 def roofs(device: str, gpu: str | None) -> Roofs:
-    """Of the live GPU, of the recorded one, or, where `gpu` is named, of its datasheet. Raises DeviceError and
+    """Roofs of the live GPU, of the recorded one, or, if `gpu` is given, of its datasheet. Raises DeviceError and
     ValueError with one sentence."""
     from tools.harness.measuring.telemetry import gpus_present
 
@@ -45,7 +45,7 @@ def roofs(device: str, gpu: str | None) -> Roofs:
 
 
 def of_live(device: str) -> Roofs:
-    """A large copy and large matrix products, timed now."""
+    """Measure the roofs of a live GPU with a large copy and large matrix products."""
     from tools.harness.devices.live import LiveDevice
 
     spec = get(PROBE_KERNEL)
@@ -57,15 +57,15 @@ def of_live(device: str) -> Roofs:
 
 
 def of_recorded() -> Roofs:
-    """The ceilings that were measured while a landscape was recorded; the datasheet's where none has any."""
+    """The ceilings that were measured when a landscape was recorded; the datasheet's if no landscape has them."""
     from tools.harness.landscapes.named import list_landscapes
 
-    there = [x for x in list_landscapes(heads_only=True) if x.device.hardware]
-    for x in there:
+    landscapes = [x for x in list_landscapes(heads_only=True) if x.device.hardware]
+    for x in landscapes:
         if x.ceilings:
             source = f"measured on {x.device.name} when {x.name} was recorded; no GPU is used now"
             return _measured(hardware_named(str(x.device.hardware)), x.ceilings, source)
-    return of_datasheet(hardware_named(str(there[0].device.hardware) if there else "H200"))
+    return of_datasheet(hardware_named(str(landscapes[0].device.hardware) if landscapes else "H200"))
 
 
 def of_datasheet(hardware: Hardware) -> Roofs:
@@ -73,15 +73,16 @@ def of_datasheet(hardware: Hardware) -> Roofs:
 
 
 def _measured(hardware: Hardware, ceilings: dict[str, float], source: str) -> Roofs:
-    """The probe multiplies 16-bit floats; other dtypes keep the datasheet's ratio to them."""
+    """Roofs from measured ceilings. The probe multiplies 16-bit floats; the peaks of other dtypes are scaled by the
+    datasheet's ratio."""
     share = ceilings["matmul_flops_per_s"] / hardware.peak["fp16"]
     peaks = {dtype: peak * share for dtype, peak in hardware.peak.items()}
     return Roofs(hardware, ceilings["copy_bytes_per_s"], peaks, source)
 
 
 def results(path: Path | None, hardware: Hardware) -> tuple[list[Entry], str]:
-    """The best known config of each problem on `hardware`, and where it is known from: the file at `path` (a memory or
-    what ``bench --out`` wrote), the user's own memory, or the recorded landscapes. Raises ValueError."""
+    """The best known config of each problem on `hardware`, and the source: the file at `path` (a memory or a file of
+    ``bench --out``), the user's own memory, or the recorded landscapes. Raises ValueError."""
     from memory.file import default_path
 
     own = default_path()
@@ -112,17 +113,18 @@ def _fastest(entries: list[Entry]) -> list[Entry]:
 
 
 def rows(entries: list[Entry], roofs: Roofs) -> list[Row]:
-    """A row per problem, by intensity: TFLOP/s, TB/s, FLOP per byte, and the share of the roof above it, which is the
-    lower of peak and bandwidth times intensity; the bandwidth's alone for what counts no operations or has no peak.
+    """A row per problem, sorted by intensity: TFLOP/s, TB/s, FLOP per byte, and the share of the roof. The roof is the
+    lower of the peak and of bandwidth times intensity. It is the bandwidth's alone if the kernel counts no operations
+    or its dtype has no peak.
 
-    A share above 1 beats the probe, which is a product or a copy by PyTorch: measured roofs are no law of nature."""
+    A share above 1 means that the kernel is faster than the probe, which is a product or a copy by PyTorch."""
     found = []
     for e in entries:
         try:
             spec = get(e.kernel)
             problem = spec.problem_type.model_validate(e.problem)
         except ValueError:
-            continue  # a kernel of the user's own, or a problem of an older one
+            continue  # a user's kernel that is not registered here, or a problem of an older version of a kernel
         flops, moved, seconds = spec.flops(problem), spec.bytes(problem), e.ms * 1e-3
         intensity, peak = flops / moved, roofs.peak(problem.dtype)
         by_memory = moved / roofs.bandwidth

@@ -1,4 +1,4 @@
-"""The roofline as SVG, in the style of the project's pages (``memory/pages``): no library, no script."""
+"""Draws the roofline as SVG in the style of the project's pages (``memory/pages``), without library or script."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LINE = 14
 
 
 def drawing(rows: list[Row], roofs: Roofs, title: str) -> str:
-    """An ``<svg>`` element: log-log, FLOP per byte against TFLOP/s, a roof per dtype that occurs, a dot per problem."""
+    """An ``<svg>`` element with logarithmic axes: TFLOP/s over FLOP per byte, a roof per dtype, a dot per problem."""
     points = [r for r in rows if r["tflops"] > 0]
     dtypes = list(dict.fromkeys(r["dtype"] for r in points)) or ["fp16"]
     peaks = {d: p / 1e12 for d in dtypes if (p := roofs.peak(d)) is not None}
@@ -58,7 +58,7 @@ def drawing(rows: list[Row], roofs: Roofs, title: str) -> str:
         )
         left = across > (LEFT + RIGHT) / 2
         height = down + 4
-        while any(abs(height - other) < LINE and abs(across - there) < 200 for there, other in taken):
+        while any(abs(height - other_y) < LINE and abs(across - other_x) < 200 for other_x, other_y in taken):
             height += LINE
         taken.append((across, height))
         label = f"{named} {r['share_of_roof']:.0%}"
@@ -69,7 +69,7 @@ def drawing(rows: list[Row], roofs: Roofs, title: str) -> str:
 
 
 def marks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 of each decade, or the decades alone where there are many."""
+    """1, 2 and 5 of each decade, or only the decades if there are many."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     parts = (1, 2, 5) if high < 1000 * low else (1,)
     return [v for k in decades for part in parts if low <= (v := part * 10.0**k) <= high]
@@ -80,13 +80,13 @@ def text(x: float, y: float, words: str, anchor: str = "start") -> str:
 
 
 def svg_file(rows: list[Row], roofs: Roofs, title: str) -> str:
-    """A file of its own, with its style inside."""
+    """The drawing as a complete SVG file that contains its style sheet."""
     rules = f"<style><![CDATA[\n{frame.style_sheet()}svg {{ background: var(--paper); }}\n]]></style>"
     return drawing(rows, roofs, title).replace("\n", f"\n{rules}\n", 1) + "\n"
 
 
 def html_page(rows: list[Row], roofs: Roofs, title: str, sources: list[str]) -> str:
-    """The page: drawing and table."""
+    """An HTML page with the drawing and the table."""
     columns = ("kernel", "problem", "ms", "intensity", "tflops", "tb_per_s", "bound", "share_of_roof")
     names = ("kernel", "problem", "ms", "FLOP per byte", "TFLOP/s", "TB/s", "bound", "of the roof")
     content = {

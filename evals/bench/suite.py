@@ -1,4 +1,5 @@
-"""The problems that ``bench`` times: one kernel's own, or a named suite; and what the suite ``h200`` is held to."""
+"""The problems that ``bench`` times (a kernel's default one or a named suite), and the targets of the suite
+``h200``."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from typing import Any, Literal
 from kernels.spec import KernelSpec, Problem
 
 Judged = Literal["burst", "sustained", "energy"]
-"""How a result is read: the two regimes, and joules per launch, which is read in the sustained one."""
+"""How a result is judged: by time in one of the two regimes, or by joules per launch in the sustained regime."""
 
 
 @dataclass(frozen=True)
@@ -34,28 +35,30 @@ class Case:
 
 @dataclass(frozen=True)
 class Target:
-    """A least ratio: the baseline's time (or joules) over the kernel's."""
+    """A least ratio: the baseline's time (or joules) divided by the kernel's."""
 
     judged: Judged
     against: str
-    """A baseline's name; ``copy``: the device copy of as many bytes; ``best``: the fastest that computes the same."""
+    """A baseline's name. ``copy`` is a device copy of as many bytes; ``best`` is the fastest baseline that computes the
+    same."""
     least: float
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A case of the suite, what it is timed against, and what it should reach."""
+    """A case of the suite, its baselines and its targets."""
 
     name: str
     case: Case
     judged: tuple[Judged, ...] = ("burst", "sustained")
     against: dict[Judged, tuple[str, ...]] = field(default_factory=dict)
-    """Baselines by how they are judged; the kernel's own where nothing is said. The first has to run."""
+    """Baselines by how they are judged; the kernel's own baselines if there is no entry. The first one has to run."""
     targets: tuple[Target, ...] = ()
     window_s: float = 0.3
-    """Of the sustained regime."""
+    """Seconds of a window of the sustained regime."""
     contest: bool = False
-    """Whether finalists contend in the sustained regime too; elsewhere the burst's winner is taken."""
+    """Whether the finalists are timed against one another in the sustained regime too. Otherwise the burst regime's
+    winner is taken."""
 
     def baselines(self, judged: Judged) -> tuple[str, ...] | None:
         return self.against.get(judged)
@@ -63,7 +66,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Mean:
-    """A least geometric mean of burst ratios over some entries."""
+    """A target for several entries: a least geometric mean of their burst ratios."""
 
     name: str
     over: tuple[str, ...]
@@ -79,7 +82,7 @@ BOTH: tuple[Judged, ...] = ("burst", "sustained")
 
 
 def _never_slower(name: str, case: Case, *more: Target, also: tuple[str, ...] = ()) -> Entry:
-    """Ahead of eager PyTorch and torch.compile in both regimes."""
+    """An entry that must be at least as fast as eager PyTorch and torch.compile in both regimes."""
     rivals = ("unfused", "compiled")
     targets = tuple(Target(judged, rival, 1.0) for judged in BOTH for rival in rivals)
     against: dict[Judged, tuple[str, ...]] = {"burst": (*rivals, "cublaslt", "cublas", *also), "sustained": rivals}
@@ -87,7 +90,7 @@ def _never_slower(name: str, case: Case, *more: Target, also: tuple[str, ...] = 
 
 
 def _memory_bound(kernel: str) -> Entry:
-    """At the copy's bandwidth, on 256 MiB and more."""
+    """An entry that must come near the bandwidth of a copy, on 256 MiB and more."""
     targets = (Target("burst", "copy", 0.9), Target("burst", "compiled", 1.0), Target("sustained", "compiled", 1.0))
     against: dict[Judged, tuple[str, ...]] = {
         "burst": ("unfused", "compiled", "copy"),
@@ -137,8 +140,8 @@ ENTRIES = (
         targets=tuple(Target(judged, "best", 0.9) for judged in BOTH),
     ),
 )
-"""What ``bench --suite h200`` runs, in this order: the memory-bound kernels first, because torch.compile needs half a
-minute for a matmul and works on the next ones meanwhile."""
+"""The entries of ``bench --suite h200``, in this order. The memory-bound kernels come first, because torch.compile
+needs half a minute for a matmul and compiles the later entries while these are measured."""
 
 MEANS = (
     Mean("fused-shapes", tuple(e.name for e in SHAPES), "unfused", 1.18),
@@ -146,16 +149,16 @@ MEANS = (
 )
 
 LAUNCH = "ops-launch"
-"""The entry that times no kernel but the host: what a call of ``ops`` costs beside ``torch.mm``'s."""
+"""The entry that times the host and not a kernel: a call of ``ops`` against one of ``torch.mm``."""
 LAUNCH_MOST_US = 10.0
 
 NAMES = (*(e.name for e in ENTRIES), LAUNCH)
 
 
 def chosen(only: tuple[str, ...]) -> tuple[tuple[Entry, ...], bool]:
-    """The entries of these names (all, where there are none), and whether the host's launch cost is among them.
+    """The entries with these names (all, if there are no names), and whether the host's launch cost is among them.
 
-    Raises ValueError naming those there are."""
+    Raises ValueError that lists the entries for an unknown name."""
     unknown = [name for name in only if name not in NAMES]
     if unknown:
         raise ValueError(f"the suite has no entry {', '.join(unknown)}; it has {', '.join(NAMES)}")

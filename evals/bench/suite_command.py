@@ -1,4 +1,4 @@
-"""``bench --suite h200``: estimate, entries as they come, table last."""
+"""``bench --suite h200``: prints an estimate of the time, runs the entries, and prints the table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from evals.bench.suite_run import SuiteRun, estimate
 from kernels.ops.tuned_files import load
 
 SECONDS = 2.0
-"""Per proof: at least 12 rounds of a burst fit, and of the sustained regime the 4 that there are at least."""
+"""Seconds per proof: enough for 12 rounds in the burst regime and the minimum of 4 rounds in the sustained regime."""
 
 
 def run_suite(
@@ -27,7 +27,8 @@ def run_suite(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """The suite h200: estimate, entries as they come, table last. Exit code 1 where an entry failed."""
+    """Print an estimate, run the suite h200 and print its table. Each entry is stored when it is finished. Exits with
+    code 1 if an entry failed."""
     entries, host = chosen(tuple(name for name in (only or "").split(",") if name))
     run = SuiteRun(device, configs, seconds or SECONDS, None if tuned is None else load(tuned), print_progress)
     expected = estimate(entries, configs if tuned is None else 1)

@@ -1,5 +1,6 @@
 """Runs the suite on one GPU. While one case is measured, the next ones start their processes, compile their configs and
-run torch.compile; what that times on the GPU itself waits for the lock in :mod:`tools.harness.process.gpu_lock`."""
+run torch.compile. If torch.compile times something on the GPU, it waits for the lock in
+:mod:`tools.harness.process.gpu_lock`."""
 
 from __future__ import annotations
 
@@ -23,12 +24,13 @@ if TYPE_CHECKING:
     from tools.harness.results import CompileResult, Measurement
 
 AHEAD = 3
-"""Cases that are opened before their turn: torch.compile takes half a minute for a matmul, measuring a case as long."""
+"""Cases that are opened at the same time, before they are measured: torch.compile takes half a minute for a matmul, and
+measuring a case takes as long."""
 DEADLINE_S = 60.0
-"""Of a job, once it has its turn."""
+"""Deadline of a job, counted from when it has the GPU."""
 START_S, SCREEN_S, BURST_S, ROUND_S, ROUNDS = 20.0, 0.04, 6.0, 0.45, 4
-"""For the estimate (H200, 16 cores): the first case's start, a config, a burst proof, a sustained reading beside its
-window, rounds of such readings."""
+"""For the estimate (H200, 16 cores): seconds of the first case's start, of a config, of a burst proof and of a
+sustained reading without its window, and the number of such readings."""
 
 
 @dataclass
@@ -41,7 +43,7 @@ class Opened:
     contended: dict[Regime, list[Measurement]] = field(default_factory=dict)
 
     def finalists(self, progress: Progress) -> list[Config]:
-        """The fastest of a burst screening, made once."""
+        """The fastest configs of a burst screening. The screening is made once."""
         from tools.harness.results import Measurement
 
         if not self.screened:
@@ -56,14 +58,14 @@ class Opened:
         return [self.live.spec.config_type.model_validate(m.config) for m in sort_by_time(self.screened)[:FINALISTS]]
 
     def contend(self, finalists: list[Config], regime: Regime) -> list[Measurement]:
-        """Finalists timed against one another, once per regime; those that stayed correct, the fastest first."""
+        """Time the finalists against one another, once per regime. Returns those that stayed correct, fastest first."""
         if regime not in self.contended:
             self.contended[regime] = sort_by_time(self.live.contend(finalists, regime))
         return self.contended[regime]
 
 
 class SuiteRun:
-    """One run. `tuned` gives each case its config instead of a screening of `configs`."""
+    """One run of the suite. If `tuned` is given, each case takes its config from it and screens none."""
 
     def __init__(
         self, device: str, configs: int, seconds: float, tuned: list[TunedEntry] | None, progress: Progress
@@ -72,13 +74,13 @@ class SuiteRun:
         self.progress = progress
         self._pool: LocalCompilePool | None = None
         self._making_pool = threading.Lock()
-        self._room = threading.Semaphore(AHEAD)
-        self._lives: list[LiveDevice] = []
+        self._slots = threading.Semaphore(AHEAD)
+        self._devices: list[LiveDevice] = []
         self._ended = False
 
     def rows(self, entries: tuple[Entry, ...], keep: Callable[[list[Row]], None]) -> list[Row]:
-        """A row per entry and way of judging; `keep` gets them all as soon as there is one more. Raises DeviceError
-        where there is no GPU."""
+        """A row per entry and way of judging. `keep` is called with all rows so far after each new row. Raises
+        DeviceError if there is no GPU."""
         from tools.harness.device import DeviceError
 
         cases = list({id(e.case): e.case for e in entries}.values())
@@ -102,23 +104,24 @@ class SuiteRun:
                     keep(found)
                 if not any(later.case is entry.case for later in entries[i + 1 :]):
                     opened.live.close()
-                    self._room.release()
+                    self._slots.release()
         finally:
             self._ended = True
             openers.shutdown(wait=False, cancel_futures=True)
-            self._room.release(len(cases))  # an opener that waits for room gets it, and ends
-            for live in self._lives:
+            self._slots.release(len(cases))  # an opener that waits continues, sees that the suite ended, and stops
+            for live in self._devices:
                 live.close()
             if self._pool is not None:
                 self._pool.close()
         return found
 
     def _open(self, case: Case, entries: list[Entry]) -> Opened:
-        """Processes, compilations and baselines of a case. Raises ValueError or DeviceError, and then takes no room."""
+        """Start the processes, compilations and baselines of a case. If this raises ValueError or DeviceError, the case
+        does not count among the open ones."""
         from tools.harness.compiling.cache import default_cache
         from tools.harness.devices.live import LiveDevice
 
-        self._room.acquire()
+        self._slots.acquire()
         try:
             if self._ended:
                 raise ValueError("the suite has ended")
@@ -127,9 +130,9 @@ class SuiteRun:
             cache.mkdir(parents=True, exist_ok=True)
             live = LiveDevice.open(self.device, spec, problem, cache, lock=cache / f"gpu-{self.device}")
         except BaseException:
-            self._room.release()
+            self._slots.release()
             raise
-        self._lives.append(live)
+        self._devices.append(live)
         live.workers.spares, live.workers.deadline_s = 0, DEADLINE_S
         try:
             pool = self._shared_pool(live)
@@ -139,7 +142,7 @@ class SuiteRun:
                     live.prepare_baseline(name)
         except BaseException:
             live.close()
-            self._room.release()
+            self._slots.release()
             raise
         return Opened(live, compiling)
 
@@ -149,12 +152,13 @@ class SuiteRun:
         from tools.harness.compiling.compile_pool import LocalCompilePool
 
         with self._making_pool:
-            if self._pool is None:  # two cores stay free for what is measured
+            if self._pool is None:  # two cores stay free for the processes that measure
                 self._pool = LocalCompilePool(live.hardware, max(1, len(os.sched_getaffinity(0)) - 2), live.cache)
             return self._pool
 
     def _configs(self, live: LiveDevice) -> list[Config]:
-        """The tuned config, or the default one, what the planner would try first, and a spread over the space."""
+        """The tuned config; without one, the default config, the planner's first proposals, and a sample of the
+        space."""
         from evals.bench.sweep import sample_space
         from tools.planner.evidence import Evidence
         from tools.planner.propose import Planner
@@ -199,7 +203,7 @@ class SuiteRun:
 
 
 def find_needed_baselines(live: LiveDevice, entries: list[Entry]) -> list[str]:
-    """The baselines that any of `entries` needs and that can run here."""
+    """The baselines that one of `entries` needs and that can run here."""
     own = {b.name: b for b in live.spec.baselines(live.problem)}
     names = dict.fromkeys(n for e in entries for j in e.judged for n in e.baselines(j) or own)
     return [n for n in names if n not in own or own[n].missing(live.problem) is None]
@@ -223,7 +227,7 @@ def make_skipped_row(entry: Entry, judged: Judged, why: str) -> Row:
 
 
 def estimate(entries: tuple[Entry, ...], configs: int) -> dict[str, float]:
-    """Seconds each entry will take on an H200 with 16 cores; the first case's start under ``start``."""
+    """Estimated seconds of each entry on an H200 with 16 cores. ``start`` is the start of the first case."""
     found, seen = {"start": START_S}, set[int]()
     for entry in entries:
         seconds = 0.0 if id(entry.case) in seen else SCREEN_S * configs

@@ -1,4 +1,4 @@
-"""``bench``, ``fusion`` and ``sweep``: times on a GPU, through the same harness that an agent's run uses."""
+"""``bench``, ``fusion`` and ``sweep``: time kernels on a GPU through the same harness that an agent's run uses."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ Progress = Callable[[str], None]
 REPORT_EVERY = 8
 """Configs between two lines of progress."""
 FINALISTS = 4
-"""Configs that contend before one is proven: screenings of near equals swap places."""
+"""Configs that are timed against one another before one is proven, because a screening cannot order nearly equal
+configs."""
 
 
 def screen(
     live: LiveDevice, configs: list[Config], progress: Progress, workers: int | None = None
 ) -> list[Measurement]:
-    """Compile and time each config once; answers as the space is ordered, failures included."""
+    """Compile and time each config once. The results include failures."""
     from tools.harness.compiling.compile_pool import LocalCompilePool
     from tools.harness.results import Measurement
 
@@ -50,12 +51,12 @@ def report_progress(live: LiveDevice, number: int, of: int, progress: Progress) 
 
 
 def sort_by_time(found: list[Measurement]) -> list[Measurement]:
-    """Correct ones, fastest first."""
+    """The correct measurements, fastest first."""
     return sorted((m for m in found if m.status == "correct" and m.ms is not None), key=lambda m: m.ms or 0.0)
 
 
 def sample_space(spec: KernelSpec[Any, Any], problem: Problem, hardware: Any, count: int) -> list[Config]:
-    """The default config and `count` others, evenly over the space."""
+    """The default config and `count` configs that are spread evenly over the space."""
     space = spec.space(problem, hardware)
     step = max(1.0, len(space) / count) if count else len(space) + 1.0
     chosen = [space[int(i * step)] for i in range(min(count, len(space)))]
@@ -63,8 +64,8 @@ def sample_space(spec: KernelSpec[Any, Any], problem: Problem, hardware: Any, co
 
 
 def bench(case: Case, device: str, configs: int, seconds: float, progress: Progress) -> list[Row]:
-    """A row per regime: the fastest of `configs` configs, proven against the baselines in an interleaved sitting of
-    `seconds`. Raises ValueError or DeviceError with one sentence."""
+    """A row per regime: the fastest of `configs` configs, proven against the baselines in interleaved rounds of
+    `seconds` in all. Raises ValueError or DeviceError with one sentence."""
     from tools.harness.devices.live import LiveDevice
 
     spec, problem = case.load()
@@ -101,7 +102,8 @@ def _prove(live: LiveDevice, finalists: list[Config], regime: Any, seconds: floa
 
 
 def sweep(case: Case, device: str, limit: int | None, progress: Progress) -> list[Row]:
-    """A row per config of the space (or `limit` of it), burst, the fastest first and failures last."""
+    """Time the configs of the space (or `limit` of them) in the burst regime. A row per config, fastest first, failures
+    last."""
     from tools.harness.devices.live import LiveDevice
 
     spec, problem = case.load()
@@ -131,7 +133,7 @@ def describe_case(live: LiveDevice, regime: Regime) -> Row:
 
 
 def rates(live: LiveDevice, ms: float) -> Row:
-    """`ms` per launch in the kernel's unit, and its distance from the physical floor."""
+    """A time of `ms` per launch in the kernel's unit, and its share of the physical floor."""
     from tools.harness.measuring.floor import floor_ms
     from tools.session.task import Task
 

@@ -1,4 +1,4 @@
-"""The suite's targets: ratios with intervals, met or missed, and geometric means."""
+"""Compares the suite's rows with its targets: ratios with intervals, geometric means, and whether each is met."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ Ratio = tuple[float, tuple[float, float]]
 
 
 def ratio(row: Row, against: str) -> Ratio | None:
-    """A baseline's time over the kernel's (joules, where the row is judged by them) with its 95 % interval."""
+    """A baseline's time divided by the kernel's, with its 95 % interval. If the row is judged by energy, joules take
+    the place of time."""
     rivals = [b for b in row.get("baselines", ()) if _ratio(row, b) is not None]
     if against == "best":
         same = [_ratio(row, b) for b in rivals if b["equivalent"]]
@@ -26,44 +27,44 @@ def _ratio(row: Row, baseline: Row) -> Ratio | None:
 
 
 def targets(entry: Entry, judged: Judged, row: Row) -> list[Row]:
-    """Each target of `entry` that this row answers: what was found, and whether its median meets it."""
+    """Each target of `entry` that applies to this row: the measured ratio, and whether its median meets the target."""
     found = []
     for target in entry.targets:
         if target.judged != judged:
             continue
-        there = ratio(row, target.against)
+        measured = ratio(row, target.against)
         judgement: Row = {"against": target.against, "least": target.least, "ratio": None, "ci": None, "met": None}
-        if there is not None:
-            judgement |= {"ratio": there[0], "ci": there[1], "met": there[0] >= target.least}
+        if measured is not None:
+            judgement |= {"ratio": measured[0], "ci": measured[1], "met": measured[0] >= target.least}
         found.append(judgement)
     return found
 
 
 def means(rows: list[Row], wanted: tuple[Mean, ...]) -> list[Row]:
-    """Geometric means of burst ratios over the entries that were timed, and over how many of those asked for. Half
-    widths of the logarithms add in quadrature: the entries are independent sittings."""
+    """Geometric means of burst ratios over the entries that were timed, and the number of entries timed and wanted.
+    Half widths of the logarithms add in quadrature, because the entries are measured independently."""
     found = []
     for mean in wanted:
-        there = [
+        ratios = [
             r
             for row in rows
             if row["entry"] in mean.over and row["judged"] == "burst" and (r := ratio(row, mean.against)) is not None
         ]
-        if not there:
+        if not ratios:
             continue
-        middle = sum(math.log(value) for value, _ in there) / len(there)
-        half = math.sqrt(sum((math.log(high / low) / 2) ** 2 for _, (low, high) in there)) / len(there)
+        middle = sum(math.log(value) for value, _ in ratios) / len(ratios)
+        half = math.sqrt(sum((math.log(high / low) / 2) ** 2 for _, (low, high) in ratios)) / len(ratios)
         value = math.exp(middle)
         found.append(
             {
                 "mean": mean.name,
                 "against": mean.against,
-                "of": len(there),
+                "of": len(ratios),
                 "asked": len(mean.over),
                 "least": mean.least,
                 "ratio": value,
                 "ci": (value * math.exp(-half), value * math.exp(half)),
-                "met": value >= mean.least if len(there) == len(mean.over) else None,
+                "met": value >= mean.least if len(ratios) == len(mean.over) else None,
             }
         )
     return found
@@ -80,20 +81,20 @@ def lines(rows: list[Row], summary: list[Row], launch: Row | None) -> list[Row]:
         about |= {"ms": f"{row['ms']:.4f}", "rate": f"{row['value']:.4g} {row['unit']}"}
         if row.get("joules") is not None:
             about["mJ"] = f"{1e3 * row['joules']:.2f}"
-        held = {t["against"]: t for t in row["targets"]}
+        wanted = {t["against"]: t for t in row["targets"]}
         names = [b["name"] for b in row["baselines"]]
-        for against in [*names, *(["best"] if "best" in held else [])]:
-            there, target = ratio(row, against), held.get(against)
+        for against in [*names, *(["best"] if "best" in wanted else [])]:
+            measured, target = ratio(row, against), wanted.get(against)
             missing = next((b["missing"] for b in row["baselines"] if b["name"] == against and b["missing"]), None)
             found.append(
                 about
-                | {"against": against, "ratio": missing or _format_ratio(there), "target": _least(target)}
+                | {"against": against, "ratio": missing or _format_ratio(measured), "target": _least(target)}
                 | _verdict(target)
             )
     for mean in summary:
-        whose = f"geometric mean of {mean['of']} of {mean['asked']}"
+        rate = f"geometric mean of {mean['of']} of {mean['asked']}"
         found.append(
-            {"entry": mean["mean"], "regime": "burst", "rate": whose, "against": mean["against"]}
+            {"entry": mean["mean"], "regime": "burst", "rate": rate, "against": mean["against"]}
             | {"ratio": _format_ratio((mean["ratio"], mean["ci"])), "target": _least(mean)}
             | _verdict(mean)
         )
@@ -116,8 +117,8 @@ def launch_line(launch: Row) -> Row:
     }
 
 
-def _format_ratio(there: Ratio | None) -> str:
-    return "not timed" if there is None else f"{there[0]:.3f} [{there[1][0]:.3f}, {there[1][1]:.3f}]"
+def _format_ratio(measured: Ratio | None) -> str:
+    return "not timed" if measured is None else f"{measured[0]:.3f} [{measured[1][0]:.3f}, {measured[1][1]:.3f}]"
 
 
 def _least(target: Row | None) -> str:

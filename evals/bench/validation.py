@@ -1,4 +1,4 @@
-"""``validate``: every kernel and family against its float64 reference, in the interpreter or on a GPU."""
+"""``validate``: checks every kernel and family against its float64 reference, in the interpreter or on a GPU."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ class Check:
 
 
 def plan(names: list[str], hardware: Hardware) -> Iterator[Check]:
-    """For each kernel and dtype: its default problem, and one with every dimension odd, whose edges are ragged; of
-    each family the first, the middle and the last config, and the default config. Raises ValueError."""
+    """The checks of each kernel and dtype: the default problem, and one with every dimension odd so that tiles are cut
+    at the edges. The configs are the default one and the first, middle and last config of each family. Raises
+    ValueError."""
     for name in names:
         spec = get(name)
         examine(spec, hardware=hardware)
@@ -35,15 +36,15 @@ def plan(names: list[str], hardware: Hardware) -> Iterator[Check]:
             here = own.model_copy(update={"dtype": dtype})
             for problem in dict.fromkeys((here, _odd(spec, here, hardware))):
                 if not spec.space(problem, hardware):
-                    continue  # of a dtype that the kernel's constraint excludes
+                    continue  # the kernel's constraint excludes this dtype
                 examine(spec, problem, hardware)
-                yield Check(spec, problem, _some(spec, problem, hardware))
+                yield Check(spec, problem, _select_configs(spec, problem, hardware))
 
 
 def validate(names: list[str], device: str | None, progress: Callable[[str], None]) -> list[Row]:
-    """A row per config. `device`: ``cuda:N``, or ``None`` for the interpreter, which runs reduced problems.
+    """A row per config. `device` is ``cuda:N``, or ``None`` for the interpreter, which runs reduced problems.
 
-    Raises ValueError for a kernel that is not there or not right, DeviceError for a GPU that is not."""
+    Raises ValueError for a kernel that does not exist or is not valid, DeviceError for a GPU that does not exist."""
     if device is None:
         from tools.harness.checking.interpreter import Interpreter
 
@@ -98,7 +99,7 @@ def _dtypes(spec: KernelSpec[Any, Any]) -> tuple[str, ...]:
 
 
 def _odd(spec: KernelSpec[Any, Any], own: Problem, hardware: Hardware) -> Problem:
-    """`own` with every even dimension one shorter; a dimension that may not be odd stays as it is."""
+    """`own` with every even dimension one shorter. A dimension that may not be odd is not changed."""
     odd = own
     for dim in own.dims:
         size = getattr(own, dim)
@@ -113,7 +114,7 @@ def _odd(spec: KernelSpec[Any, Any], own: Problem, hardware: Hardware) -> Proble
     return odd
 
 
-def _some(spec: KernelSpec[Any, Any], problem: Problem, hardware: Hardware) -> list[Config]:
+def _select_configs(spec: KernelSpec[Any, Any], problem: Problem, hardware: Hardware) -> list[Config]:
     families: dict[Any, list[Config]] = {}
     for config in spec.space(problem, hardware):
         families.setdefault(getattr(config, "family", None), []).append(config)

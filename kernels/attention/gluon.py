@@ -1,21 +1,22 @@
-"""Family ``warp_specialized`` of ``attention``, in Gluon: a kernel for Hopper whose warps have roles (FlashAttention-3,
+"""Family ``warp_specialized`` of ``attention``, in Gluon: a kernel for Hopper with specialised warps (FlashAttention-3,
 Shah et al. 2024).
 
-One *producer* warp issues every load by the tensor memory accelerator: queries into one buffer a consumer, keys and
-values into a ring of `num_stages` shared buffers each, through all tiles of the program without a pause. Two
-*consumers*, four warps each, have 64 of a tile's queries each and keep scores, weights and result in registers. Two
-barriers a buffer connect them: ``full`` completes when its bytes have landed, ``empty`` when every reader is done.
+One *producer* warp issues every load of the program, without a pause between tiles. The tensor memory accelerator loads
+queries into one buffer per consumer, and keys and values into a ring of `num_stages` shared buffers each. Two
+*consumers* of four warps compute 64 of a tile's queries each and keep scores, weights and result in registers. Each
+buffer has two barriers: ``full`` completes when the buffer's bytes have arrived, ``empty`` completes when every reader
+is done.
 
-A consumer works ahead: the scores of the next block of keys and the second product of this one are issued together, so
-that the tensor cores have work while the weights of the next block are computed. PINGPONG lets the consumers issue in
-turn, so that the exponentials of one fall into the products of the other.
+A consumer works ahead. It issues the scores of the next block of keys together with the second product of the current
+block, so that the tensor cores have work while the consumer computes the weights of the next block. With PINGPONG the
+consumers issue in turn, so that the exponentials of one overlap the products of the other.
 
-Blocks of keys are taken from the last to the first: those cut by the diagonal or by the end come first, and the others
-need no mask. PERSISTENT starts one program an SM and lets each walk over several tiles: the loads of the next tile
-overlap the end of this one.
+Blocks of keys are taken from the last to the first. Blocks that the diagonal or the end cuts come first; the others
+need no mask. PERSISTENT starts one program per SM. Each program takes several tiles, so that the loads of the next tile
+overlap the end of the current tile.
 
-Semantics are those of ``kernels.attention.spec``. Gluon's names are those of Triton 3.6; where later versions renamed
-one, both are tried. Import this module only where ``kernels.attention.space.constraint`` is None.
+Semantics are those of ``kernels.attention.spec``. Gluon's names are those of Triton 3.6. If later versions renamed one,
+both names are tried. Import this module only if ``kernels.attention.space.constraint`` is None.
 """
 
 from __future__ import annotations
@@ -44,31 +45,33 @@ ROWS = gl.constexpr(space.CONSUMER_ROWS)
 BLOCK_M = gl.constexpr(space.CONSUMERS * space.CONSUMER_ROWS)
 
 LAUNCH_REGISTERS = 168
-"""Registers a thread at launch: 12 warps (those of the consumers and a warp group for the producer) share the 65,536
+"""Registers per thread at launch: 12 warps (those of the consumers and a warp group for the producer) share the 65,536
 of an SM."""
 PRODUCER_REGISTERS = 24
 CONSUMER_REGISTERS = 240
-"""What a thread of the producer and of the second consumer keep. The first consumer takes what they leave, 240."""
+"""Registers that a thread of the producer and of the second consumer keep. The first consumer takes the rest, 240."""
 
 HEADS_TOGETHER = 8
-"""Heads whose tiles are side by side where the hardware hands out the tiles: their keys and values stay in L2, and the
-longest tiles of all of them start first. A persistent program has to get long and short tiles in turn: one head."""
+"""Heads whose tiles are interleaved if the hardware assigns the tiles. Their keys and values stay in L2, and the
+longest tiles of all these heads start first. A persistent program must take long and short tiles in turn, so there it
+is one head."""
 
-# Renamed after Triton 3.6, where the new name does not exist and, later, the old one raises.
+# Renamed after Triton 3.6. In 3.6 the new name does not exist; in later versions the old one raises.
 load_tile = getattr(tma, "async_load", None) or tma.async_copy_global_to_shared
 
 
 @gluon.jit
 def tile_number(wave):
-    """The `wave`-th tile of this program. Every second wave goes backwards over the programs, so that who had the
-    longest tile has the shortest next."""
+    """The `wave`-th tile of this program. Every second wave goes backwards over the programs, so that the program that
+    had the longest tile has the shortest tile next."""
     program, programs = gl.program_id(0), gl.num_programs(0)
     return wave * programs + gl.where(wave % 2 == 1, programs - 1 - program, program)
 
 
 @gluon.jit
 def tile_start(tile, heads, S, CAUSAL: gl.constexpr, TOGETHER: gl.constexpr):
-    """Head and first query of a tile: TOGETHER heads side by side, the longest tiles of all of them first."""
+    """Head and first query of a tile. The tiles of TOGETHER heads are interleaved, and their longest tiles come
+    first."""
     blocks = gl.cdiv(S, BLOCK_M)
     first = tile // (TOGETHER * blocks) * TOGETHER
     beside = gl.minimum(heads - first, TOGETHER)
@@ -81,15 +84,15 @@ def tile_start(tile, heads, S, CAUSAL: gl.constexpr, TOGETHER: gl.constexpr):
 
 @gluon.jit
 def key_blocks(query, S, CAUSAL: gl.constexpr, BLOCK_N: gl.constexpr):
-    """Blocks of keys that the tile of queries from `query` on sees."""
+    """Number of blocks of keys that the tile of queries from `query` on attends to."""
     end = gl.minimum(query + BLOCK_M, S) if CAUSAL else S
     return gl.cdiv(end, BLOCK_N)
 
 
 @gluon.jit
 def fill(desc, row, bufs, full, empty, count):
-    """Load the ring's `count`-th tile, the rows from `row` on, as soon as its buffer is free. A fresh barrier counts as
-    having completed its phase 1: the first round does not wait."""
+    """Load the ring's `count`-th tile, the rows from `row` on, when its buffer is free. A new barrier counts as having
+    completed its phase 1, so the first round does not wait."""
     STAGES: gl.constexpr = bufs.shape[0]
     stage, phase = count % STAGES, count // STAGES & 1
     mbarrier.wait(empty.index(stage), phase ^ 1)
@@ -99,14 +102,14 @@ def fill(desc, row, bufs, full, empty, count):
 
 @gluon.jit
 def landed(full, count, wanted=True):
-    """Wait until the ring's `count`-th tile has landed, if it is `wanted`."""
+    """Wait until the ring's `count`-th tile has arrived, if it is `wanted`."""
     STAGES: gl.constexpr = full.shape[0]
     mbarrier.wait(full.index(count % STAGES), count // STAGES & 1, pred=wanted)
 
 
 @gluon.jit
 def release(empty, count):
-    """Give the buffer of the ring's `count`-th tile back."""
+    """Release the buffer of the ring's `count`-th tile."""
     STAGES: gl.constexpr = empty.shape[0]
     mbarrier.arrive(empty.index(count % STAGES), count=1)
 
@@ -128,7 +131,7 @@ def produce(
             blocks = key_blocks(query, S, CAUSAL, BLOCK_N)
             # Heads are numbered over the batch: H of them, H / GROUP of keys and values.
             first = (head // H * (H // GROUP) + head % H // GROUP) * S
-            # In the order in which the consumers need them.
+            # Loads are issued in the order in which the consumers need them.
             fill(k_desc, first + (blocks - 1) * BLOCK_N, k_bufs, k_full, k_empty, taken)
             for i in gl.static_range(CONSUMERS):
                 mbarrier.wait(q_empty.index(i), (wave & 1) ^ 1)
@@ -144,7 +147,7 @@ def produce(
 
 @gluon.jit
 def issue_scores(q, k_bufs, count, LAYOUT: gl.constexpr):
-    """Start q k^T with the ring's `count`-th block of keys, which has landed."""
+    """Start q k^T with the ring's `count`-th block of keys, which has arrived."""
     STAGES: gl.constexpr = k_bufs.shape[0]
     BLOCK_N: gl.constexpr = k_bufs.shape[1]
     k = k_bufs.index(count % STAGES).permute((1, 0))
@@ -164,8 +167,8 @@ def issue_result(operand, v_bufs, v_full, acc, count):
 def weigh(
     scores, top, total, row, start, S, scale, CAUSAL: gl.constexpr, CUT: gl.constexpr, LAYOUT: gl.constexpr
 ):  # fmt: skip
-    """Weights of the keys from `start` on for the queries from `row` on, the new maximum and total, and the factor for
-    what came before. CUT: some keys may not be seen, or none."""
+    """Weights of the keys from `start` on for the queries from `row` on, the new maximum and total, and the factor by
+    which earlier results are rescaled. CUT means that some or all of the keys may be masked."""
     if CUT:
         BLOCK_N: gl.constexpr = scores.shape[1]
         keys = start + gl.arange(0, BLOCK_N, layout=gl.SliceLayout(0, LAYOUT))
@@ -187,8 +190,9 @@ def attend(
     acc, top, total, operand, taken, turns, lo, hi, row, S, scale, bufs, bars,
     CAUSAL: gl.constexpr, CUT: gl.constexpr, PINGPONG: gl.constexpr, ME: gl.constexpr, LAYOUT: gl.constexpr,
 ):  # fmt: skip
-    """Take the blocks of keys hi - 1, ..., lo into account. On entry and on return `operand` holds the weights of the
-    block before, the ring's `taken`-th, whose values are not yet in `acc`, and the keys of the next have landed."""
+    """Add the blocks of keys hi - 1, ..., lo to the result. On entry and on return, `operand` holds the weights of the
+    block before, the ring's `taken`-th, whose product with the values is not yet in `acc`. The keys of the next block
+    have arrived."""
     q_bufs, k_bufs, v_bufs = bufs
     _, _, k_full, k_empty, v_full, v_empty, turn = bars
     BLOCK_N: gl.constexpr = k_bufs.shape[1]
@@ -204,8 +208,8 @@ def attend(
         scores = warpgroup_mma_wait(1, deps=(scores,))
         release(k_empty, taken + 1)
         weights, top, total, shrink = weigh(scores, top, total, row, block * BLOCK_N, S, scale, CAUSAL, CUT, LAYOUT)
-        # The next keys are waited for here because ptxas moves nothing across the loop of a wait: without one it would
-        # put the wait for the product first, and the weights, which nothing then overlaps, behind it.
+        # Wait for the next keys here, because ptxas moves nothing across the loop of a wait. Without this wait ptxas
+        # would move the wait for the product before the computation of the weights, and nothing would overlap them.
         landed(k_full, taken + 2, block > 0)
         acc = warpgroup_mma_wait(0, deps=(acc,))
         release(v_empty, taken)
@@ -220,7 +224,7 @@ def consume(
     out_ptr, bufs, bars, heads, S, scale,
     CAUSAL: gl.constexpr, RAGGED: gl.constexpr, TOGETHER: gl.constexpr, PINGPONG: gl.constexpr, ME: gl.constexpr,
 ):  # fmt: skip
-    """Consumer ME: its rows of this program's tiles."""
+    """Compute the rows of consumer ME in this program's tiles."""
     q_bufs, k_bufs, v_bufs = bufs
     q_full, q_empty, k_full, k_empty, v_full, v_empty, turn = bars
     BLOCK_N: gl.constexpr = k_bufs.shape[1]
@@ -294,8 +298,9 @@ def attention_warp_specialized(
     GROUP: gl.constexpr, CAUSAL: gl.constexpr, RAGGED: gl.constexpr, TOGETHER: gl.constexpr, PINGPONG: gl.constexpr,
     STAGES: gl.constexpr, CONSUMER: gl.constexpr, PRODUCER: gl.constexpr,
 ):  # fmt: skip
-    """RAGGED: BLOCK_N does not divide S. CONSUMER and PRODUCER are the registers of a thread of each role. Launched
-    with the warps of one consumer: the first runs on them, the second and the producer on warps of their own."""
+    """RAGGED means that BLOCK_N does not divide S. CONSUMER and PRODUCER are the registers of a thread of each role.
+    The kernel is launched with the warps of one consumer. The first consumer runs on them; the second consumer and the
+    producer run on additional warps."""
     BLOCK_N: gl.constexpr = k_desc.block_type.shape[0]
     D: gl.constexpr = k_desc.block_type.shape[1]
     q_bufs = gl.allocate_shared_memory(q_desc.dtype, [CONSUMERS, ROWS, D], q_desc.layout)
@@ -327,7 +332,7 @@ def launch(
     out: torch.Tensor,
     hardware: Hardware,
 ) -> None:
-    """Launch one config once, writing `out`. Reads no data: it runs on meta tensors too."""
+    """Launch one config once and write `out`. This function reads no data, so it also runs on meta tensors."""
     p, c = problem, config
     tiles = p.B * p.H * triton.cdiv(p.S, c.BLOCK_M)
     attention_warp_specialized[(min(tiles, hardware.sms) if c.PERSISTENT else tiles,)](
@@ -353,7 +358,7 @@ def launch(
 
 
 def _descriptor(tensor: torch.Tensor, rows: int) -> TensorDescriptor:
-    """A descriptor of `rows` rows of (..., D), which lie in shared memory with the widest swizzle they allow."""
+    """A descriptor of `rows` rows of (..., D), with the widest swizzle in shared memory that their size allows."""
     flat = tensor.view(-1, tensor.shape[-1])
     element = {torch.float16: gl.float16, torch.bfloat16: gl.bfloat16}[tensor.dtype]
     block = [rows, flat.shape[1]]

@@ -16,8 +16,8 @@ from kernels.spec import Baseline, Config, Inputs, KernelSpec, Problem
 
 ELEMENT_BYTES = 2
 CONSUMERS, CONSUMER_ROWS = 2, 64
-"""Groups of four warps that compute in the family ``warp_specialized``, and the queries of each: the rows of one matrix
-instruction."""
+"""Number of groups of four computing warps in the family ``warp_specialized``, and the queries of each group: the rows
+of one matrix instruction."""
 
 
 class AttentionProblem(Problem):
@@ -30,11 +30,11 @@ class AttentionProblem(Problem):
     H: int = Field(default=32, ge=1, le=2**16)
     """Query heads."""
     S: int = Field(default=4096, ge=1, le=2**20)
-    """Positions, of queries and of keys."""
+    """Positions of queries and of keys."""
     D: Literal[64, 128] = 128
     """Elements of a head."""
     causal: bool = True
-    """Whether a position sees only itself and what precedes it."""
+    """Whether a position attends only to itself and to earlier positions."""
     GROUP: int = Field(default=1, ge=1, le=2**16)
     """Query heads that share a head of keys and values."""
 
@@ -51,17 +51,17 @@ class AttentionConfig(Config):
     """Tuning choices of one launch. A field that a family does not use stays at its default."""
 
     family: Literal["pointer", "tma", "warp_specialized"]
-    """How q, k and v are read: by pointer, by descriptor, or by descriptor in a warp of its own."""
+    """How q, k and v are loaded: by pointer, by descriptor, or by descriptor in a separate warp."""
     BLOCK_M: Literal[16, 32, 64, 128, 256]
     """Queries of a program."""
     BLOCK_N: Literal[16, 32, 64, 128]
-    """Keys at a time."""
+    """Keys that are taken at a time."""
     num_warps: Literal[2, 4, 8, 16]
     """Warps that compute; ``warp_specialized`` adds one that loads."""
     num_stages: Literal[1, 2, 3, 4]
     """Blocks of keys and values in flight."""
     PERSISTENT: Literal[False, True] = False
-    """One program an SM, which takes several tiles in turn, instead of one a tile (``warp_specialized``)."""
+    """One program per SM, which takes several tiles, instead of one program per tile (``warp_specialized``)."""
     PINGPONG: Literal[False, True] = False
     """The groups of warps issue their products in turn (``warp_specialized``)."""
 
@@ -70,21 +70,21 @@ Configs = Iterator[AttentionConfig]
 
 
 def accumulators(problem: AttentionProblem, config: AttentionConfig, warp_size: int) -> float:
-    """fp32 registers a thread for the result's tile and the scores' tile."""
+    """fp32 registers per thread for the result's tile and the scores' tile."""
     return config.BLOCK_M * (problem.D + config.BLOCK_N) / (config.num_warps * warp_size)
 
 
 def least_shared(problem: AttentionProblem, config: AttentionConfig, hardware: Hardware) -> int:
-    """Bytes of shared memory for the keys and values in flight, one stage of which may live in registers; on AMD also
-    for the weights on their way to the second product (seen in Triton 3.9)."""
+    """Least bytes of shared memory, for the keys and values in flight; one stage of them may be in registers. On AMD
+    the weights also go through shared memory to the second product (seen in Triton 3.9)."""
     flight = max(1, config.num_stages - 1) * 2 * config.BLOCK_N * problem.D * ELEMENT_BYTES
     weights = config.BLOCK_M * config.BLOCK_N * ELEMENT_BYTES if hardware.backend == "hip" else 0
     return flight + (weights if config.num_stages > 1 else 0)
 
 
 def ring_bytes(problem: AttentionProblem, config: AttentionConfig) -> int:
-    """Bytes of shared memory of ``warp_specialized``, without barriers: queries, keys and values, and 8 KiB a consumer
-    through which the result goes on its way to coalesced stores (seen in Triton 3.6 and 3.9)."""
+    """Bytes of shared memory of ``warp_specialized``, without barriers: queries, keys and values, and 8 KiB per
+    consumer to rearrange the result for coalesced stores (seen in Triton 3.6 and 3.9)."""
     rows = config.BLOCK_M + 2 * config.num_stages * config.BLOCK_N
     return rows * problem.D * ELEMENT_BYTES + CONSUMERS * 8192
 
@@ -134,8 +134,8 @@ def _warp_specialized_constraint(problem: AttentionProblem, config: AttentionCon
 
 
 def candidates(problem: AttentionProblem, hardware: Hardware) -> Configs:
-    """Configs worth naming: those of one group of warps with 24 to 200 registers of tiles a thread, and every one of
-    ``warp_specialized``."""
+    """Configs that are worth trying: those of the other families whose tiles take 24 to 200 registers a thread, and all
+    of ``warp_specialized``."""
     for n, stages, persistent, pingpong in product((64, 128), (1, 2, 3, 4), (False, True), (False, True)):
         yield AttentionConfig(
             family="warp_specialized",
@@ -155,8 +155,8 @@ def candidates(problem: AttentionProblem, hardware: Hardware) -> Configs:
 
 
 def default_config(problem: AttentionProblem, hardware: Hardware) -> AttentionConfig:
-    """Warps with roles where the GPU has the instructions for it; else 128 queries on eight warps where that fits, 64
-    on four where not, and keys by descriptor where there are some."""
+    """``warp_specialized`` if the GPU has the instructions for it. Otherwise 128 queries on eight warps if they fit,
+    else 64 queries on four warps, with loads by descriptor if the GPU has descriptors."""
     roles = AttentionConfig(
         family="warp_specialized",
         BLOCK_M=CONSUMERS * CONSUMER_ROWS,
@@ -175,7 +175,7 @@ def default_config(problem: AttentionProblem, hardware: Hardware) -> AttentionCo
 
 
 def baselines(spec: KernelSpec[AttentionProblem, AttentionConfig]) -> list[Baseline[AttentionProblem]]:
-    """PyTorch's own choice of backend first, then each fused backend by name."""
+    """PyTorch with its own choice of backend, then with each fused backend by name."""
     call = "scaled_dot_product_attention"
     return [
         Baseline("unfused", f"{call}, backend by PyTorch's choice", _with(spec, None)),

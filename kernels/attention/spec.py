@@ -1,9 +1,9 @@
 """``attention``: out = softmax(q k^T / sqrt(D)) v per head, causal or not, with shared key/value heads (GQA).
 
-The online softmax of FlashAttention-2 (Dao 2023): a program holds BLOCK_M queries and walks over the keys, first over
-blocks that every query sees, then over those that are cut by the diagonal or by the end. The scale of the scores takes
-log2(e) in, so that the exponential is one exp2. The weights are rounded to the problem's dtype for the second product;
-both products accumulate in fp32.
+It is the online softmax of FlashAttention-2 (Dao 2023). A program holds BLOCK_M queries and goes over the keys: first
+over blocks that every query attends to, then over blocks that the diagonal or the end cuts. The scale of the scores
+includes log2(e), so that the exponential is one exp2. The weights are rounded to the problem's dtype for the second
+product. Both products accumulate in fp32.
 
 q and out are (B, H, S, D), k and v (B, H / GROUP, S, D), all contiguous.
 """
@@ -25,13 +25,14 @@ from kernels.hardware import Hardware
 from kernels.spec import Baseline, Inputs, KernelSpec
 
 SHARPNESS = 3.0
-"""Standard deviation of the scores. At 1, a long row's weights are all alike, its result nearly zero, and a block of
-keys that was left out hardly shows."""
+"""Standard deviation of the scores. At 1, the weights of a long row would be similar and its result nearly zero, so the
+error of leaving out a block of keys would be too small to detect."""
 
 
 @triton.jit
 def load_rows(source, row, end, D: tl.constexpr, BLOCK: tl.constexpr, TMA: tl.constexpr):
-    """BLOCK rows of D elements from `row` on; rows from `end` on are zero, or, by descriptor, whatever follows."""
+    """BLOCK rows of D elements from `row` on. Rows from `end` on are zero; by descriptor they are the data that
+    follow."""
     if TMA:
         tile = source.load([row, 0])
     else:
@@ -62,7 +63,8 @@ def attend(
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
 ):
-    """Take the keys [lo, hi) of the head whose rows start at `first` into account. CUT: some may not be seen."""
+    """Add the keys [lo, hi) of the head whose rows start at `first` to the result. CUT means that some may be
+    masked."""
     for start in tl.range(lo, hi, BLOCK_N):
         k = load_rows(k_source, first + start, first + S, D, BLOCK_N, TMA)
         scores = multiply_add(q, k.T, tl.zeros((BLOCK_M, BLOCK_N), tl.float32))
@@ -72,9 +74,9 @@ def attend(
             if CAUSAL:
                 seen = seen & (keys[None, :] <= queries[:, None])
             scores = tl.where(seen, scores, -float("inf"))
-        # The first block holds key 0, which every query sees: the maximum is finite from then on.
+        # The first block holds key 0, to which every query attends, so the maximum is finite from then on.
         higher = tl.maximum(top, tl.max(scores, 1))
-        weights = tl.exp2(scores * scale - (higher * scale)[:, None])  # one fused multiply-add an element
+        weights = tl.exp2(scores * scale - (higher * scale)[:, None])  # one fused multiply-add per element
         shrink = tl.exp2((top - higher) * scale)
         total = total * shrink + tl.sum(weights, 1)
         v = load_rows(v_source, first + start, first + S, D, BLOCK_N, TMA)
@@ -99,12 +101,12 @@ def attention_forward(
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
 ):
-    """One program per BLOCK_M queries of a head; a head's programs lie side by side, so that they share keys in L2."""
+    """One program per BLOCK_M queries of a head. A head's programs are consecutive, so that they share keys in L2."""
     blocks = tl.cdiv(S, BLOCK_M)
     head = tl.program_id(0) // blocks
     block = tl.program_id(0) % blocks
     if CAUSAL:
-        block = blocks - 1 - block  # the longest first: what starts last is short
+        block = blocks - 1 - block  # the longest tiles first, so that the last ones are short
     query = block * BLOCK_M
     queries = query + tl.arange(0, BLOCK_M)
     # Heads are numbered over the batch: H of them, H / GROUP of keys and values.
@@ -223,16 +225,16 @@ class Attention(KernelSpec[AttentionProblem, AttentionConfig]):
         return out
 
     def tolerance(self, problem: AttentionProblem) -> float:
-        """Two roundings of u = 2^-11 (fp16) or 2^-8 (bf16): that of the weights, which the second product averages, and
-        that of the result. The scores are sums of D exact products in fp32 and reach about 20 in units of log2, so that
-        the exponential errs by some 20 * 2^-23 + sqrt(D) * 2^-24; sums over the keys add sqrt(S) * 2^-24 (Higham and
-        Mary 2019, lambda = 1). A sixteenth of u on top."""
+        """The sum of: two roundings of u = 2^-11 (fp16) or 2^-8 (bf16), of the weights (which the second product
+        averages) and of the result; the error of the exponential, about 20 * 2^-23 + sqrt(D) * 2^-24, because the
+        scores are sums of D exact products in fp32 and reach about 20 in units of log2; sqrt(S) * 2^-24 for the sums
+        over the keys (Higham and Mary 2019, lambda = 1); and a sixteenth of u."""
         unit = UNIT[problem.dtype]
         return unit * (2 + 1 / 16) + (40 + math.sqrt(problem.D) + math.sqrt(problem.S)) * 2.0**-24
 
     def flops(self, problem: AttentionProblem) -> int:
-        """2 D for each score and 2 D for each weight's share of the result, over the pairs of query and key that see
-        each other; the softmax is not counted."""
+        """2 D for each score and 2 D for each weight's share of the result, over all pairs of a query and a key that it
+        attends to. The softmax is not counted."""
         p = problem
         pairs = p.S * (p.S + 1) // 2 if p.causal else p.S * p.S
         return 4 * p.B * p.H * p.D * pairs
@@ -255,7 +257,8 @@ class Attention(KernelSpec[AttentionProblem, AttentionConfig]):
         return space.baselines(self)
 
     def reduced(self, problem: AttentionProblem, config: AttentionConfig) -> AttentionProblem:
-        """Two batches, two heads of keys, and up to three of the larger block along S, as ragged as the true shape."""
+        """A smaller problem: two batches, two heads of keys, and up to three of the larger block along S, with the true
+        shape's remainder."""
         p, block = problem, max(config.BLOCK_M, config.BLOCK_N)
         heads = min(p.H, 2 * p.GROUP)
         return p.model_copy(update={"B": min(p.B, 2), "H": heads, "S": shrunk(p.S, block, 3)})

@@ -1,4 +1,4 @@
-"""Problem and config of ``conv2d``: what a launch computes, and its tuning choices."""
+"""Problem and config of ``conv2d``: the sizes and dtypes of a launch, and its tuning choices."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kernels.spec import Config, Problem
 Family = Literal["pointer", "warp_specialized"]
 
 ELEMENT_BYTES = 2
-"""fp16 and bf16."""
+"""Bytes of an element of fp16 and bf16."""
 
 
 class Conv2dProblem(Problem):
@@ -78,7 +78,7 @@ class Conv2dConfig(Config):
     BLOCK_N: Literal[16, 32, 64, 128, 256]
     """Filters of a tile."""
     BLOCK_K: Literal[16, 32, 64, 128]
-    """Channels taken at a time."""
+    """Channels that are taken at a time."""
     num_warps: Literal[2, 4, 8, 16]
     """Warps that multiply; ``warp_specialized`` adds one that loads."""
     num_stages: Literal[1, 2, 3, 4, 5, 6, 7]
@@ -86,7 +86,7 @@ class Conv2dConfig(Config):
     EPILOGUE_SUBTILE: Literal[1, 2, 4] = 1
     """Pieces in which a tile is stored (``warp_specialized``)."""
     CONSUMERS: Literal[1, 2] = 1
-    """Groups that the warps form (``warp_specialized``)."""
+    """Groups into which the multiplying warps are divided (``warp_specialized``)."""
 
 
 def cdiv(a: int, b: int) -> int:

@@ -1,17 +1,17 @@
-"""Family ``warp_specialized`` of ``conv2d``, in Gluon: the matmul kernel of that name (``kernels.gemm.gluon``, which
-says what each warp does and how they wait for one another) whose left operand is never stored.
+"""Family ``warp_specialized`` of ``conv2d``, in Gluon: the matmul kernel of that name with a left operand that is never
+stored. ``kernels.gemm.gluon`` explains what each warp does and how the warps wait for one another.
 
-BLOCK_M pixels of the result are a box of images, rows and columns. Under one filter tap, and along the channels of one
-step, a box of x lies that is as large, so that one load by the tensor memory accelerator brings it: at (image,
-p + r dilation - padding, q + s dilation - padding, channel), for a stride of 1. Outside x, padding and remainders of C
-included, it reads zeros. The weights are w seen as (K, R S, C): what is past the last channel is zero there too, and
-not the next tap, whose infinities times zero would be NaN. In shared memory a box of [images, rows, columns, channels]
-lies as a tile of [pixels, channels] does: the consumers multiply and store tiles, and the result leaves as boxes of y.
-What a box has beyond the edges of y is dropped.
+BLOCK_M pixels of the result are a box of images, rows and columns. For one filter tap and the channels of one step,
+this box needs a box of x of the same size, because the stride is 1. One load by the tensor memory accelerator brings
+it, from (image, p + r dilation - padding, q + s dilation - padding, channel) on. Outside x, which includes padding and
+remainders of C, the load reads zeros. The weights are w viewed as (K, R S, C), so that elements past the last channel
+are zero too. They must not be those of the next tap, because an infinity times zero would be NaN. In shared memory a
+box of [images, rows, columns, channels] has the layout of a tile of [pixels, channels]. The consumers multiply and
+store tiles, and the result is stored as boxes of y. Elements of a box beyond the edges of y are dropped.
 
-Tiles along K come first, those that run at the same time share their pixels in L2.
+Tiles along K come first, so that tiles that run at the same time share their pixels in L2.
 
-Import this module only where ``kernels.conv2d.gluon_space.constraint`` is None.
+Import this module only if ``kernels.conv2d.gluon_space.constraint`` is None.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from kernels.hardware import Hardware
 
 @gluon.jit
 def tile_start(tile, cover, BI: gl.constexpr, BP: gl.constexpr, BQ: gl.constexpr, BLOCK_N: gl.constexpr):
-    """First image, row, column and filter of the `tile`-th tile. `cover`: boxes of BI x BP x BQ pixels along images,
-    rows and columns, and blocks of BLOCK_N filters."""
+    """First image, row, column and filter of the `tile`-th tile. `cover` gives the numbers of boxes of BI x BP x BQ
+    pixels along images, rows and columns, and of blocks of BLOCK_N filters."""
     _, down, across, blocks = cover
     number = tile // blocks
     image = number // (down * across) * BI
@@ -43,14 +43,14 @@ def tile_start(tile, cover, BI: gl.constexpr, BP: gl.constexpr, BQ: gl.constexpr
 
 @gluon.jit
 def tap_start(p, q, r, s, reach):
-    """Row and column of x under tap (r, s) of the pixel at (p, q). `reach`: padding, dilation."""
+    """Row and column of x under tap (r, s) of the pixel at (p, q). `reach` is (padding, dilation)."""
     padding, dilation = reach
     return p + r * dilation - padding, q + s * dilation - padding
 
 
 @gluon.jit
 def pixel(number, BP: gl.constexpr, BQ: gl.constexpr):
-    """Image, row and column in its box of a tile's row."""
+    """Image, row and column, within its box, of row `number` of a tile."""
     return number // (BP * BQ), number // BQ % BP, number % BQ
 
 
@@ -77,7 +77,7 @@ def produce(x_desc, w_desc, ring, cover, taps, reach, C):
                 h, w = tap_start(p, q, r, s, reach)
                 for i in range(0, parts):
                     stage, phase = place(filled + tap * parts + i, STAGES)
-                    # A fresh barrier counts as having completed its phase 1: the first round does not wait.
+                    # A new barrier counts as having completed its phase 1, so the first round does not wait.
                     mbarrier.wait(empty.index(stage), phase ^ 1)
                     landed = full.index(stage)
                     mbarrier.expect(landed, BYTES)
@@ -90,8 +90,8 @@ def produce(x_desc, w_desc, ring, cover, taps, reach, C):
 
 @gluon.jit
 def store_columns(y_desc, buffer, acc, bias_ptr, image, p, q, k, K, BUFFERS: gl.constexpr):
-    """Round acc + bias and store it to y from (image, p, q, k) on, asynchronously, through `buffer`, one of BUFFERS
-    that take turns."""
+    """Round acc + bias and store it asynchronously to y from (image, p, q, k) on, through `buffer`, one of BUFFERS
+    buffers that alternate."""
     if bias_ptr is not None:
         cols = k + gl.arange(0, acc.shape[1], layout=gl.SliceLayout(0, acc.type.layout))
         bias = gl.load(bias_ptr + cols, mask=cols < K, other=0.0)
@@ -109,7 +109,8 @@ def consume(
     BI: gl.constexpr, BP: gl.constexpr, BQ: gl.constexpr, SUBTILE: gl.constexpr, CONSUMERS: gl.constexpr,
     TURNS: gl.constexpr, WARPS: gl.constexpr, WHICH: gl.constexpr,
 ):  # fmt: skip
-    """Consumer WHICH of CONSUMERS, WARPS warps: multiply and store its share of this program's tiles."""
+    """Multiply and store this consumer's share of the program's tiles. The consumer is number WHICH of CONSUMERS and
+    has WARPS warps."""
     BLOCK_K: gl.constexpr = ring[0].shape[2]
     ROWS: gl.constexpr = staging.shape[1]
     WIDTH: gl.constexpr = staging.shape[2]
@@ -123,15 +124,15 @@ def consume(
     steps = R * S * gl.cdiv(C, BLOCK_K)
     start, stride = gl.program_id(0), gl.num_programs(0)
     taken = gl.to_tensor(0)  # fills of the ring before those of this tile
-    own = gl.to_tensor(WHICH)  # the phase of the turn: consumer 0 has the first one without being given it
+    own = gl.to_tensor(WHICH)  # the phase of `turn`: consumer 0 has the first turn without waiting
     if TURNS:
         start += WHICH * stride
         stride *= CONSUMERS
         taken += WHICH * steps
     for tile in range(start, n * down * across * blocks, stride):
         if TURNS:
-            # A barrier's phase tells apart this use of a stage and the one before it, no more: look at the ring only
-            # when the other consumer has seen all of its own stages.
+            # A barrier's phase distinguishes only two successive uses of a stage. So wait on the ring only when the
+            # other consumer has waited for all stages of its own tile.
             mbarrier.wait(turn.index(WHICH), own ^ 1)
             own ^= 1
         acc = multiply(ring, turn, taken, steps, True, ROWS, BLOCK_N, TURNS, WARPS, WHICH)
@@ -157,12 +158,12 @@ def consume(
                 third, fourth = halves(rest)
                 store_columns(y_desc, even, third, bias_ptr, image, p, q, k + 2 * WIDTH, K, BUFFERS)
                 store_columns(y_desc, odd, fourth, bias_ptr, image, p, q, k + 3 * WIDTH, K, BUFFERS)
-    tma.store_wait(0)  # shared memory is given back when the program ends
+    tma.store_wait(0)  # shared memory is freed when the program ends
 
 
 @gluon.jit
 def rows(NUMBER: gl.constexpr, ROWS: gl.constexpr, COLUMNS: gl.constexpr, DTYPE: gl.constexpr):
-    """Shared memory for NUMBER tiles, with the widest swizzle they allow."""
+    """Shared memory for NUMBER tiles, with the widest swizzle that their size allows."""
     LAYOUT: gl.constexpr = gl.NVMMASharedLayout.get_default_for([ROWS, COLUMNS], DTYPE)
     return gl.allocate_shared_memory(DTYPE, [NUMBER, ROWS, COLUMNS], LAYOUT)
 
@@ -182,9 +183,9 @@ def conv2d_warp_specialized(
     STAGES: gl.constexpr, SUBTILE: gl.constexpr, CONSUMERS: gl.constexpr, TURNS: gl.constexpr,
     CONSUMER_REGISTERS: gl.constexpr, PRODUCER_REGISTERS: gl.constexpr,
 ):  # fmt: skip
-    """Each of several programs takes every so many-th tile of those that n x down x across boxes and `blocks` blocks of
-    filters are. Launched with the warps of one consumer: the first runs on them, the second one and the producer on
-    warps of their own. The tile's sides are the descriptors'."""
+    """There are n x down x across boxes times `blocks` blocks of filters as tiles. Each of P programs takes every P-th
+    tile. The kernel is launched with the warps of one consumer. The first consumer runs on them; the second consumer
+    and the producer run on additional warps. The tile's sides are those of the descriptors."""
     WARPS: gl.constexpr = gl.num_warps()
     BI: gl.constexpr = x_desc.block_shape[0]
     BP: gl.constexpr = x_desc.block_shape[1]
@@ -204,7 +205,7 @@ def conv2d_warp_specialized(
 
     ring = (x_bufs, w_bufs, empty, full)
     cover, taps, reach = (n, down, across, blocks), (R, S), (padding, dilation)
-    # The arguments are written out for each: a name that holds a tuple of compile-time values would make them tensors.
+    # Each role's arguments are written out, because a name for the tuple would turn compile-time values into tensors.
     # fmt: off
     if CONSUMERS == 1:
         gl.warp_specialize([
@@ -238,7 +239,7 @@ def launch(
     out: torch.Tensor,
     hardware: Hardware,
 ) -> None:
-    """Launch one config once, writing `out`. Reads no data: it runs on meta tensors too."""
+    """Launch one config once and write `out`. This function reads no data, so it also runs on meta tensors."""
     p, c = problem, config
     turns = takes_turns(as_matmul(c))
     sides = box(p, c.BLOCK_M)
@@ -268,8 +269,9 @@ def launch(
 
 
 def descriptor(tensor: torch.Tensor, shape: list[int], block: list[int]) -> TensorDescriptor:
-    """A descriptor of boxes of a contiguous tensor seen as `shape`; in shared memory they have the widest swizzle they
-    allow. Its own strides are not asked for: PyTorch lets a dimension of size 1 have any, a descriptor does not."""
+    """A descriptor of boxes of a contiguous tensor viewed as `shape`, with the widest swizzle in shared memory that
+    their size allows. The strides are computed from `shape` and not taken from the tensor, because PyTorch allows any
+    stride for a dimension of size 1 and a descriptor does not."""
     layout = gl.NVMMASharedLayout.get_default_for(block, DTYPES[tensor.dtype])
     strides = [prod(shape[i + 1 :]) for i in range(len(shape))]
     return TensorDescriptor(tensor, shape, strides, block, layout)

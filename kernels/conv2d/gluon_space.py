@@ -17,10 +17,11 @@ Box = tuple[int, int, int]
 
 
 def box(problem: Conv2dProblem, block_m: int) -> Box:
-    """The box of `block_m` (a power of two) pixels that a tile is: sides are powers of two.
+    """The box of `block_m` pixels (a power of two) that forms a tile. Its sides are powers of two.
 
-    The one of which the fewest cover all pixels. Of several the one under whose taps lie the fewest different pixels,
-    which tend to be near to square; of those the one with the fewest images, then the fewest rows."""
+    It is the box of which the fewest cover all pixels. If several are equal, the one whose taps read the fewest
+    different pixels is taken (it tends to be nearly square), then the one with the fewest images, then the one with the
+    fewest rows."""
     p = problem
     down, right = p.dilation * (p.R - 1), p.dilation * (p.S - 1)
     sides = [1 << i for i in range(block_m.bit_length())]
@@ -29,14 +30,14 @@ def box(problem: Conv2dProblem, block_m: int) -> Box:
 
 
 def boxes(problem: Conv2dProblem, sides: Box) -> Box:
-    """Boxes that cover the result, along images, rows and columns."""
+    """Numbers of boxes that cover the result along images, rows and columns."""
     n, p, q = (cdiv(size, side) for size, side in zip((problem.N, problem.P, problem.Q), sides, strict=True))
     return n, p, q
 
 
 def part(sides: Box, parts: int) -> Box:
-    """The box of the first of `parts` (1 or 2) equal shares of a tile's rows, pixels in order. A box of one pixel has
-    no half."""
+    """The box of the first of `parts` (1 or 2) equal shares of a tile's rows, with the pixels in order. A box of one
+    pixel cannot be halved."""
     images, rows, cols = sides
     if parts == 1:
         return sides
@@ -56,8 +57,8 @@ def programs(problem: Conv2dProblem, config: Conv2dConfig, hardware: Hardware) -
 
 
 def as_matmul(config: Conv2dConfig) -> GemmConfig:
-    """The config of the matmul of the same tiles, whose warps have the same roles. It has no BLOCK_K of 16, which is no
-    choice here either."""
+    """The config of the ``warp_specialized`` matmul with the same tiles. A matmul has no BLOCK_K of 16, which this
+    family does not allow either."""
     c = config
     return GemmConfig(
         family="warp_specialized",
@@ -83,8 +84,7 @@ def accumulator_registers(config: Conv2dConfig, warp_size: int = 32) -> int:
 
 
 def constraint(problem: Conv2dProblem, config: Conv2dConfig, hardware: Hardware) -> str | None:
-    """The first constraint of this family alone that `config` breaks, as ``kernels.conv2d.space.constraint`` says
-    it."""
+    """The first constraint of this family that `config` breaks, in the form of ``kernels.conv2d.space.constraint``."""
     p, c = problem, config
     if p.stride != 1:
         return (
@@ -106,7 +106,7 @@ def constraint(problem: Conv2dProblem, config: Conv2dConfig, hardware: Hardware)
 
 
 def defaults(problem: Conv2dProblem, hardware: Hardware) -> list[Conv2dConfig]:
-    """Sound configs without tuning, wide tiles first: those of which every SM gets one, else the smallest."""
+    """Reasonable configs without tuning, wide tiles first: those that give every SM a tile, else the smallest."""
     choices = [
         Conv2dConfig(
             family="warp_specialized",
@@ -130,13 +130,13 @@ def defaults(problem: Conv2dProblem, hardware: Hardware) -> list[Conv2dConfig]:
 
 
 def candidates(problem: Conv2dProblem, hardware: Hardware) -> Iterator[Conv2dConfig]:
-    """The family's configs worth naming, in a fixed order: wide tiles first, stored whole or in pieces of 64 columns,
-    with the deepest ring that the staging buffers leave room for."""
+    """The family's configs that are worth trying, in a fixed order. Wide tiles come first. Tiles are stored whole or in
+    pieces of 64 columns. The ring is the deepest that fits beside the staging buffers."""
     p = problem
     shapes = ((128, 256, 8), (256, 128, 8), (128, 128, 8), (64, 256, 4), (64, 128, 4), (128, 64, 8), (64, 64, 4))
     for (bm, bn, warps), consumers, bk in product(shapes, (1, 2), (64, 128)):
         if bk > 64 and (bn > 64 or bk > p.C):
-            continue  # a wide tile has enough to do in 64 channels
+            continue  # a wide tile has enough work in 64 channels
         for subtile in sorted({1, bn // 64}):
             choices = (
                 Conv2dConfig(

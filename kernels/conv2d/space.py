@@ -22,15 +22,15 @@ def tiles(problem: Conv2dProblem, config: Conv2dConfig) -> int:
 
 
 def accumulator_registers(config: Conv2dConfig, warp_size: int = 32) -> int:
-    """fp32 accumulators that each thread which multiplies holds."""
+    """fp32 accumulators of each multiplying thread."""
     if config.family == "warp_specialized":
         return gluon_space.accumulator_registers(config, warp_size)
     return cdiv(config.BLOCK_M * config.BLOCK_N, warp_size * config.num_warps)
 
 
 def least_shared(config: Conv2dConfig) -> int:
-    """Bytes of shared memory that the compiler cannot do without: all stages but the one in registers, and those that
-    ``warp_specialized`` says it needs."""
+    """The least bytes of shared memory that the compiler needs: all stages except the one in registers. For
+    ``warp_specialized`` it is the sum of its buffers."""
     if config.family == "warp_specialized":
         return gluon_space.shared_bytes(config)
     return (config.BLOCK_M + config.BLOCK_N) * config.BLOCK_K * ELEMENT_BYTES * (config.num_stages - 1)
@@ -72,9 +72,9 @@ def _next_power_of_2(n: int) -> int:
 
 
 def candidates(problem: Conv2dProblem, hardware: Hardware) -> Iterator[Conv2dConfig]:
-    """Configs worth naming, in a fixed order: tiles that the problem has room for (small ones only where 64x64 would
-    leave SMs idle), warps with 16 to 128 accumulators a thread (two warps for tiles that have fewer); then those of
-    ``warp_specialized``."""
+    """Configs that are worth trying, in a fixed order. Tiles are no larger than the problem, and small only if 64x64
+    tiles would leave SMs idle. Warps have 16 to 128 accumulators a thread; tiles with fewer take two warps. The configs
+    of ``warp_specialized`` follow."""
     p, h = problem, hardware
     few = cdiv(p.pixels, 64) * cdiv(p.K, 64) < 2 * h.sms
     least = 16 if few else 64

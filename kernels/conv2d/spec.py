@@ -1,9 +1,9 @@
 """``conv2d``: y[n, p, q, k] = sum over r, s, c of x[n, h, w, c] w[k, r, s, c] + bias[k], with
-h = p stride + r dilation - padding and w likewise. Channels lie next to each other, as in PyTorch's channels_last.
+h = p stride + r dilation - padding and w likewise. Channels are contiguous, as in PyTorch's channels_last.
 
-An implicit matrix product: N P Q rows (output pixels), K columns (filters), R S C terms. The rows of the left operand
-are never stored: each step loads one filter tap's channels of every pixel of the tile from where they lie, and zeros
-where the tap is over the edge. Accumulation is fp32, the result is rounded once.
+It is an implicit matrix product with N P Q rows (output pixels), K columns (filters) and R S C terms. The rows of the
+left operand are never stored: each step loads the channels of one filter tap for every pixel of the tile directly from
+x, and zeros if the tap is over the edge. Accumulation is fp32, the result is rounded once.
 
 Family ``pointer``, below, loads 16 bytes at a time and runs on any GPU and any shape; ``warp_specialized``
 (``kernels/conv2d/gluon.py``) loads boxes by the tensor memory accelerator.
@@ -54,7 +54,7 @@ def conv2d_pointer(
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
-    """One program per tile. Tiles along K come first: those that run at the same time share the pixels in L2."""
+    """One program per tile. Tiles along K come first, so that tiles that run at the same time share pixels in L2."""
     tiles_n = tl.cdiv(K, BLOCK_N)
     m = tl.program_id(0) // tiles_n * BLOCK_M + tl.arange(0, BLOCK_M)
     k = tl.program_id(0) % tiles_n * BLOCK_N + tl.arange(0, BLOCK_N)
@@ -62,7 +62,7 @@ def conv2d_pointer(
     top = m // Q % P * STRIDE - PADDING
     left = m % Q * STRIDE - PADDING
     image = (m // (P * Q)).to(tl.int64)
-    # The first tap of a pixel at the edge lies outside x, and is masked.
+    # The first tap of a pixel at the edge is outside x and is masked.
     x_rows = x_ptr + ((image * H + top) * W + left) * C
     w_cols = w_ptr + k.to(tl.int64) * (R * S * C)
     acc = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
@@ -97,8 +97,8 @@ class Conv2d(KernelSpec[Conv2dProblem, Conv2dConfig]):
     config_type = Conv2dConfig
 
     def default_config(self, problem: Conv2dProblem, hardware: Hardware) -> Conv2dConfig:
-        """Warps with roles where the GPU and the problem allow them, else pointers: a 128x128 tile of 64 channels (with
-        roles up to 128x256); smaller ones for smaller problems. The last breaks no constraint."""
+        """``warp_specialized`` with a tile of up to 128x256 if the GPU and the problem allow it, else ``pointer`` with
+        a 128x128 tile of 64 channels. Smaller problems take smaller tiles. The last choice breaks no constraint."""
         choices = gluon_space.defaults(problem, hardware)
         choices += [
             Conv2dConfig(BLOCK_M=bm, BLOCK_N=bn, BLOCK_K=bk, num_warps=warps, num_stages=stages)
@@ -124,11 +124,12 @@ class Conv2d(KernelSpec[Conv2dProblem, Conv2dConfig]):
         return space.constraint(problem, config, hardware)
 
     def inputs(self, problem: Conv2dProblem, generator: torch.Generator | None, device: str) -> Inputs:
-        """x (N, H, W, C), w (K, R, S, C), bias (K) or None; normal, with elements of y of variance one.
+        """x (N, H, W, C), w (K, R, S, C), bias (K) or None. The values are normal, and the elements of y have variance
+        one.
 
-        One element of y, in the middle of the first image, is made to lie about four standard deviations above zero:
-        6 sqrt(R S C) of its products get a positive sign. A large y holds elements as large anyway; the only element
-        of a small one could otherwise be so near zero that a relative error means nothing."""
+        One element of y, in the middle of the first image, is about four standard deviations above zero, because
+        6 sqrt(R S C) of its products get a positive sign. A large y has such elements anyway. The only element of a
+        small y could otherwise be so near zero that a relative error means nothing."""
         p = problem
         scale = p.terms**-0.25
         x = normal((p.N, p.H, p.W, p.C), p.torch_dtype, generator, device, scale)
@@ -145,7 +146,7 @@ class Conv2d(KernelSpec[Conv2dProblem, Conv2dConfig]):
         return x, w, bias
 
     def output(self, problem: Conv2dProblem, device: str) -> torch.Tensor:
-        """(N, P, Q, K), contiguous."""
+        """An empty result (N, P, Q, K), contiguous."""
         return torch.empty((problem.N, problem.P, problem.Q, problem.K), dtype=problem.torch_dtype, device=device)
 
     def launch(
@@ -186,7 +187,7 @@ class Conv2d(KernelSpec[Conv2dProblem, Conv2dConfig]):
         )
 
     def eager(self, problem: Conv2dProblem, inputs: Inputs) -> torch.Tensor:
-        """PyTorch sees NCHW tensors in channels_last order."""
+        """Eager PyTorch's convolution. It gets NCHW views in channels_last order."""
         x, w, bias = inputs
         assert x is not None
         assert w is not None
@@ -195,7 +196,7 @@ class Conv2d(KernelSpec[Conv2dProblem, Conv2dConfig]):
         return y.permute(0, 2, 3, 1)
 
     def reference(self, problem: Conv2dProblem, inputs: Inputs) -> torch.Tensor:
-        """Tap by tap, by matrix products in float64: no convolution library has a part in it."""
+        """The reference, tap by tap, by matrix products in float64, without a convolution library."""
         x, w, bias = inputs
         assert x is not None
         assert w is not None
@@ -213,10 +214,10 @@ class Conv2d(KernelSpec[Conv2dProblem, Conv2dConfig]):
     def tolerance(self, problem: Conv2dProblem) -> float:
         """As for a matrix product of R S C terms (``Gemm.tolerance`` derives it): the rounding of the result,
         u = 2^-11 (fp16) or 2^-8 (bf16); truncation in tensor cores, half of 2^-23 per block of 8 products; random
-        errors of fp32 sums, 4 sqrt(R S C) * 2^-24; a sixteenth for second-order terms and 8 * 2^-24. With a bias
-        another u: eager PyTorch stores the convolution before it adds the bias, and has to pass too.
+        errors of fp32 sums, 4 sqrt(R S C) * 2^-24; a sixteenth for second-order terms and 8 * 2^-24. A bias adds
+        another u, because eager PyTorch rounds the convolution before it adds the bias and must pass the check too.
 
-        Leaving out one tap of R S errs by 1/sqrt(R S) of a standard deviation: a third of it for 3x3."""
+        A kernel that leaves out one tap of R S errs by 1/sqrt(R S) of a standard deviation: a third of it for 3x3."""
         unit = UNIT[problem.dtype] * (2 if problem.bias else 1)
         accumulation = (problem.terms / 8 + 4 * math.sqrt(problem.terms)) * 2.0**-24
         return (unit + accumulation) * (1 + 1 / 16) + 8 * 2.0**-24
@@ -232,7 +233,8 @@ class Conv2d(KernelSpec[Conv2dProblem, Conv2dConfig]):
         return ELEMENT_BYTES * elements
 
     def baselines(self, problem: Conv2dProblem) -> list[Baseline[Conv2dProblem]]:
-        """Eager with cuDNN's own choice of algorithm, compiled, and eager with the fastest algorithm it finds."""
+        """Eager PyTorch with cuDNN's own choice of algorithm, torch.compile, and eager PyTorch with the fastest
+        algorithm that cuDNN finds."""
         return [
             Baseline("unfused", "eager F.conv2d, channels_last", partial(defaults.prepare_eager, self)),
             Baseline("compiled", "torch.compile(F.conv2d), channels_last", partial(defaults.prepare_compiled, self)),
@@ -248,8 +250,8 @@ class Conv2d(KernelSpec[Conv2dProblem, Conv2dConfig]):
         return call
 
     def reduced(self, problem: Conv2dProblem, config: Conv2dConfig) -> Conv2dProblem:
-        """Up to 7x7 pixels an image and two tiles of pixels and filters, two blocks of channels; edges, steps and
-        remainders as in the true shape."""
+        """A smaller problem: up to 7x7 pixels per image, two tiles of pixels and filters, and two blocks of channels,
+        with the edges, steps and remainders of the true shape."""
         p = problem
         changed: dict[str, Any] = {"C": shrunk(p.C, config.BLOCK_K, 2), "K": shrunk(p.K, config.BLOCK_N, 2)}
         for dim, size, found in (("H", p.H, p.P), ("W", p.W, p.Q)):

@@ -1,4 +1,4 @@
-"""PyTorch's ways to compute C = act(A @ B + bias), and C = act((A @ B) * scales + bias) of fp8 operands."""
+"""PyTorch's ways to compute C = act(A @ B + bias) and, for fp8 operands, C = act((A @ B) * scales + bias)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Prepare = Callable[[Any, Inputs], Call]
 
 
 def matmul_baselines(problem: GemmProblem, activation: Activation, bias: bool) -> list[Baseline[Any]]:
-    """Eager PyTorch first, then the compiler, then the libraries' fused epilogue and the matmul alone where those are
-    something else than eager PyTorch already is."""
+    """Eager PyTorch, then torch.compile, then the library's fused epilogue and the matmul alone if they differ from
+    eager PyTorch."""
     if problem.dtype == "fp8":
         return fp8_baselines(problem, activation, bias)
     formula = _formula(activation, bias)
@@ -34,7 +34,7 @@ def matmul_baselines(problem: GemmProblem, activation: Activation, bias: bool) -
 
 def fp8_baselines(problem: GemmProblem, activation: Activation, bias: bool) -> list[Baseline[Any]]:
     """The same for fp8: ``torch._scaled_mm`` with fast accumulation, which is the precision of the kernels here. It
-    takes N and K in multiples of 16 alone; of others a user multiplies what the operands stand for, in bf16."""
+    takes only multiples of 16 for N and K. For other sizes the baseline multiplies the scaled operands in bf16."""
     supported = problem.N % 16 == 0 and problem.K % 16 == 0
     multiply = _scaled_mm if supported else _dequantized_mm
     said = "torch._scaled_mm(a, b, use_fast_accum=True)" if supported else "a.bfloat16() @ b.bfloat16() * scales"
@@ -108,8 +108,8 @@ def _eager(activation: Activation, use_bias: bool = True) -> Prepare:
 def _compiled(activation: Activation) -> Prepare:
     def prepare(problem: Any, inputs: Inputs) -> Call:
         a, b, bias, _ = operands(inputs)
-        # A function that has met eight shapes is no longer compiled but run eagerly, in silence: start afresh, and
-        # refuse graph breaks.
+        # After eight shapes torch.compile silently runs a function eagerly instead of compiling it. So reset it first,
+        # and refuse graph breaks.
         torch.compiler.reset()
         compiled = torch.compile(_compute, mode="max-autotune-no-cudagraphs", fullgraph=True, dynamic=False)
         compiled(a, b, bias, activation)
@@ -119,8 +119,9 @@ def _compiled(activation: Activation) -> Prepare:
 
 
 def _cublaslt(activation: Activation, bias: bool) -> Baseline[Any]:
-    """cuBLASLt's fused epilogues: bias; bias and relu; bias and gelu (tanh form). It wants a bias, so without one it
-    gets zeros. The relu stands in for activations that it does not have, and is then not the same function."""
+    """cuBLASLt's fused epilogues: bias; bias and relu; bias and gelu (tanh form). cuBLASLt needs a bias, so a problem
+    without one passes zeros. If cuBLASLt lacks the activation, relu takes its place, and the baseline does not compute
+    the same function."""
     if activation == "none":
         call, same = "torch.addmm(bias, a, b)", True
     else:

@@ -1,4 +1,4 @@
-"""Problem and config of the matmul kernels: what a launch computes, and its tuning choices."""
+"""Problem and config of the matmul kernels: the sizes and dtypes of a launch, and its tuning choices."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from kernels.spec import Config, Problem
 
 Family = Literal["pointer", "tma", "persistent_tma", "warp_specialized", "split_k", "stream_k"]
 PERSISTENT = ("persistent_tma", "warp_specialized")
-"""Families with one program per SM, each of which walks over several tiles."""
+"""Families with one program per SM. Each program takes several tiles."""
 
 OPERANDS: dict[str, torch.dtype] = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp8": torch.float8_e4m3fn}
 ELEMENT_BYTES = 2
-"""fp16 and bf16: every result, and all operands but fp8."""
+"""Bytes of an element of fp16 and bf16: every result and all operands except fp8."""
 
 
 class GemmProblem(Problem):
@@ -31,11 +31,11 @@ class GemmProblem(Problem):
     b_layout: Literal["row", "col"] = "row"
     """``row``: B is contiguous. ``col``: B is the transpose of a contiguous (N, K) tensor, as in a linear layer."""
     scales: Literal["tensor", "row"] = "tensor"
-    """Scales of fp8 operands: one number each, or one for each row of A and each column of B."""
+    """Scales of fp8 operands: one number per operand, or one for each row of A and each column of B."""
 
     @property
     def torch_dtype(self) -> torch.dtype:
-        """Of the operands."""
+        """dtype of the operands."""
         return OPERANDS[self.dtype]
 
     @property
@@ -66,7 +66,7 @@ class GemmConfig(Config):
     BLOCK_N: Literal[16, 32, 64, 128, 256]
     BLOCK_K: Literal[32, 64, 128, 256]
     GROUP_M: Literal[1, 2, 4, 8, 16]
-    """Tiles along M that are walked before the next column of tiles; sets what shares L2."""
+    """Tiles along M that come before the next column of tiles; it sets which tiles share L2."""
     num_warps: Literal[2, 4, 8, 16]
     """Warps that multiply; ``warp_specialized`` adds one that loads."""
     num_stages: Literal[1, 2, 3, 4, 5, 6, 7]
@@ -78,9 +78,10 @@ class GemmConfig(Config):
     SPLIT_K: Literal[1, 2, 4, 8, 16] = 1
     """Programs that share the K range of one tile (``split_k``)."""
     CONSUMERS: Literal[1, 2] = 1
-    """Groups that the warps form (``warp_specialized``)."""
+    """Groups into which the multiplying warps are divided (``warp_specialized``)."""
     OVERLAP: Literal[False, True] = False
-    """Start while the launch before still runs, and wait for its results before the first load (``tma``)."""
+    """Start while the launch before it still runs, and wait for that launch's results before the first load
+    (``tma``)."""
     CLUSTER: Literal[1, 2] = 1
     """Programs that share their loads of an operand by multicast (``warp_specialized``)."""
 

@@ -1,28 +1,29 @@
-"""Family ``warp_specialized`` of the matmul kernels, in Gluon: a persistent kernel for Hopper whose warps have roles.
+"""Family ``warp_specialized`` of the matmul kernels, in Gluon: a persistent kernel for Hopper with specialised warps.
 
-One *producer* warp issues every load: tiles of A and B, by the tensor memory accelerator, into a ring of `num_stages`
-shared buffers, through all tiles of the program without a pause. One or two *consumers* multiply what arrives and hold
-the accumulator in registers. Two barriers a stage connect them: ``full`` completes when the bytes of both operands have
-landed, ``empty`` when every consumer of the stage has finished its matrix instructions on it.
+One *producer* warp issues every load of the program. The tensor memory accelerator loads tiles of A and B into a ring
+of `num_stages` shared buffers, without a pause between tiles. One or two *consumers* multiply the loaded tiles and hold
+the accumulator in registers. Each stage has two barriers: ``full`` completes when the bytes of both operands have
+arrived, ``empty`` completes when every consumer of the stage has finished its matrix instructions on it.
 
-Two consumers come in two arrangements, told apart by whether one consumer can hold a whole tile (``takes_turns``):
+Two consumers share the work in one of two ways. ``takes_turns`` decides: it is true if one consumer can hold a whole
+tile.
 
-- *halves*: each multiplies half of the tile's rows with the same B. The ring lets one run ahead of the other, so that
-  the epilogue of one overlaps the multiplication of the other;
-- *turns* ("ping-pong"): each has every second tile to itself and multiplies while the other stores. A third kind of
-  barrier, ``turn``, passes the tensor cores on as soon as the last step of a tile has been issued.
+- *halves*: each consumer multiplies half of the tile's rows with the same B. The ring lets one consumer run ahead of
+  the other, so that the epilogue of one overlaps the multiplication of the other.
+- *turns* ("ping-pong"): each consumer takes every second tile and multiplies while the other stores. A third barrier,
+  ``turn``, passes the tensor cores to the other consumer when the last step of a tile has been issued.
 
-The epilogue is stored in pieces of BLOCK_N / EPILOGUE_SUBTILE columns, through two staging buffers that take turns (one
-if the tile is one piece). Its stores are asynchronous: the last ones of a tile run into the next tile.
+The epilogue stores a tile in pieces of BLOCK_N / EPILOGUE_SUBTILE columns, through two alternating staging buffers (one
+if the tile is one piece). Its stores are asynchronous: the last stores of a tile overlap the next tile.
 
-Programs walk the same tiles in the same order as ``persistent_tma``'s do, except for what SNAKE turns around so that a
-round of tiles starts with the operands that the round before read last and L2 still holds.
+Programs take the same tiles in the same order as those of ``persistent_tma``, unless SNAKE reverses a part of the
+order. It does so to start a round of tiles with the operands that the round before read last, which L2 still holds.
 
 Semantics are those of ``kernels.gemm.launch``: fp16 or bf16 operands, fp32 accumulation, one rounding, any M, N and K
 with rows of a multiple of 16 bytes. Loads past an edge read zero and stores past an edge are dropped.
 
-Gluon's names are those of Triton 3.6; where later versions renamed one, both are tried below. Import this module only
-where ``kernels.gemm.gluon_space.constraint`` is None.
+Gluon's names are those of Triton 3.6. If later versions renamed one, both names are tried below. Import this module
+only if ``kernels.gemm.gluon_space.constraint`` is None.
 """
 
 from __future__ import annotations
@@ -48,21 +49,21 @@ from kernels.hardware import Hardware
 from kernels.triton import activations
 from kernels.triton.activations import Activation
 
-# Renamed after Triton 3.6, where the new names do not exist and, later, the old ones raise.
+# Renamed after Triton 3.6. In 3.6 the new names do not exist; in later versions the old ones raise.
 load_tile = getattr(tma, "async_load", None) or tma.async_copy_global_to_shared
 store_tile = getattr(tma, "async_store", None) or tma.async_copy_shared_to_global
 
 DTYPES = {torch.float16: gl.float16, torch.bfloat16: gl.bfloat16}
 
-# The same source, compiled by Gluon's front end.
+# The same source as in the Triton kernels, compiled by Gluon's front end.
 activate = gluon.jit(activations.activate.fn)
 tile_position = gluon.jit(tiles.tile_position.fn)
 
 
 @gluon.jit
 def walk(tile, M, N, BLOCK_M: gl.constexpr, BLOCK_N: gl.constexpr, GROUP_M: gl.constexpr, SNAKE: gl.constexpr):
-    """First row and column of the `tile`-th tile in the order of ``tile_position``; with SNAKE, every second group of
-    rows is walked from its last column to its first."""
+    """First row and column of the `tile`-th tile in the order of ``tile_position``. With SNAKE, every second group of
+    rows goes from its last column to its first."""
     pid_m, pid_n = tile_position(tile, M, N, BLOCK_M, BLOCK_N, GROUP_M)
     if SNAKE:
         pid_n = gl.where(pid_m // GROUP_M % 2 == 1, gl.cdiv(N, BLOCK_N) - 1 - pid_n, pid_n)
@@ -71,8 +72,9 @@ def walk(tile, M, N, BLOCK_M: gl.constexpr, BLOCK_N: gl.constexpr, GROUP_M: gl.c
 
 @gluon.jit
 def place(count, STAGES: gl.constexpr):
-    """Stage and phase of the ring's `count`-th fill. Computed rather than kept from fill to fill: Triton's front end
-    overlooks that a loop changes a name which held the same value as another on entry (as after ``before = stage``)."""
+    """Stage and phase of the ring's `count`-th fill. They are computed and not kept from fill to fill, because Triton's
+    front end misses the changes that a loop makes to a name whose value on entry is also that of another name (as after
+    ``before = stage``)."""
     return count % STAGES, count // STAGES & 1
 
 
@@ -81,7 +83,7 @@ def produce(
     a_desc, b_desc, ring, M, N, K,
     BLOCK_N: gl.constexpr, B_COL: gl.constexpr, GROUP_M: gl.constexpr, SNAKE: gl.constexpr,
 ):  # fmt: skip
-    """Load every tile of this program, BLOCK_K at a time; with SNAKE 2, every second one from the end of K."""
+    """Load every tile of this program, BLOCK_K at a time. With SNAKE 2, every second tile starts from the end of K."""
     a_bufs, b_bufs, empty, full = ring
     STAGES: gl.constexpr = a_bufs.shape[0]
     BLOCK_M: gl.constexpr = a_bufs.shape[1]
@@ -95,7 +97,7 @@ def produce(
         for step in range(0, steps):
             k = gl.where(backwards == 1, steps - 1 - step, step) * BLOCK_K
             stage, phase = place(filled + step, STAGES)
-            # A fresh barrier counts as having completed its phase 1: the first round does not wait.
+            # A new barrier counts as having completed its phase 1, so the first round does not wait.
             mbarrier.wait(empty.index(stage), phase ^ 1)
             landed = full.index(stage)
             mbarrier.expect(landed, BYTES)
@@ -115,10 +117,10 @@ def multiply(
     B_COL: gl.constexpr, ROWS: gl.constexpr, BLOCK_N: gl.constexpr, TURNS: gl.constexpr, WARPS: gl.constexpr,
     WHICH: gl.constexpr,
 ):  # fmt: skip
-    """ROWS rows of one tile of A @ B in fp32, whose `steps` >= 1 fills of the ring start with the `taken`-th.
+    """ROWS rows of one tile of A @ B in fp32. The tile takes `steps` >= 1 fills of the ring, from the `taken`-th on.
 
-    The matrix instructions of one step are in flight while those of the next are issued; a stage is released when the
-    step after it has been issued and its own is done."""
+    The matrix instructions of one step are in flight while those of the next step are issued. A stage is released when
+    its own step has finished and the next one has been issued."""
     a_bufs, b_bufs, empty, full = ring
     STAGES: gl.constexpr = a_bufs.shape[0]
     FIRST_ROW: gl.constexpr = 0 if TURNS else WHICH * ROWS
@@ -149,8 +151,8 @@ def halves(x):
 
 @gluon.jit
 def store_columns(c_desc, buffer, acc, bias_ptr, row, col, N, ACTIVATION: gl.constexpr, BUFFERS: gl.constexpr):
-    """Round act(acc + bias) and store it to C at (row, col), asynchronously, through `buffer`, one of BUFFERS that take
-    turns."""
+    """Round act(acc + bias) and store it asynchronously to C at (row, col) through `buffer`, one of BUFFERS buffers
+    that alternate."""
     if bias_ptr is not None:
         cols = col + gl.arange(0, acc.shape[1], layout=gl.SliceLayout(0, acc.type.layout))
         bias = gl.load(bias_ptr + cols, mask=cols < N, other=0.0)
@@ -169,7 +171,8 @@ def consume(
     SNAKE: gl.constexpr, SUBTILE: gl.constexpr, CONSUMERS: gl.constexpr, TURNS: gl.constexpr, WARPS: gl.constexpr,
     WHICH: gl.constexpr,
 ):  # fmt: skip
-    """Consumer WHICH of CONSUMERS, WARPS warps: multiply and store its share of this program's tiles."""
+    """Multiply and store this consumer's share of the program's tiles. The consumer is number WHICH of CONSUMERS and
+    has WARPS warps."""
     BLOCK_M: gl.constexpr = ring[0].shape[1]
     BLOCK_K: gl.constexpr = ring[0].shape[2]
     ROWS: gl.constexpr = c_desc.block_shape[0]
@@ -182,15 +185,15 @@ def consume(
     steps = gl.cdiv(K, BLOCK_K)
     start, stride = gl.program_id(0), gl.num_programs(0)
     taken = gl.to_tensor(0)  # fills of the ring before those of this tile
-    own = gl.to_tensor(WHICH)  # the phase of the turn: consumer 0 has the first one without being given it
+    own = gl.to_tensor(WHICH)  # the phase of `turn`: consumer 0 has the first turn without waiting
     if TURNS:
         start += WHICH * stride
         stride *= CONSUMERS
         taken += WHICH * steps
     for tile in range(start, gl.cdiv(M, BLOCK_M) * gl.cdiv(N, BLOCK_N), stride):
         if TURNS:
-            # A barrier's phase tells apart this use of a stage and the one before it, no more: look at the ring only
-            # when the other consumer has seen all of its own stages.
+            # A barrier's phase distinguishes only two successive uses of a stage. So wait on the ring only when the
+            # other consumer has waited for all stages of its own tile.
             mbarrier.wait(turn.index(WHICH), own ^ 1)
             own ^= 1
         acc = multiply(ring, turn, taken, steps, B_COL, ROWS, BLOCK_N, TURNS, WARPS, WHICH)
@@ -213,7 +216,7 @@ def consume(
                 third, fourth = halves(right)
                 store_columns(c_desc, even, third, bias_ptr, row, col + 2 * WIDTH, N, ACTIVATION, BUFFERS)
                 store_columns(c_desc, odd, fourth, bias_ptr, row, col + 3 * WIDTH, N, ACTIVATION, BUFFERS)
-    tma.store_wait(0)  # shared memory is given back when the program ends
+    tma.store_wait(0)  # shared memory is freed when the program ends
 
 
 @gluon.jit(do_not_specialize=["M", "N", "K"])
@@ -223,8 +226,9 @@ def gemm_warp_specialized(
     SNAKE: gl.constexpr, STAGES: gl.constexpr, SUBTILE: gl.constexpr, CONSUMERS: gl.constexpr, TURNS: gl.constexpr,
     CONSUMER_REGISTERS: gl.constexpr, PRODUCER_REGISTERS: gl.constexpr,
 ):  # fmt: skip
-    """Each of n programs takes every n-th tile. Launched with the warps of one consumer: the first runs
-    on them, the second one and the producer on warps of their own. The tile's sides are the descriptors'."""
+    """Each of n programs takes every n-th tile. The kernel is launched with the warps of one consumer. The first
+    consumer runs on them; the second consumer and the producer run on additional warps. The tile's sides are those of
+    the descriptors."""
     WARPS: gl.constexpr = gl.num_warps()
     BLOCK_N: gl.constexpr = c_desc.block_shape[1] * SUBTILE
     BUFFERS: gl.constexpr = CONSUMERS if SUBTILE == 1 else 2 * CONSUMERS
@@ -242,7 +246,7 @@ def gemm_warp_specialized(
     fence_async_shared()
 
     ring = (a_bufs, b_bufs, empty, full)
-    # The arguments are written out for each: a name that holds a tuple of compile-time values would make them tensors.
+    # Each role's arguments are written out, because a name for the tuple would turn compile-time values into tensors.
     # fmt: off
     if CONSUMERS == 1:
         gl.warp_specialize([
@@ -278,10 +282,11 @@ def launch(
     *,
     snake: Literal[0, 1, 2] = 2,
 ) -> None:
-    """Launch one ``warp_specialized`` config once, writing `out`; arguments as of ``kernels.gemm.launch.launch_gemm``.
+    """Launch one ``warp_specialized`` config once and write `out`. Arguments are those of
+    ``kernels.gemm.launch.launch_gemm``.
 
-    `snake` turns around nothing (0), the columns of every second group of rows (1), or those and K in every second
-    round of tiles (2)."""
+    `snake` reverses nothing (0), the columns of every second group of rows (1), or these columns and the direction of K
+    in every second round of tiles (2)."""
     M, N = out.shape
     b_col = b.stride(1) != 1
     turns = takes_turns(config)
@@ -313,6 +318,6 @@ def launch(
 
 
 def _descriptor(tensor: torch.Tensor, block: list[int]) -> TensorDescriptor:
-    """A descriptor of blocks that lie in shared memory with the widest swizzle they allow."""
+    """A descriptor of blocks, with the widest swizzle in shared memory that their size allows."""
     layout = gl.NVMMASharedLayout.get_default_for(block, DTYPES[tensor.dtype])
     return TensorDescriptor.from_tensor(tensor, block, layout)

@@ -11,23 +11,24 @@ from kernels.gemm.config import ELEMENT_BYTES, GemmConfig, GemmProblem, cdiv
 from kernels.hardware import Hardware
 
 LAUNCH_REGISTERS = 168
-"""Registers a thread at launch: 12 warps (those of the consumers and a warp group for the producer) share the 65,536
+"""Registers per thread at launch: 12 warps (those of the consumers and a warp group for the producer) share the 65,536
 of an SM. A matrix instruction with 128 accumulators a thread does not compile with fewer than 154."""
 
 PRODUCER_REGISTERS = 40
 CONSUMER_REGISTERS = 232
-"""What a thread of the producer and of a second consumer keep. The first consumer takes what they leave, 232 or more.
-"""
+"""Registers that a thread of the producer and of a second consumer keep. The first consumer takes the rest, 232 or
+more."""
 
 MOST_ACCUMULATORS = 128
-"""A thread: with 256 there would be no register left for anything else."""
+"""Most accumulators of a thread: with 256 no register would be left for anything else."""
 
 BARRIERS_BYTES = 1024
-"""More than the barriers, and what Triton passes from warp to warp, ever take (180 to 232 bytes seen)."""
+"""An upper bound on the barriers and the values that Triton passes between warps (180 to 232 bytes seen)."""
 
 
 def takes_turns(config: GemmConfig) -> bool:
-    """Whether two consumers take turns at whole tiles instead of halving each: where 4 warps can hold one."""
+    """Whether two consumers take turns at whole tiles instead of each taking half of every tile. They do if 4 warps can
+    hold a tile."""
     return config.CONSUMERS == 2 and config.BLOCK_M * config.BLOCK_N <= MOST_ACCUMULATORS * 4 * 32
 
 
@@ -37,8 +38,8 @@ def consumer_rows(config: GemmConfig) -> int:
 
 
 def shared_bytes(config: GemmConfig) -> int:
-    """Bytes of the ring of operand tiles and of the staging buffers, without barriers: two buffers for each consumer,
-    one where a tile is stored in one piece."""
+    """Bytes of the ring of operand tiles and of the staging buffers, without barriers. Each consumer has two buffers,
+    or one if a tile is stored in one piece."""
     stage = (config.BLOCK_M + config.BLOCK_N) * config.BLOCK_K
     piece = consumer_rows(config) * config.BLOCK_N // config.EPILOGUE_SUBTILE
     buffers = config.CONSUMERS * (1 if config.EPILOGUE_SUBTILE == 1 else 2)
@@ -55,7 +56,7 @@ def has_gluon() -> bool:
 
 
 def constraint(problem: GemmProblem, config: GemmConfig, hardware: Hardware) -> str | None:
-    """The first constraint of this family alone that `config` breaks, as ``kernels.gemm.space.constraint`` says it."""
+    """The first constraint of this family that `config` breaks, in the form of ``kernels.gemm.space.constraint``."""
     c, h = config, hardware
     if not has_gluon():
         return "gluon_missing: family warp_specialized needs a Triton with triton.experimental.gluon.nvidia.hopper"
@@ -89,12 +90,12 @@ def constraint(problem: GemmProblem, config: GemmConfig, hardware: Hardware) -> 
 
 
 def candidates(problem: GemmProblem, hardware: Hardware) -> Iterator[GemmConfig]:
-    """The family's configs worth naming, in a fixed order: wide tiles first, stored whole or in pieces of
-    64 columns, with the deepest ring that the staging buffers leave room for."""
+    """The family's configs that are worth trying, in a fixed order. Wide tiles come first. Tiles are stored whole or in
+    pieces of 64 columns. The ring is the deepest that fits beside the staging buffers."""
     shapes = ((128, 256, 8), (128, 128, 8), (64, 256, 4), (64, 128, 4), (128, 64, 8), (64, 64, 4), (256, 128, 8))
     for (bm, bn, warps), consumers, bk in product(shapes, (1, 2), (64, 128)):
         if bk > 64 and bm * bn >= 128 * 256:
-            continue  # two stages: a quarter slower at 4096^3 on an H200
+            continue  # two stages are a quarter slower at 4096^3 on an H200
         for subtile, group in product(sorted({1, bn // 64}), (16, 8) if bm * bn >= 128 * 128 else (8,)):
             choices = (
                 GemmConfig(

@@ -1,15 +1,19 @@
 """Triton source and launch of C = act(A @ B + bias), shared by ``matmul`` and ``fused_matmul``.
 
-Six families compute the same thing. ``pointer`` runs on any GPU and any shape. ``tma`` moves tiles with the tensor
-memory accelerator (Hopper and later, rows of a multiple of 16 bytes). ``persistent_tma`` starts one program per SM and
-lets each walk over several tiles, so that the epilogue of one tile overlaps the loads of the next. ``split_k``
-(``kernels/gemm/split_k.py``) shares the K range of a tile out, ``stream_k`` (``kernels/gemm/stream_k.py``) that of the
-last wave's tiles together; ``warp_specialized`` (``kernels/gemm/gluon.py``) gives loading and multiplying to different
-warps.
+Six families compute the same function:
+
+- ``pointer`` runs on any GPU and any shape.
+- ``tma`` moves tiles with the tensor memory accelerator (Hopper and later, rows of a multiple of 16 bytes).
+- ``persistent_tma`` starts one program per SM. Each program takes several tiles, so that the epilogue of one tile
+  overlaps the loads of the next.
+- ``split_k`` (``kernels/gemm/split_k.py``) divides the K range of every tile among several programs.
+- ``stream_k`` (``kernels/gemm/stream_k.py``) divides the K steps of the last wave's tiles among as many programs as
+  there are SMs.
+- ``warp_specialized`` (``kernels/gemm/gluon.py``) loads and multiplies in different warps.
 
 A is (M, K) row-major; B is (K, N), row-major or column-major; bias is (N,); C is (M, N) row-major. Operands are fp16 or
-bf16, accumulation is fp32, the result is rounded once. Operands in fp8 come with fp32 scales, one number each or one
-for each row of A and each column of B, which the epilogue multiplies in: C = act((A @ B) * scale_a * scale_b + bias).
+bf16, accumulation is fp32, the result is rounded once. Operands in fp8 have fp32 scales: one number per operand, or one
+for each row of A and each column of B. The epilogue multiplies by them: C = act((A @ B) * scale_a * scale_b + bias).
 """
 
 from __future__ import annotations
@@ -68,7 +72,7 @@ def gemm_pointer(
     BLOCK_K: tl.constexpr,
     GROUP_M: tl.constexpr,
 ):
-    """One program per tile. WIDE: element offsets may exceed 31 bits."""
+    """One program per tile. WIDE means that element offsets may exceed 31 bits."""
     index: tl.constexpr = tl.int64 if WIDE else tl.int32
     pid_m, pid_n = tile_position(tl.program_id(0), M, N, BLOCK_M, BLOCK_N, GROUP_M)
     rows = (pid_m * BLOCK_M + tl.arange(0, BLOCK_M)).to(index)
@@ -102,8 +106,8 @@ def gemm_tma(
     BLOCK_K: tl.constexpr,
     GROUP_M: tl.constexpr,
 ):
-    """One program per tile. OVERLAP: programs may start before the launch in front of this one has ended (programmatic
-    dependent launch); nothing is read or written before it has, and the launch behind this one may start likewise."""
+    """One program per tile. OVERLAP means that programs may start before the previous launch has ended (programmatic
+    dependent launch). They read and write nothing before it has ended. The next launch may start early too."""
     inputs_ready(OVERLAP)
     if OVERLAP:
         gdc_launch_dependents()
@@ -137,10 +141,11 @@ def gemm_persistent_tma(
     EPILOGUE_SUBTILE: tl.constexpr,
     FLATTEN: tl.constexpr,
 ):
-    """PROGRAMS programs, each taking every PROGRAMS-th tile. EPILOGUE_SUBTILE stores a tile in that many pieces through
-    a staging buffer that is smaller by the same factor; FLATTEN makes one pipelined loop of tiles and K."""
+    """PROGRAMS programs, each of which takes every PROGRAMS-th tile. EPILOGUE_SUBTILE is the number of pieces in which
+    a tile is stored; the staging buffer is smaller by the same factor. FLATTEN makes one pipelined loop over both tiles
+    and K."""
     tiles = tl.cdiv(M, BLOCK_M) * tl.cdiv(N, BLOCK_N)
-    # The epilogue counts its tiles itself: a position carried over from the loads would be one more value that the
+    # The epilogue computes its own position. A position passed on from the loads would be one more value that the
     # pipelined loop keeps alive between its stages.
     done = tl.program_id(0) - PROGRAMS
     for tile in tl.range(tl.program_id(0), tiles, PROGRAMS, flatten=FLATTEN):
@@ -179,12 +184,13 @@ def launch_gemm(
     hardware: Hardware,
     scales: Scales | None = None,
 ) -> None:
-    """Launch one config once, writing `out`. Reads no data and asks no device anything: it runs on meta tensors too.
+    """Launch one config once and write `out`. This function reads no data and queries no device, so it also runs on
+    meta tensors.
 
-    `b` is (K, N) with a unit stride along N (row-major) or, failing that, along K (column-major). `scales` come with
-    fp8 operands, and with them alone."""
+    `b` is (K, N) with a unit stride along N (row-major) or else along K (column-major). Only fp8 operands have
+    `scales`."""
     if config.family == "warp_specialized":
-        from kernels.gemm import gluon  # Gluon differs between versions of Triton: import it only where it is used
+        from kernels.gemm import gluon  # Gluon differs between versions of Triton, so only its own family imports it
 
         gluon.launch(a, b, bias, out, activation, config, hardware)
         return

@@ -18,8 +18,8 @@ __all__ = [
 
 
 def programs(M: int, N: int, config: GemmConfig, hardware: Hardware, K: int = 1) -> int:
-    """Programs to launch; K counts for ``stream_k`` alone. A persistent grid has the fewest programs that need no more
-    rounds than one per SM would: 512 tiles on 132 SMs are four rounds of 128, and the idle SMs leave their power to the
+    """Programs to launch; only ``stream_k`` uses K. A persistent grid has the fewest programs that need no more rounds
+    than one program per SM: 512 tiles on 132 SMs are four rounds of 128, and the idle SMs leave their power to the
     others."""
     count = tiles(M, N, config)
     if config.family == "stream_k":
@@ -31,19 +31,20 @@ def programs(M: int, N: int, config: GemmConfig, hardware: Hardware, K: int = 1)
 
 
 def accumulator_registers(config: GemmConfig, warp_size: int = 32) -> int:
-    """fp32 accumulators that each thread which multiplies holds."""
+    """fp32 accumulators of each multiplying thread."""
     takes_turns = config.family == "warp_specialized" and gluon_space.takes_turns(config)
     tiles_held = 2 if takes_turns else 1
     return cdiv(tiles_held * config.BLOCK_M * config.BLOCK_N, warp_size * config.num_warps)
 
 
 def least_shared(config: GemmConfig, hardware: Hardware, element_bytes: int = ELEMENT_BYTES) -> int:
-    """Bytes of shared memory that the compiler cannot do without (seen in Triton 3.6 and 3.9): the operand tiles in
-    flight and, in a persistent kernel, which loads the next tile while it stores this one, the staging buffer.
+    """The least bytes of shared memory that the compiler needs (seen in Triton 3.6 and 3.9): the operand tiles in
+    flight. A persistent kernel also needs the staging buffer, because it loads the next tile while it stores the
+    current one.
 
-    Hopper's and Blackwell's asynchronous matrix instructions read the operands of every stage from shared memory;
-    others read them into registers first, which frees one stage. The compiler uses them for 64 rows and more, on
-    Blackwell with up to 8 warps."""
+    Hopper's and Blackwell's asynchronous matrix instructions read the operands of every stage from shared memory. Other
+    instructions read the operands into registers first, which frees one stage. The compiler uses the asynchronous
+    instructions for 64 rows and more, on Blackwell with up to 8 warps."""
     if config.family == "warp_specialized":
         return gluon_space.shared_bytes(config)
     stage = (config.BLOCK_M + config.BLOCK_N) * config.BLOCK_K * element_bytes
@@ -136,12 +137,12 @@ def _stream_constraint(problem: GemmProblem, config: GemmConfig, hardware: Hardw
 
 
 def _multiplies_fp8(hardware: Hardware) -> bool:
-    """Whether Triton multiplies e4m3 on it. AMD's CDNA 3 has another e4m3 (no negative zero)."""
+    """Whether Triton multiplies e4m3 on this hardware. AMD's CDNA 3 has another e4m3 (no negative zero)."""
     return isinstance(hardware.arch, int) and hardware.arch >= 89
 
 
 def _rows(problem: GemmProblem) -> list[tuple[str, int, int]]:
-    """Elements from one row to the next of A, B (as it lies in memory) and C, and the bytes of one."""
+    """Name, row length in elements and bytes of an element of A, B (in its layout in memory) and C."""
     b_row, size = problem.N if problem.b_layout == "row" else problem.K, problem.torch_dtype.itemsize
     return [("A", problem.K, size), ("B", b_row, size), ("C", problem.N, ELEMENT_BYTES)]
 
@@ -151,15 +152,16 @@ def _next_power_of_2(n: int) -> int:
 
 
 SHORT_S = 10e-6
-"""At the hardware's rates. A launch costs some 2 us from the end of the one before to its own first load, which matters
-to launches shorter than this."""
+"""Seconds, at the hardware's rates. The time from the end of one launch to the first load of the next is about 2 us,
+which matters for launches shorter than this."""
 
 
 def candidates(problem: GemmProblem, hardware: Hardware) -> Iterator[GemmConfig]:
-    """Configs worth naming, in a fixed order. What a config cannot do is left to ``constraint``; what is left out here
-    is legal but not worth a compilation: tiles much smaller than the problem allows, warps with too little or too much
-    to hold, pipelines that are shallow or deeper than K, persistence where every program would have one tile, and
-    split tiles where whole ones fill the SMs. Where descriptors work, ``pointer`` and ``tma`` are named in outline."""
+    """Configs that are worth trying, in a fixed order. ``constraint`` excludes configs that cannot run. This function
+    leaves out legal configs that are not worth a compilation: tiles much smaller than the problem allows, warps with
+    too few or too many accumulators, pipelines that are shallow or deeper than K, persistent kernels in which every
+    program would have one tile, and split tiles if whole tiles fill the SMs. If descriptors work, only a few configs of
+    ``pointer`` and ``tma`` are listed."""
     p, h = problem, hardware
     descriptors = h.has_tma and all(length * size % 16 == 0 for _, length, size in _rows(p))
     size = p.torch_dtype.itemsize
@@ -196,8 +198,8 @@ def candidates(problem: GemmProblem, hardware: Hardware) -> Iterator[GemmConfig]
 
 
 def _split_candidates(problem: GemmProblem, hardware: Hardware) -> Iterator[GemmConfig]:
-    """Tiles that leave SMs idle, with K shared so that one to four programs an SM are at work, each for four steps or
-    more. A tile is as tall as the problem up to 128 rows, so that B is read once or nearly so."""
+    """Tiles that would leave SMs idle, with K split so that one to four programs per SM run, each for four steps or
+    more. A tile is as tall as the problem up to 128 rows, so that B is read about once."""
     p, h, size = problem, hardware, problem.torch_dtype.itemsize
     tallest = min(128, max(16, _next_power_of_2(p.M)))
     for bm, bn in product(sorted({max(tallest // 2, 64), tallest}) if p.M > 64 else [tallest], (32, 64, 128, 256)):
@@ -222,13 +224,13 @@ def _split_candidates(problem: GemmProblem, hardware: Hardware) -> Iterator[Gemm
 
 
 UNFILLED = 0.9
-"""Tiles over places for them in all waves, below which the last wave is streamed. Above, the parts cost what it gains.
-"""
+"""The last wave is streamed if the tiles, divided by the places for them in all waves, are below this. Above it,
+summing the parts costs as much as streaming saves."""
 
 
 def _stream_candidates(problem: GemmProblem, hardware: Hardware) -> Iterator[GemmConfig]:
-    """Tiles large enough for one of them to keep an SM busy, that leave SMs idle in their last wave, with eight steps
-    or more for each program that shares them."""
+    """Tiles of which one keeps an SM busy, if their last wave leaves SMs idle and each program that shares the tiles
+    has eight steps or more."""
     p, h, size = problem, hardware, problem.torch_dtype.itemsize
     for bm, bn in ((64, 128), (128, 64), (64, 256), (128, 128), (128, 256), (256, 128)):
         count = cdiv(p.M, bm) * cdiv(p.N, bn)
@@ -252,9 +254,9 @@ def _stream_candidates(problem: GemmProblem, hardware: Hardware) -> Iterator[Gem
 
 
 def _tiles(problem: GemmProblem, hardware: Hardware) -> list[tuple[int, int]]:
-    """(BLOCK_M, BLOCK_N). Sides under 64 only where 64x64 tiles would leave SMs idle, and only where the side above
-    them would too; columns under 128 only where 128x128 tiles would: a narrow tile reads A from shared memory as often
-    as a wide one for fewer products."""
+    """(BLOCK_M, BLOCK_N) of tiles. Sides below 64 are included only if 64x64 tiles would leave SMs idle, and only if
+    the next larger side would too. Columns below 128 are included only if 128x128 tiles would leave SMs idle: a narrow
+    tile reads A from shared memory as often as a wide tile but computes fewer products."""
     few = cdiv(problem.M, 64) * cdiv(problem.N, 64) < 2 * hardware.sms
     many = cdiv(problem.M, 128) * cdiv(problem.N, 128) >= 2 * hardware.sms
     least_m, least_n = (16, 16) if few else (64, 128 if many else 64)
@@ -266,16 +268,16 @@ def _tiles(problem: GemmProblem, hardware: Hardware) -> list[tuple[int, int]]:
 
 
 def _warps(bm: int, bn: int, hardware: Hardware) -> list[int]:
-    """Warps that hold 32 to 128 accumulators a thread (of small tiles: four warps, or two). Warp-group instructions
-    take four warps at a time, and two warps cannot move large tiles without spilling."""
+    """Numbers of warps that give 32 to 128 accumulators a thread; small tiles take four warps or two. Warp-group
+    instructions use four warps at a time, and two warps cannot move large tiles without spilling."""
     options = [2, 4, 8, 16] if bm * bn < 64 * 64 else [4, 8, 16]
     fitting = [w for w in options if 32 <= bm * bn // (hardware.warp_size * w) <= 128]
     return fitting[:2] or [w for w in options if w <= 4]
 
 
 def _stages(problem: GemmProblem, bm: int, bn: int, bk: int, hardware: Hardware, deepest: int = 6) -> list[int]:
-    """Depths that fill 40 % of a block's shared memory or more; the deepest where none does. Two stages only where a
-    third does not fit, or where K has no more."""
+    """Numbers of stages that fill 40 % of a block's shared memory or more; the largest if none does. Two stages are
+    included only if a third does not fit or if K has only two steps."""
     stage = (bm + bn) * bk * problem.torch_dtype.itemsize
     options = [s for s in (2, 3, 4, 5, 6, 7) if s <= min(deepest, max(2, cdiv(problem.K, bk)))]
     fitting = [s for s in options if (s - 1) * stage <= hardware.shared_per_block]
@@ -284,6 +286,6 @@ def _stages(problem: GemmProblem, bm: int, bn: int, bk: int, hardware: Hardware,
 
 
 def _groups(problem: GemmProblem, bm: int) -> list[int]:
-    """Groups no larger than the tiles along M; the last is the default."""
+    """Values of GROUP_M up to the number of tiles along M. The last one is the default."""
     most = _next_power_of_2(cdiv(problem.M, bm))
     return [g for g in (4, 16, 8) if g <= most] or [most]

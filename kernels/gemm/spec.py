@@ -1,4 +1,4 @@
-"""What the specs of ``matmul`` and ``fused_matmul`` share: inputs, reference, tolerance, operation counts, space."""
+"""The base of the specs of ``matmul`` and ``fused_matmul``: inputs, reference, tolerance, operation counts, space."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GP = TypeVar("GP", bound=GemmProblem)
 FP8_LARGEST = 448.0
 """Largest e4m3 number (OCP 8-bit floating point specification 1.0, table 1)."""
 FP8_DEVIATION = 64.0
-"""Standard deviation of fp8 operands: the largest number is seven of them."""
+"""Standard deviation of fp8 operands. The largest number is seven standard deviations."""
 
 
 class Gemm(KernelSpec[GP, GemmConfig]):
@@ -37,10 +37,11 @@ class Gemm(KernelSpec[GP, GemmConfig]):
         return False
 
     def default_config(self, problem: GP, hardware: Hardware) -> GemmConfig:
-        """A 128x128 tile with operands by descriptor where the hardware has them, by pointer where not; smaller tiles
-        for smaller problems. The last choice breaks no constraint on any problem, unless the hardware has no fp8.
+        """A 128x128 tile, or smaller tiles for smaller problems. Operands are loaded by descriptor if the hardware has
+        descriptors, else by pointer. The last choice breaks no constraint on any problem, unless the hardware has no
+        fp8.
 
-        Raises ValueError where it has none."""
+        Raises ValueError for an fp8 problem on hardware without fp8."""
         size = problem.torch_dtype.itemsize
         choices = [
             GemmConfig.model_validate(
@@ -62,7 +63,7 @@ class Gemm(KernelSpec[GP, GemmConfig]):
         return sound
 
     def parse_problem(self, shape: tuple[int, ...] | None, options: dict[str, Any]) -> GP:
-        """As for every kernel; fp8 implies ``b_layout`` col, the only one it has."""
+        """As for every kernel. fp8 implies ``b_layout`` col, the only layout that fp8 supports."""
         implied = {"b_layout": "col"} if options.get("dtype") == "fp8" else {}
         return super().parse_problem(shape, {**implied, **options})
 
@@ -78,13 +79,13 @@ class Gemm(KernelSpec[GP, GemmConfig]):
         return space.constraint(problem, config, hardware)
 
     def inputs(self, problem: GP, generator: torch.Generator | None, device: str) -> Inputs:
-        """A (M, K), B (K, N) with strides (N, 1) or (1, K), bias (N,) or None; normal, with elements of C of variance
-        one before the activation, so that fp16 overflows for no K. fp8 operands use the range of e4m3; their scales,
-        (1,) each or (M,) and (N,), undo that and vary by a factor of two.
+        """A (M, K), B (K, N) with strides (N, 1) or (1, K), bias (N,) or None. The values are normal. The elements of C
+        have variance one before the activation, so that fp16 overflows for no K. fp8 operands use the range of e4m3.
+        Their scales, (1,) each or (M,) and (N,), undo that and vary by a factor of two.
 
-        C[0, 0] is made to lie about four standard deviations above zero: products of its first 6 sqrt(K) terms get a
-        positive sign. A large C holds elements as large anyway; a small one (1x1, say) could otherwise be all zero
-        after a relu, or so small that a relative error means nothing."""
+        C[0, 0] is about four standard deviations above zero, because the products of its first 6 sqrt(K) terms get a
+        positive sign. A large C has such elements anyway. A small C (1x1, say) could otherwise be all zero after a
+        relu, or so small that a relative error means nothing."""
         M, N, K = problem.M, problem.N, problem.K
         column_major, fp8 = problem.b_layout == "col", problem.dtype == "fp8"
         deviation = FP8_DEVIATION if fp8 else K**-0.25
@@ -114,7 +115,7 @@ class Gemm(KernelSpec[GP, GemmConfig]):
         return (a, b, bias, scale(M), scale(N)) if fp8 else (a, b, bias)
 
     def output(self, problem: GP, device: str) -> torch.Tensor:
-        """(M, N), row-major."""
+        """An empty result (M, N), row-major."""
         return torch.empty((problem.M, problem.N), dtype=problem.result_dtype, device=device)
 
     def launch(self, problem: GP, config: GemmConfig, inputs: Inputs, out: torch.Tensor, hardware: Hardware) -> None:
@@ -131,25 +132,25 @@ class Gemm(KernelSpec[GP, GemmConfig]):
         return activate_torch(c, self.activation(problem))
 
     def tolerance(self, problem: GP) -> float:
-        """Three honest errors, each relative to max|ref|:
+        """The sum of three errors that a correct kernel makes, each relative to max|ref|:
 
         - the final rounding: u = 2^-11 (fp16) or 2^-8 (bf16), half a unit in the last place. It is most of the sum;
         - the fp32 accumulation. Products of two fp16 or bf16 numbers are exact in fp32. Tensor cores truncate when they
           add a block of at least 8 products to the accumulator (Fasi, Higham, Mikaitis and Pranesh 2021), half a unit
-          of 2^-23 on average and always towards zero: K/8 * 2^-24. What is random in it, and rounding to nearest
-          elsewhere, grows with the root: 4 sqrt(K) * 2^-24 (Higham and Mary 2019, with lambda = 4);
+          of 2^-23 on average and always towards zero: K/8 * 2^-24. The random part of this error, and rounding to
+          nearest elsewhere, grow with the root: 4 sqrt(K) * 2^-24 (Higham and Mary 2019, with lambda = 4);
         - a bias, an activation of slope up to 1.13 and the second-order terms: 1/16 of the above, and 8 * 2^-24.
 
-        Accumulating in fp16 errs by about u sqrt(K/16) / 3 and more, which passes 2 u from K = 1024 on; leaving out a
-        share s of K errs by sqrt(s).
+        A wrong kernel exceeds the tolerance: accumulating in fp16 errs by at least about u sqrt(K/16) / 3, which is
+        more than 2 u from K = 1024 on, and leaving out a share s of K errs by sqrt(s).
 
         fp8: Hopper's tensor core aligns the 32 products of an instruction and the accumulator to the largest of them
         and cuts them off 13 bits below it: 14 significant bits, an accumulator of 22 (DeepSeek-V3 technical report,
-        section 3.5.2; SageAttention2, section 3.2). cuBLAS with fast accumulation and Triton by default leave it at
-        that, and so do these kernels. The second term is then K/32 cuts of the accumulator, always towards zero, half a
-        unit of 2^-13 each, and 33 K/32 cuts of either sign, of at most 2^-13 and 2^-13 / sqrt(3) in the mean square:
-        (K/32) 2^-14 + 4 sqrt(33 K/32 / 3) 2^-13, as if the accumulator were as large as max|ref| from the first step
-        on. The scales are two more roundings in fp32."""
+        section 3.5.2; SageAttention2, section 3.2). cuBLAS with fast accumulation and Triton by default accept this
+        precision, and so do these kernels. The second term is then K/32 cuts of the accumulator, always towards zero,
+        half a unit of 2^-13 each, and 33 K/32 cuts of either sign, of at most 2^-13 and 2^-13 / sqrt(3) in the mean
+        square: (K/32) 2^-14 + 4 sqrt(33 K/32 / 3) 2^-13, as if the accumulator were as large as max|ref| from the first
+        step on. The scales are two more roundings in fp32."""
         unit = 2.0**-11 if problem.dtype == "fp16" else 2.0**-8
         accumulation = (problem.K / 8 + 4 * math.sqrt(problem.K)) * 2.0**-24
         if problem.dtype == "fp8":
@@ -170,11 +171,12 @@ class Gemm(KernelSpec[GP, GemmConfig]):
         return moved
 
     def reduced(self, problem: GP, config: GemmConfig) -> GP:
-        """Up to two tiles along M and N and, along K, three for each program that shares it, the last one as ragged as
-        the true shape's. Remainders modulo the tile are kept, so a shape that descriptors accept stays one.
+        """A smaller problem: up to two tiles along M and N and, along K, three for each program that shares the range.
+        Remainders modulo the tile are kept. The last tile is therefore cut like that of the true shape, and a shape
+        that descriptors accept stays one.
 
-        Of ``stream_k`` four tiles along N, or two: on three SMs, as in the interpreter, eight tiles are three whole
-        ones and five that are streamed, two of which are shared; three or six would be none."""
+        ``stream_k`` takes four tiles along N, or two. On three SMs, as in the interpreter, eight tiles are three whole
+        tiles and five streamed tiles, two of which are shared. With three or six tiles none would be streamed."""
         across = 4 if config.family == "stream_k" and cdiv(problem.N, config.BLOCK_N) > 3 else 2
         return problem.model_copy(
             update={

@@ -1,13 +1,13 @@
 """Family ``split_k`` of the matmul kernels: SPLIT_K programs share the K range of one tile.
 
-A product with few tiles and a long K leaves SMs idle, or forces tiles so narrow that A is read again and again. Here
-each program writes the fp32 sum of its share of K to a workspace, and a second kernel adds the shares in a fixed order,
-so that equal inputs give equal bits, and applies the epilogue.
+A product with few tiles and a long K leaves SMs idle, or needs tiles so narrow that A is read many times. Here each
+program writes the fp32 sum of its share of K to a workspace. A second kernel adds the shares and applies the epilogue.
+It adds in a fixed order, so that equal inputs give equal bits.
 
-The second kernel stands in the place of a counter by which the last program at a tile would find out that it is the
-last: a counter has to be zero before every launch, on every stream and in every CUDA graph, and either lives on between
-launches or costs a fill as long as this kernel. On Hopper and later its launch overlaps the first kernel (programmatic
-dependent launch), and its programs wait there for the first kernel's memory.
+The alternative to a second kernel is a counter that tells the last program of a tile that it is the last. A counter
+must be zero before every launch, on every stream and in every CUDA graph. It must either persist between launches or be
+cleared, which takes as long as the second kernel. On Hopper and later the launch of the second kernel overlaps the
+first kernel (programmatic dependent launch), and its programs wait for the first kernel's results.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def share_position(
     BLOCK_K: tl.constexpr,
     GROUP_M: tl.constexpr,
 ):
-    """(share, tile row, tile column, first step, last step) of this program. Programs of one share stand next to each
-    other: those that run at the same time read the same part of A."""
+    """(share, tile row, tile column, first step, last step) of this program. Programs of one share have consecutive
+    numbers, so that programs that run at the same time read the same part of A."""
     tiles = tl.cdiv(M, BLOCK_M) * tl.cdiv(N, BLOCK_N)
     share = tl.program_id(0) // tiles
     pid_m, pid_n = tile_position(tl.program_id(0) % tiles, M, N, BLOCK_M, BLOCK_N, GROUP_M)
@@ -60,7 +60,7 @@ def share_position(
 
 @triton.jit
 def store_share(shares_ptr, acc, share, rows, cols, M, N):
-    """`acc` at `rows` and `cols` of the share's (M, N) in the workspace (SPLIT_K, M, N)."""
+    """Store `acc` at `rows` and `cols` of this share's (M, N) in the workspace (SPLIT_K, M, N)."""
     inside = (rows[:, None] < M) & (cols[None, :] < N)
     at = (share.to(tl.int64) * M + rows[:, None]) * N + cols[None, :]
     tl.store(shares_ptr + at, acc, mask=inside)
@@ -81,7 +81,8 @@ def store_result(
     ROW_SCALES: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
-    """Epilogue and pointer store of `acc` at `rows` and `cols` of C; what lies past the edge is dropped."""
+    """Apply the epilogue to `acc` and store it by pointers at `rows` and `cols` of C. Elements past the edge are
+    dropped."""
     c = epilogue(acc, bias_ptr, a_scale_ptr, b_scale_ptr, rows, cols, M, N, ROW_SCALES, ACTIVATION)
     inside = (rows[:, None] < M) & (cols[None, :] < N)
     c_at = rows[:, None].to(tl.int64) * ldc + cols[None, :]
@@ -163,7 +164,7 @@ def sum_shares(
     ROWS: tl.constexpr,
     COLS: tl.constexpr,
 ):
-    """C (M, N) from the shares, in the order of K; one program per (ROWS, COLS)."""
+    """Compute C (M, N) from the shares, in the order of K. One program computes (ROWS, COLS)."""
     inputs_ready(OVERLAP)
     across = tl.cdiv(N, COLS)
     rows = tl.program_id(0) // across * ROWS + tl.arange(0, ROWS)
@@ -178,7 +179,7 @@ def sum_shares(
 
 
 def by_descriptors(a: torch.Tensor, b: torch.Tensor, hardware: Hardware) -> bool:
-    """Whether hardware and rows allow descriptor loads of A, and of B as it lies in memory."""
+    """Whether hardware and row lengths allow descriptor loads of A and of B in its layout in memory."""
     rows = (a.stride(0), b.stride(1) if b.stride(1) != 1 else b.stride(0))
     return hardware.has_tma and all(stride * a.element_size() % 16 == 0 for stride in rows)
 
@@ -193,10 +194,10 @@ def launch(
     hardware: Hardware,
     scales: Scales | None,
 ) -> None:
-    """Launch one ``split_k`` config once, writing `out`; arguments as of ``kernels.gemm.launch.launch_gemm``.
+    """Launch one ``split_k`` config once and write `out`. Arguments are those of ``kernels.gemm.launch.launch_gemm``.
 
-    The workspace is the caching allocator's: it belongs to this launch's stream, or to the CUDA graph that
-    records it."""
+    The workspace comes from the caching allocator. It belongs to this launch's stream, or to the CUDA graph that
+    records the launch."""
     (M, K), N = a.shape, b.shape[1]
     b_col = b.stride(1) != 1
     lda, ldb = a.stride(0), b.stride(1) if b_col else b.stride(0)

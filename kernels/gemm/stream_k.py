@@ -1,10 +1,10 @@
-"""Family ``stream_k`` of the matmul kernels: the tiles of the last wave are shared out evenly, step by step.
+"""Family ``stream_k`` of the matmul kernels: programs share the K steps of the last wave's tiles evenly.
 
-The last wave of tiles leaves SMs idle, on average half of them. Here programs share its steps along K, wherever tiles
-begin and end (``kernels.gemm.stream_k_schedule`` computes their shares). A tile that one program has to itself is
-finished there; of others each program writes its fp32 part to a slot of its own in a workspace, and a second kernel
-adds the parts of a tile in the order of K, so that equal inputs give equal bits, and applies the epilogue. Why there is
-a second kernel, and how its launch overlaps the first: ``kernels.gemm.split_k``.
+The last wave of tiles leaves SMs idle, on average half of them. Here each program takes an equal number of the wave's
+K steps; its share may begin and end inside a tile (``kernels.gemm.stream_k_schedule`` computes the shares). If one
+program has all steps of a tile, it finishes the tile. Otherwise each program writes its fp32 part to its own slot in a
+workspace. A second kernel adds the parts of a tile and applies the epilogue. It adds in the order of K, so that equal
+inputs give equal bits. ``kernels.gemm.split_k`` explains why there is a second kernel and how it overlaps the first.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ def first_and_last(whole, streamed, programs, steps):
 
 @triton.jit
 def within(tile, first, last, steps):
-    """Of the steps `first` to `last` those of `tile`, counted from its beginning."""
+    """Those of the steps `first` to `last` that belong to `tile`, counted from the tile's first step."""
     return max(first - tile * steps, 0), min(last - tile * steps, steps)
 
 
 @triton.jit
 def store_part(parts_ptr, acc, whole, is_later, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr):
-    """`acc` into this program's slot for its first tile or a later one, in the workspace (programs, 2, BLOCK_M,
-    BLOCK_N)."""
+    """Store `acc` in this program's slot for its first tile or for a later tile, in the workspace (programs, 2,
+    BLOCK_M, BLOCK_N)."""
     slot = (tl.program_id(0) - whole) * 2 + is_later.to(tl.int32)
     at = tl.arange(0, BLOCK_M)[:, None] * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
     tl.store(parts_ptr + slot * (BLOCK_M * BLOCK_N) + at, acc)
@@ -90,7 +90,7 @@ def stream_k_pointer(
     BLOCK_K: tl.constexpr,
     GROUP_M: tl.constexpr,
 ):
-    """`whole` programs with a tile each and `programs` that share the others, by pointer loads."""
+    """`whole` programs compute one tile each; `programs` programs share the other tiles. Loads are by pointer."""
     if OVERLAP:
         gdc_launch_dependents()
     index: tl.constexpr = tl.int64 if WIDE else tl.int32
@@ -135,7 +135,7 @@ def stream_k_tma(
     BLOCK_K: tl.constexpr,
     GROUP_M: tl.constexpr,
 ):
-    """`whole` programs with a tile each and `programs` that share the others, by descriptor loads."""
+    """`whole` programs compute one tile each; `programs` programs share the other tiles. Loads are by descriptor."""
     if OVERLAP:
         gdc_launch_dependents()
     steps = tl.cdiv(K, BLOCK_K)
@@ -146,7 +146,7 @@ def stream_k_tma(
         row, col = pid_m * BLOCK_M, pid_n * BLOCK_N
         acc = accumulate(a_desc, b_desc, row, col, start, end, B_COL, BLOCK_M, BLOCK_N, BLOCK_K)
         if end - start == steps:
-            # A descriptor store would keep its staging buffer beside the operands in flight, throughout the loop.
+            # A descriptor store would need a staging buffer besides the operands in flight, during the whole loop.
             rows, cols = row + tl.arange(0, BLOCK_M), col + tl.arange(0, BLOCK_N)
             store_result(c_ptr, acc, bias_ptr, a_scale_ptr, b_scale_ptr, rows, cols, M, N, ldc, ROW_SCALES, ACTIVATION)
         else:
@@ -175,7 +175,8 @@ def sum_parts(
     GROUP_M: tl.constexpr,
     ROWS: tl.constexpr,
 ):
-    """The tiles of C that have several parts, from these; one program per (ROWS, BLOCK_N) of a streamed tile."""
+    """Compute the tiles of C that have several parts, from these parts. One program computes (ROWS, BLOCK_N) of a
+    streamed tile."""
     pieces: tl.constexpr = BLOCK_M // ROWS
     tile = tl.program_id(0) // pieces
     total = streamed * steps
@@ -206,8 +207,8 @@ def launch(
     hardware: Hardware,
     scales: Scales | None,
 ) -> None:
-    """Launch one ``stream_k`` config once, writing `out`; arguments as of ``kernels.gemm.launch.launch_gemm``, the
-    workspace as in ``kernels.gemm.split_k``."""
+    """Launch one ``stream_k`` config once and write `out`. Arguments are those of ``kernels.gemm.launch.launch_gemm``;
+    the workspace is that of ``kernels.gemm.split_k``."""
     (M, K), N = a.shape, b.shape[1]
     b_col = b.stride(1) != 1
     lda, ldb, ldc = a.stride(0), b.stride(1) if b_col else b.stride(0), out.stride(0)

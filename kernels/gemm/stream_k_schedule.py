@@ -1,8 +1,8 @@
 """Computes on the host which program of family ``stream_k`` takes which steps, as its two kernels do on the GPU.
 
-Whole waves of tiles go to programs of their own, a tile each. The tiles of the last wave, which would leave SMs idle,
-are *streamed*: as many programs as there are SMs share all their steps evenly, in order, wherever tiles begin and end
-(Osama, Merrill, Cecka, Garland and Owens 2023, "Stream-K", arXiv:2301.03598; whole waves beside it: section 5.2).
+In whole waves each tile has its own program. The tiles of the last wave, which would leave SMs idle, are *streamed*:
+as many programs as there are SMs share all their steps evenly and in order, so a share may begin and end inside a tile
+(Osama, Merrill, Cecka, Garland and Owens 2023, "Stream-K", arXiv:2301.03598; combined with whole waves: section 5.2).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from kernels.gemm.config import GemmConfig, cdiv, tiles
 
 LEAST_STEPS = 8
-"""Of a program; with fewer, filling its pipeline and summing its parts take longer than they do."""
+"""Least steps of a program. With fewer steps, filling the pipeline and summing the parts take longer than the steps."""
 
 Part = tuple[int, int, int]
 """Tile, first step and last step (exclusive) of a program's share of it."""
@@ -20,14 +20,14 @@ Part = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Schedule:
-    """Tiles 0 to `whole` - 1 are not streamed, the `streamed` ones after them are."""
+    """Tiles 0 to `whole` - 1 are not streamed. The `streamed` tiles after them are."""
 
     whole: int
     streamed: int
     programs: int
-    """That share the streamed tiles."""
+    """Programs that share the streamed tiles."""
     steps: int
-    """Of a tile."""
+    """K steps of a tile."""
 
     @property
     def total(self) -> int:
@@ -36,24 +36,24 @@ class Schedule:
 
     @property
     def shares(self) -> bool:
-        """Whether some tile is shared. Elsewhere every program ends with a tile: after a whole number of tiles, or as a
-        tile is one step."""
+        """Whether several programs share a tile. They do not if every program has a whole number of tiles, or if a tile
+        is one step."""
         return self.steps > 1 and self.streamed % max(1, self.programs) != 0
 
     @property
     def largest(self) -> int:
-        """No number that the kernels compute is larger."""
+        """An upper bound on every number that the kernels compute."""
         return max(self.programs * self.total, (self.whole + self.streamed) * self.steps)
 
     def start(self, program: int) -> int:
-        """First step of a program, counted over the streamed tiles; `programs` gives the end."""
+        """First step of a program, counted over the streamed tiles. For `program` = `programs` it is the total."""
         return program * self.total // self.programs
 
     def program_of(self, step: int) -> int:
         return ((step + 1) * self.programs - 1) // self.total
 
     def parts(self, program: int) -> list[Part]:
-        """Of a program, in its order; tiles counted from the first streamed one."""
+        """The parts of a program, in its order. Tiles are counted from the first streamed tile."""
         first, last = self.start(program), self.start(program + 1)
         return [
             (tile, max(first - tile * self.steps, 0), min(last - tile * self.steps, self.steps))
@@ -61,15 +61,15 @@ class Schedule:
         ]
 
     def slots(self, tile: int) -> list[tuple[int, int]]:
-        """Where the parts of a streamed tile are, as (program, slot): a program's first tile goes to its slot 0, its
-        last to slot 1. A tile with a single part is whole, and in neither."""
+        """The places of a streamed tile's parts, as (program, slot). A program's first tile is in its slot 0, its last
+        tile in slot 1. A tile with a single part is complete and in neither slot."""
         first, last = self.program_of(tile * self.steps), self.program_of((tile + 1) * self.steps - 1)
         return [(p, int(self.start(p) < tile * self.steps)) for p in range(first, last + 1)]
 
 
 def schedule(M: int, N: int, K: int, config: GemmConfig, sms: int) -> Schedule:
-    """The last wave is streamed; the wave before it too where there is one and `LEAST_STEPS` would not be had without:
-    then no tile has more than two parts."""
+    """The schedule of a problem. The last wave is streamed. The wave before it is streamed too if there is one and a
+    program would otherwise have fewer than `LEAST_STEPS`; then no tile has more than two parts."""
     count, steps = tiles(M, N, config), cdiv(K, config.BLOCK_K)
     rest = count % sms
     alone = rest == 0 or count < sms or rest * steps >= LEAST_STEPS * sms

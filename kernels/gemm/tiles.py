@@ -1,6 +1,7 @@
 """Device functions for one tile of a matmul: its position, its product along a range of K, its epilogue, its store.
 
-Names: rows and cols are those of C; a step is BLOCK_K of K; WIDE says that element offsets may exceed 31 bits.
+Names: rows and cols are those of C. A step is BLOCK_K elements of K. WIDE means that element offsets may exceed 31
+bits.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from kernels.gemm.config import GemmConfig, cdiv
 from kernels.triton.activations import activate
 
 Scales = tuple[torch.Tensor, torch.Tensor]
-"""fp32: of A, one number or (M,); of B, one number or (N,)."""
+"""fp32 scales of A (one number or (M,)) and of B (one number or (N,))."""
 
 
 @triton.jit
 def multiply_add(a, b, acc):
-    """acc + a @ b in fp32. fp8 operands are accumulated as the tensor core does it, see ``Gemm.tolerance``."""
+    """acc + a @ b in fp32. fp8 operands are accumulated in the tensor core's precision; see ``Gemm.tolerance``."""
     return tl.dot(a, b, acc)
 
 
@@ -31,8 +32,8 @@ def rounded(x, dtype: tl.constexpr):
 
 @triton.jit
 def tile_position(tile, M, N, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, GROUP_M: tl.constexpr):
-    """Row and column (in tiles) of the `tile`-th tile: down GROUP_M tiles, then one column on, so that tiles which
-    run at the same time share operands in L2."""
+    """Row and column (in tiles) of the `tile`-th tile. The order goes down GROUP_M tiles and then to the next column,
+    so that tiles that run at the same time share operands in L2."""
     tiles_m = tl.cdiv(M, BLOCK_M)
     group_tiles = GROUP_M * tl.cdiv(N, BLOCK_N)
     first_m = tile // group_tiles * GROUP_M
@@ -78,10 +79,10 @@ def accumulate_pointers(
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
-    """The steps `first` to `last` (exclusive) along K of the tile of A @ B at `rows` and `cols`, in fp32.
+    """The sum of the steps `first` to `last` (exclusive) along K of the tile of A @ B at `rows` and `cols`, in fp32.
 
-    Rows and columns past the edge wrap around: nothing outside the operands is read, the loop needs no mask for them,
-    and the store drops what they give. WIDE: element offsets may exceed 31 bits."""
+    Rows and columns past the edge wrap around, so that nothing outside the operands is read and the loop needs no mask
+    for them. The store drops their results."""
     index: tl.constexpr = tl.int64 if WIDE else tl.int32
     ks = tl.arange(0, BLOCK_K)
     at = (first * BLOCK_K + ks).to(index)
@@ -122,8 +123,8 @@ def accumulate(
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
-    """The steps `first` to `last` (exclusive) along K of the tile of A @ B at (row, col), in fp32, by descriptor loads,
-    which read zero past every edge."""
+    """The sum of the steps `first` to `last` (exclusive) along K of the tile of A @ B at (row, col), in fp32. Loads are
+    by descriptor and read zero past every edge."""
     acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
     for k in range(first, last):
         a = a_desc.load([row, k * BLOCK_K])
@@ -148,7 +149,8 @@ def store_columns(
     HEIGHT: tl.constexpr,
     WIDTH: tl.constexpr,
 ):
-    """Epilogue and descriptor store of (HEIGHT, WIDTH) of C from (row, col) on; what lies past the edge is dropped."""
+    """Apply the epilogue and store (HEIGHT, WIDTH) of C from (row, col) on by descriptor. Elements past the edge are
+    dropped."""
     rows, cols = row + tl.arange(0, HEIGHT), col + tl.arange(0, WIDTH)
     c = epilogue(acc, bias_ptr, a_scale_ptr, b_scale_ptr, rows, cols, M, N, ROW_SCALES, ACTIVATION)
     c_desc.store([row, col], rounded(c, c_desc.dtype))
@@ -207,7 +209,7 @@ def store_pieces(
 def operand_descriptors(
     a: torch.Tensor, b: torch.Tensor, config: GemmConfig
 ) -> tuple[TensorDescriptor, TensorDescriptor]:
-    """Descriptors of A, and of B as it lies in memory."""
+    """Descriptors of A and of B in its layout in memory."""
     a_desc = TensorDescriptor.from_tensor(a, [config.BLOCK_M, config.BLOCK_K])
     if b.stride(1) != 1:
         return a_desc, TensorDescriptor.from_tensor(b.T, [config.BLOCK_N, config.BLOCK_K])
@@ -215,12 +217,13 @@ def operand_descriptors(
 
 
 def row_scales(scales: Scales | None) -> bool:
-    """Whether each row of A and each column of B has a scale of its own; of a single row and column it is all one."""
+    """Whether each row of A and each column of B has its own scale. If there is one row and one column, the two cases
+    are the same."""
     return scales is not None and max(s.numel() for s in scales) > 1
 
 
 def wide(M: int, N: int, K: int, lda: int, ldb: int, ldc: int, b_col: bool, config: GemmConfig) -> bool:
-    """Whether an offset that the pointer kernels compute, padding included, may not fit 31 bits."""
+    """Whether an offset that the pointer kernels compute, including padding, may exceed 31 bits."""
     m = cdiv(M, config.BLOCK_M) * config.BLOCK_M
     n = cdiv(N, config.BLOCK_N) * config.BLOCK_N
     k = cdiv(K, config.BLOCK_K) * config.BLOCK_K

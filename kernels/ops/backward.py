@@ -40,7 +40,7 @@ def _activation(grad: Tensor, product: Tensor, activation: str) -> Tensor:
 def conv2d(
     grad: Tensor, x: Tensor, w: Tensor, bias: bool, stride: int, padding: int, dilation: int
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Gradients for x (N, H, W, C), w (K, R, S, C) and, where there is one, the bias (K)."""
+    """Gradients for x (N, H, W, C), w (K, R, S, C) and, if there is one, the bias (K)."""
     nchw = [t.permute(0, 3, 1, 2) for t in (grad, x, w)]
     sizes = [w.shape[0]] if bias else None
     twice = [stride] * 2, [padding] * 2, [dilation] * 2
@@ -99,7 +99,7 @@ def _attention(
     """One sequence: with P the weights, dV = P^T dO, dS = P (dO V^T - rowsum(dO O)), dQ = dS K, dK = dS^T Q."""
     heads, positions, size = k.shape
     scale = size**-0.5
-    shared = (heads, group * positions, size)  # the queries of a group see the same keys: one tall matrix
+    shared = (heads, group * positions, size)  # the queries of a group share their keys, so they form one tall matrix
     wide_q, wide_grad, wide_out = (t.float().reshape(shared) for t in (q, grad, out))
     scores = wide_q @ k.float().mT * scale
     if causal:

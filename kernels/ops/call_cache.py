@@ -221,8 +221,8 @@ def current_stream(device: int) -> int:
 
 
 class _Aside(TorchDispatchMode):
-    """Notes what PyTorch does beside the launches: memory that it hands out, and anything that a replay would leave
-    out. To look at a tensor in another way is neither."""
+    """Notes what PyTorch does besides the launches: the memory that it allocates, and any operation that a replay would
+    leave out. A view of a tensor counts as neither."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -124,7 +124,7 @@ def swiglu(gate: Tensor, up: Tensor) -> Tensor:
 @call_cache.replayed
 def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
     """softmax(q k^T / sqrt(D)) v: q (B, H, S, D), k and v (B, H / GROUP, S, D) for any GROUP that divides H; D is 64 or
-    128. `causal`: a position sees itself and what precedes it."""
+    128. With `causal`, a position attends only to itself and to earlier positions."""
     _require_alike("attention", q, k, v)
     alike = q.dim() == k.dim() == 4 and k.shape == v.shape and (q.shape[0], *q.shape[2:]) == (k.shape[0], *k.shape[2:])
     wanted = "q (B, H, S, D) and k, v (B, H / GROUP, S, D) with D 64 or 128"
@@ -139,10 +139,11 @@ def conv2d(
     x: Tensor, w: Tensor, bias: Tensor | None = None, stride: int = 1, padding: int = 0, dilation: int = 1
 ) -> Tensor:
     """Convolution of NHWC images: x (N, H, W, C), w (K, R, S, C), bias (K); the result is (N, P, Q, K) with
-    P = (H + 2 padding - dilation (R - 1) - 1) // stride + 1 and Q likewise. `stride`, `padding` and `dilation` hold for
+    P = (H + 2 padding - dilation (R - 1) - 1) // stride + 1 and Q likewise. `stride`, `padding` and `dilation` apply to
     both directions.
 
-    For a channels_last tensor of PyTorch's: ``conv2d(x.permute(0, 2, 3, 1), w.permute(0, 2, 3, 1))``, no copy."""
+    For a channels_last tensor of PyTorch, call ``conv2d(x.permute(0, 2, 3, 1), w.permute(0, 2, 3, 1))``; it copies
+    nothing."""
     _require_alike("conv2d", x, w, optional=bias)
     _require_numbers("conv2d", int, stride=stride, padding=padding, dilation=dilation)
     fits = x.dim() == w.dim() == 4 and x.shape[3] == w.shape[3] and (bias is None or bias.shape == w.shape[:1])

@@ -67,8 +67,8 @@ def read_fastest(path: Path) -> list[Fastest]:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    """A connection that only reads. Readers share a write-ahead log by a file beside the memory; where that file cannot
-    be made (a read-only disk) and there is no log, the memory is opened as immutable."""
+    """A read-only connection. Readers share a write-ahead log through a file next to the memory. If that file cannot be
+    created (a read-only disk) and there is no log, the memory is opened as immutable."""
     log = path.with_name(path.name + "-wal")
     modes = ["mode=ro"] if log.exists() and log.stat().st_size else ["mode=ro", "mode=ro&immutable=1"]
     for mode in modes:

@@ -147,7 +147,8 @@ _attention.register_autograd(_attention_backward, setup_context=_save_inputs_and
 
 
 def _run(kernel: str, shape: tuple[int, ...], inputs: Inputs, **options: Any) -> Tensor:
-    """Launch `kernel` with its chosen config, or have PyTorch compute it and say so."""
+    """Launch `kernel` with its chosen config. Without a kernel for the device, PyTorch computes the result and a
+    warning is issued."""
     first = inputs[0]
     assert first is not None
     spec = spec_of(kernel)
@@ -196,7 +197,7 @@ def _problem(kernel: str, shape: tuple[int, ...], dtype: str, options: tuple[tup
 
 @lru_cache(maxsize=4096)
 def choose_config(kernel: str, problem: Problem, hardware: str) -> tuned_files.Choice:
-    """The config of a call, chosen among the entries set, else among those of the file that the environment names."""
+    """The config of a call, chosen from the entries that were set, else from the file that the environment names."""
     global _entries
     if _entries is None:
         _entries = tuned_files.from_environment()

@@ -1,8 +1,9 @@
 """Chooses the config of an op's call: the one tuned for its GPU, shape and dtype, else that of the nearest tuned
 problem, else the kernel's default.
 
-Tuned configs come from one file, which :func:`use` or the variable ``AUTOKERNEL_TUNED`` names: one that ``python -m
-kernels bench --out tuned.json`` wrote, or a memory file (``.db``). Without a file every call takes the default.
+Tuned configs come from one file, which :func:`use` or the variable ``AUTOKERNEL_TUNED`` names. It is a file that
+``python -m kernels bench --out tuned.json`` wrote, or a memory file (``.db``). Without a file every call takes the
+default.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class TunedFileError(ValueError):
 
 @dataclass(frozen=True)
 class Entry:
-    """A config that won."""
+    """The best config of one problem on one GPU."""
 
     kernel: str
     hardware: str
@@ -41,7 +42,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Choice:
-    """The config of a call, and why it is this one."""
+    """The config of a call, and the reason for it."""
 
     config: Config
     why: str
@@ -49,15 +50,16 @@ class Choice:
 
 
 def choose(spec: KernelSpec[Any, Any], problem: Problem, hardware: Hardware, entries: list[Entry]) -> Choice:
-    """The fastest entry for this problem, else the nearest problem's whose config is legal here, else the default.
+    """The fastest entry for this problem, else that of the nearest problem whose config is legal here, else the
+    default.
 
-    :func:`distance` decides which problem is near."""
+    :func:`distance` decides which problem is nearest."""
     here = [e for e in entries if e.kernel == spec.name and e.hardware == hardware.name]
     for entry in sorted(here, key=lambda e: (distance(problem, e.problem), e.ms)):
         try:
             config: Config = spec.config_type.model_validate(entry.config)
         except ValidationError:
-            continue  # of an older source, whose config had other fields
+            continue  # an entry of an older version, whose config had other fields
         if spec.constraint(problem, config, hardware) is None:
             there = spec.problem_type.model_construct(**{**spec.default_problem().model_dump(), **entry.problem})
             exact = distance(problem, entry.problem) == 0
@@ -66,8 +68,8 @@ def choose(spec: KernelSpec[Any, Any], problem: Problem, hardware: Hardware, ent
 
 
 def distance(problem: Problem, other: dict[str, Any]) -> float:
-    """How far apart two problems are: per dimension the factor between them in powers of two, and 1 for another dtype
-    and for each other option that differs."""
+    """The distance of two problems: for each dimension the factor between them in powers of two, and 1 for a different
+    dtype and for each other option that differs."""
     total = 0.0
     for name, value in problem.model_dump().items():
         if name in problem.dims:
@@ -113,7 +115,7 @@ def _read_rows(path: Path) -> list[Entry]:
 
 
 def _read_memory(path: Path) -> list[Entry]:
-    """The fastest config of each problem, device and regime that a memory file knows."""
+    """The fastest config of each problem, device and regime in a memory file."""
     try:
         return [Entry(*found) for found in memory_file.read_fastest(path)]
     except memory_file.MemoryUnusable as e:

@@ -33,7 +33,8 @@ def layer_norm_rows(
     READ: tl.constexpr,
     WRITE: tl.constexpr,
 ):
-    """ROWS whole rows in registers; N is at most BLOCK_N. The variance is that of the differences from the mean."""
+    """ROWS whole rows in registers; N is at most BLOCK_N. The variance is computed from the differences from the
+    mean."""
     rows = tl.cast(group, tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     cols = tl.arange(0, BLOCK_N)[None, :]
     inside = within(rows, cols, M, N, ROWS, BLOCK_N, EVEN)
@@ -110,11 +111,11 @@ def layer_norm_loop(
     WRITE: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
-    """One pass for mean and variance, one to write.
+    """One pass over the row computes mean and variance, a second pass writes the result.
 
-    Each column of a block keeps the sum and the squares of the differences from its first element: no difference of
-    large sums, so a mean far from zero costs no digits, and no division on the way. At the end the columns' moments are
-    joined as Chan, Golub and LeVeque (1979) do."""
+    Each column of a block keeps the sums of the differences from its first element and of their squares. No large sums
+    are subtracted, so a mean far from zero costs no digits, and the loop has no division. At the end the columns'
+    moments are combined by the formula of Chan, Golub and LeVeque (1979)."""
     inputs_ready(OVERLAP)
     rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     cols = tl.arange(0, BLOCK_N)[None, :]
@@ -168,8 +169,8 @@ class LayerNorm(Rows[LayerNormProblem]):
     roundings = 1
 
     def inputs(self, problem: LayerNormProblem, generator: torch.Generator | None, device: str) -> Inputs:
-        """x (M, N) of mean 1/2 (a variance about zero would not be told from one about the mean); weight (N) about 1,
-        bias (N) standard normal."""
+        """x (M, N) with mean 1/2, because with mean 0 the variance about zero would equal that about the mean; weight
+        (N) about 1, bias (N) standard normal."""
         (x,) = super().inputs(problem, generator, device)
         assert x is not None
         weight = normal((problem.N,), problem.torch_dtype, generator, device, scale=0.25)
@@ -177,7 +178,7 @@ class LayerNorm(Rows[LayerNormProblem]):
         return x.add_(0.5), weight.add_(1.0), bias
 
     def flops(self, problem: LayerNormProblem) -> int:
-        """About eight operations an element."""
+        """About eight operations per element."""
         return 8 * problem.M * problem.N
 
     def bytes(self, problem: LayerNormProblem) -> int:

@@ -102,7 +102,7 @@ def rms_norm_loop(
     WRITE: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
-    """One pass for the squares, one to write."""
+    """One pass over the row sums the squares, a second pass writes the result."""
     inputs_ready(OVERLAP)
     rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     cols = tl.arange(0, BLOCK_N)[None, :]
@@ -142,7 +142,7 @@ class RmsNorm(Rows[RmsNormProblem]):
     roundings = 2
 
     def inputs(self, problem: RmsNormProblem, generator: torch.Generator | None, device: str) -> Inputs:
-        """x (M, N) standard normal; weight (N) about 1, so that no element dwarfs the others."""
+        """x (M, N) standard normal; weight (N) about 1, so that no element is much larger than the others."""
         weight = normal((problem.N,), problem.torch_dtype, generator, device, scale=0.25)
         return (*super().inputs(problem, generator, device), weight.add_(1.0))
 

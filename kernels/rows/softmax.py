@@ -87,8 +87,8 @@ def softmax_loop(
     WRITE: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
-    """One pass for the maximum and the sum, which is rescaled where the maximum grows (Milakov and Gimelshein 2018);
-    one to write."""
+    """One pass over the row computes the maximum and the sum, which is rescaled when the maximum grows (Milakov and
+    Gimelshein 2018). A second pass writes the result."""
     inputs_ready(OVERLAP)
     rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     cols = tl.arange(0, BLOCK_N)[None, :]
@@ -100,7 +100,7 @@ def softmax_loop(
         x = tl.load(x_ptr + rows * N + start + cols, mask=inside, other=-float("inf"), eviction_policy=KEEP)
         x = x.to(tl.float32)
         higher = tl.maximum(top, tl.max(x, 1))
-        # A row may begin with nothing but -inf, and -inf - -inf is no number.
+        # A row may begin with only -inf, and -inf - -inf is NaN.
         base = tl.where(higher == -float("inf"), 0.0, higher)
         total = total * tl.exp(top - base) + tl.sum(tl.exp(x - base[:, None]), 1)
         top = higher
@@ -129,7 +129,7 @@ class Softmax(Rows[SoftmaxProblem]):
         return torch.softmax(x, dim=-1)
 
     def tolerance(self, problem: SoftmaxProblem) -> float:
-        """As for all row kernels; and in fp16, whose smallest step is 2^-24, an output that is about 12/N at its
-        largest (a normal's largest exponential over the mean one) is off by half a step, N 2^-28 of it."""
+        """As for all row kernels. fp16 adds N 2^-28: its smallest step is 2^-24, half a step may be lost, and the
+        largest output is about 12/N (the largest exponential of a normal divided by the mean one)."""
         steps = problem.N * 2.0**-28 if problem.dtype == "fp16" else 0.0
         return super().tolerance(problem) + steps

@@ -1,4 +1,4 @@
-"""What the row-wise kernels (softmax, rms_norm, layer_norm) share: problem, config, space, launch geometry.
+"""The base of the row-wise kernels (softmax, rms_norm, layer_norm): problem, config, space, launch geometry.
 
 There are three families:
 
@@ -27,20 +27,20 @@ from kernels.triton import overlap
 
 ELEMENT_BYTES = 2
 MOST_PER_THREAD = 128
-"""fp32 values of a row that a thread can hold beside addresses and temporaries of the same size: 255 registers."""
+"""Most fp32 values of a row that a thread can hold: with addresses and as many temporaries they fill 255 registers."""
 BLOCKS = (512, 1024, 2048, 4096, 8192, 16384)
 
 
 @triton.jit
 def within(rows, cols, M, N, ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN: tl.constexpr):
-    """Mask of a tile at `rows` and `cols`. EVEN: every tile lies within, and the compiler drops a mask that it knows to
-    be true."""
+    """Mask of a tile at `rows` and `cols`. EVEN means that every tile is inside; the compiler then drops the mask,
+    because it knows that it is true."""
     return tl.full((ROWS, BLOCK_N), True, tl.int1) if EVEN else (rows < M) & (cols < N)
 
 
 @triton.jit
 def below(cols, N, BLOCK_N: tl.constexpr, EVEN: tl.constexpr):
-    """Mask of columns alone, as ``within``."""
+    """Mask of the columns alone; EVEN as for ``within``."""
     return tl.full((1, BLOCK_N), True, tl.int1) if EVEN else cols < N
 
 
@@ -67,14 +67,15 @@ class RowsConfig(Config):
     """Rows of one program."""
     num_warps: Literal[1, 2, 4, 8, 16, 32]
     BLOCK_N: Literal[0, 512, 1024, 2048, 4096, 8192, 16384] = 0
-    """Elements of a row taken at a time (``loop``); 0: the whole row."""
+    """Elements of a row that are taken at a time (``loop``); 0 means the whole row."""
     num_stages: Literal[1, 2, 3, 4] = 1
     """Groups of rows in flight (``walk``)."""
     PER_SM: Literal[0, 1, 2, 4, 8, 16] = 0
     """Programs per SM (``walk``)."""
     STREAM: Literal[0, 1, 2] = 0
-    """What caches are told. 0: nothing. 1: that a row will not be read again; a ``loop`` says so of its second reading,
-    and of its first that the row be kept. 2: also that the result is not read soon."""
+    """Cache hints. 0: none. 1: loads tell the caches that a row is not read again; in a ``loop`` the second reading
+    does so, and the first reading tells the caches to keep the row. 2: also, stores tell the caches that the result is
+    not read soon."""
 
 
 P = TypeVar("P", bound=RowsProblem)
@@ -86,7 +87,7 @@ def width(problem: RowsProblem, config: RowsConfig) -> int:
 
 
 def tile(problem: RowsProblem, config: RowsConfig) -> dict[str, Any]:
-    """What every family's kernels take beside tensors and sizes."""
+    """The arguments of every family's kernels other than tensors and sizes."""
     block = width(problem, config)
     whole = problem.N % block == 0 if config.family == "loop" else block == problem.N
     return {
@@ -100,7 +101,7 @@ def tile(problem: RowsProblem, config: RowsConfig) -> dict[str, Any]:
 
 
 def walkers(problem: RowsProblem, config: RowsConfig, hardware: Hardware) -> int:
-    """Programs of a ``walk``."""
+    """Number of programs of a ``walk``."""
     return min(triton.cdiv(problem.M, config.ROWS), config.PER_SM * hardware.sms)
 
 
@@ -148,9 +149,9 @@ def constraint(problem: RowsProblem, config: RowsConfig, hardware: Hardware) -> 
 
 
 def candidates(problem: RowsProblem, hardware: Hardware) -> Iterator[RowsConfig]:
-    """Configs worth naming: 2 to 64 elements a thread (a 16-byte access takes 8), no program of mostly missing rows,
-    walks only where every program has two steps and eight elements a thread or more, and loops by blocks no longer than
-    a row: one of the whole row leaves its registers between the two readings."""
+    """Configs that are worth trying: 2 to 64 elements per thread (a 16-byte access takes 8), and no program with mostly
+    missing rows. A ``walk`` needs at least two steps per program and eight elements per thread. A ``loop`` takes blocks
+    no longer than a row; with a block of the whole row it keeps no registers between the two readings."""
     for rows in (1, 2, 4, 8, 16, 32):
         if rows > max(1, problem.M):
             break
@@ -182,21 +183,21 @@ def _worth_it(problem: RowsProblem, config: RowsConfig, hardware: Hardware) -> b
 
 
 class Rows(KernelSpec[P, RowsConfig]):
-    """A kernel over rows, scored in GB/s. Its first input is x (M, N)."""
+    """A kernel over rows, measured in GB/s. Its first input is x (M, N)."""
 
     config_type = RowsConfig
     metric = "gbps"
     kernels: ClassVar[Mapping[str, Any]]
     """The Triton kernel of each family."""
     roundings: ClassVar[int] = 1
-    """Roundings to the problem's dtype on the way to the result, in the kernel or in eager PyTorch."""
+    """Number of roundings to the problem's dtype, in the kernel or in eager PyTorch."""
 
     def default_problem(self) -> P:
         """32,768 rows of 4,096: 256 MiB in, 256 MiB out."""
         return self.problem_type()
 
     def default_config(self, problem: P, hardware: Hardware) -> RowsConfig:
-        """A row a program with 16 elements a thread, in registers up to 16,384 elements and in a loop beyond."""
+        """One row per program with 16 elements per thread: in registers up to 16,384 elements, in a loop beyond."""
         fitting = 1 << max(0, (problem.N - 1).bit_length() - 9)
         warps: Any = min(1024 // hardware.warp_size, 16, max(1, fitting))
         if problem.N <= 16384:
@@ -217,24 +218,25 @@ class Rows(KernelSpec[P, RowsConfig]):
         return torch.empty((problem.M, problem.N), dtype=problem.torch_dtype, device=device)
 
     def tolerance(self, problem: P) -> float:
-        """``roundings`` times the unit roundoff u = 2^-11 (fp16) or 2^-8 (bf16), and the fp32 arithmetic: sums run in a
-        tree over a block and in a loop over at most N/512 blocks, 2^-24 each; exponentials, roots and quotients err
-        by some 2^-22. Both together, with room for second-order terms: a sixteenth of u and (32 + N/512) * 2^-24.
+        """``roundings`` times the unit roundoff u = 2^-11 (fp16) or 2^-8 (bf16), plus the errors of the fp32
+        arithmetic: sums run in a tree over a block and in a loop over at most N/512 blocks, 2^-24 each; exponentials,
+        roots and quotients err by some 2^-22. With second-order terms these are a sixteenth of u and (32 + N/512) *
+        2^-24.
 
-        Summing in fp16 would err by u sqrt(N/16), and leaving out a column by about 1/sqrt(N)."""
+        A wrong kernel errs by more: summing in fp16 by u sqrt(N/16), leaving out a column by about 1/sqrt(N)."""
         unit = UNIT[problem.dtype]
         return unit * (self.roundings + 1 / 16) + (32 + problem.N / 512) * 2.0**-24
 
     def flops(self, problem: P) -> int:
-        """About five operations an element (difference, exponential or square, two sums, product)."""
+        """About five operations per element (difference, exponential or square, two sums, product)."""
         return 5 * problem.M * problem.N
 
     def bytes(self, problem: P) -> int:
-        """x read once and the result written once; what a row shares with all others is not counted."""
+        """x read once and the result written once. Data that all rows share are not counted."""
         return 2 * ELEMENT_BYTES * problem.M * problem.N
 
     def arguments(self, problem: P, inputs: Inputs, out: torch.Tensor) -> tuple[Any, ...]:
-        """What the kernels of all families take first: tensors, sizes, constants of the problem."""
+        """The first arguments of the kernels of all families: tensors, sizes, constants of the problem."""
         return (*inputs, out, problem.M, problem.N)
 
     def launch(self, problem: P, config: RowsConfig, inputs: Inputs, out: torch.Tensor, hardware: Hardware) -> None:
@@ -250,8 +252,9 @@ class Rows(KernelSpec[P, RowsConfig]):
             kernel[(triton.cdiv(problem.M, config.ROWS),)](*arguments, **choices)
 
     def reduced(self, problem: P, config: RowsConfig) -> P:
-        """Up to two groups of rows, the last as ragged as the true shape's (seven of a ``walk``: a GPU of three SMs
-        takes several steps); rows whole (up to 8,192) or of up to three blocks (``loop``)."""
+        """A smaller problem: up to two groups of rows, the last with the true shape's remainder. A ``walk`` has seven
+        groups, so that a GPU of three SMs takes several steps. Rows are whole (up to 8,192) or have up to three blocks
+        (``loop``)."""
         block = config.BLOCK_N if config.family == "loop" else 4096
         most = 3 if config.family == "loop" else 2
         groups = 7 if config.family == "walk" else 2

@@ -34,7 +34,7 @@ def activate(x, ACTIVATION: tl.constexpr):
 
 
 def activate_torch(x: torch.Tensor, activation: Activation) -> torch.Tensor:
-    """The same function by PyTorch operations, in the precision of `x`: baselines and the reference."""
+    """The same function in PyTorch operations and the precision of `x`, for the baselines and the reference."""
     match activation:
         case "none":
             return x

@@ -20,7 +20,7 @@ COMPARED = ("LT", "LE", "GT", "GE", "EQ", "NE")
 
 
 def patch_bf16() -> None:
-    """Patch the interpreter in this process; a second call changes nothing."""
+    """Patch the interpreter in this process. A second call has no effect."""
     if hasattr(InterpreterBuilder.cast_impl, "__wrapped__"):
         return
     InterpreterBuilder.cast_impl = _rounding(InterpreterBuilder.cast_impl)

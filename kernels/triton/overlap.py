@@ -18,7 +18,7 @@ from kernels.hardware import Hardware
 
 @triton.jit
 def inputs_ready(OVERLAP: tl.constexpr):
-    """Wait until the launch before has ended and its results can be read; nothing where launches do not overlap."""
+    """Wait until the launch before this one has ended and its results can be read. Without OVERLAP, do nothing."""
     if OVERLAP:
         gdc_wait()
 

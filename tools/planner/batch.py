@@ -1,4 +1,4 @@
-"""Picking a batch: greedy expected improvement, each pick taken for measured at its prediction (kriging believer)."""
+"""Picks a batch by greedy expected improvement. Each pick counts as measured at its prediction (kriging believer)."""
 
 from __future__ import annotations
 
@@ -20,35 +20,37 @@ def pick_batch(
     count: int,
     first: Sequence[int] = (),
 ) -> list[int]:
-    """Up to `count` indices into the arrays, in the order of picking; `first` lead, whatever they promise.
+    """Up to `count` indices into the arrays, in the order of picking. The indices in `first` are picked first, whatever
+    their expected improvement.
 
     All arrays run over the shortlist: `points` and `raw` parameters (n, columns), predicted `mean` of log(ms) and
-    `odds` of success (n,); `best` is the log(ms) to beat. Near twins of a pick lose their uncertainty and with it their
-    turn. Source: Ginsbourger et al. 2010, "Kriging is well-suited to parallelize optimization"."""
+    probability of success `odds` (n,). `best` is the log(ms) to beat. A pick lowers the uncertainty of configs near it,
+    and so their expected improvement.
+    Source: Ginsbourger et al. 2010, "Kriging is well-suited to parallelize optimization"."""
     covariance = model.covariance(points)
-    shared_fate = nearness(raw, raw)
-    hope = odds.copy()
-    left = np.ones(len(points), bool)
+    similarity = nearness(raw, raw)
+    success = odds.copy()
+    available = np.ones(len(points), bool)
     picks: list[int] = []
     while len(picks) < min(count, len(points)):
         if len(picks) < len(first):
             j = first[len(picks)]
         else:
             deviation = np.sqrt(np.maximum(0.0, covariance.diagonal()))
-            value = expected_improvement(mean, deviation, best) * hope
-            j = int(np.argmax(np.where(left, value, -np.inf)))
+            value = expected_improvement(mean, deviation, best) * success
+            j = int(np.argmax(np.where(available, value, -np.inf)))
         picks.append(j)
-        left[j] = False
+        available[j] = False
         best = min(best, float(mean[j]))
         column = covariance[:, j].copy()
         covariance -= np.outer(column, column) / (column[j] + model.noise)
-        # Whatever would make this pick fail would fail its neighbours too: they wait for its outcome.
-        hope *= 1 - (1 - odds[j]) * shared_fate[:, j]
+        # If this pick fails, its neighbours probably fail for the same reason, so they are picked after its outcome.
+        success *= 1 - (1 - odds[j]) * similarity[:, j]
     return picks
 
 
 def shortlist(ranking: Floats, size: int, first: Sequence[int], seed: int) -> list[int]:
-    """`first`, then the `size` best by `ranking`; minus infinity is out, ties are broken by `seed`."""
+    """`first`, then the `size` best by `ranking`. Configs ranked minus infinity are left out; `seed` breaks ties."""
     shuffled = np.random.default_rng(seed).permutation(len(ranking))
     ranked = shuffled[np.argsort(-ranking[shuffled], kind="stable")]
     rest = [int(i) for i in ranked[: size + len(first)] if np.isfinite(ranking[i]) and i not in first]

@@ -1,4 +1,4 @@
-"""What a run knows so far: what was compiled, checked and measured, and what became of it."""
+"""The results of a run so far: of compiling, checking and measuring each config."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ class Evidence:
 
     def times(self) -> dict[Config, float]:
         """Verified ms per launch."""
-        stated = {c: m.ms for c, m in self.measured.items() if m.status == "correct" and m.ms is not None}
-        return {c: ms for c, ms in stated.items() if 0 < ms < math.inf}
+        reported = {c: m.ms for c, m in self.measured.items() if m.status == "correct" and m.ms is not None}
+        return {c: ms for c, ms in reported.items() if 0 < ms < math.inf}
 
     def settled(self) -> set[Config]:
-        """Configs that need no further look: measured with any outcome, failed before that, or declined."""
-        failed = {c for seen in (self.compiled, self.checked) for c, r in seen.items() if r.status != "correct"}
+        """Configs that need no further work: they were measured with any outcome, they failed before that, or the
+        user declined them."""
+        failed = {c for results in (self.compiled, self.checked) for c, r in results.items() if r.status != "correct"}
         return failed | set(self.measured) | self.declined
 
     def verdicts(self) -> dict[Config, bool]:
-        """Whether each tried config works, by all its tests. A failure of our own machinery is no verdict."""
-        found: dict[Config, bool] = {}
-        for seen in (self.compiled, self.checked, self.measured):
-            for config, result in seen.items():
+        """Whether each tried config passed all its tests. A failure of the infrastructure does not count against it."""
+        verdicts: dict[Config, bool] = {}
+        for results in (self.compiled, self.checked, self.measured):
+            for config, result in results.items():
                 if result.status != "infrastructure":
-                    found[config] = result.status == "correct" and found.get(config, True)
-        return found
+                    verdicts[config] = result.status == "correct" and verdicts.get(config, True)
+        return verdicts

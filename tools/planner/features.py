@@ -1,7 +1,7 @@
-"""Configs as points: raw parameters scaled to 0..1 by rank or one-hot, and the cost model's view beside them.
+"""Encodes configs as points: raw parameters scaled to 0..1 by rank or one-hot, and the cost model's columns.
 
-Rank instead of value makes 16, 32, 64, 128 evenly spaced without knowing what a parameter means, so the same encoding
-serves a kernel that the cost model has never heard of.
+The rank of a value makes 16, 32, 64, 128 evenly spaced without knowledge of the parameter's meaning. The same encoding
+therefore works for a kernel that no cost model covers.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from tools.planner.cost.physics import PHYSICS_WEIGHT
 from tools.planner.cost.resources import Floats
 
 CATEGORY_SIDE = 2**-0.5
-"""One-hot side that puts two different categories one unit apart, as the two ends of an ordered parameter are."""
+"""One-hot value that puts two different categories one unit apart, like the two ends of an ordered parameter."""
 
 
 class Encoder:
-    """Raw parameters of configs of one type as rows of numbers. Holds the levels of one space, nothing else."""
+    """Encodes the raw parameters of configs of one type as rows of numbers. It holds only the levels of one space."""
 
     def __init__(self, space: Sequence[Config]) -> None:
         self.parameters: tuple[str, ...] = tuple(type(space[0]).model_fields) if space else ()
@@ -39,8 +39,8 @@ class Encoder:
         return tuple(self._levels)
 
     def encode(self, configs: Sequence[Config]) -> Floats:
-        """Rows of shape (len(configs), columns), at least one column. A number between two levels lies between them; an
-        unknown category is equally far from every known one."""
+        """Rows of shape (len(configs), columns), at least one column. A number between two levels is interpolated. An
+        unknown category is equally far from every known category."""
         columns: list[Floats] = []
         for name, levels in self._levels.items():
             values = [getattr(c, name) for c in configs]
@@ -52,7 +52,7 @@ class Encoder:
         return np.stack(columns, axis=1) if columns else np.zeros((len(configs), 1))
 
     def level_indices(self, configs: Sequence[Config]) -> dict[str, np.ndarray[Any, np.dtype[np.intp]]]:
-        """For each varying parameter, which level each config takes. Configs must come from the space."""
+        """For each varying parameter, the index of each config's level. Configs must come from the space."""
         return {
             name: np.array([places[getattr(c, name)] for c in configs], dtype=np.intp)
             for name, levels in self._levels.items()
@@ -61,7 +61,8 @@ class Encoder:
 
 
 def launch_columns(cost: Cost, launch: Launch) -> Floats:
-    """What the cost model knows and raw parameters hide: which engine binds, occupancy, waves, exposure, spills.
+    """The cost model's columns for the surrogate: the share of each engine, memory time, resident blocks, how full the
+    waves are, and spills.
 
     Shape (n, 7), each column within 0..PHYSICS_WEIGHT."""
     slowest = np.maximum.reduce([cost.tensor, cost.shared, cost.l2, cost.latency])

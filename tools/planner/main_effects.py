@@ -1,4 +1,4 @@
-"""A covariance for sums of one-parameter effects: what eight measurements can teach, before interactions show."""
+"""A covariance for sums of one-parameter effects: a few measurements can teach these, but no interactions yet."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tools.planner.cost.resources import Floats
 class MainEffects(StationaryKernelMixin, NormalizedKernelMixin, Kernel):  # type: ignore[misc]
     """``k(x, y) = 1 - mean_i |x_i - y_i|`` for points within the unit cube.
 
-    Each column's term is the triangular kernel, whose process is piecewise linear between the levels seen (Rasmussen
-    and Williams 2006, section 4.2); their mean makes functions that are a sum of one function per column (Duvenaud et
-    al. 2011, "Additive Gaussian processes", first order). It has nothing to tune."""
+    Each column's term is the triangular kernel. Its process is piecewise linear between the levels seen (Rasmussen and
+    Williams 2006, section 4.2). The mean of the terms gives functions that are a sum of one function per column
+    (Duvenaud et al. 2011, "Additive Gaussian processes", first order). The kernel has no hyper-parameters."""
 
     def __init__(self) -> None:
         """scikit-learn reads a kernel's parameters from this signature."""

@@ -1,4 +1,4 @@
-"""Why a config is proposed, in one line and a performance engineer's words."""
+"""Describes in one line, in a performance engineer's words, why a config is proposed."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from tools.planner.cost.launch_geometry import Launch, Tiles
 from tools.planner.cost.matmul_cost import Cost
 
 FEW = 2
-"""Parameters in which a config may differ from the best and still be called a step from it."""
+"""A config that differs from the best in at most this many parameters is described by these parameters."""
 
 
 def differences(config: Config, other: Config, parameters: Sequence[str]) -> list[str]:
-    """The parameters in which two configs differ, as ``num_stages 3 to 4``."""
+    """The parameters in which `config` differs from `other`, each as ``num_stages 3 to 4``."""
     return [
         f"{p} {getattr(other, p)} to {getattr(config, p)}"
         for p in parameters
@@ -22,7 +22,7 @@ def differences(config: Config, other: Config, parameters: Sequence[str]) -> lis
 
 
 def origin(config: Config, best: Config | None, parameters: Sequence[str], deviation: float) -> str:
-    """How the config relates to what was measured: a step from the best, or an exploration."""
+    """How the config relates to the best so far: the parameters that change, or how many do."""
     if best is None:
         return "first look"
     changed = differences(config, best, parameters)
@@ -32,7 +32,7 @@ def origin(config: Config, best: Config | None, parameters: Sequence[str], devia
 
 
 def explain_launch(tiles: Tiles, launch: Launch, cost: Cost, i: int) -> str:
-    """What the cost model sees in config `i`: registers, pipeline, waves, and what bounds it."""
+    """The cost model's figures for config `i`: registers, pipeline, waves, and the engine that bounds it."""
     m, n = int(tiles.block_m[i]), int(tiles.block_n[i])
     registers, spills = int(launch.registers[i]), int(launch.spill_bytes[i])
     tile = f"{int(tiles.warps[i])} warps: {m}x{n} accumulators take {launch.accumulators[i]:.0f}"

@@ -1,8 +1,8 @@
-"""What measurements teach: a Gaussian process on what the cost model gets wrong, and the odds that a config works.
+"""Learns from measurements: a Gaussian process on the cost model's error, and the probability that a config works.
 
-scikit-learn's GaussianProcessRegressor, because it is the most widely kept Gaussian process there is, needs no second
-deep-learning stack, gives joint covariances (which diverse batches need) and is exact for the tens to hundreds of
-points a tuning run has. It is imported on first use: the import takes longer than any decision.
+The process is scikit-learn's GaussianProcessRegressor: it is widely used and maintained, needs no second deep-learning
+stack, gives joint covariances (which diverse batches need) and is exact for the tens to hundreds of points of a tuning
+run. scikit-learn is imported on first use, because the import takes longer than any decision.
 """
 
 from __future__ import annotations
@@ -22,44 +22,46 @@ if TYPE_CHECKING:
     from sklearn.gaussian_process import GaussianProcessRegressor
 
 PRIOR_SPREAD = 0.15
-"""Standard deviation of log(ms) around an uncalibrated cost model: what 15 % off means. Of 0.1, 0.15 and 0.25 the best
-over the landscapes (docs/PLANNER.md)."""
+"""Standard deviation of log(ms) around an uncalibrated cost model: about 15 %. Of 0.1, 0.15 and 0.25 it did best over
+the landscapes (docs/PLANNER.md)."""
 PRIOR_SPREAD_UNKNOWN = 0.7
-"""The same where nothing predicts: a factor of two either way."""
+"""The same if there is no cost model: a factor of two either way."""
 PRIOR_SPREAD_TAUGHT = 0.05
 """The same around a prediction that near problems have corrected."""
 SQUEEZE = 0.2
-"""Where nothing predicts, log(ms) beyond this above the best counts by its logarithm: how slow a slow config is must
-not set the scale on which fast ones are told apart. 10 % slower stays 8 %, twice as slow becomes 30 %."""
+"""If there is no cost model, differences of log(ms) from the best are compressed: those well above this value grow only
+with their logarithm. Otherwise the slowest configs would set the scale, and the fast ones would look alike. 10 % slower
+stays 8 %, twice as slow becomes 30 %."""
 SLOPE_SPREAD = 0.3
-"""How far the cost model's log scale may be from the truth's before data says so (prior of the slope around 1)."""
+"""Prior standard deviation, around 1, of the slope of measured log(ms) over the cost model's."""
 AMPLITUDES = (0.01**2, 2.0**2)
 LENGTH = 0.7
-"""Distance over which times stay alike, at the start; one parameter's full range is 1."""
+"""Initial length scale, the distance over which times stay similar. One parameter's full range is 1."""
 NOISE = 0.005
-"""Relative noise of a reading at the start; the fit may move it between 0.1 % and 5 %."""
+"""Initial relative noise of a reading. The fit may move it between 0.1 % and 5 %."""
 FIT_FROM = 6
-"""Measurements below which hyper-parameters stay at the prior: fewer cannot tell a length scale from noise."""
+"""Measurements from which hyper-parameters are fitted: fewer cannot tell a length scale from noise."""
 MAX_POINTS = 200
-"""Measurements a fit uses: the fastest half of that number, and the rest spread evenly over the slower ones, as what is
-slow need not be known exactly. Keeps a decision under 0.2 s."""
+"""Most measurements that a fit uses. Half of them are the fastest; the others are spread evenly over the slower ones,
+which need not be known exactly. Keeps a decision under 0.2 s."""
 TUNE_POINTS = 80
-"""Of these, how many the hyper-parameters are tuned on."""
+"""How many of these are used to tune the hyper-parameters."""
 FIT_STEPS = 15
 PRIOR_FACTOR = 1.0
-"""Standard deviation of each hyper-parameter's logarithm around its start: a factor of 2.7 either way. Keeps a length
-scale per column from chasing a handful of points."""
+"""Standard deviation of each hyper-parameter's logarithm around its initial value: a factor of 2.7 either way. Keeps
+the length scales of the columns from overfitting a few points."""
 NEIGHBOURHOOD = 0.5
-"""Distance over which a failure makes its neighbours suspect; one parameter's full range is 1."""
+"""Distance over which a failure lowers its neighbours' probability of success. One parameter's full range is 1."""
 DOUBT = 1.0
-"""Weight of the prior odds, in observations."""
+"""Weight of the prior probability, in observations."""
 LEVEL_DOUBT = 2.0
-"""The same when one value of one parameter is judged by itself."""
+"""The same for the success rate of one value of one parameter."""
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Linear algebra on one thread: at this size a second one costs five times what it saves, and its sums differ."""
+    """Run linear algebra on one thread. At this size a second thread costs five times what it saves, and it changes the
+    order of sums and so their last digits."""
     with _thread_pools().limit(limits=1):
         yield
 
@@ -74,9 +76,10 @@ def _thread_pools() -> Any:
 
 @dataclass(frozen=True)
 class Surrogate:
-    """Posterior of log(ms) after some measurements: ``trend`` of the calibrated cost model plus the process.
+    """Posterior of log(ms) after some measurements: the calibrated cost model plus the process.
 
-    Without a cost model it speaks of squeezed log(ms), which is the same at the best and less above it."""
+    Without a cost model the posterior is of the compressed log(ms) (``SQUEEZE``), which equals log(ms) at the best and
+    is smaller above it."""
 
     process: GaussianProcessRegressor
     noise: float
@@ -84,12 +87,12 @@ class Surrogate:
     slope: float
     offset: float
     best: float | None = None
-    """The least log(ms), where others are squeezed towards it."""
+    """The least log(ms) if the values are compressed towards it, else ``None``."""
 
     @cached_property
     def surprise(self) -> float:
-        """How far measurements lie from what the others predict of them, in standard deviations (root mean square of
-        the leave-one-out residuals): 1 where the uncertainty is honest, more where it is too small.
+        """How far each measurement lies from the others' prediction of it, in standard deviations (root mean square of
+        the leave-one-out residuals): 1 if the uncertainty is right, more if it is too small.
 
         Source: Rasmussen and Williams 2006, equations 5.10 to 5.12."""
         from scipy.linalg import cho_solve
@@ -100,7 +103,7 @@ class Surrogate:
         return float(np.sqrt(np.mean(np.asarray(self.process.alpha_).ravel() ** 2 / inverse)))
 
     def stretched(self, mean: float, deviation: float) -> tuple[float, float]:
-        """Mean and standard deviation of log(ms) itself."""
+        """Mean and standard deviation of log(ms), from those of the compressed log(ms)."""
         if self.best is None:
             return mean, deviation
         factor = float(np.exp(min(4.0, (mean - self.best) / SQUEEZE)))
@@ -119,7 +122,8 @@ class Surrogate:
 def fit(points: Floats, log_cost: Floats, log_ms: Floats, informed: bool, taught: bool = False) -> Surrogate:
     """Fit to measurements: `points` (n, columns), `log_cost` and `log_ms` (n,); n may be 0.
 
-    `informed` says whether `log_cost` predicts something; where nothing does pass zeros. `taught`: by near problems."""
+    `informed` tells whether `log_cost` is a prediction; without one, pass zeros. `taught` tells whether near problems
+    have corrected it."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
@@ -137,19 +141,19 @@ def fit(points: Floats, log_cost: Floats, log_ms: Floats, informed: bool, taught
     spread = PRIOR_SPREAD_TAUGHT if taught else PRIOR_SPREAD if informed else PRIOR_SPREAD_UNKNOWN
     if not informed and len(log_ms) >= FIT_FROM:
         spread = max(0.05, float(log_ms.std()))
-    slope, offset = calibrate(log_cost, log_ms, spread) if informed else (0.0, _middle(log_ms))
+    slope, offset = calibrate(log_cost, log_ms, spread) if informed else (0.0, _median(log_ms))
     residual = log_ms - offset - slope * log_cost
     kernel: Any = ConstantKernel(spread**2, AMPLITUDES) * Matern(np.full(points.shape[1], LENGTH), (0.1, 20.0), nu=2.5)
-    if not informed:  # a cost model knows the main effects
+    if not informed:  # otherwise the cost model covers the main effects
         kernel = ConstantKernel(spread**2, AMPLITUDES) * MainEffects() + kernel
     noise = NOISE**2
     if len(log_ms) >= FIT_FROM:
         noisy = kernel + WhiteKernel(noise, (0.001**2, 0.05**2))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # a bound that binds is the prior at work
-            some = np.linspace(0, len(residual) - 1, min(len(residual), TUNE_POINTS)).round().astype(int)
-            tuned = GaussianProcessRegressor(noisy, alpha=0.0, optimizer=_most_plausible)
-            tuned.fit(points[some], residual[some])
+            warnings.simplefilter("ignore", ConvergenceWarning)  # a hyper-parameter may well end at its bound
+            tune = np.linspace(0, len(residual) - 1, min(len(residual), TUNE_POINTS)).round().astype(int)
+            tuned = GaussianProcessRegressor(noisy, alpha=0.0, optimizer=_maximize_posterior)
+            tuned.fit(points[tune], residual[tune])
         kernel, noise = tuned.kernel_.k1, tuned.kernel_.k2.noise_level
     process = GaussianProcessRegressor(kernel, alpha=noise, optimizer=None)
     if len(log_ms):
@@ -158,10 +162,10 @@ def fit(points: Floats, log_cost: Floats, log_ms: Floats, informed: bool, taught
 
 
 def calibrate(log_cost: Floats, log_ms: Floats, spread: float) -> tuple[float, float]:
-    """Slope and offset of log(ms) over the cost model's log time: least squares with the slope drawn towards 1.
+    """Slope and offset of log(ms) over the cost model's log time: least squares with a prior of the slope around 1.
 
-    A cost model that is right up to a constant keeps slope 1; one that has nothing to say about this kernel is
-    flattened by the data. With no data: slope 1, offset 0."""
+    If the cost model is right up to a constant factor, the slope stays 1. If its estimates do not correlate with the
+    times of this kernel, the data draw the slope towards 0. With no data: slope 1, offset 0."""
     if not len(log_ms):
         return 1.0, 0.0
     x, y = log_cost - log_cost.mean(), log_ms - log_ms.mean()
@@ -171,15 +175,15 @@ def calibrate(log_cost: Floats, log_ms: Floats, spread: float) -> tuple[float, f
 
 
 def success_odds(points: Floats, seen: Floats, worked: Flags, prior: Floats) -> Floats:
-    """Odds (n,) that each of `points` compiles, runs and is correct.
+    """Probability (n,) that each of `points` compiles, runs and is correct.
 
-    `seen` (k, columns) are the configs tried and `worked` (k,) what became of them; near ones count more. `prior` (n,)
-    counts as one observation. A kernel-smoothed Bernoulli estimate (Nadaraya-Watson), times what single values of
-    parameters are guilty of: most compiler failures hang on one switch."""
+    `seen` (k, columns) are the configs tried, and `worked` (k,) tells which of them succeeded. Nearer configs count
+    more. `prior` (n,) counts as one observation. The result is a kernel-smoothed Bernoulli estimate (Nadaraya-Watson)
+    times a factor for the parameter values that explain failures: most compiler failures depend on one switch."""
     if not len(seen):
         return prior
     near = nearness(points, seen)
-    return np.asarray((DOUBT * prior + near @ worked) / (DOUBT + near.sum(1))) * _innocence(points, seen, worked)
+    return np.asarray((DOUBT * prior + near @ worked) / (DOUBT + near.sum(1))) * _level_factor(points, seen, worked)
 
 
 def nearness(points: Floats, others: Floats) -> Floats:
@@ -188,26 +192,26 @@ def nearness(points: Floats, others: Floats) -> Floats:
     return np.asarray(np.exp(-np.maximum(0, squared) / (2 * NEIGHBOURHOOD**2)))
 
 
-def _innocence(points: Floats, seen: Floats, worked: Flags) -> Floats:
-    """Success rate of the worst value among a point's parameters, over that of all configs tried; at most 1.
+def _level_factor(points: Floats, seen: Floats, worked: Flags) -> Floats:
+    """Success rate of the worst value among a point's parameters, divided by that of all configs tried; at most 1.
 
-    The guiltiest value is found first, and the failures that it explains are no longer held against the others it was
-    tried with."""
+    The value with the lowest success rate is found first. The failures that it explains then no longer count against
+    the other values of the same configs."""
     overall = (worked.sum() + DOUBT) / (len(worked) + DOUBT)
     levels = [(column, value) for column in range(seen.shape[1]) for value in np.unique(seen[:, column])]
     has = [seen[:, column] == value for column, value in levels]
-    innocent, unexplained = np.ones(len(points)), np.ones(len(seen), bool)
+    factor, unexplained = np.ones(len(points)), np.ones(len(seen), bool)
     while not worked[unexplained].all():
         tried = np.array([mask & unexplained for mask in has])
         rates = ((tried & worked).sum(1) + LEVEL_DOUBT * overall) / (tried.sum(1) + LEVEL_DOUBT)
-        guiltiest = int(np.argmin(rates))
-        if rates[guiltiest] >= overall or worked[tried[guiltiest]].all():
+        worst = int(np.argmin(rates))
+        if rates[worst] >= overall or worked[tried[worst]].all():
             break
-        column, value = levels[guiltiest]
+        column, value = levels[worst]
         alike = points[:, column] == value
-        innocent[alike] = np.minimum(innocent[alike], rates[guiltiest] / overall)
-        unexplained &= ~(tried[guiltiest] & ~worked)
-    return innocent
+        factor[alike] = np.minimum(factor[alike], rates[worst] / overall)
+        unexplained &= ~(tried[worst] & ~worked)
+    return factor
 
 
 def expected_improvement(mean: Floats, deviation: Floats, best: float) -> Floats:
@@ -220,12 +224,12 @@ def expected_improvement(mean: Floats, deviation: Floats, best: float) -> Floats
     return np.asarray((best - mean) * ndtr(z) + deviation * density)
 
 
-def _middle(log_ms: Floats) -> float:
+def _median(log_ms: Floats) -> float:
     return float(np.median(log_ms)) if len(log_ms) else 0.0
 
 
-def _most_plausible(objective: Callable[..., Any], start: Floats, bounds: Floats) -> tuple[Floats, float]:
-    """Maximum a posteriori hyper-parameters: marginal likelihood and a log-normal prior around `start`, by L-BFGS."""
+def _maximize_posterior(objective: Callable[..., Any], start: Floats, bounds: Floats) -> tuple[Floats, float]:
+    """Maximum a posteriori hyper-parameters by L-BFGS: marginal likelihood and a log-normal prior around `start`."""
     from scipy.optimize import minimize
 
     def penalised(theta: Floats) -> tuple[float, Floats]:

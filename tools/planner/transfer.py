@@ -1,8 +1,8 @@
-"""Transfer from near problems: if the cost model was wrong there, it is expected to be wrong here in the same way.
+"""Transfers results of near problems: the cost model's error there is expected here too.
 
-The times of a near problem are compared with the cost model's prediction for *its* shape and device. A Gaussian process
-over parameters and physics carries the difference over to this problem's configs. For a kernel without a cost model the
-times themselves are carried over, up to a factor.
+The times of a near problem are compared with the cost model's prediction for the near problem's shape and device. A
+Gaussian process over parameters and the cost model's columns carries the difference over to this problem's configs. If
+the kernel has no cost model, the times themselves are carried over, up to a factor.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ class NearProblem:
     times: Mapping[Config, float]
     """ms by config."""
     distance: float
-    """As ``memory.queries.distance`` counts it."""
+    """Computed by ``memory.queries.distance``."""
 
 
 def estimate_correction(
     near_problems: Sequence[NearProblem], encoder: Encoder, space: Sequence[Config], physics: Physics | None
 ) -> Floats | None:
-    """What to add to the predicted log(ms) of each config of `space`, shape (n,), as the near problems suggest;
-    ``None`` if none of them has enough measurements. `physics` is the cost model's view of `space`, ``None`` if no
-    cost model knows the kernel."""
+    """The correction of each config's predicted log(ms), shape (n,), from the near problems; ``None`` if none of them
+    has enough measurements. `physics` is the cost model's estimate for `space`, ``None`` if no cost model covers the
+    kernel."""
     found = [(near.distance, _residuals(near, encoder, physics is None)) for near in near_problems]
     usable = [(distance, pair) for distance, pair in found if pair is not None]
     if not usable:
@@ -55,8 +55,8 @@ def estimate_correction(
 
 
 def _residuals(near: NearProblem, encoder: Encoder, blind: bool) -> tuple[Floats, Floats] | None:
-    """Points and centred residuals of one near problem: log(ms) less the cost model's prediction, or log(ms) itself if
-    `blind`, that is, if no cost model knows the kernel."""
+    """Points and centred residuals of one near problem: log(ms) minus the cost model's prediction. If no cost model
+    covers the kernel (`blind`), the residual is log(ms) itself."""
     configs = sorted(near.times, key=lambda c: c.key())
     there = None if blind else physics_of(near.problem, near.hardware, configs)
     if len(configs) < surrogate.FIT_FROM or (there is None) != blind:

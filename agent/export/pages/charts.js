@@ -1,5 +1,5 @@
 "use strict";
-// Five charts as inline SVG. Text from the run goes in by textContent alone.
+// Draws five charts as inline SVG. Text from the run is inserted only through textContent.
 
 const SVG = "http://www.w3.org/2000/svg";
 const FONT = 6.4; // an average glyph's width at 12px
@@ -50,7 +50,7 @@ function frame(svg, x, y, xs, ys, box, names) {
 
 function named(config) { return Object.entries(config).map(([k, v]) => `${k}=${v}`).join(" "); }
 
-function told(run, a) {
+function describe(run, a) {
   const time = a.ms === null ? `${a.status} ${a.reason}` : `${a.ms.toFixed(4)} ms, ${short(a.value)} ${run.unit}`;
   return `evaluation ${a.number}: ${time}\n${named(a.config)}`;
 }
@@ -60,7 +60,7 @@ function drawProgress(box, run) {
   const area = { left: 56, right: width - 14, top: 24, bottom: 290 };
   const timed = run.attempts.filter((a) => a.ms !== null), lower = run.lower;
   const levels = run.baselines.filter((b) => b.value !== null);
-  // The slowest half of the attempts would squeeze the rest: the axis ends at the middle one or the lowest baseline.
+  // The slowest quarter of the attempts would compress the rest, so the axis covers only the others and the baselines.
   const order = timed.map((a) => a.value).sort((p, q) => (lower ? p - q : q - p));
   const shown = order.slice(0, Math.max(3, Math.ceil(order.length * 0.75))).concat(levels.map((b) => b.value));
   const low = Math.min(...shown), high = Math.max(...shown), pad = (high - low) * 0.06 || high * 0.05 || 1;
@@ -73,7 +73,7 @@ function drawProgress(box, run) {
   let under = Infinity;
   for (const b of [...levels].sort((p, q) => p.value - q.value)) {
     make(svg, "line", { class: "base", x1: area.left, x2: area.right, y1: y(b.value), y2: y(b.value) });
-    under = Math.min(y(b.value) - 4, under - 13); // names of close baselines stand one above the other
+    under = Math.min(y(b.value) - 4, under - 13); // the names of close baselines are stacked
     make(svg, "text", { class: "over", x: area.right, y: under, "text-anchor": "end" }, b.name);
   }
   let path = "", best = null;
@@ -81,7 +81,7 @@ function drawProgress(box, run) {
     if (a.record) { path += path ? `H${x(a.number)}V${clamp(a.value)}` : `M${x(a.number)},${clamp(a.value)}`; best = a; }
     const at = { cx: x(a.number), cy: a.ms === null ? area.bottom : clamp(a.value), r: a.record ? 4.5 : 3 };
     const kind = a.ms === null ? "dot failed" : a.record ? "dot record" : "dot";
-    titled(make(svg, "circle", { ...at, class: kind }), told(run, a));
+    titled(make(svg, "circle", { ...at, class: kind }), describe(run, a));
   }
   if (path) make(svg, "path", { class: "step", d: path + `H${area.right}` });
   if (best) make(svg, "text", { class: "strong", x: area.left + 6, y: area.top - 8, "text-anchor": "start", dx: 60 },
@@ -156,7 +156,7 @@ function drawRoofline(box, run) {
   make(svg, "line", { class: "one", x1: x(roof.intensity), x2: x(roof.intensity), y1: area.top, y2: area.bottom });
   for (const a of timed) {
     const kind = a.record ? "dot record" : "dot";
-    titled(make(svg, "circle", { class: kind, cx: x(roof.intensity), cy: y(a.tflops), r: 4 }), told(run, a));
+    titled(make(svg, "circle", { class: kind, cx: x(roof.intensity), cy: y(a.tflops), r: 4 }), describe(run, a));
   }
   for (const b of run.baselines.filter((b) => b.tflops !== null)) {
     const line = make(svg, "line", { class: "base", x1: x(roof.intensity) - 14, x2: x(roof.intensity) + 14, y1: y(b.tflops), y2: y(b.tflops) });

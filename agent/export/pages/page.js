@@ -1,5 +1,6 @@
 "use strict";
-// The page's tables and its conversation, from the run's data. Everything the run said goes in by textContent alone.
+// Fills the page's tables and its conversation from the run's data. Text from the run is inserted only through
+// textContent.
 
 const run = JSON.parse(document.getElementById("data").textContent);
 
@@ -16,7 +17,7 @@ function shown(value, digits) {
   return typeof value === "number" && digits !== undefined ? value.toFixed(digits) : String(value);
 }
 
-const FIRST = 250; // rows of a long table that are there at once
+const FIRST = 250; // rows of a long table that are shown at first
 
 // columns: [heading, row => value, digits or undefined, is a number, class]
 function table(box, columns, rows, rowKind) {
@@ -38,9 +39,9 @@ function table(box, columns, rows, rowKind) {
   }
 
   function render() {
-    const kept = view.order.filter(view.keep), there = kept.slice(0, view.limit);
-    body.replaceChildren(...there.map(lineOf));
-    more.hidden = there.length === kept.length;
+    const kept = view.order.filter(view.keep), visible = kept.slice(0, view.limit);
+    body.replaceChildren(...visible.map(lineOf));
+    more.hidden = visible.length === kept.length;
     more.textContent = `Show all ${kept.length} rows`;
   }
 
@@ -56,7 +57,7 @@ function table(box, columns, rows, rowKind) {
       const sign = up ? 1 : -1, absent = (v) => v === null || v === undefined || v === "";
       view.order = [...rows].sort((p, q) => {
         const a = value(p), b = value(q);
-        if (absent(a) || absent(b)) return absent(a) - absent(b); // what is absent comes last, either way
+        if (absent(a) || absent(b)) return absent(a) - absent(b); // absent values come last in both directions
         return sign * (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b)));
       });
       render();
@@ -86,8 +87,8 @@ function attemptsTable(box) {
   search.addEventListener("input", () => {
     const words = search.value.toLowerCase().split(/\s+/);
     keep((a) => {
-      const said = `${a.status} ${named(a.config)} ${a.reason} ${a.why}`.toLowerCase();
-      return words.every((word) => said.includes(word));
+      const text = `${a.status} ${named(a.config)} ${a.reason} ${a.why}`.toLowerCase();
+      return words.every((word) => text.includes(word));
     });
   });
 }
@@ -115,9 +116,9 @@ function conversation(box) {
       const about = [`${turn.began.toFixed(1)} s`, turn.model, turn.tokens ? `${turn.tokens} tokens` : "", `${turn.seconds.toFixed(2)} s`];
       element(node, "p", about.filter(Boolean).join(" · "), "soft");
       for (const message of turn.asked) {
-        const said = element(node, "details");
-        element(said, "summary", `${message.role} message`);
-        lazily(said, () => element(said, "pre", message.content));
+        const item = element(node, "details");
+        element(item, "summary", `${message.role} message`);
+        lazily(item, () => element(item, "pre", message.content));
       }
       if (turn.words) element(node, "p", turn.words);
       for (const call of turn.calls) {

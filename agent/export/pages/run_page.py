@@ -1,4 +1,4 @@
-"""The web page of a run. What every page has stands in :mod:`memory.pages.frame`."""
+"""Renders the web page of a run. :mod:`memory.pages.frame` has what all pages share."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from kernels.hardware import hardware_named
 from memory.pages import frame
 
 POINTS_LISTED = 200
-"""Turning points on the page; of a longer list the rest is counted."""
+"""Most turning points that the page lists. It gives the number of the others."""
 FIGURES = ("registers", "spill_bytes", "shared_bytes")
-"""What the compiler said that the table shows."""
+"""The compiler's figures that the table shows."""
 
 
 def export(story: Story) -> str:
@@ -47,12 +47,12 @@ def warnings(story: Story) -> list[str]:
     if story.broken is not None:
         found.append(f"This trace was edited at event {story.broken}: do not trust what follows.")
     if story.torn:
-        found.append("The last line of the trace is torn: the run was killed while it wrote.")
+        found.append("The last line of the trace is incomplete: the run was killed while it wrote.")
     return found
 
 
 def facts(story: Story) -> list[tuple[str, str]]:
-    """(name, value); the page leaves empty values out."""
+    """(name, value) pairs. The page leaves empty values out."""
     objective, setting, outcome = story.objective, story.setting, story.outcome
     best, parent = outcome.best if outcome else None, story.header.get("parent")
     versions = story.header.get("versions")
@@ -90,7 +90,7 @@ def sum_activities(story: Story) -> dict[str, float]:
 
 
 def data(story: Story) -> JSON:
-    """What the script draws."""
+    """The data that the page's script draws."""
     setting = story.setting
     return {
         "unit": setting.unit,
@@ -133,7 +133,7 @@ def attempt(setting: Setting, a: Attempt) -> JSON:
 
 
 def proposals(story: Story) -> list[JSON]:
-    """Every config that a tool was asked about or proposed, once, with what became of it."""
+    """Every config that a tool proposed or received, once, with its result."""
     found: dict[str, JSON] = {}
     for a in story.attempts:
         found[key(vars(a))] = {"config": a.config, "ms": a.ms, "status": a.status, "failed": a.ms is None}

@@ -23,6 +23,18 @@ ROOT = Path(__file__).parents[3]
 GOAL = "maximise fused TFLOPS"
 DEADLINE_S = 600.0
 """A run takes seconds; on a machine that has other things to do, minutes."""
+DIES_IN = """
+import importlib, os, signal, sys
+from agent.__main__ import main
+module = importlib.import_module("tools." + sys.argv.pop(1))
+run = module.run
+def die(*call):
+    run(*call)
+    os.kill(os.getpid(), signal.SIGKILL)
+module.run = die
+sys.exit(main())
+"""
+"""A program that runs the agent and dies at the end of the first call of the tool that its first argument names."""
 
 
 @dataclass
@@ -41,8 +53,8 @@ class Place:
         """The run's trace, once it is there."""
         return next((self.folder / "data").glob("*/traces/*.jsonl"), None)
 
-    def start(self) -> subprocess.Popen[bytes]:
-        """Begin the run, or resume it where its trace has an event."""
+    def start(self, *program: str) -> subprocess.Popen[bytes]:
+        """Begin the run, or resume it if its trace has an event. `program`: what runs in place of ``-m agent``."""
         trace = self.trace()
         if trace is not None and b"\n" in trace.read_bytes():
             command = ["resume", trace.stem]
@@ -53,7 +65,7 @@ class Place:
         environment = {**os.environ, "XDG_DATA_HOME": str(self.folder / "data"), "OPENAI_API_KEY": ""}
         with (self.folder / "errors").open("ab") as errors:
             return subprocess.Popen(
-                [sys.executable, "-m", "agent", *command],
+                [sys.executable, *(program or ("-m", "agent")), *command],
                 cwd=ROOT,
                 env=environment,
                 stdout=subprocess.DEVNULL,
@@ -72,17 +84,11 @@ class Place:
         return trace is not None and b'"type":"end"' in trace.read_bytes()
 
     def kill_in(self, tool: str) -> None:
-        """Start and SIGKILL while a call of `tool` is going on."""
-        child, until = self.start(), time.monotonic() + DEADLINE_S
-        while child.poll() is None and time.monotonic() < until:
-            trace = self.trace()
-            last = trace.read_bytes().rsplit(b"\n", 2)[-2:] if trace else []
-            if last and b'"type":"tool_call"' in last[0] and f'"name":"{tool}"'.encode() in last[0]:
-                break
-            time.sleep(0.005)
-        child.send_signal(signal.SIGKILL)
-        if child.wait() != -signal.SIGKILL:
-            raise RuntimeError(f"the run was over before a call of {tool} could be killed")
+        """Start it as a process that kills itself by SIGKILL in a call of `tool`: after the call's rows are in the
+        memory, before its answer is in the trace."""
+        child = self.start("-c", DIES_IN, tool)
+        if child.wait(DEADLINE_S) != -signal.SIGKILL:
+            raise RuntimeError(f"the run never called {tool}: {(self.folder / 'errors').read_text()[-2000:]}")
 
     def kill_once(self, dice: random.Random) -> str:
         """Start, wait for a random moment, SIGKILL; between which events it died, or "" where it had ended."""

@@ -1,7 +1,7 @@
-"""Time of attention: two matmuls and the exponentials between them for every block of keys, on three engines.
+"""Estimates the time of attention: for every block of keys two matmuls and the exponentials between them.
 
-Exponentials take about as long as the products on Hopper (16 a clock against 1024 multiply-adds of head size 128), so
-what counts is how much of one runs beside the other. Source: FlashAttention-3 (arXiv:2407.08608), section 3.
+On Hopper the exponentials take about as long as the products (16 a clock against 1024 multiply-adds of head size 128).
+The time therefore depends on how far the two overlap. Source: FlashAttention-3 (arXiv:2407.08608), section 3.
 """
 
 from __future__ import annotations
@@ -26,26 +26,29 @@ from tools.planner.cost.resources import Compiled, Flags, Floats, resources_of
 
 FIELDS = ("BLOCK_M", "BLOCK_N", "num_warps", "num_stages")
 EXPONENTIALS_PER_CLOCK = 16
-"""Of one SM. Source: CUDA C++ Programming Guide, throughput of native arithmetic instructions."""
+"""Exponentials of one SM. Source: CUDA C++ Programming Guide, throughput of native arithmetic instructions."""
 SOFTMAX_INSTRUCTIONS = 8
-"""Per score: scale and difference in one, mask, maximum, sum, conversion, moves. A count, not a measurement."""
+"""Instructions per score: scale and difference in one, mask, maximum, sum, conversion, moves. A count, not a
+measurement."""
 STEP_CLOCKS = 300
-"""Of a block of keys, whatever its size: two products waited for, barriers, two reductions over rows."""
+"""Fixed clocks of a block of keys: the waits for two products, barriers, two reductions over rows."""
 BASE_REGISTERS = 48
-"""Running maxima and sums, barriers, addresses. An estimate."""
+"""Registers per thread for running maxima and sums, barriers, addresses. An estimate."""
 LOAD_LATENCY = 700
-"""Clocks from L2 under load: keys and values of a head stay there. Source: arXiv:2402.13499, table of latencies."""
+"""Clocks of a load from L2 under load: the keys and values of a head stay in L2. Source: arXiv:2402.13499, table of
+latencies."""
 IN_TURN, BESIDE, BY_HAND = 0.0, 0.2, 0.8
-"""Share of the smaller of products and softmax that runs beside the larger: where one group of warps does both in turn;
-where another group or block may happen to do the other; where the code starts the next product before the softmax.
-Chosen on the H200 landscape of attention, like STEP_CLOCKS; by the same source the last wins by 1.5 to 2 times."""
+"""Share of the shorter of products and softmax that overlaps the longer one. IN_TURN: one group of warps does one after
+the other. BESIDE: another group or block may do the other at the same time by chance. BY_HAND: the code starts the next
+product before the softmax. Chosen on the H200 landscape of attention, like STEP_CLOCKS. In the source above BY_HAND is
+1.5 to 2 times as fast."""
 SPECIALIZED_REGISTERS, PRODUCER_WARPS = 168, 4
-"""As for matmuls by hand (``kernels.attention.gluon``)."""
+"""The same as for warp-specialised matmuls (``kernels.attention.gluon``)."""
 
 
 @dataclass(frozen=True)
 class Heads:
-    """The fields of the configs as arrays, and the problem."""
+    """The fields of the configs as arrays, and the sizes of the problem."""
 
     heads: int
     """Sequences times query heads."""
@@ -73,7 +76,7 @@ class Heads:
 
 
 def read_heads(problem: Problem, configs: Sequence[Config]) -> Heads | None:
-    """The configs as blocks of queries and keys, or ``None`` where problem or configs are of another kind."""
+    """The configs as blocks of queries and keys; ``None`` if problem or configs are not of attention."""
     sizes = [getattr(problem, d, None) for d in "BHSD"]
     if not configs or not all(isinstance(size, int) for size in sizes):
         return None
@@ -98,14 +101,14 @@ def read_heads(problem: Problem, configs: Sequence[Config]) -> Heads | None:
 
 
 def estimate_attention(a: Heads, dtype: str, hardware: Hardware, compiled: Compiled) -> Physics | None:
-    """Time and its parts for every config; ``None`` where the hardware has no peak for `dtype`."""
+    """Time and its parts for every config; ``None`` if the hardware has no peak for `dtype`."""
     clock = core_clock(hardware, dtype)
     if clock is None:
         return None
     multiplying = a.warps * hardware.warp_size
     threads = multiplying + np.where(a.specialized, PRODUCER_WARPS * hardware.warp_size, 0)
-    held = a.block_m * (a.size + 1.5 * a.block_n) / multiplying  # the result, the scores, half of them as weights
-    need = np.where(a.specialized, SPECIALIZED_REGISTERS, held + BASE_REGISTERS)
+    values = a.block_m * (a.size + 1.5 * a.block_n) / multiplying  # the result, the scores, half of them as weights
+    need = np.where(a.specialized, SPECIALIZED_REGISTERS, values + BASE_REGISTERS)
     ring = np.where(a.specialized, a.stages, np.maximum(1, a.stages - 1)) * 2 * a.block_n
     shared = (a.block_m + ring) * a.size * a.element_bytes
     found = resources_of(hardware, threads, need, shared, compiled)
@@ -121,20 +124,20 @@ def estimate_attention(a: Heads, dtype: str, hardware: Hardware, compiled: Compi
     rescaling = a.block_m * a.size  # the result, at every new maximum
     instructions = (scores * SOFTMAX_INSTRUCTIONS + rescaling) / (32 * SCHEDULERS)
     softmax = scores / EXPONENTIALS_PER_CLOCK + instructions
-    # Groups side by side along the keys have each a part of a row: its weights go through shared memory to all of them.
+    # Warp groups that split the keys hold a part of a row each. They exchange their weights through shared memory.
     along = np.maximum(1, groups / np.maximum(1, a.block_m / 64))
     exchange = np.where(along > 1, scores * a.element_bytes * (1 + along) / SHARED_BYTES_PER_CLOCK, 0.0)
     # Each group reads its rows of queries, and all keys and values.
     slices = np.maximum(groups, a.block_m / 64)
     reads = slices * ((64 + a.block_n / along) * a.size + a.block_n * a.size / along)
     shared_clocks = reads * a.element_bytes / SHARED_BYTES_PER_CLOCK
-    # Another group of warps, or another block, multiplies while this one takes exponentials.
+    # Another group of warps or another block can multiply while this one computes exponentials.
     overlap = np.where(a.specialized, BY_HAND, np.where(blocks * groups > 1, BESIDE, IN_TURN))
     slower = np.maximum(products, shared_clocks)
     engines = np.maximum(slower, softmax) + (1 - overlap) * np.minimum(slower, softmax) + exchange
     load = 2 * a.block_n * a.size * a.element_bytes / L2_BYTES_PER_CLOCK
     latency = LOAD_LATENCY + load
-    # One stage by hand: the next keys are asked for when both groups have multiplied these.
+    # With one stage and specialised warps, the next keys are loaded once both groups have multiplied the current ones.
     single = latency + np.where(a.specialized, products, engines)
     ring_clocks = np.where(a.stages > 1, latency / np.maximum(1, a.stages - 1), single)
     spills = 2 * found.spill_bytes * threads / SHARED_BYTES_PER_CLOCK
@@ -144,10 +147,10 @@ def estimate_attention(a: Heads, dtype: str, hardware: Hardware, compiled: Compi
     rounds = np.ceil(a.tiles / places)
     fill = a.tiles / (rounds * places)
     store = a.block_m * a.size * a.element_bytes / L2_BYTES_PER_CLOCK
-    # The warp that loads goes on to the next tile meanwhile.
+    # In a persistent specialised kernel the loading warp already loads the next tile.
     runs_on = a.persistent & a.specialized
     outside = np.where(runs_on, BLOCK_START_CLOCKS / 4, BLOCK_START_CLOCKS + latency) + store
-    # Blocks start as others end, so that only the last round is ragged, and causal tiles differ in length.
+    # A block starts when another ends, so only the last round is partly empty. Causal tiles also differ in length.
     clocks = (a.tiles / places + 0.5) * (a.steps * step + outside)
     columns = [
         products / (products + softmax),

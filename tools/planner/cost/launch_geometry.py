@@ -1,7 +1,7 @@
-"""What a tiled matmul's configs mean on one GPU: tiles, instruction, registers, shared memory, resident blocks.
+"""Computes a tiled matmul's tiles, instruction, registers, shared memory and resident blocks on one GPU.
 
-Everything is worked out for many configs at once, in arrays of one entry a config: from the config's fields alone
-before anything was compiled, and from the compiler's figures where there are some.
+Everything is computed for many configs at once, in arrays with one entry per config. The values come from the
+compiler's figures if the config was compiled, otherwise from its fields.
 """
 
 from __future__ import annotations
@@ -20,22 +20,23 @@ from tools.planner.cost.resources import Compiled, Flags, Floats, Resources, res
 
 TILE_FIELDS = ("BLOCK_M", "BLOCK_N", "BLOCK_K", "num_warps", "num_stages")
 OPTIONAL_FIELDS = {"GROUP_M": 1, "EPILOGUE_SUBTILE": 1, "FLATTEN": 0, "SPLIT_K": 1, "CONSUMERS": 1, "OVERLAP": 0}
-"""Fields of a matmul config that have a meaning when absent, and that meaning."""
+"""Optional fields of a matmul config, and the value that an absent field means."""
 
 BASE_REGISTERS = 40
-"""Loop state, barriers and addresses of a kernel whose operands stay in shared memory. Source: the Gluon
+"""Registers per thread for loop state, barriers and addresses, if the operands stay in shared memory. Source: the Gluon
 128x256x64 kernel compiles to 168 registers a thread, 128 of them accumulators."""
 POINTER_REGISTERS = 16
-"""More where every thread keeps its own load addresses and masks."""
+"""Additional registers per thread if every thread keeps its own load addresses and masks."""
 SPECIALIZED_REGISTERS = 168
-"""Per thread at launch where warps have roles; the producer's warps then hand most of theirs to the others. Source:
-``kernels.gemm.gluon_space``."""
+"""Registers per thread at launch if warps are specialised. The producer's warps then release most of theirs to the
+others. Source: ``kernels.gemm.gluon_space``."""
 PRODUCER_WARPS = 4
-"""Of a warp group that only loads: registers are handed over by whole warp groups (PTX ISA, setmaxnreg)."""
+"""Warps of the group that only loads: registers are reallocated by whole warp groups (PTX ISA, setmaxnreg)."""
 BARRIER_BYTES = 1024
-"""More than the barriers of a ring take."""
+"""An upper bound on the barriers of a ring."""
 WHOLE_TILE = 128 * 4 * 32
-"""Accumulators that one consumer of four warps can hold: two such consumers take whole tiles in turn, others halves."""
+"""Accumulators that one consumer of four warps can hold. If a tile fits, two consumers take whole tiles in turn;
+otherwise each takes half of every tile."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,9 @@ class Tiles:
     n: int
     k: int
     b_row: int
-    """Contiguous elements of B: N, or K where B is column-major."""
+    """Contiguous elements of B: N, or K if B is column-major."""
     a_share: float
-    """Distinct elements of A over M K: under 1 where a convolution reads one pixel for several taps."""
+    """Distinct elements of A divided by M K: below 1 if a convolution reads one pixel for several taps."""
     element_bytes: int
     """Of an operand."""
     result_bytes: int
@@ -64,16 +65,16 @@ class Tiles:
     split: Floats
     """Programs that share the K range of one tile."""
     consumers: Floats
-    """Groups of warps that multiply, where warps have roles."""
+    """Groups of warps that multiply, if warps are specialised."""
     overlap: Flags
-    """Whether it starts while the launch before still runs."""
+    """Whether the kernel starts while the launch before it still runs."""
     flatten: Flags
     tma: Flags
     persistent: Flags
     specialized: Flags
     """Whether one warp loads for all others."""
     streaming: Flags
-    """Whether the tiles of the last wave are shared out step by step."""
+    """Whether the K steps of the last wave's tiles are divided among several programs (stream K)."""
 
     @property
     def rows(self) -> Floats:
@@ -85,17 +86,17 @@ class Tiles:
 
     @property
     def count(self) -> Floats:
-        """Tiles, each as often as its K range is split."""
+        """Number of tiles times the parts of the K range."""
         return self.rows * self.columns * self.split
 
     @property
     def k_steps(self) -> Floats:
-        """Of one program at one tile."""
+        """K steps of one program in one tile."""
         return np.ceil(np.ceil(self.k / self.block_k) / self.split)
 
     def streamed(self, sms: int) -> tuple[Floats, Floats]:
-        """Tiles that are shared out step by step, and programs that share them, 1 where none are:
-        ``kernels.gemm.stream_k_schedule`` for arrays."""
+        """The number of tiles whose K steps are divided, and of programs that share them (1 if there are no such
+        tiles). It is ``kernels.gemm.stream_k_schedule`` for arrays."""
         rest = np.where(self.streaming, self.count % sms, 0.0)
         alone = (rest == 0) | (self.count < sms) | (rest * self.k_steps >= LEAST_STEPS * sms)
         streamed = np.where(alone, rest, rest + sms)
@@ -103,7 +104,7 @@ class Tiles:
 
     @property
     def takes_turns(self) -> Flags:
-        """Whether two consumers have every second tile each: one multiplies while the other stores."""
+        """Whether two consumers take every second tile each. One multiplies while the other stores."""
         return np.asarray(self.specialized & (self.consumers == 2) & (self.block_m * self.block_n <= WHOLE_TILE))
 
     @property
@@ -114,18 +115,18 @@ class Tiles:
 
 @dataclass(frozen=True)
 class Launch(Resources):
-    """What each config asks of an SM."""
+    """The resources and the matrix instruction of each config."""
 
     tensor_core: npt.NDArray[np.str_]
     """``wgmma``, ``tcgen05``, ``mma.sync`` or ``mfma``."""
     accumulators: Floats
     """Registers per thread that hold the tile's partial sums."""
     serialized: Flags
-    """Whether the compiler said that it had to wait for every wgmma (ptxas C7511)."""
+    """Whether the compiler warned that it serialised the wgmmas (ptxas C7511)."""
 
 
 def read_tiles(problem: Problem, configs: Sequence[Config]) -> Tiles | None:
-    """The configs as tiles of a matmul, or ``None`` where problem or configs are of another kind."""
+    """The configs as tiles of a matmul; ``None`` if problem or configs are not of a matmul."""
     shape = matmul_shape(problem)
     if not configs or shape is None:
         return None
@@ -141,7 +142,7 @@ def read_tiles(problem: Problem, configs: Sequence[Config]) -> Tiles | None:
     m, n, k, a_share = shape
     element_bytes = problem.torch_dtype.itemsize
     b_row = k if getattr(problem, "b_layout", "row") == "col" else n
-    # Families that share K out use descriptors wherever rows are a multiple of 16 bytes.
+    # The split_k and stream_k families use descriptors if rows are a multiple of 16 bytes.
     aligned = all(row * element_bytes % 16 == 0 for row in (k, b_row))
     return Tiles(
         m=m,
@@ -170,8 +171,8 @@ def read_tiles(problem: Problem, configs: Sequence[Config]) -> Tiles | None:
 
 
 def matmul_shape(problem: Problem) -> tuple[int, int, int, float] | None:
-    """M, N, K and distinct elements of A over M K; ``None`` where the problem is no matmul. A convolution is one of
-    `pixels` rows, K columns and `terms` products, and reads its image once."""
+    """M, N, K, and the distinct elements of A divided by M K; ``None`` if the problem is no matmul. A convolution is a
+    matmul with `pixels` rows, K columns and `terms` products, and reads its image once."""
     if all(isinstance(getattr(problem, d, None), int) for d in "MNK"):
         m, n, k = (int(getattr(problem, d)) for d in "MNK")
         return m, n, k, 1.0
@@ -184,9 +185,9 @@ def matmul_shape(problem: Problem) -> tuple[int, int, int, float] | None:
 
 
 def matrix_instruction(tiles: Tiles, hardware: Hardware) -> npt.NDArray[np.str_]:
-    """The matrix instruction a tile can use.
+    """The matrix instruction that a tile can use.
 
-    wgmma takes 64 rows per warp group of four warps, tcgen05 64 or 128 rows per block; smaller tiles fall back to
+    wgmma takes 64 rows per warp group of four warps, tcgen05 takes 64 or 128 rows per block. Smaller tiles use
     mma.sync. Source: PTX ISA, sections wgmma.mma_async and tcgen05.mma."""
     if hardware.backend == "hip":
         return np.full(tiles.block_m.shape, "mfma")
@@ -196,26 +197,29 @@ def matrix_instruction(tiles: Tiles, hardware: Hardware) -> npt.NDArray[np.str_]
 
 
 def register_need(tiles: Tiles, tensor_core: npt.NDArray[np.str_], accumulators: Floats, warp_size: int) -> Floats:
-    """Registers per thread that the main loop wants, before any limit.
+    """Registers per thread that the main loop needs, before any limit.
 
-    wgmma reads its operands from shared memory, tcgen05 also accumulates outside the registers; mma.sync and mfma hold
-    two k slices of 16 of both operands in registers (double buffering). Warps are taken to split the tile squarely."""
+    wgmma reads its operands from shared memory. tcgen05 also accumulates outside the registers. mma.sync and mfma hold
+    two k slices of 16 of both operands in registers (double buffering). The estimate assumes that each warp's part of
+    the tile is square."""
     side = np.sqrt(tiles.block_m * tiles.block_n / tiles.warps)
     fragments = 2 * (2 * side) * 16 * tiles.element_bytes / (warp_size * 4)
     in_registers = np.isin(tensor_core, ["mma.sync", "mfma"])
-    held = np.where(tensor_core == "tcgen05", accumulators / tiles.pieces / 2, accumulators)
+    accumulating = np.where(tensor_core == "tcgen05", accumulators / tiles.pieces / 2, accumulators)
     pointers = np.where(tiles.tma, 0, POINTER_REGISTERS)
-    return held + np.where(in_registers, fragments, 0) + pointers + np.where(tiles.flatten, 8, 0) + BASE_REGISTERS
+    return (
+        accumulating + np.where(in_registers, fragments, 0) + pointers + np.where(tiles.flatten, 8, 0) + BASE_REGISTERS
+    )
 
 
 def shared_need(tiles: Tiles, tensor_core: npt.NDArray[np.str_]) -> Floats:
     """Shared memory per block, bytes: the operand ring, the store's staging buffer, and scratch to rearrange pieces.
 
     Pointer loads for mma.sync and mfma keep one stage in registers. A persistent kernel loads the next tile while it
-    stores this one, so its staging buffer lies beside the ring; elsewhere the drained ring serves. Where warp groups
-    stand side by side along N (more of them than 64-row slices), cutting the tile's columns into pieces moves fp32
-    values from warp to warp through scratch, and a flattened loop has no drained ring to lend it. Source: what Triton
-    3.6 allocated for 1,027 configs on sm_90; all 18 that did not fit are told so here, and no other."""
+    stores the current one, so it needs a staging buffer besides the ring; other kernels reuse the drained ring. If warp
+    groups split N (there are more groups than 64-row slices), cutting the tile's columns into pieces moves fp32 values
+    between warps through scratch memory. A flattened loop never drains its ring, so this scratch comes on top. Source:
+    what Triton 3.6 allocated for 1,027 configs on sm_90. This function names all 18 that did not fit, and no other."""
     in_registers = np.isin(tensor_core, ["mma.sync", "mfma"]) & ~tiles.tma
     ring = np.where(in_registers, np.maximum(1, tiles.stages - 1), tiles.stages) * tiles.stage_bytes
     piece = tiles.block_m * tiles.block_n / tiles.pieces
@@ -224,20 +228,20 @@ def shared_need(tiles: Tiles, tensor_core: npt.NDArray[np.str_]) -> Floats:
     staging = piece * tiles.result_bytes
     loop = np.where(tiles.flatten, ring + scratch, np.maximum(ring, scratch))
     triton = np.where(tiles.persistent, loop + staging, np.maximum(ring, staging))
-    # By hand: two staging buffers where a tile is stored in pieces, and for each consumer that has tiles of its own.
+    # Specialised kernels double their staging buffers if a tile is stored in pieces, and if consumers take turns.
     buffers = np.where(tiles.pieces > 1, 2, 1) * np.where(tiles.takes_turns, 2, 1)
     return np.where(tiles.specialized, ring + buffers * staging + BARRIER_BYTES, triton)
 
 
 def read_launch(tiles: Tiles, hardware: Hardware, compiled: Compiled) -> Launch:
-    """Resources of each config: the compiler's figures where `compiled` has them for its index, else the estimate."""
+    """Resources of each config: the compiler's figures if `compiled` has them for its index, else the estimate."""
     multiplying = tiles.warps * hardware.warp_size
     threads = multiplying + np.where(tiles.specialized, PRODUCER_WARPS * hardware.warp_size, 0)
-    held = np.where(tiles.takes_turns, 2, 1)  # each consumer has a tile of its own
-    accumulators = held * tiles.block_m * tiles.block_n / multiplying
+    tiles_held = np.where(tiles.takes_turns, 2, 1)  # each consumer has a tile of its own
+    accumulators = tiles_held * tiles.block_m * tiles.block_n / multiplying
     tensor_core = matrix_instruction(tiles, hardware)
     need = register_need(tiles, tensor_core, accumulators, hardware.warp_size)
-    # With roles, what would spill does not compile.
+    # A specialised kernel that would spill does not compile.
     need = np.where(tiles.specialized, SPECIALIZED_REGISTERS, need)
     found = resources_of(hardware, threads, need, shared_need(tiles, tensor_core), compiled)
     serialized = np.zeros(threads.shape, bool)

@@ -1,5 +1,5 @@
-"""Which cost model knows a kernel. A problem and its configs are recognised by their fields, not by a name: whoever
-writes a kernel with the fields of a matmul, of a reduction over rows or of attention gets the cost model."""
+"""Finds the cost model of a kernel. A problem and its configs are recognised by their fields, not by a name: any kernel
+with the fields of a matmul, of a reduction over rows or of attention gets that cost model."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tools.planner.features import launch_columns
 from tools.planner.reasons import explain_launch
 
 Model = Callable[[str, Hardware, Compiled], Physics | None]
-"""From dtype, hardware and the compiler's figures; ``None`` where the hardware has no peak for the dtype."""
+"""Estimates from dtype, hardware and the compiler's figures; ``None`` if the hardware has no peak for the dtype."""
 
 
 def model_of(problem: Problem, configs: Sequence[Config]) -> Model | None:
-    """The cost model that knows `configs`, having read them; ``None`` where they are of a kernel that none knows."""
+    """The cost model of `configs`, bound to them; ``None`` if no cost model covers their kernel."""
     if (tiles := read_tiles(problem, configs)) is not None:
         return partial(_matmul, tiles)
     if (rows := read_rows(problem, configs)) is not None:
@@ -33,7 +33,7 @@ def model_of(problem: Problem, configs: Sequence[Config]) -> Model | None:
 
 
 def physics_of(problem: Problem, hardware: Hardware, configs: Sequence[Config]) -> Physics | None:
-    """The cost model's estimates before anything is compiled; ``None`` where none knows the kernel."""
+    """The cost model's estimates before compilation; ``None`` if no cost model covers the kernel."""
     model = model_of(problem, configs)
     return None if model is None else model(problem.dtype, hardware, {})
 

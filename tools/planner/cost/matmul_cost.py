@@ -1,10 +1,10 @@
-"""Time of a tiled matmul from first principles: one function a term, each with its source.
+"""Estimates the time of a tiled matmul from first principles: one function per term, each with its source.
 
-A tile's main loop runs as fast as its slowest engine lets it: tensor cores, shared memory, the SM's port to L2, or the
-ring of stages that hides the load latency. Tiles come in waves over the SMs; what a tile does before and after its
-loop is exposed unless another block or the next tile covers it; the whole launch cannot beat device memory. Units are
-SM clocks inside, ms outside. Absolute times are good to tens of percent: the surrogate calibrates them, so what counts
-is the order.
+The slowest engine sets the time of a tile's main loop: tensor cores, shared memory, the SM's port to L2, or the ring of
+stages that hides the load latency. The SMs compute the tiles in waves. The work of a tile before and after its loop
+adds to the time, unless another block or the next tile overlaps it. The launch takes at least as long as its traffic
+with device memory. Units are SM clocks inside, ms outside. Absolute times are good to tens of percent. The surrogate
+calibrates them, so only the order of configs matters.
 """
 
 from __future__ import annotations
@@ -31,50 +31,50 @@ SHARED_BYTES_PER_CLOCK = 128
 L2_LATENCY = 500
 """Clocks under load, about twice the unloaded 260. Source: arXiv:2402.13499, table of latencies."""
 MMA_SYNC_SHARE = 0.63
-"""Of Hopper's peak that mma.sync reaches. Source: arXiv:2402.13499 (wgmma needed for the rest)."""
+"""Share of Hopper's peak that mma.sync reaches. Source: arXiv:2402.13499 (only wgmma reaches the peak)."""
 COPY_INSTRUCTIONS = 6
-"""Issue slots per warp-wide cp.async (addresses, predicates, copy) where TMA needs one thread. Chosen so that TMA leads
+"""Issue slots per warp-wide cp.async (addresses, predicates, copy); TMA needs one thread. Chosen so that TMA is faster
 by about the 13 % that triton-lang/triton#5461 measured."""
 WGMMA_LATENCY = 128
-"""Clocks a serialised wgmma waits for its result (ptxas warning C7511)."""
+"""Clocks that a serialised wgmma waits for its result (ptxas warning C7511)."""
 EPILOGUE_INSTRUCTIONS = 4
-"""Per output element: bias, activation, conversion, store to shared memory. A count, not a measurement."""
+"""Instructions per output element: bias, activation, conversion, store to shared memory. A count, not a measurement."""
 PERSISTENT_START_CLOCKS = 1500
-"""More that a program which takes several tiles does before its first. Chosen on launches of one wave, where it shows:
-the landscapes 1024^3 and 64x8192x8192."""
+"""Additional clocks before the first tile of a persistent program. Chosen on launches of one wave, in which it matters
+most: the landscapes 1024^3 and 64x8192x8192."""
 OVERLAPPED_MS = 0.0005
-"""Of a launch's cost, what lies under the launch before where programs start early. Seen at 1024^3 on an H200."""
+"""The part of a launch's cost that overlaps the launch before, if programs start early. Seen at 1024^3 on an H200."""
 SECOND_LAUNCH_MS = 0.0015
-"""Of the kernel that sums the shares of a split K or the parts of a streamed tile, whose launch overlaps the first
+"""Launch of the kernel that sums the parts of a split K or of a streamed tile. It overlaps the first kernel
 (programmatic dependent launch). An estimate."""
 PARTIAL_BYTES = 4
-"""A share's sum is fp32."""
+"""Bytes of an element of a partial sum: fp32."""
 L2_KEEPS = 0.8
 """Share of L2 that holds operands while outputs stream through."""
 SHARPNESS = 5.0
-"""Exponent of the soft maximum: two engines of equal load take 1.15 times one of them. An estimate."""
+"""Exponent of the soft maximum: two equally loaded engines take 1.15 times as long as one of them. An estimate."""
 
 ENGINES = ("tensor cores", "shared memory", "the L2 port", "load latency", "device memory")
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What the model says of each config."""
+    """The model's estimates for each config."""
 
     ms: Floats
     tensor: Floats
     shared: Floats
     l2: Floats
     latency: Floats
-    """Clocks of one k step by engine, of the blocks resident on one SM together."""
+    """Clocks of one k step by engine, for all blocks resident on one SM together."""
     waves: Floats
-    """Rounds of tiles over the SMs, the last one counted whole."""
+    """Rounds of tiles over the SMs. The last round counts as whole."""
     fill: Floats
-    """Tiles over the places for them in those rounds, 0..1."""
+    """Tiles divided by the places for them in those rounds, 0..1."""
     overhead: Floats
     """Share of an SM's time outside main loops."""
     memory: Floats
-    """Device memory time over the SMs' time."""
+    """Device memory time divided by the SMs' time."""
 
     def limiter(self, i: int) -> str:
         """The engine that bounds config `i`."""
@@ -85,7 +85,7 @@ class Cost:
 
 
 def soft_max(*terms: Floats) -> Floats:
-    """Slightly above the largest term, more so where two are close (p-norm)."""
+    """The p-norm of the terms: slightly above the largest term, and more so if two terms are close."""
     powers: Floats = np.sum([t**SHARPNESS for t in terms], axis=0)
     return np.asarray(powers ** (1 / SHARPNESS))
 
@@ -99,13 +99,13 @@ def multiply_adds_per_clock(peak: float, sms: int) -> float:
 
 
 def core_clock(hardware: Hardware, dtype: str) -> float | None:
-    """Hz at boost, from the peak; ``None`` where the hardware has no peak for `dtype`."""
+    """Boost clock in Hz, from the peak; ``None`` if the hardware has no peak for `dtype`."""
     peak = hardware.peak.get(dtype)
     return None if peak is None else peak / (2 * hardware.sms * multiply_adds_per_clock(peak, hardware.sms))
 
 
 def tensor_clocks(tiles: Tiles, launch: Launch, per_clock: float, hopper_or_later: bool) -> Floats:
-    """Tensor core time of one k step of one tile, with what its warps issue in between."""
+    """Tensor core time of one k step of one tile, with the instructions that its warps issue in between."""
     multiply = tiles.block_m * tiles.block_n * tiles.block_k / per_clock
     warp_level = (launch.tensor_core == "mma.sync") & hopper_or_later
     multiply = np.where(warp_level, multiply / MMA_SYNC_SHARE, multiply)
@@ -116,7 +116,7 @@ def tensor_clocks(tiles: Tiles, launch: Launch, per_clock: float, hopper_or_late
 def copy_clocks(tiles: Tiles) -> Floats:
     """Issue slots that pointer loads take from the warps that also feed the tensor cores.
 
-    A copy moves up to 16 bytes a thread, less where the row length is no multiple of 8 elements."""
+    A copy moves up to 16 bytes per thread, and fewer if the row length is no multiple of 16 bytes."""
 
     def vector_bytes(row: int) -> int:
         return tiles.element_bytes * int(np.gcd(row, 16 // tiles.element_bytes))
@@ -127,7 +127,8 @@ def copy_clocks(tiles: Tiles) -> Floats:
 
 
 def spill_clocks(tiles: Tiles, launch: Launch) -> Floats:
-    """Spilled accumulators go through L1 and back each k step; serialised wgmmas wait for one another."""
+    """Clocks of one k step that spills and serialised wgmmas add: spilled accumulators go through L1 and back, and each
+    serialised wgmma waits for the one before."""
     through_l1 = 2 * launch.spill_bytes * tiles.warps * 32 / SHARED_BYTES_PER_CLOCK
     k_steps = tiles.block_k * tiles.element_bytes / 32  # an instruction takes 32 bytes of K
     instructions = np.maximum(1, tiles.block_m / 64 / np.maximum(1, tiles.warps / 4)) * k_steps
@@ -137,9 +138,9 @@ def spill_clocks(tiles: Tiles, launch: Launch) -> Floats:
 def shared_clocks(tiles: Tiles, launch: Launch) -> Floats:
     """Shared memory reads of one k step of one tile.
 
-    wgmma m64nNk16 reads 64 rows of A and N columns of B, N at most 256; warp groups split the rows first, then the
-    columns, so each 64-row slice reads B again. tcgen05 takes 128 rows at a time and no warp splits it. mma.sync and
-    mfma: each warp reads the sides of its own piece. Source: PTX ISA, wgmma and tcgen05 shapes."""
+    wgmma m64nNk16 reads 64 rows of A and N columns of B, with N at most 256. Warp groups split the rows first, then the
+    columns, so each 64-row slice reads B again. tcgen05 takes 128 rows at a time and is not split among warps. With
+    mma.sync and mfma each warp reads the sides of its own piece. Source: PTX ISA, wgmma and tcgen05 shapes."""
     groups = np.maximum(1, tiles.warps / 4)
     along_m = np.minimum(groups, np.maximum(1, tiles.block_m / 64))
     width = np.minimum(256, tiles.block_n / np.maximum(1, groups / along_m))
@@ -154,18 +155,18 @@ def shared_clocks(tiles: Tiles, launch: Launch) -> Floats:
 def ring_clocks(tiles: Tiles, load: Floats, tensor: Floats) -> Floats:
     """Shortest k step that the ring of stages allows when a load takes `load` clocks from issue to arrival.
 
-    The loop issues load ``i + stages - 1`` only after load ``i`` has arrived, so ``stages - 1`` are in flight; with one
-    stage load and use alternate. Source: the loop that Triton's pipeliner emits (wait, wgmma, wait for the one before,
-    issue); a warp that only loads waits for the same. It has 128x256x128 with two stages lose 14 %; 25 % was measured
-    in one family."""
+    The loop issues load ``i + stages - 1`` only after load ``i`` has arrived, so ``stages - 1`` loads are in flight.
+    With one stage, loads and products alternate. Source: the loop that Triton's pipeliner emits (wait, wgmma, wait for
+    the one before, issue). A warp that only loads waits in the same way. By this term 128x256x128 loses 14 % with two
+    stages; 25 % was measured in one family."""
     return np.asarray(np.where(tiles.stages > 1, load / np.maximum(1, tiles.stages - 1), load + tensor))
 
 
 def wave_operands(tiles: Tiles, resident: Floats) -> Floats:
-    """Distinct operand bytes that `resident` tiles in flight touch together, for the whole of their K.
+    """Distinct operand bytes that `resident` concurrent tiles read together, over the whole of their K.
 
-    Tiles run down GROUP_M rows before the next column, so a wave is a block of rows and columns; of a split K, all
-    tiles of one share come before the next. Source: Triton's matmul tutorial, "L2 cache optimizations"."""
+    Tiles run down GROUP_M rows before the next column, so a wave is a block of rows and columns. In a split K, all
+    tiles of one part of K come before the next part. Source: Triton's matmul tutorial, "L2 cache optimizations"."""
     shares = np.maximum(1, resident / (tiles.rows * tiles.columns))
     resident = resident / shares
     group = np.minimum(tiles.group_m, tiles.rows)
@@ -178,7 +179,8 @@ def wave_operands(tiles: Tiles, resident: Floats) -> Floats:
 
 
 def memory_reads(tiles: Tiles, resident: Floats, l2_bytes: int) -> Floats:
-    """Bytes read from device memory: each operand once, and a wave's operands again as far as L2 cannot keep them."""
+    """Bytes read from device memory: each operand once, and each wave's operands again to the extent that L2 cannot
+    hold them."""
     once = float((tiles.m * tiles.a_share + tiles.n) * tiles.k * tiles.element_bytes)
     again = np.maximum(once, wave_operands(tiles, resident) * tiles.count / resident)
     lost = np.clip(once / (L2_KEEPS * l2_bytes) - 1, 0, 1)
@@ -186,11 +188,11 @@ def memory_reads(tiles: Tiles, resident: Floats, l2_bytes: int) -> Floats:
 
 
 def epilogue_clocks(tiles: Tiles) -> Floats:
-    """Exposed time of a tile's epilogue: arithmetic, and the store as far as nothing runs beside it.
+    """Exposed time of a tile's epilogue: its arithmetic, and the part of its store that nothing overlaps.
 
-    TMA stores drain on their own; a piece drains while the next is computed; a flattened loop already loads the next
-    tile. A share of a split K is stored as it is, in fp32; a streamed tile too is stored by pointers. Source: Triton
-    tutorial 09, persistent matmul."""
+    TMA stores are asynchronous: a piece is stored while the next one is computed. A flattened loop already loads the
+    next tile. A part of a split K is stored without an epilogue, in fp32. A streamed tile is stored by pointers.
+    Source: Triton tutorial 09, persistent matmul."""
     elements = tiles.block_m * tiles.block_n
     compute = elements * EPILOGUE_INSTRUCTIONS / (32 * SCHEDULERS)
     store = elements * np.where(tiles.split > 1, PARTIAL_BYTES, tiles.result_bytes) / L2_BYTES_PER_CLOCK
@@ -201,15 +203,16 @@ def epilogue_clocks(tiles: Tiles) -> Floats:
 
 
 def covered_share(tiles: Tiles) -> Floats:
-    """Of a tile's epilogue, how much runs beside the next tile's loop: one of two consumers stores while the other
-    multiplies, all the time where they take turns. Estimates. Source: ``kernels.gemm.gluon``."""
+    """Share of a tile's epilogue that overlaps the next tile's loop: one of two consumers stores while the other
+    multiplies. If the consumers take turns, almost all of the epilogue overlaps. Estimates. Source:
+    ``kernels.gemm.gluon``."""
     both = tiles.specialized & (tiles.consumers == 2)
     return np.where(both, np.where(tiles.takes_turns, 0.9, 0.5), 0.0)
 
 
 def streamed_parts(tiles: Tiles, sms: int) -> tuple[Floats, Floats]:
-    """Elements of all parts of streamed tiles, and of the tiles that have several. Each program but the last ends
-    inside a tile, which makes one part more of it."""
+    """Elements of all parts of the streamed tiles that have several parts, and elements of these tiles. Each program
+    but the last ends inside a tile, so it adds a part to that tile."""
     streamed, programs = tiles.streamed(sms)
     shared = np.minimum(streamed, programs - 1)
     tile = tiles.block_m * tiles.block_n
@@ -217,8 +220,8 @@ def streamed_parts(tiles: Tiles, sms: int) -> tuple[Floats, Floats]:
 
 
 def sum_ms(tiles: Tiles, hardware: Hardware, clock: float) -> Floats:
-    """The second kernel of a split K: reads every share from L2, as far as it holds them, and writes the result. That
-    of streamed tiles: the same for their parts."""
+    """Time in ms of the second kernel of a split K. It reads every partial sum, from L2 if it fits there, and writes
+    the result. The second kernel of streamed tiles does the same for their parts."""
     parts, shared = streamed_parts(tiles, hardware.sms)
     elements = np.where(tiles.streaming, shared, float(tiles.m * tiles.n))
     shares = np.where(tiles.streaming, parts * PARTIAL_BYTES, elements * PARTIAL_BYTES * tiles.split)
@@ -231,7 +234,7 @@ def sum_ms(tiles: Tiles, hardware: Hardware, clock: float) -> Floats:
 
 
 def estimate(tiles: Tiles, launch: Launch, hardware: Hardware, dtype: str) -> Cost | None:
-    """Time and its parts for every config; ``None`` where the hardware has no peak for `dtype`."""
+    """Time and its parts for every config; ``None`` if the hardware has no peak for `dtype`."""
     clock = core_clock(hardware, dtype)
     if clock is None:
         return None
@@ -239,7 +242,7 @@ def estimate(tiles: Tiles, launch: Launch, hardware: Hardware, dtype: str) -> Co
     places = np.where(tiles.persistent, 1.0, launch.blocks_per_sm)
     resident = np.minimum(places * hardware.sms, tiles.count)
     reads = memory_reads(tiles, resident, hardware.l2_bytes)
-    # Blocks of a wave walk K in step: all of them feel the misses of whichever touches a slice first.
+    # The blocks of a wave go through K in step. The first to read a slice misses L2, and the others wait with it.
     cold = np.minimum(1, reads / (wave_operands(tiles, resident) * tiles.count / resident))
 
     hopper_or_later = hardware.backend == "cuda" and int(hardware.arch) >= 90
@@ -249,7 +252,7 @@ def estimate(tiles: Tiles, launch: Launch, hardware: Hardware, dtype: str) -> Co
     epilogue, covered = epilogue_clocks(tiles), covered_share(tiles)
     runs_on = tiles.persistent & (tiles.flatten | tiles.specialized)
     streamed, programs = tiles.streamed(hardware.sms)
-    # Streamed tiles come behind whole waves, so that one program an SM is at work on them to the end.
+    # Streamed tiles come after the whole waves. One program per SM works on them until the end.
     whole = (tiles.count - streamed) / (places * hardware.sms)
     full = np.where(tiles.streaming, whole, np.floor(tiles.count / (places * hardware.sms)))
     rest = np.where(tiles.streaming, streamed, tiles.count - full * places * hardware.sms)
@@ -258,14 +261,16 @@ def estimate(tiles: Tiles, launch: Launch, hardware: Hardware, dtype: str) -> Co
     part_store = tiles.block_m * tiles.block_n * (PARTIAL_BYTES - tiles.result_bytes) / L2_BYTES_PER_CLOCK
 
     def launch_clocks(load: Floats) -> tuple[Floats, Floats, Floats]:
-        """Of the whole launch, of these outside main loops, and a k step's by the ring, at a `load` of memory in 0..1.
+        """Clocks of the launch, its clocks outside main loops, and clocks of a k step by the ring. `load` is the load
+        of device memory, in 0..1.
 
-        Requests that wait for others' double memory's latency at full load; L2 is busy in every matmul."""
+        The latency of memory doubles from no load to full load, because requests wait for one another. L2 counts as
+        fully loaded in every matmul."""
         latency = L2_LATENCY + cold * (MEMORY_LATENCY * (1 + load) / 2 - L2_LATENCY)
         ring = ring_clocks(tiles, latency + l2, tensor)
         start = np.where(tiles.persistent, BLOCK_START_CLOCKS / 4, BLOCK_START_CLOCKS)
         outside = start + np.where(runs_on, 0.0, latency + l2) + (1 - covered) * epilogue
-        # Nothing comes before the first tile, nor after the last.
+        # The first tile has no tile before it and the last has none after it that could overlap their work.
         ends = np.where(runs_on, latency + l2, 0.0) + covered * epilogue
         ends += np.where(tiles.persistent, PERSISTENT_START_CLOCKS, 0)
 
@@ -277,7 +282,7 @@ def estimate(tiles: Tiles, launch: Launch, hardware: Hardware, dtype: str) -> Co
 
         inside_full, outside_full = wave(places)
         inside_last, outside_last = wave(np.where(tiles.streaming, 1.0, np.ceil(rest / hardware.sms)))
-        # A program's share begins and ends inside tiles: one more of them than it is long.
+        # A program's share begins and ends inside tiles, so it touches one more tile than its length.
         pieces = np.where(tiles.streaming, (share + 1) * (outside_last + part_store), outside_last)
         exposed = full * outside_full + last * pieces + ends
         return full * inside_full + last * share * inside_last + exposed, exposed, ring

@@ -1,5 +1,5 @@
-"""What one block of each config takes of an SM, and how many fit on it together: estimates, and the compiler's figures
-where there are some. Arrays of one entry a config."""
+"""Computes what one block of each config needs of an SM and how many blocks fit on it. Compiled configs take the
+compiler's figures, others take estimates. Arrays have one entry per config."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 Compiled = Mapping[int, CompileResult]
-"""The compiler's figures, by the config's place."""
+"""The compiler's figures by the config's index."""
 
 RESERVED_SHARED = {"cuda": 1024, "hip": 0}
-"""Bytes the driver keeps per block. Source: CUDA C++ Programming Guide, compute capabilities 8.x and 9.0."""
+"""Bytes that the driver reserves per block. Source: CUDA C++ Programming Guide, compute capabilities 8.x and 9.0."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class Resources:
 
 
 def resources_of(hardware: Hardware, threads: Floats, need: Floats, shared: Floats, compiled: Compiled) -> Resources:
-    """Of blocks of `threads` that want `need` registers a thread and `shared` bytes: what exceeds the limit spills."""
+    """Resources of blocks of `threads` threads that need `need` registers per thread and `shared` bytes. Registers
+    beyond the limit spill."""
     limit = register_limit(hardware, threads)
     registers, spills = np.minimum(need, limit), np.maximum(0, need - limit) * 4
     threads, shared, known = threads.copy(), shared.copy(), np.zeros(threads.shape, bool)
@@ -59,13 +60,14 @@ def resources_of(hardware: Hardware, threads: Floats, need: Floats, shared: Floa
 
 
 def register_limit(hardware: Hardware, threads: Floats) -> Floats:
-    """Most registers a thread can have."""
+    """The most registers that a thread can have."""
     encodable = 512 if hardware.backend == "hip" else 255
     return np.asarray(np.minimum(encodable, np.floor(hardware.registers_per_sm / threads / 8) * 8))
 
 
 def resident_blocks(hardware: Hardware, threads: Floats, registers: Floats, shared: Floats) -> Floats:
-    """Blocks that fit on one SM together: ``kernels.hardware.occupancy`` for arrays, with registers in steps of 8."""
+    """Blocks that fit on one SM together. It is ``kernels.hardware.occupancy`` for arrays, with registers in steps of
+    8."""
     by_shared = np.floor(hardware.shared_per_sm / np.maximum(1, shared + RESERVED_SHARED[hardware.backend]))
     by_registers = np.floor(hardware.registers_per_sm / (np.ceil(registers / 8) * 8 * threads))
     by_threads = np.floor(hardware.threads_per_sm / threads)

@@ -1,7 +1,7 @@
-"""Time of a kernel over rows (softmax, norms): how many bytes a config keeps in flight, and what hides their latency.
+"""Estimates the time of a kernel over rows (softmax, norms) from the bytes in flight and the latency that they hide.
 
-Such a kernel is as fast as memory if enough of its bytes are always on their way (Little's law), if its programs' own
-work fits beside that, and if the last round of programs is nearly full.
+Such a kernel runs at the rate of memory under three conditions: enough bytes are always in flight (Little's law), the
+programs' own work takes no longer than their memory traffic, and the last round of programs is nearly full.
 """
 
 from __future__ import annotations
@@ -27,36 +27,38 @@ from tools.planner.cost.physics import (
 from tools.planner.cost.resources import Compiled, Flags, Floats, resources_of
 
 OPTIONAL_FIELDS = {"BLOCK_N": 0, "num_stages": 1, "PER_SM": 0, "STREAM": 0}
-"""Fields of a config over rows that have a meaning when absent, and that meaning."""
+"""Optional fields of a config over rows, and the value that an absent field means."""
 BASE_REGISTERS = 24
-"""Addresses, masks and loop state. An estimate."""
+"""Registers per thread for addresses, masks and loop state. An estimate."""
 PER_ELEMENT = 1.5
-"""Registers an element of a tile takes: its fp32 value and, half the time, a temporary. An estimate."""
+"""Registers per element of a tile: its fp32 value and, half the time, a temporary. An estimate."""
 INSTRUCTIONS = 10
-"""Per element: load, conversion, two sums, exponential or product, conversion, store. A count, not a measurement."""
+"""Instructions per element: load, conversion, two sums, exponential or product, conversion, store. A count, not a
+measurement."""
 BARRIER_CLOCKS = 40
-"""A round of a reduction across the warps of a block. An estimate."""
+"""Clocks of one round of a reduction across the warps of a block. An estimate."""
 VECTOR_BYTES = 16
-"""Of one thread's widest access."""
+"""Bytes of one thread's widest access."""
 SHARPNESS = 8.0
-"""Of the soft maximum of waiting and bandwidth: where enough is in flight, memory sets the pace. Chosen on rms_norm."""
+"""Exponent of the soft maximum of latency and bandwidth: if enough bytes are in flight, the time is that of memory.
+Chosen on rms_norm."""
 UNROLLED = 2
 """Blocks of a row whose loads are issued together: the assembler unrolls short loops. An estimate."""
 L2_SHARE = 0.5
-"""Of L2 that holds different lines: each half keeps what its own SMs read. Source: NVIDIA A100 white paper."""
+"""Share of L2 that holds distinct lines: each half caches what its own SMs read. Source: NVIDIA A100 white paper."""
 LOST_UNTOLD = 0.15
-"""Of a row's second reading, what L2 no longer holds where it was not told that the row would be read again: what is
-written meanwhile takes its place. Chosen on rms_norm, where telling it is worth 1 to 13 %."""
+"""Share of a row that has left L2 by its second reading, if no cache hint says that the row is read again: the results
+that are written evict it. Chosen on rms_norm, on which the cache hint saves 1 to 13 %."""
 HELD = 0.968
-"""Of memory's rate, what programs reach that hold a row in registers from its load to its store, where such as read it
-twice reach all. Chosen on rms_norm."""
+"""Share of memory's rate that a program reaches if it holds a row in registers from its load to its store. A program
+that reads the row twice reaches the full rate. Chosen on rms_norm."""
 L1_BYTES_PER_CLOCK = 128
-"""Through which spilled values go and come. Source: CUDA C++ Programming Guide, shared memory and L1."""
+"""Rate at which spilled values are written and read. Source: CUDA C++ Programming Guide, shared memory and L1."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The fields of the configs as arrays, and the problem."""
+    """The fields of the configs as arrays, and the sizes of the problem."""
 
     m: int
     n: int
@@ -64,18 +66,19 @@ class Rows:
     height: Floats
     """Rows of a program's tile."""
     width: Floats
-    """Columns of it: a whole row, to the next power of two, where it is not walked in blocks."""
+    """Columns of a program's tile: BLOCK_N, or the whole row up to the next power of two if there is no BLOCK_N."""
     warps: Floats
     stages: Floats
     per_sm: Floats
-    """Programs per SM that take one tile after another; 0: one program a tile."""
+    """Programs per SM that take one tile after another; 0 means one program per tile."""
     twice: Flags
     """Whether a row is read twice, in blocks."""
-    told: Flags
-    """Whether the caches are told what will be read again."""
+    cache_hints: Flags
+    """Whether the loads tell the caches which rows are read again."""
 
     @property
     def walks(self) -> Flags:
+        """Whether a program takes one tile after another."""
         return self.per_sm > 0
 
     @property
@@ -85,7 +88,7 @@ class Rows:
 
     @property
     def programs(self) -> Floats:
-        """Tiles of rows, whoever works on them."""
+        """Number of tiles of rows."""
         return np.ceil(self.m / self.height)
 
     @property
@@ -94,7 +97,7 @@ class Rows:
 
 
 def read_rows(problem: Problem, configs: Sequence[Config]) -> Rows | None:
-    """The configs as tiles of rows, or ``None`` where problem or configs are of another kind."""
+    """The configs as tiles of rows; ``None`` if problem or configs are not of a kernel over rows."""
     sizes = [getattr(problem, d, None) for d in "MN"]
     if not configs or hasattr(problem, "K") or not all(isinstance(size, int) for size in sizes):
         return None
@@ -113,19 +116,19 @@ def read_rows(problem: Problem, configs: Sequence[Config]) -> Rows | None:
 
 
 def estimate_rows(rows: Rows, dtype: str, hardware: Hardware, compiled: Compiled) -> Physics | None:
-    """Time and its parts for every config; ``None`` where the hardware has no peak for `dtype`."""
+    """Time and its parts for every config; ``None`` if the hardware has no peak for `dtype`."""
     clock = core_clock(hardware, dtype)
     if clock is None:
         return None
     threads = rows.warps * hardware.warp_size
-    held = rows.height * rows.width / threads
+    elements = rows.height * rows.width / threads
     waiting = np.where(rows.walks, (rows.stages - 1) * rows.tile_bytes, 0.0)
-    found = resources_of(hardware, threads, BASE_REGISTERS + PER_ELEMENT * held, waiting, compiled)
+    found = resources_of(hardware, threads, BASE_REGISTERS + PER_ELEMENT * elements, waiting, compiled)
     most = np.where(rows.walks, np.minimum(rows.per_sm, found.blocks_per_sm), found.blocks_per_sm)
     resident = np.minimum(most, np.ceil(rows.programs / hardware.sms))
 
-    # Triton reads ahead only where a loop over tiles asks for it (tl.range): of `stages` buffers one is in use, as in a
-    # matmul's ring. ``num_stages`` of the kernel is for loops with products (triton.language.range, num_stages).
+    # Triton prefetches only in a loop over tiles that asks for it (tl.range). One of its `stages` buffers is in use, as
+    # in a matmul's ring. The kernel's own ``num_stages`` affects only loops with products (triton.language.range).
     ahead = np.where(rows.walks, np.maximum(1, rows.stages - 1), 1.0)
     reading = ahead * rows.tile_bytes
     bytes_per_clock = hardware.bandwidth * MEMORY_SHARE / hardware.sms / clock
@@ -133,7 +136,7 @@ def estimate_rows(rows: Rows, dtype: str, hardware: Hardware, compiled: Compiled
     in_flight = resident * reading / enough
 
     vector = np.minimum(VECTOR_BYTES, np.maximum(1, rows.width / threads) * rows.element_bytes)
-    issue = held * rows.warps * (INSTRUCTIONS + VECTOR_BYTES / vector) / SCHEDULERS
+    issue = elements * rows.warps * (INSTRUCTIONS + VECTOR_BYTES / vector) / SCHEDULERS
     through_l1 = 2 * found.spill_bytes * threads / L1_BYTES_PER_CLOCK
     row_bytes = rows.tile_bytes * rows.blocks
     readings = np.where(rows.twice, 2, 1)  # from memory, and again from L2
@@ -142,26 +145,27 @@ def estimate_rows(rows: Rows, dtype: str, hardware: Hardware, compiled: Compiled
     waits = np.ceil(rows.blocks / UNROLLED)
     wait = waits * (MEMORY_LATENCY / ahead + (readings - 1) * L2_LATENCY)
     start = np.where(rows.walks, 0.0, BLOCK_START_CLOCKS)
-    # What all programs hold at once, and its results, must stay in L2 between the two readings.
+    # The rows of all running programs, and their results, must stay in L2 between the two readings.
     lost = np.clip(2 * resident * hardware.sms * row_bytes / (L2_SHARE * hardware.l2_bytes) - 1, 0, readings - 1)
-    lost = np.maximum(lost, np.where(rows.twice & ~rows.told, LOST_UNTOLD, 0.0))
+    lost = np.maximum(lost, np.where(rows.twice & ~rows.cache_hints, LOST_UNTOLD, 0.0))
     share = (2 + lost) * row_bytes / bytes_per_clock / np.where(rows.twice, 1.0, HELD)
 
     def clocks(together: Floats) -> Floats:
-        """Of one tile, with `together` programs on an SM. Walks began together and stay in step, so that their work
-        adds up; others start as their predecessors end, and one works while another waits."""
-        turn = start + wait + np.where(rows.walks, together, 1.0) * work
-        return np.asarray(((turn / together) ** SHARPNESS + np.maximum(work, share) ** SHARPNESS) ** (1 / SHARPNESS))
+        """Clocks of one tile, with `together` programs on an SM. Programs that walk over tiles start together and stay
+        in step, so their work adds up. Other programs start when their predecessors end, so one computes while another
+        waits for memory."""
+        tile = start + wait + np.where(rows.walks, together, 1.0) * work
+        return np.asarray(((tile / together) ** SHARPNESS + np.maximum(work, share) ** SHARPNESS) ** (1 / SHARPNESS))
 
-    # Walks beyond those that fit wait for the first to end, and then have the SM to themselves.
+    # Walking programs that do not fit wait until the first ones end, and then have the SM to themselves.
     rest = np.maximum(0.0, rows.per_sm - np.floor(rows.per_sm / resident) * resident)
-    late = np.where(rows.walks, rest / np.maximum(1, rows.per_sm), 0.0)
-    mean = (1 - late) * clocks(resident) + late * clocks(np.maximum(1, rest))
+    late_share = np.where(rows.walks, rest / np.maximum(1, rows.per_sm), 0.0)
+    mean = (1 - late_share) * clocks(resident) + late_share * clocks(np.maximum(1, rest))
     per_sm = rows.programs / hardware.sms
     places = np.where(rows.walks, rows.per_sm, resident) * hardware.sms
     rounds = np.ceil(rows.programs / places)
     fill = rows.programs / (rounds * places)
-    # The last turn of walks counts whole.
+    # The last round of walking programs counts as whole.
     tail = np.where(rows.walks, 1 / fill, 1 + 0.5 / rounds)
     ms = per_sm * mean * tail / clock * 1e3 + LAUNCH_MS
 
@@ -170,13 +174,13 @@ def estimate_rows(rows: Rows, dtype: str, hardware: Hardware, compiled: Compiled
         np.minimum(1, resident * threads / hardware.threads_per_sm),
         fill,
         np.minimum(1, work / np.maximum(1, share)),
-        np.minimum(1, np.log2(np.maximum(1, held)) / 7),
+        np.minimum(1, np.log2(np.maximum(1, elements)) / 7),
         np.minimum(1, np.log2(1 + found.spill_bytes) / 12),
     ]
 
     def explain(i: int) -> str:
         count = f"{resident[i]:.0f} program" + ("" if resident[i] == 1 else "s")
-        kept = f"{held[i]:.0f} elements and {found.registers[i]:.0f} registers a thread"
+        kept = f"{elements[i]:.0f} elements and {found.registers[i]:.0f} registers a thread"
         spilt = f" and {found.spill_bytes[i]:.0f} B spilled" if found.spill_bytes[i] else ""
         kib = resident[i] * reading[i] / 1024
         flight = f"{count} per SM keep {kib:.0f} KiB in flight of {enough / 1024:.0f} needed"
