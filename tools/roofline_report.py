@@ -40,6 +40,8 @@ def run(session: Session, args: Any, call_id: str) -> dict[str, Any]:
             }
         m = found
     assert m.ms is not None
+    if not session.task.hardware.peak:
+        return {"error": "roofline", "why": "neither this kernel's operations nor this GPU's rates are known"}
     return {"config": m.config, **roofline(session.task, m.ms, session.ceilings())}
 
 

@@ -110,7 +110,11 @@ class LiveActions:
             session.close()
             raise UsageError(f"{e}.") from e
         task = session.task
-        floor, bound = floor_ms(task.spec, task.problem, task.hardware)
+        known = bool(task.hardware.peak)  # of a kernel and a GPU that nothing is known of, nothing is stated
+        floor, bound = floor_ms(task.spec, task.problem, task.hardware) if known else (None, None)
+        recorded = (
+            session.device.info.kind == "recorded"
+        )  # a GPU's own ceilings take seconds: they wait until asked for
         self.setting = Setting(
             kernel=task.spec.name,
             problem=task.problem.model_dump(mode="json"),
@@ -126,7 +130,9 @@ class LiveActions:
             bound=bound,
             hardware=task.hardware.name,
             device=session.device.info.model_dump(mode="json"),
-            facts=facts_of(task.hardware) | ({"gpus": session.gpus} if session.gpus > 1 else {}),
+            facts=(facts_of(task.hardware) if known else {})
+            | ({"gpus": session.gpus} if session.gpus > 1 else {})
+            | ({"measured_ceilings": found} if recorded and (found := session.ceilings()) else {}),
             space=values_in(session.space),
             space_size=len(session.space),
             combinations=count_combinations(session.space),

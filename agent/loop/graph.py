@@ -67,7 +67,7 @@ def decide(state: State, runtime: Runtime[Context]) -> JSON:
     if answer.get("error") and not is_replaceable(context):
         return {"messages": notes, "stop": f"the time is used up, and no answer came: {answer['error']}".rstrip(".")}
     numbered, dropped = number_calls(answer["message"], turn)
-    message, corrected = correct_calls(numbered, [tool.name for tool in context.actions.tools])
+    message, corrected = correct_calls(numbered, context.actions.tools)
     context.watch.notify(progress.format_words(turn, message.get("content")))
     context.watch.record_words(message.get("content"))
     counted, ratio = answer.get("prompt_tokens"), state["tokens_per_estimate"]

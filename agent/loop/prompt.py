@@ -89,10 +89,16 @@ def opening(objective: Objective, setting: Setting) -> list[Message]:
         "metric": f"{setting.unit}, {'lower' if setting.metric == 'latency' else 'higher'} is better",
         "regime": setting.regime,
         **describe_judging(setting),
-        "flops": setting.flops,
-        "least_bytes": setting.bytes,
-        "roofline_floor_ms": setting.floor_ms,
-        "bound": setting.bound,
+        **(
+            {
+                "flops": setting.flops,
+                "least_bytes": setting.bytes,
+                "roofline_floor_ms": setting.floor_ms,
+                "bound": setting.bound,
+            }
+            if setting.floor_ms is not None
+            else {}
+        ),
         "device": {"name": setting.device.get("name"), "kind": setting.device.get("kind"), **setting.facts},
         "space": {
             "configs": setting.space_size,

@@ -99,10 +99,13 @@ def next_move(
         ready = [row["config"] for row in last.result.get("results", ()) if row["status"] == "correct"]
         if ready and left:
             return f"Measure {min(len(ready), left)}.", [call_tool(MEASURE, {"configs": ready[:left]})]
-    if last.name in (HISTORY, MEASURE, COMPILE) and left and barren(own) < MOST_BARREN:
-        count = FIRST_BATCH if last.name == HISTORY else BATCH
-        count = min(count * gpus, left, MOST_AT_ONCE)
-        return "What is worth trying next?", [call_tool(PROPOSE, {"count": count})]
+    first = not any(call.name == PROPOSE for call in own)
+    all_known = last.name == PROPOSE and last.arguments.get("ignore_measurements") and not proposals
+    if (last.name in (HISTORY, MEASURE, COMPILE) or all_known) and left and barren(own) < MOST_BARREN:
+        count = min((FIRST_BATCH if first else BATCH) * gpus, left, MOST_AT_ONCE)
+        # A model's measurements may mislead: what the planner would have measured first without them is measured too.
+        unmoved = {"ignore_measurements": True} if first and earlier else {}
+        return "What is worth trying next?", [call_tool(PROPOSE, {"count": count, **unmoved})]
     best = finalists(done)
     if last.name not in (CHECK, ROOFLINE) and best:
         return "Check the fastest.", [call_tool(CHECK, {"configs": best})]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
-from agent.models.base import OUTPUT, Message, read_arguments
+from agent.models.base import OUTPUT, Message, ToolSchema, read_arguments
 from agent.trace.trace import JSON
 from tools.calling.repair import configs_of
 
@@ -30,9 +30,11 @@ def number_calls(message: Message, turn: int) -> tuple[Message, int]:
     return {"role": "assistant", "content": message.get("content"), **kept}, 0
 
 
-def correct_calls(message: Message, names: Collection[str]) -> tuple[Message, dict[str, list[str]]]:
+def correct_calls(message: Message, tools: Sequence[ToolSchema]) -> tuple[Message, dict[str, list[str]]]:
     """The message with the calls' names and arguments as they were meant, and what was corrected, by call id. What has
     no one meaning stays as it is: its answer says what is wrong."""
+    names = [tool.name for tool in tools]
+    as_text = {t.name for t in tools if t.parameters.get("properties", {}).get("configs", {}).get("type") == "string"}
     notes: dict[str, list[str]] = {}
     calls = []
     for call in message.get("tool_calls") or ():
@@ -43,6 +45,8 @@ def correct_calls(message: Message, names: Collection[str]) -> tuple[Message, di
             found = [f"{function['name'][:60]} was taken as {name}", *found]
         configs = arguments.get("configs")
         listed = None if isinstance(configs, list) else configs_of(configs)
+        if listed is not None and isinstance(configs, str) and name not in as_text:
+            found = [*found, "configs: a JSON text was read"]
         if listed is not None:  # a text or a table: whoever approves a batch, or reads a trace, sees its configs
             arguments = {**arguments, "configs": listed}
         if not problem and (found or listed is not None):

@@ -84,7 +84,7 @@ class FakeActions:
     def query_history(self, question):
         return {"question": question, "rows": []}
 
-    def suggest_configs(self, count):
+    def suggest_configs(self, count, ignore_measurements=False):
         known = {*self.measured(), *self.declined, BROKEN}
         new = [c for c in SPACE if json.dumps(c) not in known]
         return {

@@ -14,6 +14,7 @@ from tests.agent.fake_actions import done
 from tests.tools.planner.problems import H200, SPEC, SQUARE, STRANGE, StrangeProblem, measured, ms, strange, task
 from tools import suggest_configs
 from tools.harness.compiling.compile_pool import LocalCompilePool
+from tools.planner.propose import Proposal
 from tools.session.task import Task
 
 pytestmark = pytest.mark.compile
@@ -37,6 +38,12 @@ def test_tool_answers_small_json():
     assert [set(p) for p in answer["proposals"]] == [{"config", "predicted_ms", "uncertainty", "reason"}] * 8
     assert all(GemmConfig.model_validate(p["config"]) for p in answer["proposals"])
     assert max(len(p["reason"]) for p in answer["proposals"]) < 260
+
+
+@pytest.mark.parametrize(("odds", "told"), [(0.9, False), (0.3, True)])
+def test_a_proposal_that_may_not_work_says_so(odds, told):
+    config = SPEC.space(SQUARE, H200)[0]
+    assert ("may_fail" in suggest_configs.row(Proposal(config, 0.1, 0.01, odds, "a reason"))) is told
 
 
 def test_what_the_user_declined_is_not_proposed_again():
