@@ -27,7 +27,7 @@ from tools.harness.landscapes.readings import Landscape
 SILENCE_S = 120.0
 """Seconds without a request after which the run of an agent without a language model is ended."""
 MODEL_SILENCE_S = 1800.0
-MAX_MESSAGE = 1 << 20
+MAX_MESSAGE = 4 << 20
 """Bytes of one request."""
 REFUSALS = 10
 """Requests that are refused after the end of a run before its process is ended."""
@@ -158,8 +158,14 @@ def _serve(connection: Connection, run: _Run) -> bool:
             case ["foul", str(event), str(place)]:
                 ledger.end, ledger.why = "foul", f"it reached for {place} ({event})"
                 return True
-            case ["end", str(how), {"why": str(why), "tokens": int(tokens), "dollars": float(dollars), "claim": claim}]:
+            case [
+                "end",
+                str(how),
+                {"why": str(why), "tokens": int(tokens), "dollars": float(dollars), "claim": claim, **more},
+            ]:
                 ledger.tokens, ledger.dollars, ledger.claim = tokens, dollars, claim
+                transcript = more.get("transcript")
+                ledger.transcript = transcript if isinstance(transcript, str) else None
                 _finish(ledger, how, why)
                 return True
             case message:

@@ -45,6 +45,8 @@ class Game:
         self.dollars = 0.0
         self.claim: Any = None
         """The agent's own conclusion; it is kept and not scored."""
+        self.transcript: str | None = None
+        """The gzipped trace of the run, base64, if a language model played it."""
         self._referee = referee
         self._places = {config_key(c): c for c in briefing.configs}
         self._ranks = {n: {identity(v): i for i, v in enumerate(values)} for n, values in briefing.parameters.items()}

@@ -79,6 +79,8 @@ class Ledger:
     """Paid for the model, as far as its price is known."""
     claim: Any = None
     """The agent's own conclusion; it is kept and not scored."""
+    transcript: str | None = None
+    """The gzipped trace of a language model's run, base64; it is kept for whoever verifies the run, and not scored."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
