@@ -78,6 +78,8 @@ def decide(state: State, runtime: Runtime[Context]) -> JSON:
     measured_since = left.used > state["measured"]
     language_model = not (takeover or context.objective.model == EMBEDDED)
     spoke = classify_message(message, answer.get("finish", ""))
+    if spoke in ("announces", "written") and not (language_model and patience):
+        spoke = "words"  # the planner and a client that finishes mean what they say
     if spoke == "written":
         context.watch.notify(f"note: {NO_TOOL_PARSER}")
     slips = [] if changes else state["slips"]
