@@ -13,14 +13,18 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import torch
 from pydantic import ValidationError
 
+from kernels.autotuned import AutotunedKernel
 from kernels.defaults import MOST_CONFIGS, Undefined
 from kernels.finder import one_line, where_raised
 from kernels.hardware import Hardware, hardware_named
+from kernels.launches.bound import same_bits
+from kernels.launches.expected import WrongResults, expected, named, results_of
+from kernels.launches.leaves import leaves, tensors_in
 from kernels.quiet import output_to_stderr
 from kernels.spec import Baseline, Config, KernelSpec, Problem, sentence
 from memory.shared_models import Closed
@@ -50,24 +54,8 @@ def examine(spec: KernelSpec[Any, Any], problem: Problem | None = None, hardware
     examiner.run("problem_type", lambda: given.torch_dtype)
     first, space = _configs(examiner, given, hardware)
 
-    inputs = examiner.call("inputs", given, None, "meta")
-    if not isinstance(inputs, tuple) or not all(t is None or isinstance(t, torch.Tensor) for t in inputs):
-        examiner.fail("inputs", f"returns {reprlib.repr(inputs)}: return a tuple of tensors")
-    if type(spec).eager is not KernelSpec.eager:
-        examiner.require_type("eager", examiner.call("eager", given, inputs), torch.Tensor)
-    out = examiner.call("output", given, "meta")
-    examiner.require_type("output", out, torch.Tensor)
-    strays = [t.device.type for t in (*inputs, out) if t is not None and t.device.type != "meta"]
-    if strays:
-        examiner.fail("inputs", f"makes a tensor on {strays[0]} where device is meta: pass `device` on to every tensor")
-    reference = examiner.call("reference", given, inputs)
-    examiner.require_type("reference", reference, torch.Tensor)
-    if reference.dtype != torch.float64:
-        examiner.fail("reference", f"is {reference.dtype}: compute it in float64")
-    if tuple(reference.shape) != tuple(out.shape):
-        examiner.fail(
-            "output", f"has shape {tuple(out.shape)}, the reference {tuple(reference.shape)}: make them the same"
-        )
+    results = _tensors(examiner, given)
+    _undeclared(examiner, given)
     for figure in ("flops", "bytes"):
         count = examiner.call(figure, given)
         if not isinstance(count, int) or not 0 <= count < 2**63 or (figure == "bytes" and count == 0):
@@ -75,14 +63,87 @@ def examine(spec: KernelSpec[Any, Any], problem: Problem | None = None, hardware
         if figure == "flops" and count == 0 and spec.metric == "tflops":
             examiner.fail("flops", 'returns 0 for a kernel scored in TFLOP/s: count them, or set metric = "gbps"')
     bound = examiner.call("tolerance", given)
-    if not isinstance(bound, float) or not 0 < bound < 1:
-        examiner.fail("tolerance", f"returns {bound!r}: return the largest scale-relative error, between 0 and 1")
+    unknown = [n for n in bound if n not in results] if isinstance(bound, dict) else []
+    if unknown:
+        examiner.fail("tolerance", f"bounds {unknown[0]}: the results are {', '.join(results)}")
+    for one in bound.values() if isinstance(bound, dict) else [bound]:
+        if not isinstance(one, float) or not 0 <= one < 1 or (one == 0 and not isinstance(bound, dict)):
+            examiner.fail("tolerance", f"returns {one!r}: return the largest scale-relative error, between 0 and 1")
     baselines = examiner.call("baselines", given)
     if not isinstance(baselines, list | tuple) or not baselines or not all(isinstance(b, Baseline) for b in baselines):
         examiner.fail(
             "baselines", f"returns {reprlib.repr(baselines)}: give a list of Baseline, the eager PyTorch way first"
         )
     _reduced(examiner, given, first, space)
+
+
+def _tensors(examiner: _Examiner, given: Problem) -> list[str]:
+    """Check inputs, outputs and references on meta tensors. Returns the names of the results."""
+    spec = examiner.spec
+    inputs = examiner.call("inputs", given, None, "meta")
+    odd = [x for _, x in leaves(inputs) if not isinstance(x, torch.Tensor | int | float | bool | None)]
+    if not isinstance(inputs, tuple | dict) or odd:
+        shown = reprlib.repr(odd[0] if odd else inputs)
+        examiner.fail("inputs", f"returns {shown}: return a tuple of tensors, or a dict of them by name")
+    by_us = type(spec).output is KernelSpec.output
+    if by_us and type(spec).eager is not KernelSpec.eager:
+        wrong = [x for _, x in leaves(examiner.call("eager", given, inputs)) if not isinstance(x, torch.Tensor)]
+        if wrong:
+            examiner.require_type("eager", wrong[0], torch.Tensor)
+    out = examiner.call("output", given, "meta")
+    for _, x in leaves(out):
+        examiner.require_type("output", x, torch.Tensor | None)
+    effects = examiner.call("effects", given)
+    try:
+        results = results_of(effects, inputs, out)
+    except WrongResults as e:
+        examiner.fail("inplace", f"is wrong: {e}")
+    if not results:
+        examiner.fail("output", "gives nothing to verify: give an output, or name the inputs written in place")
+    strays = [
+        t.device.type for t in (*tensors_in(inputs).values(), *tensors_in(out).values()) if t.device.type != "meta"
+    ]
+    if strays:
+        examiner.fail("inputs", f"makes a tensor on {strays[0]} where device is meta: pass `device` on to every tensor")
+    if type(spec).eager is not KernelSpec.eager:
+        _results(examiner, "eager", list(results), examiner.call("eager", given, inputs))
+    if type(spec).reference is KernelSpec.reference:
+        references = examiner.run("eager", lambda: expected(spec, given, inputs, list(results)))
+    else:
+        references = _results(examiner, "reference", list(results), examiner.call("reference", given, inputs))
+    for name, reference in references.items():
+        what = "is" if len(results) == 1 else f"gives {name} as"
+        if reference.dtype != torch.float64:
+            examiner.fail("reference", f"{what} {reference.dtype}: compute it in float64")
+        if tuple(reference.shape) != tuple(results[name].shape):
+            which = "" if len(results) == 1 else f" {name}"
+            examiner.fail(
+                "output",
+                f"has shape {tuple(results[name].shape)}{which}, the reference {tuple(reference.shape)}: "
+                "make them the same",
+            )
+    return list(results)
+
+
+def _undeclared(examiner: _Examiner, given: Problem) -> None:
+    """Check that an autotuned kernel is given no tensor that nobody looks after."""
+    if isinstance(examiner.spec, AutotunedKernel):
+        found = examiner.call("undeclared", given)
+        if found:
+            examiner.fail(
+                "arguments",
+                f"makes the tensor {found[0]} itself, which nobody would verify: let output() make it, beside the "
+                f"others, and eager() give it, or name it in scratch",
+            )
+
+
+def _results(examiner: _Examiner, method: str, names: list[str], value: Any) -> dict[str, torch.Tensor]:
+    for _, x in leaves(value):
+        examiner.require_type(method, x, torch.Tensor)
+    try:
+        return named(names, value)
+    except WrongResults as e:
+        examiner.fail(method, str(e))
 
 
 def _attributes(examiner: _Examiner) -> None:
@@ -140,16 +201,33 @@ def _reduced(examiner: _Examiner, given: Problem, first: Config, space: list[Con
         if not isinstance(why_not, str | None):
             examiner.fail("interpretable", f"gives {why_not!r}: return why not in words, or None")
     problem = examiner.call("reduced", given, first)
-    shapes = examiner.call("inputs", problem, None, "meta")
-    if sum(t.numel() for t in shapes if t is not None) > MOST_DRAWN:
+    shapes = tensors_in(examiner.call("inputs", problem, None, "meta"))
+    if sum(t.numel() for t in shapes.values()) > MOST_DRAWN:
         return
-    drawn = [examiner.call("inputs", problem, torch.Generator().manual_seed(0), "cpu") for _ in range(2)]
-    for i, (a, b, like) in enumerate(zip(*drawn, shapes, strict=False)):
-        kinds = ["None" if t is None else f"{t.dtype} {tuple(t.shape)}" for t in (a, like)]
+    drawn = [tensors_in(examiner.call("inputs", problem, torch.Generator().manual_seed(0), "cpu")) for _ in range(2)]
+    for path in dict.fromkeys((*drawn[0], *shapes)):
+        kinds = [
+            f"{t.dtype} {tuple(t.shape)}" if (t := x.get(path)) is not None else "None" for x in (drawn[0], shapes)
+        ]
         if kinds[0] != kinds[1]:
-            examiner.fail("inputs", f"makes input {i} {kinds[0]} on the CPU and {kinds[1]} on meta: make them the same")
-        if a is not None and b is not None and not torch.equal(a, b):
-            examiner.fail("inputs", f"draws another input {i} from an equal generator: pass `generator` on")
+            examiner.fail(
+                "inputs", f"makes input {path} {kinds[0]} on the CPU and {kinds[1]} on meta: make them the same"
+            )
+        a, b = (x[path] for x in drawn)
+        if same_bits(a, b):
+            continue
+        if _addresses(drawn[0], a):
+            examiner.fail(
+                "inputs", f"gives input {path} the addresses of other inputs: hand those over as PointerTable(tensors)"
+            )
+        examiner.fail("inputs", f"draws another input {path} from an equal generator: pass `generator` on")
+
+
+def _addresses(drawn: dict[str, torch.Tensor], table: torch.Tensor) -> bool:
+    """Whether `table` holds nothing but addresses of other inputs."""
+    if table.dtype != torch.int64 or not table.numel():
+        return False
+    return set(table.flatten().tolist()) <= {t.data_ptr() for t in drawn.values() if t is not table}
 
 
 class _Examiner:
@@ -176,9 +254,10 @@ class _Examiner:
             words = f"ValidationError: {sentence(e)}" if isinstance(e, ValidationError) else one_line(e)
             raise KernelError(f"{where}: {kind.__name__}.{method}() raised {words}") from e
 
-    def require_type(self, method: str, value: Any, kind: type[Any]) -> None:
+    def require_type(self, method: str, value: Any, kind: Any) -> None:
         if not isinstance(value, kind):
-            self.fail(method, f"gives {reprlib.repr(value)}: it must be a {kind.__name__}")
+            name = getattr(kind, "__name__", "Tensor")
+            self.fail(method, f"gives {reprlib.repr(value)}: it must be a {name}")
 
     def require_valid(self, method: str, value: Closed) -> None:
         """Raises KernelError if `value` does not survive JSON, in which it travels to other processes."""
@@ -187,7 +266,7 @@ class _Examiner:
         except ValidationError as e:
             self.fail(method, f"gives {reprlib.repr(value)}, which {type(value).__name__} refuses ({sentence(e)})")
 
-    def fail(self, method: str, why: str) -> None:
+    def fail(self, method: str, why: str) -> NoReturn:
         raise KernelError(f"{self._line(method)}: {type(self.spec).__name__}.{method} {why}")
 
     def _line(self, method: str) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from kernels.hardware import Hardware
+    from kernels.launches.effects import Effects
 
     Inputs = tuple[torch.Tensor | None, ...]
 
@@ -44,6 +45,7 @@ class Spec(Protocol):
     def inputs(self, problem: Any, generator: torch.Generator | None, device: str) -> Inputs: ...
     def output(self, problem: Any, device: str) -> torch.Tensor: ...
     def eager(self, problem: Any, inputs: Inputs) -> torch.Tensor: ...
+    def effects(self, problem: Any) -> Effects: ...
 
 
 class Undefined(ValueError):
@@ -114,12 +116,22 @@ def field_values(config_type: type[BaseModel], name: str) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def output(spec: Spec, problem: Any, device: str) -> torch.Tensor:
-    """Shape and dtype of ``eager``'s result on meta tensors, contiguous."""
+def output(spec: Spec, problem: Any, device: str) -> Any:
+    """Shape and dtype of ``eager``'s results on meta tensors, contiguous; without those that are inputs written in
+    place."""
     import torch
 
-    like = spec.eager(problem, spec.inputs(problem, None, "meta"))
-    return torch.empty(like.shape, dtype=like.dtype, device=device)
+    from kernels.launches.leaves import rebuild
+
+    like: Any = spec.eager(problem, spec.inputs(problem, None, "meta"))
+    inplace = spec.effects(problem).inplace
+    if inplace and isinstance(like, dict):
+        like = {name: t for name, t in like.items() if name not in inplace} or None
+    elif inplace:
+        several = tuple(like) if isinstance(like, tuple | list) else (like,)
+        outputs = several[: len(several) - len(inplace)]
+        like = outputs[0] if len(outputs) == 1 else outputs or None
+    return rebuild(like, lambda path, t: None if t is None else torch.empty(t.shape, dtype=t.dtype, device=device))
 
 
 def reference(spec: Spec, problem: Any, inputs: Inputs) -> torch.Tensor:
@@ -154,9 +166,14 @@ def flops(spec: Spec) -> int:
 
 
 def moved(spec: Spec, problem: Any) -> int:
-    """Bytes of all inputs and the output."""
-    tensors = (*spec.inputs(problem, None, "meta"), spec.output(problem, "meta"))
-    return sum(t.numel() * t.element_size() for t in tensors if t is not None)
+    """Bytes of all inputs and outputs. An element that an expanded view shows many times is moved once; an input
+    written in place is moved twice."""
+    from kernels.launches.leaves import tensors_in
+
+    given = tensors_in(spec.inputs(problem, None, "meta"))
+    found = [*given.values(), *tensors_in(spec.output(problem, "meta")).values()]
+    found += [given[path] for path in spec.effects(problem).inplace if path in given]
+    return sum(prod(n for n, s in zip(t.shape, t.stride(), strict=True) if s) * t.element_size() for t in found)
 
 
 def prepare_eager(spec: Spec, problem: Any, inputs: Inputs) -> Callable[[], torch.Tensor]:
@@ -170,12 +187,25 @@ def prepare_compiled(spec: Spec, problem: Any, inputs: Inputs) -> Callable[[], t
     # graph breaks.
     torch.compiler.reset()
 
+    if not isinstance(inputs, tuple):
+        return _compiled_by_name(spec, problem, inputs)
+
     def computed(*given: torch.Tensor | None) -> torch.Tensor:
         return spec.eager(problem, given)
 
     compiled = torch.compile(computed, mode="max-autotune-no-cudagraphs", fullgraph=True, dynamic=False)
     compiled(*inputs)
     return lambda: compiled(*inputs)
+
+
+def _compiled_by_name(spec: Spec, problem: Any, inputs: Any) -> Callable[[], torch.Tensor]:
+    import torch
+
+    compiled = torch.compile(
+        lambda given: spec.eager(problem, given), mode="max-autotune-no-cudagraphs", fullgraph=True, dynamic=False
+    )
+    compiled(inputs)
+    return lambda: compiled(inputs)
 
 
 def reduced(problem: Any, config: Any) -> Any:

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from kernels import defaults
 from kernels.hardware import Hardware
+from kernels.launches.effects import Effects
 from kernels.source.closure import source_hash
 from memory.shared_models import Closed
 from memory.terms import Metric
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     import torch
 
 Inputs: TypeAlias = "tuple[torch.Tensor | None, ...]"
-"""A kernel's input tensors in a fixed order; ``None`` for an optional input that this problem does not have."""
+"""A kernel's input tensors in a fixed order; ``None`` for an optional input that this problem does not have. A kernel
+may as well have a dict of them by name, tuples of tensors inside, numbers that are drawn (a seed) and a
+:class:`kernels.launches.leaves.PointerTable`."""
 
 DTYPES = {"fp16": "float16", "bf16": "bfloat16", "fp32": "float32"}
 """PyTorch's names of our dtypes."""
@@ -115,6 +118,13 @@ class KernelSpec(ABC, Generic[P, C]):
     """The metric of an objective that names none."""
     deterministic: ClassVar[bool] = True
     """Whether two launches on equal inputs must give equal bits."""
+    inplace: ClassVar[tuple[int | str, ...]] = ()
+    """Places (or names) of the inputs that the launch writes. Each is a result: ``eager`` gives its new contents after
+    the outputs."""
+    scratch: ClassVar[tuple[int | str, ...]] = ()
+    """Outputs that nobody reads after the launch: they are not verified, and ``eager`` does not give them."""
+    unwritten: ClassVar[tuple[int | str, ...]] = ()
+    """Outputs of which the launch leaves elements as they are; ``eager`` gives NaN for those."""
     found_as: str | None = None
     """The name under which ``kernels.registry`` found this instance, and finds it again in another process."""
 
@@ -144,10 +154,20 @@ class KernelSpec(ABC, Generic[P, C]):
         """Random inputs (never zeros) on `device`; `generator` is on that device. ``device="meta"`` gives shapes only
         (`generator` is then ``None``)."""
 
+    def arrange(self, problem: P, config: C, inputs: Inputs) -> Inputs:
+        """What the launch of `config` is given for `inputs`, e.g. weights reordered for its block size. It is made
+        before the clock starts; ``eager`` sees `inputs` themselves."""
+        return inputs
+
     def output(self, problem: P, device: str) -> torch.Tensor:
-        """An uninitialised tensor with the exact shape, dtype and strides that the kernel must fill. The default is
-        those of ``eager``'s result, contiguous."""
+        """An uninitialised tensor with the exact shape, dtype and strides that the kernel must fill; or a tuple or a
+        dict of them, or None if the kernel writes its inputs alone. The default is those of ``eager``'s results,
+        contiguous."""
         return defaults.output(self, problem, device)
+
+    def effects(self, problem: P) -> Effects:
+        """Which inputs the launch writes, and which results are not compared."""
+        return Effects(tuple(map(str, self.inplace)), tuple(map(str, self.scratch)), tuple(map(str, self.unwritten)))
 
     @abstractmethod
     def launch(self, problem: P, config: C, inputs: Inputs, out: torch.Tensor, hardware: Hardware) -> None:
@@ -155,8 +175,9 @@ class KernelSpec(ABC, Generic[P, C]):
         not need, do not synchronise, call no library in the kernel's place."""
 
     def eager(self, problem: P, inputs: Inputs) -> torch.Tensor:
-        """The result as a PyTorch user writes it, in the precision of `inputs`. It is the default reference (on
-        float64 copies) and the default baselines (as it is, and through torch.compile)."""
+        """The result as a PyTorch user writes it, in the precision of `inputs`: a tensor, or a tuple or dict of several
+        (outputs, then inputs written in place). It is the default reference (on float64 copies) and the default
+        baselines (as it is, and through torch.compile)."""
         raise NotImplementedError(f"{self.name} defines no eager(problem, inputs)")
 
     def reference(self, problem: P, inputs: Inputs) -> torch.Tensor:

@@ -17,56 +17,17 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from .capture_file import append, line_of
-from .describing.captured_arguments import Storages, describe_argument
-from .describing.decorators import describe_chain, describe_config
 from .describing.device_closure import describe_function, python_function
-from .describing.launch_grid import Probe, describe_grid, grid_numbers, one_line
-from .describing.surroundings import describe_device, describe_process
-from .describing.values import checksum, summarise
-from .describing.writes import written_arguments
-from .launch_key import KeyMaker
-from .launch_timer import LaunchTimer
+from .describing.first_launch import Before, describe_launch, look_after, look_before
+from .describing.launch_grid import Probe, grid_numbers, one_line
+from .describing.surroundings import describe_process
+from .seen_launches import Entry, FunctionState
 
 Json = dict[str, Any]
 
 MOST_LAUNCHES = 512
 """Distinct launches of one function that are described; more are counted."""
-MOST_VALUES = 8
-"""Values of a whole number, all else equal, after which it is taken for one that varies."""
 FIRST_FLUSH_S, LONGEST_FLUSH_S = 1.0, 60.0
-
-
-class FunctionState:
-    """What is known of one Triton function in this process."""
-
-    def __init__(self, function: Any) -> None:
-        self.function = function
-        self.name = python_function(function).__name__
-        names = list(function.arg_names)
-        marked = getattr(function, "params", None)
-        if marked is not None:
-            constexprs = {p.name for p in marked if p.is_constexpr}
-        else:  # an interpreted function keeps no parameters
-            annotations = python_function(function).__annotations__
-            constexprs = {n for n, a in annotations.items() if "constexpr" in str(a)}
-        self.maker = KeyMaker(names, frozenset(constexprs))
-        self.entries: dict[Hashable, Entry] = {}
-        self.known: dict[Hashable, Entry] = {}
-        """By the key without the grid that a callable returned: the latest launch."""
-        self.refused: dict[Hashable, str] = {}
-        """Why a launch could not be described, so that it is not tried again."""
-        self.alike: Counter[Hashable] = Counter()
-        self.digest: str | None = None
-        """Of its part in the file, once it is written."""
-
-
-class Entry:
-    """One distinct launch."""
-
-    def __init__(self, digest: str) -> None:
-        self.digest = digest
-        self.count = 0
-        self.timer = LaunchTimer()
 
 
 class Recorder:
@@ -199,31 +160,12 @@ class Recorder:
 
     # The first launch of a key
 
-    def _before(self, state: FunctionState, args: Any, kwargs: Json) -> Json | None:
-        """Arguments and values as they are before the launch, which may overwrite them."""
+    def _before(self, state: FunctionState, args: Any, kwargs: Json) -> Before | None:
         if len(state.entries) >= MOST_LAUNCHES:
             return None
         self.enter()  # PyTorch may launch Triton kernels of its own for what is asked here
         try:
-            storages = Storages()
-            function = state.function
-            keep = self._keep
-            bound = _bound(function, args, kwargs)
-            described = {
-                n: describe_argument(n, v, storages, lambda f: describe_function(f, keep)) for n, v in bound.items()
-            }
-            for name in state.maker.constexprs & described.keys():
-                described[name]["constexpr"] = True
-            capturing = _capturing_graph(storages)
-            seen: Json = {"arguments": described, "storages": storages.described, "tensors": storages.tensors}
-            if self.values != "no" and not capturing:
-                whole = self.values == "whole"
-                seen["values"] = {path: summarise(t, whole) for path, t in storages.tensors}
-            elif capturing:
-                seen["no_values"] = "a CUDA graph was being captured"
-            if not capturing and (self.values != "no" or not hasattr(function, "params")):
-                seen["sums"] = _sums(storages)
-            return seen
+            return look_before(state.function, state.maker, args, kwargs, self.values, self._keep)
         finally:
             self.leave()
 
@@ -237,7 +179,7 @@ class Recorder:
         pre: Hashable,
         key: Hashable,
         probe: Probe | None,
-        before: Json | None,
+        before: Before | None,
         result: Any,
     ) -> Entry | None:
         with self._lock:
@@ -248,74 +190,22 @@ class Recorder:
             before = self._before(state, args, kwargs)
             if before is None:
                 return None
-            before.pop("sums", None)
-            if "values" in before:
-                before["values_after"] = True
+            before.is_late()
         self.enter()
         try:
-            body = self._body(state, chain, grid, kwargs, probe, before)
-            digest, line = line_of("launch", body)
-            observed = {"launch": digest, **self._observed(state, before, result)}
+            if state.digest is None:
+                state.digest = describe_function(state.function, self._keep)
+            body = describe_launch(state.function, state.maker, chain, grid, kwargs, probe, before, self._keep)
+            digest, line = line_of("launch", {"name": state.name, "function": state.digest, **body})
+            observed = {"launch": digest, **look_after(state.maker.names, before, result)}
             self._write(self._process_part(), line, line_of("observed", observed)[1])
         finally:
             self.leave()
         entry = Entry(digest)
         with self._lock:
-            state.known[pre] = entry
-            state.entries[key] = entry
-            self._notice_varying(state, args, kwargs)
+            entry = state.known[pre] = state.entries.setdefault(key, entry)  # another thread may have been first
+            state.notice_varying(args, kwargs)
         return entry
-
-    def _body(
-        self, state: FunctionState, chain: list[Any], grid: Any, kwargs: Json, probe: Probe | None, before: Json
-    ) -> Json:
-        function = state.function
-        if state.digest is None:
-            state.digest = describe_function(function, self._keep)
-        arguments = {n: dict(a) for n, a in before["arguments"].items()}
-        for name in state.maker.free & arguments.keys():
-            arguments[name].pop("value", None)
-            arguments[name]["varies"] = True
-        tuner = next((d for d in reversed(chain) if hasattr(d, "configs")), None)
-        return {
-            "name": state.name,
-            "function": state.digest,
-            "decorators": self._keep("decorators", {"chain": describe_chain(chain)}) if chain else None,
-            "arguments": arguments,
-            "storages": before["storages"],
-            "grid": describe_grid(grid, probe, tuner, state.maker.constexprs),
-            "options": {n: _plain_option(v) for n, v in kwargs.items() if n not in arguments},
-            "config": describe_config(tuner.best_config) if tuner is not None else None,
-            "device": describe_device(before["tensors"], function),
-        }
-
-    def _observed(self, state: FunctionState, before: Json, result: Any) -> Json:
-        """Values, and what the launch wrote: as its code says, and as checksums of the memory show."""
-        found: Json = {n: before[n] for n in ("values", "values_after", "no_values") if n in before}
-        asm = getattr(result, "asm", None)
-        if asm is not None and "ttir" in asm:
-            constant = [n for n, a in before["arguments"].items() if a.get("constexpr")]
-            signature = getattr(getattr(result, "src", None), "signature", {}) or {}
-            constant += [n for n, kind in signature.items() if kind == "constexpr"]
-            names = [n for n in state.maker.names if n not in constant]
-            found["writes"] = written_arguments(asm["ttir"], names)
-        if "sums" in before:
-            after = _sums_of([t for _, t in before["tensors"]])
-            changed = {s for s, total in before["sums"].items() if after.get(s) != total}
-            found["changed"] = [path for path, t in before["tensors"] if t.untyped_storage().data_ptr() in changed]
-        return found
-
-    def _notice_varying(self, state: FunctionState, args: Any, kwargs: Json) -> None:
-        """A whole number that takes many values while nothing else changes stops counting as a part of the key."""
-        for name in state.maker.numbers(args, kwargs):
-            if name in state.maker.free:
-                continue
-            masked = KeyMaker(state.maker.names, state.maker.constexprs)
-            masked.free = state.maker.free | {name}
-            rest = (name, masked.key(args, kwargs))
-            state.alike[rest] += 1
-            if state.alike[rest] >= MOST_VALUES:
-                state.maker.free.add(name)
 
     # The file
 
@@ -378,41 +268,6 @@ class Recorder:
                 rows = [[reason, name, n] for (reason, name), n in unseen.items()]
                 parts.append(line_of("unseen", {"process": self._process, "launches": rows, "at": time.time()})[1])
             self._write(first, *parts)
-
-
-def _bound(function: Any, args: Any, kwargs: Json) -> Json:
-    """Arguments by name, defaults included, launch options left out."""
-    import inspect
-
-    parameters = inspect.signature(python_function(function)).parameters
-    given = {**dict(zip(parameters, args, strict=False)), **{n: v for n, v in kwargs.items() if n in parameters}}
-    for name, p in parameters.items():
-        if name not in given and p.default is not p.empty:
-            given[name] = p.default
-    return {n: given[n] for n in parameters if n in given}
-
-
-def _sums(storages: Storages) -> dict[int, int]:
-    return _sums_of([t for _, t in storages.tensors])
-
-
-def _sums_of(tensors: list[Any]) -> dict[int, int]:
-    found: dict[int, int] = {}
-    for t in tensors:
-        start = t.untyped_storage().data_ptr()
-        if start not in found:
-            found[start] = checksum(t)
-    return found
-
-
-def _capturing_graph(storages: Storages) -> bool:
-    if not any(t.is_cuda for _, t in storages.tensors):
-        return False
-    return bool(sys.modules["torch"].cuda.is_current_stream_capturing())
-
-
-def _plain_option(value: Any) -> Any:
-    return value if isinstance(value, bool | int | float | str | type(None)) else str(value)
 
 
 def _name(function: Any) -> str:

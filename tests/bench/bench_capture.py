@@ -16,8 +16,8 @@ import torch
 import triton
 import triton.language as tl
 
-from kernels.capture import recorder as recorders
 from kernels.capture.capture_file import begin
+from kernels.capture.describing import first_launch
 from kernels.capture.recorder import Recorder
 
 ROUNDS, LAUNCHES = 7, 3000
@@ -55,7 +55,7 @@ def repeated(recorder, kernel, args, kwargs, grid):
 
 
 def main():
-    recorders.describe_device = lambda tensors, function: {"kind": "none"}
+    first_launch.describe_device = lambda tensors, function: {"kind": "none"}
     x = [torch.ones(8, 128) for _ in range(8)]
     cases = {
         "5 arguments": (few, (*x[:3], 1024), {"BLOCK": 128}, (8,)),

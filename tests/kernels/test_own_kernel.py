@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from kernels import registry
-from kernels.autotuned import configs_of, values_of
+from kernels.autotuned import configs_of
 from kernels.check_spec import KernelError, examine
 from kernels.defaults import reduced
 from kernels.hardware import hardware_named
+from kernels.launches.owner_launch import values_of
 from kernels.spec import Problem
 
 pytestmark = pytest.mark.compile

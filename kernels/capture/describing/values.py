@@ -109,20 +109,58 @@ def _short(x: float) -> float:
     return float(f"{x:.6g}") if math.isfinite(x) else x
 
 
-def checksum(tensor: Any) -> int:
-    """Of all bytes of the storage that the tensor lies in, on the tensor's device. Position counts."""
+def extent(tensor: Any) -> tuple[int, int]:
+    """First byte of the tensor and the first behind it, counted from the start of its storage."""
+    size = tensor.element_size()
+    first = int(tensor.storage_offset()) * size
+    if tensor.numel() == 0:
+        return first, first
+    last = sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
+    return first, first + (last + 1) * size
+
+
+def checksum(tensor: Any, first: int = 0, last: int | None = None) -> int:
+    """Of the bytes from `first` to `last` of the storage that the tensor lies in, on its device. Position counts."""
     torch = sys.modules["torch"]
     with torch.no_grad():
         storage = tensor.untyped_storage()
-        raw = torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(storage)
+        raw = torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(storage)[first:last]
         total = 0
         for start in range(0, raw.numel(), CHUNK_BYTES):
             chunk = raw[start : start + CHUNK_BYTES]
-            words, rest = chunk[: chunk.numel() // 4 * 4], chunk[chunk.numel() // 4 * 4 :]
-            if words.data_ptr() % 4:
-                words, rest = chunk[:0], chunk
-            for part in (words.view(torch.int32) if words.numel() else words, rest):
+            words = chunk.numel() // 4 * 4 if chunk.data_ptr() % 4 == 0 else 0
+            for part in (chunk[:words].view(torch.int32), chunk[words:]):
                 if part.numel():
                     weights = torch.arange(1, 2 * part.numel(), 2, device=part.device)
                     total = (total * 31 + int((part.to(torch.int64) * weights).sum())) & (2**64 - 1)
         return total
+
+
+Sums = dict[tuple[int, int, int | None], int]
+"""(start of the storage, first byte, byte behind the last) → checksum; None for the end of the storage."""
+
+
+def memory_sums(tensors: list[tuple[str, Any]]) -> Sums:
+    """Checksums of every tensor's extent and of every storage, each once."""
+    found: Sums = {}
+    for _, t in tensors:
+        start = t.untyped_storage().data_ptr()
+        for first, last in ((0, None), extent(t)):
+            if (start, first, last) not in found:
+                whole = (first, last) == (0, t.untyped_storage().nbytes()) and (start, 0, None) in found
+                found[start, first, last] = found[start, 0, None] if whole else checksum(t, first, last)
+    return found
+
+
+def changed_tensors(tensors: list[tuple[str, Any]], before: Sums) -> list[str]:
+    """Paths of tensors whose extent changed. If a storage changed outside the extents of all its tensors, all of them
+    are named: a kernel may be given the start of a tensor and write behind it."""
+    after = memory_sums(tensors)
+    changed, found = {key for key, total in before.items() if after.get(key) != total}, []
+    for path, t in tensors:
+        start = t.untyped_storage().data_ptr()
+        mine = (start, *extent(t)) in changed
+        any_extent = any(k[0] == start and k[2] is not None for k in changed)
+        if mine or ((start, 0, None) in changed and not any_extent):
+            found.append(path)
+    return found

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import linecache
+import re
 import sys
 import textwrap
 
@@ -11,8 +13,11 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from kernels.capture.capture_file import line_of
 from kernels.capture.describing.device_closure import describe_function
 from kernels.capture.describing.writes import written_arguments
+from kernels.capture.reading.live_functions import NotTheSame, identity_of, live_function
+from kernels.capture.reading.rebuilt_functions import rebuild_function
 from tests.kernels.capture.kernels_by_hand import closure, kernel, looped
 
 SOURCE = """
@@ -46,7 +51,7 @@ def described(function):
     parts = {}
 
     def keep(kind, body):
-        digest = f"{len(parts):04}"
+        digest, _ = line_of(kind, body)
         parts[digest] = body
         return digest
 
@@ -118,3 +123,52 @@ def test_a_pointer_from_nowhere_is_reported():
         }
         """)
     assert written_arguments(text, ["x_ptr", "n"]) == {"?": ["store"]}
+
+
+def test_a_function_that_changed_is_told_from_one_that_did_not(tmp_path):
+    part, _ = described(module_of(tmp_path, "library", SOURCE).kernel)
+    assert live_function(part) is sys.modules["library"].kernel
+    module_of(tmp_path, "library", SOURCE.replace("maximum", "minimum"))
+    with pytest.raises(NotTheSame, match="library:kernel has changed"):
+        live_function(part)
+    del sys.modules["library"]
+    with pytest.raises(NotTheSame, match="cannot be imported here"):
+        live_function(part)
+    with pytest.raises(NotTheSame, match="in no module"):
+        live_function(described(closure(2))[0])
+
+
+def test_a_rebuilt_function_is_the_same_function(tmp_path):
+    for function in (kernel, closure(3)):
+        part, parts = described(function)
+        rebuilt = rebuild_function(next(d for d, p in parts.items() if p is part), parts, tmp_path)
+        assert identity_of(rebuilt) == part["identity"]
+        assert rebuilt.__name__ == part["name"]
+
+
+@pytest.mark.compile
+def test_a_rebuilt_function_compiles_to_the_same_code(tmp_path):
+    part, parts = described(kernel)
+    rebuilt = rebuild_function(next(d for d, p in parts.items() if p is part), parts, tmp_path)
+    signature = {
+        "x_ptr": "*fp32",
+        "y_ptr": "*fp32",
+        "out_ptr": "*fp32",
+        "n": "i32",
+        "eps": "fp32",
+        "BLOCK": "constexpr",
+    }
+    one, other = (
+        re.sub(r" loc\(.*|^#loc.*", "", ttir(f, signature, {"BLOCK": 16}), flags=re.M) for f in (kernel, rebuilt)
+    )
+    assert one == other
+
+
+def test_a_notebooks_function_keeps_its_source():
+    cell = textwrap.dedent(SOURCE)
+    linecache.cache["<ipython-input-1>"] = (len(cell), None, cell.splitlines(keepends=True), "<ipython-input-1>")
+    notebook = {"__name__": "__main__"}
+    exec(compile(cell, "<ipython-input-1>", "exec"), notebook)
+    part, _ = described(notebook["kernel"])
+    assert part["source"].startswith("def kernel(x_ptr")
+    assert not part["importable"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kernels.capture.recorder import MOST_VALUES
+from kernels.capture.seen_launches import MOST_VALUES
 
 pytestmark = pytest.mark.process
 
@@ -69,6 +69,7 @@ def test_aliases_and_strides_are_kept(captured):
     _, capture, _ = captured
     aliased = next(x for x in of(capture, "doubled") if x.arguments["n"].get("value") == 16 and len(x.storages) == 1)
     assert aliased.arguments["out_ptr"]["offset"] == 32
+    assert aliased.writes == {"out_ptr": ["changed"]}
     strided = next(x for x in of(capture, "doubled") if x.arguments["n"].get("value") == 1)
     assert strided.arguments["out_ptr"]["stride"] == [16]
 

@@ -11,7 +11,8 @@ import torch
 
 from kernels.capture import recorder as recorders
 from kernels.capture.capture_file import NotACapture, append, begin, line_of, read
-from kernels.capture.describing.values import SAMPLE, checksum, summarise
+from kernels.capture.describing import first_launch
+from kernels.capture.describing.values import SAMPLE, changed_tensors, checksum, memory_sums, summarise
 from kernels.capture.reading.captured_launches import read_capture
 from kernels.capture.recorder import Recorder
 from tests.kernels.capture.kernels_by_hand import arguments, closure, kernel
@@ -19,7 +20,7 @@ from tests.kernels.capture.kernels_by_hand import arguments, closure, kernel
 
 @pytest.fixture
 def path(tmp_path, monkeypatch):
-    monkeypatch.setattr(recorders, "describe_device", lambda tensors, function: {"kind": "test"})
+    monkeypatch.setattr(first_launch, "describe_device", lambda tensors, function: {"kind": "test"})
     begin(str(tmp_path / "a.capture"), {})
     return str(tmp_path / "a.capture")
 
@@ -75,7 +76,7 @@ def test_a_launch_that_raises_raises_and_is_listed(path):
 
 def test_what_cannot_be_described_is_listed_and_launched(path, monkeypatch):
     ran = []
-    monkeypatch.setattr(recorders, "summarise", lambda tensor, whole: 1 / 0)
+    monkeypatch.setattr(first_launch, "summarise", lambda tensor, whole: 1 / 0)
     r = Recorder(path)
     launched(r, run=lambda function, *args, grid, warmup, **kwargs: ran.append(1))
     r.flush()
@@ -218,6 +219,17 @@ def test_a_checksum_sees_a_change(change):
     assert before == checksum(x[10:20])
     change(x)
     assert checksum(x) != before
+
+
+def test_a_write_behind_a_tensor_names_what_shares_its_memory():
+    memory, other = torch.zeros(100), torch.zeros(5)
+    tensors = [("head", memory[:10]), ("tail", memory[50:]), ("other", other)]
+    before = memory_sums(tensors)
+    memory[20] = 1
+    assert changed_tensors(tensors, before) == ["head", "tail"]
+    before = memory_sums(tensors)
+    memory[3] = 1
+    assert changed_tensors(tensors, before) == ["head"]
 
 
 def test_table_values_are_known_for_addresses():

@@ -65,39 +65,45 @@ def interpreter(init: dict[str, Any]) -> Any:
     import torch
 
     from kernels.hardware import hardware_named
+    from kernels.launches.bound import Bound, copied
+    from kernels.spec import sentence
     from kernels.triton.interpreter_bf16 import patch_bf16
-    from tools.harness.checking.verify import fault, spoil
+    from tools.harness.checking.verify import judge, stray_write
     from tools.harness.compiling.compiler import reason
 
     patch_bf16()
     torch.set_num_threads(1)  # the interpreter's arrays are small; threads only fight over the cores
 
     def serve(job: dict[str, Any]) -> dict[str, Any]:
-        spec, problem = rebuild(job)
-        config = spec.config_type.model_validate(job["config"])
+        try:
+            spec, problem = rebuild(job)
+            config = spec.config_type.model_validate(job["config"])
+        except ValueError as e:
+            why = f"under TRITON_INTERPRET=1 the file of {job['kernel']} is another than without it: {sentence(e)}"
+            return {"status": "infrastructure", "reason": f"{why}; check it on a GPU (--device cuda:0)"}
         try:
             inputs = spec.inputs(problem, torch.Generator().manual_seed(job["seed"]), "cpu")
-            given = tuple(None if t is None else t.clone() for t in inputs)
-            out = spec.output(problem, "cpu")
-            spoil(out, with_nan=True)
+            effects = spec.effects(problem)
+            before = copied(spec.arrange(problem, config, inputs))
+            bound = Bound(effects, before, spec.output(problem, "cpu"))
+            bound.poison(with_nan=True)
             # three SMs, so that a persistent kernel's programs walk over several tiles of the reduced problem
-            spec.launch(problem, config, given, out, replace(hardware_named(job["hardware"]), sms=3))
+            spec.launch(problem, config, bound.inputs, bound.out, replace(hardware_named(job["hardware"]), sms=3))
         except Exception as e:  # noqa: BLE001 -- whatever a kernel raises is its verdict
             advice = numpy_advice(str(e))
             return {"status": "infrastructure" if advice else "runtime", "reason": advice or reason(e)}
-        pairs = enumerate(zip(given, inputs, strict=True))
-        changed = [i for i, (a, b) in pairs if a is not None and b is not None and not torch.equal(a, b)]
-        if changed:
-            return {"status": "correctness", "reason": f"the kernel changed its input {changed[0]}"}
+        stray = stray_write(spec, bound.untouched(before))
+        if stray:
+            return {"status": "correctness", "reason": stray}
         try:
-            why, error, bound = fault(spec, problem, out, inputs, self_test=True)
+            why, error, accepted = judge(spec, problem, bound.results, inputs, self_test=True)
         except Exception as e:  # noqa: BLE001 -- a reference that works on meta tensors may still fail on numbers
             return {"status": "runtime", "reason": f"the reference: {reason(e)}"}
         return {
             "status": "correctness" if why else "correct",
             "reason": why,
             "error": error if math.isfinite(error) else None,
-            "bound": bound,
+            "bound": accepted,
         }
 
     return serve

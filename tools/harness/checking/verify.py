@@ -7,21 +7,26 @@ from typing import Any
 
 import torch
 
+from kernels.launches.expected import Results, bounds, expected, results_of
 from kernels.spec import Inputs, KernelSpec
 
 CHUNK = 1 << 24
 """Elements compared at a time, so that the temporaries in float64 stay at 128 MiB."""
 
 
-def spoil(out: torch.Tensor, with_nan: bool, generator: torch.Generator | None = None) -> None:
-    """Fill `out` with what no kernel computes: NaN, or finite values that nobody can foresee; integers at random."""
-    if not out.dtype.is_floating_point:
-        high = 2 if out.dtype == torch.bool else min(torch.iinfo(out.dtype).max, 2**31 - 1)
-        out.copy_(torch.randint(0, high, out.shape, generator=generator, device=out.device))
-    elif with_nan:
-        out.copy_(torch.full((), math.nan, device=out.device).expand(out.shape))
-    else:
-        out.copy_(torch.randn(out.shape, generator=generator, device=out.device))
+def stray_write(spec: KernelSpec[Any, Any], untouched: list[tuple[str, torch.Tensor]]) -> str:
+    """What the launch wrote that it must not write, by the flags of :meth:`kernels.launches.bound.Bound.untouched`, and
+    how to declare it; empty if it wrote its results alone."""
+    path = next((path for path, flag in untouched if not bool(flag)), None)
+    if path is None:
+        return ""
+    if not path:
+        return "the launch wrote outside its outputs: between their elements, before them or behind them"
+    place = path if path.isdecimal() else repr(path)
+    return (
+        f"the kernel changed its input {path}: if it is meant to, set inplace = ({place},) in {type(spec).__name__} "
+        "and let eager() give its new contents"
+    )
 
 
 def scale_error(out: torch.Tensor, reference: torch.Tensor) -> float:
@@ -58,15 +63,42 @@ def blind_spot(reference: torch.Tensor, bound: float) -> str:
 
 
 def fault(
-    spec: KernelSpec[Any, Any], problem: Any, out: torch.Tensor, inputs: Inputs, self_test: bool = False
+    spec: KernelSpec[Any, Any], problem: Any, out: Any, inputs: Inputs, self_test: bool = False
 ) -> tuple[str, float, float]:
-    """(reason, error, bound): reason is empty where `out` is the result for `inputs`, which must be pristine.
+    """:func:`judge` of an output that a launch on `inputs` filled."""
+    return judge(spec, problem, results_of(spec.effects(problem), inputs, out), inputs, self_test)
+
+
+def judge(
+    spec: KernelSpec[Any, Any], problem: Any, results: Results, inputs: Inputs, self_test: bool = False
+) -> tuple[str, float, float]:
+    """(reason, error, bound): reason is empty if every result is right for `inputs`, which must be pristine. Error and
+    bound are those of the result that comes nearest to its bound.
 
     `self_test` makes sure first that the check could fail."""
-    reference = spec.reference(problem, inputs)
-    bound = spec.tolerance(problem)
+    accepted = bounds(spec, problem, results)
+    references = expected(spec, problem, inputs, list(results))
+    unwritten = spec.effects(problem).unwritten
+    worst = ("", 0.0, 0.0)
+    for name, out in results.items():
+        found = _fault(out, references[name], accepted[name], name in unwritten, self_test)
+        if found[0]:
+            return found if len(results) == 1 else (f"result {name}: {found[0]}", *found[1:])
+        if not worst[2] or found[1] * worst[2] > worst[1] * found[2]:
+            worst = found
+    return worst
+
+
+def _fault(
+    out: torch.Tensor, reference: torch.Tensor, bound: float, unwritten: bool, self_test: bool
+) -> tuple[str, float, float]:
     if tuple(reference.shape) != tuple(out.shape):
         return f"the output's shape is {tuple(out.shape)}, the reference's {tuple(reference.shape)}", math.inf, bound
+    if unwritten:
+        compared = ~torch.isnan(reference)
+        out, reference = out[compared], reference[compared]
+    if out.numel() == 0:
+        return ("the reference leaves nothing to compare" if unwritten else ""), 0.0, bound
     if self_test:
         blind = blind_spot(reference, bound)
         if blind:

@@ -71,7 +71,7 @@ def compiler(init: Json) -> Any:
         log = io.StringIO()
         try:
             with contextlib.redirect_stdout(log), warm_ups_only() as kernels:
-                inputs = spec.inputs(problem, None, "meta")
+                inputs = spec.arrange(problem, config, spec.inputs(problem, None, "meta"))
                 spec.launch(problem, config, inputs, spec.output(problem, "meta"), hardware)
         except OSError as e:
             if e.errno in NO_ROOM:

@@ -97,7 +97,14 @@ class LiveDevice:
         where = f"gpu {self.problem.label()}"
         results = []
         for config in configs:
-            job = {"config": _values(config), "samples": 2, "looked_at": 2, "repeatable": True, "census": True}
+            job = {
+                "config": _values(config),
+                "samples": 2,
+                "looked_at": 2,
+                "repeatable": True,
+                "census": True,
+                "move": True,
+            }
             m = self._measurement(config, "burst", self.workers.run("candidates", {"op": "burst", **job}))
             kept = {k: getattr(m, k) for k in ("config", "status", "reason", "error", "bound", "seconds")}
             results.append(CheckResult(**kept, where=where))

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from kernels.launches.leaves import tensors_in
 from kernels.spec import Baseline, Inputs, KernelSpec
 
 COPY_BYTES = 2 << 30
@@ -43,7 +44,7 @@ def copying(spec: KernelSpec[Any, Any]) -> Baseline[Any]:
     memory alone would take here and now."""
 
     def prepare(problem: Any, inputs: Inputs) -> Callable[[], torch.Tensor]:
-        place = next(t.device for t in inputs if t is not None)
+        place = next(t.device for t in tensors_in(inputs).values())
         steps = max(1, -(-spec.bytes(problem) // 2 // COPY_STEP))
         source = torch.empty(steps * COPY_STEP, dtype=torch.uint8, device=place).random_()
         target = torch.empty_like(source)

@@ -13,30 +13,23 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from kernels.spec import Inputs, KernelSpec
-from tools.harness.checking.verify import fault, spoil
+from kernels.launches.bound import same_bits
+from kernels.launches.expected import Results
+from tools.harness.checking.verify import stray_write
+from tools.harness.measuring.arena import Arena, Refused, Verified, Wrong
 from tools.harness.measuring.telemetry import Meter
-
-SPIN_MS = 2.0
-"""Spin before the first event. A launch through Python takes up to 0.3 ms on the host; a spin shorter than that
-measures the host. It is also the idle time that keeps the burst's duty cycle under 10 % (no power throttling)."""
-
-CYCLES_PER_MS = 2_000_000
-"""At 2 GHz, the fastest clock of these cards; a slower clock spins longer."""
-
-FLUSH_BYTES = 256 << 20
-"""Written before each burst sample; four times the largest L2 here."""
 
 SMALL_MS = 0.02
 """Launches shorter than this are timed by replays of a graph of SMALL_LAUNCHES of them: two events alone are some
 microseconds apart. Only the first launch of a replay then meets a cold L2."""
-SMALL_LAUNCHES = 32
-
+SMALL_LAUNCHES = (24, 40)
+"""How many, at least and at most. The number is drawn in secret: a launch cannot know that it is the last one, whose
+output is looked at."""
 WARM_STEP_S = 0.15
 SETTLED = 0.003
 MOST_WARM_S = 3.0
@@ -46,13 +39,13 @@ and clock have settled, at most MOST_WARM_S. After a pause a card at its power l
 GRAPH_MS = 8.0
 """Work in one CUDA graph of the sustained regime: long against a replay's host cost, short against a window."""
 
-Call = Callable[[], torch.Tensor]
+Call = Callable[[], Any]
+"""A launch. It returns its results: tensors by name for a config, whatever ``eager`` gives for a baseline."""
 
 # Taken before any candidate's file is imported: one that replaces torch's timers changes nothing here.
 _Event: Any = torch.cuda.Event
 _record: Any = torch.cuda.Event.record
 _elapsed: Any = torch.cuda.Event.elapsed_time
-_sleep: Any = torch.cuda._sleep
 synchronize = torch.cuda.synchronize
 
 
@@ -84,81 +77,14 @@ def timed(work: Callable[[], object], times: int = 1) -> float:
     return watch.ms()
 
 
-class Wrong(Exception):
-    """The output of a timed launch was not the result."""
-
-    def __init__(self, reason: str, error: float | None = None, bound: float | None = None) -> None:
-        super().__init__(reason)
-        self.error, self.bound = error, bound
-
-
 @dataclass
-class Verified:
-    """Largest error found over the verified samples."""
+class Kept:
+    """What is looked at after a timed launch."""
 
-    error: float = 0.0
-    bound: float = 0.0
-
-
-@dataclass
-class Arena:
-    """The tensors that one problem is timed on. Input buffers keep their addresses; their contents change."""
-
-    spec: KernelSpec[Any, Any]
-    problem: Any
-    device: str
-    inputs: Inputs = field(init=False)
-    out: torch.Tensor = field(init=False)
-    tested: bool = False
-    """Whether it is known that a wrong output would be noticed here."""
-
-    def __post_init__(self) -> None:
-        self.generator = torch.Generator(self.device)
-        self.inputs = self.draw(secrets.randbits(62))
-        self.out = self.spec.output(self.problem, self.device)
-        self.layout = _layout(self.out)
-        self.scratch = torch.empty(FLUSH_BYTES, dtype=torch.uint8, device=self.device)
-
-    def draw(self, seed: int) -> Inputs:
-        return self.spec.inputs(self.problem, self.generator.manual_seed(seed), self.device)
-
-    def refresh(self) -> int:
-        """New contents at the same addresses; returns the seed that made them."""
-        seed = secrets.randbits(62)
-        for buffer, fresh in zip(self.inputs, self.draw(seed), strict=True):
-            if buffer is not None and fresh is not None:
-                buffer.copy_(fresh)
-        return seed
-
-    def poison(self) -> None:
-        """NaN, or finite values that nobody can foresee: a kernel cannot tell which of its launches are looked at."""
-        spoil(self.out, bool(secrets.randbits(1)), self.generator)
-
-    def flush(self) -> None:
-        self.scratch.fill_(1)
-
-    def spin(self, ms: float = SPIN_MS) -> None:
-        _sleep(int(ms * CYCLES_PER_MS))
-
-    def unchanged(self, seed: int) -> torch.Tensor:
-        """Whether the inputs still hold what `seed` made: a flag on the device."""
-        same = torch.ones((), dtype=torch.bool, device=self.device)
-        for buffer, fresh in zip(self.inputs, self.draw(seed), strict=True):
-            if buffer is not None and fresh is not None:
-                same &= (buffer == fresh).all()
-        return same
-
-    def verify(self, result: torch.Tensor, seed: int, verified: Verified) -> None:
-        """Compare `result` with the reference for `seed`. Raises Wrong."""
-        why, error, bound = fault(self.spec, self.problem, result, self.draw(seed), self_test=not self.tested)
-        self.tested = True
-        if why:
-            raise Wrong(why, error, bound)
-        verified.error, verified.bound = max(verified.error, error), bound
-
-
-def _layout(t: torch.Tensor) -> tuple[Any, ...]:
-    return tuple(t.shape), t.dtype, t.stride(), t.data_ptr()
+    seed: int
+    results: Results
+    untouched: list[tuple[str, torch.Tensor]]
+    same: bool
 
 
 def burst(arena: Arena, call: Call, samples: int, looked_at: int, repeatable: bool) -> tuple[list[float], Verified]:
@@ -170,10 +96,11 @@ def burst(arena: Arena, call: Call, samples: int, looked_at: int, repeatable: bo
     call()  # loads the module, fills caches of the launcher; its time does not count
     synchronize()
     launches, timed_call = 1, call
-    if _probe(arena, call) < SMALL_MS:
-        launches, (timed_call, _) = SMALL_LAUNCHES, captured(call, SMALL_LAUNCHES)
+    if not arena.changes_inputs and _probe(arena, call) < SMALL_MS:
+        launches = secrets.SystemRandom().randint(*SMALL_LAUNCHES)
+        timed_call, _ = captured(call, launches)
     watches: list[Stopwatch] = []
-    kept: list[tuple[int, torch.Tensor, torch.Tensor, bool]] = []
+    kept: list[Kept] = []
     for i in range(samples):
         seed = arena.refresh()
         arena.poison()
@@ -185,24 +112,33 @@ def burst(arena: Arena, call: Call, samples: int, looked_at: int, repeatable: bo
         watch.stop()
         watches.append(watch)
         if i in chosen:
-            copy = result.clone()
-            unchanged = arena.unchanged(seed)
-            same = True
+            results = {name: t.clone() for name, t in arena.named(result).items()}
+            found = Kept(seed, results, arena.untouched(seed), True)
             if repeatable:
-                arena.poison()
-                same = torch.equal(call(), copy)
-            kept.append((seed, copy, unchanged, same))
+                found.same = _repeated(arena, call, found)
+            kept.append(found)
     synchronize()
-    if _layout(arena.out) != arena.layout:
+    if not arena.bound.same_layout():
         raise Wrong("the launch changed the output tensor's shape, strides or storage")
     verified = Verified()
-    for seed, copy, unchanged, same in kept:
-        arena.verify(copy, seed, verified)
-        if not bool(unchanged):
-            raise Wrong("the launch changed its inputs")
-        if not same:
+    for k in kept:
+        arena.verify(k.results, k.seed, verified)
+        stray = stray_write(arena.spec, k.untouched)
+        if stray:
+            raise Wrong(stray)
+        if not k.same:
             raise Wrong("two launches on equal inputs gave different bits (a race, or a launch that was skipped)")
     return [watch.ms() / launches for watch in watches], verified
+
+
+def _repeated(arena: Arena, call: Call, before: Kept) -> bool:
+    """Whether another launch on the same inputs gives the same bits, where results are written whole."""
+    if arena.changes_inputs:
+        arena.restore(before.seed)
+    arena.poison()
+    again = arena.named(call())
+    whole = [name for name in again if name not in arena.bound.effects.unwritten]
+    return all(same_bits(again[name], before.results[name]) for name in whole)
 
 
 def _probe(arena: Arena, call: Call) -> float:
@@ -216,14 +152,14 @@ def _probe(arena: Arena, call: Call) -> float:
     return watch.ms()
 
 
-def captured(call: Call, launches: int) -> tuple[Call, torch.Tensor]:
-    """A CUDA graph of `launches` launches: a call that replays it, and the tensor that holds the last one's output."""
+def captured(call: Call, launches: int) -> tuple[Call, Any]:
+    """A CUDA graph of `launches` launches: a call that replays it, and what the last one returned."""
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         for _ in range(launches):
             result = call()
 
-    def replay() -> torch.Tensor:
+    def replay() -> Any:
         graph.replay()
         return result
 
@@ -255,6 +191,11 @@ def sustained(
     under the meter. `joules` reads the card's energy counter.
 
     The last launch's output is verified. Raises Wrong, and whatever the launch raises."""
+    if arena.changes_inputs:
+        raise Refused(
+            "the kernel changes its inputs, so launches back to back would not compute the same thing: time it in "
+            "the burst regime"
+        )
     arena.refresh()
     for _ in range(3):
         call()
@@ -271,7 +212,7 @@ def sustained(
         times = [timed(replay, replays) / (replays * per_graph) for _ in range(windows)]
     verified = Verified()
     if looked_at:
-        arena.verify(result, seed, verified)
+        arena.verify(arena.named(result), seed, verified)
     return Windows(times, meter.watts(), warmed, settled, verified)
 
 

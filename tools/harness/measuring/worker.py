@@ -20,9 +20,10 @@ import triton
 from kernels.hardware import Hardware, hardware_for
 from tools.harness.checking.census import foreign_kernels
 from tools.harness.compiling.compiler import reason
+from tools.harness.measuring.arena import Arena, Refused, Wrong
 from tools.harness.measuring.ceilings import ceilings, copying
 from tools.harness.measuring.telemetry import Nvml
-from tools.harness.measuring.timing import Arena, Call, Wrong, burst, sustained, synchronize
+from tools.harness.measuring.timing import Call, burst, sustained, synchronize
 from tools.harness.process.gpu_lock import GpuLock, can_release_while_compiling
 from tools.harness.process.identity import rebuild
 
@@ -81,6 +82,8 @@ class Worker:
                 self.census(call)
             answer = self.burst(job, call) if operation == "burst" else self.sustained(job, call)
             return {**answer, "seconds": time.perf_counter() - started, "cache_hits": self.take_hits()}
+        except Refused as e:
+            return {"status": "infrastructure", "reason": str(e)}
         except Wrong as e:
             return {"status": "correctness", "reason": str(e), "error": _finite(e.error), "bound": e.bound}
         except Exception as e:  # noqa: BLE001 -- a launch may raise anything; what it was is the answer
@@ -120,9 +123,13 @@ class Worker:
             spec, problem, hardware = self.spec, self.problem, self.hardware
             assert hardware is not None, "the driver refuses a GPU without facts"
 
-            def launch() -> torch.Tensor:
-                spec.launch(problem, config, arena.inputs, arena.out, hardware)
-                return arena.out
+            arena.use(config)
+            if job.get("move"):
+                arena.move()
+
+            def launch() -> Any:
+                spec.launch(problem, config, arena.bound.inputs, arena.bound.out, hardware)
+                return arena.bound.results
 
             return launch
         name = job["baseline"]
