@@ -18,7 +18,7 @@ from langgraph.runtime import Runtime
 from agent.loop import progress, prompt
 from agent.loop.actions import Left
 from agent.loop.outcome import Outcome, importance_in, outcome_of
-from agent.loop.search_end import answer_tokens, is_replaceable, judge, price_in
+from agent.loop.search_end import answer_tokens, is_replaceable, judge, price_in, with_reserve
 from agent.loop.state import Context as Context
 from agent.loop.state import State, fresh
 from agent.models.base import CLIENT, EMBEDDED, Message, Reply, ToolSchema, parse_arguments
@@ -50,6 +50,7 @@ def decide(state: State, runtime: Runtime[Context]) -> JSON:
     if verdict["stop"]:
         return {"stop": verdict["stop"]}
     left = Left(**verdict["left"])
+    left = with_reserve(left) if verdict["takeover"] else left
     takeover = "" if verdict.get("hands_back") else state["takeover"] or verdict["takeover"]
     context.watch.record_budget(left)
     context.watch.begin_step(f"{EMBEDDED if takeover else context.objective.model} decides")
@@ -109,7 +110,7 @@ def decide(state: State, runtime: Runtime[Context]) -> JSON:
         why = f"no answer came: {answer['error']}".rstrip(".")
         context.watch.notify(f"the embedded planner takes over from {context.objective.model}: {why}")
         context.actions.release_reserve()
-        left = context.actions.left()
+        left = with_reserve(left)
         changed |= take_over(state, why, True, left) | {"spoke": "", "slips": []}
         told: Message = {"role": "user", "content": prompt.describe_takeover(left.evaluations)}
         changed["messages"] = [*notes, message, told]

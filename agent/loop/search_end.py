@@ -7,7 +7,7 @@ whether it wants to go on. When the model's part has ended, the planner spends w
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from agent.loop import prompt
 from agent.loop.actions import Left
@@ -44,8 +44,7 @@ def judge(state: State, context: Context) -> JSON:
     verdict = judge_planner(state, context, left) if planner else judge_model(state, context, left)
     if verdict.get("takeover"):
         context.actions.release_reserve()
-        left = context.actions.left()
-        verdict["note"] = prompt.describe_takeover(left.evaluations)
+        verdict["note"] = prompt.describe_takeover(with_reserve(left).evaluations)
     stop = verdict.get("stop", "")
     return {
         "stop": stop + describe_takeover(state) if stop else "",
@@ -60,10 +59,15 @@ def judge(state: State, context: Context) -> JSON:
     }
 
 
+def with_reserve(left: Left) -> Left:
+    """What is left after the reserve was given to whoever decides."""
+    return replace(left, evaluations=left.evaluations + left.reserve, reserve=0)
+
+
 def judge_planner(state: State, context: Context, left: Left) -> JSON:
     """The planner's turn: it stops, goes on, or hands back after a batch."""
     if state["spoke"] == "words":
-        return {"stop": "the planner concluded"}
+        return {"stop": "the planner concluded" if state["takeover"] else "the model concluded"}
     if stop := used_up(state, context, left):
         return {"stop": stop}
     if stuck := no_progress(state, left, planner=True):
@@ -117,7 +121,7 @@ def used_up(state: State, context: Context, left: Left) -> str:
     if left.seconds <= 0:
         return f"the time is used up ({limits.max_seconds:g} s)"
     if state["closing"] >= CLOSING:
-        return f"the evaluations are used up ({left.used} of {limits.max_evals})"
+        return f"the evaluations are used up ({limits.max_evals})"
     return ""
 
 
