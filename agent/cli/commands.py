@@ -127,6 +127,12 @@ def commands() -> None:
 @click.option("--attempt-seconds", type=float, callback=check_seconds, metavar="S", help="One try of an answer (300).")
 @click.option("--patience-seconds", type=float, callback=check_seconds, metavar="S", help="Tries of an answer (600).")
 @click.option("--reply-tokens", type=click.IntRange(256, MOST), metavar="N", help="Tokens of one answer at most.")
+@click.option(
+    "--against",
+    multiple=True,
+    metavar="NAME",
+    help="Judge the win against this baseline alone, e.g. unfused; repeat it for more. All without it.",
+)
 @click.option("--approve", is_flag=True, help="Ask before each batch that runs on the device: yes, no or edit.")
 @click.option("--memory", type=click.Path(path_type=Path), metavar="PATH", help="The SQLite file of all attempts.")
 @click.option("--cold", is_flag=True, help="Start without what earlier runs know; this one is still remembered.")
@@ -158,6 +164,7 @@ def run(
     attempt_seconds: float | None,
     patience_seconds: float | None,
     reply_tokens: int | None,
+    against: tuple[str, ...],
     approve: bool,
     memory: Path | None,
     cold: bool,
@@ -205,6 +212,7 @@ def run(
         max_model_seconds=max_model_seconds,
         waiting=waiting_of(attempt_seconds, patience_seconds, reply_tokens),
         endpoint=endpoint,
+        against=against,
         approve=approve,
         yes=yes,
         seed=seed,

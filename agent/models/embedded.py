@@ -102,7 +102,8 @@ def next_move(
     first = not any(call.name == PROPOSE for call in own)
     all_known = last.name == PROPOSE and last.arguments.get("ignore_measurements") and not proposals
     if (last.name in (HISTORY, MEASURE, COMPILE) or all_known) and left and barren(own) < MOST_BARREN:
-        count = min((FIRST_BATCH if first else BATCH) * gpus, left, MOST_AT_ONCE)
+        count = FIRST_BATCH if first else BATCH
+        count = min(count * gpus, MOST_AT_ONCE)  # what is left decides nothing: a larger budget goes the same way
         # A model's measurements may mislead: what the planner would have measured first without them is measured too.
         unmoved = {"ignore_measurements": True} if first and earlier else {}
         return "What is worth trying next?", [call_tool(PROPOSE, {"count": count, **unmoved})]
