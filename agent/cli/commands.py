@@ -123,6 +123,12 @@ def commands() -> None:
 @click.option("--max-cost", type=float, callback=check_dollars, metavar="USD", help="US dollars for the model at most.")
 @click.option("--max-model-calls", type=click.IntRange(1, MOST), metavar="N", help="Messages of the model (100).")
 @click.option(
+    "--max-model-seconds", type=float, callback=check_seconds, metavar="S", help="Time of the model's answers (10800)."
+)
+@click.option("--attempt-seconds", type=float, callback=check_seconds, metavar="S", help="One try of an answer (300).")
+@click.option("--patience-seconds", type=float, callback=check_seconds, metavar="S", help="Tries of an answer (600).")
+@click.option("--reply-tokens", type=click.IntRange(256, MOST), metavar="N", help="Tokens of one answer at most.")
+@click.option(
     "--against",
     multiple=True,
     metavar="NAME",
@@ -155,6 +161,10 @@ def run(
     max_tokens: int | None,
     max_cost: float | None,
     max_model_calls: int | None,
+    max_model_seconds: float | None,
+    attempt_seconds: float | None,
+    patience_seconds: float | None,
+    reply_tokens: int | None,
     against: tuple[str, ...],
     approve: bool,
     memory: Path | None,
@@ -183,6 +193,7 @@ def run(
     from agent.goal.goal import Given
     from agent.goal.request import requested
     from agent.models.choose import api_name, model_name
+    from agent.models.waiting import waiting_of
 
     words, name = " ".join(goal), model_name(model, base_url)
     given = Given(
@@ -199,6 +210,8 @@ def run(
         max_tokens=max_tokens,
         max_cost=max_cost,
         max_model_calls=max_model_calls,
+        max_model_seconds=max_model_seconds,
+        waiting=waiting_of(attempt_seconds, patience_seconds, reply_tokens),
         endpoint=endpoint,
         against=against,
         approve=approve,

@@ -56,6 +56,8 @@ class Outcome(BaseModel):
     best: Best | None
     baselines: list[Speedup]
     evaluations: int
+    evaluations_left: int = 0
+    """Of the budget, when the search ended."""
     turns: int
     tokens: int
     cost: float | None = 0.0
@@ -121,6 +123,7 @@ def outcome_of(
     seconds: float,
     cost: float = 0.0,
     takeover: str = "",
+    evaluations_left: int = 0,
     importance: dict[str, float] | None = None,
     earlier: dict[str, Any] | None = None,
     rule: int = EVERY_BASELINE,
@@ -139,6 +142,7 @@ def outcome_of(
         best=best_of(setting, proof) if proof else None,
         baselines=baselines,
         evaluations=evaluations,
+        evaluations_left=evaluations_left,
         turns=turns,
         tokens=tokens,
         cost=round(cost, 6) if cost or priced_in(objective) or not tokens else None,
@@ -207,7 +211,8 @@ def render(outcome: Outcome, setting: Setting, replay: str) -> str:
                 f"{setting.value(setting.floor_ms or best.ms):.4g} {setting.unit}{bound}"
             )
         lines.append(f"sitting    {outcome.how}")
-    spent = f"{outcome.evaluations} evaluations, {outcome.turns} turns, {outcome.seconds:.0f} s"
+    left = f" ({outcome.evaluations_left} left)" if outcome.evaluations_left else ""
+    spent = f"{outcome.evaluations} evaluations{left}, {outcome.turns} turns, {outcome.seconds:.0f} s"
     if outcome.tokens:
         unknown = f", cost unknown (no price of {outcome.objective['model']})"
         spent += f", {outcome.tokens} tokens"

@@ -23,7 +23,7 @@ from agent.loop.safe_points import stoppable
 from agent.loop.state import Context
 from agent.models import choose
 from agent.models.apis import ApiChoice
-from agent.models.base import CLIENT, ChatModel
+from agent.models.base import CLIENT, EMBEDDED, ChatModel
 from agent.models.embedded import MOST_BARREN
 from agent.trace import provenance
 from agent.trace.paths import checkpoint_path, trace_path
@@ -66,13 +66,15 @@ def open_actions(objective: Objective, memory: Path | None, run_id: str, watch: 
                 seed=objective.seed,
                 run_id=run_id,
                 progress=watch.notify,
-                warm=warm and not objective.cold,
+                warm=warm,
+                cold=objective.cold,
                 prestart=prestart,
             )
         except SetupError as e:
             raise UsageError(str(e)) from e
         except device_errors() as e:
             raise AgentError(str(e)) from e
+    session.budget.reserve = prompt.reserve_for(objective)
     try:
         session.memory.start_run(
             run_id,
@@ -112,7 +114,13 @@ def begin(
     began = time.monotonic()
     run_id = run_id or datetime.now(UTC).strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(3)
     model = model or choose.load_model(
-        objective.model, base_url, objective.endpoint, watch.notify, objective.effort, objective.api
+        objective.model,
+        base_url,
+        objective.endpoint,
+        watch.notify,
+        objective.effort,
+        objective.api,
+        objective.waiting,
     )
     with closing(open_(objective, memory, run_id, watch)) as actions:
         check_gpu(objective, actions.setting)
@@ -151,7 +159,7 @@ def resume(
             raise UsageError(f"Run {header['run']} makes another run's calls again: start it with {anew}.")
         objective = Objective.model_validate(header["objective"])
         spent = seconds_spent(record)
-        left = max(1.0, objective.limits.max_seconds - spent)
+        left = max(1.0, objective.limits.max_seconds - (spent - seconds_of_model(record)))
         again = objective.model_copy(
             update={
                 "shape": None,
@@ -162,7 +170,13 @@ def resume(
         )
         url = base_url or header["base_url"]
         model = model or choose.load_model(
-            objective.model, url, objective.endpoint, watch.notify, objective.effort, api or objective.api
+            objective.model,
+            url,
+            objective.endpoint,
+            watch.notify,
+            objective.effort,
+            api or objective.api,
+            objective.waiting,
         )
         memory = Path(header["memory"]) if header["memory"] else None
         with closing(open_(again, memory, header["run"], watch)) as actions:
@@ -317,3 +331,9 @@ def seconds_spent(record: Record) -> float:
     return sum(
         (after - before).total_seconds() for before, after, event in steps if event.type not in ("resume", "fork")
     )
+
+
+def seconds_of_model(record: Record) -> float:
+    """Those of them in which a language model was waited for."""
+    answers = [event.body for event in record.events if event.type == "model_response"]
+    return sum(float(body.get("seconds", 0.0)) for body in answers if body.get("model") != EMBEDDED)
