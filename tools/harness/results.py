@@ -59,6 +59,10 @@ class CheckResult(Result):
     where: str = ""
     """``gpu 4096x4096x4096 fp16`` or ``interpreter 129x257x96 fp16``."""
     seconds: float = 0.0
+    tried: list[str] = Field(default_factory=list)
+    """Kinds of inputs beside the nominal ones on which the config was right; finalists alone."""
+    left_out: dict[str, str] = Field(default_factory=dict)
+    """Kinds on which it was not tried, and why."""
 
 
 class Telemetry(BaseModel):
@@ -134,5 +138,9 @@ class Proof(Result):
     error: float | None = None
     bound: float | None = None
     telemetry: Telemetry | None = None
+    tried: list[str] = Field(default_factory=list)
+    """Kinds of inputs beside the nominal ones on which the config was right."""
+    left_out: dict[str, str] = Field(default_factory=dict)
+    """Kinds on which it was not tried, and why."""
     how: str = ""
     """One line: how this sitting was made (live interleaved rounds, or recorded readings of which set)."""

@@ -32,7 +32,13 @@ class Interpreter:
         float64 reference. Configs that ``spec.interpretable`` excludes are `infrastructure`: nothing was found out."""
         return [self._check(spec, problem, c, hardware) for c in configs]
 
-    def _check(self, spec: KernelSpec[Any, Any], problem: Problem, config: Config, hardware: str) -> CheckResult:
+    def stress(self, spec: KernelSpec[Any, Any], problem: Problem, config: Config, hardware: str) -> CheckResult:
+        """The same for one config, a finalist, on inputs that nobody chose (:mod:`tools.harness.checking.stress`)."""
+        return self._check(spec, problem, config, hardware, stress=True)
+
+    def _check(
+        self, spec: KernelSpec[Any, Any], problem: Problem, config: Config, hardware: str, stress: bool = False
+    ) -> CheckResult:
         values = config.model_dump(mode="json")
         why_not = spec.interpretable(config)
         if why_not is not None:
@@ -44,6 +50,7 @@ class Interpreter:
             environment = {"TRITON_INTERPRET": "1", "TRITON_DEFAULT_FP_FUSION": "1"}
             self._child = Child("tools.harness.checking.interpreter:interpreter", {}, environment)
         job = {**describe(spec, reduced), "config": values, "hardware": hardware, "seed": secrets.randbits(62)}
+        job["stress"] = stress
         started = time.perf_counter()
         try:
             answer = self._child.call(job, DEADLINE_S)
@@ -68,6 +75,7 @@ def interpreter(init: dict[str, Any]) -> Any:
     from kernels.launches.bound import Bound, copied
     from kernels.spec import sentence
     from kernels.triton.interpreter_bf16 import patch_bf16
+    from tools.harness.checking.stress import stress
     from tools.harness.checking.verify import judge, stray_write
     from tools.harness.compiling.compiler import reason
 
@@ -81,14 +89,19 @@ def interpreter(init: dict[str, Any]) -> Any:
         except ValueError as e:
             why = f"under TRITON_INTERPRET=1 the file of {job['kernel']} is another than without it: {sentence(e)}"
             return {"status": "infrastructure", "reason": f"{why}; check it on a GPU (--device cuda:0)"}
+        # three SMs, so that a persistent kernel's programs walk over several tiles of the reduced problem
+        hardware = replace(hardware_named(job["hardware"]), sms=3)
         try:
+            if job["stress"]:
+                return stress(
+                    spec, problem, config, lambda i, out: spec.launch(problem, config, i, out, hardware), "cpu"
+                )
             inputs = spec.inputs(problem, torch.Generator().manual_seed(job["seed"]), "cpu")
             effects = spec.effects(problem)
             before = copied(spec.arrange(problem, config, inputs))
             bound = Bound(effects, before, spec.output(problem, "cpu"))
             bound.poison(with_nan=True)
-            # three SMs, so that a persistent kernel's programs walk over several tiles of the reduced problem
-            spec.launch(problem, config, bound.inputs, bound.out, replace(hardware_named(job["hardware"]), sms=3))
+            spec.launch(problem, config, bound.inputs, bound.out, hardware)
         except Exception as e:  # noqa: BLE001 -- whatever a kernel raises is its verdict
             advice = numpy_advice(str(e))
             return {"status": "infrastructure" if advice else "runtime", "reason": advice or reason(e)}
@@ -107,6 +120,11 @@ def interpreter(init: dict[str, Any]) -> Any:
         }
 
     return serve
+
+
+def launched(spec: Any, problem: Any, config: Any, hardware: Any, inputs: Any, out: Any) -> None:
+    """Launch `config` once."""
+    spec.launch(problem, config, inputs, out, hardware)
 
 
 def numpy_advice(message: str) -> str:

@@ -110,6 +110,12 @@ class LiveDevice:
             results.append(CheckResult(**kept, where=where))
         return results
 
+    def stress(self, config: Config) -> CheckResult:
+        """Launch a finalist at the true shape on inputs that nobody chose."""
+        answer = self.workers.run("candidates", {"op": "stress", "config": _values(config)})
+        kept = {k: v for k, v in answer.items() if k in CheckResult.model_fields}
+        return CheckResult(config=_values(config), where=f"gpu {self.problem.label()}", **kept)
+
     def measure(
         self, configs: Sequence[Config], regime: Regime = "burst", samples: int | None = None
     ) -> list[Measurement]:
@@ -202,8 +208,9 @@ class LiveDevice:
         `beside`: another config timed like a baseline. `against`: only these baselines, of the kernel's own and a
         device copy (``copy``), the first of which has to run."""
         checked = self.check([config])[0]
-        if checked.status != "correct":
-            return Proof(config=checked.config, status=checked.status, reason=checked.reason, regime=regime)
+        stressed = self.stress(config) if checked.status == "correct" else checked
+        if stressed.status != "correct":
+            return Proof(config=checked.config, status=stressed.status, reason=stressed.reason, regime=regime)
         # A baseline that cannot run here is said to be missing; without the first, what a user would write, there is
         # nothing to prove against.
         there = [(b, b.missing(self.problem) or self.prepare_baseline(b.name)) for b in self._baselines(against)]
@@ -250,6 +257,8 @@ class LiveDevice:
             error=max((m.error for m in ours if m.error is not None), default=None),
             bound=ours[-1].bound,
             telemetry=ours[-1].telemetry,
+            tried=stressed.tried,
+            left_out=stressed.left_out,
             how=f"{len(ours)} interleaved rounds in shuffled order on this GPU, {regime}",
         )
 
