@@ -59,10 +59,21 @@ class CheckResult(Result):
     where: str = ""
     """``gpu 4096x4096x4096 fp16`` or ``interpreter 129x257x96 fp16``."""
     seconds: float = 0.0
+
+
+class StressResult(CheckResult):
+    """Verdict on a finalist's outputs for inputs that nobody chose."""
+
     tried: list[str] = Field(default_factory=list)
-    """Kinds of inputs beside the nominal ones on which the config was right; finalists alone."""
+    """Kinds of inputs on which the config was right."""
     left_out: dict[str, str] = Field(default_factory=dict)
     """Kinds on which it was not tried, and why."""
+
+    def summary(self) -> str:
+        """One line for the verdict."""
+        right = f"right on {', '.join(self.tried)} inputs too" if self.tried else "tried on nominal inputs alone"
+        left = "; ".join(f"{kind}: {why}" for kind, why in self.left_out.items())
+        return f"{right} (left out: {left})" if left else right
 
 
 class Telemetry(BaseModel):
@@ -138,9 +149,5 @@ class Proof(Result):
     error: float | None = None
     bound: float | None = None
     telemetry: Telemetry | None = None
-    tried: list[str] = Field(default_factory=list)
-    """Kinds of inputs beside the nominal ones on which the config was right."""
-    left_out: dict[str, str] = Field(default_factory=dict)
-    """Kinds on which it was not tried, and why."""
     how: str = ""
     """One line: how this sitting was made (live interleaved rounds, or recorded readings of which set)."""

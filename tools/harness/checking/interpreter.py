@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tools.harness.process.child import Child, ChildDied, ChildTimeout
 from tools.harness.process.identity import describe, rebuild
-from tools.harness.results import CheckResult
+from tools.harness.results import CheckResult, StressResult
 
 if TYPE_CHECKING:
     from kernels.spec import Config, KernelSpec, Problem
@@ -32,9 +32,10 @@ class Interpreter:
         float64 reference. Configs that ``spec.interpretable`` excludes are `infrastructure`: nothing was found out."""
         return [self._check(spec, problem, c, hardware) for c in configs]
 
-    def stress(self, spec: KernelSpec[Any, Any], problem: Problem, config: Config, hardware: str) -> CheckResult:
+    def stress(self, spec: KernelSpec[Any, Any], problem: Problem, config: Config, hardware: str) -> StressResult:
         """The same for one config, a finalist, on inputs that nobody chose (:mod:`tools.harness.checking.stress`)."""
-        return self._check(spec, problem, config, hardware, stress=True)
+        found = self._check(spec, problem, config, hardware, stress=True)
+        return StressResult.model_validate(found.model_dump())
 
     def _check(
         self, spec: KernelSpec[Any, Any], problem: Problem, config: Config, hardware: str, stress: bool = False
@@ -58,7 +59,8 @@ class Interpreter:
             answer = {"status": "timeout", "reason": f"the interpreter needed more than {DEADLINE_S:g} s"}
         except ChildDied as e:
             answer = {"status": "runtime", "reason": f"in the interpreter {e}"}
-        return CheckResult(config=values, where=where, seconds=time.perf_counter() - started, **answer)
+        kind = StressResult if stress else CheckResult
+        return kind(config=values, where=where, seconds=time.perf_counter() - started, **answer)
 
     def close(self) -> None:
         if self._child is not None:

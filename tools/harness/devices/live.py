@@ -21,7 +21,7 @@ from tools.harness.measuring.rounds import comparison, joules_of, merged, narrow
 from tools.harness.measuring.statistics import median_ci
 from tools.harness.process.gpu_workers import WORKER, Answer, GpuWorkers, Role, StartFailed
 from tools.harness.process.prestart import Prestart
-from tools.harness.results import CheckResult, Figure, Measurement, Proof
+from tools.harness.results import CheckResult, Figure, Measurement, Proof, StressResult
 
 WINDOW_S = 0.8
 """Sustained regime: a second is what it takes for rounds to agree within 0.3 % (H200 at its 700 W; windows of 0.2 s
@@ -110,11 +110,11 @@ class LiveDevice:
             results.append(CheckResult(**kept, where=where))
         return results
 
-    def stress(self, config: Config) -> CheckResult:
+    def stress(self, config: Config) -> StressResult:
         """Launch a finalist at the true shape on inputs that nobody chose."""
         answer = self.workers.run("candidates", {"op": "stress", "config": _values(config)})
-        kept = {k: v for k, v in answer.items() if k in CheckResult.model_fields}
-        return CheckResult(config=_values(config), where=f"gpu {self.problem.label()}", **kept)
+        kept = {k: v for k, v in answer.items() if k in StressResult.model_fields}
+        return StressResult(config=_values(config), where=f"gpu {self.problem.label()}", **kept)
 
     def measure(
         self, configs: Sequence[Config], regime: Regime = "burst", samples: int | None = None
@@ -208,7 +208,9 @@ class LiveDevice:
         `beside`: another config timed like a baseline. `against`: only these baselines, of the kernel's own and a
         device copy (``copy``), the first of which has to run."""
         checked = self.check([config])[0]
-        stressed = self.stress(config) if checked.status == "correct" else checked
+        if checked.status != "correct":
+            return Proof(config=checked.config, status=checked.status, reason=checked.reason, regime=regime)
+        stressed = self.stress(config)
         if stressed.status != "correct":
             return Proof(config=checked.config, status=stressed.status, reason=stressed.reason, regime=regime)
         # A baseline that cannot run here is said to be missing; without the first, what a user would write, there is
@@ -257,9 +259,7 @@ class LiveDevice:
             error=max((m.error for m in ours if m.error is not None), default=None),
             bound=ours[-1].bound,
             telemetry=ours[-1].telemetry,
-            tried=stressed.tried,
-            left_out=stressed.left_out,
-            how=f"{len(ours)} interleaved rounds in shuffled order on this GPU, {regime}",
+            how=f"{len(ours)} interleaved rounds in shuffled order on this GPU, {regime}; {stressed.summary()}",
         )
 
     def no_energy(self) -> str | None:
