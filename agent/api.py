@@ -37,6 +37,7 @@ def optimise(
     max_model_calls: int | None = None,
     memory: str | os.PathLike[str] | None = None,
     cold: bool = False,
+    against: str | Sequence[str] = (),
     yes: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
@@ -57,6 +58,7 @@ def optimise(
     - `max_evals` (40 configs measured), `max_seconds` (600 of search), `max_tokens`, `max_cost` (US dollars),
       `max_model_calls` (100): the run ends at the first limit it reaches.
     - `memory`: the SQLite file of all attempts; `cold`: start without what earlier runs know.
+    - `against`: the names of the only baselines that the verdict is judged by; every equivalent one without it.
     - `yes`: leave words of the goal out that are not understood, with a notice, instead of refusing the goal.
     - `progress` is called in the calling thread with a :class:`~agent.loop.progress.Standing` for every line and every
       step; what it raises ends the run.
@@ -88,6 +90,7 @@ def optimise(
         max_tokens=whole("max_tokens", max_tokens),
         max_cost=positive("max_cost", max_cost),
         max_model_calls=whole("max_model_calls", max_model_calls),
+        against=(against,) if isinstance(against, str) else tuple(against),
         yes=yes,
         seed=whole("seed", seed, least=0) or 0,
     )

@@ -25,6 +25,7 @@ from agent.errors import FAILED, PROVEN, USAGE, AgentError, UsageError
 from agent.goal.limits import LONGEST, MOST, MOST_DOLLARS
 from agent.models.apis import API_CHOICES, ApiChoice
 from agent.models.effort import EFFORTS, read_effort
+from agent.programs.commands import capture, captures
 from memory.closed_stdout import ends_quietly, run_click
 from tools.session.budget import MAX_EVALS, MAX_SECONDS
 
@@ -120,6 +121,12 @@ def commands() -> None:
 @click.option("--max-tokens", type=click.IntRange(1, 10**12), metavar="N", help="Model tokens at most.")
 @click.option("--max-cost", type=float, callback=check_dollars, metavar="USD", help="US dollars for the model at most.")
 @click.option("--max-model-calls", type=click.IntRange(1, MOST), metavar="N", help="Messages of the model (100).")
+@click.option(
+    "--against",
+    multiple=True,
+    metavar="NAME",
+    help="Judge the win against this baseline alone, e.g. unfused; repeat it for more. All without it.",
+)
 @click.option("--approve", is_flag=True, help="Ask before each batch that runs on the device: yes, no or edit.")
 @click.option("--memory", type=click.Path(path_type=Path), metavar="PATH", help="The SQLite file of all attempts.")
 @click.option("--cold", is_flag=True, help="Start without what earlier runs know; this one is still remembered.")
@@ -147,6 +154,7 @@ def run(
     max_tokens: int | None,
     max_cost: float | None,
     max_model_calls: int | None,
+    against: tuple[str, ...],
     approve: bool,
     memory: Path | None,
     cold: bool,
@@ -191,6 +199,7 @@ def run(
         max_cost=max_cost,
         max_model_calls=max_model_calls,
         endpoint=endpoint,
+        against=against,
         approve=approve,
         yes=yes,
         seed=seed,
@@ -235,7 +244,7 @@ def resume(run_id: str, base_url: str | None, api: ApiChoice | None, loudness: L
     return print_result(ended, json_)
 
 
-for _command in (replay, runs, show, fork, export, doctor, completion.completion, campaign):
+for _command in (replay, runs, show, fork, export, doctor, completion.completion, campaign, capture, captures):
     commands.add_command(_command)
 
 

@@ -62,6 +62,8 @@ class Given:
     approve: bool = False
     yes: bool = False
     """Whether words that are not understood are left out."""
+    against: tuple[str, ...] = ()
+    """The only baselines that the verdict is judged by."""
     seed: int = 0
 
 
@@ -104,6 +106,7 @@ def read_goal(
         options=options,
         metric=metric,
         targets=tuple(targets),
+        against=given.against,
         regime="sustained" if regime == "sustained" else "burst",
         device=given.device or device or "auto",
         gpu=gpu,

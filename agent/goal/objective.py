@@ -57,6 +57,8 @@ class Objective(Closed):
     metric: Metric | None = None
     targets: tuple[Target, ...] = ()
     """A win that does not reach them stays proven, and the verdict says that they were not reached."""
+    against: tuple[str, ...] = ()
+    """Names of the only baselines that the verdict is judged by; every equivalent one without it."""
     notices: tuple[str, ...] = ()
     """What the user should know of how the goal was read."""
     regime: Regime = "burst"

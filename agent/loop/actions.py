@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from agent.errors import AgentError, UsageError
@@ -55,8 +55,9 @@ class Actions(Protocol):
         """Do not count these seconds: a person was being waited for."""
         ...
 
-    def finalists(self, limit: int) -> list[JSON]:
-        """The fastest verified configs of this run, best first."""
+    def finalists(self, limit: int) -> JSON:
+        """``finalists``: the fastest verified configs of this run, best first, and ``close``: how many of them lie
+        within noise of the best."""
         ...
 
     def anything_to_prove(self) -> bool:
@@ -65,6 +66,11 @@ class Actions(Protocol):
 
     def prove(self, key: str, config: JSON) -> JSON:
         """A ``Proof``: the config timed interleaved with every baseline."""
+        ...
+
+    def earlier_proof(self, against: Sequence[str]) -> JSON | None:
+        """The best proof that other runs made of this problem in this environment, judged over the baselines `against`
+        (all, if there are none)."""
         ...
 
     def inherit(self, events: Sequence[Event]) -> None:
@@ -139,8 +145,9 @@ class LiveActions:
     def excuse(self, seconds: float) -> None:
         self._session.budget.started += seconds
 
-    def finalists(self, limit: int) -> list[JSON]:
-        return [config.model_dump(mode="json") for config in self._session.finalists(limit)]
+    def finalists(self, limit: int) -> JSON:
+        found, close = self._session.finalists(limit)
+        return {"finalists": [config.model_dump(mode="json") for config in found], "close": close}
 
     def anything_to_prove(self) -> bool:
         return self._session.best() is not None
@@ -148,6 +155,10 @@ class LiveActions:
     def prove(self, key: str, config: JSON) -> JSON:
         proof: JSON = plain(self._session.prove(self._session.config(config)).model_dump(mode="json"))
         return proof
+
+    def earlier_proof(self, against: Sequence[str]) -> JSON | None:
+        found = self._session.earlier_proof(against)
+        return None if found is None else plain(asdict(found))
 
     def inherit(self, events: Sequence[Event]) -> None:
         from agent.loop.inherit import inherit
@@ -214,16 +225,21 @@ class RecordedActions:
     def excuse(self, seconds: float) -> None:
         """Nobody is waited for."""
 
-    def finalists(self, limit: int) -> list[JSON]:
-        found: list[JSON] = self._find("decision", "finalists")["finalists"]
-        return found[:limit]
+    def finalists(self, limit: int) -> JSON:
+        found = self._find("decision", "finalists")
+        return {name: found[name] for name in ("finalists", "close") if name in found}
 
     def anything_to_prove(self) -> bool:
-        return bool(self.finalists(1))
+        return bool(self.finalists(1)["finalists"])
 
     def prove(self, key: str, config: JSON) -> JSON:
         proof: JSON = self._find("verify", key)["proof"]
         return proof
+
+    def earlier_proof(self, against: Sequence[str]) -> JSON | None:
+        end = self._bodies.get(("end", "end"), {})
+        found: JSON | None = end.get("earlier")
+        return found
 
     def inherit(self, events: Sequence[Event]) -> None:
         """Everything is in the trace already."""

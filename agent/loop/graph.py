@@ -25,9 +25,13 @@ from agent.models.choose import deputy_of
 from agent.models.context import estimate, once
 from agent.models.endpoint.faults import Outage
 from agent.trace.trace import JSON
+from agent.verdict.judgement import FIRST_BASELINE
+from agent.verdict.tried import judge_tried
 
-FINALISTS = 3
-"""Configs that `verify` tries to prove, one after another until a proof succeeds."""
+FINALISTS = 16
+"""Configs at most that `verify` tries to prove, one after another."""
+MOST_SPOILT = 3
+"""Sittings spoilt by our own machinery, after which no more are tried."""
 
 
 def start(context: Context) -> State:
@@ -218,10 +222,11 @@ def run_call(call: JSON, context: Context, approval: JSON) -> JSON:
 
 
 def verify(state: State, runtime: Runtime[Context]) -> JSON:
-    """Prove the fastest config; if its proof fails, the next fastest."""
+    """Try to prove the configs within noise of the fastest, one after another until one is proven. Those behind them
+    are tried if none of these passes its sitting."""
     context = runtime.context
     chosen = context.journal.once(
-        "decision", "finalists", lambda: {"stop": state["stop"], "finalists": context.actions.finalists(FINALISTS)}
+        "decision", "finalists", lambda: {"stop": state["stop"], **context.actions.finalists(FINALISTS)}
     )
     proofs: list[JSON] = []
     for place, config in enumerate(chosen["finalists"]):
@@ -233,9 +238,21 @@ def verify(state: State, runtime: Runtime[Context]) -> JSON:
             return {"config": config, "proof": context.actions.prove(key, config)}
 
         proofs.append(context.journal.once("verify", key, prove)["proof"])
-        if proofs[-1]["status"] == "correct":
+        if not worth_another(proofs, place + 1 < chosen.get("close", 1), context):
             break
     return {"proofs": proofs}
+
+
+def worth_another(proofs: list[JSON], close: bool, context: Context) -> bool:
+    """Whether the next finalist is tried; `close` if it lies within noise of the best. Not after one that is proven,
+    nor if a rival could not be timed or is so far ahead that it beats every near config."""
+    if sum(proof["status"] == "infrastructure" for proof in proofs) >= MOST_SPOILT:
+        return False
+    tried = judge_tried(proofs, context.actions.setting.energy, context.objective.against, context.rule)
+    if not tried or proofs[-1]["status"] != "correct":
+        return close or not tried
+    judged = tried[-1][2]
+    return context.rule != FIRST_BASELINE and close and judged.verdict in ("level", "slower") and not judged.hopeless
 
 
 def report(state: State, runtime: Runtime[Context]) -> JSON:
@@ -257,6 +274,8 @@ def report(state: State, runtime: Runtime[Context]) -> JSON:
             turns=state["turn"],
             seconds=context.elapsed(),
             importance=importance_in(state["messages"], context.actions.tools),
+            earlier=context.actions.earlier_proof(context.objective.against),
+            rule=context.rule,
         )
         row: JSON = outcome.model_dump(mode="json")
         context.actions.finish(

@@ -29,6 +29,7 @@ from agent.trace import provenance
 from agent.trace.paths import checkpoint_path, trace_path
 from agent.trace.recorded_tools import recorded
 from agent.trace.trace import JSON, SCHEMA_VERSION, Record, Trace, opening_of, read_trace, says_of
+from agent.verdict.judgement import EVERY_BASELINE, rule_of
 
 OpenActions = Callable[[Objective, Path | None, str, Watch], Actions]
 """(objective, memory file, run id, watch) → the run's actions."""
@@ -190,6 +191,7 @@ def loop(
                 elapsed=lambda: time.monotonic() - began,
                 watch=watch,
                 opening=opening_of(trace.find("model_request", "turn 0")),
+                rule=rule_of(trace.header),
                 says=says_of(trace.header),
             )
             outcome = invoke(context, connection, ask)
@@ -270,6 +272,7 @@ def header_of(run_id: str, objective: Objective, actions: Actions, memory: Path 
     """The first event: everything a reader needs to know what follows."""
     return {
         "schema_version": SCHEMA_VERSION,
+        "rule": EVERY_BASELINE,
         "run": run_id,
         "objective": objective.model_dump(mode="json"),
         "setting": actions.setting.model_dump(mode="json"),

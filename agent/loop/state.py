@@ -12,6 +12,7 @@ from agent.loop.actions import Actions
 from agent.loop.progress import Watch
 from agent.models.base import ChatModel, Message
 from agent.trace.trace import JSON, Journal
+from agent.verdict.judgement import EVERY_BASELINE
 
 Spoke = Literal["", "calls", "words", "nothing", "length", "refusal"]
 """What the last message was: tool calls, words, neither, cut off, or a refusal."""
@@ -67,6 +68,8 @@ class Context:
     """Receives the progress."""
     opening: Sequence[Message] | None = None
     """The first messages as a trace recorded them; ``None`` for those of today's prompt."""
+    rule: int = EVERY_BASELINE
+    """By which the run is judged (:mod:`agent.verdict.judgement`)."""
     says: Mapping[int, str] = field(default_factory=dict)
     """What the user says before a turn, by turn: the words given to a fork."""
 

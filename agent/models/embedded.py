@@ -89,7 +89,7 @@ def next_move(
             return f"Measure {min(len(ready), left)}.", [call_tool(MEASURE, {"configs": ready[:left]})]
     if last.name in (HISTORY, MEASURE, COMPILE) and left and barren(own) < MOST_BARREN:
         count = FIRST_BATCH if last.name == HISTORY else BATCH
-        count = min(count * gpus, left, MOST_AT_ONCE)
+        count = min(count * gpus, MOST_AT_ONCE)  # what is left decides nothing: a larger budget goes the same way
         return "What is worth trying next?", [call_tool(PROPOSE, {"count": count})]
     best = finalists(done)
     if last.name not in (CHECK, ROOFLINE) and best:

@@ -8,7 +8,7 @@ from typing import Any
 
 from evals.contest.ledger import Ledger
 from evals.scoring.score import SHARES, Board, Score
-from evals.scoring.summary import Aggregate, Difference, aggregate, compare
+from evals.scoring.summary import LEAST_PAIRS, Aggregate, Difference, aggregate, compare
 
 Row = dict[str, Any]
 
@@ -157,7 +157,16 @@ def difference_lines(differences: Iterable[Difference]) -> list[str]:
     """In words."""
     return [
         f"{d.first} − {d.second}: {d.P:+.3f} ({span(d.P_ci)}), "
-        f"{'better' if d.better else 'worse' if d.better is False else 'not told apart'}, "
-        f"{d.pairs} paired runs on {d.landscapes} landscape{'s' if d.landscapes > 1 else ''}"
+        f"{describe_difference(d)}, "
+        f"{d.pairs} paired run{'s' if d.pairs > 1 else ''} on {d.landscapes} landscape{'s' if d.landscapes > 1 else ''}"
         for d in differences
     ]
+
+
+def describe_difference(d: Difference) -> str:
+    """``better``, ``worse``, or why that cannot be told."""
+    if d.pairs < LEAST_PAIRS:
+        return f"too few runs to tell (at least {LEAST_PAIRS} are needed)"
+    if not d.enough:
+        return "not told apart: every run differs by the same"
+    return "better" if d.better else "worse" if d.better is False else "not told apart"

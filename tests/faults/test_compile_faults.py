@@ -17,11 +17,31 @@ pytestmark = pytest.mark.compile
 PROBLEM, CONFIG = AxpyProblem(), AxpyConfig()
 
 
+@pytest.fixture(scope="module")
+def new_pool(tmp_path_factory):
+    """A function: a pool of one compiler with a cold cache."""
+    pools = []
+
+    def new():
+        cache = tmp_path_factory.mktemp("pool") / "cache"
+        pools.append(LocalCompilePool(hardware_named("H200"), workers=1, cache=cache, deadline_s=30))
+        return pools[-1]
+
+    yield new
+    for each in pools:
+        each.close()
+
+
+@pytest.fixture(scope="module")
+def shared_pool(new_pool):
+    return new_pool()
+
+
 @pytest.fixture
-def pool(tmp_path):
-    p = LocalCompilePool(hardware_named("H200"), workers=1, cache=tmp_path / "cache", deadline_s=30)
-    yield p
-    p.close()
+def pool(shared_pool):
+    """One pool for all: each fault has to leave a pool that serves the next test."""
+    shared_pool.deadline_s = 30
+    return shared_pool
 
 
 def compiles(pool):
@@ -57,8 +77,9 @@ def test_a_compilation_past_its_deadline_is_killed(pool):
     assert compiles(pool)
 
 
-def test_a_compiler_killed_from_outside_is_no_fault_of_the_config(pool):
+def test_a_compiler_killed_from_outside_is_no_fault_of_the_config(new_pool):
     """Killed once: compiled again. The kernel is one that takes its time, so that the kill hits it."""
+    pool = new_pool()
     assert compiles(pool)
     [child] = pool._all
     threading.Timer(0.3, os.kill, (child.process.pid, signal.SIGKILL)).start()
@@ -69,7 +90,8 @@ def test_a_compiler_killed_from_outside_is_no_fault_of_the_config(pool):
     assert time.monotonic() - started > 2.0
 
 
-def test_the_second_compilation_is_a_cache_hit_with_the_same_figures(pool):
+def test_the_second_compilation_is_a_cache_hit_with_the_same_figures(new_pool):
+    pool = new_pool()
     [first] = pool.compile(Axpy(), PROBLEM, [CONFIG])
     started = time.perf_counter()
     [second] = pool.compile(Axpy(), PROBLEM, [CONFIG])

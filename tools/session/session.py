@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, TypeVar, cast
 
 from kernels.spec import Config, KernelSpec, Problem
+from memory.proofs.best_proof import BestProof, best_proof
 from memory.shared_models import DeviceInfo
 from memory.store import Begin, Figures, Finish, Memory
 from memory.terms import Kind
@@ -28,6 +29,8 @@ CLOSE = 1.02
 """A screening's noise is under 1 %; whoever is within 2 % of the best may be the best."""
 CONTENDERS = 16
 """Of an exhaustive screening of 1,009 configs the true best was always among the first 14 (bench_harness finalists)."""
+JOULES_NOISE = 0.005
+"""Relative, of a contended config's joules: sustained rounds agree within 0.3 %."""
 FRUGAL_CLOSE, FRUGAL_CONTENDERS = 1.05, 8
 """Where energy decides: the most frugal config need not be the fastest in a burst, and each costs seconds a look."""
 
@@ -146,22 +149,34 @@ class Session:
                 return m.model_copy(update={"config": compiled.config, "how": how, "seconds": 0.0})
         return None
 
-    def finalists(self, limit: int) -> list[Config]:
-        """The fastest verified configs of this run, best first, those within CLOSE of the best timed once more against
-        one another: a screening of five samples cannot tell them apart."""
+    def finalists(self, limit: int) -> tuple[list[Config], int]:
+        """The fastest verified configs of this run, best first, and how many of them lie within noise of the best. On a
+        GPU those within CLOSE of the best are timed once more against one another: a screening of five samples cannot
+        tell them apart. Recorded ones are ranked by the upper ends of their intervals."""
         ranked = sorted(
             (m.ms, i, c)
             for i, (c, m) in enumerate(self.measured.items())
             if m.status == "correct" and m.ms is not None and self._sound(c)
         )
         within, most = (FRUGAL_CLOSE, FRUGAL_CONTENDERS) if self.task.energy else (CLOSE, CONTENDERS)
-        close = [c for ms, _, c in ranked if ms <= ranked[0][0] * within][:most]
+        live = self.device.info.kind == "live"
+        close = [c for ms, _, c in ranked if not live or ms <= ranked[0][0] * within][:most]
         timed = self.contended
-        if len(close) > 1 and self.device.info.kind == "live":  # a landscape has no more readings for a search
+        if len(close) > 1 and live:
             timed.update(zip(close, self._record("benchmark", close, "contend", self._contend), strict=True))
+        elif len(close) > 1:  # a landscape has no more readings for a search: their intervals are what it can tell
+            timed.update(zip(close, self._contend(close), strict=False))
         sound = [c for c in timed if timed[c].status == "correct"]
-        ahead = sorted(sound, key=lambda c: getattr(timed[c], self._figure) or 0.0)
-        return [*ahead, *(c for _, _, c in ranked if c not in timed)][:limit]
+        ahead = sorted(sound, key=lambda c: self._end(timed[c], 0 if live else 1))
+        found = [*ahead, *(c for _, _, c in ranked if c not in timed)][:limit]
+        level = [c for c in ahead if self._end(timed[c], -1) <= self._end(timed[ahead[0]], 1)] or close[:1]
+        return found, min(len(level), len(found))
+
+    def _end(self, m: Measurement, side: int) -> float:
+        """The lower end (`side` -1), the middle (0) or the upper end (1) of what `m` is ranked by."""
+        if self.task.energy:
+            return (m.joules or 0.0) * (1 + side * JOULES_NOISE)
+        return (m.ms or 0.0) if m.ci_ms is None or side == 0 else m.ci_ms[0 if side < 0 else 1]
 
     @property
     def _figure(self) -> Figure:
@@ -200,6 +215,12 @@ class Session:
             return [self.device.prove(configs[0], "sustained", max_seconds, "joules", beside)]
 
         return self._record("proof", [config], "proof", run)[0]
+
+    def earlier_proof(self, against: Sequence[str] = ()) -> BestProof | None:
+        """The best proof that other runs made of this problem in this environment."""
+        energy = self.task.energy is not None
+        regime = "sustained" if energy else self.task.regime
+        return best_proof(self.memory, self.ids.problem, self.ids.environment, regime, energy, against, self.run_id)
 
     def ceilings(self) -> dict[str, float]:
         """The device's measured rates, asked once."""

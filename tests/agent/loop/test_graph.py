@@ -80,8 +80,26 @@ def test_proven_means_the_whole_interval_lies_above_one(tmp_path, baseline_ms, p
 def test_a_failed_proof_falls_to_the_next_finalist(tmp_path):
     model = Scripted(calls(("run_benchmark", {"configs": SPACE[:6]})))
     state, actions, _ = play(tmp_path, model, verdicts=["correctness", "correct"], baseline_ms=0.4)
-    assert state["outcome"]["best"]["config"] == actions.finalists(3)[1]
+    assert state["outcome"]["best"]["config"] == actions.finalists(3)["finalists"][1]
     assert state["outcome"]["proven"]
+
+
+def test_every_finalist_within_noise_is_tried_until_one_is_proven(tmp_path):
+    near = [{"tile": tile, "warps": 4} for tile in (128, 64)]  # 0.2 and 0.264 ms, and between them:
+    model = Scripted(
+        calls(("run_benchmark", {"configs": [*near, {"tile": 128, "warps": 8}, {"tile": 128, "warps": 2}]}))
+    )
+    state, actions, _ = play(tmp_path, model, compiled_ms=0.2)
+    assert [name for _, name in actions.calls].count("prove") == 2, "those within noise, and no others"
+    assert (state["outcome"]["verdict"], state["outcome"]["against"]) == ("level", "compiled")
+    assert state["outcome"]["best"]["config"] == BEST
+
+
+def test_a_sitting_that_our_machinery_spoils_is_not_repeated_for_ever(tmp_path):
+    model = Scripted(calls(("run_benchmark", {"configs": SPACE[:12]})))
+    state, actions, _ = play(tmp_path, model, verdicts=["infrastructure"] * 12)
+    assert [name for _, name in actions.calls].count("prove") == graph.MOST_SPOILT
+    assert state["outcome"]["infrastructure"]
 
 
 def test_a_correct_but_slower_winner_is_not_followed_by_another_try(tmp_path):
@@ -93,7 +111,7 @@ def test_a_correct_but_slower_winner_is_not_followed_by_another_try(tmp_path):
 
 def test_no_finalist_passes(tmp_path):
     model = Scripted(calls(("run_benchmark", {"configs": SPACE[:6]})))
-    state, _, _ = play(tmp_path, model, verdicts=["correctness", "timeout", "runtime"])
+    state, _, _ = play(tmp_path, model, verdicts=["correctness", "timeout", "runtime"] * 2)
     outcome = state["outcome"]
     assert (outcome["proven"], outcome["best"], outcome["infrastructure"]) == (False, None, False)
     assert "correctness: made to fail" in outcome["why"]

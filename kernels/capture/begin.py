@@ -1,0 +1,70 @@
+"""Begins and ends the recording in one process."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from .capture_file import begin
+from .hooks import Hooks
+from .recorder import Recorder
+
+FILE_VARIABLE = "AUTOKERNEL_CAPTURE_FILE"
+VALUES_VARIABLE = "AUTOKERNEL_CAPTURE_VALUES"
+NEEDS_CUDA = (
+    "the program needs torch.cuda, and this machine has no GPU for it: capture it on a GPU, or give it a CPU device "
+    "and set TRITON_INTERPRET=1"
+)
+CUDA_ERRORS = ("not compiled with CUDA", "Found no NVIDIA driver", "No CUDA GPUs are available", "CUDA driver")
+
+
+def record_process() -> None:
+    """Record this process into the file that the environment names, until its end. Called by sitecustomize.py."""
+    recorder = Recorder(os.environ[FILE_VARIABLE], os.environ.get(VALUES_VARIABLE, "summary"))
+    Hooks(recorder).install()
+    atexit.register(recorder.flush)
+    os.register_at_fork(after_in_child=recorder.forked)
+    for name in ("_exit", "execv", "execve"):  # these end the program's code without atexit
+        _flush_before(name, recorder)
+    _note_missing_gpu(recorder)
+
+
+def _flush_before(name: str, recorder: Recorder) -> None:
+    original: Callable[..., Any] = getattr(os, name)
+
+    def flushed(*args: Any, **kwargs: Any) -> Any:
+        recorder.flush()
+        return original(*args, **kwargs)
+
+    setattr(os, name, flushed)
+
+
+def _note_missing_gpu(recorder: Recorder) -> None:
+    previous = sys.excepthook
+
+    def excepthook(kind: Any, error: BaseException, traceback: Any) -> None:
+        if any(text in str(error) for text in CUDA_ERRORS):
+            recorder.note(NEEDS_CUDA)
+        # What the program set later replaces this function; what it set earlier is called.
+        previous(kind, error, traceback)
+
+    sys.excepthook = excepthook
+
+
+@contextmanager
+def recording(path: str, values: str = "summary") -> Iterator[Recorder]:
+    """Record the launches that this process makes inside the block. Raises NotACapture, or OSError if `path` cannot
+    be written."""
+    begin(path, {"command": sys.argv[:1]})
+    recorder = Recorder(path, values)
+    hooks = Hooks(recorder)
+    hooks.install()
+    try:
+        yield recorder
+    finally:
+        hooks.uninstall()
+        recorder.flush()

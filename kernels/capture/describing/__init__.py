@@ -1,0 +1,1 @@
+"""Describes one launch as plain data, inside the program that makes it."""

@@ -1,0 +1,62 @@
+"""What stands around a kernel: ``@triton.autotune`` and ``@triton.heuristics``, from the outside in.
+
+Hooks, heuristics and pruning are Python functions. One that a module holds under its own name is kept by that name;
+any other is kept as ``local``, and whoever re-launches the kernel without it knows that it was there.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+Json = dict[str, Any]
+
+CONFIG = ("num_warps", "num_stages", "num_ctas", "maxnreg", "ir_override")
+
+
+def describe_chain(chain: Sequence[Any]) -> list[Json]:
+    """The decorators of a kernel, the outermost first."""
+    return [_autotune(d) if hasattr(d, "configs") else _heuristics(d) for d in chain]
+
+
+def describe_config(config: Any) -> Json:
+    """A ``triton.Config``; options at their defaults of None are left out."""
+    options = {n: getattr(config, n, None) for n in CONFIG}
+    described = {"kwargs": dict(config.kwargs), **{n: v for n, v in options.items() if v is not None}}
+    hook = getattr(config, "pre_hook", None)
+    return {**described, "pre_hook": reference(hook)} if hook is not None else described
+
+
+def reference(function: Any) -> Json:
+    """Where a Python function can be imported from, or that it cannot."""
+    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
+    found: Any = sys.modules.get(module) if module not in (None, "__main__") else None
+    for part in (name or "").split("."):
+        found = getattr(found, part, None)
+    if found is not None and found is function:
+        return {"import": [module, name]}
+    return {"local": name or type(function).__qualname__}
+
+
+def _autotune(tuner: Any) -> Json:
+    described: Json = {
+        "kind": "autotune",
+        "configs": [describe_config(c) for c in tuner.configs],
+        "key": [str(k) for k in getattr(tuner, "keys", None) or ()],
+    }
+    for name in ("reset_to_zero", "restore_value"):
+        if getattr(tuner, name, None):
+            described[name] = list(getattr(tuner, name))
+    for name in ("early_config_prune", "perf_model"):
+        if getattr(tuner, name, None) is not None:
+            described[name] = reference(getattr(tuner, name))
+    for name in ("pre_hook", "post_hook"):
+        if getattr(tuner, f"user_defined_{name}", False):
+            described[name] = reference(getattr(tuner, name))
+    return described
+
+
+def _heuristics(decorator: Any) -> Json:
+    values = getattr(decorator, "values", None) or {}
+    return {"kind": "heuristics", "values": {n: reference(f) for n, f in values.items()}}

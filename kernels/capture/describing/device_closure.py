@@ -1,0 +1,241 @@
+"""The source of a Triton function with all that it reaches, and what its names stand for.
+
+A kernel may live in ``__main__``, a notebook or a closure, where nothing can be imported again; and a program is never
+run a second time to get it. So the source itself is kept: each Triton function is one part, with its options and its
+*bindings*, what each name that it reads stands for:
+
+    {"function": DIGEST}       another Triton function, a part of its own
+    {"constant": VALUE}        a number, string, bool or None; {"constexpr": BINDING} one wrapped by Triton
+    {"dtype": NAME}            a type of triton.language
+    {"module": NAME}           a module of Triton or the standard library
+    {"import": [MODULE, NAME]} something of Triton's own
+    {"namespace": {…}}         a module of the program, with the attributes that are read
+    {"tuple": [BINDING, …]}    several
+    {"unknown": TYPE}          none of these: the function can then only be imported, not rebuilt
+
+``identity`` is a hash of the normalised source and the meaning of its names. Comments, docstrings, place and module do
+not change it. It is the same for a compiled and an interpreted function.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import hashlib
+import inspect
+import re
+import textwrap
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from ...source.normal_form import FUNCTIONS, Imported, NormalForm, scope_of
+
+Json = dict[str, Any]
+Keep = Callable[[str, Json], str]
+"""Stores a part and returns its digest."""
+
+OPTIONS = ("do_not_specialize", "do_not_specialize_on_alignment", "noinline", "debug")
+TRITONS = ("triton", "math", "builtins", "typing")
+"""Packages whose modules and functions are named, not kept."""
+CONSTANTS = (bool, int, float, str, type(None))
+
+
+def describe_function(function: Any, keep: Keep) -> str:
+    """Keep the Triton function and what it reaches; the digest of its part. Raises OSError if its source is nowhere."""
+    return _Walk(keep).function(function)
+
+
+def python_function(function: Any) -> Any:
+    """What ``@triton.jit`` was applied to."""
+    while not inspect.isfunction(function):
+        function = function.fn
+    return function
+
+
+def source_of(function: Any) -> str:
+    """Its source from ``def`` on, without indent."""
+    kept = getattr(function, "_src", None)
+    if isinstance(kept, str):
+        return kept
+    text = textwrap.dedent(inspect.getsource(python_function(function)))
+    start = re.search(r"^def\s+\w+\s*\(", text, re.MULTILINE)
+    if start is None:
+        raise OSError(f"no def in the source of {function}")
+    return text[start.start() :]
+
+
+class _Walk:
+    def __init__(self, keep: Keep) -> None:
+        self._keep = keep
+        self._done: dict[int, str] = {}
+        self._identities: dict[str, str] = {}
+        self._open: set[int] = set()
+
+    def function(self, function: Any) -> str:
+        plain = python_function(function)
+        if id(plain) in self._done:
+            return self._done[id(plain)]
+        self._open.add(id(plain))
+        text = source_of(function)
+        node = ast.parse(text).body[0]
+        assert isinstance(node, FUNCTIONS)
+        bindings = self._bindings(node, plain)
+        kind = "constexpr_function" if "Constexpr" in type(function).__name__ else "jit"
+        language = "gluon" if _is_gluon(function) else "triton"
+        given = getattr(function, "kwargs", None) or {n: getattr(function, n, None) for n in OPTIONS}
+        options = {n: _plain(given[n]) for n in OPTIONS if given.get(n)}
+        identity = self._identity(node, bindings, [kind, language, options])
+        module = getattr(plain, "__module__", "") or ""
+        digest = self._keep(
+            "function",
+            {
+                "name": plain.__name__,
+                "qualname": plain.__qualname__,
+                "module": module,
+                "file": plain.__code__.co_filename,
+                "line": plain.__code__.co_firstlineno,
+                "importable": module not in ("", "__main__") and "<locals>" not in plain.__qualname__,
+                "kind": kind,
+                "language": language,
+                "options": options,
+                "source": text,
+                "parameters": [
+                    {"name": p.name, "constexpr": "constexpr" in str(p.annotation)}
+                    for p in inspect.signature(plain).parameters.values()
+                ],
+                "bindings": bindings,
+                "identity": identity,
+            },
+        )
+        self._done[id(plain)] = digest
+        self._identities[digest] = identity
+        return digest
+
+    def _bindings(self, node: ast.AST, plain: Any) -> Json:
+        cells = zip(plain.__code__.co_freevars, plain.__closure__ or (), strict=True)
+        scope = {**plain.__globals__, **{n: c.cell_contents for n, c in cells if _filled(c)}}
+        return {name: self._binding(scope[name], chains) for name, chains in _reads(node).items() if name in scope}
+
+    def _binding(self, value: Any, chains: set[tuple[str, ...]]) -> Json:
+        if isinstance(value, CONSTANTS):
+            return {"constant": value} if not isinstance(value, float) else {"constant": repr(value), "type": "float"}
+        if isinstance(value, ModuleType):
+            if value.__name__.partition(".")[0] in TRITONS:
+                return {"module": value.__name__}
+            inner: dict[str, set[tuple[str, ...]]] = {}
+            for chain in chains:
+                if chain:
+                    inner.setdefault(chain[0], set()).add(chain[1:])
+            read = {n: self._binding(getattr(value, n), rest) for n, rest in sorted(inner.items()) if hasattr(value, n)}
+            return {"namespace": read, "name": value.__name__}
+        kind = type(value)
+        if kind.__name__ == "constexpr" and _is_tritons(kind):
+            return {"constexpr": self._binding(value.value, set())}
+        if kind.__name__ == "dtype" and _is_tritons(kind):
+            return {"dtype": value.name}
+        if hasattr(value, "fn") and _is_tritons(kind):
+            plain = python_function(value)
+            if _is_tritons(plain):
+                return {"import": [plain.__module__, plain.__qualname__]}
+            return (
+                {"self": plain.__name__}
+                if id(plain) in self._open - set(self._done)
+                else {"function": self.function(value)}
+            )
+        if isinstance(value, tuple):
+            return {"tuple": [self._binding(v, set()) for v in value]}
+        if callable(value) and _is_tritons(value) and "<" not in getattr(value, "__qualname__", "<"):
+            return {"import": [value.__module__, value.__qualname__]}
+        name = str(getattr(value, "__name__", ""))
+        if name and getattr(builtins, name, None) is value:
+            return {"import": ["builtins", name]}
+        return {"unknown": f"{kind.__module__}.{kind.__qualname__}"}
+
+    def _identity(self, node: ast.AST, bindings: Json, about: list[Any]) -> str:
+        def resolve(name: str, attributes: tuple[str, ...], imported: Imported | None) -> tuple[str, int]:
+            binding, used = bindings.get(name), 0
+            while binding is not None and "namespace" in binding and used < len(attributes):
+                binding = binding["namespace"].get(attributes[used])
+                used += 1
+            if binding is None:
+                return (imported.path if imported else name), 0
+            return self._meaning(binding), used
+
+        return _digest(f"{about!a} {NormalForm(resolve, device=True).function(node)} {_defaults(node)}")
+
+    def _meaning(self, binding: Json) -> str:
+        (kind, value), *_ = binding.items()
+        if kind == "function":
+            return f"#{self._identities[value]}"
+        if kind == "self":
+            return "#self"
+        if kind == "import":
+            return ".".join(value)
+        if kind == "constexpr":
+            return f"constexpr({self._meaning(value)})"
+        if kind == "tuple":
+            return f"({' '.join(map(self._meaning, value))})"
+        return f"{kind}:{value!a}"
+
+
+def _reads(node: ast.AST) -> dict[str, set[tuple[str, ...]]]:
+    """Names that the function reads and does not bind, and the chains of attributes read from each. Defaults and
+    annotations are read too: they stand in the source that is defined again."""
+    assert isinstance(node, ast.FunctionDef)
+    a = node.args
+    bound = {x.arg for x in [*a.posonlyargs, *a.args, *a.kwonlyargs, *filter(None, [a.vararg, a.kwarg])]}
+    bound |= scope_of(node.body).names
+    found: dict[str, set[tuple[str, ...]]] = {}
+
+    def visit(n: ast.AST, hidden: set[str]) -> None:
+        chain: list[str] = []
+        base = n
+        while isinstance(base, ast.Attribute):
+            chain.insert(0, base.attr)
+            base = base.value
+        if isinstance(base, ast.Name):
+            if base.id not in hidden:
+                found.setdefault(base.id, set()).add(tuple(chain))
+            return
+        for child in ast.iter_child_nodes(base):
+            visit(child, hidden)
+
+    for statement in node.body:
+        visit(statement, bound)
+    for outside in [*a.defaults, *filter(None, a.kw_defaults), *(x.annotation for x in [*a.args, *a.kwonlyargs])]:
+        if isinstance(outside, ast.Constant) and isinstance(outside.value, str):
+            outside = ast.parse(outside.value, mode="eval").body
+        if outside is not None:
+            visit(outside, set())
+    return found
+
+
+def _defaults(node: ast.AST) -> str:
+    assert isinstance(node, ast.FunctionDef)
+    return " ".join(ast.unparse(d) for d in [*node.args.defaults, *filter(None, node.args.kw_defaults)])
+
+
+def _is_gluon(function: Any) -> bool:
+    asked = getattr(function, "is_gluon", None)
+    return bool(asked()) if callable(asked) else "Gluon" in type(function).__name__
+
+
+def _is_tritons(thing: Any) -> bool:
+    return (getattr(thing, "__module__", "") or "").partition(".")[0] == "triton"
+
+
+def _filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018 -- an empty cell raises
+    except ValueError:
+        return False
+    return True
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, list | tuple | set) else value
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,118 @@
+"""Describes the first launch of a key: what is there before it, what it was, what it changed."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..launch_key import KeyMaker
+from .captured_arguments import Storages, describe_argument
+from .decorators import describe_chain, describe_config
+from .device_closure import Keep, describe_function, python_function
+from .launch_grid import Probe, describe_grid
+from .surroundings import describe_device
+from .values import Sums, changed_tensors, memory_sums, summarise
+from .writes import written_arguments
+
+Json = dict[str, Any]
+
+
+@dataclass
+class Before:
+    """Arguments and values before a launch, which may overwrite them."""
+
+    arguments: dict[str, Json]
+    storages: Storages
+    kept: Json = field(default_factory=dict)
+    """``values`` of tensors by path, or why there are none."""
+    sums: Sums | None = None
+
+    def is_late(self) -> None:
+        """The launch is over already: what was looked at is what it left."""
+        self.sums = None
+        if "values" in self.kept:
+            self.kept["values_after"] = True
+
+
+def look_before(function: Any, maker: KeyMaker, args: Any, kwargs: Json, values: str, keep: Keep) -> Before:
+    """Describe the arguments. `values`: ``no``, ``summary`` or ``whole``."""
+    storages = Storages()
+
+    def described(name: str, value: Any) -> Json:
+        return describe_argument(name, value, storages, lambda f: describe_function(f, keep))
+
+    before = Before({n: described(n, v) for n, v in _bound(function, args, kwargs).items()}, storages)
+    for name in maker.constexprs & before.arguments.keys():
+        before.arguments[name]["constexpr"] = True
+    if _capturing_graph(storages):
+        before.kept["no_values"] = "a CUDA graph was being captured"
+        return before
+    if values != "no":
+        before.kept["values"] = {path: summarise(t, values == "whole") for path, t in storages.tensors}
+    if values != "no" or not hasattr(function, "params"):  # of an interpreted kernel, only memory shows what it writes
+        before.sums = memory_sums(storages.tensors)
+    return before
+
+
+def describe_launch(
+    function: Any,
+    maker: KeyMaker,
+    chain: Sequence[Any],
+    grid: Any,
+    kwargs: Json,
+    probe: Probe | None,
+    before: Before,
+    keep: Callable[[str, Json], str],
+) -> Json:
+    """All of a launch that is the same in every process that makes it."""
+    arguments = {n: dict(a) for n, a in before.arguments.items()}
+    for name in maker.free & arguments.keys():
+        arguments[name].pop("value", None)
+        arguments[name]["varies"] = True
+    tuner = next((d for d in reversed(chain) if hasattr(d, "configs")), None)
+    return {
+        "decorators": keep("decorators", {"chain": describe_chain(chain)}) if chain else None,
+        "arguments": arguments,
+        "storages": before.storages.described,
+        "grid": describe_grid(grid, probe, tuner, maker.constexprs),
+        "options": {n: _plain(v) for n, v in kwargs.items() if n not in arguments},
+        "config": describe_config(tuner.best_config) if tuner is not None else None,
+        "device": describe_device(before.storages.tensors, function),
+    }
+
+
+def look_after(names: Sequence[str], before: Before, result: Any) -> Json:
+    """Values, and what the launch wrote: as its code says, and as checksums of the memory show."""
+    found = dict(before.kept)
+    asm = getattr(result, "asm", None)
+    if asm is not None and "ttir" in asm:
+        signature = getattr(getattr(result, "src", None), "signature", None) or {}
+        constants = {n for n, kind in signature.items() if kind == "constexpr"}
+        constants |= {n for n, a in before.arguments.items() if a.get("constexpr")}
+        found["writes"] = written_arguments(asm["ttir"], [n for n in names if n not in constants])
+    if before.sums is not None:
+        found["changed"] = changed_tensors(before.storages.tensors, before.sums)
+    return found
+
+
+def _bound(function: Any, args: Any, kwargs: Json) -> Json:
+    """Arguments by name, defaults included, launch options left out."""
+    parameters = inspect.signature(python_function(function)).parameters
+    given = {**dict(zip(parameters, args, strict=False)), **{n: v for n, v in kwargs.items() if n in parameters}}
+    for name, p in parameters.items():
+        if name not in given and p.default is not p.empty:
+            given[name] = p.default
+    return {n: given[n] for n in parameters if n in given}
+
+
+def _capturing_graph(storages: Storages) -> bool:
+    if not any(t.is_cuda for _, t in storages.tensors):
+        return False
+    return bool(sys.modules["torch"].cuda.is_current_stream_capturing())
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, bool | int | float | str | type(None)) else str(value)

@@ -1,0 +1,227 @@
+"""Patches Triton, PyTorch and the process's end so that a recorder sees every launch.
+
+The points: ``JITFunction.run``, ``InterpretedFunction.run``, ``Autotuner.run``, ``Heuristics.run``; below them the
+compiled launcher, which shows what was launched without them; Inductor's launcher and replays of CUDA graphs, which
+are counted by name. A module is patched when the program imports it, so a program that never imports Triton pays
+nothing. Under ``TRITON_INTERPRET=1`` the autotuner takes its first config instead of timing, and a stand-in answers
+for the driver if there is no GPU.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.abc
+import sys
+from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+from .recorder import Recorder
+
+BENCHMARK = "the autotuner's benchmark"
+DIRECT = "its compiled kernel was launched directly"
+INDUCTOR = "torch.compile made it"
+INDUCTORS_USER = "torch.compile launched this kernel of the program"
+REPLAY = "replays of a CUDA graph, whose kernels are not seen again"
+
+
+class Hooks(importlib.abc.MetaPathFinder):
+    """Patches modules, those that are imported later as they come."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+        self._undo: list[tuple[Any, str, Any]] = []
+        self._patches: dict[str, Callable[[ModuleType], None]] = {
+            "triton.runtime.jit": self._jit,
+            "triton.runtime.interpreter": self._interpreter,
+            "triton.runtime.autotuner": self._autotuner,
+            "triton.runtime.driver": self._driver,
+            "triton.backends.nvidia.driver": self._nvidia,
+            "triton.backends.amd.driver": self._amd,
+            "torch._inductor.runtime.triton_heuristics": self._inductor,
+            "torch.cuda.graphs": self._graphs,
+        }
+        self._looking = False
+
+    def install(self) -> None:
+        sys.meta_path.insert(0, self)
+        for name, patch in self._patches.items():
+            if name in sys.modules:
+                patch(sys.modules[name])
+
+    def uninstall(self) -> None:
+        sys.meta_path.remove(self)
+        while self._undo:
+            owner, name, original = self._undo.pop()
+            setattr(owner, name, original)
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The module as the other finders find it, patched once it is loaded."""
+        patch = self._patches.get(name)
+        if patch is None:
+            return None
+        for finder in [f for f in sys.meta_path if f is not self]:
+            spec = finder.find_spec(name, path, target)
+            if spec is not None:
+                break
+        else:
+            return None
+        loader: Any = spec.loader
+        execute = getattr(loader, "exec_module", None)
+        if execute is not None:
+
+            def exec_module(module: ModuleType) -> None:
+                execute(module)
+                if self in sys.meta_path:
+                    patch(module)
+
+            loader.exec_module = exec_module
+        return spec
+
+    def _replace(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+        original = owner.__dict__.get(name) if isinstance(owner, type) else getattr(owner, name, None)
+        if original is not None:
+            self._undo.append((owner, name, original))
+            setattr(owner, name, make(original))
+
+    # Triton
+
+    def _jit(self, module: ModuleType) -> None:
+        self._replace(module.JITFunction, "run", self._launching)
+
+    def _interpreter(self, module: ModuleType) -> None:
+        self._replace(module.InterpretedFunction, "run", self._launching)
+
+    def _launching(self, run: Callable[..., Any]) -> Callable[..., Any]:
+        recorder = self.recorder
+
+        @functools.wraps(run)
+        def launch(function: Any, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> Any:
+            if warmup or recorder.inside:
+                if recorder.benching:
+                    recorder.list_unseen(BENCHMARK, function.__name__)
+                return run(function, *args, grid=grid, warmup=warmup, **kwargs)
+            return recorder.launch(run, function, args, grid, kwargs)
+
+        return launch
+
+    def _autotuner(self, module: ModuleType) -> None:
+        self._replace(module.Autotuner, "run", self._decorating)
+        self._replace(module.Heuristics, "run", self._decorating)
+        self._replace(module.Autotuner, "_bench", self._benching)
+
+    def _decorating(self, run: Callable[..., Any]) -> Callable[..., Any]:
+        recorder = self.recorder
+
+        @functools.wraps(run)
+        def decorated(decorator: Any, *args: Any, **kwargs: Any) -> Any:
+            if recorder.inside:
+                return run(decorator, *args, **kwargs)
+            stack = recorder.stack
+            stack.append(decorator)
+            try:
+                return run(decorator, *args, **kwargs)
+            finally:
+                stack.pop()
+
+        return decorated
+
+    def _benching(self, bench: Callable[..., Any]) -> Callable[..., Any]:
+        recorder = self.recorder
+
+        @functools.wraps(bench)
+        def benchmark(tuner: Any, *args: Any, config: Any, **meta: Any) -> Any:
+            if sys.modules["triton"].knobs.runtime.interpret:
+                return [0.0, 0.0, 0.0]  # all alike, so that the first config is taken
+            recorder.enter(benching=True)
+            try:
+                return bench(tuner, *args, config=config, **meta)
+            finally:
+                recorder.leave(benching=True)
+
+        return benchmark
+
+    def _driver(self, module: ModuleType) -> None:
+        def make(create: Callable[[], Any]) -> Callable[[], Any]:
+            @functools.wraps(create)
+            def create_driver() -> Any:
+                try:
+                    return create()
+                except RuntimeError as e:
+                    if "0 active drivers" in str(e) and sys.modules["triton"].knobs.runtime.interpret:
+                        from .interpreted_driver import InterpretedDriver
+
+                        return InterpretedDriver()
+                    raise
+
+            return create_driver
+
+        self._replace(module, "_create_driver", make)
+
+    def _nvidia(self, module: ModuleType) -> None:
+        self._launcher(module.CudaLauncher)
+
+    def _amd(self, module: ModuleType) -> None:
+        self._launcher(module.HIPLauncher)
+
+    def _launcher(self, launcher: type) -> None:
+        recorder = self.recorder
+
+        def make_init(init: Callable[..., None]) -> Callable[..., None]:
+            @functools.wraps(init)
+            def remember(self: Any, src: Any, metadata: Any) -> None:
+                init(self, src, metadata)
+                self._autokernel_name = getattr(metadata, "name", "?")
+
+            return remember
+
+        def make_call(call: Callable[..., Any]) -> Callable[..., Any]:
+            @functools.wraps(call)
+            def launched(self: Any, *args: Any, **kwargs: Any) -> Any:
+                if not recorder.inside:
+                    recorder.list_unseen(DIRECT, getattr(self, "_autokernel_name", "compiled before the capture"))
+                return call(self, *args, **kwargs)
+
+            return launched
+
+        self._replace(launcher, "__init__", make_init)
+        self._replace(launcher, "__call__", make_call)
+
+    # PyTorch
+
+    def _inductor(self, module: ModuleType) -> None:
+        recorder = self.recorder
+
+        def make(run: Callable[..., Any]) -> Callable[..., Any]:
+            @functools.wraps(run)
+            def inductor_run(tuner: Any, *args: Any, **kwargs: Any) -> Any:
+                if recorder.inside:
+                    return run(tuner, *args, **kwargs)
+                users = getattr(getattr(tuner, "heuristic_type", None), "name", "") == "USER_AUTOTUNE"
+                name = getattr(getattr(tuner, "fn", None), "__name__", "?")
+                recorder.list_unseen(INDUCTORS_USER if users else INDUCTOR, name)
+                recorder.enter()
+                try:
+                    return run(tuner, *args, **kwargs)
+                finally:
+                    recorder.leave()
+
+            return inductor_run
+
+        self._replace(module.CachingAutotuner, "run", make)
+
+    def _graphs(self, module: ModuleType) -> None:
+        recorder = self.recorder
+
+        def make(replay: Callable[..., Any]) -> Callable[..., Any]:
+            @functools.wraps(replay)
+            def replayed(graph: Any) -> Any:
+                recorder.list_unseen(REPLAY, "CUDAGraph.replay")
+                return replay(graph)
+
+            return replayed
+
+        self._replace(module.CUDAGraph, "replay", make)

@@ -1,0 +1,110 @@
+"""What tells two launches of a function apart, computed in a few microseconds.
+
+A tensor counts by shape, stride, dtype, offset, 16-byte alignment and by which other argument shares its storage, never
+by its values. A whole number counts by its value, because sizes and strides are numbers; a number that changes with
+every launch (a seed, a step) is noticed by the recorder and then counts by what Triton specialises on. A float counts
+by its type, unless it is a compile-time constant.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+FREE = "a number that varies"
+PLAIN_TENSORS: set[type] = set()
+"""Classes of tensors that hold their own memory; filled once PyTorch is there."""
+
+
+class KeyMaker:
+    """Makes the keys of one function. `constexprs`: names of its compile-time constants."""
+
+    def __init__(self, names: Sequence[str], constexprs: frozenset[str]) -> None:
+        self.names = tuple(names)
+        self.constexprs = constexprs
+        self.free: set[str] = set()
+        """Names of whole numbers that vary from launch to launch."""
+
+    def key(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Hashable, ...]:
+        storages: dict[int, int] = {}
+        parts: list[Hashable] = []
+        add = parts.append
+        fixed, free = self.constexprs, self.free
+        names, plain = self.names, PLAIN_TENSORS or _plain_tensors()
+        for i, value in enumerate(args):
+            kind = type(value)
+            if kind is int:
+                add(value if names[i] not in free else (FREE, value == 1, value % 16 == 0, _width(value)))
+            elif value is None:
+                add(None)
+            elif kind in plain:  # the common case, spelled out: a call costs as much as what it would do
+                offset, address = value.storage_offset(), value.data_ptr()
+                start = address - offset * value.element_size() if offset else address
+                place = storages.setdefault(start, len(storages))
+                add((value.shape, value.stride(), value.dtype, offset, address % 16, place))
+            elif kind is float and names[i] not in fixed:
+                add(float)
+            else:
+                add(_part(value, kind, storages))
+        for name, value in kwargs.items():
+            kind = type(value)
+            if kind is int and name in free:
+                add((name, FREE, value == 1, value % 16 == 0, _width(value)))
+            elif kind is float and name not in fixed:
+                add((name, float))
+            else:
+                add((name, _part(value, kind, storages)))
+        return tuple(parts)
+
+    def numbers(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, int]:
+        """The whole numbers that may turn out to vary: not those that are compiled in."""
+        given = [*zip(self.names, args, strict=False), *kwargs.items()]
+        return {n: v for n, v in given if type(v) is int and n not in self.constexprs and n in self.names}
+
+
+def _plain_tensors() -> set[type]:
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        PLAIN_TENSORS.update((torch.Tensor, torch.nn.Parameter))
+    return PLAIN_TENSORS
+
+
+def _width(value: int) -> int:
+    return 32 if -(2**31) <= value < 2**31 else 64
+
+
+def _part(value: Any, kind: type, storages: dict[int, int]) -> Hashable:
+    if kind is int or kind is str or value is None:
+        return value
+    if kind is bool or kind is float or kind is complex:
+        return (kind, value)
+    pointer = getattr(value, "data_ptr", None)
+    if pointer is not None:
+        return _tensor(value, pointer, storages)
+    if kind is tuple or kind is list or isinstance(value, tuple):
+        return (kind, *(_part(v, type(v), storages) for v in value))
+    base = getattr(value, "base", None)
+    if base is not None and hasattr(value, "block_shape"):
+        block, shape, strides = tuple(value.block_shape), tuple(value.shape), tuple(value.strides)
+        return ("descriptor", block, shape, strides, _part(base, type(base), storages))
+    inner = getattr(value, "value", None)
+    if inner is not None and kind.__name__ == "constexpr":
+        return ("constexpr", _part(inner, type(inner), storages))
+    # A Triton function hashes its source when asked for its hash; its identity is enough and costs nothing.
+    return (kind.__qualname__, id(value)) if hasattr(value, "fn") else (kind.__qualname__, str(value))
+
+
+def _tensor(t: Any, pointer: Any, storages: dict[int, int]) -> Hashable:
+    inner = getattr(t, "_local_tensor", None)
+    if inner is not None:
+        t, pointer = inner, inner.data_ptr
+    shape = getattr(t, "shape", None)
+    if shape is None or not hasattr(t, "stride"):
+        base = getattr(t, "base", None)  # triton.reinterpret
+        if base is not None and hasattr(base, "stride"):
+            return ("reinterpreted", str(t.dtype), _tensor(base, base.data_ptr, storages))
+        return (type(t).__qualname__, str(getattr(t, "dtype", "")), pointer() % 16)
+    address, offset = pointer(), t.storage_offset()
+    start = address - offset * t.element_size() if offset else address
+    return (shape, t.stride(), t.dtype, offset, address % 16, storages.setdefault(start, len(storages)))

@@ -1,0 +1,173 @@
+"""The configs that may be tried in place of a captured one.
+
+    1. The owner's config, first.
+    2. The autotuner's own configs, then the product of their values.
+    3. Neighbours: half and double of each constant that the grid follows.
+    4. Of each of these, other ``num_warps`` and ``num_stages``.
+
+A constant moves only if the program's grid function reads it, with the grid that this function returned for it, or if
+the autotuner moves it itself. ``num_ctas`` stays as the owner has it. Hooks and pruning that no module holds cannot be
+run again: then launch options alone move.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from kernels.capture.capture_file import Json
+from kernels.capture.reading.captured_launches import CapturedLaunch
+
+WARPS = (1, 2, 4, 8, 16)
+STAGES = (1, 2, 3, 4, 5)
+MOST_PRODUCT = 512
+"""Configs of the product; an autotuner with many values in each place would make millions."""
+DEFAULTS = {"num_warps": 4, "num_stages": 3}
+"""Of Triton, where neither launch nor config names them."""
+
+
+@dataclass(frozen=True)
+class LaunchConfig:
+    """One way to launch."""
+
+    values: tuple[tuple[str, Any], ...]
+    """Constants that the config sets."""
+    num_warps: int
+    num_stages: int
+    grid: tuple[int, ...]
+    origin: str
+    """``owner``, ``autotuner``, ``product``, ``neighbour`` or ``options``."""
+
+
+@dataclass(frozen=True)
+class LaunchSpace:
+    configs: tuple[LaunchConfig, ...]
+    """The owner's first, none twice."""
+    fixed: dict[str, str]
+    """Constants that do not move, with the reason."""
+
+
+def space_of(launch: CapturedLaunch) -> LaunchSpace:
+    """The configs around a captured launch."""
+    own = _own_values(launch)
+    warps, stages = _option(launch, "num_warps"), _option(launch, "num_stages")
+    came_out = tuple(launch.grid["came_out"])
+    why_not = _options_only(launch)
+    movable = {} if why_not else _movable(launch)
+    found = [LaunchConfig(_frozen(own), warps, stages, came_out, "owner")]
+    if not why_not:
+        found += _autotuners(launch, own)
+        found += _neighbours(launch, own, movable, warps, stages)
+    for config in list(found):
+        found += _other_options(config)
+    fixed = {n: why_not or "the grid does not follow it" for n in _constants(launch) if n not in movable}
+    seen: set[Any] = set()
+    unique = []
+    for c in found:
+        key = (c.values, c.num_warps, c.num_stages)
+        if key not in seen:
+            seen.add(key)
+            unique.append(c)
+    return LaunchSpace(tuple(unique), fixed)
+
+
+def _own_values(launch: CapturedLaunch) -> Json:
+    return dict(launch.config["kwargs"]) if launch.config else {}
+
+
+def _option(launch: CapturedLaunch, name: str) -> int:
+    value = launch.options.get(name) or (launch.config or {}).get(name)
+    return int(value) if value is not None else DEFAULTS[name]
+
+
+def _frozen(values: Json) -> tuple[tuple[str, Any], ...]:
+    return tuple(sorted(values.items()))
+
+
+def _constants(launch: CapturedLaunch) -> list[str]:
+    return [n for n, a in launch.arguments.items() if a.get("constexpr") and a["type"] == "int"]
+
+
+def _options_only(launch: CapturedLaunch) -> str | None:
+    """Why constants may not move, or None."""
+    for decorator in launch.decorators:
+        hooks = [decorator.get("pre_hook"), decorator.get("post_hook"), *decorator.get("values", {}).values()]
+        hooks += [c.get("pre_hook") for c in decorator.get("configs", ())]
+        local = next((h["local"] for h in hooks if h and "local" in h), None)
+        if local is not None:
+            return f"{local} is a function that no module holds, so it cannot be run for another config"
+    if launch.grid.get("changes") or "cannot_be_asked" in launch.grid:
+        return "the program's grid function cannot be asked"
+    return None
+
+
+def _movable(launch: CapturedLaunch) -> dict[str, str]:
+    """Constants that may take other values, and why."""
+    reads = set(launch.grid.get("reads", ())) & set(_constants(launch))
+    found = dict.fromkeys(reads, "the grid follows it")
+    if launch.autotune:
+        tuned = {n for c in launch.autotune["configs"] for n in c["kwargs"]}
+        found |= dict.fromkeys(tuned - reads, "the autotuner moves it")
+    return found
+
+
+def _grid_for(launch: CapturedLaunch, values: Json) -> tuple[int, ...] | None:
+    """The grid for other values; None if the program's function was not asked for them, or refused."""
+    if not launch.grid["callable"]:
+        return tuple(launch.grid["came_out"])
+    read = set(launch.grid.get("reads", ()))
+    own = {**{n: a.get("value") for n, a in launch.arguments.items()}, **_own_values(launch)}
+    wanted = {n: v for n, v in {**own, **values}.items() if n in read}
+    if all(own.get(n) == v for n, v in wanted.items()):
+        return tuple(launch.grid["came_out"])
+    for row in launch.grid.get("table", ()):
+        asked = {n: v for n, v in {**own, **row["values"]}.items() if n in read}
+        if asked == wanted and "grid" in row:
+            return tuple(row["grid"])
+    return None
+
+
+def _autotuners(launch: CapturedLaunch, own: Json) -> Iterator[LaunchConfig]:
+    tuner = launch.autotune
+    if tuner is None:
+        return
+    rows = [(c["kwargs"], c["num_warps"], c["num_stages"]) for c in tuner["configs"]]
+    names = list(own)
+    choices = [list(dict.fromkeys(r[0].get(n) for r in rows)) for n in names]
+    warps, stages = (list(dict.fromkeys(r[i] for r in rows)) for i in (1, 2))
+    for values, w, s in rows:
+        grid = _grid_for(launch, values)
+        if grid is not None:
+            yield LaunchConfig(_frozen(values), w, s, grid, "autotuner")
+    for i, combination in enumerate(product(*choices, warps, stages)):
+        if i >= MOST_PRODUCT:
+            return
+        *chosen, w, s = combination
+        values = dict(zip(names, chosen, strict=True))
+        grid = _grid_for(launch, values)
+        if grid is not None:
+            yield LaunchConfig(_frozen(values), w, s, grid, "product")
+
+
+def _neighbours(
+    launch: CapturedLaunch, own: Json, movable: dict[str, str], warps: int, stages: int
+) -> Iterator[LaunchConfig]:
+    for name in movable:
+        value = own.get(name, launch.arguments.get(name, {}).get("value"))
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1 or value & (value - 1):
+            continue
+        for other in (value // 2, value * 2):
+            values = {**own, name: other}
+            grid = _grid_for(launch, values) if other else None
+            if grid is not None:
+                yield LaunchConfig(_frozen(values), warps, stages, grid, "neighbour")
+
+
+def _other_options(config: LaunchConfig) -> Iterator[LaunchConfig]:
+    """One option at a time: the product of all would be most of the space, and far from what anybody chose."""
+    for warps in WARPS:
+        yield LaunchConfig(config.values, warps, config.num_stages, config.grid, "options")
+    for stages in STAGES:
+        yield LaunchConfig(config.values, config.num_warps, stages, config.grid, "options")

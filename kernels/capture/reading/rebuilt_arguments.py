@@ -1,0 +1,200 @@
+"""Makes the arguments of a captured launch anew, seeded, from what the file holds of their values.
+
+Floats are drawn from the captured distribution, in the argument's own dtype, so that the same numbers can be raised to
+float64. Integers keep range and order; where neither is known nothing is made up: an index out of its range would read
+another's memory. Arguments that shared memory share it again.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from kernels.capture.capture_file import Json
+from kernels.capture.describing.values import QUANTILES
+from kernels.capture.reading.captured_launches import ITEM_BYTES, CapturedLaunch, tensors_of
+from kernels.capture.reading.rebuilt_functions import CannotRebuild
+
+FLOATS = ("float64", "float32", "float16", "bfloat16")
+PAD_BYTES = 64
+"""Torch aligns storages on the CPU to this; an argument that was not aligned to 16 bytes is moved by its remainder."""
+
+
+@dataclass
+class Rebuilt:
+    """Arguments of a launch."""
+
+    arguments: dict[str, Any]
+    tensors: dict[str, torch.Tensor]
+    """Every tensor by its path (``x``, ``pair.0``, ``desc.base``)."""
+    options: dict[str, Any]
+    """Launch options that were passed."""
+
+
+def rebuild_arguments(
+    launch: CapturedLaunch,
+    seed: int,
+    function: Callable[[str], Any],
+    device: str = "cpu",
+    raised: bool = False,
+) -> Rebuilt:
+    """`function` makes a Triton function of the digest of its part. With `raised`, tensors of floats are float64 and
+    hold the same numbers. Raises CannotRebuild."""
+    values: Mapping[str, Json] = launch.observed.get("values", {})
+    storages = [_storage(launch, i, device, raised) for i in range(len(launch.storages))]
+    maker = _Maker(values, storages, torch.Generator().manual_seed(seed), function, raised)
+    arguments = {n: maker.make(n, a) for n, a in launch.arguments.items()}
+    return Rebuilt(arguments, maker.tensors, dict(launch.options))
+
+
+def _views(launch: CapturedLaunch, storage: int) -> list[Json]:
+    return [t for a in launch.arguments.values() for t in tensors_of(a) if t["storage"] == storage]
+
+
+def _storage(launch: CapturedLaunch, number: int, device: str, raised: bool) -> torch.Tensor:
+    """Memory for a storage, zeroed, as a tensor of bytes; of float64 elements where it holds floats that are raised."""
+    size = launch.storages[number]["bytes"]
+    dtypes = {v["dtype"] for v in _views(launch, number)}
+    if (raised and dtypes & {*FLOATS}) or (raised and any(d.startswith("float8") for d in dtypes)):
+        if len(dtypes) > 1:
+            raise CannotRebuild(f"one memory is used as {' and '.join(sorted(dtypes))}, which float64 cannot stand for")
+        count = size // ITEM_BYTES[next(iter(dtypes))]
+        return torch.zeros(count, dtype=torch.float64, device=device)
+    aligned = min((v["alignment"] for v in _views(launch, number)), default=16)
+    whole = torch.zeros(size + PAD_BYTES, dtype=torch.uint8, device=device)
+    return whole[aligned % 16 :] if aligned < 16 and not any(v["offset"] for v in _views(launch, number)) else whole
+
+
+class _Maker:
+    def __init__(
+        self,
+        values: Mapping[str, Json],
+        storages: list[torch.Tensor],
+        generator: torch.Generator,
+        function: Callable[[str], Any],
+        raised: bool,
+    ) -> None:
+        self.tensors: dict[str, torch.Tensor] = {}
+        self._values, self._storages, self._generator = values, storages, generator
+        self._function, self._raised = function, raised
+
+    def make(self, path: str, argument: Json) -> Any:
+        match argument["type"]:
+            case "none":
+                return None
+            case "int" | "bool" | "str":
+                if "value" not in argument:
+                    return 7  # a number that varied with every launch: a seed or a step
+                return argument["value"]
+            case "float":
+                return float(argument["value"])
+            case "dtype":
+                import triton.language as tl
+
+                return tl.dtype(argument["name"])
+            case "function":
+                return self._function(argument["function"])
+            case "tuple":
+                items = [self.make(f"{path}.{i}", x) for i, x in enumerate(argument["items"])]
+                if "fields" in argument:
+                    from collections import namedtuple
+
+                    return namedtuple("captured", argument["fields"])(*items)
+                return tuple(items)
+            case "tensor":
+                return self._tensor(path, argument)
+            case "descriptor":
+                from triton.tools.tensor_descriptor import TensorDescriptor
+
+                base = self._tensor(f"{path}.base", argument["base"])
+                shape, strides, block = argument["shape"], argument["strides"], argument["block_shape"]
+                return TensorDescriptor(base, shape, strides, block, argument["padding"])
+        raise CannotRebuild(f"{path} is a {argument.get('class', argument['type'])}, which is not rebuilt")
+
+    def _tensor(self, path: str, described: Json) -> torch.Tensor:
+        storage = self._storages[described["storage"]]
+        dtype = getattr(torch, described["dtype"])
+        raised = storage.dtype == torch.float64 and self._raised and dtype.is_floating_point
+        typed = storage if raised else storage[: storage.numel() // dtype.itemsize * dtype.itemsize].view(dtype)
+        view = torch.as_strided(typed, described["shape"], described["stride"], described["offset"])
+        numbers = self._numbers(path, described, dtype)
+        if numbers is not None and view.numel():
+            # An expanded view has fewer places than elements: each place gets one of its numbers.
+            places = _places(view, described["stride"])
+            chosen = numbers.reshape(described["shape"])[_first(described["stride"])]
+            places.copy_(chosen.to(places.dtype))
+        self.tensors[path] = view
+        return view
+
+    def _numbers(self, path: str, described: Json, dtype: torch.dtype) -> torch.Tensor | None:
+        """Numbers for all elements, in the argument's dtype."""
+        count = 1
+        for n in described["shape"]:
+            count *= n
+        known = self._values.get(path)
+        if count == 0:
+            return None
+        if known is not None and "whole" in known:
+            raw = bytearray(zlib.decompress(base64.b64decode(known["whole"])))
+            return torch.frombuffer(raw, dtype=dtype)
+        if dtype.is_floating_point:
+            return self._floats(known, count).to(dtype)
+        if dtype == torch.bool:
+            share = known["true"] if known else 0.5
+            return torch.rand(count, generator=self._generator) < share
+        if known is None:
+            raise CannotRebuild(f"the capture holds no range of the integers in {path}: capture it without --no-values")
+        if known["kind"] == "addresses":
+            raise CannotRebuild(f"{path} holds addresses, and a capture does not hold what they point to")
+        return self._integers(known, count).to(dtype)
+
+    def _floats(self, known: Json | None, count: int) -> torch.Tensor:
+        if known is None:
+            return torch.randn(count, generator=self._generator)
+        if "all" in known and len(known["all"]) == count:
+            return torch.tensor([float(x) for x in known["all"]], dtype=torch.float64)
+        drawn = torch.rand(count, dtype=torch.float64, generator=self._generator)
+        if "quantiles" in known:
+            drawn = _interpolated(drawn, known["quantiles"])
+        chance = torch.rand(count, generator=self._generator)
+        drawn[chance < known["zero"]] = 0.0
+        drawn[chance > 1 - known["inf"]] = float("inf")
+        drawn[chance > 1 - known["nan"]] = float("nan")
+        return drawn
+
+    def _integers(self, known: Json, count: int) -> torch.Tensor:
+        low, high = known["min"], known["max"]
+        if known["steps"] is not None and known["steps"][0] == known["steps"][1]:
+            return (
+                low + torch.arange(count) * known["steps"][0]
+                if known["steps"][0] >= 0
+                else high + (torch.arange(count) * known["steps"][0])
+            )
+        drawn = torch.randint(low, high + 1, (count,), generator=self._generator)
+        if known["distinct"] == known["of"] == count and high - low + 1 >= count:  # no number stands twice
+            drawn = low + torch.randperm(high - low + 1, generator=self._generator)[:count]
+        if known["rises"]:
+            drawn = drawn.sort().values
+            drawn[0], drawn[-1] = low, high
+        return drawn
+
+
+def _interpolated(uniform: torch.Tensor, quantiles: list[float]) -> torch.Tensor:
+    points = torch.tensor(QUANTILES, dtype=torch.float64)
+    heights = torch.tensor(quantiles, dtype=torch.float64)
+    right = torch.searchsorted(points, uniform).clamp(1, len(points) - 1)
+    share = (uniform - points[right - 1]) / (points[right] - points[right - 1])
+    return heights[right - 1] + share * (heights[right] - heights[right - 1])
+
+
+def _first(strides: list[int]) -> tuple[Any, ...]:
+    return tuple(slice(0, 1) if s == 0 else slice(None) for s in strides)
+
+
+def _places(view: torch.Tensor, strides: list[int]) -> torch.Tensor:
+    return view[_first(strides)]

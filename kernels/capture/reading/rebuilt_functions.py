@@ -1,0 +1,97 @@
+"""Makes a captured Triton function anew from its source, without the program.
+
+Each function becomes a module of its own, in which its names stand for what they stood for in the program: two
+functions may use one name for two things. Triton reads source from files, so the modules are files in a folder of the
+caller.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+Json = dict[str, Any]
+
+PACKAGE = "autokernel_captured"
+
+
+class CannotRebuild(ValueError):
+    """The message is one sentence that says what of the capture cannot be made anew, and why."""
+
+
+def rebuild_function(digest: str, functions: Mapping[str, Json], folder: Path) -> Any:
+    """The Triton function of this part. Raises CannotRebuild.
+
+    Under ``TRITON_INTERPRET=1`` it is an interpreted one, as with any function that is defined then."""
+    name = f"{PACKAGE}_{digest}_{abs(hash(str(folder))):x}"
+    part = functions[digest]
+    if name in sys.modules:
+        return getattr(sys.modules[name], part["name"])
+    lines = ["import triton", "import triton.language as tl", "from triton.experimental import gluon"]
+    lines = lines[:2] if part["language"] == "triton" else lines
+    path = folder / f"{name}.py"
+    decorator = {"gluon": "gluon.jit", "triton": "triton.jit"}[part["language"]]
+    if part["kind"] == "constexpr_function":
+        decorator = "triton.constexpr_function"
+    options = ", ".join(f"{n}={v!r}" for n, v in part["options"].items())
+    # Triton cuts the source from the first `def` on: the decorator stands on a line of its own.
+    body = f"@{decorator}({options})\n" if options else f"@{decorator}\n"
+    path.write_text("\n".join(["# Made from a capture.", *lines]) + f"\n\n{body}{part['source']}", encoding="utf-8")
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    for bound, binding in part["bindings"].items():
+        if "self" not in binding:
+            setattr(module, bound, _value(bound, binding, functions, folder))
+    before = dict(vars(module))
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as e:
+        del sys.modules[name]
+        raise CannotRebuild(f"{part['name']} cannot be defined from its source ({type(e).__name__}: {e})") from e
+    # The two imports above must not hide what the program calls by these names.
+    vars(module).update({n: v for n, v in before.items() if n in part["bindings"]})
+    return getattr(module, part["name"])
+
+
+def _value(name: str, binding: Json, functions: Mapping[str, Json], folder: Path) -> Any:
+    import triton.language as tl
+
+    if "function" in binding:
+        return rebuild_function(binding["function"], functions, folder)
+    if "constant" in binding:
+        return float(binding["constant"]) if binding.get("type") == "float" else binding["constant"]
+    if "constexpr" in binding:
+        return tl.constexpr(_value(name, binding["constexpr"], functions, folder))
+    if "dtype" in binding:
+        return tl.dtype(binding["dtype"])
+    if "module" in binding:
+        return _imported(name, binding["module"], None)
+    if "import" in binding:
+        return _imported(name, *binding["import"])
+    if "tuple" in binding:
+        return tuple(_value(name, b, functions, folder) for b in binding["tuple"])
+    if "namespace" in binding:
+        from types import ModuleType
+
+        made = ModuleType(binding["name"])
+        for attribute, inner in binding["namespace"].items():
+            setattr(made, attribute, _value(attribute, inner, functions, folder))
+        return made
+    raise CannotRebuild(f"{name} is a {binding.get('unknown')}, which a capture does not hold")
+
+
+def _imported(name: str, module: str, attribute: str | None) -> Any:
+    try:
+        found: Any = importlib.import_module(module)
+        for part in attribute.split(".") if attribute else ():
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as e:
+        where = f"{module}.{attribute}" if attribute else module
+        raise CannotRebuild(f"{name} was {where}, which this version of Triton does not have") from e
+    return found

@@ -1,0 +1,39 @@
+"""Loaded by Python itself when a process starts that has this folder first on its path (``kernels/capture/start.py``).
+
+Starts the recording, takes this folder off the program's path and loads the ``sitecustomize`` that the program has
+without us.
+"""
+
+import os
+import sys
+import types
+from importlib import import_module
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
+from pathlib import Path
+
+
+def _record() -> None:
+    # A private name: the program may have a package `kernels`, and must not get ours.
+    room = types.ModuleType("_autokernel")
+    room.__path__ = [str(Path(__file__).resolve().parents[2])]
+    sys.modules["_autokernel"] = room
+    import_module("_autokernel.capture.begin").record_process()
+
+
+def _programs_own() -> None:
+    here = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [p for p in sys.path if os.path.abspath(p or ".") != here or not p]
+    spec = PathFinder.find_spec("sitecustomize", sys.path)
+    if spec is not None and spec.loader is not None:
+        module = module_from_spec(spec)
+        sys.modules["sitecustomize"] = module
+        spec.loader.exec_module(module)
+
+
+try:
+    if os.environ.get("AUTOKERNEL_CAPTURE_FILE"):
+        _record()
+except Exception as e:  # noqa: BLE001 -- the program runs, captured or not
+    print(f"capture: process {os.getpid()} is not captured ({type(e).__name__}: {e}).", file=sys.stderr)
+_programs_own()

@@ -1,0 +1,46 @@
+"""The environment in which every Python process of a program records itself, and the program's start in it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from kernels.capture.begin import FILE_VARIABLE, VALUES_VARIABLE
+
+SITE = Path(__file__).parent / "site"
+"""Python loads ``sitecustomize`` from the first folder of its path that has one."""
+
+
+def environment(path: str, values: str) -> dict[str, str]:
+    """This process's environment, with what makes each Python process below record into `path`."""
+    before = os.environ.get("PYTHONPATH")
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(SITE), before]) if before else str(SITE),
+        FILE_VARIABLE: str(Path(path).resolve()),
+        VALUES_VARIABLE: values,
+    }
+
+
+def run_program(command: Sequence[str], path: str, values: str) -> int:
+    """Run `command` with our terminal; its exit code, or 128 + N if signal N ended it, as a shell reports it.
+
+    Raises OSError if it cannot be started."""
+    process = subprocess.Popen(command, env=environment(path, values))
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        process.send_signal(number)
+
+    # A terminal sends Ctrl-C to both; the program decides what it means.
+    previous = {signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN)}
+    previous[signal.SIGTERM] = signal.signal(signal.SIGTERM, pass_on)
+    try:
+        code = process.wait()
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    return code if code >= 0 else 128 - code

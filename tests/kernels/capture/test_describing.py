@@ -1,0 +1,174 @@
+"""What is kept of a function's source, its identity, and what its compiled code writes."""
+
+from __future__ import annotations
+
+import importlib.util
+import linecache
+import re
+import sys
+import textwrap
+
+import pytest
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from kernels.capture.capture_file import line_of
+from kernels.capture.describing.device_closure import describe_function
+from kernels.capture.describing.writes import written_arguments
+from kernels.capture.reading.live_functions import NotTheSame, identity_of, live_function
+from kernels.capture.reading.rebuilt_functions import rebuild_function
+from tests.kernels.capture.kernels_by_hand import closure, kernel, looped
+
+SOURCE = """
+import triton
+import triton.language as tl
+LIMIT = tl.constexpr(4)
+OP = tl.maximum
+
+@triton.jit
+def helper(x):
+    return OP(x, LIMIT)
+
+@triton.jit
+def kernel(x_ptr, BLOCK: tl.constexpr):
+    at = tl.arange(0, BLOCK)
+    tl.store(x_ptr + at, helper(tl.load(x_ptr + at)))
+"""
+EDITS = {
+    "a comment": ("    at =", "    # here\n    at =", True),
+    "a docstring": ("    at =", '    """Words."""\n    at =', True),
+    "the alias of an import": ("triton.language as tl", "triton.language as tl, triton.language as other", True),
+    "a constant": ("constexpr(4)", "constexpr(5)", False),
+    "what a name stands for": ("OP = tl.maximum", "OP = tl.minimum", False),
+    "the helper": ("OP(x, LIMIT)", "OP(x, -LIMIT)", False),
+    "the body": ("tl.load(x_ptr + at)", "tl.load(x_ptr + at) * 2", False),
+    "an option": ("@triton.jit\ndef kernel", "@triton.jit(noinline=True)\ndef kernel", False),
+}
+
+
+def described(function):
+    parts = {}
+
+    def keep(kind, body):
+        digest, _ = line_of(kind, body)
+        parts[digest] = body
+        return digest
+
+    return parts[describe_function(function, keep)], parts
+
+
+def module_of(tmp_path, name, text):
+    (tmp_path / f"{name}.py").write_text(text)
+    spec = importlib.util.spec_from_file_location(name, tmp_path / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_identity_changes_with_meaning_alone(tmp_path, edit):
+    before, after, same = EDITS[edit]
+    assert before in SOURCE
+    one = described(module_of(tmp_path, "one_place", SOURCE).kernel)[0]["identity"]
+    other = described(module_of(tmp_path, "other_place", SOURCE.replace(before, after)).kernel)[0]["identity"]
+    assert (one == other) is same
+
+
+def test_bindings_say_what_every_name_stands_for():
+    part, parts = described(kernel)
+    assert part["bindings"]["tl"] == {"module": "triton.language"}
+    assert part["bindings"]["LIMIT"] == {"constexpr": {"constant": 4}}
+    helper = parts[part["bindings"]["helper"]["function"]]
+    assert helper["bindings"]["settings"]["namespace"] == {"SCALE": {"constant": 3}}
+    assert helper["bindings"]["OP"]["import"][1] == "maximum"
+    assert part["options"] == {"do_not_specialize": ["n"]}
+    assert part["source"].startswith("def kernel(")
+
+
+def test_a_closure_with_another_value_is_another_function():
+    identities = {described(closure(power))[0]["identity"] for power in (2, 3)}
+    assert len(identities) == 2
+
+
+def ttir(function, signature, constants):
+    source = ASTSource(function, signature, constants)
+    return triton.compile(source, target=GPUTarget("cuda", 90, 32)).asm["ttir"]
+
+
+@pytest.mark.compile
+def test_written_arguments_are_read_from_the_code():
+    pointers = dict.fromkeys(("x_ptr", "y_ptr", "out_ptr"), "*fp32")
+    text = ttir(kernel, {**pointers, "n": "i32", "eps": "fp32", "BLOCK": "constexpr"}, {"BLOCK": 16})
+    assert written_arguments(text, [*pointers, "n", "eps"]) == {"out_ptr": ["store"], "y_ptr": ["atomic"]}
+
+
+@pytest.mark.compile
+def test_pointers_are_followed_through_loops_and_tables():
+    names = ["x_ptr", "out_ptr", "table_ptr", "n"]
+    signature = {"x_ptr": "*fp32", "out_ptr": "*fp32", "table_ptr": "*i64", "n": "i32", "BLOCK": "constexpr"}
+    found = written_arguments(ttir(looped, signature, {"BLOCK": 16}), names)
+    assert found == {"out_ptr": ["store"], "table_ptr": ["through"]}
+
+
+def test_a_pointer_from_nowhere_is_reported():
+    text = textwrap.dedent("""\
+        module {
+          tt.func public @k(%arg0: !tt.ptr<f32>, %arg1: i64) {
+            %0 = tt.call @somewhere() : () -> !tt.ptr<f32>
+            tt.store %0, %cst : !tt.ptr<f32>
+            tt.return
+          }
+        }
+        """)
+    assert written_arguments(text, ["x_ptr", "n"]) == {"?": ["store"]}
+
+
+def test_a_function_that_changed_is_told_from_one_that_did_not(tmp_path):
+    part, _ = described(module_of(tmp_path, "library", SOURCE).kernel)
+    assert live_function(part) is sys.modules["library"].kernel
+    module_of(tmp_path, "library", SOURCE.replace("maximum", "minimum"))
+    with pytest.raises(NotTheSame, match="library:kernel has changed"):
+        live_function(part)
+    del sys.modules["library"]
+    with pytest.raises(NotTheSame, match="cannot be imported here"):
+        live_function(part)
+    with pytest.raises(NotTheSame, match="in no module"):
+        live_function(described(closure(2))[0])
+
+
+def test_a_rebuilt_function_is_the_same_function(tmp_path):
+    for function in (kernel, closure(3)):
+        part, parts = described(function)
+        rebuilt = rebuild_function(next(d for d, p in parts.items() if p is part), parts, tmp_path)
+        assert identity_of(rebuilt) == part["identity"]
+        assert rebuilt.__name__ == part["name"]
+
+
+@pytest.mark.compile
+def test_a_rebuilt_function_compiles_to_the_same_code(tmp_path):
+    part, parts = described(kernel)
+    rebuilt = rebuild_function(next(d for d, p in parts.items() if p is part), parts, tmp_path)
+    signature = {
+        "x_ptr": "*fp32",
+        "y_ptr": "*fp32",
+        "out_ptr": "*fp32",
+        "n": "i32",
+        "eps": "fp32",
+        "BLOCK": "constexpr",
+    }
+    one, other = (
+        re.sub(r" loc\(.*|^#loc.*", "", ttir(f, signature, {"BLOCK": 16}), flags=re.M) for f in (kernel, rebuilt)
+    )
+    assert one == other
+
+
+def test_a_notebooks_function_keeps_its_source():
+    cell = textwrap.dedent(SOURCE)
+    linecache.cache["<ipython-input-1>"] = (len(cell), None, cell.splitlines(keepends=True), "<ipython-input-1>")
+    notebook = {"__name__": "__main__"}
+    exec(compile(cell, "<ipython-input-1>", "exec"), notebook)
+    part, _ = described(notebook["kernel"])
+    assert part["source"].startswith("def kernel(x_ptr")
+    assert not part["importable"]

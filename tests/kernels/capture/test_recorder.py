@@ -1,0 +1,252 @@
+"""Recording by itself: keys, limits, files that fail. The launch is a function of the test; nothing is compiled."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from kernels.capture import recorder as recorders
+from kernels.capture.capture_file import NotACapture, append, begin, line_of, read
+from kernels.capture.describing import first_launch
+from kernels.capture.describing.values import SAMPLE, changed_tensors, checksum, memory_sums, summarise
+from kernels.capture.reading.captured_launches import read_capture
+from kernels.capture.recorder import Recorder
+from tests.kernels.capture.kernels_by_hand import arguments, closure, kernel
+
+
+@pytest.fixture
+def path(tmp_path, monkeypatch):
+    monkeypatch.setattr(first_launch, "describe_device", lambda tensors, function: {"kind": "test"})
+    begin(str(tmp_path / "a.capture"), {})
+    return str(tmp_path / "a.capture")
+
+
+def launched(recorder, args=None, grid=(1,), run=lambda function, *args, grid, warmup, **kwargs: None, **kwargs):
+    recorder.launch(run, kernel, args or arguments(), grid, kwargs)
+
+
+def test_equal_launches_are_one_and_what_decides_is_told_apart(path):
+    r = Recorder(path)
+    x, y, out, n, eps = arguments()
+    same = [(x, y, out, n, eps), arguments(), (x, y, out, n, 2e-6)]
+    aliased, strided, other = (x, x, out, n, eps), (x.t(), y, out, n, eps), (x.half(), y, out, n, eps)
+    shifted = (torch.ones(33)[1:].view(4, 8), y, out, n, eps)
+    for args in (*same, aliased, strided, other, shifted):
+        launched(r, args)
+    launched(r, grid=(2,))
+    launched(r, BLOCK=16)
+    launched(r, num_warps=8)
+    r.flush()
+    capture = read_capture(path)
+    assert sorted(x.count for x in capture.launches) == [1, 1, 1, 1, 1, 1, 1, 3]
+    assert not capture.unseen
+
+
+def test_a_callable_grid_is_asked_for_other_blocks(path):
+    r = Recorder(path)
+
+    def run(function, *args, grid, warmup, **kwargs):
+        grid({"n": 32, "BLOCK": 4})
+
+    launched(r, grid=lambda meta: (32 // meta["BLOCK"],), run=run)
+    launched(r, grid=lambda meta: (32 // meta["BLOCK"], 2), run=run)
+    r.flush()
+    first, second = sorted(read_capture(path).launches, key=lambda x: len(x.grid["came_out"]))
+    assert first.grid["came_out"] == [8]
+    assert second.grid["came_out"] == [8, 2]
+    assert first.grid["reads"] == ["BLOCK"]
+    assert {"values": {"BLOCK": 8}, "grid": [4]} in first.grid["table"]
+
+
+def test_a_launch_that_raises_raises_and_is_listed(path):
+    r = Recorder(path)
+
+    def run(function, *args, grid, warmup, **kwargs):
+        raise KeyError("BLOCK")
+
+    with pytest.raises(KeyError):
+        launched(r, run=run)
+    r.flush()
+    assert read_capture(path).unseen == {("the launch raised KeyError", "kernel"): 1}
+
+
+def test_what_cannot_be_described_is_listed_and_launched(path, monkeypatch):
+    ran = []
+    monkeypatch.setattr(first_launch, "summarise", lambda tensor, whole: 1 / 0)
+    r = Recorder(path)
+    launched(r, run=lambda function, *args, grid, warmup, **kwargs: ran.append(1))
+    r.flush()
+    ((reason, name),) = read_capture(path).unseen
+    assert "ZeroDivisionError" in reason
+    assert name == "kernel"
+    assert ran == [1]
+
+
+def test_launches_over_the_limit_are_counted(path, monkeypatch):
+    monkeypatch.setattr(recorders, "MOST_LAUNCHES", 3)
+    r = Recorder(path, "no")
+    for rows in range(1, 6):
+        launched(r, arguments(rows))
+    r.flush()
+    capture = read_capture(path)
+    assert capture.launched == 3
+    assert capture.unseen == {("over 3 distinct launches of the function", "kernel"): 2}
+
+
+def test_ten_thousand_launches_make_a_small_file(path):
+    r = Recorder(path, "no")
+    given = [arguments(rows) for rows in range(1, 61)]
+    for i in range(10_000):
+        launched(r, given[i % 60])
+    r.flush()
+    capture = read_capture(path)
+    assert (capture.launched, len(capture.launches)) == (10_000, 60)
+    assert len(Path(path).read_bytes()) < 300_000
+
+
+def test_a_full_disk_is_one_sentence_and_the_program_goes_on(path, monkeypatch, capsys):
+    r = Recorder(path)
+    launched(r)
+    r.flush()
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(recorders, "append", full)
+    launched(r, arguments(2))
+    launched(r, arguments(3))
+    r.flush()
+    assert capsys.readouterr().err.count("No space left on device") == 1
+    assert read_capture(path).launched == 1
+
+
+def test_a_write_that_does_not_fit_is_taken_back(path, monkeypatch):
+    import os
+
+    before = Path(path).read_bytes()
+    write = os.write
+
+    def half(descriptor, data):
+        if len(data) < 100:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(descriptor, data[:-50])
+
+    monkeypatch.setattr(os, "write", half)
+    with pytest.raises(OSError, match="No space"):
+        append(path, line_of("note", {"text": "x" * 100})[1])
+    assert Path(path).read_bytes() == before
+
+
+def test_a_cut_off_file_keeps_what_is_whole_and_can_be_added_to(path):
+    r = Recorder(path)
+    launched(r)
+    r.flush()
+    whole = Path(path).read_bytes()
+    append(path, line_of("note", {"text": "last"})[1])
+    with open(path, "r+b") as f:
+        f.truncate(len(whole) + 20)
+    assert read_capture(path).damaged == 1
+    assert read_capture(path).launched == 1
+    append(path, line_of("note", {"text": "added"})[1])
+    assert read_capture(path).notes == ["added"]
+
+
+def test_a_missing_part_is_named(path):
+    r = Recorder(path)
+    launched(r)
+    r.flush()
+    lines = Path(path).read_bytes().splitlines(keepends=True)
+    with open(path, "wb") as f:
+        f.writelines(x for x in lines if b" function " not in x[:30])
+    capture = read_capture(path)
+    assert not capture.launches
+    assert capture.missing[0].startswith("kernel (")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"hello\n", "is no capture"),
+        (line_of("capture", {"format": "autokernel-capture", "version": 99})[1], "capture of format 99"),
+    ],
+)
+def test_another_file_is_refused_by_name(tmp_path, content, message):
+    (tmp_path / "x").write_bytes(content)
+    for use in (lambda p: begin(p, {}), read):
+        with pytest.raises(NotACapture, match=message):
+            use(str(tmp_path / "x"))
+    assert (tmp_path / "x").read_bytes() == content
+
+
+def test_closures_keep_their_values(path):
+    r = Recorder(path, "no")
+    r.launch(lambda *a, **k: None, closure(3), (torch.ones(16), 16), (1,), {})
+    r.flush()
+    (launch,) = read_capture(path).launches
+    assert launch.function["bindings"]["power"] == {"constant": 3}
+    assert not launch.function["importable"]
+
+
+def test_integers_keep_structure_not_values():
+    offsets = summarise(torch.tensor([0, 3, 7, 12], dtype=torch.int32), whole=False)
+    assert (offsets["min"], offsets["max"], offsets["rises"], offsets["steps"]) == (0, 12, True, [3, 5])
+    assert not any(isinstance(v, list) and len(v) > 2 for v in offsets.values())
+    ids = summarise(torch.randint(0, 50000, (8, 2048)), whole=False)
+    assert ids["kind"] == "int"
+    assert "whole" not in ids
+    assert ids["max"] < 50000
+    assert "whole" in summarise(torch.arange(4), whole=True)
+
+
+def test_of_large_floats_a_sample_is_kept():
+    x = torch.randn(SAMPLE * 4).view(4, -1).t()
+    x[7, 1] = float("nan")
+    found = summarise(x, whole=False)
+    assert found["elements"] == x.numel()
+    assert "all" not in found
+    assert abs(found["std"] - 1) < 0.05
+    assert len(found["quantiles"]) == 9
+
+
+@pytest.mark.parametrize("change", [lambda x: x[5].neg_(), lambda x: x.copy_(x.flip(0)), lambda x: x[-1].add_(1)])
+def test_a_checksum_sees_a_change(change):
+    x = torch.arange(1, 1001, dtype=torch.float16)
+    before = checksum(x)
+    assert before == checksum(x[10:20])
+    change(x)
+    assert checksum(x) != before
+
+
+def test_a_write_behind_a_tensor_names_what_shares_its_memory():
+    memory, other = torch.zeros(100), torch.zeros(5)
+    tensors = [("head", memory[:10]), ("tail", memory[50:]), ("other", other)]
+    before = memory_sums(tensors)
+    memory[20] = 1
+    assert changed_tensors(tensors, before) == ["head", "tail"]
+    before = memory_sums(tensors)
+    memory[3] = 1
+    assert changed_tensors(tensors, before) == ["head"]
+
+
+def test_table_values_are_known_for_addresses():
+    x = torch.ones(64)
+    table = torch.tensor([x.data_ptr(), x.data_ptr() + 64])
+    found = summarise(table, whole=False)
+    assert found["kind"] == "addresses"
+
+
+def test_a_tensor_subclass_counts_as_what_it_holds(path):
+    r = Recorder(path)
+    x, y, out, n, eps = arguments()
+    wrapped = SimpleNamespace(
+        _local_tensor=x, data_ptr=lambda: 0, shape=(99,), stride=lambda: (1,), untyped_storage=x.untyped_storage
+    )
+    launched(r, (wrapped, y, out, n, eps))
+    r.flush()
+    (launch,) = read_capture(path).launches
+    assert launch.arguments["x_ptr"]["shape"] == [4, 8]
+    assert launch.arguments["x_ptr"]["unwrapped"] == "SimpleNamespace"

@@ -1,0 +1,182 @@
+"""The float64 reference of a captured launch: its own code, every float raised to float64, on some of its programs.
+
+    1. A child process with ``TRITON_INTERPRET=1`` makes function and arguments anew from the capture
+       (``kernels/capture/reading``), tensors of floats in float64 with the numbers that the dtype can hold.
+    2. It runs the first, the last and evenly spaced programs of the grid at their real size, so that nothing has to be
+       known of what the arguments mean. Every access is checked to lie in the arguments' memory.
+    3. What exactly one program stored is the reference. What programs add to by atomics is one only if all of them
+       ran.
+
+A launch that cannot be computed so has no reference, and the result says why.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tools.harness.process.child import Child, ChildDied, ChildTimeout
+
+if TYPE_CHECKING:
+    import numpy as np
+
+DEADLINE_S = 120.0
+PROGRAMS = 16
+"""Programs that are run of a larger grid."""
+WHOLE_GRID = 2048
+"""Programs up to which the whole grid is run for the sake of atomics."""
+MOST_BYTES = 4 << 30
+"""Of all arguments in float64."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a launch computes in float64."""
+
+    reason: str | None
+    """Why there is none; None if there is one."""
+    programs: int = 0
+    of: int = 0
+    stored: dict[int, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = field(default_factory=dict)
+    """Storage of the launch → (elements counted from the storage's start, their values in float64)."""
+
+
+class PromotingInterpreter:
+    """One child that makes references."""
+
+    def __init__(self) -> None:
+        self._child: Child | None = None
+
+    def reference(self, capture: str, launch: str, seed: int, deadline_s: float = DEADLINE_S) -> Reference:
+        """The reference of the launch with this digest, on arguments made by `seed`
+        (``kernels.capture.reading.rebuilt_arguments``)."""
+        if self._child is None or not self._child.alive:
+            environment = {"TRITON_INTERPRET": "1"}
+            self._child = Child("tools.harness.checking.promoted_reference:promoting_interpreter", {}, environment)
+        with tempfile.TemporaryDirectory() as folder:
+            out = str(Path(folder) / "stored.npz")
+            job = {"capture": capture, "launch": launch, "seed": seed, "out": out}
+            try:
+                answer = self._child.call(job, deadline_s)
+            except ChildTimeout:
+                return Reference(f"the interpreter needed more than {deadline_s:g} s")
+            except ChildDied as e:
+                return Reference(f"in the interpreter {e}")
+            if answer["reason"] is not None:
+                return Reference(answer["reason"])
+            import numpy
+
+            with numpy.load(out) as found:
+                stored = {s: (found[f"at{s}"], found[f"values{s}"]) for s in answer["storages"]}
+        return Reference(None, answer["programs"], answer["of"], stored)
+
+    def close(self) -> None:
+        if self._child is not None:
+            self._child.kill()
+
+
+def promoting_interpreter(init: dict[str, Any]) -> Any:
+    """Serve references in the child."""
+    import numpy as np
+    import torch
+
+    from kernels.capture.reading.captured_launches import read_capture
+    from kernels.capture.reading.rebuilt_functions import CannotRebuild
+    from kernels.triton.interpreter_float64 import NotPromotable, promote
+    from tools.harness.checking.interpreter import numpy_advice
+    from tools.harness.compiling.compiler import reason
+
+    promote()
+    torch.set_num_threads(1)
+    folder = Path(tempfile.mkdtemp())
+
+    def serve(job: dict[str, Any]) -> dict[str, Any]:
+        capture = read_capture(job["capture"])
+        launch = capture.named(job["launch"])
+        size = sum(s["bytes"] for s in launch.storages) * 4
+        if size > MOST_BYTES:
+            return {"reason": f"its arguments may need {size / 2**30:.0f} GiB in float64"}
+        try:
+            total = math.prod(launch.grid["came_out"])
+            run = _Run(capture, launch, job["seed"], folder)
+            run.programs(_chosen(launch.grid["came_out"], PROGRAMS))
+            if run.memory.atomic and PROGRAMS < total <= WHOLE_GRID:
+                run = _Run(capture, launch, job["seed"], folder)
+                run.programs(_chosen(launch.grid["came_out"], total))
+        except (NotPromotable, CannotRebuild) as e:
+            return {"reason": str(e)}
+        except Exception as e:  # noqa: BLE001 -- whatever a kernel raises here is why it has no reference
+            inner = e.__cause__ if isinstance(e.__cause__, NotPromotable) else None
+            return {"reason": str(inner or numpy_advice(str(e)) or f"the interpreter failed: {reason(e)}")}
+        stored = run.memory.stored(whole=run.ran == total)
+        if not stored:
+            return {"reason": "every element that it writes needs more programs than can be run here"}
+        arrays: Any = {f"{n}{s}": a for s, pair in stored.items() for n, a in zip(("at", "values"), pair, strict=True)}
+        np.savez(job["out"], **arrays)
+        return {"reason": None, "programs": run.ran, "of": total, "storages": list(stored)}
+
+    return serve
+
+
+def _chosen(grid: list[int], most: int) -> list[tuple[int, int, int]]:
+    """At most `most` programs of the grid, the first and the last among them."""
+    x, y, z = (*grid, 1, 1)[:3]
+    total = x * y * z
+    count = min(total, most)
+    numbers = sorted({round(i * (total - 1) / max(1, count - 1)) for i in range(count)})
+    return [(n // (y * z), n // z % y, n % z) for n in numbers]
+
+
+class _Run:
+    """One execution of a launch on fresh arguments."""
+
+    def __init__(self, capture: Any, launch: Any, seed: int, folder: Path) -> None:
+        import torch
+        from triton.runtime.jit import TensorWrapper
+
+        from kernels.capture.reading.rebuilt_arguments import rebuild_arguments
+        from kernels.capture.reading.rebuilt_functions import rebuild_function
+        from tools.harness.checking.watched_memory import WatchedMemory
+
+        def function(digest: str) -> Any:
+            return rebuild_function(digest, capture.functions(), folder)
+
+        found = next(d for d, f in capture.functions().items() if f is launch.function)
+        self._function = function(found)
+        self._launch = launch
+        rebuilt = rebuild_arguments(launch, seed, function, raised=True)
+        self.memory = WatchedMemory(launch, rebuilt.tensors)
+
+        def typed(value: Any, described: dict[str, Any]) -> Any:
+            """Float64 memory under the dtype that the kernel expects."""
+            if described["type"] == "tensor" and value.dtype == torch.float64:
+                return TensorWrapper(value, getattr(torch, described["dtype"]))
+            if described["type"] == "tuple":
+                items = [typed(v, d) for v, d in zip(value, described["items"], strict=True)]
+                return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
+            if described["type"] == "descriptor":
+                value.base = typed(value.base, described["base"])
+            return value
+
+        self._arguments = {n: typed(v, launch.arguments[n]) for n, v in rebuilt.arguments.items()}
+        self.ran = 0
+
+    def programs(self, chosen: list[tuple[int, int, int]]) -> None:
+        import numpy as np
+        import triton.runtime.interpreter as interpreter
+
+        kernel = self._function.rewrite()
+        interpreter._patch_lang(kernel)
+        constants = {n for n, a in self._launch.arguments.items() if a.get("constexpr")}
+        given = {n: v if n in constants else interpreter._implicit_cvt(v) for n, v in self._arguments.items()}
+        builder = interpreter.interpreter_builder
+        builder.set_grid_dim(*(*self._launch.grid["came_out"], 1, 1)[:3])
+        with self.memory.watch(), np.errstate(all="ignore"):
+            for place in chosen:
+                builder.set_grid_idx(*place)
+                self.memory.next_program()
+                kernel(**given)
+                self.ran += 1
