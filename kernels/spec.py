@@ -128,6 +128,9 @@ class KernelSpec(ABC, Generic[P, C]):
     """Outputs that nobody reads after the launch: they are not verified, and ``eager`` does not give them."""
     unwritten: ClassVar[tuple[int | str, ...]] = ()
     """Outputs of which the launch leaves elements as they are; ``eager`` gives NaN for those."""
+    domain: ClassVar[tuple[str, ...]] = ()
+    """Kinds of inputs that the kernel does not take, of those in ``kernels/launches/domain.py``, e.g.
+    ``("large", "infinite")``. A finalist is not tried on them, and the verdict names them."""
     found_as: str | None = None
     """The name under which ``kernels.registry`` found this instance, and finds it again in another process."""
 

@@ -61,6 +61,21 @@ class CheckResult(Result):
     seconds: float = 0.0
 
 
+class StressResult(CheckResult):
+    """Verdict on a finalist's outputs for inputs that nobody chose."""
+
+    tried: list[str] = Field(default_factory=list)
+    """Kinds of inputs on which the config was right."""
+    left_out: dict[str, str] = Field(default_factory=dict)
+    """Kinds on which it was not tried, and why."""
+
+    def summary(self) -> str:
+        """One line for the verdict."""
+        right = f"right on {', '.join(self.tried)} inputs too" if self.tried else "tried on nominal inputs alone"
+        left = "; ".join(f"{kind}: {why}" for kind, why in self.left_out.items())
+        return f"{right} (left out: {left})" if left else right
+
+
 class Telemetry(BaseModel):
     """The card around one reading; ``None`` where the driver does not say."""
 

@@ -12,7 +12,7 @@ from tools.harness.device import MachineTrouble
 from tools.harness.process.child import Child, ChildDied, ChildKilled, ChildTimeout, ChildUnborn
 from tools.harness.process.identity import describe, rebuild
 from tools.harness.process.refusal import Refusal
-from tools.harness.results import CheckResult
+from tools.harness.results import CheckResult, StressResult
 
 if TYPE_CHECKING:
     from kernels.spec import Config, KernelSpec, Problem
@@ -36,7 +36,14 @@ class Interpreter:
         Raises MachineTrouble if the interpreter does not start or cannot import the kernel."""
         return [self._check(spec, problem, c, hardware) for c in configs]
 
-    def _check(self, spec: KernelSpec[Any, Any], problem: Problem, config: Config, hardware: str) -> CheckResult:
+    def stress(self, spec: KernelSpec[Any, Any], problem: Problem, config: Config, hardware: str) -> StressResult:
+        """The same for one config, a finalist, on inputs that nobody chose (:mod:`tools.harness.checking.stress`)."""
+        found = self._check(spec, problem, config, hardware, stress=True)
+        return StressResult.model_validate(found.model_dump())
+
+    def _check(
+        self, spec: KernelSpec[Any, Any], problem: Problem, config: Config, hardware: str, stress: bool = False
+    ) -> CheckResult:
         values = config.model_dump(mode="json")
         why_not = spec.interpretable(config)
         if why_not is not None:
@@ -45,6 +52,7 @@ class Interpreter:
         reduced = spec.reduced(problem, config)
         where = f"interpreter {reduced.label()}"
         job = {**describe(spec, reduced), "config": values, "hardware": hardware, "seed": secrets.randbits(62)}
+        job["stress"] = stress
         started = time.perf_counter()
         try:
             try:
@@ -61,7 +69,8 @@ class Interpreter:
             answer = {"status": "runtime", "reason": f"in the interpreter {e}"}
         if "trouble" in answer:
             raise MachineTrouble(answer["trouble"])
-        return CheckResult(config=values, where=where, seconds=time.perf_counter() - started, **answer)
+        kind = StressResult if stress else CheckResult
+        return kind(config=values, where=where, seconds=time.perf_counter() - started, **answer)
 
     def _call(self, job: dict[str, Any]) -> dict[str, Any]:
         if self._child is None or not self._child.alive:
@@ -86,6 +95,7 @@ def interpreter(init: dict[str, Any]) -> Any:
     from kernels.spec import sentence
     from kernels.triton.interpreter_bf16 import patch_bf16
     from kernels.triton.stub_driver import StubDriver
+    from tools.harness.checking.stress import stress
     from tools.harness.checking.verify import judge, stray_write
     from tools.harness.compiling.compiler import reason
     from tools.harness.process.machine_trouble import describe_trouble
@@ -101,14 +111,19 @@ def interpreter(init: dict[str, Any]) -> Any:
             why = f"under TRITON_INTERPRET=1 the file of {job['kernel']} is another than without it: {sentence(e)}"
             return {"status": "infrastructure", "reason": f"{why}; check it on a GPU (--device cuda:0)"}
         driver.set_active(StubDriver(hardware_named(job["hardware"])))
+        # three SMs, so that a persistent kernel's programs walk over several tiles of the reduced problem
+        hardware = replace(hardware_named(job["hardware"]), sms=3)
         try:
+            if job["stress"]:
+                return stress(
+                    spec, problem, config, lambda i, out: spec.launch(problem, config, i, out, hardware), "cpu"
+                )
             inputs = spec.inputs(problem, torch.Generator().manual_seed(job["seed"]), "cpu")
             effects = spec.effects(problem)
             before = copied(spec.arrange(problem, config, inputs))
             bound = Bound(effects, before, spec.output(problem, "cpu"))
             bound.poison(with_nan=True)
-            # three SMs, so that a persistent kernel's programs walk over several tiles of the reduced problem
-            spec.launch(problem, config, bound.inputs, bound.out, replace(hardware_named(job["hardware"]), sms=3))
+            spec.launch(problem, config, bound.inputs, bound.out, hardware)
         except Exception as e:  # noqa: BLE001 -- whatever a kernel raises is its verdict
             if trouble := describe_trouble(e):
                 return {"trouble": trouble}
@@ -129,6 +144,11 @@ def interpreter(init: dict[str, Any]) -> Any:
         }
 
     return serve
+
+
+def launched(spec: Any, problem: Any, config: Any, hardware: Any, inputs: Any, out: Any) -> None:
+    """Launch `config` once."""
+    spec.launch(problem, config, inputs, out, hardware)
 
 
 def numpy_advice(message: str) -> str:

@@ -76,17 +76,40 @@ def judge(
     bound are those of the result that comes nearest to its bound.
 
     `self_test` makes sure first that the check could fail."""
-    accepted = bounds(spec, problem, results)
     references = expected(spec, problem, inputs, list(results))
+    return judge_against(spec, problem, results, references, self_test)
+
+
+def judge_against(
+    spec: KernelSpec[Any, Any],
+    problem: Any,
+    results: Results,
+    references: Results,
+    self_test: bool = False,
+    saturating: bool = False,
+    accepted: dict[str, float] | None = None,
+) -> tuple[str, float, float]:
+    """:func:`judge` by known references. With `saturating`, what lies beyond a result's dtype counts as its largest
+    number. `accepted`: bounds by result, if they are known."""
+    accepted = accepted or bounds(spec, problem, results)
     unwritten = spec.effects(problem).unwritten
     worst = ("", 0.0, 0.0)
     for name, out in results.items():
-        found = _fault(out, references[name], accepted[name], name in unwritten, self_test)
+        given = _saturated(out, references[name]) if saturating else (out, references[name])
+        found = _fault(*given, accepted[name], name in unwritten, self_test)
         if found[0]:
             return found if len(results) == 1 else (f"result {name}: {found[0]}", *found[1:])
         if not worst[2] or found[1] * worst[2] > worst[1] * found[2]:
             worst = found
     return worst
+
+
+def _saturated(out: torch.Tensor, reference: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Both with infinities, and what the dtype of `out` cannot hold, as its largest number."""
+    if not out.is_floating_point():
+        return out, reference
+    most = torch.finfo(out.dtype).max
+    return out.clamp(-most, most), reference.clamp(-most, most)
 
 
 def _fault(

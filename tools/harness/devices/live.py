@@ -23,7 +23,7 @@ from tools.harness.measuring.rounds import comparison, joules_of, merged, narrow
 from tools.harness.measuring.statistics import median_ci
 from tools.harness.process.gpu_workers import WORKER, Answer, GpuWorkers, Role, StartFailed
 from tools.harness.process.prestart import Prestart
-from tools.harness.results import CheckResult, Comparison, Figure, Measurement, Proof
+from tools.harness.results import CheckResult, Comparison, Figure, Measurement, Proof, StressResult
 
 WINDOW_S = 0.8
 """Sustained regime: a second is what it takes for rounds to agree within 0.3 % (H200 at its 700 W; windows of 0.2 s
@@ -112,6 +112,12 @@ class LiveDevice:
             kept = {k: getattr(m, k) for k in ("config", "status", "reason", "error", "bound", "seconds")}
             results.append(CheckResult(**kept, where=where))
         return results
+
+    def stress(self, config: Config) -> StressResult:
+        """Launch a finalist at the true shape on inputs that nobody chose."""
+        answer = self.workers.run("candidates", {"op": "stress", "config": _values(config)})
+        kept = {k: v for k, v in answer.items() if k in StressResult.model_fields}
+        return StressResult(config=_values(config), where=f"gpu {self.problem.label()}", **kept)
 
     def measure(
         self, configs: Sequence[Config], regime: Regime = "burst", samples: int | None = None
@@ -208,6 +214,9 @@ class LiveDevice:
         checked = self.check([config])[0]
         if checked.status != "correct":
             return Proof(config=checked.config, status=checked.status, reason=checked.reason, regime=regime)
+        stressed = self.stress(config)
+        if stressed.status != "correct":
+            return Proof(config=checked.config, status=stressed.status, reason=stressed.reason, regime=regime)
         # A baseline that cannot run here is said to be missing; without the first, what a user would write, there is
         # nothing to prove against.
         there, spoilt = self._prepare_all(expand(self._baselines(against), self.problem))
@@ -258,7 +267,7 @@ class LiveDevice:
             error=max((m.error for m in ours if m.error is not None), default=None),
             bound=ours[-1].bound,
             telemetry=ours[-1].telemetry,
-            how=f"{len(ours)} interleaved rounds in shuffled order on this GPU, {regime}",
+            how=f"{len(ours)} interleaved rounds in shuffled order on this GPU, {regime}; {stressed.summary()}",
         )
 
     def _prepare_all(

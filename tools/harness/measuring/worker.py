@@ -19,6 +19,7 @@ import triton
 
 from kernels.hardware import Hardware, hardware_for
 from tools.harness.checking.census import foreign_kernels, started_kernels
+from tools.harness.checking.stress import stress
 from tools.harness.compiling.compiler import reason
 from tools.harness.compiling.toolchain import add_to_triton_key, assembler, cache_key
 from tools.harness.measuring.arena import Arena, Refused, Wrong
@@ -86,6 +87,8 @@ class Worker:
             call = self.subject(job)
             if job.get("census"):
                 self.census(call)
+            if operation == "stress":
+                return {**self.stress(job), "seconds": time.perf_counter() - started}
             answer = self.burst(job, call) if operation == "burst" else self.sustained(job, call)
             return {**answer, "seconds": time.perf_counter() - started, "cache_hits": self.take_hits()}
         except Refused as e:
@@ -169,6 +172,16 @@ class Worker:
             "bound": verified.bound if job["looked_at"] else None,
             "telemetry": self.telemetry(),
         }
+
+    def stress(self, job: Json) -> Json:
+        """A finalist on inputs that nobody chose."""
+        config = self.spec.config_type.model_validate(job["config"])
+
+        def launch(inputs: Any, out: Any) -> None:
+            assert self.hardware is not None, "the driver refuses a GPU without facts"
+            self.spec.launch(self.problem, config, inputs, out, self.hardware)
+
+        return stress(self.spec, self.problem, config, launch, self.device, synchronize)
 
     def sustained(self, job: Json, call: Call) -> Json:
         arena = self.open()

@@ -1,0 +1,14 @@
+"""Kinds of inputs beside the nominal ones, by name. A spec's ``domain`` names those that it does not take."""
+
+KINDS = (
+    "large",
+    "mixed magnitudes",
+    "shifted",
+    "tiny",
+    "denormal",
+    "negative",
+    "ties",
+    "sorted",
+    "infinite",
+    "minus infinite",
+)
