@@ -185,7 +185,9 @@ def prepare_compiled(
     spec: Spec, problem: Any, inputs: Inputs, backend: str | None = None
 ) -> Callable[[], torch.Tensor]:
     if not isinstance(inputs, tuple):
-        return _compiled_by_name(spec, problem, inputs, backend)
+        compiled = compile_function(lambda given: spec.eager(problem, given), backend)
+        compiled(inputs)
+        return lambda: compiled(inputs)
 
     def computed(*given: torch.Tensor | None) -> torch.Tensor:
         return spec.eager(problem, given)
@@ -193,12 +195,6 @@ def prepare_compiled(
     compiled = compile_function(computed, backend)
     compiled(*inputs)
     return lambda: compiled(*inputs)
-
-
-def _compiled_by_name(spec: Spec, problem: Any, inputs: Any, backend: str | None) -> Callable[[], torch.Tensor]:
-    compiled = compile_function(lambda given: spec.eager(problem, given), backend)
-    compiled(inputs)
-    return lambda: compiled(inputs)
 
 
 MODE = "max-autotune-no-cudagraphs"
