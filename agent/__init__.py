@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from agent.api import optimise
     from agent.errors import AgentError, UsageError
-    from agent.loop.outcome import Speedup
     from agent.loop.progress import Standing
     from agent.result import Result
+    from agent.verdict.speedup import Speedup
 
 __all__ = ["AgentError", "Result", "Speedup", "Standing", "UsageError", "optimise"]
 
 _WHERE = {
     "optimise": "agent.api",
     "Result": "agent.result",
-    "Speedup": "agent.loop.outcome",
+    "Speedup": "agent.verdict.speedup",
     "Standing": "agent.loop.progress",
     "AgentError": "agent.errors",
     "UsageError": "agent.errors",

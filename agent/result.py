@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from agent.goal.target_verdict import TargetResult
-    from agent.loop.outcome import Speedup
     from agent.loop.run import Ended
+    from agent.verdict.earlier_proof import Earlier
+    from agent.verdict.speedup import Speedup
+    from memory.proofs.rule import Word
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,17 @@ class Result:
     joules: float | None
     """Per launch; ``None`` if the sitting read no energy."""
     speedups: tuple[Speedup, ...]
-    """Over each baseline; the first that is ``equivalent`` is PyTorch eager, by which a win is proven."""
+    """Over each baseline; a win is proven by those that are ``equivalent``."""
     status: Literal["proven", "unproven", "infrastructure"]
     """``infrastructure``: our own machinery failed in the final sitting, and nothing is said of the config."""
+    verdict: Word | None
+    """``proven``, ``level`` (with ``against``), ``slower`` (than ``against``) or ``unknown``."""
+    against: str | None
+    """The baseline that decided: the strongest one of a win, else the one that was not beaten."""
     why: str
     """What the verdict rests on, or what it lacks."""
+    earlier: Earlier | None
+    """The best proof of an earlier run, if this run's is worse."""
     kernel: str
     problem: dict[str, Any]
     device: str
@@ -72,7 +80,10 @@ class Result:
             joules=best.joules if best else None,
             speedups=tuple(outcome.baselines),
             status="infrastructure" if outcome.infrastructure else "proven" if outcome.proven else "unproven",
+            verdict=outcome.verdict,
+            against=outcome.against,
             why=outcome.why,
+            earlier=outcome.earlier,
             kernel=setting.kernel,
             problem=dict(setting.problem),
             device=str(setting.device.get("name")),
@@ -89,8 +100,8 @@ class Result:
 
     @property
     def proven(self) -> bool:
-        """Whether the interval of the speed-up over PyTorch eager (of the saving in joules, where the goal is energy)
-        lies above 1."""
+        """Whether the config is faster (saves joules, where the goal is energy) than every equivalent baseline that
+        counts, by the whole interval of each ratio."""
         return self.status == "proven"
 
     def as_triton_config(self) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice, product
 from math import prod
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Union, get_args, get_origin
@@ -180,32 +181,80 @@ def prepare_eager(spec: Spec, problem: Any, inputs: Inputs) -> Callable[[], torc
     return lambda: spec.eager(problem, inputs)
 
 
-def prepare_compiled(spec: Spec, problem: Any, inputs: Inputs) -> Callable[[], torch.Tensor]:
-    import torch
-
-    # A function that has met eight shapes is no longer compiled but run eagerly, in silence: start afresh, and refuse
-    # graph breaks.
-    torch.compiler.reset()
-
+def prepare_compiled(
+    spec: Spec, problem: Any, inputs: Inputs, backend: str | None = None
+) -> Callable[[], torch.Tensor]:
     if not isinstance(inputs, tuple):
-        return _compiled_by_name(spec, problem, inputs)
+        return _compiled_by_name(spec, problem, inputs, backend)
 
     def computed(*given: torch.Tensor | None) -> torch.Tensor:
         return spec.eager(problem, given)
 
-    compiled = torch.compile(computed, mode="max-autotune-no-cudagraphs", fullgraph=True, dynamic=False)
+    compiled = compile_function(computed, backend)
     compiled(*inputs)
     return lambda: compiled(*inputs)
 
 
-def _compiled_by_name(spec: Spec, problem: Any, inputs: Any) -> Callable[[], torch.Tensor]:
-    import torch
-
-    compiled = torch.compile(
-        lambda given: spec.eager(problem, given), mode="max-autotune-no-cudagraphs", fullgraph=True, dynamic=False
-    )
+def _compiled_by_name(spec: Spec, problem: Any, inputs: Any, backend: str | None) -> Callable[[], torch.Tensor]:
+    compiled = compile_function(lambda given: spec.eager(problem, given), backend)
     compiled(inputs)
     return lambda: compiled(inputs)
+
+
+MODE = "max-autotune-no-cudagraphs"
+BACKENDS = {"ATen only": "ATEN", "Triton only": "TRITON"}
+"""What PyTorch's compiler may take a product or a convolution from, and its own name of it. Left alone it times both
+and takes the faster, which for near equals is chance."""
+CHOSEN = ("mm", "addmm", "bmm", "baddbmm", "_scaled_mm", "_int_mm", "convolution", "_grouped_mm", "_scaled_grouped_mm")
+"""ATen's operators that it chooses a backend for."""
+
+
+def compile_function(function: Callable[..., torch.Tensor], backend: str | None = None) -> Callable[..., torch.Tensor]:
+    """`function` through torch.compile, which takes products and convolutions from `backend` alone, if there is one.
+
+    The options are Inductor's ``max_autotune_gemm_backends`` and ``max_autotune_conv_backends`` (torch 2.11, 2.13)."""
+    import torch
+
+    # A function that has met eight shapes is no longer compiled but run eagerly, in silence. PyTorch counts by code
+    # object, so that a copy starts afresh, and what was compiled before stays. Graph breaks are refused.
+    copy = types.FunctionType(
+        function.__code__.replace(),
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    if backend is None:
+        return torch.compile(copy, mode=MODE, fullgraph=True, dynamic=False)
+    options: dict[str, Any] = dict(torch._inductor.list_mode_options(MODE))
+    options |= {"max_autotune_gemm_backends": backend, "max_autotune_conv_backends": backend}
+    return torch.compile(copy, options=options, fullgraph=True, dynamic=False)
+
+
+def compiled_choices(spec: Spec, problem: Any) -> dict[str, Callable[[Any, Inputs], Callable[[], torch.Tensor]]]:
+    """The backends that can be forced; none for a kernel without products, for which each gives the same code."""
+    if not chooses_backend(spec, problem):
+        return {}
+    return {name: partial(prepare_compiled, spec, backend=backend) for name, backend in BACKENDS.items()}
+
+
+def chooses_backend(spec: Spec, problem: Any) -> bool:
+    """Whether ``eager`` calls an operator of CHOSEN. True if that cannot be seen without a GPU."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    seen: set[str] = set()
+
+    class Names(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            seen.add(func.name().partition("::")[2].partition(".")[0])
+            return func(*args, **(kwargs or {}))
+
+    try:
+        with Names():
+            spec.eager(problem, spec.inputs(problem, None, "meta"))
+    except Exception:  # noqa: BLE001 -- a kernel's own code may need a GPU: then all choices are prepared
+        return True
+    return not seen.isdisjoint(CHOSEN)
 
 
 def reduced(problem: Any, config: Any) -> Any:

@@ -11,7 +11,7 @@ default that does not hold for it."""
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
@@ -104,6 +104,9 @@ class Baseline(Generic[P]):
     """False if it computes less than the kernel (a ceiling, e.g. the matmul without its epilogue)."""
     missing: Callable[[P], str | None] = lambda problem: None
     """Why this torch or this problem cannot run it; ``None`` if it can run."""
+    choices: Callable[[P], Mapping[str, Callable[[P, Inputs], Callable[[], torch.Tensor]]]] = lambda problem: {}
+    """If ``prepare`` chooses by measuring: the ways that can be forced, by name, each as ``prepare``. The fastest of
+    them all is the baseline."""
 
 
 class KernelSpec(ABC, Generic[P, C]):
@@ -203,7 +206,12 @@ class KernelSpec(ABC, Generic[P, C]):
         """PyTorch's ways to the same result. The first is the one that a user would write (eager)."""
         return [
             Baseline("unfused", f"eager {self.name}", partial(defaults.prepare_eager, self)),
-            Baseline("compiled", f"torch.compile({self.name})", partial(defaults.prepare_compiled, self)),
+            Baseline(
+                "compiled",
+                f"torch.compile({self.name})",
+                partial(defaults.prepare_compiled, self),
+                choices=partial(defaults.compiled_choices, self),
+            ),
         ]
 
     def reduced(self, problem: P, config: C) -> P:

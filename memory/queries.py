@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
 from memory import patterns
 from memory.attempt import Row, parse_row
+from memory.proofs.best_proof import proven_configs
 from memory.store import Memory
 from memory.terms import canonical
 
@@ -56,24 +57,26 @@ def environments(memory: Memory, problem_id: int) -> list[int]:
 def best(
     memory: Memory, problem_id: int, environment_id: int | None = None, regime: str | None = None, limit: int = 5
 ) -> list[Row]:
-    """The fastest verified configs, at most `limit` per environment and regime. ``proven`` is whether a proof of the
-    config succeeded there."""
+    """The fastest verified configs, at most `limit` per environment and regime. ``proven`` is whether the config's
+    latest final sitting there proved it."""
     wanted = environments(memory, problem_id) if environment_id is None else [environment_id]
     found = []
     for environment in wanted:
         for each in [regime] if regime else ["burst", "sustained"]:
             found += memory.ask(
                 "SELECT c.config, v.ms, a.ci_low, a.ci_high, a.value, a.unit, v.regime, v.attempts, e.device, "
-                "e.kind AS device_kind, v.environment_id, v.config_id, a.registers, a.run_id, a.created_at, "
-                "EXISTS (SELECT 1 FROM verdicts w WHERE w.problem_id = v.problem_id AND w.config_id = v.config_id "
-                "  AND w.environment_id = v.environment_id AND w.kind = 'proof' AND w.status = 'correct') AS proven "
+                "e.kind AS device_kind, v.environment_id, v.config_id, a.registers, a.run_id, a.created_at "
                 "FROM verdicts v JOIN attempts a ON a.id = v.attempt_id JOIN configs c ON c.id = v.config_id "
                 "JOIN environments e ON e.id = v.environment_id WHERE v.problem_id = ? AND v.environment_id = ? "
                 "AND v.regime = ? AND v.kind = 'benchmark' AND v.status = 'correct' AND v.ms > 0 "
                 "ORDER BY v.ms LIMIT ?",
                 [problem_id, environment, each, limit],
             )
-    return [row | {"config": dict(values_of(row["config"])), "proven": bool(row["proven"])} for row in found]
+    proven = {environment: proven_configs(memory, problem_id, environment) for environment in wanted}
+    return [
+        row | {"config": dict(values_of(row["config"])), "proven": row["config_id"] in proven[row["environment_id"]]}
+        for row in found
+    ]
 
 
 def known(
@@ -174,6 +177,12 @@ def effect(
         "AND (v.kind = 'benchmark' OR v.status <> 'correct') AND v.status <> 'infrastructure' LIMIT ?",
         [problem_id, environment_id, regime, MOST_COMPARED],
     )
+    return effect_in(rows, parameter, limit)
+
+
+def effect_in(rows: Iterable[Row], parameter: str, limit: int = 20) -> list[Row]:
+    """The effect of a field in `rows` with ``config`` (canonical JSON), ``status`` and ``ms``, as :func:`effect` gives
+    it."""
     groups: dict[frozenset[tuple[str, Any]], dict[Any, float]] = defaultdict(dict)
     totals: dict[Any, Row] = {}
     for row in rows:

@@ -61,7 +61,9 @@ def format_numbers(row: Row) -> list[str]:
     return [
         f"{row.pytorch_ms:.4f}" if row.pytorch_ms else "",
         f"{row.ms:.4f}",
-        "" if row.speedup is None or row.ci is None else f"{row.speedup:.3f} [{row.ci[0]:.3f}, {row.ci[1]:.3f}]",
+        ""
+        if row.speedup is None or row.ci is None
+        else f"{row.speedup:.3f} [{row.ci[0]:.3f}, {row.ci[1]:.3f}] over {row.against}",
         "" if row.share_of_roofline is None else f"{row.share_of_roofline:.1%}",
         f"{row.saved_ms:.3f}" if row.status == "proven" else "not proven",
     ]

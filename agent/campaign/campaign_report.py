@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from agent.campaign.plan import Campaign, fields_of
 from agent.campaign.schedule import Standing
+from agent.loop.outcome import Outcome
 
 
 class Row(BaseModel):
@@ -30,12 +31,15 @@ class Row(BaseModel):
     config: dict[str, Any] | None = None
     ms: float | None = None
     pytorch_ms: float | None = None
-    """Eager, in the same sitting."""
+    """PyTorch's fastest way, in the same sitting."""
+    against: str | None = None
+    """That way's name; ``pytorch_ms``, ``speedup`` and ``saved_ms`` are over it."""
     speedup: float | None = None
     ci: tuple[float, float] | None = None
     share_of_roofline: float | None = None
     saved_ms: float = 0.0
-    """Of a forward pass, all calls together; 0 where nothing is proven: PyTorch stays in use there."""
+    """Of a forward pass, all calls together, against PyTorch's fastest way; 0 where nothing is proven: PyTorch stays in
+    use there."""
     saved_ci_ms: tuple[float, float] = (0.0, 0.0)
     evaluations: int = 0
     seconds: float = 0.0
@@ -116,22 +120,37 @@ def row_of(standing: Standing) -> Row:
     if proof is None or proof.best is None:
         return Row(**about, status="unproven", why=outcomes[-1].why)
     about["fields"] = fields_of(standing.job)
-    rival = next((b for b in proof.baselines if b.equivalent), None)
+    judged = proof.judge_again()
+    timed = [b for b in proof.baselines if b.equivalent and b.ms is not None]
+    deciding = [b for b in timed if judged.against is not None and b.name == judged.against.name]
+    rival = min(deciding or timed, key=lambda b: b.ms or 0.0, default=None)
     row = Row(
         **about,
-        status="proven" if proof.proven else "unproven",
-        why=proof.why,
+        status="proven" if judged.proven else "unproven",
+        why=describe_verdict(proof, outcomes[-1]),
         config=proof.best.config,
         ms=proof.best.ms,
         share_of_roofline=proof.best.share_of_roofline,
     )
     if rival is None or rival.ms is None or rival.speedup is None or rival.ci is None:
         return row
-    row = row.model_copy(update={"pytorch_ms": rival.ms, "speedup": rival.speedup, "ci": rival.ci})
-    if not proof.proven:
+    update = {"pytorch_ms": rival.ms, "against": rival.name, "speedup": rival.speedup, "ci": rival.ci}
+    row = row.model_copy(update=update)
+    if not judged.proven:
         return row
     saved, low, high = (layer.count * rival.ms * (1 - 1 / s) for s in (rival.speedup, *rival.ci))
     return row.model_copy(update={"saved_ms": saved, "saved_ci_ms": (low, high)})
+
+
+def describe_verdict(proof: Outcome, latest: Outcome) -> str:
+    """The verdict that counts, the latest run's if that is another, and a better proof of an earlier run."""
+    said = proof.why
+    if latest is not proof:
+        said += (
+            f"; kept from run {proof.run}, the latest ended {'proven' if latest.proven else 'unproven'}: {latest.why}"
+        )
+    better = proof.earlier
+    return said if better is None else f"{said}; better: {better.describe()}"
 
 
 def render(report: Report) -> str:
@@ -152,8 +171,11 @@ def render(report: Report) -> str:
             continue
         there = "-" if row.pytorch_ms is None else f"{row.pytorch_ms:.4f}"
         speed = "not timed" if row.speedup is None or row.ci is None else _speed(row.speedup, row.ci)
+        over = f" over {row.against}" if row.against else ""
         note = "" if row.status == "proven" else " not proven: PyTorch stays"
-        lines.append(f"  {row.saved_ms:>9.3f} {row.count:>6} {there:>11} {row.ms:>9.4f}  {speed}{note}  {title}")
+        lines.append(f"  {row.saved_ms:>9.3f} {row.count:>6} {there:>11} {row.ms:>9.4f}  {speed}{over}{note}  {title}")
+        if row.status != "proven" or ";" in row.why:
+            reasons.append(f"{row.name or row.problem}: {row.why}")
     lines += ["", *reasons] if reasons else []
     lines.append("")
     for device in report.pytorch_ms:
@@ -174,6 +196,10 @@ def tuned(report: Report) -> dict[str, Any]:
                 "device": row.device,
                 "status": "correct",
                 "proven": row.status == "proven",
+                "verdict": row.why,
+                "against": row.against,
+                "speedup": row.speedup,
+                "ci": row.ci,
                 "config": row.config,
                 "ms": row.ms,
             }

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, ValidationError
 
 from agent.errors import UsageError
+from agent.goal.goal_targets import resolve_rival
 from agent.goal.limits import LONGEST, MOST
 from agent.goal.objective import Limits, Objective
 from agent.models.apis import ApiChoice
@@ -63,6 +64,8 @@ class Campaign(Closed):
     device_types: tuple[str, ...] = ()
     """Of a mixed fleet, the types of GPU: every problem is tuned for each of them."""
     metric: Metric | None = None
+    against: tuple[str, ...] = ()
+    """As ``--against``: names of the only baselines that verdicts are judged by."""
     regime: Regime = "burst"
     model: str = "embedded"
     effort: Effort | None = None
@@ -98,8 +101,18 @@ class Job:
         """Of this job's run `number`: the same job, the same id, so that a campaign that was killed finds its runs."""
         c, layer = self.campaign, self.layer.model_dump_json(exclude={"count", "name", "device"})
         who = " ".join([c.model, *([c.effort] if c.effort else []), *([c.api] if c.api != "auto" else [])])
-        said = "\n".join([c.name, layer, self.device, str(c.metric), c.regime, who, str(c.slice), str(c.seed)])
+        said = "\n".join(
+            [c.name, layer, self.device, str(c.metric), c.regime, who, str(c.slice), str(c.seed), *c.against]
+        )
         return f"{c.name.replace('.', '-')}-{hashlib.sha256(said.encode()).hexdigest()[:10]}-{number}"
+
+    def against(self) -> tuple[str, ...]:
+        """The baselines' own names. Raises UsageError for one that the kernel is not compared to."""
+        if not self.campaign.against:
+            return ()
+        spec, problem = problem_of(self.layer)
+        rivals = {baseline.name: baseline.equivalent for baseline in spec.baselines(problem)}
+        return tuple(resolve_rival(name, self.layer.kernel, rivals) for name in self.campaign.against)
 
     def objective(self, evaluations: int, seconds: float) -> Objective:
         c, layer = self.campaign, self.layer
@@ -109,6 +122,7 @@ class Job:
             shape=layer.shape,
             options={"dtype": layer.dtype, **layer.options},
             metric=c.metric,
+            against=self.against(),
             regime=c.regime,
             device=self.device,
             model=c.model,
@@ -138,6 +152,8 @@ def read_campaign(path: Path) -> Campaign:
         if layer.kernel not in examined:
             examined.add(layer.kernel)
             _examine(layer, spec, problem)
+    for job in campaign.jobs():
+        job.against()
     labels = [job.label for job in campaign.jobs()]
     twice = next((label for label in labels if labels.count(label) > 1), None)
     if twice is not None:

@@ -36,7 +36,11 @@ class Standing:
 
     @property
     def proof(self) -> Outcome | None:
-        """The latest run that ended in a sitting with the baselines: its finalists include all earlier ones' best."""
+        """The run with the best proof; without one, the latest that ended in a sitting with the baselines."""
+        judged = [(o, o.judge_again()) for o in self.outcomes]
+        proven = [(j.against.value, o) for o, j in judged if j.proven and j.against]
+        if proven:
+            return max(proven, key=lambda entry: entry[0])[1]
         return next((o for o in reversed(self.outcomes) if o.best is not None), None)
 
     @property
@@ -63,7 +67,7 @@ class Standing:
             return count * self.floor_ms * (1 / TYPICAL_SHARE - 1) * FIRST_YIELD
         if not times:
             return 0.0
-        before = times[-2] if len(times) > 1 else _eager(self.proof)
+        before = times[-2] if len(times) > 1 else _pytorch(self.proof)
         room = max(before - self.floor_ms, 1e-9)
         closed = max((before - times[-1]) / room, FIRST_YIELD * LATER ** (len(self.outcomes) - 1))
         return count * max(0.0, times[-1] - self.floor_ms) * closed * LATER
@@ -76,9 +80,8 @@ def next_job(standings: Sequence[Standing]) -> Standing | None:
     return best if best is not None and (fresh or best.gain_ms() > 0) else None
 
 
-def _eager(outcome: Outcome | None) -> float:
-    """PyTorch's time in the sitting; the config's own where it is missing."""
+def _pytorch(outcome: Outcome | None) -> float:
+    """PyTorch's best time in the sitting; the config's own where it is missing."""
     if outcome is None or outcome.best is None:
         return 0.0
-    rival = next((b for b in outcome.baselines if b.equivalent and b.ms is not None), None)
-    return rival.ms if rival is not None and rival.ms is not None else outcome.best.ms
+    return min((b.ms for b in outcome.baselines if b.equivalent and b.ms is not None), default=outcome.best.ms)

@@ -122,6 +122,18 @@ def commands() -> None:
 @click.option("--max-tokens", type=click.IntRange(1, 10**12), metavar="N", help="Model tokens at most.")
 @click.option("--max-cost", type=float, callback=check_dollars, metavar="USD", help="US dollars for the model at most.")
 @click.option("--max-model-calls", type=click.IntRange(1, MOST), metavar="N", help="Messages of the model (100).")
+@click.option(
+    "--max-model-seconds", type=float, callback=check_seconds, metavar="S", help="Time of the model's answers (10800)."
+)
+@click.option("--attempt-seconds", type=float, callback=check_seconds, metavar="S", help="One try of an answer (300).")
+@click.option("--patience-seconds", type=float, callback=check_seconds, metavar="S", help="Tries of an answer (600).")
+@click.option("--reply-tokens", type=click.IntRange(256, MOST), metavar="N", help="Tokens of one answer at most.")
+@click.option(
+    "--against",
+    multiple=True,
+    metavar="NAME",
+    help="Judge the win against this baseline alone, e.g. unfused; repeat it for more. All without it.",
+)
 @click.option("--approve", is_flag=True, help="Ask before each batch that runs on the device: yes, no or edit.")
 @click.option("--memory", type=click.Path(path_type=Path), metavar="PATH", help="The SQLite file of all attempts.")
 @click.option("--cold", is_flag=True, help="Start without what earlier runs know; this one is still remembered.")
@@ -149,6 +161,11 @@ def run(
     max_tokens: int | None,
     max_cost: float | None,
     max_model_calls: int | None,
+    max_model_seconds: float | None,
+    attempt_seconds: float | None,
+    patience_seconds: float | None,
+    reply_tokens: int | None,
+    against: tuple[str, ...],
     approve: bool,
     memory: Path | None,
     cold: bool,
@@ -176,6 +193,7 @@ def run(
     from agent.goal.goal import Given
     from agent.goal.request import requested
     from agent.models.choose import api_name, model_name
+    from agent.models.waiting import waiting_of
 
     words, name = " ".join(goal), model_name(model, base_url)
     given = Given(
@@ -192,7 +210,10 @@ def run(
         max_tokens=max_tokens,
         max_cost=max_cost,
         max_model_calls=max_model_calls,
+        max_model_seconds=max_model_seconds,
+        waiting=waiting_of(attempt_seconds, patience_seconds, reply_tokens),
         endpoint=endpoint,
+        against=against,
         approve=approve,
         yes=yes,
         seed=seed,

@@ -83,6 +83,11 @@ class Spans:
             about["gen_ai.usage.input_tokens"] = int(sum(count or 0 for count in usage))
         if story.outcome is not None:
             about |= {"autokernel.proven": story.outcome.proven, "autokernel.why": story.outcome.why}
+            if story.outcome.verdict is not None:
+                about |= {
+                    "autokernel.verdict": story.outcome.verdict,
+                    "autokernel.against": story.outcome.against or "",
+                }
             if story.outcome.best is not None:
                 best = story.outcome.best
                 about |= {"autokernel.best.config": json.dumps(best.config), "autokernel.best.ms": best.ms}

@@ -5,6 +5,7 @@ A target is judged when the run has ended, by the final sitting. It does not end
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 
 from agent.errors import UsageError
 from agent.goal.objective import Target
@@ -34,11 +35,12 @@ RIVALS: dict[str, tuple[str, ...]] = {
     "torch.compile": ("compiled",), "torch compile": ("compiled",), "inductor": ("compiled",),
     "cublaslt": ("cublaslt",), "cublas": ("cublas",), "cudnn": ("cudnn",),
     "flash attention 2": ("flash",), "flashattention 2": ("flash",), "flash attention": ("flash",),
-    "flashattention": ("flash",), "sdpa": (), "eager pytorch": ("unfused",), "pytorch eager": ("unfused",),
-    "eager": ("unfused",), "pytorch": ("unfused",), "torch": ("unfused",),
+    "flashattention": ("flash",), "sdpa": ("sdpa",), "eager pytorch": ("unfused", "sdpa"),
+    "pytorch eager": ("unfused", "sdpa"), "eager": ("unfused", "sdpa"), "pytorch": ("unfused", "sdpa"),
+    "torch": ("unfused", "sdpa"),
 }  # fmt: skip
 """What a goal may be faster than → the baseline's name."""
-EAGER_OF = {"cublas": "matmul", "sdpa": "attention"}
+EAGER_OF = {"cublas": "matmul"}
 """A rival → the kernel whose eager PyTorch it is."""
 PEAK = r"(?:the )?(?:theoretical |datasheet )?(?:peak|roofline|roof|hardware limit|speed of light)"
 _RIVAL = "|".join(re.escape(name) for name in longest_first(RIVALS))
@@ -94,16 +96,37 @@ def resolve(target: Target, kernel: str, baselines: tuple[str, ...]) -> Target:
     """`target` with the baseline's own name. Raises UsageError if the kernel is not compared to it."""
     if target.kind != "baseline" or target.baseline is None:
         return target
-    names = RIVALS.get(target.baseline, ())
-    if EAGER_OF.get(target.baseline) == kernel:
-        names = (*names, "unfused")
-    found = next((name for name in names if name in baselines), None)
+    found = find_rival(target.baseline, kernel, baselines)
     if found is None:
         known = {way: word for word, ways in reversed(RIVALS.items()) for way in ways if way in baselines}
         raise UsageError(
             f"This problem of {kernel} is not compared to {target.baseline}: name one of {', '.join(known.values())}."
         )
     return target.model_copy(update={"baseline": found})
+
+
+def find_rival(word: str, kernel: str, baselines: Collection[str]) -> str | None:
+    """The name of the baseline that `word` means; ``None`` if the kernel is not compared to it."""
+    names = RIVALS.get(word, ())
+    if EAGER_OF.get(word) == kernel:
+        names = (*names, "unfused")
+    return next((name for name in names if name in baselines), None)
+
+
+def resolve_rival(word: str, kernel: str, baselines: Mapping[str, bool]) -> str:
+    """The baseline's own name for a word of ``--against``. `baselines`: whether each computes the same.
+
+    Raises UsageError if it is none of the kernel's, or computes less."""
+    found = word if word in baselines else find_rival(" ".join(word.lower().split()), kernel, baselines)
+    same = ", ".join(name for name, equivalent in baselines.items() if equivalent)
+    if found is None:
+        raise UsageError(f"This problem of {kernel} is not compared to {word!r}: --against takes {same}.")
+    if not baselines[found]:
+        raise UsageError(
+            f"{found} computes less than {kernel}, so nothing is proven by it: --against takes {same}. A goal may name "
+            f"it as a target."
+        )
+    return found
 
 
 def share(match: re.Match[str]) -> float:

@@ -16,7 +16,7 @@ def understood(words: str, given: Given) -> tuple[Objective, list[str]]:
     """The objective of a goal and options, and what the user should know of how they were read. Raises UsageError, also
     for a problem that the kernel refuses."""
     from agent.goal.goal import read_goal
-    from agent.goal.goal_targets import resolve
+    from agent.goal.goal_targets import resolve, resolve_rival
     from agent.goal.words.vocabulary import registered, words_of
     from kernels.registry import get
     from kernels.spec import sentence
@@ -32,11 +32,13 @@ def understood(words: str, given: Given) -> tuple[Objective, list[str]]:
     spec = get(objective.kernel)
     try:
         problem = spec.parse_problem(objective.shape, dict(objective.options))
-        rivals = tuple(baseline.name for baseline in spec.baselines(problem)) if objective.targets else ()
+        baselines = spec.baselines(problem) if objective.targets or objective.against else []
     except ValueError as e:
         raise UsageError(sentence(e)) from e
-    targets = tuple(resolve(target, objective.kernel, rivals) for target in objective.targets)
-    return objective.model_copy(update={"targets": targets}), notices
+    rivals = {baseline.name: baseline.equivalent for baseline in baselines}
+    targets = tuple(resolve(target, objective.kernel, tuple(rivals)) for target in objective.targets)
+    against = tuple(dict.fromkeys(resolve_rival(name, objective.kernel, rivals) for name in objective.against))
+    return objective.model_copy(update={"targets": targets, "against": against}), notices
 
 
 def requested(words: str, given: Given, cold: bool = False) -> tuple[Objective, list[str]]:

@@ -12,7 +12,14 @@ from agent.failures import Failures
 from agent.goal.objective import Objective, Setting
 from agent.goal.target_verdict import TargetResult, judge_targets
 from agent.models.base import CLIENT, EMBEDDED, Message, ToolSchema, done_calls
+from agent.verdict.earlier_proof import Earlier, better_proof
+from agent.verdict.judgement import EVERY_BASELINE, FIRST_BASELINE
+from agent.verdict.speedup import Speedup
+from agent.verdict.tried import choose, judge_one, judge_tried
+from memory.proofs.rule import OWN, Judged, Word, judge_rows
 
+SHOWN_NAME, SHOWN_KERNELS = 60, 4
+"""Characters of a GPU kernel's name, and number of them, that the report shows of a baseline."""
 SHOWN_PARAMETERS = 6
 """Number of parameters that the report names as important."""
 
@@ -37,55 +44,6 @@ class Best(BaseModel):
     """The roofline's least time over `ms`; ``None`` without hardware facts."""
 
 
-class Speedup(BaseModel):
-    """The best config against one baseline, timed interleaved in one sitting."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str
-    title: str
-    equivalent: bool
-    """False if the baseline computes less: a ceiling, not a rival."""
-    ms: float | None
-    """Time of the baseline; ``None`` if it could not be timed, which ``missing`` explains."""
-    speedup: float | None
-    """Time of the baseline over the config's."""
-    ci: tuple[float, float] | None
-    """95 % interval of ``speedup``."""
-    missing: str | None
-    joules: float | None = None
-    """Of the baseline, per launch."""
-    saving: float | None = None
-    """Joules of the baseline over the config's."""
-    saving_ci: tuple[float, float] | None = None
-    """95 % interval of ``saving``."""
-
-    @property
-    def value(self) -> float | None:
-        """``speedup``."""
-        return self.speedup
-
-    @property
-    def low(self) -> float | None:
-        """Lower end of ``ci``."""
-        return self.ci[0] if self.ci else None
-
-    @property
-    def high(self) -> float | None:
-        """Upper end of ``ci``."""
-        return self.ci[1] if self.ci else None
-
-    def __str__(self) -> str:
-        if self.speedup is None or self.ci is None:
-            return f"not timed against {self.name}: {self.missing or 'no reading'}"
-        return f"{self.speedup:.3f}x [{self.ci[0]:.3f}, {self.ci[1]:.3f}] over {self.name}"
-
-    @classmethod
-    def of(cls, row: dict[str, Any]) -> Speedup:
-        """From a ``Comparison``; a trace of before energy lacks its fields."""
-        return cls.model_validate({name: row[name] for name in cls.model_fields if name in row})
-
-
 class Outcome(BaseModel):
     """What ``--json`` prints."""
 
@@ -98,6 +56,8 @@ class Outcome(BaseModel):
     best: Best | None
     baselines: list[Speedup]
     evaluations: int
+    evaluations_left: int = 0
+    """Of the budget, when the search ended."""
     turns: int
     tokens: int
     cost: float | None = 0.0
@@ -106,8 +66,15 @@ class Outcome(BaseModel):
     """Why the embedded planner took over from the model; empty where it did not."""
     seconds: float
     proven: bool
+    """Faster than every equivalent baseline that counts, each by its whole interval."""
+    verdict: Word | None = None
+    """``None`` for a run that was judged over its first baseline alone, by an earlier version."""
+    against: str | None = None
+    """The baseline that decided: the strongest one of a win, else the one that was not beaten."""
     why: str
     """What the verdict rests on, or what it lacks."""
+    earlier: Earlier | None = None
+    """The best proof of an earlier run, if this run's is worse."""
     targets: list[TargetResult] = Field(default_factory=list)
     """The goal's targets, judged; a win that misses them stays proven."""
     notices: list[str] = Field(default_factory=list)
@@ -128,11 +95,18 @@ class Outcome(BaseModel):
         """Whether the win is proven and every target was reached: exit code 0."""
         return self.proven and all(target.met for target in self.targets)
 
-    def verdict(self) -> str:
+    def judge_again(self) -> Judged:
+        """The verdict by today's rule, whatever the rule of the run was."""
+        energy = self.best is not None and self.best.energy_value is not None
+        rows = [row.model_dump() for row in self.baselines] if self.best is not None else []
+        return judge_rows(rows, energy, self.objective.get("against") or ())
+
+    def headline(self) -> str:
         """One line: whether the win is proven, on what grounds, and which targets were missed."""
         missed = [target.describe() for target in self.targets if not target.met]
         tail = f"; target {'; target '.join(missed)}" if missed else ""
-        return f"{'PROVEN' if self.proven else 'NOT PROVEN'}: {self.why}{tail}"
+        rule = " (no other baseline was judged)" if self.verdict is None and self.proven else ""
+        return f"{'PROVEN' if self.proven else 'NOT PROVEN'}: {self.why}{rule}{tail}"
 
 
 def outcome_of(
@@ -149,16 +123,17 @@ def outcome_of(
     seconds: float,
     cost: float = 0.0,
     takeover: str = "",
+    evaluations_left: int = 0,
     importance: dict[str, float] | None = None,
+    earlier: dict[str, Any] | None = None,
+    rule: int = EVERY_BASELINE,
     failures: Failures = Failures(),  # noqa: B008 -- frozen
 ) -> Outcome:
-    """`proofs` are those tried, in order; the last one is the only one that can be correct. `failures`: what all
-    configs failed with, if they did."""
-    proof = proofs[-1] if proofs and proofs[-1]["status"] == "correct" and proofs[-1]["ms"] else None
-    baselines = [Speedup.of(row) for row in (proof["comparisons"] if proof else ())]
-    proven, why = judge(proofs, baselines, setting.energy)
-    if not proofs and failures.headline:
-        why = failures.headline
+    """`proofs` are those tried, in order. `earlier` is the best proof of other runs. `rule` is that of the run.
+    `failures`: what all configs failed with, if they did."""
+    tried = judge_tried(proofs, setting.energy, objective.against, rule)
+    chosen = choose(tried)
+    proof, baselines, judged = chosen or (None, [], judge_one(proofs, [], setting.energy, objective.against, rule))
     return Outcome(
         run=run_id,
         objective=objective.model_dump(mode="json"),
@@ -167,13 +142,17 @@ def outcome_of(
         best=best_of(setting, proof) if proof else None,
         baselines=baselines,
         evaluations=evaluations,
+        evaluations_left=evaluations_left,
         turns=turns,
         tokens=tokens,
         cost=round(cost, 6) if cost or priced_in(objective) or not tokens else None,
         takeover=takeover,
         seconds=round(seconds, 1),
-        proven=proven,
-        why=why,
+        proven=judged.proven,
+        verdict=None if rule == FIRST_BASELINE else judged.verdict,
+        against=None if rule == FIRST_BASELINE else judged.against,
+        why=failures.headline if failures.headline and not proofs else judged.why,
+        earlier=better_proof(earlier, judged, baselines, setting.energy),
         targets=judge_targets(objective.targets, setting, proof, baselines),
         notices=list(objective.notices),
         stopped=stop,
@@ -195,32 +174,6 @@ def importance_in(messages: Sequence[Message], tools: Sequence[ToolSchema]) -> d
     return next((result["importance"] for result in reversed(asked) if result.get("importance")), {})
 
 
-def judge(
-    proofs: Sequence[dict[str, Any]], baselines: Sequence[Speedup], energy: str | None = None
-) -> tuple[bool, str]:
-    """Whether the win is proven: the interval of the speed-up (for a goal of energy, of the saving in joules) over the
-    first baseline that computes the same lies above 1. That baseline is PyTorch's eager way by the kernels' contract;
-    none other may stand in for it."""
-    failed = [f"{p['status']}: {p['reason']}".rstrip(": ") for p in proofs if p["status"] != "correct"]
-    if not proofs:
-        return False, "no config was measured correctly"
-    if len(failed) == len(proofs):
-        return False, f"no finalist passed the final sitting ({'; '.join(failed)})"
-    rival = next((row for row in baselines if row.equivalent), None)
-    ratio, ci = (
-        (None, None) if rival is None else (rival.saving, rival.saving_ci) if energy else (rival.speedup, rival.ci)
-    )
-    if rival is None or ratio is None or ci is None:
-        missing = rival.missing if rival else None
-        return False, f"the baseline could not be timed{f': {missing}' if missing else ''}"
-    low, high = ci
-    what = f"{rival.name}'s joules per launch over this config's" if energy else f"over {rival.name}"
-    interval = f"{ratio:.3f}x [{low:.3f}, {high:.3f}] {what}"
-    if low > 1:
-        return True, f"{interval}: the interval lies above 1"
-    return False, f"{interval}: the interval does not lie above 1"
-
-
 def best_of(setting: Setting, proof: dict[str, Any]) -> Best:
     ms = proof["ms"]
     return Best(
@@ -239,7 +192,7 @@ def best_of(setting: Setting, proof: dict[str, Any]) -> Best:
 def render(outcome: Outcome, setting: Setting, replay: str) -> str:
     """The lines a person sees last. `replay` is the command that runs the trace again."""
     lines = [
-        outcome.verdict(),
+        outcome.headline(),
         f"problem    {outcome.problem} ({'sustained' if setting.energy else setting.regime})",
         f"device     {setting.where()}",
     ]
@@ -258,12 +211,15 @@ def render(outcome: Outcome, setting: Setting, replay: str) -> str:
                 f"{setting.value(setting.floor_ms or best.ms):.4g} {setting.unit}{bound}"
             )
         lines.append(f"sitting    {outcome.how}")
-    spent = f"{outcome.evaluations} evaluations, {outcome.turns} turns, {outcome.seconds:.0f} s"
+    left = f" ({outcome.evaluations_left} left)" if outcome.evaluations_left else ""
+    spent = f"{outcome.evaluations} evaluations{left}, {outcome.turns} turns, {outcome.seconds:.0f} s"
     if outcome.tokens:
         unknown = f", cost unknown (no price of {outcome.objective['model']})"
         spent += f", {outcome.tokens} tokens"
         spent += unknown if outcome.cost is None else f", ${outcome.cost:.4f}" if outcome.cost else ""
     lines.append(f"search     {spent}; ended because {outcome.stopped}")
+    if outcome.earlier is not None:
+        lines.append(f"better     {outcome.earlier.describe()}")
     if outcome.importance:
         lines.append(f"importance {list_important(outcome.importance)} (of the predicted variation, each alone)")
     lines += [f"target     {target.describe()}" for target in outcome.targets]
@@ -287,7 +243,7 @@ def energy_lines(outcome: Outcome, setting: Setting) -> list[str]:
     interval = f" [{1e3 * best.ci_joules[0]:.2f}, {1e3 * best.ci_joules[1]:.2f}]" if best.ci_joules else ""
     rate = "" if setting.energy == "joules" else f", {best.energy_value:.4f} {setting.energy_unit}"
     lines = [f"energy     {1e3 * best.joules:.2f} mJ per launch{interval}{rate}"]
-    fastest = next((row for row in outcome.baselines if row.name == "fastest"), None)
+    fastest = next((row for row in outcome.baselines if row.name == OWN), None)
     if fastest is None:
         return [*lines, "           the config of least energy is the fastest too"]
     if fastest.ms is None or fastest.joules is None:
@@ -308,6 +264,11 @@ def list_speedups(baselines: Sequence[Speedup]) -> list[str]:
         if row.saving is not None and row.saving_ci is not None:
             spent = f", joules {row.saving:.3f}x [{row.saving_ci[0]:.3f}, {row.saving_ci[1]:.3f}]"
         lines.append(f"  {row.speedup:.3f}x {interval}{spent} over {row.ms:.4f} ms  {row.name}: {what}")
+        if row.choice is not None and len(row.choices) > 1:
+            times = ", ".join(f"{name} {ms:.4f} ms" for name, ms in row.choices.items())
+            lines.append(f"           fastest of {len(row.choices)} preparations: {row.choice} ({times})")
+        if row.ran:
+            lines.append(f"           ran {', '.join(name[:SHOWN_NAME] for name in row.ran[:SHOWN_KERNELS])}")
     return lines
 
 

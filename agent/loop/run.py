@@ -23,12 +23,13 @@ from agent.loop.safe_points import stoppable
 from agent.loop.state import Context
 from agent.models import choose
 from agent.models.apis import ApiChoice
-from agent.models.base import CLIENT, ChatModel
+from agent.models.base import CLIENT, EMBEDDED, ChatModel
 from agent.models.embedded import MOST_BARREN
 from agent.trace import provenance
 from agent.trace.paths import checkpoint_path, trace_path
 from agent.trace.recorded_tools import recorded
 from agent.trace.trace import JSON, SCHEMA_VERSION, Record, Trace, opening_of, read_trace, says_of
+from agent.verdict.judgement import EVERY_BASELINE, rule_of
 
 OpenActions = Callable[[Objective, Path | None, str, Watch], Actions]
 """(objective, memory file, run id, watch) → the run's actions."""
@@ -65,13 +66,15 @@ def open_actions(objective: Objective, memory: Path | None, run_id: str, watch: 
                 seed=objective.seed,
                 run_id=run_id,
                 progress=watch.notify,
-                warm=warm and not objective.cold,
+                warm=warm,
+                cold=objective.cold,
                 prestart=prestart,
             )
         except SetupError as e:
             raise UsageError(str(e)) from e
         except device_errors() as e:
             raise AgentError(str(e)) from e
+    session.budget.reserve = prompt.reserve_for(objective)
     try:
         session.memory.start_run(
             run_id,
@@ -111,7 +114,13 @@ def begin(
     began = time.monotonic()
     run_id = run_id or datetime.now(UTC).strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(3)
     model = model or choose.load_model(
-        objective.model, base_url, objective.endpoint, watch.notify, objective.effort, objective.api
+        objective.model,
+        base_url,
+        objective.endpoint,
+        watch.notify,
+        objective.effort,
+        objective.api,
+        objective.waiting,
     )
     with closing(open_(objective, memory, run_id, watch)) as actions:
         check_gpu(objective, actions.setting)
@@ -150,7 +159,7 @@ def resume(
             raise UsageError(f"Run {header['run']} makes another run's calls again: start it with {anew}.")
         objective = Objective.model_validate(header["objective"])
         spent = seconds_spent(record)
-        left = max(1.0, objective.limits.max_seconds - spent)
+        left = max(1.0, objective.limits.max_seconds - (spent - seconds_of_model(record)))
         again = objective.model_copy(
             update={
                 "shape": None,
@@ -161,7 +170,13 @@ def resume(
         )
         url = base_url or header["base_url"]
         model = model or choose.load_model(
-            objective.model, url, objective.endpoint, watch.notify, objective.effort, api or objective.api
+            objective.model,
+            url,
+            objective.endpoint,
+            watch.notify,
+            objective.effort,
+            api or objective.api,
+            objective.waiting,
         )
         memory = Path(header["memory"]) if header["memory"] else None
         with closing(open_(again, memory, header["run"], watch)) as actions:
@@ -196,6 +211,7 @@ def loop(
                 elapsed=lambda: time.monotonic() - began,
                 watch=watch,
                 opening=opening_of(trace.find("model_request", "turn 0")),
+                rule=rule_of(trace.header),
                 says=says_of(trace.header),
             )
             outcome = invoke(context, connection, ask)
@@ -287,6 +303,7 @@ def header_of(run_id: str, objective: Objective, actions: Actions, memory: Path 
     """The first event: everything a reader needs to know what follows."""
     return {
         "schema_version": SCHEMA_VERSION,
+        "rule": EVERY_BASELINE,
         "run": run_id,
         "objective": objective.model_dump(mode="json"),
         "setting": actions.setting.model_dump(mode="json"),
@@ -314,3 +331,9 @@ def seconds_spent(record: Record) -> float:
     return sum(
         (after - before).total_seconds() for before, after, event in steps if event.type not in ("resume", "fork")
     )
+
+
+def seconds_of_model(record: Record) -> float:
+    """Those of them in which a language model was waited for."""
+    answers = [event.body for event in record.events if event.type == "model_response"]
+    return sum(float(body.get("seconds", 0.0)) for body in answers if body.get("model") != EMBEDDED)

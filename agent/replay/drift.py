@@ -22,7 +22,6 @@ from agent.export.story import Attempt, Story, key, named
 from agent.goal.objective import Objective, Setting
 from agent.loop import progress, run
 from agent.loop.actions import Actions, Left, Verdict
-from agent.loop.outcome import Speedup, judge
 from agent.loop.progress import Watch
 from agent.models import choose
 from agent.models.base import Message, Reply, ToolSchema
@@ -30,6 +29,8 @@ from agent.models.trace_model import Recorded
 from agent.replay.replay import contract, finished
 from agent.trace.paths import trace_path
 from agent.trace.trace import JSON, Event, Trace, read_trace
+from agent.verdict.judgement import judge
+from agent.verdict.speedup import Speedup
 
 OPEN_COLD: run.OpenActions = partial(run.open_actions, warm=False)
 """Opens a session that measures again what other runs have measured, because the replay compares these results."""
@@ -94,18 +95,27 @@ class WinnerFirst:
     def approve(self, key: str, batches: list[JSON]) -> JSON:
         return self._approvals.get(key) or {"answers": {batch["id"]: {"verdict": "yes"} for batch in batches}}
 
+    def release_reserve(self) -> None:
+        self._actions.release_reserve()
+
+    def decline(self, configs: Sequence[JSON]) -> None:
+        self._actions.decline(configs)
+
     def excuse(self, seconds: float) -> None:
         self._actions.excuse(seconds)
 
-    def finalists(self, limit: int) -> list[JSON]:
-        others = [config for config in self._actions.finalists(limit) if config != self._winner]
-        return [self._winner, *others][:limit]
+    def finalists(self, limit: int) -> JSON:
+        others = [config for config in self._actions.finalists(limit)["finalists"] if config != self._winner]
+        return {"finalists": [self._winner, *others][:limit], "close": 1}
 
     def anything_to_prove(self) -> bool:
         return True
 
     def prove(self, key: str, config: JSON) -> JSON:
         return self._actions.prove(key, config)
+
+    def earlier_proof(self, against: Sequence[str]) -> JSON | None:
+        return self._actions.earlier_proof(against)
 
     def inherit(self, events: Sequence[Event]) -> None:
         self._actions.inherit(events)
@@ -188,7 +198,9 @@ def verdict(here: Story, winner: JSON) -> tuple[bool, str]:
         return False, "the winner was not proven here"
     if proofs[0].get("status") == "infrastructure":
         raise AgentError(f"The winner could not be timed here: {proofs[0].get('reason')}.")
-    return judge(proofs[:1], [Speedup.of(row) for row in proofs[0].get("comparisons", ())], here.setting.energy)
+    baselines = [Speedup.of(row) for row in proofs[0].get("comparisons", ())]
+    found = judge(proofs[:1], baselines, here.setting.energy, here.objective.against)
+    return found.proven, found.why
 
 
 def render(found: Remeasured) -> str:

@@ -24,6 +24,7 @@ from agent.models.endpoint.faults import OPAQUE
 from agent.models.trace_model import Recorded
 from agent.trace.recorded_tools import schemas_in
 from agent.trace.trace import JSON, Event, Record, opening_of, read_trace, says_of
+from agent.verdict.judgement import rule_of
 
 CLOCKED = frozenset({"seconds", "trace"})
 """Fields of a body that a replay cannot repeat: how long the step took and where the trace file is."""
@@ -94,6 +95,7 @@ def replay(path: Path, watch: Watch) -> Ended:
         elapsed=lambda: time.monotonic() - began,
         watch=watch,
         opening=opening_of(next((event.body for event in steps if event.type == "model_request"), None)),
+        rule=rule_of(header),
         says=says_of(header),
     )
     watch.notify(f"replaying {progress.describe_run(objective, setting, header['run'])}")

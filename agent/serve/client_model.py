@@ -111,7 +111,8 @@ class ClientModel(LineWatch):
         """The run is over, because of ``finish`` or of its budget."""
         outcome = ended.outcome
         text = render(outcome, ended.setting, replay_command(outcome.trace))
-        self._close({"finished": True, "proven": outcome.proven, "report": text, "outcome": outcome.model_dump()})
+        verdict = {"proven": outcome.proven, "verdict": outcome.verdict, "against": outcome.against}
+        self._close({"finished": True, **verdict, "report": text, "outcome": outcome.model_dump()})
 
     def fail(self, error: AgentError) -> None:
         """The run could not go on."""

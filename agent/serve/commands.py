@@ -80,6 +80,9 @@ def list_(kernel: str, json_: bool) -> None:
 )
 @click.option("--memory", type=click.Path(path_type=Path), metavar="PATH", help="The SQLite file of all attempts.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, metavar="N", help="Seed (0).")
+@click.option(
+    "--against", multiple=True, metavar="NAME", help="Judge the win against this baseline alone; repeat it for more."
+)
 @click.option("--yes", is_flag=True, help="Leave words of the goal out that are not understood.")
 @click.option("--transport", type=click.Choice(["stdio", "http"]), default="stdio", show_default=True)
 @click.option(
@@ -97,6 +100,7 @@ def serve(
     max_seconds: float,
     memory: Path | None,
     seed: int,
+    against: tuple[str, ...],
     yes: bool,
     transport: str,
     port: int,
@@ -138,6 +142,7 @@ def serve(
             max_evals=budget,
             max_seconds=max_seconds,
             max_model_calls=1000 + 10 * budget,
+            against=against,
             yes=yes,
             seed=seed,
         )

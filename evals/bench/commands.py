@@ -1,4 +1,4 @@
-"""``python -m kernels``: list, validate, bench, fusion, sweep, roofline."""
+"""``python -m kernels``: list, validate, bench, fusion, sweep, roofline, explain."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from evals.bench.output import (
     speedups,
     write,
 )
+from evals.explain.explain_command import explain
 from kernels.quiet import output_to_stderr
 
 if TYPE_CHECKING:
@@ -283,6 +284,9 @@ def roofline(
         shown, ("kernel", "problem", "ms", "intensity", "tflops", "tb_per_s", "bound", "share_of_roof", "config")
     )
     click.echo("\n".join(sources))
+
+
+cli.add_command(explain)
 
 
 def _bench(cases: list[Case], device: str, configs: int, seconds: float, out: Path | None, as_json: bool) -> None:

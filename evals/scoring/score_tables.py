@@ -8,7 +8,7 @@ from typing import Any
 
 from evals.contest.ledger import Ledger
 from evals.scoring.score import SHARES, Board, Score
-from evals.scoring.summary import Aggregate, Difference, aggregate, compare
+from evals.scoring.summary import LEAST_PAIRS, Aggregate, Difference, aggregate, compare
 
 Row = dict[str, Any]
 
@@ -31,6 +31,10 @@ class Standing:
         """Best first."""
         found = [aggregate(scores) for scores in self.groups.values()]
         return sorted(found, key=lambda a: (-(a.P if a.P is not None else -1e9), a.agent, a.variant))
+
+    def rules(self) -> list[int]:
+        """Versions of the rules by which the runs were counted (:data:`evals.contest.ledger.RULES`)."""
+        return sorted({x.rules for x in self.ledgers})
 
     def by_landscape(self) -> list[Aggregate]:
         return [
@@ -68,6 +72,7 @@ def as_json(s: Standing) -> Row:
             for d in s.differences()
         ],
         "landscapes": [_board_row(b) for b in s.boards.values()],
+        "rules": s.rules(),
     }  # fmt: skip
 
 
@@ -157,7 +162,16 @@ def difference_lines(differences: Iterable[Difference]) -> list[str]:
     """In words."""
     return [
         f"{d.first} − {d.second}: {d.P:+.3f} ({span(d.P_ci)}), "
-        f"{'better' if d.better else 'worse' if d.better is False else 'not told apart'}, "
-        f"{d.pairs} paired runs on {d.landscapes} landscape{'s' if d.landscapes > 1 else ''}"
+        f"{describe_difference(d)}, "
+        f"{d.pairs} paired run{'s' if d.pairs > 1 else ''} on {d.landscapes} landscape{'s' if d.landscapes > 1 else ''}"
         for d in differences
     ]
+
+
+def describe_difference(d: Difference) -> str:
+    """``better``, ``worse``, or why that cannot be told."""
+    if d.pairs < LEAST_PAIRS:
+        return f"too few runs to tell (at least {LEAST_PAIRS} are needed)"
+    if not d.enough:
+        return "not told apart: every run differs by the same"
+    return "better" if d.better else "worse" if d.better is False else "not told apart"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, median
 
 import numpy as np
@@ -17,6 +17,8 @@ import numpy as np
 from evals.scoring.score import SHARES, Score
 
 RESAMPLES = 2000
+LEAST_PAIRS = 5
+"""Paired runs below which no agent is called better: the bootstrap of a few runs knows only those few."""
 Interval = tuple[float, float]
 Cluster = Sequence[float]
 """One figure of every seed on one landscape."""
@@ -91,7 +93,13 @@ class Difference:
     P: float
     P_ci: Interval
     better: bool | None
-    """Whether the first is better: its interval excludes 0. ``None`` where that cannot be told."""
+    """Whether the first is better: its interval excludes 0. ``None`` where that cannot be told, also by fewer than
+    LEAST_PAIRS runs, or by an interval without width: runs that all differ by the same number are one run repeated."""
+
+    @property
+    def enough(self) -> bool:
+        """Whether there are enough runs to say anything."""
+        return self.pairs >= LEAST_PAIRS and self.P_ci[0] < self.P_ci[1]
 
 
 def compare(first: Sequence[Score], second: Sequence[Score]) -> Difference | None:
@@ -106,7 +114,7 @@ def compare(first: Sequence[Score], second: Sequence[Score]) -> Difference | Non
         return None
     groups = list(clusters.values())
     low, high = interval(groups)
-    return Difference(
+    found = Difference(
         first=first[0].agent,
         second=second[0].agent,
         pairs=sum(map(len, groups)),
@@ -115,6 +123,7 @@ def compare(first: Sequence[Score], second: Sequence[Score]) -> Difference | Non
         P_ci=(low, high),
         better=True if low > 0 else False if high < 0 else None,
     )
+    return found if found.enough else replace(found, better=None)
 
 
 def interval(clusters: Sequence[Cluster]) -> Interval:

@@ -178,7 +178,7 @@ def baselines(spec: KernelSpec[AttentionProblem, AttentionConfig]) -> list[Basel
     """PyTorch with its own choice of backend, then with each fused backend by name."""
     call = "scaled_dot_product_attention"
     return [
-        Baseline("unfused", f"{call}, backend by PyTorch's choice", _with(spec, None)),
+        Baseline("sdpa", f"{call}, backend by PyTorch's choice", _with(spec, None)),
         Baseline("flash", f"{call}, FlashAttention-2", _with(spec, SDPBackend.FLASH_ATTENTION)),
         Baseline("cudnn", f"{call}, cuDNN", _with(spec, SDPBackend.CUDNN_ATTENTION), missing=_no_cudnn),
     ]

@@ -237,7 +237,12 @@ class Conv2d(KernelSpec[Conv2dProblem, Conv2dConfig]):
         algorithm that cuDNN finds."""
         return [
             Baseline("unfused", "eager F.conv2d, channels_last", partial(defaults.prepare_eager, self)),
-            Baseline("compiled", "torch.compile(F.conv2d), channels_last", partial(defaults.prepare_compiled, self)),
+            Baseline(
+                "compiled",
+                "torch.compile(F.conv2d), channels_last",
+                partial(defaults.prepare_compiled, self),
+                choices=partial(defaults.compiled_choices, self),
+            ),
             Baseline("cudnn", "F.conv2d, channels_last, torch.backends.cudnn.benchmark", self._searched),
         ]
 

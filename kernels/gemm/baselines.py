@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 
+from kernels.defaults import BACKENDS, MODE, compile_function
 from kernels.gemm.config import GemmProblem
 from kernels.gemm.tiles import Scales, row_scales
 from kernels.spec import Baseline, Inputs
@@ -24,7 +26,12 @@ def matmul_baselines(problem: GemmProblem, activation: Activation, bias: bool) -
     formula = _formula(activation, bias)
     found = [
         Baseline("unfused", f"eager {formula}", _eager(activation)),
-        Baseline("compiled", f'torch.compile({formula}, mode="max-autotune-no-cudagraphs")', _compiled(activation)),
+        Baseline(
+            "compiled",
+            f'torch.compile({formula}, mode="{MODE}")',
+            _compiled(activation),
+            choices=lambda problem: {name: _compiled(activation, backend) for name, backend in BACKENDS.items()},
+        ),
     ]
     if activation != "none" or bias:
         found.append(_cublaslt(activation, bias))
@@ -50,15 +57,19 @@ def fp8_baselines(problem: GemmProblem, activation: Activation, bias: bool) -> l
     def bare(problem: Any, inputs: Inputs) -> Call:
         return lambda: compute(False, "none", inputs)
 
-    def compiled(problem: Any, inputs: Inputs) -> Call:
-        torch.compiler.reset()  # as for _compiled
-        call = torch.compile(compute, mode="max-autotune-no-cudagraphs", fullgraph=True, dynamic=False)
+    def compiled(problem: Any, inputs: Inputs, backend: str | None = None) -> Call:
+        call = compile_function(compute, backend)
         call(bias, activation, inputs)
         return lambda: call(bias, activation, inputs)
 
     found = [
         Baseline("unfused", f"eager {formula}", eager),
-        Baseline("compiled", f'torch.compile({formula}, mode="max-autotune-no-cudagraphs")', compiled),
+        Baseline(
+            "compiled",
+            f'torch.compile({formula}, mode="{MODE}")',
+            compiled,
+            choices=lambda problem: {name: partial(compiled, backend=backend) for name, backend in BACKENDS.items()},
+        ),
     ]
     if activation != "none" or bias:
         found.append(Baseline("cublas", f"{said} alone, no epilogue", bare, equivalent=False))
@@ -105,13 +116,10 @@ def _eager(activation: Activation, use_bias: bool = True) -> Prepare:
     return prepare
 
 
-def _compiled(activation: Activation) -> Prepare:
+def _compiled(activation: Activation, backend: str | None = None) -> Prepare:
     def prepare(problem: Any, inputs: Inputs) -> Call:
         a, b, bias, _ = operands(inputs)
-        # After eight shapes torch.compile silently runs a function eagerly instead of compiling it. So reset it first,
-        # and refuse graph breaks.
-        torch.compiler.reset()
-        compiled = torch.compile(_compute, mode="max-autotune-no-cudagraphs", fullgraph=True, dynamic=False)
+        compiled = compile_function(_compute, backend)
         compiled(a, b, bias, activation)
         return lambda: compiled(a, b, bias, activation)
 

@@ -11,6 +11,7 @@ from typing import Any
 from memory.attempt import Row
 from memory.formats.tables import cell
 from memory.pages import frame
+from memory.proofs.best_proof import best_proofs
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 520, 200, 62, 26, 8
 RUNS_DRAWN = 8
@@ -26,6 +27,7 @@ WHERE best_ms IS NOT NULL ORDER BY kernel, problem, device, regime, run_id, eval
 BEST = "SELECT * FROM best_per_problem ORDER BY kernel, problem, device, regime"
 FAILURES = "SELECT * FROM failures_by_reason ORDER BY configs DESC LIMIT 100"
 BEST_COLUMNS = ("kernel", "problem", "device", "regime", "ms", "rate", "configs", "config")
+PROOF_COLUMNS = ("kernel", "problem", "device", "regime", "proof", "ms", "config", "run_id")
 FAILURE_COLUMNS = ("kernel", "problem", "device", "step", "status", "configs", "reason", "example")
 RUN_COLUMNS = (
     "started_at", "run_id", "goal", "model", "problem", "device", "outcome", "evaluations", "seconds", "best_ms",
@@ -48,6 +50,7 @@ def render(memory: Any) -> str:
     content = {
         "path": memory.path,
         "best": _table(best, BEST_COLUMNS),
+        "proofs": _table(best_proofs(memory), PROOF_COLUMNS),
         "failures": _table(failures, FAILURE_COLUMNS),
         "runs": _table(runs, RUN_COLUMNS),
         "curves": [_figure(about, list(rows), newest) for about, rows in curves],

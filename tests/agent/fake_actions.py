@@ -14,6 +14,7 @@ from pathlib import Path
 from agent.goal.objective import Objective, Setting
 from agent.loop.actions import Left
 from agent.loop.progress import Watch
+from agent.loop.prompt import reserve_for
 from agent.models.base import Done, ToolSchema
 from tools.registry import builtin_declarations
 
@@ -47,6 +48,13 @@ def done(name, arguments, result):
     return Done(name, arguments, result, TOOLS[name])
 
 
+def baseline(name, title, its_ms, ms):
+    """A comparison with an equivalent baseline, whose interval is 0.02 wide."""
+    speedup = its_ms / ms
+    about = {"name": name, "title": title, "equivalent": True, "regime": "burst", "rounds": 9, "missing": None}
+    return about | {"ms": its_ms, "speedup": speedup, "ci": [speedup - 0.01, speedup + 0.01]}
+
+
 class FakeActions:
     """`pause` is how long each evaluation takes; `verdicts` gives the status of each proof in turn."""
 
@@ -59,21 +67,25 @@ class FakeActions:
         baseline_ms=BASELINE_MS,
         seconds=600.0,
         nothing_correct=False,
+        earlier=None,
+        compiled_ms=None,
     ):
         self.setting = SETTING
         self.tools = [ToolSchema(name, name, ONE_CONFIGS, declared) for name, declared in TOOLS.items()]
-        self.limits = objective.limits
+        self.limits, self.reserve = objective.limits, reserve_for(objective)
         self.ledger, self.pause, self.verdicts, self.baseline_ms = ledger, pause, list(verdicts), baseline_ms
-        self.seconds, self.nothing_correct = seconds, nothing_correct
+        self.seconds, self.nothing_correct, self.compiled_ms = seconds, nothing_correct, compiled_ms
         self.calls: list[tuple[str, str]] = []
+        self.earlier = earlier
         self.closed = False
+        self.declined: list[str] = []
 
     def measured(self) -> list[str]:
         return self.ledger.read_text().splitlines() if self.ledger.exists() else []
 
     def left(self) -> Left:
         used = len(self.measured())
-        return Left(max(0, self.limits.max_evals - used), used, self.seconds)
+        return Left(max(0, self.limits.max_evals - self.reserve - used), used, self.seconds, self.reserve)
 
     def call(self, call_id, name, arguments):
         self.calls.append((call_id, name))
@@ -82,8 +94,9 @@ class FakeActions:
     def query_history(self, question):
         return {"question": question, "rows": []}
 
-    def suggest_configs(self, count):
-        new = [c for c in SPACE if json.dumps(c) not in self.measured() and json.dumps(c) != BROKEN]
+    def suggest_configs(self, count, ignore_measurements=False):
+        known = {*self.measured(), *self.declined, BROKEN}
+        new = [c for c in SPACE if json.dumps(c) not in known]
         return {
             "proposals": [{"config": c} for c in new[:count]],
             "stop": not new,
@@ -127,29 +140,37 @@ class FakeActions:
     def excuse(self, seconds):
         self.excused = seconds
 
+    def release_reserve(self):
+        self.reserve = 0
+
+    def decline(self, configs):
+        self.declined += [json.dumps(c) for c in configs]
+
     def finalists(self, limit):
-        if self.nothing_correct:
-            return []
-        return [json.loads(key) for key in sorted(set(self.measured()), key=lambda key: (MS[key], key))[:limit]]
+        ranked = [] if self.nothing_correct else sorted(set(self.measured()), key=lambda key: (MS[key], key))
+        close = sum(MS[key] <= MS[ranked[0]] * 1.1 for key in ranked)
+        return {"finalists": [json.loads(key) for key in ranked[:limit]], "close": min(close, limit)}
 
     def anything_to_prove(self):
-        return bool(self.finalists(1))
+        return bool(self.finalists(1)["finalists"])
+
+    def earlier_proof(self, against):
+        return self.earlier
 
     def prove(self, key, config):
         self.calls.append((key, "prove"))
         status = self.verdicts.pop(0) if self.verdicts else "correct"
         ms = MS[json.dumps(config)]
-        speedup = self.baseline_ms / ms
-        rival = {"name": "unfused", "title": "PyTorch eager", "equivalent": True, "regime": "burst", "rounds": 9}
-        rival |= {"ms": self.baseline_ms, "speedup": speedup, "ci": [speedup - 0.01, speedup + 0.01], "missing": None}
+        rival = baseline("unfused", "PyTorch eager", self.baseline_ms, ms)
         ceiling = {**rival, "name": "cublas", "title": "a @ b", "equivalent": False}
+        others = [baseline("compiled", "torch.compile", self.compiled_ms, ms)] if self.compiled_ms else []
         return {
             "config": config,
             "status": status,
             "reason": "" if status == "correct" else "made to fail",
             "ms": ms if status == "correct" else None,
             "ci_ms": [ms, ms] if status == "correct" else None,
-            "comparisons": [ceiling, rival] if status == "correct" else [],
+            "comparisons": [ceiling, rival, *others] if status == "correct" else [],
             "how": "a fake sitting",
         }
 

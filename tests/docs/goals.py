@@ -43,7 +43,8 @@ leaves unknown words out and prints a notice. It does not excuse a negation, a c
   that the goal leaves out are those of the kernel's default problem.
 - A target ("800 TFLOPS", "under 0.2 ms", "90 % of peak", "faster than torch.compile") is judged by the final sitting.
   It is reached if its whole 95 % interval is. A win that misses a target stays PROVEN; the verdict says that the target
-  was not reached, and the exit code is 3. A target does not end the search.
+  was not reached, and the exit code is 3. A target does not end the search. It adds to the verdict, which asks for a
+  win over every equivalent baseline anyway; `--against NAME` narrows the verdict.
 - "Peak" is the time that the roofline of the datasheet allows for this problem.
 - A limit of time ("for 1 hour") is the time of the search.
 - A GPU's name is a condition: a run on another device is refused.

@@ -24,6 +24,7 @@ from tools.fleet.reference import to_scale
 from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.harness.device import DeviceError, MachineTrouble
 from tools.harness.devices.live import CONTEND_ROUNDS
+from tools.harness.measuring.choices import expand
 from tools.harness.process.child import START_DEADLINE_S
 from tools.harness.process.gpu_workers import JOB_DEADLINE_S, PREPARE_DEADLINE_S, TRIES, WORKER
 from tools.harness.process.identity import describe
@@ -159,7 +160,7 @@ class FleetDevice:
         beside: Config | None = None,
     ) -> Proof:
         """On one card, in one sitting."""
-        baselines = len(self.spec.baselines(self.problem))
+        baselines = len(expand(self.spec.baselines(self.problem), self.problem))
         patience = NET_S + max_seconds + baselines * PREPARE_DEADLINE_S + 600.0
         other = None if beside is None else _values(beside)
         files = [self._files(c) for c in (config, beside) if c is not None]

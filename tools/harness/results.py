@@ -108,7 +108,7 @@ class Comparison(BaseModel):
     speedup: float | None = None
     """Median over rounds of baseline time / config time."""
     ci: tuple[float, float] | None = None
-    """95 % bootstrap interval of `speedup`; the win is proven where its lower end is above 1."""
+    """95 % bootstrap interval of `speedup`."""
     joules: float | None = None
     """Median of the baseline's joules per launch in this sitting; sustained regime on a card with a counter."""
     saving: float | None = None
@@ -116,8 +116,16 @@ class Comparison(BaseModel):
     saving_ci: tuple[float, float] | None = None
     """95 % bootstrap interval of `saving`."""
     rounds: int = 0
+    choice: str | None = None
+    """The preparation that this is, the fastest of ``choices``; ``None`` for a baseline that chooses nothing."""
+    choices: dict[str, float] = Field(default_factory=dict)
+    """Preparation → its median in this sitting, ms."""
+    ran: list[str] = Field(default_factory=list)
+    """Names of the GPU kernels that one call started, where they were read."""
     missing: str | None = None
     """Why this baseline could not run here."""
+    spoilt: bool = False
+    """Whether it is missing through a failure of our machinery, so that nothing is known of it."""
 
 
 class Proof(Result):

@@ -47,13 +47,15 @@ def open_session(
     run_id: str,
     progress: Callable[[str], None],
     warm: bool = True,
+    cold: bool = False,
     prestart: Prestart | None = None,
 ) -> Session:
     """Open a session. Raises SetupError, or MachineTrouble or MemoryFull where the user's words are not to blame.
 
     `shape` (in the kernel's order of dimensions) and `options` set fields of the kernel's problem; the other fields
     keep their defaults. If memory knows `run_id`, the session gets back what that run has done. `prestart` may hold
-    processes for a single GPU's device and its compile pool. Unless `warm`, nothing of other runs is used."""
+    processes for a single GPU's device and its compile pool. Unless `warm`, nothing of other runs is used;
+    if `cold`, it is not shown either."""
     try:
         spec = get(kernel)
         problem = spec.parse_problem(shape, options)
@@ -96,12 +98,12 @@ def open_session(
             f"note: the times were recorded under {opened.info.toolchain()}; here {here.toolchain()} compiles, and its "
             "figures are kept apart from them"
         )
-    session = Session(task, opened, pool, memory, ids, run_id, Budget(max_evals, max_seconds), progress)
+    session = Session(task, opened, pool, memory, ids, run_id, Budget(max_evals, max_seconds), progress, cold=cold)
     spoilt = describe(memory, ids.problem)
     if spoilt:
         progress(f"note: {spoilt}")
     resume(session)
-    if warm:
+    if warm and not cold:
         warm_up(session)
     return session
 

@@ -37,13 +37,19 @@ NEAR_CONFIGS = 100
 
 
 def resume(session: Session) -> None:
-    """Give a session back what its run has finished before. What our machinery spoilt counts as the evaluation that it
-    was, and is tried again for free when asked for."""
+    """Give a session back what its run has finished before, and charge what that cost. What our machinery spoilt is
+    tried again for free when asked for."""
     for row in session.memory.finished(session.run_id):
         config = _config(session, row["config"])
         if config is not None and row["regime"] in (None, "", session.task.regime):  # not the finalists' energy
             _take(session, config, row)
-    session.budget.evals = len(session.measured)
+            known: dict[str, dict[Config, Any]] = {
+                "compile": session.compiled,
+                "check": session.checked,
+                "benchmark": session.measured,
+            }
+            if row["kind"] in known:
+                session.charge(row["kind"], config, known[row["kind"]][config])
 
 
 def warm_up(session: Session) -> None:

@@ -38,8 +38,7 @@ def export(story: Story) -> str:
 def verdict(story: Story) -> str:
     if story.outcome is None:
         return f"Not finished: it stopped in turn {len(story.turns)}."
-    missed = [f"; target {target.describe()}" for target in story.outcome.targets if not target.met]
-    return f"{'Proven' if story.outcome.proven else 'Not proven'}: {story.outcome.why}{''.join(missed)}"
+    return story.outcome.headline()
 
 
 def warnings(story: Story) -> list[str]:
@@ -67,6 +66,7 @@ def facts(story: Story) -> list[tuple[str, str]]:
         ("best config", " ".join(f"{n}={v}" for n, v in best.config.items()) if best else ""),
         ("time", f"{best.ms:.4f} ms, {best.tflops:.1f} TFLOP/s" if best else ""),
         ("of the roof", f"{best.share_of_roofline:.1%}" if best and best.share_of_roofline else ""),
+        ("a better proof", outcome.earlier.describe() if outcome and outcome.earlier else ""),
         ("search", f"{len(story.attempts)} evaluations, {len(story.turns)} turns, {story.seconds:.0f} s"),
         ("ended because", story.stopped),
         ("what matters", importance(story)),

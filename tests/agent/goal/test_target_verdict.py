@@ -83,7 +83,7 @@ def test_a_target_is_met_if_the_whole_interval_reaches_it(target, met):
     assert [result.met for result in found.targets] == [met]
     assert found.proven
     assert found.satisfied is met
-    assert ("not reached" in found.verdict()) is not met
+    assert ("not reached" in found.headline()) is not met
     assert f"target     {target.words}: " in render(found, SETTING, "replay")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from evals.scoring.score import SHARES, Score
+from evals.scoring.score_tables import difference_lines
 from evals.scoring.summary import aggregate, compare, interval
 
 
@@ -65,6 +66,16 @@ def test_what_cannot_be_told_apart_is_said_so():
     first = [score("a", x, 0, p) for x, p in (("x", 0.0), ("y", 1.0))]
     second = [score("b", x, 0, 0.5) for x in ("x", "y")]
     assert compare(first, second).better is None
+
+
+@pytest.mark.parametrize(("pairs", "step", "told"), [(1, 0.1, False), (4, 0.1, False), (5, 0.1, True), (9, 0.0, False)])
+def test_better_needs_five_paired_runs_and_an_interval_with_a_width(pairs, step, told):
+    first = [score("a", seed=i, P=0.9 + i * step) for i in range(pairs)]
+    found = compare(first, [score("b", seed=i, P=0.1) for i in range(pairs)])
+    assert found.better is (True if told else None)
+    [said] = difference_lines([found])
+    assert (", better," in said) is told
+    assert ("too few runs" in said) is (pairs < 5)
 
 
 def test_runs_of_other_seeds_are_not_paired():

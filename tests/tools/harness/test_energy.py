@@ -8,13 +8,14 @@ import pytest
 from agent.goal.objective import Objective
 from agent.loop.outcome import outcome_of, render
 from kernels.hardware import hardware_named
+from memory.proofs.rule import OWN
 from memory.shared_models import DeviceInfo
 from memory.store import Memory
 from tests.agent.fake_actions import SETTING
 from tests.exploits.axpy import Axpy, AxpyProblem
 from tests.faults.broken import Faulty, FaultyConfig
 from tests.tools.scripted import MS
-from tools.harness.devices.live import FASTEST, NO_JOULES, LiveDevice
+from tools.harness.devices.live import NO_JOULES, LiveDevice
 from tools.harness.measuring.telemetry import Meter
 from tools.harness.process.gpu_workers import GpuWorkers
 from tools.harness.results import CompileResult, Measurement, Proof
@@ -86,7 +87,7 @@ def test_a_proof_of_energy_holds_ratios_of_joules_and_the_fastest_config(live):
     unfused, fastest = proof.comparisons
     assert unfused.saving == pytest.approx(2.0)
     assert unfused.speedup == pytest.approx(2 / 1.02, rel=1e-3)
-    assert fastest.name == FASTEST
+    assert fastest.name == OWN
     assert "BLOCK=256" in fastest.title
     assert (fastest.joules, fastest.saving) == (1.0, pytest.approx(1.25))
     assert fastest.speedup < 1
@@ -120,12 +121,12 @@ def test_a_session_searches_by_time_and_ends_by_joules(session):
         config, ms = FaultyConfig(BLOCK=block), MS[block]
         values = config.model_dump(mode="json")
         session.measured[config] = Measurement(config=values, status="correct", ms=ms, samples_ms=[ms])
-    first, second, third, last = session.finalists(4)
+    (first, second, third, last), _ = session.finalists(4)
     assert [c.BLOCK for c in (first, second, third)] == [512, 1024, 256]
     assert last.BLOCK == 2048, "half as fast again: too far off for a reading of its energy"
     proof = session.prove(first, 0)
     assert proof.regime == "sustained"
-    assert [c.name for c in proof.comparisons] == ["unfused", FASTEST]
+    assert [c.name for c in proof.comparisons] == ["unfused", OWN]
     rows = session.memory.ask("SELECT kind, regime, joules, value, unit FROM attempts WHERE kind = 'proof'")
     moved = Faulty().bytes(PROBLEM)
     assert rows == [
@@ -177,7 +178,7 @@ def told(metric, beside=True):
     ratio = {"regime": "sustained", "rounds": 4, "missing": None, "equivalent": True}
     unfused = {"name": "unfused", "title": "PyTorch eager", "ms": 0.25, "speedup": 0.98, "ci": (0.97, 0.99)}
     unfused |= {"joules": 0.3, "saving": 1.5, "saving_ci": (1.4, 1.6)}
-    fastest = {"name": FASTEST, "title": "the fastest config of this run: tile=64", "ms": 0.19, "speedup": 0.95}
+    fastest = {"name": OWN, "title": "the fastest config of this run: tile=64", "ms": 0.19, "speedup": 0.95}
     fastest |= {"ci": (0.94, 0.96), "joules": 0.21, "saving": 1.05, "saving_ci": (1.04, 1.06)}
     comparisons = [r | ratio for r in ([unfused, fastest] if beside else [unfused])]
     proof = {"config": {"tile": 128}, "status": "correct", "reason": "", "ms": 0.2, "ci_ms": None, "how": "here"}

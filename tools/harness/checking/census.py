@@ -34,3 +34,12 @@ def foreign_kernels(call: Call) -> list[str]:
         triton.knobs.runtime.launch_enter_hook.remove(note)
     seen = {e.name for e in profile.events() if e.device_type == DeviceType.CUDA}
     return sorted(n for n in seen if n not in launched and not n.lower().startswith(ALLOWED) and FILL not in n)
+
+
+def started_kernels(call: Call) -> list[str]:
+    """Names of the GPU kernels that `call` starts, in the order of their first start."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        call()
+        synchronize()
+    events = sorted((e for e in profile.events() if e.device_type == DeviceType.CUDA), key=lambda e: e.time_range.start)
+    return [n for n in dict.fromkeys(e.name for e in events) if not n.lower().startswith(ALLOWED)]

@@ -75,12 +75,18 @@ class LocalCompilePool:
         """Start one compilation."""
         return self._threads.submit(self._compile, spec, problem, config)
 
-    def _compile(self, spec: KernelSpec[Any, Any], problem: Problem, config: Config) -> CompileResult:
+    def keep(self, spec: KernelSpec[Any, Any], problem: Problem, config: Config, folder: Path) -> CompileResult:
+        """Compile one config, and write its code into `folder` (``kept_code.py`` says what) if it compiles."""
+        return self._compile(spec, problem, config, {"keep": str(folder)})
+
+    def _compile(
+        self, spec: KernelSpec[Any, Any], problem: Problem, config: Config, more: dict[str, Any] | None = None
+    ) -> CompileResult:
         values = config.model_dump(mode="json")
         broken = spec.constraint(problem, config, self.hardware)
         if broken is not None:
             return CompileResult(config=values, status="constraints", reason=broken)
-        job = {**describe(spec, problem), "config": values}
+        job = {**describe(spec, problem), "config": values, **(more or {})}
         try:
             try:
                 answer = self._call(job)

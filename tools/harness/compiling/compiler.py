@@ -27,6 +27,7 @@ from kernels.hardware import Hardware, hardware_named, occupancy
 from kernels.triton.stub_driver import stub_driver
 from tools.harness.compiling.error_line import printed
 from tools.harness.compiling.error_line import reason as reason
+from tools.harness.compiling.kept_code import Launching, keep
 from tools.harness.compiling.toolchain import add_to_triton_key, cache_key
 from tools.harness.process.identity import rebuild, rebuild_config
 from tools.harness.process.machine_trouble import describe_trouble
@@ -65,11 +66,12 @@ def compiler(init: Json) -> Any:
             return {"status": "infrastructure", "reason": str(e)}
         started = time.perf_counter()
         log = io.StringIO()
+        launchings: list[Launching] = []
         try:
             if type(spec) not in keys:
                 keys[type(spec)] = cache_key(spec)
             add_to_triton_key(keys[type(spec)])
-            with contextlib.redirect_stdout(log), stub_driver(hardware), warm_ups_only() as kernels:
+            with contextlib.redirect_stdout(log), stub_driver(hardware), warm_ups_only(launchings) as kernels:
                 inputs = spec.arrange(problem, config, spec.inputs(problem, None, "meta"))
                 spec.launch(problem, config, inputs, spec.output(problem, "meta"), hardware)
         except Exception as e:  # noqa: BLE001 -- whatever the compiler raises is this config's verdict, but for trouble
@@ -80,6 +82,8 @@ def compiler(init: Json) -> Any:
         seconds = time.perf_counter() - started
         if not kernels:
             return {"status": "compile", "reason": "launch() started no Triton kernel", "seconds": seconds}
+        if "keep" in job:
+            keep(launchings, Path(job["keep"]))
         try:
             with stub_driver(hardware):
                 parts = [figures_of(k, hardware, log.getvalue(), figures, seconds) for k, _ in kernels]
@@ -97,14 +101,17 @@ def compiler(init: Json) -> Any:
 
 
 @contextlib.contextmanager
-def warm_ups_only() -> Iterator[list[Launch]]:
-    """Every JIT launch inside compiles and does not launch; yields the compiled kernels with their grids."""
+def warm_ups_only(launchings: list[Launching] | None = None) -> Iterator[list[Launch]]:
+    """Every JIT launch inside compiles and does not launch; yields the compiled kernels with their grids. `launchings`
+    takes what else is known of each launch."""
     compiled: list[Launch] = []
     run = JITFunction.run
 
     def warm_up(self: Any, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> Any:
         kernel = run(self, *args, grid=grid, warmup=True, **kwargs)
         compiled.append((kernel, grid))
+        if launchings is not None:
+            launchings.append(Launching(kernel, self, args, kwargs, grid))
         return kernel
 
     JITFunction.run = warm_up

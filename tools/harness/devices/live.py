@@ -10,25 +10,25 @@ from typing import Any
 
 from kernels.hardware import Hardware, hardware_for
 from kernels.spec import Baseline, Config, KernelSpec, Problem
+from memory.proofs.rule import OWN
 from memory.shared_models import DeviceInfo
 from memory.terms import Regime
 from tools.harness.compiling.cache import default_cache
 from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.harness.device import DeviceError
 from tools.harness.measuring.ceilings import copying
+from tools.harness.measuring.choices import drop_slower, expand, merge_choices, split_name
 from tools.harness.measuring.floor import implausible
 from tools.harness.measuring.rounds import comparison, joules_of, merged, narrow, worse
 from tools.harness.measuring.statistics import median_ci
 from tools.harness.process.gpu_workers import WORKER, Answer, GpuWorkers, Role, StartFailed
 from tools.harness.process.prestart import Prestart
-from tools.harness.results import CheckResult, Figure, Measurement, Proof
+from tools.harness.results import CheckResult, Comparison, Figure, Measurement, Proof
 
 WINDOW_S = 0.8
 """Sustained regime: a second is what it takes for rounds to agree within 0.3 % (H200 at its 700 W; windows of 0.2 s
 spread by 1.9 %, docs/BENCHMARKS.md), and eight steps of an energy counter."""
 NO_JOULES = "the GPU's energy counter did not move while this was timed"
-FASTEST = "fastest"
-"""Name of the config that is timed beside the one with the least energy."""
 SCREEN_SAMPLES = 5
 BLOCK: dict[Regime, int] = {"burst": 4, "sustained": 1}
 """Samples in a row before the next subject's turn."""
@@ -127,7 +127,7 @@ class LiveDevice:
         return self._measurement(config, "burst", self.workers.run("candidates", job))
 
     def measure_beside(
-        self, config: Config, reference: str = "unfused", samples: int = SCREEN_SAMPLES
+        self, config: Config, reference: str, samples: int = SCREEN_SAMPLES
     ) -> tuple[Measurement, Measurement]:
         """Readings of a config and, right after them, of a baseline, which ``measure_baselines`` verifies."""
         ours = self.screen(config, samples)
@@ -136,9 +136,10 @@ class LiveDevice:
     def measure_baselines(
         self, regime: Regime = "burst", samples: int = SCREEN_SAMPLES
     ) -> list[tuple[Baseline[Any], str | None, Measurement | None]]:
-        """(baseline, why it is missing, readings), one after another in the spec's order."""
+        """(baseline, why it is missing, readings), one after another in the spec's order. Each forced choice is a
+        baseline of its own."""
         found: list[tuple[Baseline[Any], str | None, Measurement | None]] = []
-        for b in self.spec.baselines(self.problem):
+        for b in expand(self.spec.baselines(self.problem), self.problem):
             why = b.missing(self.problem)
             found.append((b, why, None if why else self.measure_baseline(b, regime, samples)))
         return found
@@ -168,8 +169,8 @@ class LiveDevice:
         """Prepare the baselines in the background, once."""
         if not self._expecting:
             self._expecting = True
-            there = [b.name for b in self.spec.baselines(self.problem) if b.missing(self.problem) is None]
-            self.workers.prepare_ahead(there)
+            ours = expand(self.spec.baselines(self.problem), self.problem)
+            self.workers.prepare_ahead([b.name for b in ours if b.missing(self.problem) is None])
 
     def contend(self, configs: Sequence[Config], regime: Regime = "burst", figure: Figure = "ms") -> list[Measurement]:
         """Rounds of blocks in shuffled order. After every fourth round a config goes whose time (or joules) over the
@@ -209,11 +210,12 @@ class LiveDevice:
             return Proof(config=checked.config, status=checked.status, reason=checked.reason, regime=regime)
         # A baseline that cannot run here is said to be missing; without the first, what a user would write, there is
         # nothing to prove against.
-        there = [(b, b.missing(self.problem) or self.prepare_baseline(b.name)) for b in self._baselines(against)]
-        first, why_not = there[0]
-        if why_not is not None:
-            why = f"baseline {first.name}: {why_not}"
-            return Proof(config=checked.config, status="infrastructure", reason=why, regime=regime)
+        there, spoilt = self._prepare_all(expand(self._baselines(against), self.problem))
+        first = split_name(there[0][0].name)[0]
+        choices = [(b, why) for b, why in there if split_name(b.name)[0] == first]
+        if all(why is not None for _, why in choices):
+            reason = f"baseline {first}: {choices[0][1]}"
+            return Proof(config=checked.config, status="infrastructure", reason=reason, regime=regime)
         contenders: list[Baseline[Any] | None] = [None, *(b for b, why in there if why is None)]
         if beside is not None:
             there.append((_as_baseline(beside), None))
@@ -235,7 +237,10 @@ class LiveDevice:
                         why = f"baseline {one.name}: {m.status}: {m.reason}"
                         return Proof(config=_values(config), status="infrastructure", reason=why, regime=regime)
                     theirs[one.name].append(m)
-            if len(ours) >= MIN_ROUNDS[regime] and len(ours) % 4 == 0 and narrow(ours, theirs, figure):
+            slower = drop_slower(theirs, [c.name for c in contenders if c is not None], len(ours), figure)
+            contenders = [c for c in contenders if c is None or c.name not in slower]
+            racing = {c.name: theirs[c.name] for c in contenders if c is not None}
+            if len(ours) >= MIN_ROUNDS[regime] and len(ours) % 4 == 0 and narrow(ours, racing, figure):
                 break
         samples = [s for m in ours for s in m.samples_ms]
         ms, ci = median_ci(samples)
@@ -249,12 +254,45 @@ class LiveDevice:
             samples_ms=samples,
             joules=joules,
             ci_joules=ci_joules,
-            comparisons=[comparison(b, why, regime, ours, theirs.get(b.name, [])) for b, why in there],
+            comparisons=self._compare(there, spoilt, regime, ours, theirs, figure),
             error=max((m.error for m in ours if m.error is not None), default=None),
             bound=ours[-1].bound,
             telemetry=ours[-1].telemetry,
             how=f"{len(ours)} interleaved rounds in shuffled order on this GPU, {regime}",
         )
+
+    def _prepare_all(
+        self, baselines: Sequence[Baseline[Any]]
+    ) -> tuple[list[tuple[Baseline[Any], str | None]], set[str]]:
+        """Each baseline and why it cannot be timed, and the names of those that our machinery spoilt: what PyTorch
+        itself refuses, it refuses to any user."""
+        there: list[tuple[Baseline[Any], str | None]] = []
+        spoilt: set[str] = set()
+        for b in baselines:
+            why = b.missing(self.problem)
+            if why is None:
+                why = self.prepare_baseline(b.name)
+                if why is not None and not why.startswith("runtime"):
+                    spoilt.add(b.name)
+            there.append((b, why))
+        return there, spoilt
+
+    def _compare(
+        self,
+        there: Sequence[tuple[Baseline[Any], str | None]],
+        spoilt: set[str],
+        regime: Regime,
+        ours: list[Measurement],
+        theirs: dict[str, list[Measurement]],
+        figure: Figure,
+    ) -> list[Comparison]:
+        """One comparison for each baseline, with the GPU kernels that it ran."""
+        found = []
+        for b, why in there:
+            row = comparison(b, why, regime, ours, theirs.get(b.name, []))
+            ran = self.workers.ran.get(b.name, []) if b.equivalent else []
+            found.append(row.model_copy(update={"spoilt": b.name in spoilt, "ran": ran}))
+        return merge_choices(found, figure == "joules")
 
     def no_energy(self) -> str | None:
         answer = self.workers.run("candidates", {"op": "counter"})
@@ -276,7 +314,7 @@ class LiveDevice:
         return self.workers.run(role, {"op": "sustained", **subject, **times}, self.workers.deadline_s + 10)
 
     def _rival(self, one: Baseline[Any], beside: Config | None, regime: Regime) -> Measurement:
-        if one.name == FASTEST and beside is not None:
+        if one.name == OWN and beside is not None:
             return self.measure([beside], regime, BLOCK[regime])[0]
         return self.measure_baseline(one, regime, BLOCK[regime])
 
@@ -326,4 +364,4 @@ def _as_baseline(config: Config) -> Baseline[Any]:
     def prepare(problem: Any, inputs: Any) -> Callable[[], Any]:
         raise NotImplementedError("a config is launched by the candidates' worker, not prepared by the baselines'")
 
-    return Baseline(FASTEST, title, prepare)
+    return Baseline(OWN, title, prepare)

@@ -7,6 +7,7 @@ interpreter cannot run, the GPU's own verdict is looked up.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Sequence
 from typing import Any, Protocol
 
@@ -21,7 +22,8 @@ from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.harness.device import CompilePool
 from tools.harness.landscapes.named import require_fit
 from tools.harness.landscapes.readings import BaselineReadings, Entry, Landscape, LandscapeError, ReadingSet
-from tools.harness.measuring.statistics import RESAMPLES, median_ci
+from tools.harness.measuring.choices import merge_choices
+from tools.harness.measuring.statistics import RESAMPLES, Z, median_ci
 from tools.harness.process.prestart import Prestart
 from tools.harness.results import CheckResult, Comparison, Figure, Measurement, Proof
 
@@ -103,8 +105,8 @@ class RecordedDevice:
         return f"the landscape {self.landscape.name} holds times, no energy"
 
     def contend(self, configs: Sequence[Config], regime: Regime = "burst", figure: Figure = "ms") -> list[Measurement]:
-        """Nothing: a search sees set A, and there is no more of it."""
-        return []
+        """Set A, as :meth:`measure`: a search sees no more of it. The intervals hold the scatter of sittings too."""
+        return [self._with_scatter(self._measure(config, regime)) for config in configs]
 
     def prove(
         self,
@@ -137,7 +139,7 @@ class RecordedDevice:
             ci_ms=ci,
             samples_ms=samples,
             regime=regime,
-            comparisons=[self._compare(b, readings) for b in self.landscape.baselines],
+            comparisons=self._compare_all(readings),
             error=entry.error,
             bound=entry.bound,
             telemetry=readings.telemetry,
@@ -171,6 +173,16 @@ class RecordedDevice:
             bound=entry.bound,
             telemetry=readings.telemetry,
         )
+
+    def _with_scatter(self, m: Measurement) -> Measurement:
+        if m.ms is None or m.ci_ms is None:
+            return m
+        sitting = Z * self.landscape.scatter
+        low, high = (
+            math.exp(math.copysign(math.hypot(math.log(end / m.ms), sitting), s))
+            for end, s in zip(m.ci_ms, (-1.0, 1.0), strict=True)
+        )
+        return m.model_copy(update={"ci_ms": (m.ms * low, m.ms * high)})
 
     def _refusal(self, config: Config, regime: Regime) -> Measurement | None:
         """The answer where nothing was recorded; ``None`` where something was."""
@@ -209,6 +221,11 @@ class RecordedDevice:
     def _corrected(self, readings: ReadingSet) -> list[float]:
         drift = self.landscape.drift(readings)
         return [t * drift for t in readings.samples_ms]
+
+    def _compare_all(self, readings: ReadingSet) -> list[Comparison]:
+        """One comparison for each baseline, that of its fastest choice where several were recorded."""
+        chooses = [b.name for b in self.spec.baselines(self.problem) if b.choices(self.problem)]
+        return merge_choices([self._compare(b, readings) for b in self.landscape.baselines], False, chooses)
 
     def _compare(self, b: BaselineReadings, readings: ReadingSet) -> Comparison:
         """Medians are bootstrapped, and the scatter between sittings found in the file is added: one sitting's readings

@@ -19,6 +19,8 @@ from tools.harness.landscapes.readings import Entry, Landscape, LandscapeError, 
 
 SUMS = "SHA256SUMS"
 SUFFIXES = (".json.gz", ".json")
+RENAMED = {"attention": {"unfused": "sdpa"}}
+"""Kernel → the earlier name of a baseline → today's: PyTorch's attention is fused."""
 
 
 def stem(path: Path) -> str:
@@ -190,7 +192,9 @@ def _from_t4(raw: dict[str, Any], name: str) -> Landscape:
             raise LandscapeError(f"results[{i}] repeats an earlier configuration")
         entries[entry.key] = entry
     fields = {k: v for k, v in own.items() if k != "format"}
-    baselines = raw["metadata"].get("baselines", [])
+    renamed = RENAMED.get(str(own.get("kernel")), {})
+    baselines = [{**b, "name": renamed.get(b["name"], b["name"])} for b in raw["metadata"].get("baselines", [])]
+    fields["reference"] = renamed.get(str(fields.get("reference")), fields.get("reference"))
     return Landscape.model_validate({**fields, "name": name, "baselines": baselines, "entries": entries})
 
 

@@ -18,11 +18,12 @@ import torch
 import triton
 
 from kernels.hardware import Hardware, hardware_for
-from tools.harness.checking.census import foreign_kernels
+from tools.harness.checking.census import foreign_kernels, started_kernels
 from tools.harness.compiling.compiler import reason
 from tools.harness.compiling.toolchain import add_to_triton_key, assembler, cache_key
 from tools.harness.measuring.arena import Arena, Refused, Wrong
 from tools.harness.measuring.ceilings import ceilings, copying
+from tools.harness.measuring.choices import expand
 from tools.harness.measuring.telemetry import Nvml
 from tools.harness.measuring.timing import Call, burst, sustained, synchronize
 from tools.harness.process.gpu_lock import GpuLock, can_release_while_compiling
@@ -99,14 +100,16 @@ class Worker:
             return {"status": "runtime", "reason": reason(e), "broken": self.broken()}
 
     def prepare(self, job: Json) -> Json:
-        """A baseline's one-time work, torch.compile say."""
+        """A baseline's one-time work, torch.compile say; ``ran`` names the GPU kernels that a call then starts."""
         try:
             self.open()
-            self.subject(job)()
+            call = self.subject(job)
+            call()
             synchronize()
+            ran = started_kernels(call)
         except Exception as e:  # noqa: BLE001 -- PyTorch may raise anything; what it was is the answer
             return {"status": "runtime", "reason": reason(e), "broken": self.broken()}
-        return {"status": "correct"}
+        return {"status": "correct", "ran": ran}
 
     def compiled(self, *, cache_hit: bool, **rest: Any) -> None:
         """Triton's compilation listener: counts launches that found their code compiled by the pool."""
@@ -146,7 +149,7 @@ class Worker:
             return launch
         name = job["baseline"]
         if name not in self.prepared:
-            own = [*self.spec.baselines(self.problem), copying(self.spec)]
+            own = [*expand(self.spec.baselines(self.problem), self.problem), copying(self.spec)]
             baseline = next(b for b in own if b.name == name)
             self.prepared[name] = baseline.prepare(self.problem, arena.inputs)
         return self.prepared[name]

@@ -80,6 +80,8 @@ class GpuWorkers:
         self.patience_s = GPU_PATIENCE_S, WORKER_PATIENCE_S
         self.prepared: set[str] = set()
         """Baselines whose one-time work the current worker has done."""
+        self.ran: dict[str, list[str]] = {}
+        """Baseline → names of the GPU kernels that one call of it starts."""
         self.cache_hits = 0
         """Launches so far that found their code compiled."""
         roles: tuple[Role, ...] = ("candidates", "baselines")
@@ -223,6 +225,7 @@ class GpuWorkers:
         answer = self._call_with_retries("baselines", job, PREPARE_DEADLINE_S)
         if answer["status"] == "correct":
             self.prepared.add(job["baseline"])
+            self.ran[job["baseline"]] = answer.get("ran", [])
         return answer
 
     def _call_with_retries(self, role: Role, job: Answer, deadline_s: float) -> Answer:

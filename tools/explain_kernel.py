@@ -1,0 +1,59 @@
+"""Say what limits a config, from its machine code: the busiest unit or the largest loss with its share, the next one
+behind it, instruction mix, bytes and re-reads, occupancy, waits, hot source lines. Costs no evaluation and no GPU time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, Field, create_model
+
+from memory.shared_models import Closed
+from tools.declaration import Declaration
+
+if TYPE_CHECKING:
+    from kernels.spec import Config, KernelSpec
+    from tools.evidence.explain_config import ConfigExplained
+    from tools.session.session import Session
+
+DECLARATION = Declaration("reading the machine code", activity="compile")
+
+
+def arguments(spec: KernelSpec[Any, Any]) -> type[BaseModel]:
+    field = Field(None, description="the config; without it the best measured one, else the kernel's default")
+    return create_model("ExplainKernel", __base__=Closed, config=(spec.config_type | None, field))  # type: ignore[arg-type]
+
+
+def run(session: Session, args: Any, call_id: str) -> dict[str, Any]:
+    """The limit of the given config, of the best measured one, or of the default."""
+    from tools.evidence.answer import answer
+    from tools.evidence.explain_config import CannotExplain
+
+    best = session.best()
+    if args.config is not None:
+        config = args.config
+    elif best is not None:
+        config = session.config(best.config)
+    else:
+        config = session.task.spec.default_config(session.task.problem, session.task.hardware)
+    try:
+        return answer(explained(session, config))
+    except CannotExplain as e:
+        return {"error": str(e)}
+
+
+def explained(session: Session, config: Config) -> ConfigExplained:
+    """A config of the session explained, by the time measured for it if there is one. Raises CannotExplain."""
+    from tools.evidence.explain_config import explain_config
+    from tools.harness.compiling.compile_pool import LocalCompilePool
+
+    task = session.task
+    measured = session.measured.get(config)
+    ms = measured.ms if measured is not None and measured.status == "correct" else None
+    if isinstance(session.pool, LocalCompilePool):
+        return explain_config(task.spec, task.problem, config, task.hardware, session.pool, ms)
+    pool = LocalCompilePool(task.hardware, workers=1)
+    try:
+        return explain_config(task.spec, task.problem, config, task.hardware, pool, ms)
+    finally:
+        pool.close()
