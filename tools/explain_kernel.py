@@ -42,6 +42,22 @@ def run(session: Session, args: Any, call_id: str) -> dict[str, Any]:
         return {"error": str(e)}
 
 
+def limit_of(session: Session, config: Config) -> dict[str, Any]:
+    """The limit of a config and the next one, for other tools' answers; empty where the session has no compiler of its
+    own, and a sentence where the config cannot be explained."""
+    from tools.evidence.explain_config import CannotExplain
+    from tools.harness.compiling.compile_pool import LocalCompilePool
+
+    if not isinstance(session.pool, LocalCompilePool):
+        return {}
+    try:
+        verdict = explained(session, config).main.verdict
+    except CannotExplain as e:
+        return {"limit_unknown": str(e)}
+    limits = (("limit", verdict.limit), ("next", verdict.next))
+    return {key: {"name": limit.name, "share": round(limit.share, 3)} for key, limit in limits}
+
+
 def explained(session: Session, config: Config) -> ConfigExplained:
     """A config of the session explained, by the time measured for it if there is one. Raises CannotExplain."""
     from tools.evidence.explain_config import explain_config

@@ -10,6 +10,7 @@ from pydantic import BaseModel, create_model
 
 from memory.shared_models import Closed
 from tools.declaration import Declaration
+from tools.explain_kernel import limit_of
 
 if TYPE_CHECKING:
     from kernels.spec import KernelSpec
@@ -37,7 +38,8 @@ def run(session: Session, args: Any, call_id: str) -> dict[str, Any]:
             }
         m = found
     assert m.ms is not None
-    return {"config": m.config, **roofline(session.task, m.ms, session.ceilings())}
+    report = {"config": m.config, **roofline(session.task, m.ms, session.ceilings())}
+    return report | limit_of(session, session.config(m.config))
 
 
 def roofline(task: Task, ms: float, ceilings: dict[str, float]) -> dict[str, Any]:
