@@ -35,6 +35,7 @@ def optimise(
     max_tokens: int | None = None,
     max_cost: float | None = None,
     max_model_calls: int | None = None,
+    max_model_seconds: float | None = None,
     memory: str | os.PathLike[str] | None = None,
     cold: bool = False,
     against: str | Sequence[str] = (),
@@ -55,8 +56,9 @@ def optimise(
       `base_url`: a server that speaks the OpenAI protocol; the key is OPENAI_API_KEY. `effort`: how hard a reasoning
       model thinks, ``none`` to ``max``; ``None`` is AUTOKERNEL_EFFORT, else the model's own default. `api`: ``auto``,
       ``responses`` or ``chat``; ``None`` is AUTOKERNEL_API, else ``auto``.
-    - `max_evals` (40 configs measured), `max_seconds` (600 of search), `max_tokens`, `max_cost` (US dollars),
-      `max_model_calls` (100): the run ends at the first limit it reaches.
+    - `max_evals` (40 configs measured), `max_seconds` (600 of search, without a language model's answers),
+      `max_model_seconds` (10800 of answers), `max_tokens`, `max_cost` (US dollars), `max_model_calls` (100): the search
+      ends at the first limit it reaches.
     - `memory`: the SQLite file of all attempts; `cold`: start without what earlier runs know.
     - `against`: the names of the only baselines that the verdict is judged by; every equivalent one without it.
     - `yes`: leave words of the goal out that are not understood, with a notice, instead of refusing the goal.
@@ -90,6 +92,7 @@ def optimise(
         max_tokens=whole("max_tokens", max_tokens),
         max_cost=positive("max_cost", max_cost),
         max_model_calls=whole("max_model_calls", max_model_calls),
+        max_model_seconds=positive("max_model_seconds", max_model_seconds),
         against=(against,) if isinstance(against, str) else tuple(against),
         yes=yes,
         seed=whole("seed", seed, least=0) or 0,

@@ -1,8 +1,18 @@
 """``python -m evals``: the way in to :mod:`evals.commands.commands`."""
 
 import sys
+from pathlib import Path
 
-from evals.commands.commands import main
+
+def main() -> int:
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from tools.harness.process.own_packages import claim
+
+    claim()
+    from evals.commands.commands import main as run
+
+    return run()
+
 
 if __name__ == "__main__":
     sys.exit(main())

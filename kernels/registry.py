@@ -30,6 +30,10 @@ ENTRY_POINTS = "autokernel.kernels"
 """The group in which an installed package may offer kernels: ``my_kernel = "my_package.module:MyKernel"``."""
 
 
+NO_DRIVER = "active drivers"
+"""In Triton's message to a file that asks for the driver where there is no GPU. Such a file is imported with a stub."""
+
+
 def names() -> list[str]:
     """The names of the built-in kernels, in the order in which they are listed."""
     return list(_BUILTIN)
@@ -56,7 +60,15 @@ def get(name: str) -> KernelSpec[Any, Any]:
         raise ValueError(
             f"no kernel named {name!r}: choose one of {choices}, or name your own as path.py:NAME or module:NAME"
         )
-    found = finder.find(reference, "kernel", _candidates)
+    try:
+        found = finder.find(reference, "kernel", _candidates)
+    except finder.NotFound as e:
+        if NO_DRIVER not in str(e):
+            raise
+        from kernels.triton.stub_driver import stub_driver
+
+        with stub_driver():
+            found = finder.find(reference, "kernel", _candidates)
     spec = _spec(found.value, name, found.module)
     taken = _BUILTIN.get(str(spec.name))
     if taken is not None and not _is_or_extends(spec, taken):

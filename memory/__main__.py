@@ -1,8 +1,18 @@
-"""``python -m memory``: calls :mod:`memory.commands`."""
+"""``python -m memory``: the way in to :mod:`memory.commands`."""
 
 import sys
+from pathlib import Path
 
-from memory.commands import main
+
+def main() -> int:
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from tools.harness.process.own_packages import claim
+
+    claim()
+    from memory.commands import main as run
+
+    return run()
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -18,7 +18,7 @@ Outcome = Literal["proven", "unproven", "error", "stopped"]
 Row = dict[str, Any]
 ENVIRONMENT = (
     "kind", "name", "hardware", "driver", "cuda", "torch", "triton", "landscape", "recorded_at", "host",
-    "power_limit_w",
+    "power_limit_w", "assembler",
 )  # fmt: skip
 """Fields of an environment: those of ``DeviceInfo``."""
 

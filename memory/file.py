@@ -21,6 +21,10 @@ class MemoryFileError(Exception):
     """The memory file cannot be used. The message is one sentence that names the problem and what to do."""
 
 
+class MemoryFull(MemoryFileError):
+    """The disk has no room for the memory, or does not work: whatever file is named, the machine is to blame."""
+
+
 def default_path() -> Path:
     """``memory.db`` in the user's data directory."""
     from platformdirs import user_data_path
@@ -51,7 +55,8 @@ def explain_errors(path: Path, timeout_s: float) -> Iterator[None]:
             text = f"{path} cannot be read or written ({e}): check the disk's space and health; nothing was lost"
         else:
             raise
-        raise MemoryFileError(text) from e
+        kind = MemoryFull if code.startswith(("SQLITE_FULL", "SQLITE_IOERR")) else MemoryFileError
+        raise kind(text) from e
 
 
 def address(path: Path, mode: str) -> str:

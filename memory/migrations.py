@@ -214,5 +214,10 @@ def m005_fingerprint(db: Any) -> None:
     _run(db, "ALTER TABLE attempts ADD COLUMN fingerprint TEXT;")
 
 
-for _step in (m001_attempts, m002_verdicts, m003_lessons, m004_views, m005_fingerprint):
+def m006_assembler(db: Any) -> None:
+    """Adds the assembler to an environment: it changes machine code as Triton's version does."""
+    _run(db, "ALTER TABLE environments ADD COLUMN assembler TEXT;")
+
+
+for _step in (m001_attempts, m002_verdicts, m003_lessons, m004_views, m005_fingerprint, m006_assembler):
     migrations()(_step)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -177,6 +177,12 @@ def effect(
         "AND (v.kind = 'benchmark' OR v.status <> 'correct') AND v.status <> 'infrastructure' LIMIT ?",
         [problem_id, environment_id, regime, MOST_COMPARED],
     )
+    return effect_in(rows, parameter, limit)
+
+
+def effect_in(rows: Iterable[Row], parameter: str, limit: int = 20) -> list[Row]:
+    """The effect of a field in `rows` with ``config`` (canonical JSON), ``status`` and ``ms``, as :func:`effect` gives
+    it."""
     groups: dict[frozenset[tuple[str, Any]], dict[Any, float]] = defaultdict(dict)
     totals: dict[Any, Row] = {}
     for row in rows:

@@ -38,3 +38,10 @@ class DeviceInfo(BaseModel):
     recorded_at: str | None = None
     host: str | None = None
     power_limit_w: float | None = None
+    assembler: str | None = None
+    """Name and version of what Triton turned PTX into machine code with, such as ``ptxas 13.4``; ``None`` if it was not
+    recorded, or if Triton needs none for this GPU. The same Triton with another assembler makes another kernel."""
+
+    def toolchain(self) -> str:
+        """Triton and its assembler, for people: ``Triton 3.6.0, ptxas 12.8``."""
+        return ", ".join(filter(None, [f"Triton {self.triton or 'of an unknown version'}", self.assembler]))

@@ -144,7 +144,9 @@ class Memory:
         if unknown:
             raise ValueError(f"an environment has no field {', '.join(unknown)}; it has {', '.join(ENVIRONMENT)}")
         row = {name: info.get(name) for name in ENVIRONMENT}
-        return self._find_or_insert("environments", {"hash": content_hash(canonical(row))}, row)
+        # An environment without an assembler has the address that it had before there was such a field.
+        address = {k: v for k, v in row.items() if k != "assembler" or v is not None}
+        return self._find_or_insert("environments", {"hash": content_hash(canonical(address))}, row)
 
     def kernel(self, name: str, source_hash: str, reference_hash: str = "") -> int:
         """The id of this version of a kernel: its name and the hashes of its source and its reference."""

@@ -1,7 +1,8 @@
-"""Check that configs compute the right thing against a float64 reference on fresh random inputs: on the GPU at the true
-shape, or, on a recorded device, in Triton's interpreter on a reduced shape with the same edges; what the interpreter
-cannot run is answered from the recording, and says so. Costs no evaluation.
-"""
+"""Check that configs compute the right thing, against a float64 reference on fresh random inputs. A config that fails
+costs one evaluation, once; a check that passes costs none.
+
+On the GPU at the true shape; on a recorded device in Triton's interpreter, on a reduced shape with the same edges. What
+the interpreter cannot run is answered from the recording, and says so. A check is no measurement."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from tools.arguments import config_list
+from tools.arguments import config_list, describe_budget
 from tools.declaration import Declaration
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ DECLARATION = Declaration("checking", activity="check", returns="checks", on_dev
 
 
 def arguments(spec: KernelSpec[Any, Any]) -> type[BaseModel]:
-    return config_list("CheckCorrectness", spec, "configs to check")
+    return config_list("CheckCorrectness", spec, "configs to check", text=True)
 
 
 def run(session: Session, args: Any, call_id: str) -> dict[str, Any]:
@@ -34,4 +35,5 @@ def run(session: Session, args: Any, call_id: str) -> dict[str, Any]:
         if r.error is not None and r.bound is not None:
             row |= {"error": float(f"{r.error:.3g}"), "bound": float(f"{r.bound:.3g}")}
         rows.append(row)
-    return {"results": rows, "correct": sum(r.status == "correct" for r in results)}
+    found = {"results": rows, "correct": sum(r.status == "correct" for r in results)}
+    return found | describe_budget(session, len(args.configs), len(results))

@@ -1,6 +1,5 @@
 """Compile configs for the target GPU, in parallel and without using it: registers, spills, shared memory, occupancy,
-matrix instructions, warnings, or why a config does not compile. Costs no evaluation.
-"""
+matrix instructions, warnings, or why a config does not compile, which costs one evaluation, once."""
 
 from __future__ import annotations
 
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from tools.arguments import config_list
+from tools.arguments import config_list, describe_budget
 from tools.declaration import Declaration
 
 if TYPE_CHECKING:
@@ -27,7 +26,8 @@ def run(session: Session, args: Any, call_id: str) -> dict[str, Any]:
     """Figures or the typed failure of every config, in the order asked."""
     results = session.compile(args.configs, call_id)
     good = sum(r.status == "correct" for r in results)
-    return {"results": [row(r) for r in results], "compiled": good, "failed": len(results) - good}
+    found = {"results": [row(r) for r in results], "compiled": good, "failed": len(results) - good}
+    return found | describe_budget(session, len(args.configs), len(results))
 
 
 def row(r: CompileResult) -> dict[str, Any]:

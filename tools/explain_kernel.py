@@ -4,11 +4,12 @@ behind it, instruction mix, bytes and re-reads, occupancy, waits, hot source lin
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, Field, create_model
+from pydantic import BaseModel, create_model
 
 from memory.shared_models import Closed
+from tools.arguments import as_text
 from tools.declaration import Declaration
 
 if TYPE_CHECKING:
@@ -20,8 +21,9 @@ DECLARATION = Declaration("reading the machine code", activity="compile")
 
 
 def arguments(spec: KernelSpec[Any, Any]) -> type[BaseModel]:
-    field = Field(None, description="the config; without it the best measured one, else the kernel's default")
-    return create_model("ExplainKernel", __base__=Closed, config=(spec.config_type | None, field))  # type: ignore[arg-type]
+    described = as_text("a config as in run_benchmark, as JSON text; empty: the best measured one, else the default")
+    config: Any = Annotated[spec.config_type | None, described]
+    return create_model("ExplainKernel", __base__=Closed, config=(config, None))
 
 
 def run(session: Session, args: Any, call_id: str) -> dict[str, Any]:

@@ -6,11 +6,11 @@ Answers are small. Text that people or models wrote is quoted under ``quoted`` k
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 
-from memory import queries
+from memory import patterns, queries
 from tools.declaration import Declaration
 
 if TYPE_CHECKING:
@@ -34,9 +34,10 @@ class Arguments(BaseModel):
 
 def arguments(spec: KernelSpec[Any, Any]) -> type[BaseModel]:
     """The argument model for this kernel: ``parameter`` is one of its config's fields."""
-    choice: Any = Literal[tuple(spec.config_type.model_fields)]
+    named = WithJsonSchema({"type": ["string", "null"], "description": "config field, only for question=effect"})
+    choice: Any = Annotated[Literal[tuple(spec.config_type.model_fields)] | None, named]
     parameter = Field(default=None, description="config field whose effect is asked; only for question=effect")
-    return create_model("QueryHistory", __base__=Arguments, parameter=(choice | None, parameter))
+    return create_model("QueryHistory", __base__=Arguments, parameter=(choice, parameter))
 
 
 def run(session: Session, args: Any, call_id: str) -> dict[str, Any]:
@@ -46,6 +47,11 @@ def run(session: Session, args: Any, call_id: str) -> dict[str, Any]:
     source, text = task.spec.source_hash(), task.problem.model_dump(mode="json")
     device = memory.ask("SELECT device FROM environments WHERE id = ?", [environment])[0]["device"]
     answer: dict[str, Any] = {"question": args.question, "device": device, "regime": task.regime}
+    if session.cold:
+        if args.question == "effect" and args.parameter is None:
+            return answer | _lacks_parameter(session)
+        rows = _own_rows(session, args.question, args.parameter, args.limit)
+        return answer | {"rows": rows, "note": "this run starts cold: only what it has done itself is shown"}
     if args.question == "best":
         answer |= _known(session)
         rows = [_winner(r) for r in queries.best(memory, problem, environment, task.regime, args.limit)]
@@ -63,7 +69,7 @@ def run(session: Session, args: Any, call_id: str) -> dict[str, Any]:
             for r in queries.lessons(memory, None, task.spec.name, args.limit)
         ]
     elif args.parameter is None:
-        return answer | {"error": f"effect needs a parameter: {', '.join(task.spec.config_type.model_fields)}"}
+        return answer | _lacks_parameter(session)
     else:
         answer["parameter"] = args.parameter
         rows = queries.effect(memory, problem, args.parameter, environment, task.regime, args.limit)
@@ -73,6 +79,43 @@ def run(session: Session, args: Any, call_id: str) -> dict[str, Any]:
         # Only if nothing was found: why, or that nothing is known.
         answer["note"] = "; ".join(queries.outdated(memory, problem, environment)[:3]) or "nothing is known"
     return answer
+
+
+def _lacks_parameter(session: Session) -> dict[str, Any]:
+    return {"error": f"effect needs a parameter: {', '.join(session.task.spec.config_type.model_fields)}"}
+
+
+def _own_rows(session: Session, question: Question, parameter: str | None, limit: int) -> list[dict[str, Any]]:
+    """What this run has found out itself. It was told nothing of other problems."""
+    if question == "best":
+        unit, value = session.task.unit, session.task.value
+        return [
+            {"config": m.config, "ms": _short(m.ms), "proven": False, "tried": 1}
+            | ({} if session.task.metric == "latency" else {unit: _short(value(m.ms or 0.0))})
+            for m in session.ranked()[:limit]
+        ]
+    if question == "failures":
+        return [{"pattern": p.text(), "example": p.example} for p in own_failures(session, limit)]
+    if question == "effect":
+        found = [{"config": c.key(), "status": m.status, "ms": m.ms} for c, m in session.measured.items()]
+        rows = queries.effect_in(found, parameter or "", limit)
+        return [{k: _short(v) for k, v in row.items()} for row in rows]
+    if question == "lessons":
+        asked = "SELECT text, run_id FROM lessons WHERE run_id = ? ORDER BY id DESC LIMIT ?"
+        rows = session.memory.ask(asked, [session.run_id, limit])
+        return [{"quoted": r["text"][:LESSON_CHARS], "run": r["run_id"]} for r in rows]
+    return []
+
+
+def own_failures(session: Session, limit: int) -> list[patterns.Pattern]:
+    """Patterns in what failed in this run, in the compiler, in a check or when it was measured."""
+    results = [*session.compiled.items(), *session.checked.items(), *session.measured.items()]
+    configs = list(dict.fromkeys(config for config, _ in results))
+    causes: dict[int, str] = {}
+    for config, result in results:
+        if result.status not in ("correct", "infrastructure"):
+            causes.setdefault(configs.index(config), patterns.cause(result.status, result.reason))
+    return patterns.mine([c.model_dump(mode="json") for c in configs], causes, limit)
 
 
 def _known(session: Session) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
+from tools.calling.repair import repair
 from tools.declaration import Declaration
 
 if TYPE_CHECKING:
@@ -31,11 +32,15 @@ NAMES = (
     "run_benchmark",
     "roofline_report",
     "record_lesson",
+    "neighbours",
     "explain_kernel",
 )
 """The built-in tools, ``tools/NAME.py``. Their order is part of the prompt: keep it, so that prompt caches hold."""
 ENTRY_POINTS = "autokernel.tools"
 """The group in which an installed package may offer tools: ``my_tool = "my_package.my_tool"``, a module."""
+
+MOST_LINES = 8
+"""Problems, and repairs, that an answer lists."""
 
 _registered: dict[str, str] = {}
 
@@ -55,12 +60,16 @@ class Tool:
     declared: Declaration
 
     def call(self, session: Session, arguments: dict[str, Any], call_id: str) -> dict[str, Any]:
-        """Validate `arguments` and run. Wrong arguments are an answer with ``error``, not an exception."""
-        try:
-            parsed = self.arguments.model_validate(arguments)
-        except ValidationError as e:
-            return {"error": "arguments", "tool": self.name, "problems": explain(e)}
-        return self.function(session, parsed, call_id)
+        """Repair and validate `arguments`, and run. The good configs of a batch run, and the answer quotes the others
+        under ``not_run`` and what was repaired under ``repaired``. Wrong arguments are an answer with ``error``, not an
+        exception."""
+        found = repair(self.arguments, arguments)
+        if found.parsed is None:
+            return {"error": "arguments", "tool": self.name, "problems": brief(found.problems)}
+        answer = self.function(session, found.parsed, call_id)
+        if found.problems:
+            answer = {**answer, "not_run": brief(found.problems)}
+        return {**answer, "repaired": brief(found.notes)} if found.notes else answer
 
 
 def register(name: str, module: str) -> None:
@@ -116,7 +125,6 @@ def _load(name: str, source: str) -> ModuleType:
     return module
 
 
-def explain(error: ValidationError, limit: int = 5) -> list[str]:
-    """A validation error as at most `limit` short sentences: where, and what is wrong."""
-    lines = [f"{'.'.join(map(str, e['loc'])) or 'arguments'}: {e['msg']}" for e in error.errors()]
+def brief(lines: list[str], limit: int = MOST_LINES) -> list[str]:
+    """At most `limit` of `lines`, and how many more there are."""
     return lines[:limit] + ([f"and {len(lines) - limit} more"] if len(lines) > limit else [])

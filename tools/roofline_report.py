@@ -4,11 +4,12 @@ compute and of memory bandwidth, by datasheet and by measured ceilings. Costs no
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, create_model
 
 from memory.shared_models import Closed
+from tools.arguments import as_text
 from tools.declaration import Declaration
 from tools.explain_kernel import limit_of
 
@@ -21,7 +22,9 @@ DECLARATION = Declaration("reading the roofline", activity="look", returns="roof
 
 
 def arguments(spec: KernelSpec[Any, Any]) -> type[BaseModel]:
-    return create_model("RooflineReport", __base__=Closed, config=(spec.config_type | None, None))  # type: ignore[arg-type]
+    described = as_text("a measured config as in run_benchmark, as JSON text; empty: the best measured one")
+    config: Any = Annotated[spec.config_type | None, described]
+    return create_model("RooflineReport", __base__=Closed, config=(config, None))
 
 
 def run(session: Session, args: Any, call_id: str) -> dict[str, Any]:
@@ -38,6 +41,8 @@ def run(session: Session, args: Any, call_id: str) -> dict[str, Any]:
             }
         m = found
     assert m.ms is not None
+    if not session.task.hardware.peak:
+        return {"error": "roofline", "why": "neither this kernel's operations nor this GPU's rates are known"}
     report = {"config": m.config, **roofline(session.task, m.ms, session.ceilings())}
     return report | limit_of(session, session.config(m.config))
 

@@ -1,6 +1,8 @@
-"""Measure configs on the device: median launch time with a 95 % interval, the timed outputs verified. Every config that
-this run has not measured before costs one evaluation; repeated ones are free. Configs are compiled first if need be.
-"""
+"""Measure configs on the device: median launch time with a 95 % interval, the timed outputs verified. A config that is
+read or fails costs one evaluation, once.
+
+Free are repeated configs, configs that the space does not hold, and configs that compile to the machine code of a
+measured one. Configs are compiled first if need be."""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from tools.arguments import config_list
+from tools.arguments import config_list, describe_budget
 from tools.declaration import Declaration
 
 if TYPE_CHECKING:
@@ -29,13 +31,9 @@ def run(session: Session, args: Any, call_id: str) -> dict[str, Any]:
     """Time and value of every config that the budget allowed, the best so far, and what is left."""
     results = session.measure(args.configs, call_id)
     answer: dict[str, Any] = {"results": [row(session, m) for m in results]}
-    left_out = len(args.configs) - len(results)
-    if left_out:
-        answer["not_measured"] = f"{left_out} configs: the budget of {session.budget.max_evals} evaluations is spent"
     best = session.best()
     answer["best"] = row(session, best) if best else None
-    answer["evaluations_left"] = session.budget.evals_left()
-    return answer
+    return answer | describe_budget(session, len(args.configs), len(results))
 
 
 def row(session: Session, m: Measurement) -> dict[str, Any]:
@@ -43,7 +41,7 @@ def row(session: Session, m: Measurement) -> dict[str, Any]:
     found: dict[str, Any] = {"config": m.config, "status": m.status}
     if m.reason:
         found["reason"] = m.reason
-    if m.how:
+    if m.how and m.status == "correct":
         found["how"] = m.how
     if m.status == "correct" and m.ms is not None:
         found["ms"] = round(m.ms, 5)

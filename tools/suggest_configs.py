@@ -4,6 +4,7 @@ measured: predicted time, uncertainty, why, and whether going on is worth it. Co
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 DECLARATION = Declaration("choosing what to try", activity="think", returns="proposals")
 
+DOUBTFUL = 0.7
+"""Odds of working below which a proposal says so."""
 TOP_PARAMETERS = 6
 """Parameters whose importance is reported."""
 
@@ -27,6 +30,7 @@ class SuggestConfigs(Closed):
     """How many proposals to make."""
 
     count: int = Field(default=8, ge=1, le=MAX_CONFIGS, description="proposals wanted, best first")
+    ignore_measurements: bool = Field(default=False, description="propose as if nothing were measured yet")
 
 
 def arguments(spec: KernelSpec[Any, Any]) -> type[BaseModel]:
@@ -39,11 +43,17 @@ def run(session: Session, args: SuggestConfigs, call_id: str) -> dict[str, Any]:
     from tools.planner.evidence import Evidence
     from tools.planner.propose import Planner
 
-    evidence = Evidence(session.compiled, session.checked, session.measured)
+    evidence = Evidence(session.compiled, session.checked, session.measured, session.declined)
     if session.planner is None:
         session.planner = Planner(session.task, session.space, session.near_problems)
     patient = not session.pool.parallel
-    return answer(session.planner.propose(evidence, args.count, session.seeds, patient))
+    plan = session.planner.propose(
+        Evidence() if args.ignore_measurements else evidence, args.count, session.seeds, patient
+    )
+    if args.ignore_measurements:
+        known = evidence.settled()
+        plan = replace(plan, proposals=[p for p in plan.proposals if p.config not in known], try_first=args.count)
+    return answer(plan)
 
 
 def answer(plan: Plan) -> dict[str, Any]:
@@ -58,9 +68,11 @@ def answer(plan: Plan) -> dict[str, Any]:
 
 
 def row(p: Proposal) -> dict[str, Any]:
+    doubt = {} if p.odds >= DOUBTFUL else {"may_fail": f"it works with odds of {p.odds:.0%}: compile it first"}
     return {
         "config": p.config.model_dump(mode="json"),
         "predicted_ms": None if p.predicted_ms is None else float(f"{p.predicted_ms:.4g}"),
         "uncertainty": None if p.uncertainty is None else float(f"{p.uncertainty:.2g}"),
         "reason": p.reason,
+        **doubt,
     }

@@ -14,19 +14,20 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from agent.cli.requirements import DISTRIBUTION, describe_problem, read_extras, read_requirements, version_of
+from agent.cli.installation import Finding, State, check_extras, check_names, check_packages
+from agent.cli.requirements import version_of
 
-State = Literal["ok", "note", "missing"]
 GIB = 2**30
 LEAST_DISK = 1 * GIB
 """Compiled kernels and traces of some hundred runs."""
 PATIENCE = 120.0
 """Seconds for a child that imports PyTorch or compiles, on a slow disk."""
+DRIVER = Path("/dev/nvidiactl")
+"""There if a driver of NVIDIA's is loaded, whether or not it works."""
 TORCH = """
 import json, torch
 print(json.dumps({"version": torch.__version__, "cuda": torch.version.cuda, "hip": torch.version.hip,
@@ -37,46 +38,26 @@ import json, triton
 from kernels.hardware import hardware_named
 from kernels.registry import get
 from tools.harness.compiling.compile_pool import LocalCompilePool
+from tools.harness.device import MachineTrouble
 if __name__ == "__main__":
     spec, hardware = get("softmax"), hardware_named("H200")
     problem = spec.default_problem()
-    pool = LocalCompilePool(hardware, workers=1)
-    [found] = pool.compile(spec, problem, [spec.default_config(problem, hardware)])
-    pool.close()
-    print(json.dumps({"version": triton.__version__, "status": found.status, "reason": found.reason}))
+    answer = {"version": triton.__version__, "status": "infrastructure"}
+    try:
+        pool = LocalCompilePool(hardware, workers=1)
+        [found] = pool.compile(spec, problem, [spec.default_config(problem, hardware)])
+        pool.close()
+        answer |= {"status": found.status, "reason": found.reason}
+    except MachineTrouble as e:
+        answer |= {"reason": str(e)}
+    print(json.dumps(answer))
 """
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was checked. The main job cannot run if anything is ``missing``."""
-
-    name: str
-    state: State
-    said: str
-    """What was found."""
-    mend: str = ""
-    """How to fix it."""
 
 
 def check_python() -> list[Finding]:
     if platform.system() != "Linux":
         return [Finding("system", "missing", platform.system(), "use Linux: Triton and the harness run nowhere else")]
     return [Finding("python", "ok", f"{platform.python_version()} on Linux {platform.machine()}")]
-
-
-def check_packages() -> list[Finding]:
-    """What the project needs, but PyTorch and Triton, which are checked by an import below: builds for other GPUs have
-    other names, such as ``pytorch-triton-rocm``."""
-    needed = [r for r in read_requirements() if r.name not in ("torch", "triton")]
-    if not needed:
-        said = f"{DISTRIBUTION} is not installed, so what it needs is not known"
-        return [Finding("packages", "note", said, "pip install -e . in its folder")]
-    problems = [(r, problem) for r in needed if (problem := describe_problem(r))]
-    if problems:
-        command = "pip install " + " ".join(f"'{r.name}{r.specifier}'" for r, _ in problems)
-        return [Finding("packages", "missing", "; ".join(problem for _, problem in problems), command)]
-    return [Finding("packages", "ok", f"all {len(needed)} that are needed are installed")]
 
 
 def check_gpu() -> list[Finding]:
@@ -88,6 +69,9 @@ def check_gpu() -> list[Finding]:
         found = [Finding("gpu", "ok", ", ".join(cards)), Finding("driver", "ok", driver)]
     elif amd:
         found = [Finding("gpu", "ok", "an AMD GPU (/dev/kfd)")]
+    elif DRIVER.exists():
+        said = f"{DRIVER} is there, but its driver does not answer: runs use a recorded H200, whose times are looked up"
+        found = [Finding("gpu", "note", said, "reload the driver (nvidia-smi tells what is wrong), or reboot")]
     else:
         found = [Finding("gpu", "note", "none: runs use a recorded H200, whose times are looked up")]
     if "error" in torch:
@@ -113,6 +97,9 @@ def check_triton() -> list[Finding]:
     found = run_script(TRITON)
     if "error" in found:
         return [Finding("triton", "missing", found["error"], "pip install 'triton>=3.6'")]
+    if found["status"] == "infrastructure":
+        said = f"{found['version']} cannot compile here: {found['reason']}"
+        return [Finding("triton", "missing", said, "do what the sentence above says")]
     if found["status"] != "correct":
         mend = "reinstall triton: pip install --force-reinstall 'triton>=3.6'"
         return [Finding("triton", "missing", f"{found['version']} does not compile: {found['reason']}", mend)]
@@ -141,12 +128,15 @@ def check_c_compiler() -> list[Finding]:
 def check_model() -> list[Finding]:
     """Whether there is a key, and whether the configured endpoint answers."""
     from agent.cli.environment import read_env
+    from agent.models.own_model import is_own
 
     read_env()
     key, model = os.environ.get("OPENAI_API_KEY", "").strip(), os.environ.get("AUTOKERNEL_MODEL", "").strip()
     url = os.environ.get("OPENAI_BASE_URL", "").strip()
     said = "OPENAI_API_KEY is set (not shown)" if key else "no OPENAI_API_KEY: the embedded planner needs none"
     findings = [Finding("key", "ok" if key else "note", said)]
+    if model and is_own(model, url or None):
+        return [*findings, Finding("model", "ok", f"{model}, a model of yours that no server has")]
     if not url and (not model or model == "embedded"):
         return findings
     where = url or "https://api.openai.com/v1"
@@ -186,13 +176,17 @@ def check_memory() -> list[Finding]:
         return [Finding("memory", "ok", f"{path} will be made by the first run")]
     try:
         from memory.store import Memory
+        from memory.upkeep.spoilt import describe
 
         memory = Memory.read(path)
         runs = memory.ask("SELECT count(*) AS n FROM runs")[0]["n"] if memory else 0
+        spoilt = describe(memory) if memory else ""
     except MemoryFileError as e:
         return [Finding("memory", "missing", str(e), f"python -m memory recover {path}, or use --memory PATH")]
     if not os.access(path, os.W_OK):
         return [Finding("memory", "missing", f"{path} cannot be written", "make it writable, or use --memory PATH")]
+    if spoilt:
+        return [Finding("memory", "note", *spoilt.rsplit(": ", 1))]
     return [Finding("memory", "ok", f"{path}, {runs} runs")]
 
 
@@ -217,6 +211,19 @@ def check_disk() -> list[Finding]:
     return findings
 
 
+def check_cache() -> list[Finding]:
+    """Whether the compile cache can be written."""
+    from tools.harness.compiling.cache import default_cache
+    from tools.harness.compiling.compile_pool import require_writable
+    from tools.harness.device import MachineTrouble
+
+    try:
+        require_writable(default_cache())
+    except MachineTrouble as e:
+        return [Finding("cache", "missing", str(e), "set XDG_CACHE_HOME to a folder of yours")]
+    return [Finding("cache", "ok", f"{default_cache()} can be written")]
+
+
 def check_landscapes() -> list[Finding]:
     """The recorded devices' files against their checksums."""
     folder = Path(str(resources.files("evals") / "landscapes"))
@@ -231,20 +238,9 @@ def check_landscapes() -> list[Finding]:
     return [Finding("landscapes", "ok", f"{len(lines)} recorded, checksums fit")]
 
 
-def check_extras() -> list[Finding]:
-    """The optional parts of the project."""
-    findings = []
-    for extra in read_extras():
-        problems = [problem for r in read_requirements(extra) if (problem := describe_problem(r))]
-        said = f"[{extra}]: {'; '.join(problems)}" if problems else f"[{extra}] is installed"
-        mend = f"pip install '{DISTRIBUTION}[{extra}]'" if problems else ""
-        findings.append(Finding("extra", "note" if problems else "ok", said, mend))
-    return findings
-
-
 CHECKS: tuple[Callable[[], list[Finding]], ...] = (
-    check_python, check_packages, check_gpu, check_triton, check_c_compiler, check_model, check_memory, check_disk,
-    check_landscapes, check_extras,
+    check_python, check_packages, check_names, check_gpu, check_triton, check_c_compiler, check_model, check_memory,
+    check_disk, check_cache, check_landscapes, check_extras,
 )  # fmt: skip
 
 
@@ -254,7 +250,7 @@ def run_script(script: str) -> dict[str, Any]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
     try:
         done = subprocess.run(
-            [sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE, env=environment
+            [sys.executable, "-P", "-c", script], capture_output=True, text=True, timeout=PATIENCE, env=environment
         )
     except subprocess.TimeoutExpired:
         return {"error": f"no answer in {PATIENCE:g} s"}

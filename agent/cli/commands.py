@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -122,6 +123,12 @@ def commands() -> None:
 @click.option("--max-cost", type=float, callback=check_dollars, metavar="USD", help="US dollars for the model at most.")
 @click.option("--max-model-calls", type=click.IntRange(1, MOST), metavar="N", help="Messages of the model (100).")
 @click.option(
+    "--max-model-seconds", type=float, callback=check_seconds, metavar="S", help="Time of the model's answers (10800)."
+)
+@click.option("--attempt-seconds", type=float, callback=check_seconds, metavar="S", help="One try of an answer (300).")
+@click.option("--patience-seconds", type=float, callback=check_seconds, metavar="S", help="Tries of an answer (600).")
+@click.option("--reply-tokens", type=click.IntRange(256, MOST), metavar="N", help="Tokens of one answer at most.")
+@click.option(
     "--against",
     multiple=True,
     metavar="NAME",
@@ -154,6 +161,10 @@ def run(
     max_tokens: int | None,
     max_cost: float | None,
     max_model_calls: int | None,
+    max_model_seconds: float | None,
+    attempt_seconds: float | None,
+    patience_seconds: float | None,
+    reply_tokens: int | None,
     against: tuple[str, ...],
     approve: bool,
     memory: Path | None,
@@ -182,6 +193,7 @@ def run(
     from agent.goal.goal import Given
     from agent.goal.request import requested
     from agent.models.choose import api_name, model_name
+    from agent.models.waiting import waiting_of
 
     words, name = " ".join(goal), model_name(model, base_url)
     given = Given(
@@ -198,6 +210,8 @@ def run(
         max_tokens=max_tokens,
         max_cost=max_cost,
         max_model_calls=max_model_calls,
+        max_model_seconds=max_model_seconds,
+        waiting=waiting_of(attempt_seconds, patience_seconds, reply_tokens),
         endpoint=endpoint,
         against=against,
         approve=approve,
@@ -268,6 +282,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if completion.VARIABLE in os.environ:
         return completion.complete(commands)
+    given = sys.argv[1:] if arguments is None else list(arguments)
     try:
         code = run_click(commands, "python -m agent", arguments)
     except click.exceptions.NoArgsIsHelpError as e:
@@ -277,12 +292,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         more = ""
         if isinstance(e, click.NoSuchOption) and e.ctx is not None:
             more = f" {e.ctx.command_path} --help lists what there is."
-        click.echo(f"error: {e.format_message()}{more}", err=True)
-        return USAGE
+        return report_error(f"{e.format_message()}{more}", USAGE, given)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("error: Stopped before the run began.", err=True)
-        return FAILED
+        return report_error("Stopped before the run began.", FAILED, given)
     except AgentError as e:
-        click.echo(f"error: {e}", err=True)
-        return e.exit_code
+        return report_error(str(e), e.exit_code, given)
     return code if isinstance(code, int) else PROVEN
+
+
+def report_error(message: str, exit_code: int, arguments: Sequence[str]) -> int:
+    """Print an error on stderr and, if the command was to print JSON, as an object on stdout; returns the exit code."""
+    click.echo(f"error: {message}", err=True)
+    if "--json" in arguments:
+        click.echo(json.dumps({"error": message, "exit_code": exit_code}))
+    return exit_code

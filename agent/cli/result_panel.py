@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from agent.cli.terminal import is_terminal
-from agent.errors import PROVEN, UNPROVEN, AgentError
+from agent.errors import FAILED, PROVEN, UNPROVEN
 from agent.loop.outcome import render, replay_command
 
 if TYPE_CHECKING:
@@ -14,17 +14,16 @@ if TYPE_CHECKING:
 
 
 def print_result(ended: Ended, json_: bool) -> int:
-    """Print the outcome on stdout; returns the exit code, which tells whether it is proven and its targets are
-    reached.
-
-    Raises AgentError if the proof failed because of our own machinery."""
+    """Print the outcome on stdout; returns the exit code, which tells whether it is proven and its targets are reached,
+    or that our own machinery failed, which stderr explains."""
     outcome = ended.outcome
     if json_:
         print(outcome.model_dump_json())
     else:
         print_report(render(outcome, ended.setting, replay_command(outcome.trace)), outcome.satisfied)
     if outcome.infrastructure:
-        raise AgentError(f"The proof could not be made: {outcome.why}.")
+        print(f"error: The proof could not be made: {outcome.why}.", file=sys.stderr)
+        return FAILED
     return PROVEN if outcome.satisfied else UNPROVEN
 
 

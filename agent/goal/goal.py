@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agent.errors import UsageError
 from agent.goal.goal_errors import cannot_read, not_understood
@@ -34,10 +34,11 @@ from agent.goal.words.vocabulary import (
 )
 from agent.models.apis import ApiChoice
 from agent.models.effort import Effort
+from agent.models.waiting import Waiting
 
 LONGEST_GOAL = 2000
 """Characters; a goal is a sentence, not a document."""
-LIMITS = ("max_evals", "max_seconds", "max_tokens", "max_cost", "max_model_calls")
+LIMITS = ("max_evals", "max_seconds", "max_tokens", "max_cost", "max_model_calls", "max_model_seconds")
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class Given:
     max_tokens: int | None = None
     max_cost: float | None = None
     max_model_calls: int | None = None
+    max_model_seconds: float | None = None
+    waiting: Waiting = field(default_factory=Waiting)
     endpoint: str | None = None
     api: ApiChoice = "auto"
     approve: bool = False
@@ -114,6 +117,7 @@ def read_goal(
         effort=given.effort,
         endpoint=given.endpoint,
         api=given.api,
+        waiting=given.waiting,
         approve=given.approve,
         limits=Limits.model_validate(spending),
         seed=given.seed,

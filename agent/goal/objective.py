@@ -8,9 +8,13 @@ from pydantic import Field
 
 from agent.models.apis import ApiChoice
 from agent.models.effort import Effort
+from agent.models.waiting import Waiting
 from memory.shared_models import Closed
 from memory.terms import Metric, Regime, energy_in, speed_in
 from tools.session.budget import MAX_EVALS, MAX_SECONDS
+
+MAX_MODEL_SECONDS = 10_800.0
+"""Three hours: a model that takes 200 s a turn has 54 turns."""
 
 
 class Limits(Closed):
@@ -19,13 +23,15 @@ class Limits(Closed):
     max_evals: int = Field(default=MAX_EVALS, ge=1)
     """Configurations measured."""
     max_seconds: float = Field(default=MAX_SECONDS, gt=0)
-    """Wall time of the search; the final proof has its own time on top."""
+    """Wall time of the search, without a language model's answers; the final proof has its own time on top."""
     max_tokens: int | None = Field(default=None, ge=1)
     """Tokens in and out of the model together; ``None`` is no limit."""
     max_cost: float | None = Field(default=None, gt=0)
     """US dollars paid for the model; ``None`` is no limit."""
     max_model_calls: int = Field(default=100, ge=1)
     """Messages asked of a language model; the embedded planner's cost nothing and do not count."""
+    max_model_seconds: float = Field(default=MAX_MODEL_SECONDS, gt=0)
+    """Wall time of a language model's answers, which does not count as ``max_seconds``."""
 
 
 class Target(Closed):
@@ -76,6 +82,8 @@ class Objective(Closed):
     """Name of the endpoint's profile; ``None`` finds it out."""
     api: ApiChoice = "auto"
     """Through which of OpenAI's APIs the model is asked."""
+    waiting: Waiting = Waiting()
+    """How long the model's answers are waited for, and how long they may be."""
     approve: bool = False
     """Whether a person is asked before configs run on the device."""
     cold: bool = False
@@ -120,6 +128,10 @@ class Setting(Closed):
     """Config field → values that occur in the space."""
     space_size: int = 0
     """Configs in the space: not every combination of values is one."""
+    combinations: int = 0
+    """Combinations of those values."""
+    space_words: dict[str, Any] = Field(default_factory=dict)
+    """What the fields mean, which family has which values, and the static rules (``tools/session``)."""
 
     @property
     def recorded(self) -> bool:
@@ -130,7 +142,10 @@ class Setting(Closed):
         name = str(self.device.get("name") or "unknown device")
         if "gpus" in self.facts:
             name = f"{self.facts['gpus']} x {name}"
-        return f"recorded {name} (times are looked up, no GPU is used)" if self.recorded else name
+        if not self.recorded:
+            return name
+        versions = f" under Triton {self.device['triton']}" if self.device.get("triton") else ""
+        return f"recorded {name}{versions} (times are looked up, no GPU is used)"
 
     def value(self, ms: float) -> float:
         """`ms` per launch in ``unit``."""

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from pydantic import ValidationError
+
 from agent.errors import AgentError, UsageError
 from agent.goal.objective import Setting
 from agent.models.base import ToolSchema
-from agent.models.schema import closed_schema
+from agent.models.schema import closed_schema, restrict_values
 from agent.trace.trace import JSON, Event
 from kernels.hardware import Hardware
 from kernels.spec import Config
@@ -28,10 +30,12 @@ class Left:
     """What is left of the harness's budget."""
 
     evaluations: int
-    """Configs that may still be measured."""
+    """What whoever decides may still spend."""
     used: int
-    """Configs measured so far."""
+    """Evaluations spent so far."""
     seconds: float
+    reserve: int = 0
+    """Evaluations that are kept for the embedded planner."""
 
 
 class Actions(Protocol):
@@ -52,7 +56,15 @@ class Actions(Protocol):
         ...
 
     def excuse(self, seconds: float) -> None:
-        """Do not count these seconds: a person was being waited for."""
+        """Do not count these seconds: a person or a language model was being waited for."""
+        ...
+
+    def release_reserve(self) -> None:
+        """Give what is kept for the planner to whoever decides. Later calls do nothing."""
+        ...
+
+    def decline(self, configs: Sequence[JSON]) -> None:
+        """Do not propose these configs: the user did not let them run. Repeating it does nothing."""
         ...
 
     def finalists(self, limit: int) -> JSON:
@@ -90,6 +102,12 @@ class LiveActions:
 
     def __init__(self, session: Session) -> None:
         from tools.registry import ToolError, tools_for
+        from tools.session.space_description import (
+            count_combinations,
+            describe_families,
+            describe_fields,
+            describe_rules,
+        )
 
         self._session = session
         try:
@@ -98,7 +116,11 @@ class LiveActions:
             session.close()
             raise UsageError(f"{e}.") from e
         task = session.task
-        floor, bound = floor_ms(task.spec, task.problem, task.hardware)
+        known = bool(task.hardware.peak)  # of a kernel and a GPU that nothing is known of, nothing is stated
+        floor, bound = floor_ms(task.spec, task.problem, task.hardware) if known else (None, None)
+        recorded = (
+            session.device.info.kind == "recorded"
+        )  # a GPU's own ceilings take seconds: they wait until asked for
         self.setting = Setting(
             kernel=task.spec.name,
             problem=task.problem.model_dump(mode="json"),
@@ -114,23 +136,38 @@ class LiveActions:
             bound=bound,
             hardware=task.hardware.name,
             device=session.device.info.model_dump(mode="json"),
-            facts=facts_of(task.hardware) | ({"gpus": session.gpus} if session.gpus > 1 else {}),
+            facts=(facts_of(task.hardware) if known else {})
+            | ({"gpus": session.gpus} if session.gpus > 1 else {})
+            | ({"measured_ceilings": found} if recorded and (found := session.ceilings()) else {}),
             space=values_in(session.space),
             space_size=len(session.space),
+            combinations=count_combinations(session.space),
+            space_words={
+                "fields": describe_fields(task.spec.config_type),
+                "families": describe_families(session.space),
+                "static_rules_by_example": describe_rules(task.spec, task.problem, task.hardware),
+            },
         )
         self.tools = [
-            ToolSchema(tool.name, tool.description, closed_schema(tool.arguments.model_json_schema()), tool.declared)
+            ToolSchema(
+                tool.name,
+                tool.description,
+                restrict_values(closed_schema(tool.arguments.model_json_schema()), self.setting.space),
+                tool.declared,
+            )
             for tool in self._tools.values()
         ]
 
     def left(self) -> Left:
         budget = self._session.budget
-        return Left(budget.evals_left(), budget.evals, budget.seconds_left())
+        return Left(budget.evals_left(), budget.evals, budget.seconds_left(), budget.reserve)
 
     def call(self, call_id: str, name: str, arguments: JSON) -> JSON:
         if self._session.budget.seconds_left() <= 0:
             return {"error": "budget", "limit": "seconds", "why": "the run's time is used up; nothing more is run"}
         tool = self._tools[name]
+        if tool.declared.returns == "proposals":
+            self.release_reserve()  # what is kept for the planner's proposals is there for whoever asks for them
         answer: JSON = plain(tool.call(self._session, arguments, call_id))
         if tool.declared.spends_evaluations and self._session.best() is not None:
             self._session.expect_proof()
@@ -144,6 +181,16 @@ class LiveActions:
 
     def excuse(self, seconds: float) -> None:
         self._session.budget.started += seconds
+
+    def release_reserve(self) -> None:
+        self._session.budget.release_reserve()
+
+    def decline(self, configs: Sequence[JSON]) -> None:
+        for values in configs:
+            try:
+                self._session.declined.add(self._session.config(values))
+            except ValidationError:
+                continue  # it never was a config
 
     def finalists(self, limit: int) -> JSON:
         found, close = self._session.finalists(limit)
@@ -224,6 +271,12 @@ class RecordedActions:
 
     def excuse(self, seconds: float) -> None:
         """Nobody is waited for."""
+
+    def release_reserve(self) -> None:
+        """What was left is in the trace."""
+
+    def decline(self, configs: Sequence[JSON]) -> None:
+        """What was proposed is in the trace."""
 
     def finalists(self, limit: int) -> JSON:
         found = self._find("decision", "finalists")

@@ -9,25 +9,31 @@ again without repeating what it had finished.
 from __future__ import annotations
 
 import json
+import time
 from typing import Any, Literal
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 
+from agent.failures import failures_in
 from agent.loop import progress, prompt
 from agent.loop.actions import Left
 from agent.loop.outcome import Outcome, importance_in, outcome_of
-from agent.loop.search_end import MAX_CALLS, answer_tokens, judge, price_in
+from agent.loop.search_end import answer_tokens, is_replaceable, judge, price_in, with_reserve
 from agent.loop.state import Context as Context
-from agent.loop.state import Spoke, State, fresh
-from agent.models.base import CLIENT, EMBEDDED, OUTPUT, Message, Reply, ToolSchema, parse_arguments
+from agent.loop.state import State, fresh
+from agent.models.base import CLIENT, EMBEDDED, Message, Reply, ToolSchema, parse_arguments
 from agent.models.choose import deputy_of
 from agent.models.context import estimate, once
 from agent.models.endpoint.faults import Outage
 from agent.trace.trace import JSON
+from agent.turn.calls import call_signature, correct_calls, number_calls
+from agent.turn.words import NO_TOOL_PARSER, SLIPS, classify_message
 from agent.verdict.judgement import FIRST_BASELINE
 from agent.verdict.tried import judge_tried
 
+PASSING = ("evaluations_left", "best", "repaired", "repeats", "left_out", "seconds")
+"""Fields of an answer that change although its call brought nothing new."""
 FINALISTS = 16
 """Configs at most that `verify` tries to prove, one after another."""
 MOST_SPOILT = 3
@@ -44,24 +50,30 @@ def decide(state: State, runtime: Runtime[Context]) -> JSON:
     context, turn = runtime.context, state["turn"]
     word: Message = {"role": "user", "content": context.says.get(turn)}
     if turn in context.says and word not in state["messages"][-1:]:
-        return {"messages": [word], "spoke": "", "fruitless": 0, "idle": 0}
+        return {"messages": [word], "spoke": "", "slips": [], "idle": 0}
     verdict = context.journal.once("decision", f"turn {turn}", lambda: judge(state, context))
     if verdict["stop"]:
         return {"stop": verdict["stop"]}
-    left, takeover = Left(**verdict["left"]), state["takeover"] or verdict["takeover"]
+    left = Left(**verdict["left"])
+    left = with_reserve(left) if verdict["takeover"] else left
+    takeover = "" if verdict.get("hands_back") else state["takeover"] or verdict["takeover"]
     context.watch.record_budget(left)
     context.watch.begin_step(f"{EMBEDDED if takeover else context.objective.model} decides")
     if verdict["takeover"]:
         context.watch.notify(f"the embedded planner takes over from {context.objective.model}: {takeover}")
+    if verdict.get("hands_back"):
+        context.watch.notify(f"the embedded planner hands back to {context.objective.model}")
+    changes = verdict["takeover"] or verdict.get("hands_back")
     notes: list[Message] = [{"role": "user", "content": verdict["note"]}] if verdict["note"] else []
     heard: State = {**state, "messages": [*state["messages"], *notes], "takeover": takeover}
     context.journal.once("model_request", f"turn {turn}", lambda: request(heard["messages"], context.actions.tools))
     answer = context.journal.once("model_response", f"turn {turn}", lambda: respond(heard, context, left))
     for notice in answer.get("notices", ()):
         context.watch.notify(f"note: {notice}")
-    if answer.get("error"):
+    if answer.get("error") and not is_replaceable(context):
         return {"messages": notes, "stop": f"the time is used up, and no answer came: {answer['error']}".rstrip(".")}
-    message, dropped = number_calls(answer["message"], turn)
+    numbered, dropped = number_calls(answer["message"], turn)
+    message, corrected = correct_calls(numbered, context.actions.tools)
     context.watch.notify(progress.format_words(turn, message.get("content")))
     context.watch.record_words(message.get("content"))
     counted, ratio = answer.get("prompt_tokens"), state["tokens_per_estimate"]
@@ -70,21 +82,55 @@ def decide(state: State, runtime: Runtime[Context]) -> JSON:
     # A client over MCP is somebody else's agent: nobody takes its place.
     patience = 0 if context.objective.model == CLIENT else 1
     measured_since = left.used > state["measured"]
-    return {
+    language_model = not (takeover or context.objective.model == EMBEDDED)
+    spoke = classify_message(message, answer.get("finish", ""))
+    if spoke in ("announces", "written") and not (language_model and patience):
+        spoke = "words"  # the planner and a client that finishes mean what they say
+    if spoke == "written":
+        context.watch.notify(f"note: {NO_TOOL_PARSER}")
+    slips = [] if changes else state["slips"]
+    if spoke != "calls" and patience:
+        slips = [*slips, SLIPS[spoke]]
+    changed: JSON = {
         "messages": [*notes, message],
         "turn": turn + 1,
-        "model_calls": state["model_calls"] + (not (takeover or context.objective.model == EMBEDDED)),
+        "model_calls": state["model_calls"] + language_model,
+        "model_seconds": state.get("model_seconds", 0.0) + (answer["seconds"] if language_model else 0.0),
         "tokens": state["tokens"] + answer["tokens"],
         "cost": state["cost"] + answer.get("cost", 0.0),
         "tokens_per_estimate": ratio,
-        "spoke": classify_message(message, answer.get("finish", "")),
+        "spoke": spoke,
         "dropped": dropped,
-        "fruitless": 1 if verdict["takeover"] else state["fruitless"] + patience,
+        "corrected": corrected,
+        "slips": slips,
         "measured": left.used,
-        "idle": 0 if measured_since or verdict["takeover"] else state["idle"] + patience,
+        "idle": 0 if measured_since or changes else state["idle"] + patience,
         "closing": state["closing"] + (left.evaluations == 0),
         "pressed": state["pressed"] or verdict["pressed"],
         "takeover": takeover,
+    }
+    if verdict["takeover"]:
+        changed |= take_over(state, takeover, verdict.get("finishing", False), left)
+    if answer.get("error"):
+        why = f"no answer came: {answer['error']}".rstrip(".")
+        context.watch.notify(f"the embedded planner takes over from {context.objective.model}: {why}")
+        context.actions.release_reserve()
+        left = with_reserve(left)
+        changed |= take_over(state, why, True, left) | {"spoke": "", "slips": []}
+        told: Message = {"role": "user", "content": prompt.describe_takeover(left.evaluations)}
+        changed["messages"] = [*notes, message, told]
+    return changed
+
+
+def take_over(state: State, why: str, finishing: bool, left: Left) -> JSON:
+    """What changes when the planner takes the model's place."""
+    return {
+        "takeover": why,
+        "finishing": finishing,
+        "took_over": [*state["took_over"], why],
+        "taken_at": left.used,
+        "slips": [],
+        "closing": 0,
     }
 
 
@@ -95,14 +141,23 @@ def request(messages: list[Message], tools: list[ToolSchema]) -> JSON:
 
 
 def respond(state: State, context: Context, left: Left) -> JSON:
-    """Get one answer. If the run's time ends first and there is something to prove, the reply has ``error`` instead."""
+    """Get one answer. If there will be none and there is something to prove, the reply has ``error`` instead. The time
+    of a language model's answer is not the search's."""
     speaker = deputy_of(context.model) if state["takeover"] else context.model
+    planner = bool(state["takeover"]) or context.objective.model == EMBEDDED
+    limits = context.objective.limits
+    seconds = left.seconds if planner else max(1.0, limits.max_model_seconds - state.get("model_seconds", 0.0))
+    began = time.monotonic()
     try:
-        reply = speaker.respond(state["messages"], context.actions.tools, left.seconds, answer_tokens(state, context))
+        reply = speaker.respond(state["messages"], context.actions.tools, seconds, answer_tokens(state, context))
     except Outage as e:
-        if not e.out_of_time or not context.actions.anything_to_prove():
+        replaced = is_replaceable(context) and not planner
+        if not (e.out_of_time or replaced) or not context.actions.anything_to_prove():
             raise
-        reply = Reply({"role": "assistant", "content": None}, usage=0, error=str(e))
+        reply = Reply({"role": "assistant", "content": None}, usage=0, seconds=time.monotonic() - began, error=str(e))
+    finally:
+        if not planner:
+            context.actions.excuse(time.monotonic() - began)
     tokens, cost = reply.usage, reply.cost
     if tokens is None:
         prompt_guess = estimate(state["messages"], context.actions.tools)
@@ -127,50 +182,62 @@ def respond(state: State, context: Context, left: Left) -> JSON:
     return body | {name: value for name, value in more.items() if value}
 
 
-def number_calls(message: Message, turn: int) -> tuple[Message, int]:
-    """Give the calls of a message ids that are unique in the run, because some endpoints number the calls of each
-    message from the start. Returns the message and the number of calls beyond :data:`MAX_CALLS` that were left out.
-
-    An id is nine letters and digits, the strictest form that an endpoint is known to require (Mistral)."""
-    given = message.get("tool_calls") or ()
-    calls = [
-        {**call, "id": f"t{turn:04d}c{index:03d}", "type": "function", "function": dict(call["function"])}
-        for index, call in enumerate(given[:MAX_CALLS])
-    ]
-    if calls:
-        return {**message, "tool_calls": calls}, len(given) - len(calls)
-    kept = {OUTPUT: message[OUTPUT]} if OUTPUT in message else {}
-    return {"role": "assistant", "content": message.get("content"), **kept}, 0
-
-
-def classify_message(message: Message, finish: str) -> Spoke:
-    """The kind of a message: ``calls`` if it has any, whatever else is in it."""
-    if message.get("tool_calls"):
-        return "calls"
-    if finish == "length":
-        return "length"
-    if finish == "refusal":
-        return "refusal"
-    return "words" if (message.get("content") or "").strip() else "nothing"
-
-
 def act(state: State, runtime: Runtime[Context]) -> JSON:
     """Run the last message's tool calls in order and answer each."""
     context = runtime.context
-    asked = [call for message in state["messages"] for call in message.get("tool_calls") or ()]
     calls = state["messages"][-1]["tool_calls"]
-    before = {call_signature(call) for call in asked[: len(asked) - len(calls)]}
+    context.actions.decline(declined_in(state["messages"], context))
+    known = answers_by_call(state["messages"])
     verdicts = ask_approval(calls, state["turn"] - 1, context) if context.objective.approve else {}
     answers: list[Message] = []
+    slips: list[str] = []
     fruitful = False
     for call in calls:
-        result = run_call(call, context, verdicts.get(call["id"], {}))
-        context.watch.notify(progress.describe_answer(call["function"]["name"], result, context.actions.setting))
-        context.watch.record_answer(call["function"]["name"], result, context.actions.setting)
-        fruitful |= "error" not in result and call_signature(call) not in before
-        before.add(call_signature(call))
+        name = call["function"]["name"]
+        notes = state.get("corrected", {}).get(call["id"], [])
+        result = run_call(call, context, verdicts.get(call["id"], {}), notes)
+        context.watch.notify(progress.describe_answer(name, result, context.actions.setting))
+        context.watch.record_answer(name, result, context.actions.setting)
+        if result.get("error") == "refused":
+            context.actions.decline(call_configs(call))
+        signature, told = call_signature(call), lasting(result)
+        if "error" in result:
+            slips.append(f"{name}: {json.dumps([result['error'], *result.get('problems', ())][:2])[:120]}")
+        elif known.get(signature) == told:
+            slips.append(f"{name} repeated")
+            result = {**result, "repeats": prompt.REPEATED}
+        else:
+            fruitful = True
+        known[signature] = told
         answers.append({"role": "tool", "tool_call_id": call["id"], "content": json.dumps(result)})
-    return {"messages": answers, "fruitless": 0 if fruitful else state["fruitless"]}
+    slip = [] if context.objective.model == CLIENT else ["; ".join(dict.fromkeys(slips))]
+    return {"messages": answers, "slips": [] if fruitful else [*state["slips"], *slip]}
+
+
+def answers_by_call(messages: list[Message]) -> dict[tuple[str, str], JSON]:
+    """The last answer to each different call, without what a repetition changes."""
+    answers = {m["tool_call_id"]: m["content"] for m in messages if m["role"] == "tool"}
+    asked = [call for message in messages for call in message.get("tool_calls") or () if call["id"] in answers]
+    return {call_signature(call): lasting(json.loads(answers[call["id"]])) for call in asked}
+
+
+def lasting(result: JSON) -> JSON:
+    """An answer without what a repetition of its call changes."""
+    return {name: value for name, value in result.items() if name not in PASSING}
+
+
+def declined_in(messages: list[Message], context: Context) -> list[JSON]:
+    """The configs that the user did not let run."""
+    answers = {m["tool_call_id"]: m["content"] for m in messages if m["role"] == "tool"}
+    calls = [call for message in messages for call in message.get("tool_calls") or () if call["id"] in answers]
+    refused = [call for call in calls if json.loads(answers[call["id"]]).get("error") == "refused"]
+    return [config for call in refused for config in call_configs(call)] if context.objective.approve else []
+
+
+def call_configs(call: JSON) -> list[JSON]:
+    """The configs in a call's arguments."""
+    configs = parse_arguments(call["function"]["arguments"])[0].get("configs")
+    return [c for c in configs if isinstance(c, dict)] if isinstance(configs, list) else []
 
 
 def ask_approval(calls: list[JSON], turn: int, context: Context) -> JSON:
@@ -188,13 +255,9 @@ def ask_approval(calls: list[JSON], turn: int, context: Context) -> JSON:
     return answers
 
 
-def call_signature(call: JSON) -> tuple[str, str]:
-    """Tool and arguments: equal calls have equal answers."""
-    return call["function"]["name"], call["function"]["arguments"]
-
-
-def run_call(call: JSON, context: Context, approval: JSON) -> JSON:
-    """Run one tool call and return its answer; a wrong call is answered with ``error``."""
+def run_call(call: JSON, context: Context, approval: JSON, corrected: list[str]) -> JSON:
+    """Run one tool call and return its answer, which says what was `corrected` in the call; a wrong call is answered
+    with ``error``."""
     call_id, name = call["id"], call["function"]["name"]
     arguments, problem = parse_arguments(call["function"]["arguments"])
     known = {tool.name: tool for tool in context.actions.tools}
@@ -208,12 +271,14 @@ def run_call(call: JSON, context: Context, approval: JSON) -> JSON:
             given = call["function"]["arguments"][:200]
             return {"result": {"error": "arguments", "tool": name, "problems": [problem], "given": given}}
         if approval.get("verdict") == "no":
-            return {"result": {"error": "refused", "why": "the user refused this batch; propose another or conclude"}}
+            return {"result": {"error": "refused", "why": "the user refused this batch; propose other configs"}}
         began = context.elapsed()
         context.watch.begin_step(progress.doing(known[name], arguments))
         result = context.actions.call(call_id, name, arguments)
         if approval.get("verdict") == "edit":
             result = {"note": "the user changed this batch before it ran", **result}
+        if corrected:
+            result = {**result, "repaired": [*corrected, *result.get("repaired", ())]}
         return {"result": result, "seconds": round(context.elapsed() - began, 3)}
 
     context.journal.once("tool_call", call_id, lambda: {"name": name, "arguments": arguments})
@@ -260,6 +325,7 @@ def report(state: State, runtime: Runtime[Context]) -> JSON:
     context = runtime.context
 
     def end() -> JSON:
+        left = context.actions.left()
         outcome: Outcome = outcome_of(
             context.objective,
             context.actions.setting,
@@ -267,15 +333,17 @@ def report(state: State, runtime: Runtime[Context]) -> JSON:
             run_id=context.run_id,
             trace=context.trace_path,
             stop=state["stop"],
-            evaluations=context.actions.left().used,
+            evaluations=left.used,
+            evaluations_left=left.evaluations + left.reserve,
             tokens=state["tokens"],
             cost=state["cost"],
-            takeover=state["takeover"],
+            takeover="; ".join(dict.fromkeys(state["took_over"])),
             turns=state["turn"],
             seconds=context.elapsed(),
             importance=importance_in(state["messages"], context.actions.tools),
             earlier=context.actions.earlier_proof(context.objective.against),
             rule=context.rule,
+            failures=failures_in(state["messages"], context.actions.tools),
         )
         row: JSON = outcome.model_dump(mode="json")
         context.actions.finish(

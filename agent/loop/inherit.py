@@ -31,18 +31,22 @@ def inherit(session: Session, events: Sequence[Event]) -> None:
         returns = declared.get(name, UNDECLARED).returns
         try:
             config = session.config(row["config"])
+            if session.refusal(config) is not None:
+                continue  # it was never tried
             if returns == "compilations":
-                session.compiled.setdefault(config, CompileResult(**select_fields(CompileResult, row)))
+                compiled = CompileResult(**select_fields(CompileResult, row))
+                session.charge("compile", config, session.compiled.setdefault(config, compiled))
             elif returns == "checks":
-                session.checked.setdefault(config, CheckResult(**select_fields(CheckResult, row)))
+                checked = CheckResult(**select_fields(CheckResult, row))
+                session.charge("check", config, session.checked.setdefault(config, checked))
             elif returns == "measurements":
-                session.measured.setdefault(config, Measurement(**select_fields(Measurement, row) | {"regime": regime}))
+                measured = Measurement(**select_fields(Measurement, row) | {"regime": regime})
+                session.charge("benchmark", config, session.measured.setdefault(config, measured))
                 session.known.pop(config, None)  # its evaluation was the parent's, and so this run's
         except ValidationError as e:
             raise UsageError(
                 f"The kernel no longer knows the config {row['config']} of this trace: start a new run."
             ) from e
-    session.budget.evals = len(session.measured) - len(session.known)
 
 
 def tool_rows(events: Sequence[Event]) -> Iterator[tuple[str, JSON]]:

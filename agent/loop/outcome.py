@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from agent.failures import Failures
 from agent.goal.objective import Objective, Setting
 from agent.goal.target_verdict import TargetResult, judge_targets
 from agent.models.base import CLIENT, EMBEDDED, Message, ToolSchema, done_calls
@@ -55,6 +56,8 @@ class Outcome(BaseModel):
     best: Best | None
     baselines: list[Speedup]
     evaluations: int
+    evaluations_left: int = 0
+    """Of the budget, when the search ended."""
     turns: int
     tokens: int
     cost: float | None = 0.0
@@ -81,7 +84,7 @@ class Outcome(BaseModel):
     how: str
     """How the final sitting was made."""
     infrastructure: bool
-    """No proof could be made, because our own machinery failed."""
+    """No proof could be made, because our own machinery failed: no config is to blame."""
     importance: dict[str, float] = Field(default_factory=dict)
     """Parameter → share of the predicted variation of log(ms) over the space that it explains alone (first-order Sobol
     index), largest first; empty where the planner was not asked or had too few measurements."""
@@ -120,11 +123,14 @@ def outcome_of(
     seconds: float,
     cost: float = 0.0,
     takeover: str = "",
+    evaluations_left: int = 0,
     importance: dict[str, float] | None = None,
     earlier: dict[str, Any] | None = None,
     rule: int = EVERY_BASELINE,
+    failures: Failures = Failures(),  # noqa: B008 -- frozen
 ) -> Outcome:
-    """`proofs` are those tried, in order. `earlier` is the best proof of other runs. `rule` is that of the run."""
+    """`proofs` are those tried, in order. `earlier` is the best proof of other runs. `rule` is that of the run.
+    `failures`: what all configs failed with, if they did."""
     tried = judge_tried(proofs, setting.energy, objective.against, rule)
     chosen = choose(tried)
     proof, baselines, judged = chosen or (None, [], judge_one(proofs, [], setting.energy, objective.against, rule))
@@ -136,6 +142,7 @@ def outcome_of(
         best=best_of(setting, proof) if proof else None,
         baselines=baselines,
         evaluations=evaluations,
+        evaluations_left=evaluations_left,
         turns=turns,
         tokens=tokens,
         cost=round(cost, 6) if cost or priced_in(objective) or not tokens else None,
@@ -144,13 +151,13 @@ def outcome_of(
         proven=judged.proven,
         verdict=None if rule == FIRST_BASELINE else judged.verdict,
         against=None if rule == FIRST_BASELINE else judged.against,
-        why=judged.why,
+        why=failures.headline if failures.headline and not proofs else judged.why,
         earlier=better_proof(earlier, judged, baselines, setting.energy),
         targets=judge_targets(objective.targets, setting, proof, baselines),
         notices=list(objective.notices),
         stopped=stop,
         how=proof["how"] if proof else "",
-        infrastructure=bool(proofs) and all(p["status"] == "infrastructure" for p in proofs),
+        infrastructure=all(p["status"] == "infrastructure" for p in proofs) if proofs else failures.infrastructure,
         importance=importance or {},
         trace=trace,
     )
@@ -204,7 +211,8 @@ def render(outcome: Outcome, setting: Setting, replay: str) -> str:
                 f"{setting.value(setting.floor_ms or best.ms):.4g} {setting.unit}{bound}"
             )
         lines.append(f"sitting    {outcome.how}")
-    spent = f"{outcome.evaluations} evaluations, {outcome.turns} turns, {outcome.seconds:.0f} s"
+    left = f" ({outcome.evaluations_left} left)" if outcome.evaluations_left else ""
+    spent = f"{outcome.evaluations} evaluations{left}, {outcome.turns} turns, {outcome.seconds:.0f} s"
     if outcome.tokens:
         unknown = f", cost unknown (no price of {outcome.objective['model']})"
         spent += f", {outcome.tokens} tokens"

@@ -23,7 +23,7 @@ from agent.loop.safe_points import stoppable
 from agent.loop.state import Context
 from agent.models import choose
 from agent.models.apis import ApiChoice
-from agent.models.base import CLIENT, ChatModel
+from agent.models.base import CLIENT, EMBEDDED, ChatModel
 from agent.models.embedded import MOST_BARREN
 from agent.trace import provenance
 from agent.trace.paths import checkpoint_path, trace_path
@@ -66,21 +66,29 @@ def open_actions(objective: Objective, memory: Path | None, run_id: str, watch: 
                 seed=objective.seed,
                 run_id=run_id,
                 progress=watch.notify,
-                warm=warm and not objective.cold,
+                warm=warm,
+                cold=objective.cold,
                 prestart=prestart,
             )
         except SetupError as e:
             raise UsageError(str(e)) from e
-    session.memory.start_run(
-        run_id,
-        objective.goal,
-        objective.model_dump(mode="json"),
-        objective.model,
-        session.ids.environment,
-        session.ids.problem,
-        objective.limits.model_dump(mode="json"),
-        str(trace_path(run_id)),
-    )
+        except device_errors() as e:
+            raise AgentError(str(e)) from e
+    session.budget.reserve = prompt.reserve_for(objective)
+    try:
+        session.memory.start_run(
+            run_id,
+            objective.goal,
+            objective.model_dump(mode="json"),
+            objective.model,
+            session.ids.environment,
+            session.ids.problem,
+            objective.limits.model_dump(mode="json"),
+            str(trace_path(run_id)),
+        )
+    except device_errors() as e:
+        session.close()
+        raise AgentError(str(e)) from e
     return LiveActions(session)
 
 
@@ -106,7 +114,13 @@ def begin(
     began = time.monotonic()
     run_id = run_id or datetime.now(UTC).strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(3)
     model = model or choose.load_model(
-        objective.model, base_url, objective.endpoint, watch.notify, objective.effort, objective.api
+        objective.model,
+        base_url,
+        objective.endpoint,
+        watch.notify,
+        objective.effort,
+        objective.api,
+        objective.waiting,
     )
     with closing(open_(objective, memory, run_id, watch)) as actions:
         check_gpu(objective, actions.setting)
@@ -145,7 +159,7 @@ def resume(
             raise UsageError(f"Run {header['run']} makes another run's calls again: start it with {anew}.")
         objective = Objective.model_validate(header["objective"])
         spent = seconds_spent(record)
-        left = max(1.0, objective.limits.max_seconds - spent)
+        left = max(1.0, objective.limits.max_seconds - (spent - seconds_of_model(record)))
         again = objective.model_copy(
             update={
                 "shape": None,
@@ -156,7 +170,13 @@ def resume(
         )
         url = base_url or header["base_url"]
         model = model or choose.load_model(
-            objective.model, url, objective.endpoint, watch.notify, objective.effort, api or objective.api
+            objective.model,
+            url,
+            objective.endpoint,
+            watch.notify,
+            objective.effort,
+            api or objective.api,
+            objective.waiting,
         )
         memory = Path(header["memory"]) if header["memory"] else None
         with closing(open_(again, memory, header["run"], watch)) as actions:
@@ -238,8 +258,19 @@ def invoke(context: Context, connection: sqlite3.Connection, ask: Ask = nobody) 
             final = compiled.invoke(Command(resume=answer), config, context=context, durability="sync")
     except device_errors() as e:
         raise AgentError(f"{e}") from e
+    except sqlite3.Error as e:
+        if not is_checkpoint_error(e):
+            raise
+        where = checkpoint_path(Path(context.trace_path))
+        raise AgentError(f"The checkpoint {where} cannot be written ({e}): free some space") from e
     outcome: JSON = final["outcome"]
     return outcome
+
+
+def is_checkpoint_error(error: sqlite3.Error) -> bool:
+    """Whether the checkpoint's file, and nothing of ours, raised it: SQLite's own errors about a file or a disk."""
+    code = getattr(error, "sqlite_errorname", "") or ""
+    return code.startswith(("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_BUSY"))
 
 
 def device_errors() -> tuple[type[Exception], ...]:
@@ -300,3 +331,9 @@ def seconds_spent(record: Record) -> float:
     return sum(
         (after - before).total_seconds() for before, after, event in steps if event.type not in ("resume", "fork")
     )
+
+
+def seconds_of_model(record: Record) -> float:
+    """Those of them in which a language model was waited for."""
+    answers = [event.body for event in record.events if event.type == "model_response"]
+    return sum(float(body.get("seconds", 0.0)) for body in answers if body.get("model") != EMBEDDED)

@@ -5,17 +5,15 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, TypedDict
 
 from agent.goal.objective import Objective
 from agent.loop.actions import Actions
 from agent.loop.progress import Watch
 from agent.models.base import ChatModel, Message
 from agent.trace.trace import JSON, Journal
+from agent.turn.words import Spoke
 from agent.verdict.judgement import EVERY_BASELINE
-
-Spoke = Literal["", "calls", "words", "nothing", "length", "refusal"]
-"""What the last message was: tool calls, words, neither, cut off, or a refusal."""
 
 
 class State(TypedDict):
@@ -34,8 +32,10 @@ class State(TypedDict):
     spoke: Spoke
     dropped: int
     """Calls of the last message that were too many."""
-    fruitless: int
-    """Turns in a row without a new tool result."""
+    corrected: dict[str, list[str]]
+    """What was corrected in the calls of the last message, by call id."""
+    slips: list[str]
+    """What was wrong with each of the turns in a row that brought no new tool result."""
     measured: int
     """Configs measured when the last turn began."""
     idle: int
@@ -45,7 +45,15 @@ class State(TypedDict):
     pressed: bool
     """Whether the model was told that much is left to spend."""
     takeover: str
-    """Why the embedded planner took over; empty while the model decides."""
+    """Why the embedded planner decides; empty while the model does."""
+    finishing: bool
+    """Whether the planner decides until the end."""
+    took_over: list[str]
+    """Why the planner took over, each time that it did."""
+    taken_at: int
+    """Evaluations spent when the planner took over last."""
+    model_seconds: float
+    """Seconds of the language model's answers."""
     stop: str
     """Why the search ended; empty while it goes on."""
     proofs: list[JSON]
@@ -85,12 +93,17 @@ def fresh(messages: list[Message]) -> State:
         "tokens_per_estimate": 1.5,  # on the safe side until the endpoint has counted once
         "spoke": "",
         "dropped": 0,
-        "fruitless": 0,
+        "corrected": {},
+        "slips": [],
         "measured": 0,
         "idle": 0,
         "closing": 0,
         "pressed": False,
         "takeover": "",
+        "finishing": False,
+        "took_over": [],
+        "taken_at": 0,
+        "model_seconds": 0.0,
         "stop": "",
         "proofs": [],
         "outcome": {},

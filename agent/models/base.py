@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from tools.calling import lenient_json
 from tools.declaration import UNDECLARED, Declaration
 
 EMBEDDED = "embedded"
@@ -94,24 +95,28 @@ def done_calls(messages: Sequence[Message], tools: Sequence[ToolSchema]) -> Iter
 
 
 def parse_arguments(text: str) -> tuple[dict[str, Any], str | None]:
-    """A call's arguments, or what is wrong with them."""
+    """A call's arguments, or what is wrong with them. What is repaired on the way is left to :func:`read_arguments`."""
+    arguments, problem, _ = read_arguments(text)
+    return arguments, problem
+
+
+def read_arguments(text: str) -> tuple[dict[str, Any], str | None, list[str]]:
+    """A call's arguments, or what is wrong with them, and what had to be repaired to read them."""
     try:
-        arguments = json.loads(text or "{}", parse_constant=refuse_constant)
-    except (ValueError, RecursionError) as e:
-        return {}, f"the arguments are not JSON: {e}"
+        arguments, notes = lenient_json.read(text or "{}")
+    except lenient_json.NotJson as e:
+        return {}, f"the arguments are not JSON: {e}", []
+    if isinstance(arguments, list) and arguments and all(isinstance(item, dict) for item in arguments):
+        arguments = {"configs": arguments}
+        notes.append("a bare list was taken as configs")
     if not isinstance(arguments, dict):
-        return {}, f"the arguments must be a JSON object, not {type(arguments).__name__}"
-    return (without_surrogates(arguments) if "\\ud" in text.lower() else arguments), None
+        return {}, f"the arguments must be a JSON object, not {type(arguments).__name__}", []
+    return (without_surrogates(arguments) if "\\ud" in text.lower() else arguments), None, notes
 
 
 def without_surrogates(value: Any) -> Any:
     """`value` (JSON) with every half of a surrogate pair replaced: it is no text that a file or a database takes."""
     return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
-
-
-def refuse_constant(word: str) -> float:
-    """NaN and the infinities are Python's, not JSON's."""
-    raise ValueError(f"{word} is no number")
 
 
 def call_tool(name: str, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from agent.models.apis import API_CHOICES, VARIABLE, ApiChoice
 from agent.models.base import CLIENT, EMBEDDED, ChatModel
 from agent.models.embedded import Embedded
 from agent.models.trace_model import Recorded
+from agent.models.waiting import Waiting
 from kernels.finder import absolute
 
 
@@ -48,6 +49,7 @@ def load_model(
     notify: Callable[[str], None] = lambda line: None,
     effort: str | None = None,
     api: ApiChoice = "auto",
+    waiting: Waiting | None = None,
 ) -> ChatModel:
     """The model by name. The key is read from OPENAI_API_KEY, the server from --base-url or OPENAI_BASE_URL;
     ``path.py:NAME`` and ``module:NAME`` are a user's own models. The embedded planner has no effort."""
@@ -67,10 +69,10 @@ def load_model(
         if endpoint is not None:
             raise UsageError(f"--endpoint names a kind of server, but {name} is no model on one: leave it out.")
         return load_own(name)
-    chat = OpenAIChat(name, key, url, endpoint, notify, effort)
+    chat = OpenAIChat(name, key, url, endpoint, notify, effort, waiting)
     if api == "chat":
         return chat
-    responses = OpenAIResponses(name, key, url, notify, effort)
+    responses = OpenAIResponses(name, key, url, notify, effort, waiting)
     return responses if api == "responses" else EitherApi(chat, responses, url)
 
 

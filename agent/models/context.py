@@ -14,10 +14,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from agent.models.base import OUTPUT, Done, Message, ToolSchema, done_calls, parse_arguments
+from agent.turn.config_tables import compact, compact_call, dumps, is_rows, short, table
 
 STEP = 3
 """Turns that go into the digest at once."""
-LATEST = 2
+LATEST = 1
 """Turns that are always in full; up to LATEST + STEP - 1 are."""
 TURN_CHARS = 12_000
 """Characters of one turn's tool results; and a third of it for its calls' arguments."""
@@ -25,9 +26,11 @@ RESULT_CHARS = 8_000
 """Characters of one tool result."""
 WORDS_CHARS = 1_500
 """Characters of one message's words."""
-FASTEST, FAILURES, UNMEASURED, VALUES = 8, 6, 6, 8
+LEAST_CALL_CHARS = 2_500
+"""Characters that a call may have in any case: 32 configs as a table have fewer."""
+FASTEST, FAILURES, UNMEASURED, VALUES = 6, 6, 4, 3
 """Rows of the digest, and values of each config field."""
-HISTORY_CHARS = 1_200
+HISTORY_CHARS = 500
 """Characters of each answer of the memory that the digest keeps."""
 CHARS_PER_TOKEN = 3.5
 """Of JSON with numbers; only for what is not counted by the endpoint."""
@@ -43,7 +46,7 @@ def shown(messages: Sequence[Message], tools: Sequence[ToolSchema]) -> list[Mess
     cut = max(0, STEP * ((len(turns) - LATEST) // STEP))
     if cut:
         done = list(done_calls([message for turn in turns[:cut] for message in turn], tools))
-        head.append({"role": "user", "content": DIGEST + json.dumps(digest(done, cut))})
+        head.append({"role": "user", "content": DIGEST + dumps(compact_digest(digest(done, cut)))})
     return folded([*head, *(message for turn in turns[cut:] for message in shortened(turn))])
 
 
@@ -92,7 +95,7 @@ def shortened(turn: Sequence[Message]) -> list[Message]:
     found = []
     for message in turn:
         if message["role"] == "tool":
-            message = {**message, "content": fitted(message["content"], share)}
+            message = {**message, "content": told(message["content"], share)}
         elif calls := message.get("tool_calls"):
             message = {**message, "tool_calls": [bounded(call, TURN_CHARS // 3 // len(calls)) for call in calls]}
         if message["role"] != "tool" and isinstance(message.get("content"), str):
@@ -102,13 +105,43 @@ def shortened(turn: Sequence[Message]) -> list[Message]:
 
 
 def bounded(call: JSON, limit: int) -> JSON:
-    """A tool call whose arguments are a JSON object of at most `limit` characters."""
+    """A tool call whose arguments are a JSON object, its configs as a table. Calls of up to 32 configs, which are all
+    that run, are never cut."""
     text = call["function"]["arguments"]
-    if not text or parse_arguments(text)[1]:
-        text = "{}"
-    elif len(text) > max(limit, 200):
-        text = json.dumps({"omitted": "too long to repeat here; the answer names what was run"})
+    arguments, problem = parse_arguments(text)
+    text = "{}" if not text or problem else dumps(compact_call(arguments))
+    if len(text) > max(limit, LEAST_CALL_CHARS):
+        text = dumps({"omitted": "too long to repeat here; the answer names what was run"})
     return {**call, "function": {**call["function"], "arguments": text}}
+
+
+def told(text: str, limit: int) -> str:
+    """A tool's answer as a model is shown it: rows as tables, within `limit` characters."""
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        return clipped(text, limit)
+    whole = dumps(compact(answer)) if isinstance(answer, dict) else text
+    if len(whole) <= limit:
+        return whole
+    kept = fitted(text, limit)
+    try:
+        return dumps(compact(json.loads(kept)))
+    except ValueError:  # it was clipped
+        return kept
+
+
+def compact_digest(found: JSON) -> JSON:
+    """The digest with its rows as tables."""
+    made = short(found)
+    for name, rows in (
+        ("fastest", found.get("fastest", [])),
+        ("compiled_not_measured", [{"config": config} for config in found.get("compiled_not_measured", [])]),
+    ):
+        if is_rows(rows):
+            made[name] = table(rows)
+    result: JSON = made
+    return result
 
 
 def fitted(text: str, limit: int) -> str:
@@ -134,10 +167,10 @@ def fitted(text: str, limit: int) -> str:
 
 
 def worth(row: Any) -> tuple[int, float]:
-    """What to keep of many rows: the fastest, then what worked, then failures."""
+    """What to keep of many rows: failures, then the fastest, then the others that worked."""
     found = row if isinstance(row, dict) else {}
     ms = found.get("ms") or found.get("predicted_ms")
-    return found.get("status", "correct") != "correct", float(ms) if isinstance(ms, int | float) else float("inf")
+    return found.get("status", "correct") == "correct", float(ms) if isinstance(ms, int | float) else float("inf")
 
 
 def clipped(text: str, limit: int) -> str:
@@ -152,7 +185,8 @@ def digest(done: Sequence[Done], turns: int) -> JSON:
     for call in done:
         returns = call.declared.returns
         if returns == "history" and "error" not in call.result:
-            history[str(call.arguments.get("question"))] = clipped(json.dumps(call.result), HISTORY_CHARS)
+            kept = {name: value for name, value in call.result.items() if name not in ("question", "device", "regime")}
+            history[str(call.arguments.get("question"))] = clipped(dumps(compact(kept)), HISTORY_CHARS)
         if returns == "proposals" and "proposals" in call.result:
             advice = {key: call.result.get(key) for key in ("stop", "why")}
         for row in rows_of(call):

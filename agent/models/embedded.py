@@ -46,15 +46,26 @@ class Embedded:
         self, messages: Sequence[Message], tools: Sequence[ToolSchema], seconds: float, tokens: int | None = None
     ) -> Reply:
         began = time.perf_counter()
-        takeover = max(
-            (i for i, m in enumerate(messages) if m["role"] == "user" and m["content"] == TAKEOVER), default=0
-        )
+        takeover = max((i for i, m in enumerate(messages) if is_takeover(m)), default=0)
         earlier, own = list(done_calls(messages[:takeover], tools)), list(done_calls(messages[takeover:], tools))
-        content, calls = next_move(own, budget(messages), earlier, gpus(messages))
+        evaluations = evaluations_at(messages[takeover]) if takeover else budget(messages)
+        if evaluations is None:
+            evaluations = evaluations_left(earlier, budget(messages))
+        content, calls = next_move(own, evaluations, earlier, gpus(messages))
         message: Message = {"role": "assistant", "content": content}
         if calls:
             message["tool_calls"] = calls
         return Reply(message, usage=0, seconds=time.perf_counter() - began)
+
+
+def is_takeover(message: Message) -> bool:
+    return message["role"] == "user" and str(message["content"]).startswith(TAKEOVER)
+
+
+def evaluations_at(takeover: Message) -> int | None:
+    """Evaluations left when the planner took over; ``None`` in a trace that does not say."""
+    number = str(takeover["content"]).removeprefix(TAKEOVER).strip(" :.").partition(" ")[0]
+    return int(number) if number.isdecimal() else None
 
 
 def budget(messages: Sequence[Message]) -> int:
@@ -70,14 +81,15 @@ def gpus(messages: Sequence[Message]) -> int:
 def next_move(
     own: Sequence[Done], evaluations: int, earlier: Sequence[Done] = (), gpus: int = 1
 ) -> tuple[str, list[dict[str, Any]]]:
-    """What to say and what to call, given its own calls so far and those of a model whose place it took."""
+    """What to say and what to call, given its own calls so far, the evaluations that it had before them, and the calls
+    of a model whose place it took."""
     if not own and not earlier:
         return "What do earlier runs know?", [
             call_tool(HISTORY, {"question": "best"}),
             call_tool(HISTORY, {"question": "nearest"}),
         ]
     done = [*earlier, *own]
-    left = evaluations_left(done, evaluations)
+    left = evaluations_left(own, evaluations)
     last = own[-1] if own else Done(HISTORY, {}, {})
     proposals = [config["config"] for config in last.result.get("proposals", ())]
     proposals = proposals[: last.result.get("ask_again_after", len(proposals))]
@@ -87,10 +99,14 @@ def next_move(
         ready = [row["config"] for row in last.result.get("results", ()) if row["status"] == "correct"]
         if ready and left:
             return f"Measure {min(len(ready), left)}.", [call_tool(MEASURE, {"configs": ready[:left]})]
-    if last.name in (HISTORY, MEASURE, COMPILE) and left and barren(own) < MOST_BARREN:
-        count = FIRST_BATCH if last.name == HISTORY else BATCH
+    first = not any(call.name == PROPOSE for call in own)
+    all_known = last.name == PROPOSE and last.arguments.get("ignore_measurements") and not proposals
+    if (last.name in (HISTORY, MEASURE, COMPILE) or all_known) and left and barren(own) < MOST_BARREN:
+        count = FIRST_BATCH if first else BATCH
         count = min(count * gpus, MOST_AT_ONCE)  # what is left decides nothing: a larger budget goes the same way
-        return "What is worth trying next?", [call_tool(PROPOSE, {"count": count})]
+        # A model's measurements may mislead: what the planner would have measured first without them is measured too.
+        unmoved = {"ignore_measurements": True} if first and earlier else {}
+        return "What is worth trying next?", [call_tool(PROPOSE, {"count": count, **unmoved})]
     best = finalists(done)
     if last.name not in (CHECK, ROOFLINE) and best:
         return "Check the fastest.", [call_tool(CHECK, {"configs": best})]
@@ -102,12 +118,11 @@ def next_move(
 
 
 def evaluations_left(done: Sequence[Done], evaluations: int) -> int:
-    """Evaluations left by the last answer that states them; 0 if a measurement was refused, by the harness for the
-    budget or by the user."""
+    """Evaluations left by the last answer that states them; 0 if a measurement was refused for the budget."""
     for call in reversed(done):
         if "evaluations_left" in call.result:
             return int(call.result["evaluations_left"])
-        if call.declared.spends_evaluations and call.result.get("error") in ("budget", "refused"):
+        if call.declared.spends_evaluations and call.result.get("error") == "budget":
             return 0
     return evaluations
 
@@ -116,7 +131,7 @@ def barren(done: Sequence[Done]) -> int:
     """How many configs in a row were compiled without a measurement after them."""
     count = 0
     for call in reversed(done):
-        if call.declared.returns == "measurements":
+        if call.declared.returns == "measurements" and "error" not in call.result:
             break
         if call.declared.returns == "compilations":
             count += len(call.result.get("results", ()))

@@ -7,6 +7,7 @@ property required, ``anyOf`` for unions, and knows no ``default``, ``const``, ``
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 DROPPED = frozenset({"title", "default", "discriminator", "$defs", "examples", "minLength", "maxLength"})
@@ -48,3 +49,29 @@ def closed_schema(schema: dict[str, Any]) -> dict[str, Any]:
 
     result: dict[str, Any] = close(schema)
     return result
+
+
+def restrict_values(schema: dict[str, Any], values: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    """`schema`, in which every config (an object with all the fields of `values`) allows only these values of each
+    field: those that occur in this problem's space."""
+
+    def restrict(node: Any) -> Any:
+        if isinstance(node, list):
+            return [restrict(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        properties = node.get("properties")
+        if values and isinstance(properties, dict) and set(properties) == set(values):
+            return {**node, "properties": {name: narrowed(properties[name], values[name]) for name in properties}}
+        return {key: restrict(value) for key, value in node.items()}
+
+    result: dict[str, Any] = restrict(schema)
+    return result
+
+
+def narrowed(field: dict[str, Any], values: Sequence[Any]) -> dict[str, Any]:
+    """A config field's schema with only `values`; one that is no plain enumeration stays as it is."""
+    if "enum" not in field and "type" not in field:
+        return field
+    kept = {key: value for key, value in field.items() if key in ("type", "description")}
+    return kept | {"enum": list(values)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +21,9 @@ def capture(path: str | Path, values: Values = "summary") -> Iterator[None]:
     Raises UsageError if the file cannot be used."""
     from kernels.capture.begin import recording
 
-    with _usable(path), recording(str(path), values):
+    with ExitStack() as stack:
+        with _usable(path):
+            stack.enter_context(recording(str(path), values))
         yield
 
 
@@ -49,6 +51,4 @@ def _usable(path: str | Path) -> Iterator[None]:
     except NotACapture as e:
         raise UsageError(str(e)) from e
     except OSError as e:
-        if e.filename is not None and str(e.filename) != str(path):
-            raise  # the block's own
         raise UsageError(f"{path} cannot be written ({e.strerror}): name another file by -o") from e

@@ -95,6 +95,12 @@ class WinnerFirst:
     def approve(self, key: str, batches: list[JSON]) -> JSON:
         return self._approvals.get(key) or {"answers": {batch["id"]: {"verdict": "yes"} for batch in batches}}
 
+    def release_reserve(self) -> None:
+        self._actions.release_reserve()
+
+    def decline(self, configs: Sequence[JSON]) -> None:
+        self._actions.decline(configs)
+
     def excuse(self, seconds: float) -> None:
         self._actions.excuse(seconds)
 

@@ -8,6 +8,7 @@ events.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import gzip
 import hashlib
@@ -15,6 +16,7 @@ import json
 import os
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +28,9 @@ SCHEMA_VERSION = 1
 SEED = "triton-autokernel"
 """The chain value before the first event."""
 GZIP, BODY, CHAIN = b"\x1f\x8b", b'"body":', b',"chain":'
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+"""Whatever folder is named, the disk is to blame."""
 
 JSON = dict[str, Any]
 
@@ -82,7 +87,8 @@ class Trace:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file: BinaryIO = path.open("a+b", buffering=0)
         except OSError as e:
-            raise UsageError(
+            kind = AgentError if e.errno in NO_ROOM else UsageError
+            raise kind(
                 f"Cannot write the trace {path} ({e.strerror}): set XDG_DATA_HOME to a folder that can be written."
             ) from e
         try:
@@ -127,12 +133,22 @@ class Trace:
         self._chain = seal(self._chain, kind, key, body)
         event = {"seq": self._seq, "at": at or datetime.now(UTC).isoformat(timespec="milliseconds"), "type": kind}
         line = encode({**event, "key": key, "body": body, "chain": self._chain}) + "\n"
-        try:
-            self._file.write(line.encode())
-        except OSError as e:
-            raise AgentError(f"Cannot write the trace {self.path} ({e.strerror}): free some space and resume.") from e
+        self._write(line.encode())
         self._seq += 1
         return body
+
+    def _write(self, line: bytes) -> None:
+        """Write a whole line or nothing: a disk that runs full takes a part of it."""
+        before = os.fstat(self._file.fileno()).st_size
+        try:
+            if self._file.write(line) == len(line):
+                return
+            why = "no space is left for it"
+        except OSError as e:
+            why = str(e.strerror)
+        with suppress(OSError):
+            os.ftruncate(self._file.fileno(), before)
+        raise AgentError(f"Cannot write the trace {self.path} ({why}): free some space and resume.")
 
     def close(self) -> None:
         self._file.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import os
 import tempfile
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 from agent.errors import AgentError
 from agent.goal.objective import Limits, Objective
 from agent.loop.run import begin
+from agent.models.base import EMBEDDED
 from agent.models.choose import api_name
 from agent.models.effort import read_effort
 from agent.models.endpoint.faults import Outage
@@ -20,6 +23,8 @@ from evals.errors import Missing
 
 MAX_MODEL_CALLS = 2000
 """Of a language model: more than any run needs, so that evaluations are what ends it."""
+MOST_TRANSCRIPT = 3 << 20
+"""Characters of a transcript: a run of a hundred turns has a tenth of them."""
 IN_MEMORY = Path("/dev/shm")
 """Where Linux keeps files in memory: what goes with the run waits for no disk."""
 
@@ -64,6 +69,8 @@ def run(game: Game, model: str) -> None:
             raise unplayable(e, began=bool(game.seen)) from e
         finally:
             game.tokens, game.dollars = spent(trace_folder())
+            if model != EMBEDDED:
+                game.transcript = transcript_in(trace_folder())
 
 
 def unplayable(error: AgentError, began: bool) -> Exception:
@@ -77,3 +84,10 @@ def spent(traces: Path) -> tuple[int, float]:
     """Tokens and US dollars of the model's answers in the traces."""
     events = [e for path in traces.glob("*.jsonl") for e in read_trace(path).events if e.type == "model_response"]
     return sum(int(e.body["tokens"]) for e in events), sum(float(e.body.get("cost", 0.0)) for e in events)
+
+
+def transcript_in(traces: Path) -> str | None:
+    """The trace of the run, gzipped and base64; ``None`` if there is none, or it is longer than a message may be."""
+    found = sorted(traces.glob("*.jsonl"))
+    text = base64.b64encode(gzip.compress(found[-1].read_bytes(), mtime=0)).decode() if found else ""
+    return text if 0 < len(text) <= MOST_TRANSCRIPT else None

@@ -52,8 +52,10 @@ class mistakes_as_refusals:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        from tools.harness.device import DeviceError
+        from tools.harness.device import DeviceError, MachineTrouble
 
+        if isinstance(error, MachineTrouble):
+            raise Refused(str(error)) from error
         if isinstance(error, DeviceError):
             raise Refused(f"{error}; `list` and `validate --device interpreter` need no GPU") from error
         if isinstance(error, ValueError):

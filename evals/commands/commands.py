@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from evals.bench.output import read_shape, run_command_line
+from evals.commands.leaderboard_command import leaderboard_command
 from evals.commands.score_commands import compare_command, report_command, run_command, tasks_command
 from evals.progress_bar import ProgressBar
 
@@ -32,6 +33,7 @@ cli.add_command(run_command)
 cli.add_command(compare_command)
 cli.add_command(report_command)
 cli.add_command(tasks_command)
+cli.add_command(leaderboard_command)
 
 
 @cli.command("list")

@@ -59,6 +59,11 @@ VARIANTS = ("plain", "renamed", "permuted")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Keep the runs in this file (JSON lines).")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a report.")
 @click.option("--leaderboard", type=click.Path(path_type=Path, dir_okay=False), help="Write a Markdown leaderboard.")
+@click.option(
+    "--submission",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the models' runs for others to verify.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def run_command(
     agents: str,
@@ -76,6 +81,7 @@ def run_command(
     out: Path | None,
     html: Path | None,
     leaderboard: Path | None,
+    submission: Path | None,
     as_json: bool,
 ) -> None:
     """Let agents tune recorded landscapes and score them.
@@ -90,8 +96,9 @@ def run_command(
     from evals.contest.disguise import LIVE
     from evals.contest.live_referee import check_live_landscape
     from evals.contest.run_files import Results, fingerprint, request_digest
+    from evals.contest.submission import write_submission
 
-    for path in (out, html, leaderboard):
+    for path in (out, html, leaderboard, submission):
         check_writable(path)
     check_live(live, device, variant, workers)
     with mistakes_as_usage_errors(), open_gpu_bench((device or "cuda:0") if live else None) as bench:
@@ -141,6 +148,8 @@ def run_command(
         except KeyboardInterrupt:
             click.echo("\nstopped; the same command goes on", err=True)
             sys.exit(130)
+        if submission is not None:
+            write_submission(submission, done)
         print_standing(score_runs(done, boards), as_json, html, leaderboard)
         if out is None:
             journal.delete()

@@ -16,18 +16,18 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
 from evals.agents import registry
+from evals.contest.answers import answer
 from evals.contest.briefing import Briefing
 from evals.contest.disguise import disguise
-from evals.contest.ledger import Ledger, Over, Referee
+from evals.contest.ledger import RULES, Ledger, Over, Referee, library_versions
 from evals.errors import Missing
 from tools.harness.landscapes.named import folder
-from tools.harness.landscapes.readings import Entry, Landscape
-from tools.harness.results import CompileResult
+from tools.harness.landscapes.readings import Landscape
 
 SILENCE_S = 120.0
 """Seconds without a request after which the run of an agent without a language model is ended."""
 MODEL_SILENCE_S = 1800.0
-MAX_MESSAGE = 1 << 20
+MAX_MESSAGE = 4 << 20
 """Bytes of one request."""
 REFUSALS = 10
 """Requests that are refused after the end of a run before its process is ended."""
@@ -93,7 +93,9 @@ def run_jobs(
 
 def _start(context: Any, job: Job, make_referee: MakeReferee) -> tuple[Connection, _Run]:
     briefing, names = disguise(job.landscape, job.variant, job.seed)
-    ledger = Ledger(job.agent, job.landscape.name, job.source, job.landscape.file, job.variant, job.seed, job.max_evals)
+    x = job.landscape
+    ledger = Ledger(job.agent, x.name, job.source, x.file, job.variant, job.seed, job.max_evals, rules=RULES)
+    ledger.versions = library_versions()
     ours, theirs = context.Pipe()
     forbidden = [str(folder()), *([os.path.realpath(job.source)] if os.path.isfile(job.source) else [])]
     # The server may be older than these variables.
@@ -157,50 +159,31 @@ def _serve(connection: Connection, run: _Run) -> bool:
             case ["foul", str(event), str(place)]:
                 ledger.end, ledger.why = "foul", f"it reached for {place} ({event})"
                 return True
-            case ["end", str(how), {"why": str(why), "tokens": int(tokens), "dollars": float(dollars), "claim": claim}]:
+            case [
+                "end",
+                str(how),
+                {"why": str(why), "tokens": int(tokens), "dollars": float(dollars), "claim": claim, **more},
+            ]:
                 ledger.tokens, ledger.dollars, ledger.claim = tokens, dollars, claim
+                transcript = more.get("transcript")
+                ledger.transcript = transcript if isinstance(transcript, str) else None
                 _finish(ledger, how, why)
                 return True
-            case ["measure", dict(config)]:
-                answer = _measured(run, config)
-            case ["compile", [*configs]] if all(isinstance(c, dict) for c in configs):
-                found = zip(run.referee.compile(configs), configs, strict=True)
-                answer = {"results": [_compiled(e, c, run.disguised).model_dump() for e, c in found]}
-            case _:
-                raise ValueError("no request")
+            case message:
+                reply = answer(run.referee, run.disguised, message)
     except (ValueError, RecursionError):
         ledger.end, ledger.why = "foul", "it sent what is no request"
         return True
     except Over as e:
-        ledger.why, answer = str(e), {"over": str(e)}
+        ledger.why, reply = str(e), {"over": str(e)}
         run.refused += 1
         if run.refused > REFUSALS:
             return True
     try:
-        connection.send_bytes(json.dumps(answer).encode())
+        connection.send_bytes(json.dumps(reply).encode())
     except OSError:
         return False  # it has ended meanwhile; the next message reports how
     return False
-
-
-def _measured(run: _Run, config: dict[str, Any]) -> dict[str, Any]:
-    row = run.referee.measure(config)
-    entry = run.referee.entry(row.config)
-    reason = entry.reason if entry else "not recorded: this space does not hold the config"
-    reason = row.status if run.disguised and row.ms is None else reason  # a compiler's message would reveal the config
-    return {"status": row.status, "ms": row.ms, "reason": reason, "seconds": entry.run_seconds if entry else 0.0}
-
-
-def _compiled(entry: Entry | None, config: dict[str, Any], disguised: bool) -> CompileResult:
-    """The compiler's figures; a disguised config has none, because they would reveal which one it is."""
-    if entry is None:
-        return CompileResult(config=config, status="constraints", reason="not recorded: this space does not hold it")
-    if entry.compiled is not None and not disguised:
-        return entry.compiled
-    failed = entry.status == "compile"
-    return CompileResult(
-        config=config, status="compile" if failed else "correct", reason="it does not compile" if failed else ""
-    )
 
 
 def _finish(ledger: Ledger, how: str, why: str) -> None:

@@ -45,6 +45,8 @@ class Game:
         self.dollars = 0.0
         self.claim: Any = None
         """The agent's own conclusion; it is kept and not scored."""
+        self.transcript: str | None = None
+        """The gzipped trace of the run, base64, if a language model played it."""
         self._referee = referee
         self._places = {config_key(c): c for c in briefing.configs}
         self._ranks = {n: {identity(v): i for i, v in enumerate(values)} for n, values in briefing.parameters.items()}
@@ -67,7 +69,7 @@ class Game:
         return config_key(config) in self._places
 
     def measure(self, config: Values) -> Reading:
-        """Costs one evaluation the first time."""
+        """Costs one evaluation the first time, and nothing if the space does not hold `config`."""
         return self.measure_all([config])[0]
 
     def measure_all(self, configs: Iterable[Values]) -> list[Reading]:
@@ -86,6 +88,10 @@ class Game:
     def compile_all(self, configs: Sequence[Values]) -> list[CompileResult]:
         """In parallel, if the configs are really compiled."""
         return [CompileResult(**found) for found in self._ask("compile", list(configs))["results"]]
+
+    def check_all(self, configs: Sequence[Values]) -> list[Status]:
+        """Whether each config computes the right thing; a failure costs one evaluation, and no time is learned."""
+        return list(self._ask("check", list(configs))["results"])
 
     def untried(self) -> list[Values]:
         return [c for key, c in self._places.items() if key not in self.seen]

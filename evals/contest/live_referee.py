@@ -13,16 +13,17 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from evals.contest.briefing import briefing_of
-from evals.contest.ledger import Ledger, Referee, Row
+from evals.contest.ledger import PASSES, Ledger, Referee, Row
 from evals.errors import EvalsError
 from kernels.registry import get
 from kernels.spec import Config, KernelSpec, Problem
 from memory.shared_models import DeviceInfo
+from memory.terms import Status
 from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.harness.device import DeviceError
 from tools.harness.devices.live import LiveDevice
 from tools.harness.landscapes.readings import Entry, Landscape, reading_set
-from tools.harness.results import CompileResult, Measurement
+from tools.harness.results import CheckResult, CompileResult, Measurement
 
 SAMPLES = 5
 """Readings of a config, and of the reference beside it."""
@@ -42,6 +43,8 @@ class Gpu(Protocol):
     """:class:`tools.harness.devices.live.LiveDevice`, as far as a referee needs it."""
 
     info: DeviceInfo
+
+    def check(self, configs: Sequence[Config]) -> list[CheckResult]: ...
 
     def measure_beside(self, config: Config, reference: str, samples: int) -> tuple[Measurement, Measurement]: ...
 
@@ -118,6 +121,28 @@ class LiveReferee(Referee):
                 self._entries[key] = Entry(config=values, status=status, reason=result.reason, compiled=result)
         return [self._compile(key, self._entries[key] if e is not None else None) for key, e in found]
 
+    def check(self, configs: Sequence[dict[str, Any]]) -> list[Status]:
+        self.compile(configs)
+        return [self._check_live(*self._find(config)) for config in configs]
+
+    def _check_live(self, key: str, recorded: Entry | None) -> Status:
+        if recorded is None:
+            return super()._check(key, recorded)
+        if key in self._known or key in self._checked:
+            self._wait()
+            return self._known[key].status if key in self._known else "correct"
+        entry, began = self._entries[key], time.perf_counter()
+        [found] = self._gpu.check([self._config(entry)])
+        self.ledger.seconds += time.perf_counter() - began
+        if found.status != "infrastructure":
+            self._checked.add(key)
+        if found.status not in PASSES:
+            self._entries[key] = Entry(
+                config=entry.config, compiled=entry.compiled, status=found.status, reason=found.reason
+            )
+            super()._write(key, self._entries[key])
+        return found.status
+
     def entry(self, key: str) -> Entry | None:
         return self._entries.get(key)
 
@@ -130,9 +155,9 @@ class LiveReferee(Referee):
             return self._known[key]
         return self._write(key, self._entries[key])
 
-    def _write(self, key: str, entry: Entry | None) -> Row:
+    def _write(self, key: str, entry: Entry) -> Row:
         self._within_budget()
-        if entry is not None and entry.compiled is not None and entry.compiled.status == "correct":
+        if entry.compiled is not None and entry.compiled.status == "correct":
             entry = self._entries[key] = self._read(key, entry)
         return super()._write(key, entry)
 

@@ -38,6 +38,7 @@ def play(agent: str, briefing: Briefing, seed: int, max_evals: int, forbidden: l
     except Exception as e:  # noqa: BLE001 -- an agent's error ends its run and is reported
         how, why = "crashed", f"{type(e).__name__}: {e}".splitlines()[0]
     rest = {"why": why, "tokens": int(game.tokens), "dollars": float(game.dollars), "claim": shorten(game.claim)}
+    rest |= {"transcript": game.transcript} if game.transcript is not None else {}
     send(referee, "end", how, rest)
     sys.stdout.flush()
     os._exit(0)  # an agent's threads and exit handlers are its own

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -13,11 +12,9 @@ from typing import Any
 
 from evals.agents.registry import MODEL, source_file
 from evals.contest.contest import Job
-from evals.contest.ledger import Ledger
+from evals.contest.ledger import Ledger, library_versions
 from evals.errors import EvalsError
 
-LIBRARIES = ("optuna", "kernel_tuner", "scikit-learn", "scipy", "numpy")
-"""What agents' decisions depend on besides our own code."""
 PACKAGES = ("agent", "evals", "kernels", "memory", "tools")
 
 
@@ -141,8 +138,8 @@ def fingerprint(agent: str) -> str:
     if agent.startswith(MODEL):
         for variable in ("OPENAI_BASE_URL", "AUTOKERNEL_EFFORT", "AUTOKERNEL_API"):
             digest.update(f"{variable}={os.environ.get(variable, '')}".encode())
-    for library in LIBRARIES:
-        digest.update(f"{library} {_version(library)}".encode())
+    for library, version in library_versions().items():
+        digest.update(f"{library} {version}".encode())
     return digest.hexdigest()[:16]
 
 
@@ -150,10 +147,3 @@ def request_digest(jobs: Iterable[Job], prints: Sequence[str]) -> str:
     """Names the journal of one request."""
     about: list[Any] = [*(job_key(_unplayed(j)) for j in jobs), *prints]
     return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
-
-
-def _version(library: str) -> str:
-    try:
-        return importlib.metadata.version(library)
-    except importlib.metadata.PackageNotFoundError:
-        return "none"

@@ -80,9 +80,10 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 def render(landscape: Landscape) -> str:
     """The card as Markdown."""
     s, d = stats(landscape), landscape.device
-    tools = ", ".join(
-        f"{k} {v}" for k, v in (("torch", d.torch), ("triton", d.triton), ("CUDA", d.cuda), ("driver", d.driver)) if v
-    )
+    made_with = (
+        ("torch", d.torch), ("triton", d.triton), ("assembler", d.assembler), ("CUDA", d.cuda), ("driver", d.driver)
+    )  # fmt: skip
+    tools = ", ".join(f"{name} {version}" for name, version in made_with if version)
     failures = ", ".join(f"{n} {status}" for status, n in s.failures.items()) or "none"
     rows = [
         ("kernel, problem", f"{landscape.kernel}, {landscape.label}"),

@@ -162,7 +162,7 @@ class Recording:
             "source": self.spec.source_hash(),
             "problem": self.problem.model_dump(mode="json"),
             "device": info.model_dump(
-                mode="json", include={"name", "driver", "cuda", "torch", "triton", "power_limit_w"}
+                mode="json", include={"name", "driver", "cuda", "torch", "triton", "assembler", "power_limit_w"}
             ),
             "configs": len(self.configs),
             "seed": self.plan.seed,

@@ -14,8 +14,8 @@ LITERATURE = (
 ABOUT = """P is the performance score of the auto-tuning methodology over evaluations (p = 0.95): 0 is random search, 1
 the optimum at once. P50 is the same over evaluations 1 to 50. To 95 %: median evaluations until the best config found
 has 95 % of the optimum's speed. Regret, within 5 %: of the final config, on readings that no agent has seen. Every
-time: share of the landscapes on which every run came within 5 %. An evaluation is a config whose reading or failure was
-learned; failures count. Intervals are 95 %, clustered by landscape."""
+time: share of the landscapes on which every run came within 5 %. An evaluation is a reading or a failure, in the
+compiler or on the device, of a config that the space holds. Intervals are 95 %, clustered by landscape."""
 
 
 def render(s: Standing) -> str:
@@ -25,7 +25,7 @@ def render(s: Standing) -> str:
     names = ", ".join(s.boards)
     parts = [
         "# Leaderboard",
-        f"{ABOUT}\n\nLandscapes: {names}. {seeds} seeds each.",
+        f"{ABOUT}\n\nLandscapes: {names}. {seeds} seeds each. Rules of counting: {describe_rules(s)}. {made_with(s)}",
         markdown_table(COLUMNS, map(overall_cells, aggregates)),
         "## P on each landscape",
         _per_landscape(s),
@@ -40,6 +40,30 @@ def render(s: Standing) -> str:
         "spaces: they stand here for scale, not for ranking.",
     ]
     return "\n\n".join(p for p in parts if p) + "\n"
+
+
+def made_with(s: Standing) -> str:
+    """The versions of the libraries that agents decide by, as the runs recorded them."""
+    found: dict[str, set[str]] = {}
+    for ledger in s.ledgers:
+        for library, version in ledger.versions.items():
+            if version != "none":
+                found.setdefault(library, set()).add(version)
+    named = ", ".join(f"{library} {' and '.join(sorted(versions))}" for library, versions in sorted(found.items()))
+    unknown = sum(not ledger.versions for ledger in s.ledgers)
+    parts = [
+        f"Libraries: {named}." if named else "",
+        f"Of {unknown} runs the libraries were not recorded." if unknown else "",
+    ]
+    return " ".join(filter(None, parts))
+
+
+def describe_rules(s: Standing) -> str:
+    """The version of the rules by which the runs were counted."""
+    versions = s.rules()
+    if len(versions) == 1:
+        return f"version {versions[0]}"
+    return f"versions {', '.join(map(str, versions))}, which do not compare: run the older ones again"
 
 
 def _per_landscape(s: Standing) -> str:

@@ -32,6 +32,10 @@ class Standing:
         found = [aggregate(scores) for scores in self.groups.values()]
         return sorted(found, key=lambda a: (-(a.P if a.P is not None else -1e9), a.agent, a.variant))
 
+    def rules(self) -> list[int]:
+        """Versions of the rules by which the runs were counted (:data:`evals.contest.ledger.RULES`)."""
+        return sorted({x.rules for x in self.ledgers})
+
     def by_landscape(self) -> list[Aggregate]:
         return [
             aggregate(here, name)
@@ -68,6 +72,7 @@ def as_json(s: Standing) -> Row:
             for d in s.differences()
         ],
         "landscapes": [_board_row(b) for b in s.boards.values()],
+        "rules": s.rules(),
     }  # fmt: skip
 
 

@@ -140,7 +140,9 @@ class Recorder:
             if entry is not None:
                 with self._lock:
                     entry.count += 1
-            if time.monotonic() > self._next_flush:
+            if likely is None:
+                self.flush()  # a program that this launch crashes has it in the file
+            elif time.monotonic() > self._next_flush:
                 self._flush_in_time()
         except Exception as e:  # noqa: BLE001 -- recording must not fail the program; it is listed
             state.refused[pre] = _undescribed(e)

@@ -1,5 +1,5 @@
 """Commands of ``python -m memory`` about the whole file: stats, report, metadata, export, import, merge, prune,
-recover."""
+clean, recover."""
 
 from __future__ import annotations
 
@@ -173,6 +173,19 @@ def prune(path: Path | None, days: float, everything: bool, yes: bool) -> None:
 
 
 @click.command()
+@memory_option
+def clean(path: Path | None) -> None:
+    """Remove failures that the machine caused, such as a full disk or a missing compiler; no config is to blame."""
+    from memory.store import Memory
+    from memory.upkeep import spoilt
+
+    if Memory.read(path) is None:
+        raise MemoryFileError(f"{path or default_path()} holds no memory: there is nothing to clean")
+    gone = spoilt.clean(Memory.open(path))
+    click.echo(f"{gone} failures that the machine caused are gone" if gone else "no failure was caused by the machine")
+
+
+@click.command()
 @click.argument("damaged", type=PATH)
 @click.option("--output", type=PATH, help="New file.  [default: DAMAGED with .recovered.db]")
 def recover(damaged: Path, output: Path | None) -> None:
@@ -197,4 +210,4 @@ def write_output(memory: Path, output: Path, text: str) -> None:
         raise click.UsageError(f"{output} cannot be written: {e.strerror}") from e
 
 
-COMMANDS = (stats, report, metadata, export, import_, merge, prune, recover)
+COMMANDS = (stats, report, metadata, export, import_, merge, prune, clean, recover)

@@ -14,6 +14,7 @@ from pathlib import Path
 from agent.goal.objective import Objective, Setting
 from agent.loop.actions import Left
 from agent.loop.progress import Watch
+from agent.loop.prompt import reserve_for
 from agent.models.base import Done, ToolSchema
 from tools.registry import builtin_declarations
 
@@ -71,19 +72,20 @@ class FakeActions:
     ):
         self.setting = SETTING
         self.tools = [ToolSchema(name, name, ONE_CONFIGS, declared) for name, declared in TOOLS.items()]
-        self.limits = objective.limits
+        self.limits, self.reserve = objective.limits, reserve_for(objective)
         self.ledger, self.pause, self.verdicts, self.baseline_ms = ledger, pause, list(verdicts), baseline_ms
         self.seconds, self.nothing_correct, self.compiled_ms = seconds, nothing_correct, compiled_ms
         self.calls: list[tuple[str, str]] = []
         self.earlier = earlier
         self.closed = False
+        self.declined: list[str] = []
 
     def measured(self) -> list[str]:
         return self.ledger.read_text().splitlines() if self.ledger.exists() else []
 
     def left(self) -> Left:
         used = len(self.measured())
-        return Left(max(0, self.limits.max_evals - used), used, self.seconds)
+        return Left(max(0, self.limits.max_evals - self.reserve - used), used, self.seconds, self.reserve)
 
     def call(self, call_id, name, arguments):
         self.calls.append((call_id, name))
@@ -92,8 +94,9 @@ class FakeActions:
     def query_history(self, question):
         return {"question": question, "rows": []}
 
-    def suggest_configs(self, count):
-        new = [c for c in SPACE if json.dumps(c) not in self.measured() and json.dumps(c) != BROKEN]
+    def suggest_configs(self, count, ignore_measurements=False):
+        known = {*self.measured(), *self.declined, BROKEN}
+        new = [c for c in SPACE if json.dumps(c) not in known]
         return {
             "proposals": [{"config": c} for c in new[:count]],
             "stop": not new,
@@ -136,6 +139,12 @@ class FakeActions:
 
     def excuse(self, seconds):
         self.excused = seconds
+
+    def release_reserve(self):
+        self.reserve = 0
+
+    def decline(self, configs):
+        self.declined += [json.dumps(c) for c in configs]
 
     def finalists(self, limit):
         ranked = [] if self.nothing_correct else sorted(set(self.measured()), key=lambda key: (MS[key], key))

@@ -15,7 +15,7 @@ def follow(body, batch=6):
     last = body["messages"][-1]
     if last["role"] != "tool":
         return ("query_history", {"question": "best", "limit": 5, "parameter": None})
-    result, _ = json.JSONDecoder().raw_decode(last["content"])
+    result = read_answer(body, last["content"])
     if "compiled" in result:
         ready = [row["config"] for row in result["results"] if row["status"] == "correct"]
         return ("run_benchmark", {"configs": ready}) if ready else ("suggest_configs", {"count": batch})
@@ -25,6 +25,31 @@ def follow(body, batch=6):
         return "The planner says that more is not worth its cost."
     assert "suggest_configs" in tools
     return ("suggest_configs", {"count": 8 if result.get("question") else batch})
+
+
+def read_answer(body, text):
+    """A tool's answer as a model reads it: its tables as rows again."""
+    result, _ = json.JSONDecoder().raw_decode(text)
+    schemas = {tool["function"]["name"]: tool["function"]["parameters"] for tool in body["tools"]}
+    fields = schemas["run_benchmark"]["properties"]["configs"]["items"].get("properties", {})
+    for name in ("results", "proposals"):
+        if isinstance(result.get(name), dict):
+            result[name] = rows_of(result[name], fields)
+    return result
+
+
+def rows_of(table, fields):
+    """The rows of a table, each with its config."""
+    rows = []
+    for line in table["rows"]:
+        values = {**table.get("same", {}), **dict(zip(table["columns"], line, strict=True))}
+        config = {name: values.pop(name) for name in fields if name in values}
+        more = values.pop("more", None) or {}
+        others = {name.removeprefix("_"): value for name, value in values.items()}
+        shared = table.get("all", {})
+        joined = {name: f"{others[name]}; {shared[name]}" for name in shared if name in others}
+        rows.append({"config": config, **shared, **others, **joined, **more})
+    return rows
 
 
 def counted(body, move):

@@ -1,9 +1,10 @@
 """What capturing costs the host: ``python -m tests.bench.bench_capture``. No GPU is needed.
 
 A launch that does nothing is recorded, so that all the time is the recorder's. Repeated: microseconds a launch, by
-number of arguments. First: milliseconds of a distinct launch, its function's first, without values; Triton's own first
-launch of a compiled kernel, which reads it from the cache, takes longer than that on every machine seen. And the size
-of a file of 10,000 launches with 60 distinct keys.
+number of arguments. First: milliseconds of a function's first launch, and of a further distinct one, without values.
+Then the same through Triton itself, compiled, with a driver that launches nothing: a first launch that finds its
+machine code in Triton's cache, and repeated ones, with and without capture. And the size of a file of 10,000 launches
+with 60 distinct keys.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import triton.language as tl
 from kernels.capture.capture_file import begin
 from kernels.capture.describing import first_launch
 from kernels.capture.recorder import Recorder
+from tests.kernels.capture.launching_driver import LaunchingDriver
 
 ROUNDS, LAUNCHES = 7, 3000
 
@@ -54,6 +56,40 @@ def repeated(recorder, kernel, args, kwargs, grid):
     return min(rounds)
 
 
+def through_triton(folder):
+    """Print the times of ``few`` through ``JITFunction.run`` with and without capture, the least of several rounds."""
+    from triton.runtime import driver
+
+    from agent.programs import capture
+
+    driver.set_active(LaunchingDriver())
+    x = [torch.ones(8, 128) for _ in range(3)]
+
+    def forget():
+        few.device_caches.clear()
+        few.hash = None
+
+    def timed():
+        forget()
+        started = time.thread_time()
+        few[(8,)](*x, 1024, BLOCK=128)
+        first = time.thread_time() - started
+        started = time.thread_time()
+        for _ in range(LAUNCHES):
+            few[(8,)](*x, 1024, BLOCK=128)
+        return first * 1e3, (time.thread_time() - started) / LAUNCHES * 1e6
+
+    timed()  # compiles
+    found = {"without capture": [], "with capture": []}
+    for i in range(ROUNDS):
+        found["without capture"].append(timed())
+        with capture(f"{folder}/{i}.capture", values="no"):
+            found["with capture"].append(timed())
+    for name, rounds in found.items():
+        first, repeated_us = (min(r[i] for r in rounds) for i in range(2))
+        print(f"through Triton, {name:16} repeated {repeated_us:6.2f} us   first {first:6.2f} ms")
+
+
 def main():
     first_launch.describe_device = lambda tensors, function: {"kind": "none"}
     x = [torch.ones(8, 128) for _ in range(8)]
@@ -70,9 +106,13 @@ def main():
             started = time.thread_time()
             recorder.launch(nothing, kernel, args, grid, kwargs)
             first = (time.thread_time() - started) * 1e3
-            print(
-                f"{name:28} repeated {repeated(recorder, kernel, args, kwargs, grid):6.2f} us   first {first:6.2f} ms"
-            )
+            wider = [torch.ones(9, 128) if torch.is_tensor(a) else a for a in args]
+            started = time.thread_time()
+            recorder.launch(nothing, kernel, tuple(wider), grid, kwargs)
+            further = (time.thread_time() - started) * 1e3
+            cost = repeated(recorder, kernel, args, kwargs, grid)
+            print(f"{name:27} repeated {cost:6.2f} us   first {first:6.2f} ms   further {further:5.2f} ms")
+        through_triton(folder)
         path = f"{folder}/b.capture"
         begin(path, {})
         recorder = Recorder(path, "no")

@@ -94,12 +94,12 @@ def problem(shape, mix):
 
 def compile_one(job):
     """In a forked child of a process without a CUDA context."""
-    from triton.backends.compiler import GPUTarget
     from triton.runtime import driver
 
-    from tools.harness.compiling.compiler import StubDriver, warm_ups_only
+    from kernels.triton.stub_driver import StubDriver
+    from tools.harness.compiling.compiler import warm_ups_only
 
-    driver.set_active(StubDriver(GPUTarget("cuda", 90, 32)))
+    driver.set_active(StubDriver(hardware_named("H200")))
     name, mix, snake = job
     h = hardware_named("H200")
     try:

@@ -218,10 +218,13 @@ def named_compiled(row: dict[str, Any]) -> dict[str, Any] | None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--loop", "about", hidden=True, help="One independent loop, as JSON; FOLDER is not used.")
 @click.option("--runs", default=4, show_default=True, help="Main jobs.")
+@click.option("--only", multiple=True, help="Of the other problems, those of this name; repeat it for more.")
 @click.option("--evaluations", default=12, show_default=True, help="Of each other problem.")
 @click.option("--seconds", default=470.0, show_default=True, help="Wall time of all of it.")
 @click.option("--steady", default=45.0, show_default=True, help="Seconds of sustained readings.")
-def main(folder: Path, about: str | None, runs: int, evaluations: int, seconds: float, steady: float) -> None:
+def main(
+    folder: Path, about: str | None, runs: int, only: tuple[str, ...], evaluations: int, seconds: float, steady: float
+) -> None:
     if about is not None:
         asked = json.loads(about)
         print(json.dumps(independent(asked["kernel"], asked["problem"], asked["config"])))
@@ -230,7 +233,7 @@ def main(folder: Path, about: str | None, runs: int, evaluations: int, seconds: 
     began, rows = time.monotonic(), list[dict[str, Any]]()
     caches = Path(tempfile.mkdtemp(prefix="autokernel-verdict-"))
     jobs = [(f"{MAIN[0]} {i + 1}", MAIN[1], caches / str(i), None) for i in range(runs)]
-    jobs += [(name, words, caches / "others", evaluations) for name, words in OTHERS]
+    jobs += [(name, words, caches / "others", evaluations) for name, words in OTHERS if name in only or not only]
     steadiness: dict[str, Any] | None = None
     for name, words, own, most in jobs:
         if time.monotonic() - began > seconds - 60:

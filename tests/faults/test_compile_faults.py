@@ -11,6 +11,7 @@ from kernels.hardware import hardware_named
 from tests.exploits.axpy import Axpy, AxpyConfig, AxpyProblem
 from tests.faults import broken
 from tools.harness.compiling.compile_pool import LocalCompilePool
+from tools.harness.device import MachineTrouble
 
 pytestmark = pytest.mark.compile
 
@@ -56,7 +57,6 @@ def compiles(pool):
         (broken.Segfaults, "compile", "SIGSEGV"),
         (broken.Exits, "compile", "exit code 7"),
         (broken.LaunchesNothing, "compile", "started no Triton kernel"),
-        (broken.DiskFull, "infrastructure", "No space left on device"),
         (broken.Raises, "compile", "IndexError: list index out of range"),
     ],
 )
@@ -65,6 +65,12 @@ def test_a_failure_has_its_status_and_reason_and_the_next_compilation_works(pool
     assert r.status == status
     assert reason in r.reason
     assert "\n" not in r.reason
+    assert compiles(pool)
+
+
+def test_a_full_disk_is_no_configs_fault_and_the_next_compilation_works(pool):
+    with pytest.raises(MachineTrouble, match=r"No space left on device.*free some space"):
+        pool.compile(broken.DiskFull(), PROBLEM, [CONFIG])
     assert compiles(pool)
 
 

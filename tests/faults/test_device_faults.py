@@ -9,6 +9,7 @@ import pytest
 
 from tests.exploits.axpy import AxpyProblem
 from tests.faults.broken import TRUE_STATUS, Faulty, FaultyConfig
+from tools.harness.device import MachineTrouble
 from tools.harness.measuring.telemetry import gpus_present
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not gpus_present(), reason="needs a GPU")]
@@ -43,12 +44,12 @@ def test_a_worker_killed_from_outside_costs_nothing_but_time(device):
     assert device.workers.by_role["candidates"].process.pid != pid
 
 
-def test_a_vanished_gpu_is_infrastructure(device, monkeypatch):
+def test_a_vanished_gpu_is_no_verdict_on_a_config(device, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     for child in [device.workers.by_role["candidates"], *device.workers.standby]:
         child.kill()
-    [m] = device.measure([FaultyConfig()])
-    assert m.status == "infrastructure"
+    with pytest.raises(MachineTrouble):
+        device.measure([FaultyConfig()])
     monkeypatch.undo()
     for child in [device.workers.by_role["candidates"], *device.workers.standby]:
         child.kill()

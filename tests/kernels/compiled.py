@@ -3,12 +3,12 @@
 A process of its own for each GPU model, because Triton keeps the first target it was given."""
 
 import torch
-from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 
 from kernels import registry
 from kernels.hardware import hardware_named
-from tools.harness.compiling.compiler import StubDriver, warm_ups_only
+from kernels.triton.stub_driver import StubDriver
+from tools.harness.compiling.compiler import warm_ups_only
 
 COUNTED = ("wgmma.mma_async", "cp.async.bulk.tensor", "mma.sync", "v_mfma", "e4m3.e4m3", "atom.")
 
@@ -23,7 +23,7 @@ def compiled(init):
     """A child's factory (:class:`tools.harness.process.child.Child`). `init`: the GPU model; a case: kernel, problem,
     config, whether it is compiled once more from a launch on data (`allocate`), and whether `sass` is wanted."""
     hardware = hardware_named(init["hardware"])
-    driver.set_active(StubDriver(GPUTarget(hardware.backend, hardware.arch, hardware.warp_size)))
+    driver.set_active(StubDriver(hardware))
 
     def launch(case, device):
         """The kernels of one launch on meta tensors or on data."""

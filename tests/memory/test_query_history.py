@@ -10,9 +10,10 @@ import pytest
 from pydantic import ValidationError
 
 from memory.store import Begin, Finish, Memory
-from tests.evals.toy import TOY_GPU, Toy, ToyProblem
+from tests.evals.toy import TOY_GPU, Toy, ToyConfig, ToyProblem
 from tests.memory.conftest import H200, RECORDED
 from tools import query_history
+from tools.harness.results import Measurement
 from tools.session.budget import Budget
 from tools.session.session import Ids, Session
 from tools.session.task import Task
@@ -84,3 +85,20 @@ def test_effect_needs_a_parameter_of_this_kernel(path: Path) -> None:
     ):
         with pytest.raises(ValidationError):
             ask(s, **wrong)
+
+
+def test_a_cold_run_is_shown_nothing_but_what_it_did_itself(path: Path) -> None:
+    session(path).memory.record_lesson("r", "toy", 1, 1, "More warps are faster, so the others found.")
+    s = session(path, n=999, run="cold")
+    s.cold = True
+    for question in ("best", "failures", "effect", "nearest", "lessons"):
+        assert ask(s, question=question, parameter="num_warps")["rows"] == []
+    fast, slow, wrong = (ToyConfig(BLOCK=b, num_warps=w) for b, w in ((64, 8), (64, 1), (128, 4)))
+    for config, ms in ((slow, 2.0), (fast, 1.0)):
+        s.measured[config] = Measurement(config=config.model_dump(), status="correct", ms=ms)
+    s.measured[wrong] = Measurement(config=wrong.model_dump(), status="runtime", reason="out of registers")
+    s.memory.record_lesson("cold", "toy", s.ids.problem, s.ids.environment, "Eight warps are best here.")
+    assert [r["ms"] for r in ask(s, question="best")["rows"]] == [1.0, 2.0]
+    assert "runtime: registers, 1 of 3" in ask(s, question="failures")["rows"][0]["pattern"]
+    assert ask(s, question="effect", parameter="num_warps")["rows"][0]["value"] == 8
+    assert [r["quoted"] for r in ask(s, question="lessons")["rows"]] == ["Eight warps are best here."]

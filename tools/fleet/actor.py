@@ -7,6 +7,7 @@ in and out is plain JSON-like data.
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from memory.terms import Regime
 from tools.fleet.artifacts import Files, unpack
 from tools.fleet.reference import Reference, ReferenceFailed
 from tools.harness.compiling.cache import default_cache
-from tools.harness.device import DeviceError
+from tools.harness.device import DeviceError, MachineTrouble
 from tools.harness.devices.live import SCREEN_SAMPLES, LiveDevice
 from tools.harness.process.gpu_workers import JOB_DEADLINE_S, WORKER
 from tools.harness.process.identity import rebuild
@@ -64,32 +65,18 @@ class DeviceWorker:
 
     def calibrate(self, regime: Regime) -> Answer:
         """The reference's time here, ms."""
-        try:
-            return {"status": "correct", "reference_ms": self._reference.ms(regime), "card": self._card}
-        except ReferenceFailed as e:
-            return {"status": "infrastructure", "reason": str(e)}
+        return self._unless_gone(self._calibrate, regime)
 
     def measure(self, values: Answer, regime: Regime, samples: int | None, files: Files | None) -> Answer:
         """A measurement as read on this card, and the reference's time around it."""
-        self._unpack(files)
-        [m] = self.device.measure([self._config(values)], regime, samples)
-        if m.status != "correct":
-            return {"measurement": m.model_dump(mode="json")}
-        beside = self.calibrate(regime)
-        if beside["status"] != "correct":
-            return beside
-        return {"measurement": m.model_dump(mode="json"), **beside}
+        return self._unless_gone(self._measure, values, regime, samples, files)
 
     def check(self, values: Answer, files: Files | None) -> Answer:
-        self._unpack(files)
-        return self.device.check([self._config(values)])[0].model_dump(mode="json")
+        return self._unless_gone(self._check, values, files)
 
     def contend(self, several: list[Answer], regime: Regime, figure: Figure, files: list[Files | None]) -> Answer:
         """All of it on this card, in one sitting."""
-        for one in files:
-            self._unpack(one)
-        found = self.device.contend([self._config(values) for values in several], regime, figure)
-        return {"measurements": [m.model_dump(mode="json") for m in found], **self.calibrate(regime)}
+        return self._unless_gone(self._contend, several, regime, figure, files)
 
     def prove(
         self,
@@ -101,6 +88,50 @@ class DeviceWorker:
         *files: Files | None,
     ) -> Answer:
         """On this card, in one sitting. `files` are those of the config and of the one beside it."""
+        return self._unless_gone(self._prove, values, regime, max_seconds, figure, beside, *files)
+
+    def _unless_gone(self, do: Callable[..., Answer], *arguments: Any) -> Answer:
+        """What `do` answers, or ``gone``: why this host or its GPU can do nothing any more."""
+        try:
+            return do(*arguments)
+        except MachineTrouble as e:
+            return {"gone": str(e)}
+
+    def _calibrate(self, regime: Regime) -> Answer:
+        try:
+            return {"status": "correct", "reference_ms": self._reference.ms(regime), "card": self._card}
+        except ReferenceFailed as e:
+            return {"status": "infrastructure", "reason": str(e)}
+
+    def _measure(self, values: Answer, regime: Regime, samples: int | None, files: Files | None) -> Answer:
+        self._unpack(files)
+        [m] = self.device.measure([self._config(values)], regime, samples)
+        if m.status != "correct":
+            return {"measurement": m.model_dump(mode="json")}
+        beside = self._calibrate(regime)
+        if beside["status"] != "correct":
+            return beside
+        return {"measurement": m.model_dump(mode="json"), **beside}
+
+    def _check(self, values: Answer, files: Files | None) -> Answer:
+        self._unpack(files)
+        return self.device.check([self._config(values)])[0].model_dump(mode="json")
+
+    def _contend(self, several: list[Answer], regime: Regime, figure: Figure, files: list[Files | None]) -> Answer:
+        for one in files:
+            self._unpack(one)
+        found = self.device.contend([self._config(values) for values in several], regime, figure)
+        return {"measurements": [m.model_dump(mode="json") for m in found], **self._calibrate(regime)}
+
+    def _prove(
+        self,
+        values: Answer,
+        regime: Regime,
+        max_seconds: float,
+        figure: Figure,
+        beside: Answer | None,
+        *files: Files | None,
+    ) -> Answer:
         for one in files:
             self._unpack(one)
         other = None if beside is None else self._config(beside)

@@ -12,7 +12,8 @@ from tools.fleet.artifacts import Files, take
 from tools.harness.compiling.cache import triton_environment
 from tools.harness.compiling.compile_pool import DEADLINE_S, LocalCompilePool
 from tools.harness.landscapes.readings import config_key
-from tools.harness.process.child import Child, ChildDied, ChildKilled, ChildTimeout
+from tools.harness.process.child import Child, ChildDied, ChildKilled, ChildTimeout, ChildUnborn
+from tools.harness.process.refusal import Refusal
 
 QUEUE_S = 3600.0
 """How long a task may wait for a free CPU before that is our own failure."""
@@ -37,9 +38,15 @@ def compile_here(job: dict[str, Any], hardware: str, deadline_s: float) -> tuple
         return {"ended": "timeout", "why": str(e)}, {}
     except ChildKilled as e:
         return {"ended": "killed", "why": str(e)}, {}
+    except (ChildUnborn, Refusal) as e:
+        return {"ended": "unborn", "why": str(e)}, {}
     except ChildDied as e:
         return {"ended": "died", "why": str(e)}, {}
     return answer, take(cache)
+
+
+ENDS = {"timeout": ChildTimeout, "killed": ChildKilled, "unborn": ChildUnborn, "died": ChildDied}
+"""How a child ended, in a task's answer."""
 
 
 class FleetCompilePool(LocalCompilePool):
@@ -67,6 +74,6 @@ class FleetCompilePool(LocalCompilePool):
             raise ChildKilled(f"the compile task was lost: {type(e).__name__}") from e
         ended = answer.get("ended")
         if ended is not None:
-            raise {"timeout": ChildTimeout, "killed": ChildKilled, "died": ChildDied}[ended](answer["why"])
+            raise ENDS[ended](answer["why"])
         self._files[config_key(job["config"])] = files
         return answer

@@ -22,10 +22,11 @@ from tools.fleet.compile_tasks import FleetCompilePool
 from tools.fleet.fleet import HELLO_DEADLINE_S, Answer, Fleet, Job, Worker
 from tools.fleet.reference import to_scale
 from tools.harness.compiling.compile_pool import LocalCompilePool
-from tools.harness.device import DeviceError
+from tools.harness.device import DeviceError, MachineTrouble
 from tools.harness.devices.live import CONTEND_ROUNDS
 from tools.harness.measuring.choices import expand
-from tools.harness.process.gpu_workers import JOB_DEADLINE_S, PREPARE_DEADLINE_S, START_DEADLINE_S, TRIES, WORKER
+from tools.harness.process.child import START_DEADLINE_S
+from tools.harness.process.gpu_workers import JOB_DEADLINE_S, PREPARE_DEADLINE_S, TRIES, WORKER
 from tools.harness.process.identity import describe
 from tools.harness.process.prestart import Prestart
 from tools.harness.results import CheckResult, Figure, Measurement, Proof
@@ -34,7 +35,7 @@ NET_S = TRIES * (JOB_DEADLINE_S + 10) + 2 * START_DEADLINE_S
 """The longest that an actor's own deadlines let one launch of a candidate and one of the reference take."""
 RELEASE_S = 5.0
 """Ray's books of free GPUs lag behind a killed actor by up to a second."""
-SAME = ("name", "torch", "triton", "driver", "cuda")
+SAME = ("name", "torch", "triton", "assembler", "driver", "cuda")
 """Readings of two versions are those of two devices."""
 
 
@@ -90,6 +91,9 @@ class FleetDevice:
 
     # -- what the tools ask for
 
+    def compiled_with(self) -> DeviceInfo:
+        return self.info
+
     def gpus(self) -> int:
         return len(self.fleet.workers)
 
@@ -114,7 +118,7 @@ class FleetDevice:
 
     def check(self, configs: Sequence[Config]) -> list[CheckResult]:
         jobs = [Job("check", (_values(c), self._files(c)), NET_S, c) for c in configs]
-        found = dict(self.fleet.run(jobs))
+        found = {job: self._require_worker(answer) for job, answer in self.fleet.run(jobs)}
         return [CheckResult.model_validate(_about(found[j], j.subject)) for j in jobs]
 
     def measure(self, configs: Sequence[Config], regime: Regime = "burst") -> list[Measurement]:
@@ -140,6 +144,7 @@ class FleetDevice:
         patience = NET_S + len(configs) * CONTEND_ROUNDS[regime] * (JOB_DEADLINE_S + 10)
         job = Job("contend", ([_values(c) for c in configs], regime, figure, files), patience)
         [(_, answer)] = self.fleet.run([job])
+        self._require_worker(answer)
         if answer["status"] != "correct":
             return [self._failed(c, answer, regime) for c in configs]
         beside = {"reference_ms": answer["reference_ms"], "card": answer["card"]}
@@ -161,6 +166,7 @@ class FleetDevice:
         files = [self._files(c) for c in (config, beside) if c is not None]
         job = Job("prove", (_values(config), regime, max_seconds, figure, other, *files), patience)
         [(_, answer)] = self.fleet.run([job])
+        self._require_worker(answer)
         return Proof.model_validate({"regime": regime, **_about(answer, config)})
 
     def no_energy(self) -> str | None:
@@ -198,7 +204,14 @@ class FleetDevice:
         scales = self.scales.setdefault(regime, {answer["card"]: answer["reference_ms"]})
         return to_scale(m, answer["reference_ms"], next(iter(scales.values())), answer["card"])
 
+    def _require_worker(self, answer: Answer) -> Answer:
+        """`answer`, unless it says that no worker is left. Raises MachineTrouble."""
+        if self.fleet.lost and answer.get("status") == "infrastructure":
+            raise MachineTrouble(answer["reason"])
+        return answer
+
     def _failed(self, config: Config, answer: Answer, regime: Regime) -> Measurement:
+        self._require_worker(answer)
         return Measurement.model_validate({"regime": regime, **_about(answer, config)})
 
     def _files(self, config: Config) -> Any:

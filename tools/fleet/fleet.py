@@ -1,8 +1,10 @@
-"""Jobs over Ray actors: who is free gets the next one, and an actor that dies costs the job it was running.
+"""Jobs over Ray actors: who is free gets the next one, and an actor that dies costs the jobs it was given.
 
 The driver alone decides and keeps count; actors hold no queue of their own beyond the one job that hides the way to
-them. A job whose actor died is given to another once; the second time it is ``infrastructure``. An actor that died is
-started anew wherever its cluster has a GPU for it, and gets jobs again once it has said hello.
+them. If an actor dies, any job that it was given may have killed it: the answer of the one before is lost when the
+process ends while it is on its way. Every one of them has therefore used a try, and is given again alone. A job that
+loses its actor a second time has done so by itself, and is ``infrastructure``. An actor that died is started anew
+wherever its cluster has a GPU for it, and gets jobs again once it has said hello.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ class Job:
     subject: Any = None
     """What the caller knows it by."""
     tries: int = 0
+    """Actors that died with it."""
 
 
 @dataclass(eq=False)
@@ -66,6 +69,11 @@ class Worker:
     @property
     def ready(self) -> bool:
         return bool(self.hello) and self.greeting is None and not self.gone
+
+    @property
+    def holds_suspect(self) -> bool:
+        """Whether it has a job that may have killed an actor: such a job is alone, so that it is known who did it."""
+        return any(job.tries for job, _ in self.given.values())
 
 
 class Fleet:
@@ -110,7 +118,7 @@ class Fleet:
         for worker in self.workers:
             worker.given.clear()  # of a caller who left in the middle: nobody waits for the answers
         while True:
-            while (free := self._with_room()) is not None:
+            while (free := self._with_room(alone=bool(again))) is not None:
                 job = again.popleft() if again else None if exhausted else next(source, None)
                 if job is None:
                     exhausted = True
@@ -118,8 +126,9 @@ class Fleet:
                 self._give(free, job)
             if exhausted and not again and not any(w.given for w in self.workers):
                 return
-            if not any(w.ready or w.greeting is not None for w in self.workers):
-                reason = "no worker of the fleet can be had any more"
+            if self.lost:
+                trouble = next((w.trouble for w in self.workers if w.trouble), "")
+                reason = f"no worker of the fleet can be had any more{f': {trouble}' if trouble else ''}"
                 yield from ((job, lost(reason)) for job in [*again, *source])
                 return
             for job, answer in self._events():
@@ -128,13 +137,22 @@ class Fleet:
                 else:
                     yield job, answer
 
+    @property
+    def lost(self) -> bool:
+        """Whether no worker is left, nor about to come back."""
+        return not any(w.ready or w.greeting is not None for w in self.workers)
+
     def on_each(self, job: Job) -> list[tuple[Worker, Answer]]:
         """The answer of every worker that is ready; one that dies over it is left out."""
         asked = [(w, getattr(w.actor, job.method).remote(*job.arguments)) for w in self.workers if w.ready]
         found = []
         for worker, reference in asked:
             try:
-                found.append((worker, self._ray.get(reference, timeout=job.deadline_s)))
+                answer = self._ray.get(reference, timeout=job.deadline_s)
+                if "gone" in answer:
+                    self._died(worker, answer["gone"])
+                else:
+                    found.append((worker, answer))
             except self._ray.exceptions.RayTaskError as e:
                 raise RuntimeError(f"our code failed in an actor:\n{e}") from e
             except self._ray.exceptions.RayError:
@@ -147,10 +165,10 @@ class Fleet:
 
     # -- the books
 
-    def _with_room(self) -> Worker | None:
-        """The least busy worker that can take a job."""
-        depth = 2 if self._mean_s < SHORT_S else 1
-        free = [w for w in self.workers if w.ready and len(w.given) < depth]
+    def _with_room(self, alone: bool) -> Worker | None:
+        """The least busy worker that can take a job; an idle one if the job has to be `alone`."""
+        depth = 1 if alone or self._mean_s >= SHORT_S else 2
+        free = [w for w in self.workers if w.ready and len(w.given) < depth and not w.holds_suspect]
         return min(free, key=lambda w: len(w.given), default=None)
 
     def _give(self, worker: Worker, job: Job) -> None:
@@ -170,7 +188,8 @@ class Fleet:
         done, rest = self._ray.wait([*owner, *greetings], timeout=patience)
         if done and rest:
             more, _ = self._ray.wait(rest, num_returns=len(rest), timeout=0)
-            done = [*done, *more]
+            ready = {*done, *more}
+            done = [reference for reference in (*owner, *greetings) if reference in ready]  # answers before deaths
         if not done:
             yield from self._overdue()
         for reference in done:
@@ -187,6 +206,9 @@ class Fleet:
         except self._ray.exceptions.RayError as e:
             yield from self._died(worker, type(e).__name__)
             return
+        if "gone" in answer:
+            yield from self._died(worker, answer["gone"])
+            return
         job, _ = worker.given.pop(reference)
         now = time.monotonic()
         self._mean_s += SMOOTHING * (now - worker.busy_since - self._mean_s)
@@ -202,16 +224,16 @@ class Fleet:
                 self._drop(worker)
 
     def _died(self, worker: Worker, why: str = "") -> Iterator[tuple[Job, Answer | None]]:
-        """The actor is no more: its running job has used a try, the ones behind it have not."""
+        """The actor is no more, and each of the jobs that it was given may be why."""
         self.deaths += 1
         jobs = [job for job, _ in worker.given.values()]
         worker.given.clear()
         self._ray.kill(worker.actor, no_restart=True)
-        worker.hello = {}
+        worker.hello, worker.trouble = {}, why
         self._start(worker)
         events: list[tuple[Job, Answer | None]] = []
-        for place, job in enumerate(jobs):
-            job.tries += place == 0
+        for job in jobs:
+            job.tries += 1
             failed = lost(f"its worker died {job.tries} times ({why})") if job.tries >= TRIES else None
             events.append((job, failed))
         return iter(events)
@@ -237,6 +259,8 @@ class Fleet:
             self._start(worker)
             return
         worker.hello, worker.starts = answer, 0
+        if "missing" in answer:
+            worker.trouble = answer["missing"]
         if "missing" in answer or not self.suits(answer):
             self._drop(worker)
 

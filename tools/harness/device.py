@@ -18,6 +18,11 @@ class DeviceError(RuntimeError):
     """The device cannot be used; the message is one sentence for the user."""
 
 
+class MachineTrouble(DeviceError):
+    """This machine cannot compile, check or measure anything as it is: a full disk, a missing tool, a GPU that left. No
+    config is to blame, and there is no point in trying the next one."""
+
+
 class CompilePool(Protocol):
     """Compiles configs for the device's GPU model."""
 
@@ -25,16 +30,21 @@ class CompilePool(Protocol):
     """Whether a batch takes about as long as one config. If not, nothing is gained by compiling many at a time."""
 
     def compile(self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config]) -> list[CompileResult]:
-        """Compile all; results in the order of `configs`, a failure as its status."""
+        """Compile all; results in the order of `configs`, a failure as its status. Raises MachineTrouble."""
         ...
 
     def close(self) -> None: ...
 
 
 class Device(Protocol):
-    """Bound to one kernel and problem. Results come in the order of the configs; a failure is a result."""
+    """Bound to one kernel and problem. Results come in the order of the configs; a failure is a result. What runs
+    configs raises MachineTrouble if no config can be run any more."""
 
     info: DeviceInfo
+
+    def compiled_with(self) -> DeviceInfo:
+        """``info`` with the versions that compile here: others than those of a recording made under an older Triton."""
+        ...
 
     def gpus(self) -> int:
         """How many GPUs measure at the same time."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 from kernels.spec import Config
@@ -15,6 +15,8 @@ class Evidence:
     compiled: Mapping[Config, CompileResult] = field(default_factory=dict)
     checked: Mapping[Config, CheckResult] = field(default_factory=dict)
     measured: Mapping[Config, Measurement] = field(default_factory=dict)
+    declined: Set[Config] = frozenset()
+    """Configs that the user does not want to run."""
 
     def times(self) -> dict[Config, float]:
         """Verified ms per launch."""
@@ -22,9 +24,10 @@ class Evidence:
         return {c: ms for c, ms in reported.items() if 0 < ms < math.inf}
 
     def settled(self) -> set[Config]:
-        """Configs that need no further work: they were measured with any outcome, or they failed before that."""
+        """Configs that need no further work: they were measured with any outcome, they failed before that, or the
+        user declined them."""
         failed = {c for results in (self.compiled, self.checked) for c, r in results.items() if r.status != "correct"}
-        return failed | set(self.measured)
+        return failed | set(self.measured) | self.declined
 
     def verdicts(self) -> dict[Config, bool]:
         """Whether each tried config passed all its tests. A failure of the infrastructure does not count against it."""

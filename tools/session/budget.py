@@ -10,20 +10,41 @@ MAX_EVALS = 40
 MAX_SECONDS = 600.0
 """Seconds of search of a run that names no number."""
 
+RESERVED_SHARE, LEAST_RESERVED = 5, 4
+"""A fifth of the evaluations of a run with a language model is kept for the planner, at least four."""
+
+
+def reserve_of(max_evals: int) -> int:
+    """Evaluations to keep for the planner. One is left to the model in any case."""
+    return min(max(-(-max_evals // RESERVED_SHARE), LEAST_RESERVED), max_evals - 1)
+
 
 @dataclass
 class Budget:
-    """What a run may spend. An evaluation is a config that is measured for the first time in this run, whatever
-    becomes of it; a repeated config costs nothing."""
+    """What a run may spend. An evaluation is a reading or a failure, in the compiler or on the device, of a config that
+    the space holds. A config costs one evaluation at most, however often it is compiled, checked and measured."""
 
     max_evals: int = MAX_EVALS
     max_seconds: float = MAX_SECONDS
     started: float = field(default_factory=time.monotonic)
     """``time.monotonic()`` when the search began."""
-    evals: int = 0
+    charged: set[str] = field(default_factory=set)
+    """Keys (:meth:`kernels.spec.Config.key`) of the configs that cost an evaluation."""
+    reserve: int = 0
+    """Evaluations that are kept for the embedded planner, as long as whoever decides does not ask it for proposals."""
+
+    @property
+    def evals(self) -> int:
+        """Evaluations spent."""
+        return len(self.charged)
 
     def evals_left(self) -> int:
-        return max(0, self.max_evals - self.evals)
+        """Evaluations that may be spent now."""
+        return max(0, self.max_evals - self.reserve - self.evals)
+
+    def release_reserve(self) -> None:
+        """Give the reserve to whoever decides."""
+        self.reserve = 0
 
     def seconds_left(self) -> float:
         return max(0.0, self.max_seconds - (time.monotonic() - self.started))

@@ -12,9 +12,11 @@ from typing import Any
 from kernels.check_spec import examine
 from kernels.registry import get
 from kernels.spec import sentence
+from memory.file import MemoryFull
 from memory.store import Memory, MemoryFileError
 from memory.terms import Metric, Regime
-from tools.harness.device import DeviceError
+from memory.upkeep.spoilt import describe
+from tools.harness.device import DeviceError, MachineTrouble
 from tools.harness.open_device import open_device
 from tools.harness.process.prestart import Prestart
 from tools.session.budget import Budget
@@ -45,13 +47,15 @@ def open_session(
     run_id: str,
     progress: Callable[[str], None],
     warm: bool = True,
+    cold: bool = False,
     prestart: Prestart | None = None,
 ) -> Session:
-    """Open a session. Raises SetupError.
+    """Open a session. Raises SetupError, or MachineTrouble or MemoryFull where the user's words are not to blame.
 
     `shape` (in the kernel's order of dimensions) and `options` set fields of the kernel's problem; the other fields
     keep their defaults. If memory knows `run_id`, the session gets back what that run has done. `prestart` may hold
-    processes for a single GPU's device and its compile pool. Unless `warm`, nothing of other runs is used."""
+    processes for a single GPU's device and its compile pool. Unless `warm`, nothing of other runs is used;
+    if `cold`, it is not shown either."""
     try:
         spec = get(kernel)
         problem = spec.parse_problem(shape, options)
@@ -63,10 +67,17 @@ def open_session(
         memory = Memory.open(memory_path)
         with importing(PLANNERS) if prestart else nullcontext():  # while the GPU's worker starts
             opened, hardware = open_device(device, spec, problem, regime, prestart)
-        opened.expect_measurements()
-        pool = opened.compile_pool(prestart)
+    except (MachineTrouble, MemoryFull):
+        raise
     except (MemoryFileError, DeviceError) as e:
         raise SetupError(str(e)) from e
+    try:
+        opened.expect_measurements()
+        pool = opened.compile_pool(prestart)
+    except BaseException:
+        opened.close()
+        memory.close()
+        raise
     try:
         task = Task.of(spec, problem, hardware, metric, regime, seed)
         why = opened.no_energy() if task.energy else None
@@ -80,10 +91,19 @@ def open_session(
         pool.close()
         memory.close()
         raise SetupError(str(e)) from e
-    ids = Ids.of(memory, opened.info, spec, problem)
-    session = Session(task, opened, pool, memory, ids, run_id, Budget(max_evals, max_seconds), progress)
+    here = opened.compiled_with()
+    ids = Ids.of(memory, opened.info, spec, problem, here)
+    if ids.compiler is not None:
+        progress(
+            f"note: the times were recorded under {opened.info.toolchain()}; here {here.toolchain()} compiles, and its "
+            "figures are kept apart from them"
+        )
+    session = Session(task, opened, pool, memory, ids, run_id, Budget(max_evals, max_seconds), progress, cold=cold)
+    spoilt = describe(memory, ids.problem)
+    if spoilt:
+        progress(f"note: {spoilt}")
     resume(session)
-    if warm:
+    if warm and not cold:
         warm_up(session)
     return session
 

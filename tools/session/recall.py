@@ -16,6 +16,8 @@ from kernels.hardware import hardware_named
 from kernels.spec import Config
 from memory import queries
 from memory.attempt import Row
+from memory.terms import Kind
+from memory.upkeep.spoilt import is_spoilt
 from tools.harness.results import CheckResult, CompileResult, Measurement
 from tools.planner.transfer import NearProblem
 from tools.session.session import Session
@@ -25,6 +27,7 @@ NEAR = 4.0
 of the three dimensions and another device state, or a factor of four in one of them on another GPU model."""
 SEEDS = 2
 """Winners proposed at most: they stand before what the planner chooses, which the same neighbours have taught."""
+KINDS: tuple[Kind, ...] = ("compile", "check", "benchmark")
 WINNERS = 2
 """Of one problem on one device."""
 NEAR_PROBLEMS = 4
@@ -34,13 +37,19 @@ NEAR_CONFIGS = 100
 
 
 def resume(session: Session) -> None:
-    """Give a session back what its run has finished before. What our machinery spoilt counts as the evaluation that it
-    was, and is tried again for free when asked for."""
+    """Give a session back what its run has finished before, and charge what that cost. What our machinery spoilt is
+    tried again for free when asked for."""
     for row in session.memory.finished(session.run_id):
         config = _config(session, row["config"])
         if config is not None and row["regime"] in (None, "", session.task.regime):  # not the finalists' energy
             _take(session, config, row)
-    session.budget.evals = len(session.measured)
+            known: dict[str, dict[Config, Any]] = {
+                "compile": session.compiled,
+                "check": session.checked,
+                "benchmark": session.measured,
+            }
+            if row["kind"] in known:
+                session.charge(row["kind"], config, known[row["kind"]][config])
 
 
 def warm_up(session: Session) -> None:
@@ -60,15 +69,14 @@ def _known(session: Session) -> Iterator[tuple[Config, Row]]:
     """Verdicts that need not be made again."""
     ids, task, source = session.ids, session.task, session.task.spec.source_hash()
     compiled, checked, measured = (
-        queries.known(session.memory, ids.problem, ids.environment, source, kind, task.regime)
-        for kind in ("compile", "check", "benchmark")
+        queries.known(session.memory, ids.problem, ids.of_kind(kind), source, kind, task.regime) for kind in KINDS
     )
     # What only compiled is compiled again: a device that is to launch it wants the code, not the figures.
     compiled = {key: row for key, row in compiled.items() if key in measured or row["status"] != "correct"}
     for rows in (compiled, checked, measured):
         for row in rows.values():
             config = _config(session, row["config"])
-            if config is not None:
+            if config is not None and not is_spoilt(row["status"], row["reason"]):
                 yield config, row
 
 

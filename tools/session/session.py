@@ -7,6 +7,7 @@ machine. What this run has done is never done twice: a repeated config is answer
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar, cast
@@ -14,13 +15,14 @@ from typing import Any, TypeVar, cast
 from kernels.spec import Config, KernelSpec, Problem
 from memory.proofs.best_proof import BestProof, best_proof
 from memory.shared_models import DeviceInfo
-from memory.store import Begin, Figures, Finish, Memory
+from memory.store import Begin, Figures, Finish, Memory, MemoryFileError
 from memory.terms import Kind
-from tools.harness.device import CompilePool, Device
+from tools.harness.device import CompilePool, Device, DeviceError
 from tools.harness.results import CheckResult, CompileResult, Figure, Measurement, Proof, Result
 from tools.planner.propose import Planner
 from tools.planner.transfer import NearProblem
 from tools.session.budget import Budget
+from tools.session.neighbourhood import Neighbourhood
 from tools.session.task import Task
 
 R = TypeVar("R", bound=Result)
@@ -29,6 +31,13 @@ CLOSE = 1.02
 """A screening's noise is under 1 %; whoever is within 2 % of the best may be the best."""
 CONTENDERS = 16
 """Of an exhaustive screening of 1,009 configs the true best was always among the first 14 (bench_harness finalists)."""
+TWIN = "the same machine code on the same grid as"
+"""How a measurement that was taken over from another config begins to say so."""
+DID_NOT_COMPILE = "not launched: it did not compile"
+UNLAUNCHED = (TWIN, DID_NOT_COMPILE)
+"""How measurements begin to say that the device was not asked."""
+NOT_RECORDED = "not recorded"
+"""How a recorded device calls a config that it cannot answer."""
 JOULES_NOISE = 0.005
 """Relative, of a contended config's joules: sustained rounds agree within 0.3 %."""
 FRUGAL_CLOSE, FRUGAL_CONTENDERS = 1.05, 8
@@ -42,16 +51,31 @@ class Ids:
     environment: int
     kernel: int
     problem: int
+    compiler: int | None = None
+    """The environment of compilations, if they are made by another Triton or assembler than the measurements were."""
 
     @classmethod
-    def of(cls, memory: Memory, info: DeviceInfo, spec: KernelSpec[Any, Any], problem: Problem) -> Ids:
+    def of(
+        cls,
+        memory: Memory,
+        info: DeviceInfo,
+        spec: KernelSpec[Any, Any],
+        problem: Problem,
+        compiled_with: DeviceInfo | None = None,
+    ) -> Ids:
         """The rows of this device, kernel source and problem, written where they are new."""
         kernel = memory.kernel(spec.name, spec.source_hash())
+        differs = compiled_with is not None and compiled_with != info
         return cls(
             environment=memory.environment(info.model_dump()),
             kernel=kernel,
             problem=memory.problem(kernel, problem.model_dump(mode="json"), problem.label()),
+            compiler=memory.environment(compiled_with.model_dump()) if compiled_with and differs else None,
         )
+
+    def of_kind(self, kind: Kind) -> int:
+        """The environment of attempts of this kind."""
+        return self.compiler if kind == "compile" and self.compiler is not None else self.environment
 
 
 @dataclass
@@ -75,6 +99,10 @@ class Session:
     """Winners of near problems, worth measuring first."""
     near_problems: list[NearProblem] = field(default_factory=list)
     """Near problems as the planner learns from them."""
+    declined: set[Config] = field(default_factory=set)
+    """Configs that the user did not let run; they are not proposed again."""
+    cold: bool = False
+    """Whether nothing of other runs is shown."""
     planner: Planner | None = None
     contended: dict[Config, Measurement] = field(default_factory=dict)
     """Finalists, timed against one another."""
@@ -105,47 +133,128 @@ class Session:
         config: Config = self.task.spec.config_type.model_validate(values)
         return config
 
+    @cached_property
+    def neighbourhood(self) -> Neighbourhood:
+        """The space around any config."""
+        return Neighbourhood(self.space)
+
+    def refusal(self, config: Config) -> str | None:
+        """Why the space does not hold `config`, with the nearest configs that it holds; ``None`` if it holds it. This
+        needs neither a compiler nor a device, and costs nothing."""
+        broken = self.task.spec.constraint(self.task.problem, config, self.task.hardware)
+        there = self.device.configs()
+        if broken is None and (there is None or config in there):
+            return None
+        reason = broken or f"{NOT_RECORDED}: the space of this recorded device does not hold this combination"
+        nearest = self.neighbourhood.describe_nearest(config)
+        return f"{reason}; the nearest configs that exist change: {nearest}" if nearest else reason
+
     def compile(self, configs: Sequence[Config], call_id: str) -> list[CompileResult]:
-        """Compile what is not compiled yet."""
+        """Compile what is not compiled yet. A config that does not compile costs an evaluation; configs beyond the
+        budget are left out of the answer."""
 
-        def run(new: list[Config]) -> list[CompileResult]:
-            return self.pool.compile(self.task.spec, self.task.problem, new)
+        def refuse(config: Config, reason: str) -> CompileResult:
+            return CompileResult(config=config.model_dump(mode="json"), status="constraints", reason=reason)
 
-        return self._once("compile", configs, call_id, self.compiled, run)
+        return self._afford(configs, self.compiled, lambda new: self._compile(new, call_id), refuse)
 
     def check(self, configs: Sequence[Config], call_id: str) -> list[CheckResult]:
-        """Check what is not checked yet."""
-        return self._once("check", configs, call_id, self.checked, self.device.check)
+        """Check what is not checked yet. A config that fails costs an evaluation; configs beyond the budget are left
+        out of the answer."""
+
+        def refuse(config: Config, reason: str) -> CheckResult:
+            return CheckResult(config=config.model_dump(mode="json"), status="constraints", reason=reason)
+
+        def attempt(new: list[Config]) -> None:
+            self._once("check", new, call_id, self.checked, self.device.check)
+
+        return self._afford(configs, self.checked, attempt, refuse)
 
     def measure(self, configs: Sequence[Config], call_id: str) -> list[Measurement]:
-        """Compile and time what is not timed yet, as far as the budget of evaluations goes; configs beyond it are left
-        out of the answer."""
-        new = [c for c in dict.fromkeys(configs) if c not in self.measured]
-        allowed = new[: self.budget.evals_left()]
-        if len(allowed) < len(new):
-            refused = set(new[len(allowed) :])
-            configs = [c for c in configs if c not in refused]
-        self.budget.evals += len(allowed)
+        """Compile and time what is not timed yet. Each config costs an evaluation, unless it is another one over again;
+        configs beyond the budget are left out of the answer."""
+        regime = self.task.regime
+
+        def refuse(config: Config, reason: str) -> Measurement:
+            values = config.model_dump(mode="json")
+            return Measurement(config=values, status="constraints", reason=reason, regime=regime)
 
         def run(unmeasured: list[Config]) -> list[Measurement]:
-            verdicts = [self._verdict(r) for r in self.compile(unmeasured, call_id)]
+            if self.ids.compiler is not None:  # what this machine's compiler says is no word on what was recorded
+                return self.device.measure(unmeasured, self.task.regime)
+            self._compile(unmeasured, call_id)
+            verdicts = [self._verdict(self.compiled[c]) for c in unmeasured]
             ready = [c for c, known in zip(unmeasured, verdicts, strict=True) if known is None]
-            timed = iter(self.device.measure(ready, self.task.regime))
+            timed = iter(self.device.measure(ready, regime))
             return [known or next(timed) for known in verdicts]
 
-        return self._once("benchmark", configs, call_id, self.measured, run)
+        def attempt(new: list[Config]) -> None:
+            self._once("benchmark", new, call_id, self.measured, run)
+
+        return self._afford(configs, self.measured, attempt, refuse)
+
+    def _compile(self, configs: list[Config], call_id: str) -> None:
+        self._once(
+            "compile", configs, call_id, self.compiled,
+            lambda new: self.pool.compile(self.task.spec, self.task.problem, new),
+        )  # fmt: skip
+
+    def _afford(
+        self,
+        configs: Sequence[Config],
+        known: dict[Config, R],
+        attempt: Callable[[list[Config]], None],
+        refuse: Callable[[Config, str], R],
+    ) -> list[R]:
+        """The results of `configs`. `attempt` makes those that are not known, never more at once than evaluations are
+        left, because each of them may cost one."""
+        refused: dict[Config, R] = {}
+        waiting: list[Config] = []
+        for config in dict.fromkeys(configs):
+            if config in known and known[config].status != "infrastructure":
+                continue
+            reason = self.refusal(config)
+            if reason is None:
+                waiting.append(config)
+            else:
+                refused[config] = refuse(config, reason)
+        while waiting:
+            paid = [c for c in waiting if c.key() in self.budget.charged]
+            unpaid = [c for c in waiting if c.key() not in self.budget.charged][: self.budget.evals_left()]
+            batch = [c for c in waiting if c in {*paid, *unpaid}]
+            if not batch:
+                break
+            attempt(batch)
+            waiting = [c for c in waiting if c not in set(batch)]
+        left_out = set(waiting)
+        return [refused.get(c) or known[c] for c in configs if c not in left_out]
+
+    def charge(self, kind: Kind, config: Config, result: Result) -> None:
+        """Charge an evaluation for `config`, once, if `result` of a compilation, check or measurement costs one: a
+        reading, or a failure. A compilation or check that went well costs none, nor does one that our own machinery
+        spoilt. A measurement that our machinery spoilt costs one, and may be repeated."""
+        if kind == "benchmark":
+            costs = isinstance(result, Measurement) and not (result.how or "").startswith(UNLAUNCHED)
+        else:
+            costs = kind in ("compile", "check") and result.status not in ("correct", "infrastructure")
+        if costs:
+            self.budget.charged.add(config.key())
 
     def _verdict(self, compiled: CompileResult) -> Measurement | None:
         """What compilation alone says of a config: that it cannot run, or that it is another one over again; ``None``
-        where it has to be measured."""
+        if it has to be measured."""
         if compiled.status != "correct":
             return Measurement(
-                config=compiled.config, status=compiled.status, reason=compiled.reason, regime=self.task.regime
+                config=compiled.config,
+                status=compiled.status,
+                reason=compiled.reason,
+                regime=self.task.regime,
+                how=DID_NOT_COMPILE,
             )
         for config, m in self.measured.items():
             other = self.compiled.get(config)
             if other and compiled.fingerprint and other.fingerprint == compiled.fingerprint and m.status == "correct":
-                how = f"the same machine code on the same grid as {config.key()}: not measured again"
+                how = f"{TWIN} {config.key()}: not measured again"
                 return m.model_copy(update={"config": compiled.config, "how": how, "seconds": 0.0})
         return None
 
@@ -244,19 +353,28 @@ class Session:
         """Run what is not known yet; what our own machinery spoilt is not known."""
         new = [c for c in dict.fromkeys(configs) if c not in known or known[c].status == "infrastructure"]
         if new:
-            known.update(zip(new, self._record(kind, new, call_id, run), strict=True))
+            results = self._record(kind, new, call_id, run)
+            known.update(zip(new, results, strict=True))
+            for config, result in zip(new, results, strict=True):
+                self.charge(kind, config, result)
         return [known[c] for c in configs]
 
     def _record(
         self, kind: Kind, configs: list[Config], call_id: str, run: Callable[[list[Config]], list[R]]
     ) -> list[R]:
-        """Rows 'pending', then the attempt, then the rows' outcome."""
+        """Rows 'pending', then the attempt, then the rows' outcome. If the device fails, its error is the rows' reason
+        and is raised again: none of them is a verdict on a config."""
         ids, values = self.ids, [c.model_dump(mode="json") for c in configs]
         addresses = self.memory.configs(ids.kernel, values)
         rows = self.memory.begin_attempts(
-            [Begin(self.run_id, call_id, ids.environment, ids.problem, address, kind) for address in addresses]
+            [Begin(self.run_id, call_id, ids.of_kind(kind), ids.problem, address, kind) for address in addresses]
         )
-        results = run(configs)
+        try:
+            results = run(configs)
+        except DeviceError as e:
+            with suppress(MemoryFileError):  # the disk may be full for the memory too: the device's error matters more
+                self.memory.finish_attempts([Finish(i, "infrastructure", {"reason": str(e)}) for i in rows])
+            raise
         finished = [Finish(i, r.status, self.figures(r)) for i, r in zip(rows, results, strict=True)]
         self.memory.finish_attempts(finished)
         return results

@@ -24,17 +24,16 @@ from agent.models.apis import PATHS, ApiName
 from agent.models.base import Message, Reply, ToolSchema, without_surrogates
 from agent.models.context import shown
 from agent.models.endpoint.faults import OtherApi, Outage, explain, names_model, reason_of, words_of
-from agent.models.endpoint.retries import PATIENCE, Garbled, Patience, Reported, transient, unreachable
+from agent.models.endpoint.retries import Garbled, Patience, Reported, transient, unreachable
 from agent.models.endpoint.secrecy import without_key
 from agent.models.prices import Price, price_of
 from agent.models.providers.refusals import LIMIT
+from agent.models.waiting import Waiting
 
 if TYPE_CHECKING:
     import openai
 
 OPENAI = "https://api.openai.com/v1"
-ATTEMPT = 180.0
-"""Seconds of one try; reasoning models think for minutes."""
 REPLY_TOKENS = 8192
 """Tokens of an answer at most."""
 REASONED_TOKENS = 32_768
@@ -53,8 +52,9 @@ class Endpoint(ABC):
     """A model by name behind a base URL, spoken to through one API."""
 
     api: ClassVar[ApiName]
-    streams: ClassVar[bool] = False
-    """Whether the answer comes piece by piece: ATTEMPT then limits its silence, and the run's own time its length."""
+    streams: bool = False
+    """Whether the answer comes piece by piece: the time of an attempt then limits its silence, and the model's own time
+    its length."""
 
     def __init__(
         self,
@@ -63,9 +63,11 @@ class Endpoint(ABC):
         base_url: str | None,
         notify: Callable[[str], None] = lambda line: None,
         effort: str | None = None,
+        waiting: Waiting | None = None,
     ) -> None:
         """`effort` is how hard the model thinks; ``None`` leaves it to the model. Raises UsageError if the key is
         missing or the URL is not one."""
+        self._waiting = waiting or Waiting()
         key = (key or "").strip()
         if not key and base_url is None:
             raise UsageError(
@@ -79,7 +81,7 @@ class Endpoint(ABC):
         self._where = host_of(self._url)
         self._price: Price | None = price_of(name)
         self._effort = effort
-        self._most = REPLY_TOKENS if effort in (None, "none") else REASONED_TOKENS
+        self._most = self._waiting.reply_tokens or (REPLY_TOKENS if effort in (None, "none") else REASONED_TOKENS)
         self._untold: list[str] = []
         """Notices for the next reply."""
         self._met = False
@@ -98,7 +100,7 @@ class Endpoint(ABC):
         import openai
 
         began = time.monotonic()
-        patience = min(PATIENCE, seconds)
+        patience = min(self._waiting.patience_seconds, seconds)
         retry_until, notices = began + patience, list(self._untold)
         end = began + seconds if self.streams else retry_until
         most = self._most if tokens is None else tokens
@@ -108,7 +110,7 @@ class Endpoint(ABC):
         except (openai.APIError, Garbled, Reported) as e:
             error = explain(e, self._where, self.name, patience, self._hidden)
             if isinstance(error, Outage):
-                too_late = seconds <= PATIENCE or time.monotonic() >= began + seconds - 0.5
+                too_late = seconds <= self._waiting.patience_seconds or time.monotonic() >= began + seconds - 0.5
                 error.out_of_time = too_late and transient(e) and (self._met or not unreachable(e))
             raise error from e
         reply = self._reply(body, time.monotonic() - began, tuple(notices))
@@ -172,7 +174,7 @@ class Endpoint(ABC):
         import httpx2
 
         total = max(0.5, end - time.monotonic())
-        silence = min(ATTEMPT, total)
+        silence = min(self._waiting.attempt_seconds, total)
         if not self.streams:
             total = silence
         began, parts, size = time.monotonic(), list[bytes](), 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
@@ -17,6 +18,10 @@ from agent.models.endpoint.usage import Usage
 from agent.models.providers.history import address
 from agent.models.providers.profile import PROFILES, profile_at, profile_of_answer
 from agent.models.providers.refusals import adapt
+from agent.models.waiting import Waiting
+
+STREAM = re.compile(r"\bstream(ing|_options)?\b")
+"""A refusal in these words is about streaming."""
 
 
 class OpenAIChat(Endpoint):
@@ -32,9 +37,11 @@ class OpenAIChat(Endpoint):
         endpoint: str | None = None,
         notify: Callable[[str], None] = lambda line: None,
         effort: str | None = None,
+        waiting: Waiting | None = None,
     ) -> None:
         """Raises UsageError where the key is missing, or the URL or the endpoint's name is none."""
-        super().__init__(name, key, base_url, notify, effort)
+        super().__init__(name, key, base_url, notify, effort, waiting)
+        self.streams = True
         if endpoint is not None and endpoint not in PROFILES:
             raise UsageError(f"There is no endpoint {endpoint!r}: --endpoint takes one of {', '.join(PROFILES)}.")
         self._profile = PROFILES[endpoint] if endpoint else profile_at(base_url or OPENAI)
@@ -46,6 +53,8 @@ class OpenAIChat(Endpoint):
         self, messages: list[Message], tools: list[ToolSchema], tokens: int, timeout: Any
     ) -> AbstractContextManager[Any]:
         fields: dict[str, Any] = self._profile.fields(tools, tokens, self._effort)
+        if self.streams:
+            fields |= {"stream": True, "stream_options": {"include_usage": True}}
         return self._client.chat.completions.with_streaming_response.create(
             model=self.name,
             messages=address(messages, self._profile),  # type: ignore[arg-type]
@@ -56,6 +65,9 @@ class OpenAIChat(Endpoint):
     def _give_up(self, error: Exception, messages: list[Message]) -> str | None:
         if getattr(error, "status_code", None) not in (400, 422) or misread(error):
             return None
+        if self.streams and STREAM.search(words_of(error).lower()):
+            self.streams = False
+            return self._refused(error, "without streaming")
         found = adapt(self._profile, words_of(error), self._effort)
         if found is None:
             return None

@@ -24,6 +24,7 @@ from agent.models.endpoint.response_stream import Ending, assembled_response
 from agent.models.endpoint.retries import Reported
 from agent.models.endpoint.usage import Usage
 from agent.models.providers.refusals import EFFORT, LIMIT
+from agent.models.waiting import Waiting
 
 if TYPE_CHECKING:
     import openai
@@ -66,9 +67,10 @@ class OpenAIResponses(Endpoint):
         base_url: str | None,
         notify: Callable[[str], None] = lambda line: None,
         effort: str | None = None,
+        waiting: Waiting | None = None,
     ) -> None:
-        super().__init__(name, key, base_url, notify, effort)
-        if effort is None:
+        super().__init__(name, key, base_url, notify, effort, waiting)
+        if effort is None and self._waiting.reply_tokens is None:
             self._most = REASONED_TOKENS  # most models of this API reason by default
         self._fields = {*NAMED}
         self._maker = name

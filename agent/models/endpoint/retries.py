@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PATIENCE = 300.0
-"""Seconds, retries included, for one message; less where the run has less left."""
 TRANSIENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 522, 524, 529})
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 """Seconds; waits double from the first to the longest and are jittered."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.cli import checks, requirements
+from agent.cli import checks, installation, requirements
 from agent.cli.commands import main
 
 pytestmark = pytest.mark.process
@@ -63,6 +63,41 @@ def test_packages_are_checked_by_the_projects_own_metadata(monkeypatch):
     extras = {finding.said: finding for finding in checks.check_extras()}
     assert extras["[ray]: absent is not installed"].mend == "pip install 'triton-autokernel[ray]'"
     assert not any(said.startswith("[dev]") for said in extras)
+
+
+def test_another_package_of_our_name_is_noted_and_one_that_overwrote_ours_is_missing(monkeypatch, tmp_path):
+    assert {finding.state for finding in installation.check_names()} <= {"ok", "note"}
+    (tmp_path / "kernels.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    [noted] = installation.check_names()
+    assert (noted.state, str(tmp_path / "kernels.py") in noted.said) == ("note", True)
+    monkeypatch.setattr(installation, "overwritten_packages", lambda: ["kernels/__init__.py"])
+    [broken] = installation.check_names()
+    assert (broken.state, "force-reinstall" in broken.mend) == ("missing", True)
+
+
+def test_a_compile_cache_that_cannot_be_written_is_missing(monkeypatch, tmp_path):
+    assert checks.check_cache()[0].state == "ok"
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    [broken] = checks.check_cache()
+    assert (broken.state, "set XDG_CACHE_HOME" in broken.mend) == ("missing", True)
+
+
+def test_machine_trouble_is_said_with_what_helps(quick):
+    reason = "nothing can be compiled: Cannot find ptxas: reinstall Triton"
+    quick[checks.TRITON] = {"version": "3.9.0", "status": "infrastructure", "reason": reason}
+    [broken] = checks.check_triton()
+    assert (broken.state, reason in broken.said) == ("missing", True)
+
+
+def test_a_model_of_ones_own_is_not_looked_for_on_a_server(quick, monkeypatch, capsys):
+    monkeypatch.setenv("OPENAI_API_KEY", "")
+    monkeypatch.setenv("AUTOKERNEL_MODEL", "mine.py:Model")
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert "mine.py:Model, a model of yours" in out
+    assert "endpoint" not in out
 
 
 def test_a_gpu_that_pytorch_does_not_see_is_missing(quick, monkeypatch):

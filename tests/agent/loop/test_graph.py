@@ -13,16 +13,17 @@ from agent.models.base import Reply
 from agent.models.embedded import Embedded
 from agent.models.endpoint.faults import Outage
 from agent.trace.trace import Trace, read_trace
+from agent.turn.calls import MAX_CALLS
 from tests.agent.fake_actions import BEST, SPACE, FakeActions, objective
 from tests.agent.scripted import Scripted, calls, words
 
 MEASURE = calls(("run_benchmark", {"configs": [BEST]}))
 
 
-def play(tmp_path, model, limits=None, price=None, **world):
-    """The final state, the actions and the events of one run."""
+def play(tmp_path, model, limits=None, price=None, alone=True, **world):
+    """The final state, the actions and the events of one run; `alone`: the planner takes no model's place."""
     tmp_path.mkdir(exist_ok=True)
-    wanted = objective(**(limits or {})).model_copy(update={"model": model.name, "price": price})
+    wanted = objective(**(limits or {})).model_copy(update={"model": model.name, "price": price, "alone": alone})
     actions = FakeActions(wanted, tmp_path / "ledger", **world)
     trace = Trace(tmp_path / "run.jsonl")
     trace.once("header", "run", lambda: {"schema_version": 1})
@@ -131,6 +132,7 @@ def test_a_claim_that_was_never_measured_is_worth_nothing(tmp_path):
     [
         (("run_benchmark", '{"configs": [}'), "arguments"),
         (("run_benchmark", "[1, 2]"), "arguments"),
+        (("run_benchmark", "7"), "arguments"),
         (("run_benchmark", '{"configs": NaN}'), "arguments"),
         (("delete_everything", {}), "unknown tool"),
     ],
@@ -145,7 +147,7 @@ def test_a_wrong_call_is_answered_and_the_run_goes_on(tmp_path, call, error):
 def test_a_flood_of_calls_is_cut_and_the_model_is_told(tmp_path):
     model = Scripted(calls(*[("query_history", {"question": str(i)}) for i in range(500)]), MEASURE)
     state, actions, _ = play(tmp_path, model)
-    assert [name for _, name in actions.calls].count("query_history") == search_end.MAX_CALLS
+    assert [name for _, name in actions.calls].count("query_history") == MAX_CALLS
     assert "484 were left out" in model.heard[1][-1]["content"]
     assert state["outcome"]["proven"]
 
@@ -163,17 +165,88 @@ def test_a_flood_of_calls_is_cut_and_the_model_is_told(tmp_path):
     ids=["the same call", "empty", "claims", "malformed", "unknown tool", "nothing measured"],
 )
 def test_where_a_model_gets_nowhere_the_embedded_planner_takes_over_and_says_so(tmp_path, stuck):
-    state, actions, events = play(tmp_path, Scripted(*stuck))
+    state, actions, events = play(tmp_path, Scripted(*stuck), alone=False)
     outcome = state["outcome"]
     assert outcome["best"]["config"] == BEST
     assert len(actions.measured()) == len(SPACE) - 1
     assert "turns in a row" in outcome["takeover"]
     assert "the embedded planner had taken over, because" in outcome["stopped"]
-    (decided,) = [e.body for e in events if e.type == "decision" and e.body.get("takeover")]
-    assert decided["takeover"] == outcome["takeover"]
+    decided = [e.body["takeover"] for e in events if e.type == "decision" and e.body.get("takeover")]
+    assert 1 <= len(decided) <= search_end.MOST_TAKEOVERS
+    assert decided[0] in outcome["takeover"]
+
+
+def test_the_planner_plays_one_batch_and_hands_back_and_the_model_was_warned(tmp_path):
+    after = calls(("run_benchmark", {"configs": [SPACE[-1]]}))
+    model = Scripted(*[words(None)] * 3, after, words("done"), words("done"))
+    state, _, events = play(tmp_path, model, {"max_evals": 20}, alone=False)
+    assert "One more turn like it, and the embedded planner takes over" in model.heard[2][-1]["content"]
+    back = model.heard[3][-1]["content"]
+    assert "it is your turn again" in back
+    assert json.loads(back.partition("Left: ")[2])["evaluations"] == 12, "the planner measured a batch of eight"
     speakers = [e.body["model"] for e in events if e.type == "model_response"]
-    assert speakers == sorted(speakers, reverse=True)
-    assert set(speakers) == {"scripted", "embedded"}
+    assert speakers[:8] == [*["scripted"] * 3, *["embedded"] * 4, "scripted"]
+    assert state["outcome"]["evaluations"] == 20, "the planner spends what the model left"
+    assert "the model concluded with" in state["outcome"]["stopped"]
+
+
+def test_three_different_slips_are_no_standing_still(tmp_path):
+    slips = [words(None), calls(("nonsense", {})), calls(("run_benchmark", '{"configs": [}')), (words("a"), "length")]
+    state, _, _ = play(tmp_path, Scripted(*slips, MEASURE), {"max_evals": 5}, alone=False)
+    assert "turns in a row" not in state["outcome"]["takeover"]
+
+
+def test_words_that_announce_are_asked_for_the_call_as_often_as_they_come(tmp_path):
+    model = Scripted(words("Let me run the benchmark."), MEASURE, words("Next I will measure others."), MEASURE)
+    play(tmp_path, model)
+    for place in (1, 3):
+        assert "announced an action" in model.heard[place][-1]["content"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<tool_call>{"name": "run_benchmark", "arguments": {}}</tool_call>',
+        "[TOOL_CALLS] [...]",
+        "run_benchmark(configs=[])",
+    ],
+)
+def test_a_call_written_as_text_is_no_conclusion(tmp_path, text):
+    model = Scripted(words(text), MEASURE)
+    play(tmp_path, model)
+    assert "lacks a tool parser" in model.heard[1][-1]["content"]
+
+
+def test_a_repeated_call_is_told_that_it_repeats(tmp_path):
+    state, _, _ = play(tmp_path, Scripted(MEASURE, MEASURE))
+    assert ["repeats" in a for a in answers(state)] == [False, True]
+
+
+def test_a_name_and_arguments_are_corrected_on_the_way_in(tmp_path):
+    text = f"```json\n{{'configs': [{json.dumps(BEST)},]}}\n```"
+    state, actions, _ = play(tmp_path, Scripted(calls(("functions.run_benchmark", text))))
+    assert actions.measured() == [json.dumps(BEST)]
+    assert "functions.run_benchmark was taken as run_benchmark" in answers(state)[0]["repaired"]
+    (call,) = state["messages"][2]["tool_calls"]
+    assert json.loads(call["function"]["arguments"]) == {"configs": [BEST]}
+
+
+def test_a_reserve_is_kept_for_the_planner_and_spent_by_it(tmp_path):
+    every = [calls(("run_benchmark", {"configs": [c]})) for c in SPACE[:20]]
+    model = Scripted(*every)
+    state, _, events = play(tmp_path, model, {"max_evals": 20}, alone=False)
+    told = json.loads(model.heard[0][1]["content"])["budget"]
+    assert (told["evaluations"], told["more_once_you_call_suggest_configs"]) == (16, 4)
+    assert state["outcome"]["evaluations"] == 20
+    measured_by = [e.body["model"] for e in events if e.type == "model_response"]
+    assert measured_by[-1] == "embedded"
+
+
+def test_who_asks_the_planner_gets_the_reserve(tmp_path):
+    ask = calls(("suggest_configs", {"count": 1}))
+    model = Scripted(ask, MEASURE)
+    play(tmp_path, model, {"max_evals": 20}, alone=False)
+    assert json.loads(model.heard[1][-1]["content"].partition("Left: ")[2])["evaluations"] == 20
 
 
 def test_a_model_that_measures_in_the_last_turn_it_has_for_it_keeps_the_wheel(tmp_path):
@@ -199,7 +272,8 @@ def test_a_model_that_ends_early_is_asked_once_whether_it_means_it(tmp_path):
     model = Scripted(MEASURE, words("enough"), words("enough"))
     state, _, _ = play(tmp_path, model)
     assert "39 of 40 evaluations are left" in model.heard[2][-1]["content"]
-    assert (state["outcome"]["turns"], state["outcome"]["stopped"]) == (3, "the model concluded")
+    stopped = "the model concluded with 39 evaluations left"
+    assert (state["outcome"]["turns"], state["outcome"]["stopped"]) == (3, stopped)
     told_to_stop = Scripted(MEASURE, calls(("suggest_configs", {"count": 1})), words("enough"))
     state, _, _ = play(tmp_path / "b", told_to_stop, {"max_evals": 1})
     assert state["outcome"]["turns"] == 3
@@ -310,3 +384,47 @@ def test_ids_are_unique_though_the_endpoint_repeats_its_own(tmp_path):
     answered = [m["tool_call_id"] for m in state["messages"] if m["role"] == "tool"]
     assert asked == answered == ["t0000c000", "t0000c001", "t0001c000"]
     assert [e.key for e in events if e.type == "tool_result"] == asked
+
+
+class Failing(Silent):
+    """The same with all the time in the world."""
+
+    def respond(self, messages, tools, seconds, tokens=None):
+        if any(m["role"] == "assistant" for m in messages):
+            raise Outage("The server is failing (HTTP 503).")
+        return Reply(MEASURE, 10)
+
+
+def test_an_outage_with_something_measured_ends_in_planner_and_proof(tmp_path):
+    state, actions, _ = play(tmp_path, Failing(), alone=False)
+    assert state["outcome"]["proven"]
+    assert len(actions.measured()) == len(SPACE) - 1
+    assert "HTTP 503" in state["outcome"]["takeover"]
+    with pytest.raises(Outage):
+        play(tmp_path / "b", Failing())
+
+
+class Slow:
+    """Thinks for 200 s by the clock it is given, and measures one config a turn."""
+
+    name = "slow"
+
+    def __init__(self):
+        self.seconds, self.turn = [], 0
+
+    def respond(self, messages, tools, seconds, tokens=None):
+        self.seconds.append(seconds)
+        self.turn += 1
+        said = calls(("run_benchmark", {"configs": [SPACE[self.turn]]})) if self.turn < 19 else words("done")
+        return Reply(said, 10, 200.0)
+
+
+def test_a_model_of_200_s_a_turn_finishes_a_run(tmp_path):
+    model = Slow()
+    state, _, _ = play(tmp_path, model, {"max_seconds": 600, "max_model_seconds": 10_000})
+    assert (model.turn, state["outcome"]["evaluations"]) == (20, 18), "it is asked once whether it means to end"
+    assert [round(s) for s in model.seconds[:3]] == [10_000, 9_800, 9_600]
+    short = Slow()
+    state, _, _ = play(tmp_path / "b", short, {"max_model_seconds": 1_000})
+    assert short.turn == 5
+    assert "the model's time is used up (1000 s)" in state["outcome"]["stopped"]

@@ -8,7 +8,6 @@ import time
 import pytest
 
 from agent.errors import AgentError, UsageError
-from agent.loop.graph import number_calls
 from agent.models.base import OUTPUT
 from agent.models.context import estimate
 from agent.models.endpoint.client import REASONED_TOKENS, REPLY_TOKENS
@@ -16,6 +15,8 @@ from agent.models.endpoint.faults import OtherApi, Outage
 from agent.models.endpoint.openai_chat import OpenAIChat
 from agent.models.endpoint.openai_responses import ENCRYPTED, OPTIONAL, OpenAIResponses
 from agent.models.endpoint.response_items import input_items
+from agent.models.waiting import Waiting
+from agent.turn.calls import number_calls
 from tests.agent.answers import completion, failure, function_call, response, spoken, sse, streamed, thought
 from tests.agent.models.test_openai_chat import ASK, KEY, TOOLS
 
@@ -397,9 +398,8 @@ def test_a_failure_inside_of_an_answer_is_tried_again_if_it_may_pass(server, for
     assert len(server.asked) == asked + 1
 
 
-def test_a_slow_answer_that_lives_is_waited_for(raw_server, monkeypatch):
+def test_a_slow_answer_that_lives_is_waited_for(raw_server):
     """Silence is limited, the whole answer is not but by the run's time."""
-    monkeypatch.setattr("agent.models.endpoint.client.ATTEMPT", 0.8)
     text = streamed(response(thought(1), "thought it over"))[2].encode()
 
     def speak(connection, number):
@@ -411,14 +411,13 @@ def test_a_slow_answer_that_lives_is_waited_for(raw_server, monkeypatch):
         time.sleep(20)  # the last event ends the answer, whether the connection ends or not
 
     began = time.monotonic()
-    reply = OpenAIResponses("m", KEY, raw_server(speak)).respond(ASK, TOOLS, 30)
+    reply = OpenAIResponses("m", KEY, raw_server(speak), waiting=Waiting(attempt_seconds=0.8)).respond(ASK, TOOLS, 30)
     assert reply.message["content"] == "thought it over"
     assert 1.6 < time.monotonic() - began < 8
     assert len(raw_server.asked) == 1
 
 
-def test_an_answer_that_falls_silent_is_asked_for_again(raw_server, monkeypatch):
-    monkeypatch.setattr("agent.models.endpoint.client.ATTEMPT", 0.5)
+def test_an_answer_that_falls_silent_is_asked_for_again(raw_server):
     text = streamed(OK)[2].encode()
 
     def speak(connection, number):
@@ -427,7 +426,8 @@ def test_an_answer_that_falls_silent_is_asked_for_again(raw_server, monkeypatch)
             time.sleep(20)
         connection.sendall(text)
 
-    assert OpenAIResponses("m", KEY, raw_server(speak)).respond(ASK, TOOLS, 30).message["content"] == "ok"
+    model = OpenAIResponses("m", KEY, raw_server(speak), waiting=Waiting(attempt_seconds=0.5))
+    assert model.respond(ASK, TOOLS, 30).message["content"] == "ok"
     assert len(raw_server.asked) == 2
 
 

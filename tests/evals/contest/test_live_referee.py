@@ -15,7 +15,7 @@ from evals.scoring.score import Board
 from kernels.registry import get
 from tests.evals.spaces import honest
 from tools.harness.landscapes.named import list_landscapes
-from tools.harness.results import CompileResult, Measurement
+from tools.harness.results import CheckResult, CompileResult, Measurement
 
 pytestmark = pytest.mark.process
 
@@ -43,6 +43,9 @@ class Gpu:
             return Measurement(config={}, status="correctness", reason="error 0.5 above 0.001"), beside
         ms = self.landscape.ms(entry, "A") * DRIFT
         return Measurement(config=entry.config, status="correct", samples_ms=[ms] * samples, seconds=0.01), beside
+
+    def check(self, configs):
+        return [CheckResult(config={}, status="correctness" if c.key() in self.wrong else "correct") for c in configs]
 
     def close(self):
         pass
@@ -105,6 +108,16 @@ def test_a_batch_is_compiled_at_once_and_a_failure_is_an_evaluation(recorded):
     assert not gpu.asked
     r.measure(configs[0])
     assert compiler.batches == [4]
+    assert len(r.ledger.rows) == 2
+
+
+def test_a_check_on_the_gpu_learns_no_time_and_a_failure_is_an_evaluation(recorded):
+    configs = some(recorded, 2)
+    key = get(recorded.kernel).config_type.model_validate(configs[1]).key()
+    r = referee(recorded, Gpu(recorded, wrong=[key]))
+    assert r.check([*configs, *configs]) == ["correct", "correctness"] * 2
+    assert [(row.status, row.ms) for row in r.ledger.rows] == [("correctness", None)]
+    assert [r.measure(c).status for c in configs] == ["correct", "correctness"]
     assert len(r.ledger.rows) == 2
 
 

@@ -47,10 +47,20 @@ def test_a_failed_compilation_is_an_evaluation():
     assert scored(r).invalid_share == 1.0
 
 
-def test_a_config_outside_the_space_is_an_invalid_evaluation():
+def test_a_config_outside_the_space_is_no_evaluation():
     r = referee()
     assert r.measure({"BLOCK": 7}).status == "constraints"
-    assert r.ledger.invalid() == {"constraints": 1}
+    assert (r.compile([{"BLOCK": 7}]), r.check([{"BLOCK": 7}])) == ([None], ["constraints"])
+    assert (r.ledger.rows, r.ledger.seconds, r.ledger.refused) == ([], 0.0, 3)
+
+
+def test_a_check_that_passes_is_no_evaluation_and_one_that_fails_is():
+    r = referee()
+    assert r.check([BEST, BROKEN, BEST]) == ["correct", "compile", "correct"]
+    assert [row.status for row in r.ledger.rows] == ["compile"]
+    assert scored(r).regret is None, "a check is no measurement"
+    r.measure(BROKEN)
+    assert len(r.ledger.rows) == 1
 
 
 def test_the_budget_ends_the_run():

@@ -9,6 +9,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy
 import pytest
 from click.testing import CliRunner
 
@@ -222,6 +223,7 @@ def test_compare_and_report_read_kept_runs(tmp_path):
     assert "http" not in page.replace("http-equiv", "")
     assert "honest" in board.read_text()
     assert "0.517" in board.read_text()
+    assert f"numpy {numpy.__version__}" in board.read_text()
     one = run("compare", out, "--agents", "random")
     assert (one.exit_code, "one agent only" in one.stderr) == (2, True)
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
+from kernels.capture.reading.described_arguments import described_arguments
+from kernels.capture.reading.rebuilt_functions import CannotRebuild
 from kernels.capture.seen_launches import MOST_VALUES
+from kernels.launches.drawn import draw
 
 pytestmark = pytest.mark.process
 
@@ -86,3 +90,22 @@ def test_float_values_are_distributions(captured):
     assert values["mean"] == 1.0
     assert values["std"] == 0.0
     assert values["all"] == ["1.0"] * 16
+
+
+def test_launches_are_described_in_the_words_of_hand_written_ones(captured):
+    _, capture, _ = captured
+    (summed,) = of(capture, "summed")
+    described = described_arguments(summed, capture.functions())
+    assert described["out_ptr"].role == "inout"
+    assert described["x_ptr"].role == "in"
+    assert described["n"].value == 64
+    drawn, _ = draw(described, torch.Generator().manual_seed(1), "cpu")
+    assert drawn["x_ptr"].shape == (64,)
+    assert set(drawn["x_ptr"].tolist()) == {1.0, 2.0}  # few floats are kept whole
+    varying = [x for x in of(capture, "doubled") if x.arguments["seed"].get("varies")]
+    assert described_arguments(varying[0], capture.functions())["seed"].kind == "seed"
+    aliased = next(x for x in of(capture, "doubled") if x.arguments["n"].get("value") == 16 and len(x.storages) == 1)
+    found = described_arguments(aliased, capture.functions())
+    assert found["x_ptr"].storage == found["out_ptr"].storage != ""
+    with pytest.raises(CannotRebuild, match="function"):
+        described_arguments(of(capture, "applied")[0], capture.functions())

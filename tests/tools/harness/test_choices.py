@@ -8,6 +8,7 @@ from kernels.defaults import compile_function
 from kernels.registry import get
 from memory.proofs.rule import judge_rows
 from tools.harness.measuring.choices import OWN_CHOICE, drop_slower, expand, merge_choices, split_name
+from tools.harness.measuring.rounds import SITTING, comparison
 from tools.harness.results import Comparison, Measurement
 
 
@@ -20,7 +21,8 @@ def row(name, speedup=None, ms=0.2, missing=None, spoilt=False):
 
 
 def rounds(ms, count=12):
-    return [Measurement(config={}, status="correct", ms=ms * (1 + 1e-3 * (i % 3))) for i in range(count)]
+    times = [ms * (1 + 1e-3 * (i % 3)) for i in range(count)]
+    return [Measurement(config={}, status="correct", ms=one, samples_ms=[one]) for one in times]
 
 
 @pytest.mark.parametrize(("kernel", "choices"), [("fused_matmul", 3), ("matmul", 3), ("conv2d", 3), ("rms_norm", 1)])
@@ -71,6 +73,15 @@ def test_only_a_choice_that_is_certainly_slower_than_another_is_dropped():
     theirs |= {"unfused": rounds(0.4)}
     assert drop_slower(theirs, theirs, 12, "ms") == {"compiled"}
     assert drop_slower(theirs, theirs, 4, "ms") == set(), "too early to say"
+
+
+def test_a_sittings_interval_holds_the_scatter_of_sittings():
+    found = comparison(
+        get("softmax").baselines(get("softmax").default_problem())[0], None, "burst", rounds(0.2), rounds(0.218)
+    )
+    assert found.speedup == pytest.approx(1.09)
+    assert found.ci[0] < 1.09 * (1 - 1.9 * SITTING) < 1.09 * (1 + 1.9 * SITTING) < found.ci[1]
+    assert found.ci[1] < 1.09 * 1.006
 
 
 def test_a_function_is_compiled_anew_for_each_choice_and_none_is_forgotten():

@@ -8,9 +8,9 @@ import pytest
 from memory.shared_models import DeviceInfo
 from tests.exploits.axpy import AxpyProblem
 from tests.faults.broken import Faulty, FaultyConfig
-from tools.harness.device import DeviceError
+from tools.harness.device import DeviceError, MachineTrouble
 from tools.harness.devices.live import LiveDevice
-from tools.harness.process.gpu_workers import GpuWorkers, StartFailed
+from tools.harness.process.gpu_workers import GpuWorkers
 
 pytestmark = pytest.mark.process
 
@@ -62,8 +62,23 @@ def test_a_gpu_that_goes_and_comes_back(live, monkeypatch):
     monkeypatch.setenv("GPU_GONE", "1")
     for child in [live.workers.by_role["candidates"], *live.workers.standby]:
         child.kill()
-    [m] = live.measure([FaultyConfig()])
-    assert (m.status, m.reason) == ("infrastructure", "the GPU has gone")
+    with pytest.raises(MachineTrouble, match="the GPU has gone"):
+        live.measure([FaultyConfig()])
+    monkeypatch.delenv("GPU_GONE")
+    for child in [live.workers.by_role["candidates"], *live.workers.standby]:
+        child.kill()
+    assert live.measure([FaultyConfig()])[0].status == "correct"
+
+
+@pytest.mark.parametrize("fault", ["segfault", "out_of_bounds", "never_ends"])
+def test_a_launch_that_the_gpu_did_not_survive_is_no_verdict_on_its_config(live, monkeypatch, fault):
+    """The worker ends in the launch; if no worker can open the GPU afterwards, it was the GPU that failed."""
+    live.measure([FaultyConfig()])
+    for child in live.workers.standby:
+        child.kill()
+    monkeypatch.setenv("GPU_GONE", "1")
+    with pytest.raises(MachineTrouble, match=r"the GPU has gone.*after a launch that ended"):
+        live.measure([FaultyConfig(fault=fault)])
     monkeypatch.delenv("GPU_GONE")
     for child in [live.workers.by_role["candidates"], *live.workers.standby]:
         child.kill()
@@ -120,5 +135,5 @@ def test_no_gpu_is_one_sentence():
 
 def test_a_worker_that_cannot_start_says_why(tmp_path):
     workers = GpuWorkers(0, Faulty(), AxpyProblem(), tmp_path, "tests.tools.nowhere:scripted")
-    with pytest.raises(StartFailed, match=r"does not start.*nowhere"):
+    with pytest.raises(MachineTrouble, match=r"does not start.*nowhere"):
         workers.describe_gpu()

@@ -14,6 +14,7 @@ from tests.agent.fake_actions import done
 from tests.tools.planner.problems import H200, SPEC, SQUARE, STRANGE, StrangeProblem, measured, ms, strange, task
 from tools import suggest_configs
 from tools.harness.compiling.compile_pool import LocalCompilePool
+from tools.planner.propose import Proposal
 from tools.session.task import Task
 
 pytestmark = pytest.mark.compile
@@ -27,6 +28,7 @@ class FakeSession:
         self.pool = pool
         self.task, self.compiled, self.checked, self.measured = task(), {}, {}, seen or {}
         self.seeds, self.near_problems, self.planner, self.space = [], [], None, SPEC.space(SQUARE, H200)
+        self.declined = set()
 
 
 def test_tool_answers_small_json():
@@ -36,6 +38,20 @@ def test_tool_answers_small_json():
     assert [set(p) for p in answer["proposals"]] == [{"config", "predicted_ms", "uncertainty", "reason"}] * 8
     assert all(GemmConfig.model_validate(p["config"]) for p in answer["proposals"])
     assert max(len(p["reason"]) for p in answer["proposals"]) < 260
+
+
+@pytest.mark.parametrize(("odds", "told"), [(0.9, False), (0.3, True)])
+def test_a_proposal_that_may_not_work_says_so(odds, told):
+    config = SPEC.space(SQUARE, H200)[0]
+    assert ("may_fail" in suggest_configs.row(Proposal(config, 0.1, 0.01, odds, "a reason"))) is told
+
+
+def test_what_the_user_declined_is_not_proposed_again():
+    session = FakeSession()
+    first = suggest_configs.run(session, suggest_configs.SuggestConfigs(count=8), "call")["proposals"]
+    session.declined = {GemmConfig.model_validate(p["config"]) for p in first}
+    again = suggest_configs.run(session, suggest_configs.SuggestConfigs(count=8), "call")["proposals"]
+    assert not [p for p in again if p["config"] in [q["config"] for q in first]]
 
 
 def test_tool_reports_importance_once_there_is_evidence():

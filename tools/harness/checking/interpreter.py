@@ -8,8 +8,10 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tools.harness.process.child import Child, ChildDied, ChildTimeout
+from tools.harness.device import MachineTrouble
+from tools.harness.process.child import Child, ChildDied, ChildKilled, ChildTimeout, ChildUnborn
 from tools.harness.process.identity import describe, rebuild
+from tools.harness.process.refusal import Refusal
 from tools.harness.results import CheckResult
 
 if TYPE_CHECKING:
@@ -29,7 +31,9 @@ class Interpreter:
         self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config], hardware: str
     ) -> list[CheckResult]:
         """Run each config on ``spec.reduced(problem, config)`` for the GPU model named `hardware` and compare with the
-        float64 reference. Configs that ``spec.interpretable`` excludes are `infrastructure`: nothing was found out."""
+        float64 reference. Configs that ``spec.interpretable`` excludes are `infrastructure`: nothing was found out.
+
+        Raises MachineTrouble if the interpreter does not start or cannot import the kernel."""
         return [self._check(spec, problem, c, hardware) for c in configs]
 
     def _check(self, spec: KernelSpec[Any, Any], problem: Problem, config: Config, hardware: str) -> CheckResult:
@@ -40,18 +44,30 @@ class Interpreter:
             return CheckResult(config=values, status="infrastructure", reason=reason, where="interpreter", seconds=0.0)
         reduced = spec.reduced(problem, config)
         where = f"interpreter {reduced.label()}"
-        if self._child is None or not self._child.alive:
-            environment = {"TRITON_INTERPRET": "1", "TRITON_DEFAULT_FP_FUSION": "1"}
-            self._child = Child("tools.harness.checking.interpreter:interpreter", {}, environment)
         job = {**describe(spec, reduced), "config": values, "hardware": hardware, "seed": secrets.randbits(62)}
         started = time.perf_counter()
         try:
-            answer = self._child.call(job, DEADLINE_S)
+            try:
+                answer = self._call(job)
+            except ChildKilled:  # from outside (the system was out of memory, say): not the config's doing
+                answer = self._call(job)
         except ChildTimeout:
             answer = {"status": "timeout", "reason": f"the interpreter needed more than {DEADLINE_S:g} s"}
+        except ChildKilled as e:
+            answer = {"status": "infrastructure", "reason": f"the interpreter was killed twice: {e}"}
+        except (ChildUnborn, Refusal) as e:
+            raise MachineTrouble(str(e)) from e
         except ChildDied as e:
             answer = {"status": "runtime", "reason": f"in the interpreter {e}"}
+        if "trouble" in answer:
+            raise MachineTrouble(answer["trouble"])
         return CheckResult(config=values, where=where, seconds=time.perf_counter() - started, **answer)
+
+    def _call(self, job: dict[str, Any]) -> dict[str, Any]:
+        if self._child is None or not self._child.alive:
+            environment = {"TRITON_INTERPRET": "1", "TRITON_DEFAULT_FP_FUSION": "1"}
+            self._child = Child("tools.harness.checking.interpreter:interpreter", {}, environment)
+        return self._child.call(job, DEADLINE_S)
 
     def close(self) -> None:
         if self._child is not None:
@@ -63,13 +79,16 @@ def interpreter(init: dict[str, Any]) -> Any:
     from dataclasses import replace
 
     import torch
+    from triton.runtime import driver
 
     from kernels.hardware import hardware_named
     from kernels.launches.bound import Bound, copied
     from kernels.spec import sentence
     from kernels.triton.interpreter_bf16 import patch_bf16
+    from kernels.triton.stub_driver import StubDriver
     from tools.harness.checking.verify import judge, stray_write
     from tools.harness.compiling.compiler import reason
+    from tools.harness.process.machine_trouble import describe_trouble
 
     patch_bf16()
     torch.set_num_threads(1)  # the interpreter's arrays are small; threads only fight over the cores
@@ -81,6 +100,7 @@ def interpreter(init: dict[str, Any]) -> Any:
         except ValueError as e:
             why = f"under TRITON_INTERPRET=1 the file of {job['kernel']} is another than without it: {sentence(e)}"
             return {"status": "infrastructure", "reason": f"{why}; check it on a GPU (--device cuda:0)"}
+        driver.set_active(StubDriver(hardware_named(job["hardware"])))
         try:
             inputs = spec.inputs(problem, torch.Generator().manual_seed(job["seed"]), "cpu")
             effects = spec.effects(problem)
@@ -90,6 +110,8 @@ def interpreter(init: dict[str, Any]) -> Any:
             # three SMs, so that a persistent kernel's programs walk over several tiles of the reduced problem
             spec.launch(problem, config, bound.inputs, bound.out, replace(hardware_named(job["hardware"]), sms=3))
         except Exception as e:  # noqa: BLE001 -- whatever a kernel raises is its verdict
+            if trouble := describe_trouble(e):
+                return {"trouble": trouble}
             advice = numpy_advice(str(e))
             return {"status": "infrastructure" if advice else "runtime", "reason": advice or reason(e)}
         stray = stray_write(spec, bound.untouched(before))

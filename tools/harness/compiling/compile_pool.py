@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -12,14 +13,17 @@ from typing import Any
 from kernels.hardware import Hardware
 from kernels.spec import Config, KernelSpec, Problem
 from tools.harness.compiling.cache import default_cache, triton_environment
-from tools.harness.device import DeviceError
-from tools.harness.process.child import Child, ChildDied, ChildKilled, ChildTimeout
+from tools.harness.device import MachineTrouble
+from tools.harness.process.child import Child, ChildDied, ChildKilled, ChildTimeout, ChildUnborn
 from tools.harness.process.identity import describe
 from tools.harness.process.prestart import COMPILER, Prestart
+from tools.harness.process.refusal import Refusal
 from tools.harness.results import CompileResult
 
 DEADLINE_S = 60.0
 """A compilation takes 0.3-3 s; one that needs a minute never comes back with something fast."""
+PROBE_BYTES = 1 << 16
+"""Written to find out whether a disk has room; a compiled kernel is about this large."""
 
 
 class LocalCompilePool:
@@ -40,15 +44,10 @@ class LocalCompilePool:
         """`hardware` is the GPU model to compile for, `cache` Triton's cache directory (the project's own by default),
         `deadline_s` the seconds after which a compilation is killed.
 
-        Raises DeviceError if the cache cannot be written."""
+        Raises MachineTrouble if the cache cannot be written."""
         self.hardware = hardware
         self.cache = cache or default_cache()
-        try:
-            self.cache.mkdir(parents=True, exist_ok=True)
-        except OSError as e:
-            raise DeviceError(
-                f"the compile cache {self.cache} cannot be made ({e.strerror}): set XDG_CACHE_HOME to a writable folder"
-            ) from e
+        require_writable(self.cache)
         self.deadline_s = deadline_s
         self.workers = workers or len(os.sched_getaffinity(0))
         self._idle: queue.SimpleQueue[Child] = queue.SimpleQueue()
@@ -61,13 +60,13 @@ class LocalCompilePool:
         self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix="compile")
 
     def compile(self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config]) -> list[CompileResult]:
-        """Compile all; answers in the order of `configs`."""
+        """Compile all; answers in the order of `configs`. Raises MachineTrouble."""
         return [f.result() for f in [self.submit(spec, problem, c) for c in configs]]
 
     def compile_iter(
         self, spec: KernelSpec[Any, Any], problem: Problem, configs: Iterable[Config]
     ) -> Iterator[tuple[Config, CompileResult]]:
-        """Compile all; answers as they come."""
+        """Compile all; answers as they come. Raises MachineTrouble."""
         futures = {self.submit(spec, problem, c): c for c in configs}
         for done in as_completed(futures):
             yield futures[done], done.result()
@@ -97,15 +96,21 @@ class LocalCompilePool:
             return CompileResult(config=values, status="timeout", reason=f"compilation took over {self.deadline_s:g} s")
         except ChildKilled as e:
             return CompileResult(config=values, status="infrastructure", reason=f"the compiler was killed twice: {e}")
+        except (ChildUnborn, Refusal) as e:
+            raise MachineTrouble(str(e)) from e
         except ChildDied as e:
             return CompileResult(config=values, status="compile", reason=f"the compiler crashed: {e}")
+        if "trouble" in answer:
+            raise MachineTrouble(answer["trouble"])
         return CompileResult(config=values, **answer)
 
     def _call(self, job: dict[str, Any]) -> dict[str, Any]:
         child = self._take()
-        answer = child.call(job, self.deadline_s)
-        self._idle.put(child)
-        return answer
+        try:
+            return child.call(job, self.deadline_s)
+        finally:
+            if child.alive:
+                self._idle.put(child)
 
     def _take(self) -> Child:
         try:
@@ -122,3 +127,16 @@ class LocalCompilePool:
         self._threads.shutdown(wait=False, cancel_futures=True)
         for child in self._all:
             child.kill()
+
+
+def require_writable(cache: Path) -> None:
+    """Make the cache's folder and write a file into it. Raises MachineTrouble if that is impossible."""
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache) as probe:
+            probe.write(b"\0" * PROBE_BYTES)
+    except OSError as e:
+        raise MachineTrouble(
+            f"the compile cache {cache} cannot be written ({e.strerror or e}): "
+            "make room there, or set XDG_CACHE_HOME to a folder that can be written"
+        ) from e

@@ -8,7 +8,6 @@ real launch makes: a device worker that shares the cache directory finds the cod
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import io
 import json
@@ -22,38 +21,28 @@ from pathlib import Path
 from typing import Any
 
 import triton
-from triton.backends.compiler import GPUTarget
-from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
 from kernels.hardware import Hardware, hardware_named, occupancy
+from kernels.triton.stub_driver import stub_driver
+from tools.harness.compiling.error_line import printed
+from tools.harness.compiling.error_line import reason as reason
 from tools.harness.compiling.kept_code import Launching, keep
-from tools.harness.process.identity import rebuild
+from tools.harness.compiling.toolchain import add_to_triton_key, cache_key
+from tools.harness.process.identity import rebuild, rebuild_config
+from tools.harness.process.machine_trouble import describe_trouble
 from tools.harness.process.prestart import COMPILER_NICE
+from tools.harness.process.refusal import Refusal
 
 Json = dict[str, Any]
 
 Launch = tuple[Any, Any]
 """A compiled kernel and its grid, which may be a function of the arguments."""
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EMFILE, errno.ENOMEM)
-"""The machine's limits, not the config's fault."""
-
-
-class StubDriver:
-    """What ``JITFunction.run`` asks of a driver before it launches."""
-
-    def __init__(self, target: GPUTarget) -> None:
-        self.target = target
-
-    def get_current_target(self) -> GPUTarget:
-        return self.target
-
-    def get_current_device(self) -> int:
-        return 0
-
-    def get_current_stream(self, device: int = 0) -> int:
-        return 0
+ENTRY = re.compile(r"Compiling entry function (?=')")
+"""Before each kernel in the assembler's log."""
+WARNING = re.compile(r"warning|Performance Loss", re.IGNORECASE)
+"""An assembler of CUDA 13 writes a loss of performance as information."""
+SPILLS = re.compile(r"(\d+) bytes spill (?:stores|loads)")
 
 
 def compiler(init: Json) -> Any:
@@ -61,32 +50,48 @@ def compiler(init: Json) -> Any:
     # A device worker on the same machine has to launch on time.
     os.setpriority(os.PRIO_PROCESS, 0, max(os.getpriority(os.PRIO_PROCESS, 0), COMPILER_NICE))
     hardware = hardware_named(init["hardware"])
-    driver.set_active(StubDriver(GPUTarget(hardware.backend, hardware.arch, hardware.warp_size)))
     figures = Path(init["cache"]) / "figures"
-    figures.mkdir(parents=True, exist_ok=True)
+    try:
+        figures.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise Refusal(f"the compile cache {init['cache']} cannot be used: {describe_trouble(e) or reason(e)}") from e
+
+    keys: dict[type, str] = {}
 
     def serve(job: Json) -> Json:
         spec, problem = rebuild(job)
-        config = spec.config_type.model_validate(job["config"])
+        try:
+            config = rebuild_config(spec, job["config"])
+        except Refusal as e:
+            return {"status": "infrastructure", "reason": str(e)}
         started = time.perf_counter()
         log = io.StringIO()
         launchings: list[Launching] = []
         try:
-            with contextlib.redirect_stdout(log), warm_ups_only(launchings) as kernels:
+            if type(spec) not in keys:
+                keys[type(spec)] = cache_key(spec)
+            add_to_triton_key(keys[type(spec)])
+            with contextlib.redirect_stdout(log), stub_driver(hardware), warm_ups_only(launchings) as kernels:
                 inputs = spec.arrange(problem, config, spec.inputs(problem, None, "meta"))
                 spec.launch(problem, config, inputs, spec.output(problem, "meta"), hardware)
-        except OSError as e:
-            if e.errno in NO_ROOM:
-                return {"status": "infrastructure", "reason": f"the compile cache {init['cache']}: {reason(e)}"}
-            return {"status": "compile", "reason": reason(e), "seconds": time.perf_counter() - started}
-        except Exception as e:  # noqa: BLE001 -- whatever the compiler raises is this config's verdict
-            return {"status": "compile", "reason": reason(e), "seconds": time.perf_counter() - started}
+        except Exception as e:  # noqa: BLE001 -- whatever the compiler raises is this config's verdict, but for trouble
+            if trouble := describe_trouble(e):
+                return {"trouble": f"nothing can be compiled (cache {init['cache']}): {trouble}"}
+            why = reason(e, printed())
+            return {"status": "compile", "reason": why, "seconds": time.perf_counter() - started}
         seconds = time.perf_counter() - started
         if not kernels:
             return {"status": "compile", "reason": "launch() started no Triton kernel", "seconds": seconds}
         if "keep" in job:
             keep(launchings, Path(job["keep"]))
-        parts = [figures_of(k, hardware, log.getvalue(), figures, seconds) for k, _ in kernels]
+        try:
+            with stub_driver(hardware):
+                parts = [figures_of(k, hardware, log.getvalue(), figures, seconds) for k, _ in kernels]
+        except Exception as e:
+            trouble = describe_trouble(e)
+            if not trouble:
+                raise
+            return {"trouble": f"compiled code cannot be looked at (cache {init['cache']}): {trouble}"}
         return {
             **verdict(max(parts, key=lambda p: p["shared_bytes"] or 0), hardware),
             "fingerprint": fingerprint(kernels),
@@ -119,7 +124,7 @@ def warm_ups_only(launchings: list[Launching] | None = None) -> Iterator[list[La
 def figures_of(kernel: Any, hardware: Hardware, log: str, store: Path, seconds: float) -> Json:
     """Figures of one compiled kernel; kept beside Triton's cache, because a cache hit has no compiler log."""
     kept = store / f"{kernel.hash}.json"
-    if kept.exists():
+    with contextlib.suppress(FileNotFoundError, ValueError):  # a damaged file is written again
         known: Json = json.loads(kept.read_text())
         return known
     found: Json = {
@@ -143,7 +148,10 @@ def fingerprint(launches: list[Launch]) -> str | None:
 
 
 def cuda_figures(kernel: Any, log: str) -> Json:
-    """Registers and stack from the cubin (cuobjdump), spills and warnings from ptxas' log, instructions from PTX."""
+    """Registers and stack from the cubin (cuobjdump), spills and warnings from ptxas' log, instructions from PTX.
+
+    Without the log, because the code was found compiled, the kernel is compiled once more for it."""
+    said = section_of(kernel.name, log) or section_of(kernel.name, log_of(kernel))
     with tempfile.NamedTemporaryFile(suffix=".cubin") as f:
         f.write(kernel.asm["cubin"])
         f.flush()
@@ -158,11 +166,41 @@ def cuda_figures(kernel: Any, log: str) -> Json:
     return {
         "registers": _number(r"REG:(\d+)", usage),
         "stack_bytes": _number(r"STACK:(\d+)", usage),
-        "spill_bytes": sum(map(int, re.findall(r"(\d+) bytes spill (?:stores|loads)", log))),
+        "spill_bytes": sum(map(int, SPILLS.findall(said))) if SPILLS.search(said) else None,
         "tensor_core": next((name for name, op in cores if op in ptx), None),
         "tma": "cp.async.bulk.tensor" in ptx,
-        "warnings": sorted({line.strip()[:200] for line in log.splitlines() if "warning" in line.lower()}),
+        "warnings": sorted({line.strip()[:200] for line in said.splitlines() if WARNING.search(line)}),
     }
+
+
+def section_of(name: str, log: str) -> str:
+    """What the assembler's log says of the kernel `name`: a launch may have compiled several. Empty if nothing."""
+    parts = [part for part in ENTRY.split(log)[1:] if part.startswith(f"'{name}'")]
+    general = [line for line in log.splitlines() if f"'{name}'" in line and WARNING.search(line)]
+    return "\n".join([*general, *parts])
+
+
+def log_of(kernel: Any) -> str:
+    """The assembler's log of a kernel that was found compiled: it is compiled anew in a folder that is thrown away."""
+    options = {name: _frozen(value) for name, value in kernel.metadata._asdict().items()}
+    log = io.StringIO()
+    before = os.environ.get("TRITON_CACHE_DIR")
+    with tempfile.TemporaryDirectory(prefix="autokernel-log-") as folder:
+        os.environ["TRITON_CACHE_DIR"] = folder
+        try:
+            with contextlib.redirect_stdout(log):
+                triton.compile(kernel.src, target=kernel.metadata.target, options=options)
+        finally:
+            if before is None:
+                del os.environ["TRITON_CACHE_DIR"]
+            else:
+                os.environ["TRITON_CACHE_DIR"] = before
+    return log.getvalue()
+
+
+def _frozen(value: Any) -> Any:
+    """JSON has no tuples; Triton's options are to be hashed."""
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 def hip_figures(kernel: Any) -> Json:
@@ -185,9 +223,18 @@ def _number(pattern: str, text: str) -> int:
     return int(found.group(1))
 
 
+MOST_THREADS = 1024
+"""Of one block, on NVIDIA's GPUs (CUDA C++ Programming Guide, Technical Specifications per Compute Capability) and on
+AMD's (HIP documentation, hardware capabilities). Compilation does not enforce it."""
+
+
 def verdict(figures: Json, hardware: Hardware) -> Json:
     """Compilation does not enforce what the hardware has: say here what a launch would refuse."""
     shared, warps = figures["shared_bytes"], figures["num_warps"]
+    threads = warps * hardware.warp_size
+    if threads > MOST_THREADS:
+        reason = f"{warps} warps are {threads:,} threads, and a block has at most {MOST_THREADS:,}"
+        return {**figures, "status": "constraints", "reason": reason}
     if shared > hardware.shared_per_block:
         reason = f"shared memory: needs {shared:,} B, {hardware.name} has {hardware.shared_per_block:,} B per block"
         return {**figures, "status": "compile", "reason": reason}
@@ -202,10 +249,3 @@ def verdict(figures: Json, hardware: Hardware) -> Json:
         "occupancy": round(share, 4),
         "limited_by": limit,
     }
-
-
-def reason(error: BaseException) -> str:
-    """One line of a compiler's exception: its first line that says something, with the error's type."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = next((x for x in lines if "error" in x.lower() or "assert" in x.lower()), lines[0] if lines else "")
-    return f"{type(error).__name__}: {telling}"[:300]

@@ -82,6 +82,9 @@ class LiveDevice:
 
     # -- what the tools ask for
 
+    def compiled_with(self) -> DeviceInfo:
+        return self.info
+
     def gpus(self) -> int:
         return 1
 

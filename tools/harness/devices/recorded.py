@@ -16,18 +16,16 @@ from pydantic import ValidationError
 
 from kernels.hardware import hardware_named
 from kernels.spec import Config, KernelSpec, Problem
+from memory.shared_models import DeviceInfo
 from memory.terms import Regime
 from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.harness.device import CompilePool
 from tools.harness.landscapes.named import require_fit
 from tools.harness.landscapes.readings import BaselineReadings, Entry, Landscape, LandscapeError, ReadingSet
 from tools.harness.measuring.choices import merge_choices
-from tools.harness.measuring.statistics import RESAMPLES, median_ci
+from tools.harness.measuring.statistics import RESAMPLES, Z, median_ci
 from tools.harness.process.prestart import Prestart
 from tools.harness.results import CheckResult, Comparison, Figure, Measurement, Proof
-
-Z = 1.96
-"""Half the width of a normal's 95 % interval, in standard deviations."""
 
 
 class Checker(Protocol):
@@ -56,6 +54,19 @@ class RecordedDevice:
         self.stale = landscape.source != spec.source_hash()
         """Whether the kernel's source changed since: its times are those of the older source."""
         self._entries = {c: e for e in landscape.entries.values() if (c := _config(spec, e)) is not None}
+
+    def compiled_with(self) -> DeviceInfo:
+        """The recording's device with this machine's Triton and assembler. An assembler that was not recorded cannot
+        differ."""
+        import triton
+
+        from tools.harness.compiling.toolchain import assembler
+
+        try:
+            here = assembler(hardware_named(self.hardware)) if self.info.assembler else None
+        except RuntimeError:  # it is missing: the first compilation reports that
+            here = None
+        return self.info.model_copy(update={"triton": triton.__version__, "assembler": here})
 
     def gpus(self) -> int:
         return 1
@@ -247,8 +258,9 @@ class RecordedDevice:
     def _how(self, readings: ReadingSet) -> str:
         x, reference = self.landscape, self.landscape.reference
         old = "; the kernel's source has changed since" if self.stale else ""
+        tools = f" under {self.info.toolchain()}" if self.info.triton else ""
         return (
-            f"recorded on {self.info.name}, not run here: set B of {x.name}, unseen by the search, "
+            f"recorded on {self.info.name}{tools}, not run here: set B of {x.name}, unseen by the search, "
             f"{len(readings.samples_ms)} readings beside {len(readings.reference_ms)} of {reference}; other baselines "
             f"through {reference} in that file's rounds; intervals hold the {x.scatter:.2%} scatter of sittings{old}"
         )

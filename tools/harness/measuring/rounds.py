@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from kernels.spec import Baseline
 from memory.terms import Regime
-from tools.harness.measuring.statistics import median_ci
+from tools.harness.measuring.statistics import Z, median_ci
 from tools.harness.results import Comparison, Figure, Measurement
 
+SITTING = 0.0012
+"""Relative standard deviation of a ratio from sitting to sitting, which the rounds of one sitting do not show: that of
+four main jobs from fresh caches on one H200 (docs/BENCHMARKS.md)."""
 NARROW = 0.004
 """A proof stops early once every interval is narrower than this (relative)."""
 
@@ -29,6 +33,15 @@ def narrow(ours: list[Measurement], theirs: dict[str, list[Measurement]], figure
     """Whether every ratio is known to within NARROW."""
     intervals = [median_ci(ratios(ours, t, figure)) for t in theirs.values()]
     return all((high - low) / middle < NARROW for middle, (low, high) in intervals)
+
+
+def with_sittings(middle: float, ci: tuple[float, float]) -> tuple[float, float]:
+    """The interval of a sitting's ratio, widened by the scatter of sittings: half widths of logarithms add in
+    quadrature."""
+    if min(middle, *ci) <= 0:
+        return ci
+    low, high = (math.hypot(math.log(end / middle), Z * SITTING) for end in ci)
+    return middle * math.exp(-low), middle * math.exp(high)
 
 
 def merged(rounds: list[Measurement]) -> Measurement:
@@ -59,8 +72,10 @@ def comparison(
     if missing is not None:
         return Comparison(**about, missing=missing)
     speedup, ci = median_ci(ratios(ours, theirs))
+    ci = with_sittings(speedup, ci)
     found = Comparison(**about, ms=merged(theirs).ms, speedup=speedup, ci=ci, rounds=len(theirs))
     if spent := ratios(ours, theirs, "joules"):
         found.joules = merged(theirs).joules
-        found.saving, found.saving_ci = median_ci(spent)
+        found.saving, ci = median_ci(spent)
+        found.saving_ci = with_sittings(found.saving, ci)
     return found

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 RESAMPLES = 2000
+Z = 1.96
+"""Half the width of a normal's 95 % interval, in standard deviations."""
 
 
 def median_ci(samples: Sequence[float], seed: int = 0, level: float = 0.95) -> tuple[float, tuple[float, float]]:

@@ -20,13 +20,16 @@ import triton
 from kernels.hardware import Hardware, hardware_for
 from tools.harness.checking.census import foreign_kernels, started_kernels
 from tools.harness.compiling.compiler import reason
+from tools.harness.compiling.toolchain import add_to_triton_key, assembler, cache_key
 from tools.harness.measuring.arena import Arena, Refused, Wrong
 from tools.harness.measuring.ceilings import ceilings, copying
 from tools.harness.measuring.choices import expand
 from tools.harness.measuring.telemetry import Nvml
 from tools.harness.measuring.timing import Call, burst, sustained, synchronize
 from tools.harness.process.gpu_lock import GpuLock, can_release_while_compiling
-from tools.harness.process.identity import rebuild
+from tools.harness.process.identity import rebuild, rebuild_config
+from tools.harness.process.machine_trouble import describe_trouble
+from tools.harness.process.refusal import Refusal
 
 Json = dict[str, Any]
 
@@ -51,6 +54,8 @@ class Worker:
         self.prepared: dict[str, Call] = {}
         self.nvml: Nvml | None = None
         self.hits = 0
+        self.keyed = False
+        """Whether what is compiled here is cached under the key that the compilers use."""
         self.lock = GpuLock(init["lock"])
         triton.knobs.compilation.listener = self.compiled
 
@@ -87,7 +92,11 @@ class Worker:
             return {"status": "infrastructure", "reason": str(e)}
         except Wrong as e:
             return {"status": "correctness", "reason": str(e), "error": _finite(e.error), "bound": e.bound}
+        except Refusal as e:
+            return {"status": "infrastructure", "reason": str(e)}
         except Exception as e:  # noqa: BLE001 -- a launch may raise anything; what it was is the answer
+            if trouble := describe_trouble(e):
+                return {"trouble": trouble}
             return {"status": "runtime", "reason": reason(e), "broken": self.broken()}
 
     def prepare(self, job: Json) -> Json:
@@ -122,7 +131,10 @@ class Worker:
         """The call to be timed: a config's launch into the arena's output, or a baseline's own way."""
         arena = self.open()
         if "config" in job:
-            config = self.spec.config_type.model_validate(job["config"])
+            config: Any = rebuild_config(self.spec, job["config"])
+            if not self.keyed:
+                add_to_triton_key(cache_key(self.spec))
+                self.keyed = True
             spec, problem, hardware = self.spec, self.problem, self.hardware
             assert hardware is not None, "the driver refuses a GPU without facts"
 
@@ -206,6 +218,7 @@ class Worker:
             "cuda": torch.version.cuda or torch.version.hip,
             "torch": torch.__version__,
             "triton": triton.__version__,
+            "assembler": assembler_for(properties.name),
             "host": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
             "power_limit_w": nvml.power_limit_w() if nvml else None,
         }
@@ -226,6 +239,16 @@ class Worker:
     def ceilings(self) -> Json:
         torch.cuda.set_device(self.index)
         return ceilings(self.device, self.problem.torch_dtype)
+
+
+def assembler_for(device_name: str) -> str | None:
+    """The assembler that Triton uses for this card; ``None`` for an unknown card, or if it is missing: the first
+    compilation reports that."""
+    hardware = hardware_for(device_name)
+    try:
+        return assembler(hardware) if hardware else None
+    except RuntimeError:
+        return None
 
 
 def _finite(x: float | None) -> float | None:

@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,16 +19,31 @@ import tempfile
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
+
+if __name__ == "__main__":  # started by path: nothing of this project can be imported yet
+    sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+
+from tools.harness.process.own_packages import PACKAGES, claim, current_folder, paths_for_children
+from tools.harness.process.refusal import Refusal
 
 Json = dict[str, Any]
 Serve = Callable[[Json], Json]
 READY: Json = {"op": "are you ready?"}
 """The one job that every child answers itself, with nothing, once its imports are done."""
+FRAME = re.compile(r'\s+File "(.+)", line (\d+)')
+"""A line of Python's traceback."""
+START_DEADLINE_S = 120.0
+"""Importing torch from a cold disk."""
 
 
 class ChildDied(RuntimeError):
     """The child ended in the middle of a job: crashed, was killed from outside, or exited."""
+
+
+class ChildUnborn(ChildDied):
+    """The child ended, or hung, before it was ready for its first job: no job is to blame."""
 
 
 class ChildKilled(ChildDied):
@@ -43,16 +59,22 @@ class Child:
 
     `factory` is ``"module:function"``; its module is imported at once, and without an `init` the child then waits for
     ``begin``. One job at a time: a caller with threads holds a lock or owns its child.
+
+    The child does not search the current folder for imports, unless `factory` is none of this project's: a file there
+    may have the name of a package.
     """
 
     def __init__(self, factory: str, init: Json | None = None, env: dict[str, str] | None = None) -> None:
         ours, theirs = _pair()
         life_read, self._life = os.pipe()
         self._log = tempfile.TemporaryFile(mode="w+b")  # noqa: SIM115 -- lives as long as the child
-        paths = os.pathsep.join(p or os.getcwd() for p in sys.path)
+        self._ready = False
+        paths = paths_for_children()
+        if factory.partition(".")[0] not in PACKAGES:
+            paths += current_folder()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tools.harness.process.child", factory, str(theirs.fileno()), str(life_read)],
-            env={**os.environ, "PYTHONPATH": paths, "PYTHONUNBUFFERED": "1", **(env or {})},
+            [sys.executable, "-P", __file__, factory, str(theirs.fileno()), str(life_read)],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1", **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
@@ -70,8 +92,32 @@ class Child:
         with contextlib.suppress(OSError):
             self._connection.send_bytes(json.dumps(init).encode())
 
+    def wait_until_ready(self, deadline_s: float = START_DEADLINE_S) -> None:
+        """Wait until the imports and the factory are done. Raises ChildUnborn, or ChildKilled if somebody killed it."""
+        if self._ready:
+            return
+        try:
+            self._exchange(READY, deadline_s)
+        except ChildKilled:
+            raise
+        except Refusal as e:
+            self.kill()
+            raise ChildUnborn(str(e)) from e
+        except ChildDied as e:
+            raise ChildUnborn(f"a child process of ours does not start: {e}") from e
+        except ChildTimeout as e:
+            raise ChildUnborn(f"a child process of ours does not start: no sign of it in {deadline_s:g} s") from e
+        self._ready = True
+
     def call(self, job: Json, deadline_s: float) -> Json:
-        """The child's answer to `job`. Raises ChildTimeout or ChildDied; the child is gone after either."""
+        """The child's answer to `job`. The time until the child is ready does not count towards the deadline.
+
+        Raises ChildTimeout or ChildDied, after which the child is gone (ChildUnborn if it was never ready), and Refusal
+        if the child refuses the job."""
+        self.wait_until_ready()
+        return self._exchange(job, deadline_s)
+
+    def _exchange(self, job: Json, deadline_s: float) -> Json:
         try:
             self._connection.send_bytes(json.dumps(job).encode())
             if not self._connection.poll(deadline_s):
@@ -83,6 +129,8 @@ class Child:
         except BaseException:
             self.kill()  # an interrupted call leaves an answer under way that would be read as the next job's
             raise
+        if "refused" in answer:
+            raise Refusal(answer["refused"])
         if "raised" in answer:
             raise RuntimeError(f"our code failed in a child process:\n{answer['raised']}")
         return answer
@@ -117,9 +165,18 @@ class Child:
         code = self.process.returncode
         self.kill()
         how = f"exit code {code}" if code is None or code >= 0 else signal.Signals(-code).name
-        lines = self.log_tail().splitlines()
-        message = f"the process died ({how})" + (f": {lines[-1][:200]}" if lines else "")
+        message = f"the process died ({how})" + (f": {last}" if (last := last_words(self.log_tail())) else "")
         return (ChildKilled if code == -signal.SIGKILL else ChildDied)(message)
+
+
+def last_words(log: str) -> str:
+    """The last line of what a process printed. After an error of Python, also the file and line that raised it."""
+    lines = [line for line in log.splitlines() if line.strip()]
+    if not lines:
+        return ""
+    last = lines[-1].strip()[:300]
+    frames = [m for line in lines if (m := FRAME.match(line)) and not m[1].startswith("<")]
+    return f"{last} ({frames[-1][1]}:{frames[-1][2]})" if frames and not lines[-1].startswith(" ") else last
 
 
 def _pair() -> tuple[Connection, Connection]:
@@ -140,22 +197,29 @@ def main(factory: str, connection_fd: int, life_fd: int) -> None:
     module, _, name = factory.partition(":")
     make: Callable[[Json], Serve] = getattr(importlib.import_module(module), name)
     serve: Serve | None = None
+    refused: Json = {}
+    """The answer to every job, if the factory refused the init."""
     log = sys.stdout.fileno()
     while True:
         try:
             job = json.loads(connection.recv_bytes())
         except EOFError:
             return
-        if serve is None:
-            serve = make(job)
+        if serve is None and not refused:
+            try:
+                serve = make(job)
+            except Refusal as e:
+                refused = {"refused": str(e)}
             continue
-        if job == READY:
-            connection.send_bytes(b"{}")
+        if serve is None or job == READY:
+            connection.send_bytes(json.dumps(refused).encode())
             continue
         os.ftruncate(log, 0)
         os.lseek(log, 0, os.SEEK_SET)
         try:
             answer = serve(job)
+        except Refusal as e:
+            answer = {"refused": str(e)}
         except Exception:  # noqa: BLE001 -- handed to the parent, which raises it
             import traceback
 
@@ -164,4 +228,5 @@ def main(factory: str, connection_fd: int, life_fd: int) -> None:
 
 
 if __name__ == "__main__":
+    claim()
     main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from kernels.spec import KernelSpec, Problem
 from tools.harness.compiling.cache import worker_environment
-from tools.harness.process.child import READY, Child, ChildDied, ChildKilled, ChildTimeout
+from tools.harness.device import MachineTrouble
+from tools.harness.process.child import START_DEADLINE_S, Child, ChildDied, ChildKilled, ChildTimeout, ChildUnborn
 from tools.harness.process.gpu_lock import GpuLock
 from tools.harness.process.identity import describe
 from tools.harness.process.prestart import WORKER as WORKER
@@ -23,8 +24,6 @@ Answer = dict[str, Any]
 
 JOB_DEADLINE_S = 20.0
 """A screening takes 0.05 s; a launch that has not come back by now hangs."""
-START_DEADLINE_S = 120.0
-"""Importing torch from a cold disk and creating a context."""
 PREPARE_DEADLINE_S = 240.0
 """torch.compile with max-autotune compiles and times some twenty kernels of its own."""
 TRIES = 3
@@ -94,14 +93,16 @@ class GpuWorkers:
 
     def describe_gpu(self) -> Answer:
         """Start the candidates' worker if need be and ask it for the GPU's name, driver and versions. Raises
-        StartFailed."""
+        StartFailed if there is no such GPU, and MachineTrouble if the worker does not start."""
         if "candidates" not in self.by_role:
             self.by_role["candidates"] = self._start()
         child = self.by_role["candidates"]
         try:
             answer = self._call_when_ready(child, {"op": "info"})
+        except ChildUnborn as e:
+            raise MachineTrouble(str(e)) from e
         except (ChildDied, ChildTimeout) as e:
-            raise StartFailed(f"the GPU's worker does not start: {e}") from e
+            raise MachineTrouble(f"the GPU's worker does not start: {e}") from e
         if "missing" in answer:
             child.kill()
             raise StartFailed(answer["missing"])
@@ -109,7 +110,9 @@ class GpuWorkers:
 
     def run(self, role: Role, job: Answer, deadline_s: float | None = None) -> Answer:
         """Run one job on the GPU. A worker that hung, crashed or lost its context is replaced before this returns, and
-        the answer holds the job's own status. The wait for the GPU does not count towards the deadline."""
+        the answer holds the job's own status. The wait for the GPU does not count towards the deadline.
+
+        Raises MachineTrouble if no worker can open the GPU: then a job that just failed is not to blame either."""
         with self._hold_worker(role):
             return self._call_with_retries(role, job, deadline_s or self.deadline_s)
 
@@ -135,7 +138,7 @@ class GpuWorkers:
                     try:
                         if baseline not in self.prepared:
                             self._prepare(job)
-                    except RuntimeError:  # our own code's failure, which is raised where the baseline is asked for
+                    except RuntimeError:  # ours or the machine's failure, which is raised where it is asked for
                         return
                     finally:
                         self._preparing = False
@@ -237,27 +240,54 @@ class GpuWorkers:
         return {"status": "infrastructure", "reason": f"the worker was killed from outside {TRIES} times: {killed}"}
 
     def _call(self, role: Role, job: Answer, deadline_s: float) -> Answer:
+        child = self._open_worker(role)
         try:
-            child = self._worker(role)
             with nullcontext() if job.get("shares_gpu") else self._hold_gpu():
                 answer = child.call(job, deadline_s)
-        except StartFailed as e:
-            self._replace(role)
-            return {"status": "infrastructure", "reason": str(e)}
         except ChildKilled:
             self._replace(role)
             raise
         except ChildTimeout as e:
-            self._replace(role)
-            return {"status": "timeout", "reason": str(e)}
+            answer = {"status": "timeout", "reason": str(e), "broken": True}
         except ChildDied as e:
-            self._replace(role)
-            return {"status": "runtime", "reason": str(e)}
+            answer = {"status": "runtime", "reason": str(e), "broken": True}
+        if "trouble" in answer:
+            raise MachineTrouble(answer["trouble"])
         self.cache_hits += answer.pop("cache_hits", 0)
         if answer.pop("broken", False):
             child.kill()
             self._replace(role)
+            self._open_after(role, answer)
         return answer
+
+    def _open_worker(self, role: Role) -> Child:
+        """The role's worker with its GPU context. A worker that does not start is replaced once.
+
+        Raises MachineTrouble if its successor does not start either, and ChildKilled if somebody killed one."""
+        try:
+            return self._worker(role)
+        except StartFailed:
+            self._replace(role)
+        except ChildKilled:
+            self._replace(role)
+            raise
+        try:
+            return self._worker(role)
+        except StartFailed as e:
+            self._replace(role)
+            raise MachineTrouble(str(e)) from e
+        except ChildKilled:
+            self._replace(role)
+            raise
+
+    def _open_after(self, role: Role, answer: Answer) -> None:
+        """Open the GPU once more after a job that ended a worker: if that fails, the job's `answer` is no verdict."""
+        try:
+            self._open_worker(role)
+        except ChildKilled:  # the next job reports it if it goes on
+            return
+        except MachineTrouble as e:
+            raise MachineTrouble(f"{e} (after a launch that ended with {answer['reason']})") from e
 
     def _worker(self, role: Role) -> Child:
         """The role's worker with its GPU context created, which does not count towards a job's deadline.
@@ -273,6 +303,8 @@ class GpuWorkers:
                 answer = self._call_when_ready(child, {"op": "open"})
             except ChildKilled:
                 raise
+            except ChildUnborn as e:
+                raise StartFailed(str(e)) from e
             except (ChildDied, ChildTimeout) as e:
                 raise StartFailed(f"the GPU's worker does not start: {e}") from e
             if "missing" in answer:
@@ -286,7 +318,7 @@ class GpuWorkers:
     def _call_when_ready(self, child: Child, job: Answer) -> Answer:
         """Send a job to a worker that may still be importing. The GPU is not held during the imports."""
         began = time.monotonic()
-        child.call(READY, START_DEADLINE_S)
+        child.wait_until_ready(START_DEADLINE_S)
         left = START_DEADLINE_S - (time.monotonic() - began)
         with self._hold_gpu():
             return child.call(job, left)

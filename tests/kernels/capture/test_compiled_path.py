@@ -1,0 +1,88 @@
+"""Triton's compiled path is captured: compiled kernels, the autotuner, direct launches. The driver launches nothing."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import triton
+import triton.language as tl
+from triton.runtime import driver
+
+from agent.programs import capture
+from kernels.capture.hooks import BENCHMARK, DIRECT
+from kernels.capture.reading.captured_launches import read_capture
+from kernels.capture.reading.launch_space import space_of
+from tests.kernels.capture.launching_driver import LaunchingDriver
+
+pytestmark = pytest.mark.compile
+
+
+@triton.autotune([triton.Config({"BLOCK": b}, num_warps=w) for b in (256, 1024) for w in (4, 8)], key=["n"])
+@triton.jit
+def tuned(x_ptr, out_ptr, n, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(out_ptr + at, tl.load(x_ptr + at, mask=at < n) * 2, mask=at < n)
+
+
+@triton.jit
+def in_place(x_ptr, one, n, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(x_ptr + at, tl.load(x_ptr + at, mask=at < n) + one, mask=at < n)
+
+
+def grid(meta):
+    return (triton.cdiv(meta["n"], meta["BLOCK"]),)
+
+
+@pytest.fixture(scope="module")
+def captured(tmp_path_factory):
+    path = tmp_path_factory.mktemp("compiled") / "run.capture"
+    before = driver._active
+    driver.set_active(LaunchingDriver())
+    try:
+        x = torch.randn(5000)
+        with capture(path):
+            for _ in range(4):
+                tuned[grid](x, torch.empty_like(x), x.numel())
+            for _ in range(3):
+                compiled = in_place[grid](x, 1, x.numel(), BLOCK=512, num_warps=8)
+            compiled[(4, 1, 1)](x, 1, x.numel(), 512)
+            in_place.warmup(x, 1, x.numel(), BLOCK=512, grid=(1,))
+        launched = driver.active.utils.launched
+        in_place[grid](x, 1, x.numel(), BLOCK=512, num_warps=8)
+        assert driver.active.utils.launched == launched + 1
+    finally:
+        driver._active = before
+    return read_capture(str(path)), launched
+
+
+def test_every_launch_is_recorded_or_listed(captured):
+    found, launched = captured
+    assert launched == 4 + 4 + 3 + 1
+    assert {(x.name, x.count) for x in found.launches} == {("tuned", 4), ("in_place", 3)}
+    assert found.unseen == {(BENCHMARK, "tuned"): 4, (DIRECT, "in_place"): 1}
+
+
+def test_writes_are_read_from_the_code(captured):
+    found, _ = captured
+    for launch in found.launches:
+        assert launch.writes == ({"out_ptr": ["store"]} if launch.name == "tuned" else {"x_ptr": ["store"]})
+        assert launch.observed["changed"] == []  # nothing ran
+        assert launch.device["kind"] == "cuda"
+        assert launch.device["arch"] == 90
+
+
+def test_choice_grid_and_space(captured):
+    found, _ = captured
+    launch = next(x for x in found.launches if x.name == "tuned")
+    assert launch.config["kwargs"] == {"BLOCK": 256}
+    assert launch.grid["came_out"] == [20]
+    configs = {(dict(c.values)["BLOCK"], c.num_warps): c.grid for c in space_of(launch).configs}
+    assert configs[1024, 8] == (5,)
+    assert configs[512, 4] == (10,)
+    assert configs[128, 4] == (40,)
+
+
+def test_after_the_block_nothing_is_patched(captured):
+    assert "kernels.capture" not in triton.JITFunction.run.__globals__["__name__"]
+    assert not hasattr(triton.JITFunction.run, "__wrapped__")
