@@ -4,11 +4,12 @@ behind it, instruction mix, bytes and re-reads, occupancy, waits, hot source lin
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, Field, create_model
+from pydantic import BaseModel, create_model
 
 from memory.shared_models import Closed
+from tools.arguments import as_text
 from tools.declaration import Declaration
 
 if TYPE_CHECKING:
@@ -20,8 +21,9 @@ DECLARATION = Declaration("reading the machine code", activity="compile")
 
 
 def arguments(spec: KernelSpec[Any, Any]) -> type[BaseModel]:
-    field = Field(None, description="the config; without it the best measured one, else the kernel's default")
-    return create_model("ExplainKernel", __base__=Closed, config=(spec.config_type | None, field))  # type: ignore[arg-type]
+    described = as_text("a config as in run_benchmark, as JSON text; empty: the best measured one, else the default")
+    config: Any = Annotated[spec.config_type | None, described]
+    return create_model("ExplainKernel", __base__=Closed, config=(config, None))
 
 
 def run(session: Session, args: Any, call_id: str) -> dict[str, Any]:
@@ -40,6 +42,22 @@ def run(session: Session, args: Any, call_id: str) -> dict[str, Any]:
         return answer(explained(session, config))
     except CannotExplain as e:
         return {"error": str(e)}
+
+
+def limit_of(session: Session, config: Config) -> dict[str, Any]:
+    """The limit of a config and the next one, for other tools' answers; empty where the session has no compiler of its
+    own, and a sentence where the config cannot be explained."""
+    from tools.evidence.explain_config import CannotExplain
+    from tools.harness.compiling.compile_pool import LocalCompilePool
+
+    if not isinstance(session.pool, LocalCompilePool):
+        return {}
+    try:
+        verdict = explained(session, config).main.verdict
+    except CannotExplain as e:
+        return {"limit_unknown": str(e)}
+    limits = (("limit", verdict.limit), ("next", verdict.next))
+    return {key: {"name": limit.name, "share": round(limit.share, 3)} for key, limit in limits}
 
 
 def explained(session: Session, config: Config) -> ConfigExplained:

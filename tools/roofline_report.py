@@ -11,6 +11,7 @@ from pydantic import BaseModel, create_model
 from memory.shared_models import Closed
 from tools.arguments import as_text
 from tools.declaration import Declaration
+from tools.explain_kernel import limit_of
 
 if TYPE_CHECKING:
     from kernels.spec import KernelSpec
@@ -42,7 +43,8 @@ def run(session: Session, args: Any, call_id: str) -> dict[str, Any]:
     assert m.ms is not None
     if not session.task.hardware.peak:
         return {"error": "roofline", "why": "neither this kernel's operations nor this GPU's rates are known"}
-    return {"config": m.config, **roofline(session.task, m.ms, session.ceilings())}
+    report = {"config": m.config, **roofline(session.task, m.ms, session.ceilings())}
+    return report | limit_of(session, session.config(m.config))
 
 
 def roofline(task: Task, ms: float, ceilings: dict[str, float]) -> dict[str, Any]:

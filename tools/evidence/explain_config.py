@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import importlib.util
 import json
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,11 +62,11 @@ def explain_config(
     measured_ms: float | None = None,
     folder: Path | None = None,
 ) -> ConfigExplained:
-    """Compile `config` by `pool` and explain it. Its code is kept in `folder`, by default in the pool's cache. Raises
-    CannotExplain."""
+    """Compile `config` by `pool` and explain it. Its code is kept in `folder`, by default in the pool's cache, where it
+    is found again if neither source nor Triton has changed. Raises CannotExplain."""
     where = folder or pool.cache / "evidence" / _key(spec, problem, config, hardware)
-    if folder is None and where.exists():
-        shutil.rmtree(where)
+    if folder is None and (where / SUMMARY).exists():
+        return explain_kept(where, measured_ms)
     compiled = pool.keep(spec, problem, config, where)
     if compiled.status != "correct":
         raise CannotExplain(f"the config does not compile for {hardware.name}: {compiled.status}: {compiled.reason}")
@@ -126,5 +126,7 @@ def disassembler() -> str | None:
 
 
 def _key(spec: KernelSpec[Any, Any], problem: Problem, config: Config, hardware: Hardware) -> str:
-    about = [spec.name, problem.model_dump(mode="json"), config.model_dump(mode="json"), hardware.name]
+    version = importlib.metadata.version("triton")
+    about: list[Any] = [spec.name, spec.source_hash(), version, hardware.name]
+    about += [problem.model_dump(mode="json"), config.model_dump(mode="json")]
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:20]

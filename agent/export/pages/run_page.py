@@ -28,6 +28,7 @@ def export(story: Story) -> str:
         "facts": facts(story),
         "points": story.points,
         "POINTS_LISTED": POINTS_LISTED,
+        "evidence": evidence(story),
         "activities": sum_activities(story),
     }
     charts, tables = (frame.read_resource(f"agent.export.pages/{name}.js") for name in ("charts", "page"))
@@ -79,6 +80,28 @@ def facts(story: Story) -> list[tuple[str, str]]:
 def importance(story: Story) -> str:
     found = story.outcome.importance if story.outcome else {}
     return f"{list_important(found)} (of the predicted variation, each alone)" if found else ""
+
+
+def evidence(story: Story) -> JSON | None:
+    """The last answer of the run that explains a config from its code: its limit, the busy share of each unit, and its
+    hot lines; ``None`` if there is none. An answer is a trace's: what is no number there is left out."""
+    found = None
+    for call_ in (c for t in story.turns for c in t.calls):
+        result = call_.result or {}
+        limits = [result.get(name) for name in ("limit", "next")]
+        if all(isinstance(x, dict) for x in limits) and isinstance(result.get("busy"), dict):
+            named = [(str(x.get("name")), _share(x.get("share")), str(x.get("why", ""))) for x in limits if x]
+            shares = {name: _shares(result.get(name)) for name in ("busy", "lines")}
+            found = {"limits": named, "hardware": str(result.get("hardware")), **shares}
+    return found
+
+
+def _shares(given: Any) -> dict[str, float]:
+    return {str(name): _share(value) for name, value in given.items()} if isinstance(given, dict) else {}
+
+
+def _share(given: Any) -> float:
+    return float(given) if isinstance(given, int | float) else 0.0
 
 
 def sum_activities(story: Story) -> dict[str, float]:
