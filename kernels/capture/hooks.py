@@ -17,6 +17,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+from .graphs_in_progress import begin_graph, end_graph
 from .recorder import Recorder
 
 BENCHMARK = "the autotuner's benchmark"
@@ -224,4 +225,28 @@ class Hooks(importlib.abc.MetaPathFinder):
 
             return replayed
 
+        def make_begin(begin: Callable[..., Any]) -> Callable[..., Any]:
+            @functools.wraps(begin)
+            def capture_begin(*args: Any, **kwargs: Any) -> Any:
+                begin_graph()
+                try:
+                    return begin(*args, **kwargs)
+                except BaseException:
+                    end_graph()
+                    raise
+
+            return capture_begin
+
+        def make_end(end: Callable[..., Any]) -> Callable[..., Any]:
+            @functools.wraps(end)
+            def capture_end(*args: Any, **kwargs: Any) -> Any:
+                try:
+                    return end(*args, **kwargs)
+                finally:
+                    end_graph()
+
+            return capture_end
+
         self._replace(module.CUDAGraph, "replay", make)
+        self._replace(module.CUDAGraph, "capture_begin", make_begin)
+        self._replace(module.CUDAGraph, "capture_end", make_end)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from .graphs_in_progress import in_progress
+
 READINGS = 5
 """Of each distinct launch. The first launch compiles and is not among them."""
 
@@ -33,7 +35,7 @@ class LaunchTimer:
             self.left = 0
             return None
         torch = sys.modules["torch"]
-        if torch.cuda.is_current_stream_capturing():
+        if in_progress() or torch.cuda.is_current_stream_capturing():
             return None
         timing = Timing(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True))
         timing.start.record()
@@ -42,7 +44,9 @@ class LaunchTimer:
 
     def read(self) -> list[float]:
         """Milliseconds of the readings that are complete. The time between launch and start is part of a reading, so
-        those of a GPU that waits for its host are too long."""
+        those of a GPU that waits for its host are too long. None while a CUDA graph is being captured."""
+        if in_progress():
+            return []
         done = [t for t in self.pending if t.stop.query()]
         self.pending = [t for t in self.pending if t not in done]
         # An event that was not recorded counts as complete, and its launch raised.

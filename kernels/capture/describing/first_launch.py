@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..graphs_in_progress import in_progress
 from ..launch_key import KeyMaker
 from .captured_arguments import Storages, describe_argument
 from .decorators import describe_chain, describe_config
@@ -111,7 +112,7 @@ def _bound(function: Any, args: Any, kwargs: Json) -> Json:
 def _capturing_graph(storages: Storages) -> bool:
     if not any(t.is_cuda for _, t in storages.tensors):
         return False
-    return bool(sys.modules["torch"].cuda.is_current_stream_capturing())
+    return in_progress() or bool(sys.modules["torch"].cuda.is_current_stream_capturing())
 
 
 def _plain(value: Any) -> Any:
