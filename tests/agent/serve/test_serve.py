@@ -40,7 +40,8 @@ SERVE = ["-m", "tools", "serve", "--device", "recorded", "--goal", "maximise fus
 HURRIED = "from agent.serve import server; server.BEAT = 0.01; from agent.serve.commands import main; main()"
 CONFIG = {
     "family": "persistent_tma", "BLOCK_M": 128, "BLOCK_N": 256, "BLOCK_K": 64, "GROUP_M": 8, "num_warps": 8,
-    "num_stages": 4, "EPILOGUE_SUBTILE": 4, "FLATTEN": True,
+    "num_stages": 4, "EPILOGUE_SUBTILE": 4, "FLATTEN": True, "SPLIT_K": 1, "CONSUMERS": 1,
+    "OVERLAP": False, "CLUSTER": 1,
 }  # fmt: skip
 SLOWER = {**CONFIG, "num_stages": 3, "EPILOGUE_SUBTILE": 2}
 TOOLS = [
