@@ -104,7 +104,7 @@ def test_the_official_client_lists_and_calls_every_tool():
             measured, error = await call("run_benchmark", {"configs": [CONFIG, SLOWER]})
             assert not error
             assert measured["evaluations_left"] == 0
-            assert measured["not_measured"].startswith("1 configs: the budget of 1")
+            assert measured["left_out"] == "1 configs: each may cost an evaluation, and the budget of 1 is spent"
             assert (await call("roofline_report", {}))[0]["bound"] == "compute"
             assert (await call("record_lesson", {"text": "Eight warps suit a 128x256 tile."}))[0]["recorded"] is True
             unknown, error = await call("no_such_tool", {})
