@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from agent.models.base import OUTPUT, Done, Message, ToolSchema, done_calls, parse_arguments
+from agent.models.base import OUTPUT, Done, Message, ToolSchema, done_calls, read_arguments
 from agent.turn.config_tables import compact, compact_call, dumps, is_rows, short, table
 
 STEP = 3
@@ -97,20 +97,24 @@ def shortened(turn: Sequence[Message]) -> list[Message]:
         if message["role"] == "tool":
             message = {**message, "content": told(message["content"], share)}
         elif calls := message.get("tool_calls"):
-            message = {**message, "tool_calls": [bounded(call, TURN_CHARS // 3 // len(calls)) for call in calls]}
+            limit, as_given = TURN_CHARS // 3 // len(calls), OUTPUT in message
+            message = {**message, "tool_calls": [bounded(call, limit, as_given) for call in calls]}
         if message["role"] != "tool" and isinstance(message.get("content"), str):
             message = {**message, "content": clipped(message["content"], WORDS_CHARS)}
         found.append(message)
     return found
 
 
-def bounded(call: JSON, limit: int) -> JSON:
+def bounded(call: JSON, limit: int, as_given: bool = False) -> JSON:
     """A tool call whose arguments are a JSON object, its configs as a table. Calls of up to 32 configs, which are all
-    that run, are never cut."""
-    text = call["function"]["arguments"]
-    arguments, problem = parse_arguments(text)
+    that run, are never cut. `as_given` keeps arguments that fit as they came: an item of the Responses API goes back
+    unchanged to the server that made it, next to the encrypted reasoning that led to it."""
+    text, limit = call["function"]["arguments"], max(limit, LEAST_CALL_CHARS)
+    arguments, problem, repaired = read_arguments(text)
+    if as_given and text and not problem and not repaired and len(text) <= limit:
+        return call
     text = "{}" if not text or problem else dumps(compact_call(arguments))
-    if len(text) > max(limit, LEAST_CALL_CHARS):
+    if len(text) > limit:
         text = dumps({"omitted": "too long to repeat here; the answer names what was run"})
     return {**call, "function": {**call["function"], "arguments": text}}
 

@@ -54,7 +54,8 @@ class OpenAIChat(Endpoint):
     ) -> AbstractContextManager[Any]:
         fields: dict[str, Any] = self._profile.fields(tools, tokens, self._effort)
         if self.streams:
-            fields |= {"stream": True, "stream_options": {"include_usage": True}}
+            usage = {"stream_options": {"include_usage": True}} if self._profile.stream_options else {}
+            fields |= {"stream": True, **usage}
         return self._client.chat.completions.with_streaming_response.create(
             model=self.name,
             messages=address(messages, self._profile),  # type: ignore[arg-type]
@@ -65,10 +66,12 @@ class OpenAIChat(Endpoint):
     def _give_up(self, error: Exception, messages: list[Message]) -> str | None:
         if getattr(error, "status_code", None) not in (400, 422) or misread(error):
             return None
-        if self.streams and STREAM.search(words_of(error).lower()):
+        words = words_of(error)
+        asks_usage = self._profile.stream_options and "stream_options" in words.lower()
+        if self.streams and not asks_usage and STREAM.search(words.lower()):
             self.streams = False
             return self._refused(error, "without streaming")
-        found = adapt(self._profile, words_of(error), self._effort)
+        found = adapt(self._profile, words, self._effort)
         if found is None:
             return None
         self._profile, change = found

@@ -11,7 +11,7 @@ Sources of the providers' profiles, read on 2026-11-28:
   deepseek-ai/deepseek-harness discussion 739 (``reasoning_content`` must be there even if there is none)
 - gemini: ai.google.dev/gemini-api/docs/thought-signatures and /openai
 - mistral: langchain-ai/langchain#24668 (ids), editor-code-assistant/eca#231 (no ``max_completion_tokens``),
-  charmbracelet/crush#1590 (no foreign fields in messages)
+  charmbracelet/crush#1590 (no foreign fields in messages), avante-corp/avante.nvim#2347 (no ``stream_options``)
 - moonshot: platform.kimi.ai/docs/guide/use-thinking-effort; java.agentscope.io/v2/en/integration/model/kimi (no
   ``strict``, ``max_completion_tokens``); continuedev/continue#11806 (``reasoning_content``)
 - openrouter: openrouter.ai/docs, ChatRequestReasoningEffort and reasoning tokens
@@ -41,6 +41,8 @@ class Profile:
     parallel_tool_calls: bool = True
     effort: bool = True
     """``reasoning_effort``."""
+    stream_options: bool = True
+    """Whether a stream may be asked to state its usage. Some servers state it unasked and refuse the question."""
     token_limit: TokenField | None = "max_tokens"
     """The field that bounds an answer."""
     roles: tuple[Role, ...] = ("system", "developer", "user")
@@ -107,7 +109,7 @@ PROFILES = {
         # Its documentation lists neither field.
         Profile("gemini", strict=False, parallel_tool_calls=False),
         Profile("anthropic", strict=False, effort=False, signed=False),
-        Profile("mistral", signed=False),
+        Profile("mistral", stream_options=False, signed=False),
         COMPATIBLE,
     )
 }

@@ -28,6 +28,8 @@ def adapt(profile: Profile, reason: str, effort: str | None = None) -> Adapted |
 
     `effort` is what the user asked for."""
     words = reason.lower()
+    if profile.stream_options and "stream_options" in words:
+        return without(profile, "stream_options")
     found = adapt_history(profile, words) or adapt_role(profile, words)
     if found:
         return found

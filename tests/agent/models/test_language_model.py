@@ -107,9 +107,10 @@ def test_twenty_turns_cost_no_more_each_than_the_first_five(server, small_world,
         return counted(body, ("run_benchmark", {"configs": [configs[turn - 1]]}) if turn <= 20 else "Done.")
 
     server.answers = [model]
-    assert main(["fused TFLOPS", "--model", "m", "--base-url", server.url, "--max-evals", "20"]) == 0
+    # Twenty for the model and a reserve of five for the planner, which it never asks.
+    assert main(["fused TFLOPS", "--model", "m", "--base-url", server.url, "--max-evals", "25"]) == 0
     prompts = [len(json.dumps([body["messages"], body["tools"]])) for _, _, body in server.asked]
-    assert len(prompts) > 20
+    assert len(prompts) == 21
     assert max(prompts[5:]) <= 1.15 * max(prompts[:5])
     systems = {json.dumps([body["messages"][0], body["tools"]]) for _, _, body in server.asked}
     assert len(systems) == 1, "the stable prefix is the same in every request"

@@ -78,7 +78,8 @@ def test_an_effort_is_sent_and_given_up_if_the_model_takes_none(server):
 def test_items_are_kept_as_they_came_and_go_back_with_their_outputs(server, form):
     odd = {"type": "program", "id": "pr_1", "state": {"deep": [1, None]}}
     items = [thought(1), odd, function_call({"configs": []}, number=1), thought(2), spoken("and", 2)]
-    items.append(function_call({"configs": []}, call_id="call_2", number=2))
+    batch = {"configs": [{"tile": tile, "warps": 4} for tile in (16, 32)]}  # Chat Completions sees it as a table
+    items.append(function_call(batch, call_id="call_2", number=2))
     whole = response(*items)
     message = ask(server, whole if form == "whole" else streamed(whole, empty_end=form == "empty end")).message
     assert message[OUTPUT] == {"model": "m", "items": items}

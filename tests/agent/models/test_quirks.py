@@ -94,11 +94,11 @@ class Thinker:
 
 
 class Mistral:
-    """Wants ids of nine letters and digits, each once and answered, no fields that it does not know, and no
-    ``max_completion_tokens``; it repeats or leaves out ids itself."""
+    """Wants ids of nine letters and digits, each once and answered, no fields that it does not know, and neither
+    ``max_completion_tokens`` nor ``stream_options``; it repeats or leaves out ids itself."""
 
     known = frozenset(
-        {"model", "messages", "tools", "tool_choice", "parallel_tool_calls", "max_tokens", "reasoning_effort"}
+        {"model", "messages", "tools", "tool_choice", "parallel_tool_calls", "max_tokens", "reasoning_effort", "stream"}
     )
 
     def refusal(self, body):
@@ -189,9 +189,11 @@ silent = Watch()
 def test_a_run_its_resume_and_its_fork_are_never_refused(server, tmp_path, name):
     make, kept = PROVIDERS[name]
     served = Served(server, make(), broken=TURNS - 2)
-    open_ = opener(tmp_path / "ledger")
+    # Where nothing can be proven, nobody takes the model's place: the run stops and can be resumed.
+    stopped = opener(tmp_path / "ledger", nothing_correct=True)
     with pytest.raises(Exception, match="HTTP 418"):
-        begin(goal(name), None, server.url, silent, open_, run_id="first")
+        begin(goal(name), None, server.url, silent, stopped, run_id="first")
+    open_ = opener(tmp_path / "ledger")
     ended = resume("first", silent, open_)
     trace = Path(ended.outcome.trace)
     assert len(served.bodies) == TURNS, "nothing was asked twice"
@@ -211,22 +213,35 @@ def test_an_unknown_gateway_gets_the_reasoning_back_that_it_gives(server, tmp_pa
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("gemini", "going on with a stand-in for the signatures that earlier calls lack"),
-        ("deepseek", "going on with reasoning_content on every turn with tool calls"),
-        ("mistral", "going on without extra_content"),
+        ("gemini", ["with a stand-in for the signatures that earlier calls lack"]),
+        ("deepseek", ["with reasoning_content on every turn with tool calls"]),
+        ("mistral", ["without stream_options", "without extra_content"]),
     ],
 )
-def test_a_fork_of_another_models_run_is_refused_once_by_an_unknown_host(server, tmp_path, name, says):
+def test_a_fork_of_another_models_run_is_refused_once_for_each_field_by_an_unknown_host(server, tmp_path, name, says):
     other = Served(server, Gemini() if name == "mistral" else Mistral())
     first = begin(goal(), None, server.url, silent, opener(tmp_path / "first"))
-    assert other.refused == []
+    copied = [] if name == "mistral" else ["without stream_options"]
+    assert len(other.refused) == len(copied)
     served, said = Served(server, PROVIDERS[name][0](), first=TURNS), []
     told = {"model": "another", "base_url": server.url, "watch": LineWatch(said.append)}
     fork(read_trace(Path(first.outcome.trace)), 4, open_=opener(tmp_path / "second"), **told)
-    notices = [line for line in said if "going on" in line]
-    assert len(served.refused) == len(notices) == 1
-    assert says in notices[0]
+    assert [line.rpartition("going on ")[2] for line in said if "going on" in line] == [*copied, *says]
+    assert len(served.refused) == len(says)
+    assert all(body["stream"] for body in served.bodies), "no field was given up for another"
     assert len(served.bodies) == TURNS - 3
+
+
+@pytest.mark.parametrize("place", [["body", "stream_options"], ["body", "stream_options", "include_usage"]])
+def test_a_server_that_refuses_the_question_for_usage_still_streams(server, place):
+    """Without a stream a long thought would have to come within ``--attempt-seconds``."""
+    reply = ask(server, Mistral().forbidden(*place), OK)
+    assert [notice.rpartition("going on ")[2] for notice in reply.notices] == ["without stream_options"]
+    first, second = (body for _, _, body in server.asked)
+    assert {name: first[name] for name in first if name != "stream_options"} == second
+    assert second["stream"] is True
+    ask(server, OK, endpoint="mistral")
+    assert (len(server.asked), "stream_options" in server.asked[0][2]) == (1, False)
 
 
 def ask(server, *answers, endpoint=None, messages=ASK, effort=None):

@@ -38,12 +38,14 @@ def secret(number):
 
 
 def script(rule):
-    """Think, measure two configs in parallel calls, think again and measure a third; conclude after TURNS."""
+    """Think, measure two configs in parallel calls, think again and measure a third. At last ask the planner, which
+    knows nothing more to try, and conclude after TURNS: nobody has to take the model's place then."""
 
     def move(body):
         turn = len(rule.given)
         if turn >= TURNS:
             return [thought(f"{turn}", secret(turn)), spoken("Done.", turn)]
+        advice = function_call({"count": 1}, "suggest_configs", f"call_{turn}d", f"{turn}d")
         two, one = SPACE[3 * turn : 3 * turn + 2], SPACE[3 * turn + 2]
         return [
             thought(f"{turn}a", secret(turn)),
@@ -53,6 +55,7 @@ def script(rule):
             thought(f"{turn}c", secret(turn)),
             spoken("and one more", turn),
             function_call({"configs": [one]}, call_id=f"call_{turn}c", number=f"{turn}c"),
+            *([advice] if turn == TURNS - 1 else []),
         ]
 
     return move
@@ -106,6 +109,7 @@ def test_a_run_ends_proven_or_not_and_is_replayed_and_forked_without_network(
     outcome = json.loads(capsys.readouterr().out)
     assert rule.problems == []
     assert outcome["turns"] == TURNS + 1
+    assert (outcome["takeover"], outcome["evaluations"]) == ("", 3 * TURNS)
     assert paths(server) == {"/v1/chat/completions": 1, "/v1/responses": TURNS + 1}
     asked = len(server.asked)
     assert main(["replay", outcome["trace"], "--json"]) == code
@@ -262,8 +266,10 @@ def test_a_fork_takes_another_api_and_sends_it_no_reasoning(small_world, server,
     server.asked.clear()
     server.answers = [completion({"content": "Done."})]
     monkeypatch.setattr("agent.loop.run.open_actions", elsewhere.opener(tmp_path / "child"))
-    assert main(["fork", outcome["trace"], "--at", "3", "--api", "chat", "--json"]) == 3, "it stopped before the best"
+    assert main(["fork", outcome["trace"], "--at", "3", "--api", "chat", "--json"]) == 0
     forked = json.loads(capsys.readouterr().out)
+    assert forked["takeover"].startswith("the model concluded with "), "the planner spent what it left"
+    assert forked["best"] == outcome["best"]
     assert forked["objective"]["api"] == "chat"
     assert set(paths(server)) == {"/v1/chat/completions"}
     assert "gAAAA" not in json.dumps([body for _, _, body in server.asked])
@@ -293,4 +299,4 @@ def test_what_leaves_the_context_takes_its_reasoning_along(small_world, server, 
     thoughts = {item["id"] for item in last if item.get("type") == "reasoning"}
     calls = {item["id"] for item in last if item.get("type") == "function_call"}
     assert 0 < len({name.strip("rs_ac") for name in thoughts}) < TURNS - 2
-    assert {name.strip("rs_ac") for name in thoughts} == {name.strip("fc_ab") for name in calls}
+    assert {name.strip("rs_ac") for name in thoughts} == {name.strip("fc_abd") for name in calls}
