@@ -66,6 +66,8 @@ def gpu(how):
                 return {"trouble": describe_trouble(RuntimeError("Failed to find C compiler. Please specify via CC"))}
             if gone and how == "killed_at_work":
                 os.kill(os.getpid(), signal.SIGKILL)
+            if job["op"] == "stress":
+                return {"status": "correct", "tried": ["large"], "seconds": 0.0}
             ms = 1.0 + job["config"]["BLOCK"] / 1e5 if "config" in job else 2.0
             samples = [ms * (1 + 1e-4 * i) for i in range(job["samples"])]
             return {"status": "correct", "samples_ms": samples, "error": 0.0, "bound": 1.0, "seconds": 0.0}

@@ -31,6 +31,8 @@ def breaking(init):
             return {"status": "correctness", "reason": "off by one"}
         if fault == "out_of_memory":  # stands for a worker that somebody kills whenever it works
             os.kill(os.getpid(), signal.SIGKILL)
+        if job["op"] == "stress":
+            return {"status": "correct", "tried": ["large"], "seconds": 0.0}
         ms = TIMES.get(job.get("baseline", "config"), 3.0) * (1 + 1e-3 * job.get("config", {}).get("n", 0))
         samples = [ms * (1 + 1e-4 * i) for i in range(job.get("samples") or job["windows"])]
         return {"status": "correct", "samples_ms": samples, "error": 0.0, "bound": 1.0, "seconds": 0.0, "cache_hits": 1}
@@ -50,6 +52,8 @@ def frugal(init):
             return {"name": "NVIDIA H200", "torch": "none"}
         if job["op"] in ("open", "counter"):
             return {}
+        if job["op"] == "stress":
+            return {"status": "correct", "tried": ["large"], "seconds": 0.0}
         block = job.get("config", {}).get("BLOCK")
         ms, joules = (MS[block], JOULES[block]) if block else (2.0, 1.6)
         if job.get("config", {}).get("n") == 7:

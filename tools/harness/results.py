@@ -72,7 +72,10 @@ class StressResult(CheckResult):
     def summary(self) -> str:
         """One line for the verdict."""
         right = f"right on {', '.join(self.tried)} inputs too" if self.tried else "tried on nominal inputs alone"
-        left = "; ".join(f"{kind}: {why}" for kind, why in self.left_out.items())
+        kinds: dict[str, list[str]] = {}
+        for kind, why in self.left_out.items():
+            kinds.setdefault(why.partition(" (")[0], []).append(kind)
+        left = "; ".join(f"{', '.join(names)}: {why}" for why, names in kinds.items())
         return f"{right} (left out: {left})" if left else right
 
 

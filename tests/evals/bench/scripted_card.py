@@ -19,6 +19,8 @@ def scripted(init):
             four = job["config"]["num_warps"] == 4
             ms, joules = (0.8, 0.6) if four else (1.0, 0.3)
         else:
+        if job["op"] == "stress":
+            return {"status": "correct", "tried": ["large"], "seconds": 0.0}
             ms, joules = TIMES[job["baseline"]], 0.9
         samples = [ms * (1 + 1e-5 * i) for i in range(job.get("samples") or job["windows"])]
         answer = {"status": "correct", "samples_ms": samples, "error": 0.0, "bound": 1.0, "seconds": 0.0}

@@ -166,9 +166,10 @@ def test_repeating_one_config_is_one_evaluation_and_ends(runs):
     assert score.P < 0
 
 
-def test_invented_configs_use_up_the_evaluations(runs):
+def test_invented_configs_cost_nothing_and_gain_nothing(runs):
     ledger, score = runs["invents configs"]
-    assert (ledger.end, score.evaluations, score.invalid_share) == ("budget", BUDGET, 1.0)
+    assert (score.evaluations, score.regret, len(ledger.rows)) == (0, None, 0)
+    assert score.P < 0
 
 
 @pytest.mark.parametrize("name", ["speaks for the referee", "sends code to the referee"])
@@ -206,7 +207,7 @@ def test_an_answer_from_memory_of_names_fails_in_disguise(tmp_path):
     assert max(known["renamed"], known["permuted"]) < 0
     drawn = {v: sum(s.P for s in found[searches, v]) / 3 for v in ("plain", "renamed", "permuted")}
     assert max(drawn.values()) - min(drawn.values()) < 1.5
-    assert all(s.invalid_share == 1.0 for s in found[str(knows), "renamed"])
+    assert all(s.regret is None for s in found[str(knows), "renamed"]), "its names exist in no renamed space"
 
 
 def test_no_run_learns_from_another(tmp_path):

@@ -26,6 +26,8 @@ def worker(init, name="NVIDIA H200", deadly=False):
             return {}
         if job["op"] == "ceilings":
             return {"copy_bytes_per_s": 4e12, "matmul_flops_per_s": 7e14}
+        if job["op"] == "stress":
+            return {"status": "correct", "tried": ["large"], "seconds": 0.0}
         config = job.get("config", {})
         if config.get("fault") == "never_ends":
             time.sleep(600)

@@ -180,7 +180,7 @@ def test_a_proof_is_expected_once_a_run_has_measured_something(open_live, tmp_pa
     pool = LocalCompilePool(hardware, workers=1, cache=tmp_path / "cache")
     task = Task.of(TwoRivals(), PROBLEM, hardware, None)
     actions = LiveActions(Session(task, live, pool, memory, ids, "run", Budget()))
-    right, wrong = ({"configs": [{"fault": fault}]} for fault in ("none", "raises"))
+    right, wrong = ({"configs": [FaultyConfig(fault=fault).model_dump()]} for fault in ("none", "raises"))
     actions.call("a", "compile_kernel", right)
     actions.call("b", "check_correctness", right)
     actions.call("c", "run_benchmark", wrong)
