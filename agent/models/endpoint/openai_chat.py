@@ -68,10 +68,11 @@ class OpenAIChat(Endpoint):
             return None
         words = words_of(error)
         asks_usage = self._profile.stream_options and "stream_options" in words.lower()
-        if self.streams and not asks_usage and STREAM.search(words.lower()):
+        about_streams = not asks_usage and STREAM.search(words.lower())
+        found = None if self.streams and about_streams else adapt(self._profile, words, self._effort)
+        if found is None and self.streams:  # named, or all that is left to change
             self.streams = False
             return self._refused(error, "without streaming")
-        found = adapt(self._profile, words, self._effort)
         if found is None:
             return None
         self._profile, change = found

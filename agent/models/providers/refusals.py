@@ -12,7 +12,7 @@ from typing import Any
 
 from agent.models.providers.profile import Profile, TokenField
 
-GIVEN_UP = ("parallel_tool_calls", "tool_choice", "strict")
+GIVEN_UP = ("parallel_tool_calls", "tool_choice", "strict", "stream_options")
 """Fields in the order in which they are given up when a server does not say which one it refuses."""
 EFFORT = re.compile(r"reasoning[_. ]effort|thinking[_ ]?level")
 LIMIT = re.compile(r"max_(completion_|output_)?tokens|context len")
@@ -28,8 +28,6 @@ def adapt(profile: Profile, reason: str, effort: str | None = None) -> Adapted |
 
     `effort` is what the user asked for."""
     words = reason.lower()
-    if profile.stream_options and "stream_options" in words:
-        return without(profile, "stream_options")
     found = adapt_history(profile, words) or adapt_role(profile, words)
     if found:
         return found

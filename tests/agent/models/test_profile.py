@@ -115,17 +115,18 @@ def test_a_reply_too_long_for_the_context_is_left_to_the_server(server):
 
 
 def test_a_server_that_does_not_say_what_it_refuses_is_asked_for_less_and_less(server):
-    server.answers = [failure(400, "Bad request")] * 4 + [OK]
+    server.answers = [failure(400, "Bad request")] * 6 + [OK]
     reply = OpenAIChat("m", KEY, server.url, "openai").respond(ASK, TOOLS, 20)
-    assert len(reply.notices) == 4
-    assert sent(server, 4) == (set(), False)
+    assert len(reply.notices) == 6
+    assert sent(server, 6) == (set(), False)
+    assert set(server.asked[6][2]) == {"model", "messages", "tools"}
 
 
 def test_a_server_that_refuses_everything_is_one_sentence(server):
     server.answers = [failure(400, "Bad request")]
     with pytest.raises(AgentError, match=r"refused the request \(HTTP 400: Bad request\)"):
         OpenAIChat("m", KEY, server.url, "openai").respond(ASK, TOOLS, 20)
-    assert len(server.asked) == 5
+    assert len(server.asked) == 7
 
 
 def test_reasoning_goes_back_only_where_it_is_wanted(server):
