@@ -93,6 +93,7 @@ def interpreter(init: dict[str, Any]) -> Any:
     from kernels.hardware import hardware_named
     from kernels.launches.bound import Bound, copied
     from kernels.spec import sentence
+    from kernels.triton.interpreter_arguments import patch_float_arguments
     from kernels.triton.interpreter_bf16 import patch_bf16
     from kernels.triton.stub_driver import StubDriver
     from tools.harness.checking.stress import stress
@@ -101,6 +102,7 @@ def interpreter(init: dict[str, Any]) -> Any:
     from tools.harness.process.machine_trouble import describe_trouble
 
     patch_bf16()
+    patch_float_arguments()
     torch.set_num_threads(1)  # the interpreter's arrays are small; threads only fight over the cores
 
     def serve(job: dict[str, Any]) -> dict[str, Any]:
