@@ -107,7 +107,7 @@ def run(package, config, tmp_path_factory):
             return {"answers": {batch["id"]: {"verdict": "yes"} for batch in question["batches"]}}
 
         objective = Objective(
-            goal="fast", kernel="rms_norm", device="recorded", model="other", approve=True, limits=Limits(max_evals=2)
+            goal="fast", kernel="rms_norm", device="recorded", model="other", approve=True, limits=Limits(max_evals=1)
         )
         ended = begin(objective, folder / "m.db", None, watch, ask=ask, model=model)
         yield SimpleNamespace(
