@@ -164,7 +164,7 @@ def outcome_of(
 
 
 def priced_in(objective: Objective) -> bool:
-    """Whether it is known what the model's tokens cost: nothing where none are bought."""
+    """Whether the cost of the model's tokens is known. It is known to be 0 if this run buys no tokens."""
     return objective.price is not None or objective.model in (EMBEDDED, CLIENT)
 
 

@@ -171,7 +171,7 @@ def without_limits(objective: Objective, setting: Setting, device: str) -> Objec
 
 
 def compare(then: Story, here: Story) -> list[Drift]:
-    """Every config that was measured in both runs, in the order of the recorded one."""
+    """The drift of every config that both runs measured, in the order of the recorded run `then`."""
     now = {key(vars(attempt)): attempt for attempt in here.attempts}
     return [drift(a, now[key(vars(a))]) for a in then.attempts if key(vars(a)) in now]
 

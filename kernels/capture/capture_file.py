@@ -1,11 +1,12 @@
-"""The capture file: lines that are each whole or not there.
+"""Writes and reads the capture file. A reader uses only the lines that are whole. Each line has the form
 
     DIGEST KIND JSON
 
-DIGEST is the first 16 hex digits of the SHA-256 of ``KIND JSON``: it names a part that other parts refer to, and shows
-whether the line is whole. Equal parts are equal lines, so each stands once. Many processes append to one file, each
-line under a lock of the file; a line that a full disk cut off is taken back. A reader drops what is not whole and
-counts it.
+A line holds one part of the capture. DIGEST is the first 16 hex digits of the SHA-256 of ``KIND JSON``. Other parts
+refer to a part by its digest, and the digest shows whether the line is whole. Equal parts give equal lines. If other
+parts refer to a part, a process writes it only once. Many processes append to one file. A process holds a lock of the
+file while it writes. If the disk is full, the process removes what it wrote. A reader drops a line that is not whole,
+and counts it as damaged.
 
 Kinds: ``capture`` (version, one line per program), ``process``, ``function``, ``decorators``, ``launch`` (refer to
 parts by digest), ``counts`` (increments by launch), ``unseen`` (increments of launches that are listed, not recorded),

@@ -1,4 +1,4 @@
-"""What tells two launches of a function apart, computed in a few microseconds.
+"""Computes the key of a launch in a few microseconds. Launches of one function that have equal keys count as the same.
 
 A tensor counts by shape, stride, dtype, offset, 16-byte alignment and by which other argument shares its storage, never
 by its values. A whole number counts by its value, because sizes and strides are numbers; a number that changes with
@@ -18,7 +18,9 @@ PLAIN_TENSORS: set[type] = set()
 
 
 class KeyMaker:
-    """Makes the keys of one function. `constexprs`: names of its compile-time constants."""
+    """Makes the keys of the launches of one function.
+
+    `names` are its parameters in order, and `constexprs` are those that are compile-time constants."""
 
     def __init__(self, names: Sequence[str], constexprs: frozenset[str]) -> None:
         self.names = tuple(names)

@@ -104,7 +104,7 @@ class Placed:
             spoil(t, with_nan, generator)
 
     def gaps_unchanged(self) -> torch.Tensor:
-        """A flag: nothing was written between the elements of the tensors, nor over the guards."""
+        """A boolean tensor: whether the memory between the tensors' elements, and that of the guards, is unchanged."""
         flags = list(self.guards())
         for number, data in enumerate(self._data):
             if not any(data is d for d in self._gaps()):

@@ -65,8 +65,12 @@ def expected(spec: KernelSpec[Any, Any], problem: Any, inputs: Any, names: list[
 
 
 def bounds(spec: KernelSpec[Any, Any], problem: Any, results: Results) -> dict[str, float]:
-    """The largest accepted scale-relative error of each result. Of several, integers must be exact, and the default
-    bound goes by the result's own dtype."""
+    """The largest accepted scale-relative error of each result.
+
+    If the kernel's tolerance is a dict, it gives the bounds by name, and a result that it lacks has the default bound.
+    If it is a number and there is one result, the number is the bound. If there are several results, a number that the
+    kernel states itself holds for those of floating point; every other result has the default bound. The default bound
+    depends on the result's dtype, and is 0 for integers."""
     said: Any = spec.tolerance(problem)
     if isinstance(said, dict):
         return {name: said[name] if name in said else _default(t) for name, t in results.items()}

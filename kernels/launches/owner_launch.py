@@ -96,8 +96,11 @@ def config_from(values: Mapping[str, Any]) -> Any:
 
 
 def arranged_call(kernel: Any, given: Any) -> tuple[tuple[Any, ...], Meta]:
-    """Positional and keyword arguments of a call that gives `given`: a tuple, (tuple, dict), or a dict by name, of
-    which as many as possible are positional, as owners call. Raises ValueError for an unknown name."""
+    """The positional and keyword arguments with which to call `kernel`.
+
+    `given` is a tuple of positional arguments, a pair (tuple, dict), or a dict by name. Named arguments become
+    positional as far as they follow on without a gap, because the owners of kernels call them like this.
+    Raises ValueError for an unknown name."""
     args: tuple[Any, ...]
     if isinstance(given, dict):
         args, named = (), dict(given)

@@ -46,8 +46,10 @@ def best_proof(
     against: Sequence[str] = (),
     except_run: str | None = None,
 ) -> BestProof | None:
-    """The proof with the largest ratio over its strongest baseline, of all runs but `except_run`. `energy` and
-    `against` say how proofs are judged, as in :func:`memory.proofs.rule.judge_rows`."""
+    """The proven win with the largest ratio over its strongest baseline; ``None`` if there is none.
+
+    Proofs of the run `except_run` do not count. `energy` and `against` say how proofs are judged, as in
+    :func:`memory.proofs.rule.judge_rows`."""
     rows = memory.ask(PROOFS, {"problem": problem_id, "environment": environment_id, "regime": regime})
     found = []
     for row in rows:

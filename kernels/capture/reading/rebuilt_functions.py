@@ -19,7 +19,7 @@ PACKAGE = "autokernel_captured"
 
 
 class CannotRebuild(ValueError):
-    """The message is one sentence that says what of the capture cannot be made anew, and why."""
+    """A part of the capture cannot be rebuilt. The message is one sentence that names the part and the reason."""
 
 
 def rebuild_function(digest: str, functions: Mapping[str, Json], folder: Path) -> Any:

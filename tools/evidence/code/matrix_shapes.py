@@ -33,8 +33,9 @@ def ptx_matrix(opcode: str) -> tuple[str, str, float] | None:
 
 
 def tensor_memory_shape(descriptor: int, opcode: str) -> float:
-    """Multiply-adds of a tcgen05.mma: M and N from its instruction descriptor, K from its kind. Source: PTX ISA,
-    "Instruction descriptor": N / 8 in bits 17 to 22, M / 16 in bits 24 to 28; K is 32 bytes."""
+    """The number of multiply-adds of one tcgen05.mma: M * N * K. The instruction descriptor holds N / 8 in bits 17 to
+    22 and M / 16 in bits 24 to 28. The kind in `opcode` gives K, which is 32 bytes long. Source: PTX ISA,
+    "Instruction descriptor"."""
     n, m = (descriptor >> 17 & 63) * 8, (descriptor >> 24 & 31) * 16
     k = 8 if "tf32" in opcode else 32 if "f8f6f4" in opcode or "i8" in opcode else 16
     return float(m * n * k)

@@ -149,7 +149,7 @@ class Walker:
         self.spent = 0
 
     def _slice(self, wanted: set[str], guards: dict[int, str]) -> frozenset[int]:
-        """Places of the instructions that the registers `wanted` depend on."""
+        """Indices of the instructions that the registers `wanted` depend on, directly or through other registers."""
         writers: dict[str, list[int]] = {}
         for i, names in enumerate(self.results):
             for name in names:

@@ -74,8 +74,9 @@ def profile(job: Json, index: int) -> Json:
 
 
 def read_tree(tree: Any) -> Json:
-    """A hatchet tree as ``kernels`` (name: total ns and launches) and ``samples`` (stall reason: samples), with the
-    samples of each frame in ``frames``."""
+    """Sums up the hatchet tree that Proton wrote. ``kernels`` maps a kernel's name to its total ns and its number of
+    launches. ``samples`` maps a stall reason to its number of samples. ``frames`` maps the name of a frame to its
+    number of samples, for the 20 frames that have most."""
     kernels: dict[str, list[float]] = {}
     samples: Counter[str] = Counter()
     frames: Counter[str] = Counter()

@@ -57,11 +57,11 @@ class ChildTimeout(RuntimeError):
 class Child:
     """Runs ``FACTORY(init) -> serve`` in a new process, then ``serve(job) -> answer`` for every job.
 
-    `factory` is ``"module:function"``; its module is imported at once, and without an `init` the child then waits for
-    ``begin``. One job at a time: a caller with threads holds a lock or owns its child.
+    `factory` is ``"module:function"``. The child imports the module at once. If there is no `init`, it then waits for
+    ``begin``. The child does one job at a time: a caller with threads holds a lock or owns its child.
 
-    The child does not search the current folder for imports, unless `factory` is none of this project's: a file there
-    may have the name of a package.
+    If `factory` belongs to this project, the child does not search the current folder for imports, because a file in
+    that folder may have the name of a package. Otherwise it searches that folder too.
     """
 
     def __init__(self, factory: str, init: Json | None = None, env: dict[str, str] | None = None) -> None:
