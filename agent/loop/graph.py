@@ -28,12 +28,11 @@ from agent.models.context import estimate, once
 from agent.models.endpoint.faults import Outage
 from agent.trace.trace import JSON
 from agent.turn.calls import call_signature, correct_calls, number_calls
+from agent.turn.earlier_answers import answers_by_call, call_configs, declined_configs, lasting
 from agent.turn.words import NO_TOOL_PARSER, SLIPS, classify_message
 from agent.verdict.judgement import FIRST_BASELINE
 from agent.verdict.tried import judge_tried
 
-PASSING = ("evaluations_left", "best", "repaired", "repeats", "left_out", "seconds")
-"""Fields of an answer that change although its call brought nothing new."""
 FINALISTS = 16
 """Configs at most that `verify` tries to prove, one after another."""
 MOST_SPOILT = 3
@@ -186,7 +185,8 @@ def act(state: State, runtime: Runtime[Context]) -> JSON:
     """Run the last message's tool calls in order and answer each."""
     context = runtime.context
     calls = state["messages"][-1]["tool_calls"]
-    context.actions.decline(declined_in(state["messages"], context))
+    if context.objective.approve:
+        context.actions.decline(declined_configs(state["messages"]))
     known = answers_by_call(state["messages"])
     verdicts = ask_approval(calls, state["turn"] - 1, context) if context.objective.approve else {}
     answers: list[Message] = []
@@ -212,32 +212,6 @@ def act(state: State, runtime: Runtime[Context]) -> JSON:
         answers.append({"role": "tool", "tool_call_id": call["id"], "content": json.dumps(result)})
     slip = [] if context.objective.model == CLIENT else ["; ".join(dict.fromkeys(slips))]
     return {"messages": answers, "slips": [] if fruitful else [*state["slips"], *slip]}
-
-
-def answers_by_call(messages: list[Message]) -> dict[tuple[str, str], JSON]:
-    """The last answer to each different call, without what a repetition changes."""
-    answers = {m["tool_call_id"]: m["content"] for m in messages if m["role"] == "tool"}
-    asked = [call for message in messages for call in message.get("tool_calls") or () if call["id"] in answers]
-    return {call_signature(call): lasting(json.loads(answers[call["id"]])) for call in asked}
-
-
-def lasting(result: JSON) -> JSON:
-    """An answer without what a repetition of its call changes."""
-    return {name: value for name, value in result.items() if name not in PASSING}
-
-
-def declined_in(messages: list[Message], context: Context) -> list[JSON]:
-    """The configs that the user did not let run."""
-    answers = {m["tool_call_id"]: m["content"] for m in messages if m["role"] == "tool"}
-    calls = [call for message in messages for call in message.get("tool_calls") or () if call["id"] in answers]
-    refused = [call for call in calls if json.loads(answers[call["id"]]).get("error") == "refused"]
-    return [config for call in refused for config in call_configs(call)] if context.objective.approve else []
-
-
-def call_configs(call: JSON) -> list[JSON]:
-    """The configs in a call's arguments."""
-    configs = parse_arguments(call["function"]["arguments"])[0].get("configs")
-    return [c for c in configs if isinstance(c, dict)] if isinstance(configs, list) else []
 
 
 def ask_approval(calls: list[JSON], turn: int, context: Context) -> JSON:
