@@ -6,10 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from memory.proofs.rule import widened
-
-SIDES = (("speedup", "ci"), ("saving", "saving_ci"))
-"""Each figure and its interval."""
+from memory.proofs.rule import widen_row
 
 
 class Speedup(BaseModel):
@@ -66,8 +63,5 @@ class Speedup(BaseModel):
     @classmethod
     def of(cls, row: dict[str, Any], tried: int = 1) -> Speedup:
         """From a ``Comparison`` of the config that was tried as number `tried`. Older traces lack some fields."""
-        found = {name: row[name] for name in cls.model_fields if name in row}
-        for value, ci in SIDES:
-            if found.get(value) is not None and found.get(ci) is not None:
-                found[ci] = widened(found[value], found[ci], tried)
-        return cls.model_validate(found)
+        found = widen_row(row, tried)
+        return cls.model_validate({name: found[name] for name in cls.model_fields if name in found})

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from memory.proofs.rule import Judged, judge_rows, widened
+from memory.proofs.rule import Judged, judge_rows, widen_row
 from memory.store import Memory
 from memory.terms import ENERGY_UNITS
 
@@ -106,9 +106,5 @@ def best_proofs(memory: Memory) -> list[dict[str, Any]]:
 
 def judge_proof(row: Mapping[str, Any], energy: bool = False, against: Sequence[str] = ()) -> Judged:
     """Judge an attempt's row by its ``comparisons`` (JSON) and its place ``tried`` in the run."""
-    comparisons = json.loads(row["comparisons"])
-    for each in comparisons:
-        for value, ci in (("speedup", "ci"), ("saving", "saving_ci")):
-            if each.get(value) is not None and each.get(ci) is not None:
-                each[ci] = widened(each[value], each[ci], row.get("tried", 1))
+    comparisons = [widen_row(each, row.get("tried", 1)) for each in json.loads(row["comparisons"])]
     return judge_rows(comparisons, energy, against)

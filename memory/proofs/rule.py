@@ -95,6 +95,19 @@ def chose_once(row: Mapping[str, Any]) -> bool:
     return row.get("choice") is not None and len(row.get("choices") or ()) < 2
 
 
+SIDES = (("speedup", "ci"), ("saving", "saving_ci"))
+"""Each figure of a comparison, and its interval."""
+
+
+def widen_row(row: Mapping[str, Any], tried: int) -> dict[str, Any]:
+    """A comparison with its intervals as :func:`widened` makes them. Older rows lack some fields."""
+    found = dict(row)
+    for value, ci in SIDES:
+        if found.get(value) is not None and found.get(ci) is not None:
+            found[ci] = widened(found[value], found[ci], tried)
+    return found
+
+
 def widened(value: float, ci: Sequence[float], tried: int) -> tuple[float, float]:
     """The interval of the config that was tried as number `tried` in search of one that is proven.
 
