@@ -14,15 +14,16 @@ import triton.language as tl
 import triton.runtime.interpreter as interpreter
 
 
-def patch_float_arguments() -> None:
-    """Patch the interpreter of this process."""
-    interpreter._implicit_cvt = _with_floats(interpreter._implicit_cvt)
+def patch_float_arguments(precision: type[np.floating[Any]] = np.float32) -> None:
+    """Patch the interpreter of this process. `precision`: how many bits of a float are kept; its type for Triton is
+    fp32 whatever that is."""
+    interpreter._implicit_cvt = _with_floats(interpreter._implicit_cvt, precision)
 
 
-def _with_floats(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _with_floats(convert: Callable[[Any], Any], precision: type[np.floating[Any]]) -> Callable[[Any], Any]:
     def converted(argument: Any) -> Any:
         if isinstance(argument, float):
-            return tl.tensor(interpreter.TensorHandle(np.array([argument], dtype=np.float32), tl.float32), tl.float32)
+            return tl.tensor(interpreter.TensorHandle(np.array([argument], dtype=precision), tl.float32), tl.float32)
         return convert(argument)
 
     return converted

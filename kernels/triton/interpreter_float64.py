@@ -21,6 +21,8 @@ import triton.runtime.interpreter as interpreter
 from scipy import special
 from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
 
+from kernels.triton.interpreter_arguments import patch_float_arguments
+
 Array = np.ndarray[Any, Any]
 
 LIBDEVICES = (
@@ -93,7 +95,7 @@ def promote() -> None:
     numpy_dtype, fits = interpreter._get_np_dtype, interpreter._validate_np_data_size
     interpreter._get_np_dtype = lambda t: np.dtype(np.float64) if _is_float(t) else numpy_dtype(t)
     interpreter._validate_np_data_size = lambda data, t: _is_float(t) or fits(data, t)
-    interpreter._implicit_cvt = _converting_floats(interpreter._implicit_cvt)
+    patch_float_arguments(np.float64)
     for name in ("fp16", "bf16", "fp32", "fp64"):
         setattr(InterpreterBuilder, f"get_{name}", _constant(getattr(tl, _LANGUAGE[name])))
     interpreter.TensorDescHandle.validate = lambda self: None  # made for elements of another size
@@ -135,17 +137,6 @@ def element_bytes(t: tl.dtype) -> int:
 
 def _constant(dtype: tl.dtype) -> Callable[..., Any]:
     return lambda self, value: TensorHandle(np.array([value], dtype=np.float64), dtype)
-
-
-def _converting_floats(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Triton passes a float as fp32; its interpreter leaves it a Python float, on which ``.to`` fails."""
-
-    def converted(value: Any) -> Any:
-        if isinstance(value, float):
-            return tl.tensor(TensorHandle(np.array([value], dtype=np.float64), tl.float32), tl.float32)
-        return convert(value)
-
-    return converted
 
 
 def _cast(self: Any, source: Any, to: Any) -> Any:
