@@ -181,7 +181,7 @@ class Session:
 
         def run(unmeasured: list[Config]) -> list[Measurement]:
             if self.ids.compiler is not None:  # what this machine's compiler says is no word on what was recorded
-                return self.device.measure(unmeasured, self.task.regime)
+                return self.device.measure(unmeasured, regime)
             self._compile(unmeasured, call_id)
             verdicts = [self._verdict(self.compiled[c]) for c in unmeasured]
             ready = [c for c, known in zip(unmeasured, verdicts, strict=True) if known is None]

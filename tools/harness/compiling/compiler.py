@@ -56,7 +56,9 @@ def compiler(init: Json) -> Any:
     except OSError as e:
         raise Refusal(f"the compile cache {init['cache']} cannot be used: {describe_trouble(e) or reason(e)}") from e
 
-    keys: dict[type, str] = {}
+    # By how a kernel is found and by its class: two kernels of one class may reach different code, and a file that was
+    # edited meanwhile makes another class.
+    keys: dict[tuple[str, type], str] = {}
 
     def serve(job: Json) -> Json:
         spec, problem = rebuild(job)
@@ -68,9 +70,10 @@ def compiler(init: Json) -> Any:
         log = io.StringIO()
         launchings: list[Launching] = []
         try:
-            if type(spec) not in keys:
-                keys[type(spec)] = cache_key(spec)
-            add_to_triton_key(keys[type(spec)])
+            kind = (job["kernel"], type(spec))
+            if kind not in keys:
+                keys[kind] = cache_key(spec)
+            add_to_triton_key(keys[kind])
             with contextlib.redirect_stdout(log), stub_driver(hardware), warm_ups_only(launchings) as kernels:
                 inputs = spec.arrange(problem, config, spec.inputs(problem, None, "meta"))
                 spec.launch(problem, config, inputs, spec.output(problem, "meta"), hardware)
