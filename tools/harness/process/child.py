@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from typing import Any
 if __name__ == "__main__":  # started by path: nothing of this project can be imported yet
     sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
+from tools.harness.process import sandbox
 from tools.harness.process.own_packages import PACKAGES, claim, current_folder, paths_for_children
 from tools.harness.process.refusal import Refusal
 
@@ -60,11 +61,20 @@ class Child:
     `factory` is ``"module:function"``. The child imports the module at once. If there is no `init`, it then waits for
     ``begin``. The child does one job at a time: a caller with threads holds a lock or owns its child.
 
+    With `writable` the child is shut in before it imports anything (:mod:`tools.harness.process.sandbox`): it has no
+    network, and writes to these folders alone. Its temporary files go to the first of them.
+
     If `factory` belongs to this project, the child does not search the current folder for imports, because a file in
     that folder may have the name of a package. Otherwise it searches that folder too.
     """
 
-    def __init__(self, factory: str, init: Json | None = None, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        factory: str,
+        init: Json | None = None,
+        env: dict[str, str] | None = None,
+        writable: Sequence[str] | None = None,
+    ) -> None:
         ours, theirs = _pair()
         life_read, self._life = os.pipe()
         self._log = tempfile.TemporaryFile(mode="w+b")  # noqa: SIM115 -- lives as long as the child
@@ -72,9 +82,11 @@ class Child:
         paths = paths_for_children()
         if factory.partition(".")[0] not in PACKAGES:
             paths += current_folder()
+        ours_alone = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1", **(env or {})}
+        kept = dict(os.environ) if writable is None else sandbox.environment(writable[0])
         self.process = subprocess.Popen(
-            [sys.executable, "-P", __file__, factory, str(theirs.fileno()), str(life_read)],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1", **(env or {})},
+            [sys.executable, "-P", __file__, factory, str(theirs.fileno()), str(life_read), *(writable or ())],
+            env={**kept, **ours_alone},
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
@@ -229,4 +241,6 @@ def main(factory: str, connection_fd: int, life_fd: int) -> None:
 
 if __name__ == "__main__":
     claim()
+    if sys.argv[4:]:
+        sandbox.enter(sys.argv[4:])  # before there is a second thread, which would stay outside
     main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
