@@ -137,6 +137,7 @@ def commands() -> None:
 @click.option("--approve", is_flag=True, help="Ask before each batch that runs on the device: yes, no or edit.")
 @click.option("--memory", type=click.Path(path_type=Path), metavar="PATH", help="The SQLite file of all attempts.")
 @click.option("--cold", is_flag=True, help="Start without what earlier runs know; this one is still remembered.")
+@click.option("--edit", is_flag=True, help="The model may send new device code, which is fenced and proven.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, metavar="N", help="Seed (0).")
 @click.option("--yes", is_flag=True, help="Leave words of the goal out that are not understood.")
 @click.option("--dry-run", is_flag=True, help="Print the problem as it is understood and stop; no device is opened.")
@@ -169,6 +170,7 @@ def run(
     approve: bool,
     memory: Path | None,
     cold: bool,
+    edit: bool,
     seed: int,
     yes: bool,
     dry_run: bool,
@@ -219,10 +221,10 @@ def run(
         seed=seed,
     )
     if dry_run:
-        return print_request(requested(words, given, cold)[0], json_)
+        return print_request(requested(words, given, cold, edit)[0], json_)
     with Terminal(loudness) as terminal:
         with terminal.opening(device_line(given.device, words)):
-            objective, notices = requested(words, given, cold)
+            objective, notices = requested(words, given, cold, edit)
         from agent.cli.result_panel import print_result
         from agent.loop.run import begin
 

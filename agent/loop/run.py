@@ -68,6 +68,7 @@ def open_actions(objective: Objective, memory: Path | None, run_id: str, watch: 
                 progress=watch.notify,
                 warm=warm,
                 cold=objective.cold,
+                edit=objective.edit,
                 prestart=prestart,
             )
         except SetupError as e:

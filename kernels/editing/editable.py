@@ -15,9 +15,10 @@ from typing import Any
 
 from pydantic import Field, create_model
 
+from kernels.capture.describing.device_closure import python_function
 from kernels.editing.machine_code_only import machine_code_only
 from kernels.editing.owner_function import OwnerFunction
-from kernels.editing.owner_launches import instead_of_launches, owner_function
+from kernels.editing.owner_launches import instead_of_launches, owner_function, owners_launches
 from kernels.editing.refused_edit import RefusedEdit
 from kernels.editing.variants import Variant, chosen, complete, launch_instead, load, text_of
 from kernels.hardware import Hardware
@@ -65,6 +66,7 @@ def found_again(name: str, get: Callable[[str], KernelSpec[Any, Any]]) -> Kernel
 class _Editable(KernelSpec[Any, Any]):
     """Methods that know of variants; all others are the owner's."""
 
+    shut_in = True
     _owners_spec: KernelSpec[Any, Any]
     _folder: Path
     _variants: dict[str, Variant]
@@ -74,6 +76,27 @@ class _Editable(KernelSpec[Any, Any]):
         values = config.model_dump()
         values.pop(FIELD, None)
         found: Config = self._owners_spec.config_type.model_validate(values)
+        return found
+
+    @property
+    def folder(self) -> Path:
+        """Where its variants lie."""
+        return self._folder
+
+    def editable_functions(self, problem: Problem, hardware: Hardware) -> list[str]:
+        """Names of the functions that can be edited. Raises RefusedEdit, with the reason, if there is none."""
+        spec = self._owners_spec
+        config = spec.default_config(problem, hardware)
+        found, reason = [], None
+        launches = owners_launches(spec, problem, config, hardware)
+        for name in dict.fromkeys(python_function(launch.function).__name__ for launch in launches):
+            try:
+                owner_function(spec, problem, config, hardware, name)
+                found.append(name)
+            except RefusedEdit as e:
+                reason = e
+        if not found and reason is not None:
+            raise reason
         return found
 
     def owner(self, problem: Problem, hardware: Hardware, name: str | None = None) -> OwnerFunction:

@@ -9,10 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from kernels.hardware import hardware_named
-from tests.exploits.axpy import Axpy, AxpyConfig, AxpyProblem
-from tools.harness.checking.interpreter import Interpreter
-from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.harness.process import sandbox
 from tools.harness.process.child import Child
 
@@ -108,20 +104,6 @@ def test_its_scratch_and_reading_are_left(shut_in):
     assert run("write", path=str(scratch / "a")) == "done"
     assert run("temporary") == "done"
     assert run("read", path=__file__) == "done"
-
-
-def test_compiling_and_interpreting_work_inside(tmp_path):
-    pool = LocalCompilePool(hardware_named("H200"), workers=1, cache=tmp_path / "cache", shut_in=True)
-    interpreter = Interpreter(shut_in=True)
-    try:
-        compiled = pool.compile(Axpy(), AxpyProblem(), [AxpyConfig()])[0]
-        checked = interpreter.check(Axpy(), AxpyProblem(), [AxpyConfig()], "H200")[0]
-    finally:
-        pool.close()
-        interpreter.close()
-    assert compiled.status == "correct", compiled.reason
-    assert compiled.registers > 0
-    assert checked.status == "correct", checked.reason
 
 
 def test_a_machine_without_it_says_so(monkeypatch):
