@@ -79,7 +79,9 @@ class Interpreter:
         if self._child is None or not self._child.alive:
             environment = {"TRITON_INTERPRET": "1", "TRITON_DEFAULT_FP_FUSION": "1"}
             writable = [self._scratch.name] if self._scratch else None
-            self._child = Child("tools.harness.checking.interpreter:interpreter", {}, environment, writable)
+            self._child = Child(
+                "tools.harness.checking.interpreter:interpreter", {}, environment, forked=True, writable=writable
+            )
         return self._child.call(job, DEADLINE_S)
 
     def close(self) -> None:
@@ -87,6 +89,13 @@ class Interpreter:
             self._child.kill()
         if self._scratch is not None:
             self._scratch.cleanup()
+
+
+def before_fork() -> None:
+    """What every interpreter needs."""
+    import tools.harness.checking.stress
+    import tools.harness.checking.verify
+    import tools.harness.compiling.compiler  # noqa: F401
 
 
 def interpreter(init: dict[str, Any]) -> Any:

@@ -16,7 +16,7 @@ from tools.harness.compiling.cache import default_cache, triton_environment
 from tools.harness.device import MachineTrouble
 from tools.harness.process.child import Child, ChildDied, ChildKilled, ChildTimeout, ChildUnborn
 from tools.harness.process.identity import describe
-from tools.harness.process.prestart import COMPILER, Prestart
+from tools.harness.process.prestart import COMPILER, COMPILER_NICE, Prestart
 from tools.harness.process.refusal import Refusal
 from tools.harness.results import CompileResult
 
@@ -123,7 +123,9 @@ class LocalCompilePool:
         except queue.Empty:
             pass
         writable = [self._scratch.name, str(self.cache)] if self._scratch else None
-        child = Child(COMPILER, self._init, triton_environment(self.cache), writable)
+        child = Child(
+            COMPILER, self._init, triton_environment(self.cache), forked=True, nice=COMPILER_NICE, writable=writable
+        )
         self._all.append(child)
         return child
 

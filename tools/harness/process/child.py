@@ -26,6 +26,7 @@ if __name__ == "__main__":  # started by path: nothing of this project can be im
     sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from tools.harness.process import sandbox
+from tools.harness.process.nursery import Forked, fork, serve_births
 from tools.harness.process.own_packages import PACKAGES, claim, current_folder, paths_for_children
 from tools.harness.process.refusal import Refusal
 
@@ -73,8 +74,13 @@ class Child:
         factory: str,
         init: Json | None = None,
         env: dict[str, str] | None = None,
+        forked: bool = False,
+        nice: int = 0,
         writable: Sequence[str] | None = None,
     ) -> None:
+        """`env` is added to this process's environment. A `forked` child comes from a nursery (``nursery.py``), which
+        has made the imports of `factory` once for all: for what has many children and measures nothing. It is not
+        forked with `writable`. `nice` is added to its niceness."""
         ours, theirs = _pair()
         life_read, self._life = os.pipe()
         self._log = tempfile.TemporaryFile(mode="w+b")  # noqa: SIM115 -- lives as long as the child
@@ -82,17 +88,25 @@ class Child:
         paths = paths_for_children()
         if factory.partition(".")[0] not in PACKAGES:
             paths += current_folder()
-        ours_alone = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1", **(env or {})}
         kept = dict(os.environ) if writable is None else sandbox.environment(writable[0])
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", __file__, factory, str(theirs.fileno()), str(life_read), *(writable or ())],
-            env={**kept, **ours_alone},
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-            pass_fds=(theirs.fileno(), life_read),
-            start_new_session=True,
-        )
+        environment = {
+            **kept, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1", **(env or {})
+        }  # fmt: skip
+        pipes = theirs.fileno(), life_read, self._log.fileno()
+        self.process: subprocess.Popen[bytes] | Forked
+        if forked and writable is None:
+            self.process = fork(factory, environment, paths, pipes, nice)
+        else:
+            shut_in = () if writable is None else (str(nice), *writable)
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", __file__, factory, *map(str, pipes[:2]), *shut_in],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                pass_fds=pipes[:2],
+                start_new_session=True,
+            )
         theirs.close()
         os.close(life_read)
         self._connection = ours
@@ -159,17 +173,22 @@ class Child:
 
     def send_kill(self) -> None:
         """Send SIGKILL to the child and its own children, from any thread. A ``call`` under way raises ChildKilled."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        pid = self.process.pid
+        if pid is not None:  # otherwise it ends at its birth: ``kill`` closes the pipe that says that its parent lives
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
 
     def kill(self) -> None:
         """Kill the child, wait for its end and close its pipes; for the thread that owns it. Safe to call twice."""
         self.send_kill()
-        self.process.wait()
+        if self.process.pid is not None:
+            self.process.wait()
         self._connection.close()
         if self._life >= 0:
             os.close(self._life)
             self._life = -1
+            if isinstance(self.process, Forked):
+                self.process.close()
 
     def _death(self) -> ChildDied:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -241,6 +260,10 @@ def main(factory: str, connection_fd: int, life_fd: int) -> None:
 
 if __name__ == "__main__":
     claim()
-    if sys.argv[4:]:
-        sandbox.enter(sys.argv[4:])  # before there is a second thread, which would stay outside
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    if sys.argv[1] == "--nursery":
+        serve_births(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), main)
+    else:
+        if sys.argv[4:]:
+            os.nice(int(sys.argv[4]))
+            sandbox.enter(sys.argv[5:])  # before there is a second thread, which would stay outside
+        main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
