@@ -74,6 +74,7 @@ class Child:
         factory: str,
         init: Json | None = None,
         env: dict[str, str] | None = None,
+        *,
         forked: bool = False,
         nice: int = 0,
         writable: Sequence[str] | None = None,
