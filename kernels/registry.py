@@ -47,13 +47,18 @@ def offered() -> dict[str, str]:
 
 def get(name: str) -> KernelSpec[Any, Any]:
     """The kernel `name`: a built-in one, one that an installed package offers, ``path/to/file.py:NAME`` or
-    ``package.module:NAME``, NAME being a subclass or an instance of KernelSpec.
+    ``package.module:NAME``, NAME being a subclass or an instance of KernelSpec, or ``CAPTURE#LAUNCH``, a launch of a
+    capture.
 
     Raises ValueError with one sentence that says what to do."""
     if name in _BUILTIN:
         source, attribute = _BUILTIN[name].split(":")
         builtin: KernelSpec[Any, Any] = getattr(importlib.import_module(source), attribute)()
         return builtin
+    if "#" in name:
+        from kernels.captured.captured_kernels import captured_kernel
+
+        return captured_kernel(name)
     reference = name if ":" in name else offered().get(name, name)
     if finder.split_reference(reference) is None:
         choices = ", ".join([*names(), *offered()])

@@ -147,6 +147,10 @@ class KernelSpec(ABC, Generic[P, C]):
         combination of the config fields' values."""
         return defaults.candidates(self.config_type)
 
+    def promising(self, problem: P, hardware: Hardware) -> list[C]:
+        """Configs to measure before all others, best first: what the kernel's owner knows. The default is none."""
+        return []
+
     def constraint(self, problem: P, config: C, hardware: Hardware) -> str | None:
         """The first static constraint that `config` breaks, named with its numbers; ``None`` if it breaks none."""
         return None
