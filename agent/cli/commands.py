@@ -26,7 +26,7 @@ from agent.errors import FAILED, PROVEN, USAGE, AgentError, UsageError
 from agent.goal.limits import LONGEST, MOST, MOST_DOLLARS
 from agent.models.apis import API_CHOICES, ApiChoice
 from agent.models.effort import EFFORTS, read_effort
-from agent.programs.commands import capture, captures
+from agent.programs.commands import capture, captures, improve
 from memory.closed_stdout import ends_quietly, run_click
 from tools.session.budget import MAX_EVALS, MAX_SECONDS
 
@@ -258,7 +258,7 @@ def resume(run_id: str, base_url: str | None, api: ApiChoice | None, loudness: L
     return print_result(ended, json_)
 
 
-for _command in (replay, runs, show, fork, export, doctor, completion.completion, campaign, capture, captures):
+for _command in (replay, runs, show, fork, export, doctor, completion.completion, campaign, capture, captures, improve):
     commands.add_command(_command)
 
 

@@ -18,7 +18,7 @@ class CapturedProblem(Problem):
     """One launch. A capture holds its shapes, so there are no dimensions to choose."""
 
     dims: ClassVar[tuple[str, ...]] = ()
-    dtype: str = "fp32"
+    dtype: str = "fp32"  # type: ignore[assignment]
     """Of the largest tensor, for the report."""
     launch: str = ""
     """Digest of the launch in its capture."""

@@ -55,7 +55,7 @@ def _shared(node: ast.AST, bindings: Json, functions: Mapping[str, Json], seen: 
             return name
         if any(k.arg == "volatile" and not _is_false(k.value) for k in inner.keywords):
             return "a volatile load"
-        digest = _bound(name, bindings).get("function")
+        digest = str(_bound(name, bindings).get("function"))
         if digest in functions and digest not in seen:
             seen.add(digest)
             part = functions[digest]

@@ -87,9 +87,7 @@ def passed_arguments(
     return {n: _passed(n, a, tensors, function) for n, a in launch.arguments.items()}
 
 
-def _passed(
-    path: str, argument: Json, tensors: Mapping[str, torch.Tensor], function: Callable[[str], Any]
-) -> Any:
+def _passed(path: str, argument: Json, tensors: Mapping[str, torch.Tensor], function: Callable[[str], Any]) -> Any:
     match argument["type"]:
         case "none":
             return None

@@ -65,7 +65,7 @@ class OwnerSurvey:
         answer = self._ask({"op": "survey", "kernel": kernel, "seed": seed}, exact)
         if "reason" in answer:
             return Survey(answer["reason"])
-        tuples = {n: tuple(answer.pop(n)) for n in ("overwritten", "unchanged", "integers")}
+        tuples: Json = {n: tuple(answer.pop(n)) for n in ("overwritten", "unchanged", "integers")}
         return Survey(None, **tuples, **answer)
 
     def errors(self, kernel: str, problem: Json, config: Json, exact: Reference, seed: int) -> dict[str, float] | str:
@@ -119,11 +119,12 @@ def surveyor(init: Json) -> Any:
 
     device = init["device"]
     if device == CPU:
+        from triton.runtime import driver
+
         from kernels.hardware import hardware_named
         from kernels.triton.interpreter_arguments import patch_float_arguments
         from kernels.triton.interpreter_bf16 import patch_bf16
         from kernels.triton.stub_driver import StubDriver
-        from triton.runtime import driver
 
         patch_bf16()
         patch_float_arguments()
@@ -145,7 +146,7 @@ def surveyor(init: Json) -> Any:
         except Exception as e:  # noqa: BLE001 -- whatever a launch raises here is why it cannot be tuned
             return {"reason": f"its launch on arguments made anew failed: {reason(e)}"}
         finally:
-            if device != CPU and torch.cuda.is_initialized():
+            if device != CPU:
                 torch.cuda.empty_cache()
 
     return serve
@@ -276,6 +277,7 @@ class _Looked:
         from tools.harness.measuring.statistics import median_ci
         from tools.harness.measuring.timing import Stopwatch
 
+        sleep: Any = torch.cuda._sleep
         flush = torch.empty(FLUSH_BYTES, dtype=torch.uint8, device=self._device)
         times = []
         problem = self._spec.problem_of()
@@ -283,7 +285,7 @@ class _Looked:
             given = copied(self._drawn)
             flush.fill_(1)
             watch = Stopwatch()
-            torch.cuda._sleep(int(SPIN_MS * CYCLES_PER_MS))
+            sleep(int(SPIN_MS * CYCLES_PER_MS))
             watch.start()
             self._spec.launch(problem, own, given, {}, NO_HARDWARE)
             watch.stop()
