@@ -166,9 +166,8 @@ class _Work:
             self._interpreter.close()
 
     def _one(self, job: Job, seconds: float) -> None:
-        self._watch.notify(
-            f"{job.kernel.captured.name} {job.launch.digest[:8]}: {len(job.kernel.launch_space.configs)} configs"
-        )
+        configs = len(job.kernel.launch_space.configs)
+        self._watch.notify(f"{job.launch.name} {job.launch.digest[:8]}: {configs} configs")
         exact = self._exact.reference(self._request.file.as_posix(), job.launch.digest, SEED)
         survey = self._survey.survey(job.reference, exact, SEED)
         bounds = bounds_of(survey) if survey.reason is None else survey.reason

@@ -19,7 +19,7 @@ class CapturedProblem(Problem):
 
     dims: ClassVar[tuple[str, ...]] = ()
     dtype: str = "fp32"  # type: ignore[assignment]
-    """Of the largest tensor, for the report."""
+    """Of the largest tensor of floats that PyTorch multiplies, for the report."""
     launch: str = ""
     """Digest of the launch in its capture."""
     what: str = ""

@@ -25,7 +25,12 @@ from pydantic import create_model
 from kernels.capture.capture_file import Json
 from kernels.capture.reading.captured_launches import CapturedLaunch, elements
 from kernels.capture.reading.launch_space import LaunchSpace, space_of
-from kernels.capture.reading.rebuilt_arguments import described_tensors, passed_arguments, rebuild_tensors
+from kernels.capture.reading.rebuilt_arguments import (
+    FLOATS,
+    described_tensors,
+    passed_arguments,
+    rebuild_tensors,
+)
 from kernels.capture.reading.rebuilt_functions import CannotRebuild, rebuild_function
 from kernels.captured.captured_problem import CapturedProblem
 from kernels.hardware import Hardware
@@ -87,7 +92,8 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
     def problem_of(self, **survey: Any) -> CapturedProblem:
         """The launch's problem with the findings of a survey."""
         tensors = [t for _, t in described_tensors(self.captured)]
-        largest = max(tensors, key=lambda t: elements(t["shape"]))
+        floats = [t for t in tensors if t["dtype"] in FLOATS]
+        largest = max(floats, key=lambda t: elements(t["shape"]), default={"dtype": "float32"})
         what = " ".join(f"{'x'.join(map(str, t['shape']))}:{SHORT.get(t['dtype'], t['dtype'])}" for t in tensors)
         dtype = SHORT.get(largest["dtype"], largest["dtype"])
         return CapturedProblem(launch=self.captured.digest, dtype=dtype, what=what[:SHOWN], **survey)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,8 @@ class OwnerSurvey:
 
     def device_info(self) -> Json:
         """``name`` of the GPU with ``triton`` and ``assembler`` here, or ``missing``: why there is none."""
+        if self.device == CPU:
+            return {"name": "interpreter", "triton": metadata.version("triton"), "assembler": None}
         return self._call({"op": "info"})
 
     def _ask(self, job: Json, exact: Reference) -> Json:
@@ -153,11 +156,8 @@ def surveyor(init: Json) -> Any:
 
 
 def _info(device: str) -> Json:
-    import triton
-
-    if device == CPU:
-        return {"name": "interpreter", "triton": triton.__version__, "assembler": None}
     import torch
+    import triton
 
     from tools.harness.measuring.worker import assembler_for
 
