@@ -66,7 +66,7 @@ def describe_grid(grid: Any, probe: Probe | None, tuner: Any, constexprs: frozen
 def _as_number(value: Any) -> Any:
     """A scalar of Triton's interpreter as the number that the program passed: outside a launch nothing can be computed
     with it. Anything else as it is."""
-    data = getattr(getattr(value, "handle", None), "data", None)
+    data: Any = getattr(getattr(value, "handle", None), "data", None)
     if type(value).__name__ != "tensor" or getattr(data, "size", 0) != 1 or value.dtype.is_ptr():
         return value
     return data.item()
