@@ -20,6 +20,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ..capture.describing.captured_arguments import ITEM_BYTES
+
 Json = dict[str, Any]
 
 AUTOTUNERS_OPTIONS = ("num_warps", "num_stages", "num_ctas", "maxnreg", "ir_override")
@@ -116,8 +118,8 @@ class _Parts:
         return {kind: a.get("name", a.get("class"))}
 
     def _tensor(self, path: str, a: Json) -> Json:
-        # Elements of one storage have one size wherever their addresses can be compared by this.
-        first = self._addresses.setdefault((a["storage"], a["offset"]), path)
+        address = (a["storage"], a["offset"] * ITEM_BYTES.get(a["dtype"], 4))
+        first = self._addresses.setdefault(address, path)
         part: Json = {"dtype": a["dtype"], "aligned": a["alignment"] >= 16}
         if first != path:
             part["same_as"] = first

@@ -44,6 +44,9 @@ class TunedEnvironment:
     assembler: str | None
     """``ptxas 13.4``; None if Triton needs none beside itself."""
 
+    def __str__(self) -> str:
+        return f"{self.gpu}, Triton {self.triton}" + (f", {self.assembler}" if self.assembler else "")
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -131,6 +134,8 @@ def fault_of(row: TunedRow, evidence: Json | None) -> str | None:
         return "is called proven and has no evidence"
     if row.decision is not None and evidence and evidence.get("decision") != row.decision.digest:
         return "has evidence of another decision"
+    if set(row.key) != {"grid", "arguments", "options"} or not isinstance(row.key["arguments"], dict):
+        return "has a key that no launch has"
     for decision in filter(None, (row.decision, *row.also)):
         wrong = _fault_of_decision(decision)
         if wrong is not None:
@@ -167,3 +172,9 @@ def canonical(value: Any) -> str:
 
 def digest_of(value: Any) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def short(digest: str) -> str:
+    """A digest as people see it, with what stands behind its hexadecimal digits."""
+    digits, plus, more = digest.partition("+")
+    return digits[:12] + plus + more
