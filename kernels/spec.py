@@ -104,6 +104,8 @@ class Baseline(Generic[P]):
     """False if it computes less than the kernel (a ceiling, e.g. the matmul without its epilogue)."""
     missing: Callable[[P], str | None] = lambda problem: None
     """Why this torch or this problem cannot run it; ``None`` if it can run."""
+    own_code: bool = False
+    """Whether it launches the kernel's own Triton code, which the compile pool may have compiled already."""
     choices: Callable[[P], Mapping[str, Callable[[P, Inputs], Callable[[], torch.Tensor]]]] = lambda problem: {}
     """If ``prepare`` chooses by measuring: the ways that can be forced, by name, each as ``prepare``. The fastest of
     them all is the baseline."""

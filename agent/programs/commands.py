@@ -109,10 +109,10 @@ def improve(
     from agent.goal.limits import LONGEST
     from agent.loop.progress import LineWatch
     from agent.models.choose import model_name
-    from agent.programs.improve_table import as_json as described
-    from agent.programs.improve_table import render
-    from agent.programs.improving import Request
-    from agent.programs.improving import improve as improve_capture
+    from agent.programs.improvement.improve_request import Request
+    from agent.programs.improvement.improve_table import as_json as described
+    from agent.programs.improvement.improve_table import render
+    from agent.programs.improvement.improving import improve as improve_capture
     from memory.terms import printable
 
     if not 0 < max_seconds <= LONGEST:

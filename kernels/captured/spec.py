@@ -189,12 +189,17 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
         own = self._configs[0]
         shown = " ".join(f"{n}={v}" for n, v in own.items())
         found = [
-            Baseline("owner", f"the launch as captured: {shown}", partial(self.prepare, config=self.owner_config()))
+            Baseline(
+                "owner",
+                f"the launch as captured: {shown}",
+                partial(self.prepare, config=self.owner_config()),
+                own_code=True,
+            )
         ]
         tuners = self.tuner_configs()
         if len(tuners) > 1:
             title = f"the autotuner's choice among its {len(tuners)} configs, made anew"
-            found.append(Baseline("autotuner", title, self.prepare_choice))
+            found.append(Baseline("autotuner", title, self.prepare_choice, own_code=True))
         return found
 
     def prepare(self, problem: CapturedProblem, inputs: Any, config: Config) -> Callable[[], Any]:

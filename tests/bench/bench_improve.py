@@ -79,7 +79,8 @@ def captured(name: str, folder: Path) -> tuple[Path, dict[str, Any]]:
 def improved(name: str, path: Path, folder: Path) -> dict[str, Any]:
     """The figures of one library."""
     from agent.loop.progress import LineWatch
-    from agent.programs.improving import Request, improve
+    from agent.programs.improvement.improve_request import Request
+    from agent.programs.improvement.improving import improve
 
     out, memory = folder / f"tuned-{name}.json", folder / f"memory-{name}.db"
     memory.unlink(missing_ok=True)

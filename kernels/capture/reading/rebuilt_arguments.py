@@ -22,6 +22,9 @@ from kernels.capture.reading.captured_launches import CapturedLaunch, tensors_of
 from kernels.capture.reading.rebuilt_functions import CannotRebuild
 
 FLOATS = ("float64", "float32", "float16", "bfloat16")
+DRAWN = 4_194_301
+"""Floats that are drawn for one tensor; a larger one repeats them. To draw billions would take longer than to tune. A
+prime, so that rows and blocks do not repeat."""
 PAD_BYTES = 64
 """Torch aligns storages on the CPU to this; an argument that was not aligned to 16 bytes is moved by its remainder."""
 
@@ -179,7 +182,8 @@ class _Maker:
             raw = bytearray(zlib.decompress(base64.b64decode(known["whole"])))
             return torch.frombuffer(raw, dtype=dtype)
         if dtype.is_floating_point:
-            return self._floats(known, count).to(dtype)
+            block = self._floats(known, min(count, DRAWN)).to(dtype)
+            return block if count <= DRAWN else block.repeat(-(-count // DRAWN))[:count]
         if dtype == torch.bool:
             share = known["true"] if known else 0.5
             return torch.rand(count, **self._random) < share
@@ -194,9 +198,7 @@ class _Maker:
             return torch.randn(count, **self._random)
         if "all" in known and len(known["all"]) == count:
             return torch.tensor([float(x) for x in known["all"]], dtype=torch.float64)
-        # A GPU's memory may not hold many large tensors eight bytes an element; the CPU's are raised to float64.
-        precise = torch.float64 if self._random["device"] == torch.device("cpu") else torch.float32
-        drawn = torch.rand(count, dtype=precise, **self._random)
+        drawn = torch.rand(count, dtype=torch.float64, **self._random)
         if "quantiles" in known:
             drawn = _interpolated(drawn, known["quantiles"])
         chance = torch.rand(count, **self._random)

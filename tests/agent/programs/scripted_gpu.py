@@ -21,8 +21,7 @@ def worker(init):
         if job["op"] == "open":
             return {}
         if job["op"] == "stress":
-            kinds = ["large"] if "x_ptr" in problem.bounds else ["large", "tiny", "negative"]
-            return {"status": "correct", "tried": kinds, "seconds": 0.0}
+            return {"status": "correct", "tried": ["large", "tiny", "negative"], "seconds": 0.0}
         if "baseline" in job:
             assert job["baseline"] in baselines, json.dumps(job)
             ms = {"owner": OWNER, "autotuner": TUNER}[job["baseline"]]

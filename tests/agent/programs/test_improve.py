@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import sys
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from agent.cli.commands import main
-from agent.programs import improving
+from agent.programs.improvement import improve_work, improving
 from kernels.capture.capture_file import append, line_of, read
 from kernels.tuned.tuned_file import read_table
-from tests.captures import GPU, as_if_on, capture_example
+from tests.captures import GPU, ROOT, as_if_on, capture_example
 from tools.harness.checking.owner_survey import OwnerSurvey
 from tools.harness.compiling import cache
 from tools.harness.devices import live
@@ -73,39 +74,37 @@ def gpu(monkeypatch, tmp_path):
     opened = functools.partial(LiveDevice.open, factory="tests.agent.programs.scripted_gpu:worker")
     monkeypatch.setattr(LiveDevice, "open", opened)
     monkeypatch.setattr(live, "LocalCompilePool", NothingToCompile)
+    monkeypatch.setattr(improve_work, "LocalCompilePool", NothingToCompile)
     monkeypatch.setattr(cache, "default_cache", lambda: tmp_path / "cache")
-    monkeypatch.setattr(improving, "MOST_EVALS", 10)
+    monkeypatch.setattr(improve_work, "MOST_EVALS", 10)
 
 
-def test_launches_are_proven_on_a_gpu_and_the_rest_says_why(gpu, on_gpu, tmp_path, capsys):
+def test_a_launch_is_proven_on_a_gpu_and_the_rest_says_why(gpu, on_gpu, tmp_path, capsys):
     out = tmp_path / "tuned.json"
-    words = ["improve", str(on_gpu), "-o", str(out), "--memory", str(tmp_path / "m.db"), "--json"]
-    assert main(words) == 0
+    words = ["improve", str(on_gpu), "-o", str(out), "--kernel", "gated", "--json"]
+    assert main([*words, "--memory", str(tmp_path / "m.db")]) == 0
     said = json.loads(capsys.readouterr().out)
     table = read_table(out)
     assert said["digest"] == table.digest
-    rows = {r.function.qualname: r for r in table.rows}
-    assert {name: r.status for name, r in rows.items()} == {"gated": "proven", "normalise": "unproven"}
-    assert rows["gated"].environment.gpu == GPU
-    assert rows["gated"].decision.options["num_warps"] == 8
-    evidence = table.evidence[rows["gated"].name]
+    (row,) = table.rows
+    assert (row.function.qualname, row.status, row.environment.gpu) == ("gated", "proven", GPU)
+    assert row.decision.options["num_warps"] == 8
+    evidence = table.evidence[row.name]
     assert [b["name"] for b in evidence["baselines"]] == ["owner", "autotuner"]
     assert all(b["ci"][0] > 1 for b in evidence["baselines"])
     assert evidence["overwritten"] == ["out_ptr"]
     assert 0 < evidence["error"]["out_ptr"] <= evidence["bounds"]["out_ptr"]
     assert evidence["inputs"] == ["large", "tiny", "negative"]
-    assert "fewer than 3 kinds" in table.evidence[rows["normalise"].name]["why"]
-    reasons = {u["kernel"].partition(" ")[0]: u["reason"] for u in table.untuned}
-    assert "beyond --share 0.95" in reasons["gated"]
-    # The owner's config was measured first, and nothing was measured twice.
-    assert next(r for r in said["launches"] if r["kernel"] == "gated")["evaluations"] == 10
+    assert evidence["evaluations"] == 10
+    (rest,) = table.untuned
+    assert "beyond --share 0.95" in rest["reason"]
 
 
-def test_the_interpreter_checks_configs_and_says_that_nothing_was_timed(example, tmp_path, capsys):
+def test_the_interpreter_checks_configs_and_says_that_nothing_was_timed(example, tmp_path, capfd, monkeypatch):
     out = tmp_path / "tuned.json"
     words = ["improve", str(example), "-o", str(out), "--device", "interpreter", "--share", "0.6"]
     assert main(words) == 3
-    assert "0 of 2 launches proven faster on Triton's interpreter, which times nothing" in capsys.readouterr().out
+    assert "0 of 2 launches proven faster on Triton's interpreter, which times nothing" in capfd.readouterr().out
     table = read_table(out)
     assert [r.status for r in table.rows] == ["stock", "stock"]
     for row in table.rows:
@@ -117,6 +116,9 @@ def test_the_interpreter_checks_configs_and_says_that_nothing_was_timed(example,
         assert evidence["captured_ms"] is None
     tuned = next(r for r in table.rows if r.function.qualname == "gated")
     assert tuned.decision.constexprs == {"BLOCK": 256}  # saves the program its benchmark
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert main(["apply", str(out), "--report", "--", sys.executable, str(ROOT / "examples/captured_program.py")]) == 0
+    assert f"2  gated  row {tuned.name} (stock)" in capfd.readouterr().err
 
 
 def test_mistakes_are_one_sentence(example, on_gpu, tmp_path, capsys, monkeypatch):

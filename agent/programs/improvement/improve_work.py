@@ -1,30 +1,29 @@
-"""Improves the launches of a capture: survey, search, proof, one row of the table for each.
+"""Goes through the launches of a plan: survey, search, proof, and a row of the table for each.
 
-    1. The plan says which launches come first (``improve_plan.py``).
-    2. The owner's launch is surveyed: what it overwrites, how far it is from float64 and from itself.
-    3. The launch is a kernel like any other: the same loop, tools and memory search its space and prove a config
+    1. The owner's launch is surveyed: what it overwrites, how far it is from float64 and from itself.
+    2. The launch is a kernel like any other: the same loop, tools and memory search its space and prove a config
        against the launch as captured and the autotuner's choice made anew.
-    4. The proven config is compared with float64, and the table is written after every launch.
+    3. The proven config is compared with float64, and the table is written after every launch.
 
-On ``interpreter`` nothing is timed: configs are checked, and every row says so.
+If nothing is timed, some configs are checked in Triton's interpreter, and every row says so.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from agent.errors import UsageError
 from agent.goal.objective import Limits, Objective
 from agent.loop.outcome import Outcome
 from agent.loop.progress import Watch
-from agent.models.base import EMBEDDED
 from agent.models.prices import priced
-from agent.programs.improve_plan import Job, Plan, Untuned, plan, seconds_for
-from agent.programs.tuned_rows import (
+from agent.programs.improvement.improve_ahead import Ahead
+from agent.programs.improvement.improve_plan import Job, Plan, Untuned, seconds_for
+from agent.programs.improvement.improve_request import Improved, Request
+from agent.programs.improvement.tuned_rows import (
     NOTHING_TIMED,
     Judged,
     beyond_float64,
@@ -33,107 +32,37 @@ from agent.programs.tuned_rows import (
     judge,
     row_of,
 )
-from kernels.capture.capture_file import NotACapture
-from kernels.capture.reading.captured_launches import Capture, read_capture
 from kernels.captured.captured_problem import CapturedProblem, written_bounds
 from kernels.hardware import hardware_for, hardware_named
 from kernels.tuned.tuned_file import write_table
-from kernels.tuned.tuned_table import TunedEnvironment, TunedTable
 from tools.harness.checking.interpreter import Interpreter
-from tools.harness.checking.owner_survey import CPU, OwnerSurvey, Survey
-from tools.harness.checking.promoted_reference import PromotingInterpreter, Reference
-from tools.harness.process.child import ChildUnborn
+from tools.harness.checking.owner_survey import OwnerSurvey, Survey
+from tools.harness.checking.promoted_reference import Reference
+from tools.harness.compiling.compile_pool import LocalCompilePool
+from tools.harness.process.prestart import Prestart
 
-INTERPRETER = "interpreter"
-"""The device that times nothing."""
 MOST_EVALS = 60
 """Configs measured of one launch at most."""
 CHECKED = 3
 """Configs of a launch that the interpreter checks: the owner's and its nearest neighbours."""
 SEED = 20_261_128
 """Of the arguments that are compared with float64."""
-NO_GPU = (
-    "There is no GPU here, and improve times launches: run it on the GPU that the program was captured on, or "
-    "check configs without times by --device interpreter."
-)
 
-RunSearch = Callable[[Objective, Path | None, Watch], Outcome]
+RunSearch = Callable[[Objective, Request, Watch, Prestart | None], Outcome]
+"""Runs one objective with the request's memory and server, in processes that may have been started before."""
 
 
-@dataclass(frozen=True)
-class Request:
-    """What the user asked for."""
-
-    file: Path
-    out: Path
-    kernel: str | None = None
-    device: str = "auto"
-    max_seconds: float = 600.0
-    share: float = 0.95
-    model: str = EMBEDDED
-    base_url: str | None = None
-    memory: Path | None = None
-    cold: bool = False
-    seed: int = 0
-
-
-@dataclass
-class Improved:
-    """What came of it."""
-
-    capture: Capture
-    environment: TunedEnvironment
-    table: TunedTable
-    rows: list[tuple[Job, Judged, Outcome | None]] = field(default_factory=list)
-    untuned: list[Untuned] = field(default_factory=list)
-    seconds: float = 0.0
-    timed: bool = True
-
-    @property
-    def proven(self) -> bool:
-        return any(judged.status == "proven" for _, judged, _ in self.rows)
-
-
-def improve(request: Request, watch: Watch, search: RunSearch | None = None) -> Improved:
-    """Improve what `request` names and write the table. `search` runs one objective (:func:`agent.loop.run.begin`).
-
-    Raises UsageError for a capture or device that cannot be used, and AgentError if the device fails."""
-    began = time.monotonic()
-    capture = _read(request.file)
-    device = _device(request.device)
-    survey = OwnerSurvey(CPU if device == INTERPRETER else device)
-    exact = PromotingInterpreter()
-    try:
-        info = survey.device_info()
-        if "missing" in info:
-            raise UsageError(f"{info['missing']}: name another --device, or check configs by --device interpreter.")
-        timed = device != INTERPRETER
-        hardware = hardware_for(info["name"]) if timed else None
-        if timed and hardware is None:
-            raise UsageError(f"Nothing is known of {info['name']}: add its data sheet to kernels/hardware.py.")
-        found = plan(capture, request.share, request.kernel, info["name"] if timed else None, hardware)
-        environment = TunedEnvironment(info["name"], info["triton"], info["assembler"])
-        made = Improved(capture, environment, TunedTable(), untuned=list(found.untuned), timed=timed)
-        work = _Work(request, device, survey, exact, made, watch, search or run_search)
-        work.all(found, began)
-    except ChildUnborn as e:
-        raise UsageError(f"The launches cannot be made anew here: {e}.") from e
-    finally:
-        survey.close()
-        exact.close()
-    made.seconds = time.monotonic() - began
-    return made
-
-
-def run_search(objective: Objective, memory: Path | None, watch: Watch) -> Outcome:
+def run_search(objective: Objective, request: Request, watch: Watch, started: Prestart | None) -> Outcome:
     """One run of the loop."""
     from agent.goal.request import about_model
-    from agent.loop.run import begin
+    from agent.loop.run import begin, open_actions
 
-    return begin(objective, memory, None, watch, notices=[f"note: {n}" for n in about_model(objective)]).outcome
+    notices = [f"note: {notice}" for notice in about_model(objective)]
+    open_ = partial(open_actions, started=started)
+    return begin(objective, request.memory, request.base_url, watch, open_, notices).outcome
 
 
-class _Work:
+class Work:
     """Goes through the jobs of a plan."""
 
     def __init__(
@@ -141,14 +70,15 @@ class _Work:
         request: Request,
         device: str,
         survey: OwnerSurvey,
-        exact: PromotingInterpreter,
+        ahead: Ahead,
         made: Improved,
         watch: Watch,
         search: RunSearch,
     ) -> None:
         self._request, self._device, self._made = request, device, made
-        self._survey, self._exact, self._watch, self._search = survey, exact, watch, search
+        self._survey, self._ahead, self._watch, self._search = survey, ahead, watch, search
         self._interpreter = Interpreter()
+        self._pool: LocalCompilePool | None = None
 
     def all(self, found: Plan, began: float) -> None:
         self._write()  # a file that cannot be written is known before anything is spent
@@ -159,20 +89,27 @@ class _Work:
                 if left <= 0:
                     self._leave(job, f"the time was up (--max-seconds {self._request.max_seconds:g})")
                 else:
-                    self._one(job, seconds_for(job, waiting, left))
+                    self._one(job, seconds_for(job, waiting, left), waiting[1:])
                 waiting.remove(job)
                 self._write()
         finally:
             self._interpreter.close()
+            if self._pool is not None:
+                self._pool.close()
 
-    def _one(self, job: Job, seconds: float) -> None:
+    def _one(self, job: Job, seconds: float, later: Sequence[Job]) -> None:
         configs = len(job.kernel.launch_space.configs)
         self._watch.notify(f"{job.launch.name} {job.launch.digest[:8]}: {configs} configs")
-        exact = self._exact.reference(self._request.file.as_posix(), job.launch.digest, SEED)
+        started = self._ahead.take_processes()
+        exact = self._ahead.reference(job.launch.digest)
+        if later:
+            self._ahead.expect(later[0].launch.digest)
         survey = self._survey.survey(job.reference, exact, SEED)
         bounds = bounds_of(survey) if survey.reason is None else survey.reason
         if isinstance(bounds, str):
             self._leave(job, bounds)
+            if started is not None:
+                started.close()
             return
         problem = job.kernel.problem_of(
             overwritten=" ".join(survey.overwritten),
@@ -181,7 +118,7 @@ class _Work:
             moved=self._moved(job, survey),
         )
         if self._made.timed:
-            self._time(job, problem, survey, exact, seconds)
+            self._time(job, problem, survey, exact, seconds, started)
         else:
             self._check(job, problem, survey, exact)
 
@@ -192,8 +129,17 @@ class _Work:
             return job.launch.bytes or 1
         return job.launch.bytes if survey.ms > job.launch.bytes / hardware.bandwidth * 1e3 else 1
 
-    def _time(self, job: Job, problem: CapturedProblem, survey: Survey, exact: Reference, seconds: float) -> None:
+    def _time(
+        self,
+        job: Job,
+        problem: CapturedProblem,
+        survey: Survey,
+        exact: Reference,
+        seconds: float,
+        started: Prestart | None,
+    ) -> None:
         r = self._request
+        self._compile_choices(job, problem)
         objective = Objective(
             goal=f"improve {r.file.name}: {job.launch.name} {problem.label()}",
             kernel=job.reference,
@@ -206,7 +152,7 @@ class _Work:
             seed=r.seed,
         )
         try:
-            outcome = self._search(priced(objective), r.memory, self._watch)
+            outcome = self._search(priced(objective), r, self._watch, started)
         except UsageError as e:
             self._leave(job, str(e).rstrip("."))
             return
@@ -219,6 +165,14 @@ class _Work:
         judged = judge(outcome, wrong)
         more = {"error": errors, "measured_ms": survey.ms, "bounds": problem.bound_of()}
         self._add(job, judged, outcome, evidence_of(job, survey, exact, judged, outcome, **more))
+
+    def _compile_choices(self, job: Job, problem: CapturedProblem) -> None:
+        """Compile the autotuner's configs on all cores: its choice is made anew, and would compile one by one."""
+        configs = job.kernel.tuner_configs()
+        hardware = hardware_for(self._made.environment.gpu)
+        if len(configs) > 1 and hardware is not None:
+            self._pool = self._pool or LocalCompilePool(hardware)
+            self._pool.compile(job.kernel, problem, configs)
 
     def _check(self, job: Job, problem: CapturedProblem, survey: Survey, exact: Reference) -> None:
         """Check some configs in the interpreter: against the owner's launch, and against float64."""
@@ -253,28 +207,3 @@ class _Work:
             write_table(self._made.table, self._request.out)
         except OSError as e:
             raise UsageError(f"{self._request.out} cannot be written ({e.strerror}): name another file by -o.") from e
-
-
-def _read(path: Path) -> Capture:
-    try:
-        return read_capture(str(path))
-    except NotACapture as e:
-        raise UsageError(str(e)) from e
-
-
-def _device(asked: str) -> str:
-    """``cuda:N`` or ``interpreter``. Raises UsageError."""
-    from tools.harness.measuring.telemetry import gpus_present
-
-    kind, _, number = asked.partition(":")
-    if kind == "auto" and not number:
-        if not gpus_present():
-            raise UsageError(NO_GPU)
-        return "cuda:0"
-    if asked == INTERPRETER:
-        return asked
-    if kind == "cuda" and (number.isdecimal() or not number):
-        if not gpus_present():
-            raise UsageError(NO_GPU)
-        return f"cuda:{number or 0}"
-    raise UsageError(f"improve cannot time launches on {asked!r}: use auto, cuda:N or interpreter.")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.loop.outcome import Outcome
-from agent.programs.improve_plan import Job
+from agent.programs.improvement.improve_plan import Job
 from kernels.captured.captured_problem import rounded_up
 from kernels.captured.spec import OPTIONS
 from kernels.tuned.tuned_table import Decision, Json, Status, TunedEnvironment, TunedFunction, TunedRow

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from agent.loop.outcome import Outcome
-from agent.programs.improve_plan import Job
-from agent.programs.improving import Improved
-from agent.programs.tuned_rows import Judged
+from agent.programs.improvement.improve_plan import Job
+from agent.programs.improvement.improve_request import Improved
+from agent.programs.improvement.tuned_rows import Judged
 from memory.formats.tables import table
 from memory.terms import printable
 
