@@ -41,6 +41,11 @@ def _programs_own() -> None:
         spec.loader.exec_module(module)
 
 
+def _measure() -> None:
+    _room()
+    import_module("_autokernel.capture.kernel_times").measure_process()
+
+
 _IS_SITECUSTOMIZE = __name__ == "sitecustomize"
 try:
     if _IS_SITECUSTOMIZE and os.environ.get("AUTOKERNEL_CAPTURE_FILE"):
@@ -52,5 +57,10 @@ try:
         _apply()
 except Exception as e:  # noqa: BLE001 -- the program runs, tuned or not
     print(f"apply: nothing is applied to process {os.getpid()} ({type(e).__name__}: {e}).", file=sys.stderr)
+try:
+    if _IS_SITECUSTOMIZE and os.environ.get("AUTOKERNEL_KERNEL_TIMES"):
+        _measure()
+except Exception as e:  # noqa: BLE001 -- the program runs, measured or not
+    print(f"compare: process {os.getpid()} is not measured ({type(e).__name__}: {e}).", file=sys.stderr)
 if _IS_SITECUSTOMIZE:
     _programs_own()
