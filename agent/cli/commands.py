@@ -27,7 +27,7 @@ from agent.goal.limits import LONGEST, MOST, MOST_DOLLARS
 from agent.models.apis import API_CHOICES, ApiChoice
 from agent.models.effort import EFFORTS, read_effort
 from agent.programs.apply_command import apply
-from agent.programs.commands import capture, captures
+from agent.programs.commands import capture, captures, improve
 from agent.programs.comparing.compare_command import compare
 from memory.closed_stdout import ends_quietly, run_click
 from tools.session.budget import MAX_EVALS, MAX_SECONDS
@@ -260,20 +260,8 @@ def resume(run_id: str, base_url: str | None, api: ApiChoice | None, loudness: L
     return print_result(ended, json_)
 
 
-for _command in (
-    replay,
-    runs,
-    show,
-    fork,
-    export,
-    doctor,
-    completion.completion,
-    campaign,
-    capture,
-    captures,
-    apply,
-    compare,
-):
+PROGRAMS = (capture, captures, improve, apply, compare)
+for _command in (replay, runs, show, fork, export, doctor, completion.completion, campaign, *PROGRAMS):
     commands.add_command(_command)
 
 
