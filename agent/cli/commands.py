@@ -29,6 +29,7 @@ from agent.models.effort import EFFORTS, read_effort
 from agent.programs.apply_command import apply
 from agent.programs.commands import capture, captures
 from agent.programs.comparing.compare_command import compare
+from agent.programs.foreign.table_command import table
 from memory.closed_stdout import ends_quietly, run_click
 from tools.session.budget import MAX_EVALS, MAX_SECONDS
 
@@ -273,6 +274,7 @@ for _command in (
     captures,
     apply,
     compare,
+    table,
 ):
     commands.add_command(_command)
 
