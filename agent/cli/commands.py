@@ -29,6 +29,7 @@ from agent.models.effort import EFFORTS, read_effort
 from agent.programs.apply_command import apply
 from agent.programs.commands import capture, captures, improve
 from agent.programs.comparing.compare_command import compare
+from agent.programs.foreign.table_command import table
 from memory.closed_stdout import ends_quietly, run_click
 from tools.session.budget import MAX_EVALS, MAX_SECONDS
 
@@ -260,7 +261,7 @@ def resume(run_id: str, base_url: str | None, api: ApiChoice | None, loudness: L
     return print_result(ended, json_)
 
 
-PROGRAMS = (capture, captures, improve, apply, compare)
+PROGRAMS = (capture, captures, improve, apply, compare, table)
 for _command in (replay, runs, show, fork, export, doctor, completion.completion, campaign, *PROGRAMS):
     commands.add_command(_command)
 
