@@ -30,6 +30,7 @@ from agent.programs.apply_command import apply
 from agent.programs.commands import capture, captures, improve
 from agent.programs.comparing.compare_command import compare
 from agent.programs.foreign.table_command import table
+from agent.programs.patching import patch
 from memory.closed_stdout import ends_quietly, run_click
 from tools.session.budget import MAX_EVALS, MAX_SECONDS
 
@@ -140,6 +141,7 @@ def commands() -> None:
 @click.option("--approve", is_flag=True, help="Ask before each batch that runs on the device: yes, no or edit.")
 @click.option("--memory", type=click.Path(path_type=Path), metavar="PATH", help="The SQLite file of all attempts.")
 @click.option("--cold", is_flag=True, help="Start without what earlier runs know; this one is still remembered.")
+@click.option("--edit", is_flag=True, help="The model may send new device code, which is fenced and proven.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, metavar="N", help="Seed (0).")
 @click.option("--yes", is_flag=True, help="Leave words of the goal out that are not understood.")
 @click.option("--dry-run", is_flag=True, help="Print the problem as it is understood and stop; no device is opened.")
@@ -172,6 +174,7 @@ def run(
     approve: bool,
     memory: Path | None,
     cold: bool,
+    edit: bool,
     seed: int,
     yes: bool,
     dry_run: bool,
@@ -222,10 +225,10 @@ def run(
         seed=seed,
     )
     if dry_run:
-        return print_request(requested(words, given, cold)[0], json_)
+        return print_request(requested(words, given, cold, edit)[0], json_)
     with Terminal(loudness) as terminal:
         with terminal.opening(device_line(given.device, words)):
-            objective, notices = requested(words, given, cold)
+            objective, notices = requested(words, given, cold, edit)
         from agent.cli.result_panel import print_result
         from agent.loop.run import begin
 
@@ -261,7 +264,7 @@ def resume(run_id: str, base_url: str | None, api: ApiChoice | None, loudness: L
     return print_result(ended, json_)
 
 
-PROGRAMS = (capture, captures, improve, apply, compare, table)
+PROGRAMS = (capture, captures, improve, apply, compare, table, patch)
 for _command in (replay, runs, show, fork, export, doctor, completion.completion, campaign, *PROGRAMS):
     commands.add_command(_command)
 

@@ -80,6 +80,7 @@ def open_actions(
                 progress=watch.notify,
                 warm=warm,
                 cold=objective.cold,
+                edit=objective.edit,
                 prestart=prestart,
             )
         except SetupError as e:
