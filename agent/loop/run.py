@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from agent.errors import AgentError, UsageError
+from agent.errors import AgentError, StoppedError, UsageError
 from agent.goal.objective import Objective, Setting
 from agent.loop import progress, prompt
 from agent.loop.actions import Actions, LiveActions, Verdict
@@ -19,7 +19,7 @@ from agent.loop.approval import Ask
 from agent.loop.device_check import check_gpu, check_same
 from agent.loop.outcome import Outcome
 from agent.loop.progress import Watch
-from agent.loop.safe_points import stoppable
+from agent.loop.safe_points import ending_at_once, stoppable
 from agent.loop.state import Context
 from agent.models import choose
 from agent.models.apis import ApiChoice
@@ -217,10 +217,10 @@ def loop(
             outcome = invoke(context, connection, ask)
     except AgentError as e:
         record_interruption(actions, "error", str(e))
-        raise type(e)(f"{str(e).rstrip('.')}; {describe_resume(run_id, objective)}") from e
+        raise type(e)(f"{str(e).rstrip('.')}; {describe_resume(run_id, objective, trace.header)}") from e
     except KeyboardInterrupt as e:
         record_interruption(actions, "stopped", "stopped by the user")
-        raise AgentError(f"Stopped; {describe_resume(run_id, objective)}") from e
+        raise StoppedError(f"Stopped; {describe_resume(run_id, objective, trace.header)}") from e
     checkpoint_path(trace.path).unlink(missing_ok=True)
     return Ended(Outcome.model_validate(outcome), actions.setting)
 
@@ -231,8 +231,13 @@ def record_interruption(actions: Actions, verdict: Verdict, why: str) -> None:
         actions.finish(verdict, {"evaluations": actions.left().used, "why": why})
 
 
-def describe_resume(run_id: str, objective: Objective) -> str:
-    """How to continue the run, for the end of an error message."""
+def describe_resume(run_id: str, objective: Objective, header: JSON) -> str:
+    """How to continue the run, for the end of an error message; a run that cannot be continued is started again."""
+    parent = header.get("parent") or {}
+    if parent.get("kind") == "replay":
+        return f"nothing of the first run is lost, to start again: python -m agent replay --live-tools {parent['run']}"
+    if objective.alone:
+        return "nothing that was measured is lost: the same command goes on"
     command = "tools serve --resume" if objective.model == CLIENT else "agent resume"
     return f"nothing is lost, to continue: python -m {command} {run_id}"
 
@@ -253,7 +258,8 @@ def invoke(context: Context, connection: sqlite3.Connection, ask: Ask = nobody) 
         final: JSON = compiled.invoke(first, config, context=context, durability="sync")
         while interrupts := final.get("__interrupt__"):
             asked = time.monotonic()
-            answer = ask(interrupts[0].value)
+            with ending_at_once():  # nothing is under way while a person is asked
+                answer = ask(interrupts[0].value)
             context.actions.excuse(time.monotonic() - asked)
             final = compiled.invoke(Command(resume=answer), config, context=context, durability="sync")
     except device_errors() as e:

@@ -21,6 +21,7 @@ from evals.agents.registry import MODEL
 from evals.contest.disguise import PLAIN
 from evals.contest.ledger import RULES, Ledger, Over, Referee
 from evals.errors import EvalsError
+from memory.command_line.output_files import write_output
 from tools.harness.landscapes.named import LandscapeError, named_landscape
 from tools.harness.landscapes.readings import Landscape, config_key
 
@@ -37,10 +38,7 @@ def write_submission(path: Path, ledgers: Sequence[Ledger]) -> None:
     if lacking := [x for x in runs if x.transcript is None]:
         raise EvalsError(f"the run of {lacking[0].agent} on {lacking[0].landscape} kept no transcript: make it again")
     body = {"format": FORMAT, "version": VERSION, "rules": RULES, "runs": [run_row(x) for x in runs]}
-    try:
-        path.write_text(json.dumps(body, separators=(",", ":")) + "\n", encoding="utf-8")
-    except OSError as e:
-        raise EvalsError(f"cannot write {path}: {(e.strerror or str(e)).lower()}") from e
+    write_output(path, json.dumps(body, separators=(",", ":")) + "\n", "--submission")
 
 
 def run_row(ledger: Ledger) -> dict[str, Any]:
