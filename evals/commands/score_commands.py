@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agent.cli.environment import read_env
 from agent.models.apis import API_CHOICES
 from agent.models.effort import EFFORTS
 from evals.commands.selection import (
@@ -90,8 +91,6 @@ def run_command(
     An agent is a name (`python -m evals list` shows them), model:NAME for the agent's loop with a language model, or a
     function search(game) of yours as path.py:NAME or module:NAME. If the command is interrupted, repeat it: it goes on
     where it stood."""
-    from dotenv import find_dotenv, load_dotenv
-
     from evals.agents import registry
     from evals.contest.contest import Job, run_jobs
     from evals.contest.disguise import LIVE
@@ -104,7 +103,7 @@ def run_command(
     with mistakes_as_usage_errors(), open_gpu_bench((device or "cuda:0") if live else None) as bench:
         chosen = choose_agents(agents, models)
         if any(a.startswith(registry.MODEL) for a in chosen):
-            load_dotenv(find_dotenv(usecwd=True))
+            read_env()
             set_model_options(base_url, effort, api)
         else:
             refuse_without_model(base_url=base_url, effort=effort, api=api)
@@ -213,15 +212,13 @@ def tasks_command(
     as_json: bool,
 ) -> None:
     """Grade what search scores do not show: failures, budgets, history, honesty. Exit code 1 where a task is failed."""
-    from dotenv import find_dotenv, load_dotenv
-
     from agent.errors import AgentError
     from evals.contest.briefing import briefing_of
     from evals.errors import EvalsError
     from evals.tasks.tasks import TASKS, as_row, description, grade
 
     with mistakes_as_usage_errors():
-        load_dotenv(find_dotenv(usecwd=True))
+        read_env()
         if model == "embedded":
             refuse_without_model(base_url=base_url, effort=effort, api=api)
         set_model_options(base_url, effort, api)

@@ -74,12 +74,13 @@ def open_gpu_bench(device: str | None) -> Iterator[GpuBench | None]:
 @contextmanager
 def mistakes_as_usage_errors() -> Iterator[None]:
     """An error that the user can correct becomes one sentence and exit code 2."""
+    from agent.errors import UsageError
     from evals.errors import EvalsError
     from tools.harness.landscapes.readings import LandscapeError
 
     try:
         yield
-    except (EvalsError, LandscapeError) as e:
+    except (EvalsError, LandscapeError, UsageError) as e:
         raise UsageMistake(str(e)) from e
 
 

@@ -29,6 +29,8 @@ WORLD = frozenset(
     )
 )  # fmt: skip
 """Errors of files and disks. Any other OSError is taken for a mistake of ours."""
+MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE, errno.EBADF})
+"""Those for which the machine is to blame, whatever path is named."""
 
 
 @ends_quietly
@@ -68,7 +70,7 @@ def run_command_line(
     except OSError as e:
         if e.errno not in WORLD:
             raise
-        return report_error(describe_world(e), FAILED, words)
+        return report_error(describe_world(e), FAILED if e.errno in MACHINE else USAGE, words)
     return code if isinstance(code, int) else 0
 
 
