@@ -61,7 +61,9 @@ class Maker:
     def damaged(self, name: str, kind: str, damage: Callable[[bytes], bytes]) -> Case:
         # A memory that is empty or yet to be made is an empty memory.
         fresh = kind == "empty" and name == "memory" and self.command.words not in NO_FRESH
-        case = self.case(f"a file that is {kind}", codes=(*self.command.codes, 2) if fresh else (2,))
+        mended = (self.command.words, name, kind) in MENDED
+        codes = (*self.command.codes, 2) if fresh or mended else (2,)
+        case = self.case(f"a file that is {kind}", codes=codes)
         path = case.folder / self._files[name].name
         path.write_bytes(damage(path.read_bytes()))
         return case
@@ -70,7 +72,10 @@ class Maker:
         """The command with an output file that exists already."""
         case = self.case(kind, codes=codes)
         path = case.folder / f"page{self.command.suffix}"
-        case.argv += [option, str(path)]
+        if option in case.argv:
+            case.argv[case.argv.index(option) + 1] = str(path)
+        else:
+            case.argv += [option, str(path)]
         if option == "--output" and case.argv[:2] == ["agent", "export"]:
             case.argv.append("--force")
         case.outputs = (path,)
@@ -101,6 +106,14 @@ def streams(m: Maker) -> Iterator[Case]:
     yield case
 
 
+MENDED = {
+    *(("memory recover", "memory", kind) for kind in DAMAGES),
+    *((f"agent {word}", "trace", "truncated") for word in ("show", "export", "replay", "fork")),
+    *(("evals " + word, "runs", "truncated") for word in ("report", "compare", "leaderboard")),
+    ("agent captures show", "capture", "truncated"),
+    ("agent captures show", "capture", "holed"),
+}
+"""(command, file, damage) that the command is made to bear: a last line that a kill cut off, a file to recover."""
 NO_FRESH = ("memory recover",)
 SILENT = {"agent capture": (0,), "memory lessons": (0,), "memory failures": (0,), "memory report": (0, 2)}
 """Exit codes of commands that may print nothing on stdout."""
@@ -254,7 +267,9 @@ def words(m: Maker) -> Iterator[Case]:
             yield m.case(f"text that is {word[:12]!r}", f"{option}={word}", codes=(*m.command.codes, 2))
     for name in m.command.reads:
         for word in WORDS[:5]:
-            case = m.case(f"a path that is {word[:12]!r}", codes=(2,))
+            new = name == "memory" and m.command.words in ("memory import", "memory merge")
+            case = m.case(f"a path that is {word[:12]!r}", codes=(*m.command.codes, 2) if new else (2,))
+            case.cwd = case.folder
             case.argv[case.argv.index(str(case.folder / m._files[name].name))] = word
             yield case
 
