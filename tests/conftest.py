@@ -59,6 +59,14 @@ def one_cache(common):
 
 
 @pytest.fixture(scope="session")
+def reader(one_cache, common):
+    """Who types what the documentation says."""
+    from tests.docs.reader import Reader
+
+    return Reader(common)
+
+
+@pytest.fixture(scope="session")
 def compile_pool(one_cache):
     """A function: the session's compile pool for a GPU model, with one child that compiles all that is asked of it."""
     from kernels.hardware import hardware_named

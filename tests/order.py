@@ -5,7 +5,8 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent
 SLOW_FIRST = (
-    "docs/test_docs.py",
+    "docs/test_readme.py",
+    "docs/test_pages.py",
     "kernels/conv2d/test_conv2d_gluon.py",
     "kernels/gemm/test_gemm_gluon.py",
     "kernels/gemm/test_gemm_stream_k.py",

@@ -25,7 +25,9 @@ from agent.errors import PROVEN, AgentError, UsageError
 from agent.goal.limits import LONGEST, MOST, MOST_DOLLARS
 from agent.models.apis import API_CHOICES, ApiChoice
 from agent.models.effort import EFFORTS, read_effort
+from agent.programs.apply_command import apply
 from agent.programs.commands import capture, captures
+from agent.programs.comparing.compare_command import compare
 from memory.command_line.command_errors import run_command_line
 from memory.command_line.strict_commands import StrictGroup
 from tools.session.budget import MAX_EVALS, MAX_SECONDS
@@ -268,7 +270,20 @@ def resume(run_id: str, base_url: str | None, api: ApiChoice | None, loudness: L
     return print_result(ended, json_)
 
 
-for _command in (replay, runs, show, fork, export, doctor, completion.completion, campaign, capture, captures):
+for _command in (
+    replay,
+    runs,
+    show,
+    fork,
+    export,
+    doctor,
+    completion.completion,
+    campaign,
+    capture,
+    captures,
+    apply,
+    compare,
+):
     commands.add_command(_command)
 
 

@@ -26,21 +26,26 @@ def record_process() -> None:
     """Record this process into the file that the environment names, until its end. Called by sitecustomize.py."""
     recorder = Recorder(os.environ[FILE_VARIABLE], os.environ.get(VALUES_VARIABLE, "summary"))
     Hooks(recorder).install()
-    atexit.register(recorder.flush)
     os.register_at_fork(after_in_child=recorder.forked)
-    for name in ("_exit", "execv", "execve"):  # these end the program's code without atexit
-        _flush_before(name, recorder)
+    before_end(recorder.flush)
     _note_missing_gpu(recorder)
 
 
-def _flush_before(name: str, recorder: Recorder) -> None:
+def before_end(call: Callable[[], None]) -> None:
+    """Call `call` whenever this process ends, or becomes another program."""
+    atexit.register(call)
+    for name in ("_exit", "execv", "execve"):  # these end the program's code without atexit
+        _call_before(name, call)
+
+
+def _call_before(name: str, call: Callable[[], None]) -> None:
     original: Callable[..., Any] = getattr(os, name)
 
-    def flushed(*args: Any, **kwargs: Any) -> Any:
-        recorder.flush()
+    def ending(*args: Any, **kwargs: Any) -> Any:
+        call()
         return original(*args, **kwargs)
 
-    setattr(os, name, flushed)
+    setattr(os, name, ending)
 
 
 def _note_missing_gpu(recorder: Recorder) -> None:

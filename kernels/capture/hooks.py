@@ -10,14 +10,14 @@ for the driver if there is no GPU.
 from __future__ import annotations
 
 import functools
-import importlib.abc
 import sys
-from collections.abc import Callable, Sequence
-from importlib.machinery import ModuleSpec
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 from .graphs_in_progress import begin_graph, end_graph
+from .interpreted_driver import create_or_interpret
+from .module_patcher import ModulePatcher
 from .recorder import Recorder
 
 BENCHMARK = "the autotuner's benchmark"
@@ -27,74 +27,31 @@ INDUCTORS_USER = "torch.compile launched this kernel of the program"
 REPLAY = "replays of a CUDA graph, whose kernels are not seen again"
 
 
-class Hooks(importlib.abc.MetaPathFinder):
-    """Patches modules, those that are imported later as they come."""
+class Hooks(ModulePatcher):
+    """Patches what a recorder listens to."""
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
-        self._undo: list[tuple[Any, str, Any]] = []
-        self._patches: dict[str, Callable[[ModuleType], None]] = {
-            "triton.runtime.jit": self._jit,
-            "triton.runtime.interpreter": self._interpreter,
-            "triton.runtime.autotuner": self._autotuner,
-            "triton.runtime.driver": self._driver,
-            "triton.backends.nvidia.driver": self._nvidia,
-            "triton.backends.amd.driver": self._amd,
-            "torch._inductor.runtime.triton_heuristics": self._inductor,
-            "torch.cuda.graphs": self._graphs,
-        }
-        self._looking = False
-
-    def install(self) -> None:
-        sys.meta_path.insert(0, self)
-        for name, patch in self._patches.items():
-            if name in sys.modules:
-                patch(sys.modules[name])
-
-    def uninstall(self) -> None:
-        sys.meta_path.remove(self)
-        while self._undo:
-            owner, name, original = self._undo.pop()
-            setattr(owner, name, original)
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """The module as the other finders find it, patched once it is loaded."""
-        patch = self._patches.get(name)
-        if patch is None:
-            return None
-        for finder in [f for f in sys.meta_path if f is not self]:
-            spec = finder.find_spec(name, path, target)
-            if spec is not None:
-                break
-        else:
-            return None
-        loader: Any = spec.loader
-        execute = getattr(loader, "exec_module", None)
-        if execute is not None:
-
-            def exec_module(module: ModuleType) -> None:
-                execute(module)
-                if self in sys.meta_path:
-                    patch(module)
-
-            loader.exec_module = exec_module
-        return spec
-
-    def _replace(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
-        original = owner.__dict__.get(name) if isinstance(owner, type) else getattr(owner, name, None)
-        if original is not None:
-            self._undo.append((owner, name, original))
-            setattr(owner, name, make(original))
+        super().__init__(
+            {
+                "triton.runtime.jit": self._jit,
+                "triton.runtime.interpreter": self._interpreter,
+                "triton.runtime.autotuner": self._autotuner,
+                "triton.runtime.driver": self._driver,
+                "triton.backends.nvidia.driver": self._nvidia,
+                "triton.backends.amd.driver": self._amd,
+                "torch._inductor.runtime.triton_heuristics": self._inductor,
+                "torch.cuda.graphs": self._graphs,
+            }
+        )
 
     # Triton
 
     def _jit(self, module: ModuleType) -> None:
-        self._replace(module.JITFunction, "run", self._launching)
+        self.replace(module.JITFunction, "run", self._launching)
 
     def _interpreter(self, module: ModuleType) -> None:
-        self._replace(module.InterpretedFunction, "run", self._launching)
+        self.replace(module.InterpretedFunction, "run", self._launching)
 
     def _launching(self, run: Callable[..., Any]) -> Callable[..., Any]:
         recorder = self.recorder
@@ -110,9 +67,9 @@ class Hooks(importlib.abc.MetaPathFinder):
         return launch
 
     def _autotuner(self, module: ModuleType) -> None:
-        self._replace(module.Autotuner, "run", self._decorating)
-        self._replace(module.Heuristics, "run", self._decorating)
-        self._replace(module.Autotuner, "_bench", self._benching)
+        self.replace(module.Autotuner, "run", self._decorating)
+        self.replace(module.Heuristics, "run", self._decorating)
+        self.replace(module.Autotuner, "_bench", self._benching)
 
     def _decorating(self, run: Callable[..., Any]) -> Callable[..., Any]:
         recorder = self.recorder
@@ -146,21 +103,7 @@ class Hooks(importlib.abc.MetaPathFinder):
         return benchmark
 
     def _driver(self, module: ModuleType) -> None:
-        def make(create: Callable[[], Any]) -> Callable[[], Any]:
-            @functools.wraps(create)
-            def create_driver() -> Any:
-                try:
-                    return create()
-                except RuntimeError as e:
-                    if "0 active drivers" in str(e) and sys.modules["triton"].knobs.runtime.interpret:
-                        from .interpreted_driver import InterpretedDriver
-
-                        return InterpretedDriver()
-                    raise
-
-            return create_driver
-
-        self._replace(module, "_create_driver", make)
+        self.replace(module, "_create_driver", create_or_interpret)
 
     def _nvidia(self, module: ModuleType) -> None:
         self._launcher(module.CudaLauncher)
@@ -188,8 +131,8 @@ class Hooks(importlib.abc.MetaPathFinder):
 
             return launched
 
-        self._replace(launcher, "__init__", make_init)
-        self._replace(launcher, "__call__", make_call)
+        self.replace(launcher, "__init__", make_init)
+        self.replace(launcher, "__call__", make_call)
 
     # PyTorch
 
@@ -212,7 +155,7 @@ class Hooks(importlib.abc.MetaPathFinder):
 
             return inductor_run
 
-        self._replace(module.CachingAutotuner, "run", make)
+        self.replace(module.CachingAutotuner, "run", make)
 
     def _graphs(self, module: ModuleType) -> None:
         recorder = self.recorder
@@ -247,6 +190,6 @@ class Hooks(importlib.abc.MetaPathFinder):
 
             return capture_end
 
-        self._replace(module.CUDAGraph, "replay", make)
-        self._replace(module.CUDAGraph, "capture_begin", make_begin)
-        self._replace(module.CUDAGraph, "capture_end", make_end)
+        self.replace(module.CUDAGraph, "replay", make)
+        self.replace(module.CUDAGraph, "capture_begin", make_begin)
+        self.replace(module.CUDAGraph, "capture_end", make_end)

@@ -6,8 +6,26 @@ none of them. The answers are those of the CPU that interprets, so that no progr
 
 from __future__ import annotations
 
+import functools
 import os
+import sys
+from collections.abc import Callable
 from typing import Any
+
+
+def create_or_interpret(create: Callable[[], Any]) -> Callable[[], Any]:
+    """Triton's ``_create_driver``, answered by the stand-in if there is no GPU and the interpreter is on."""
+
+    @functools.wraps(create)
+    def create_driver() -> Any:
+        try:
+            return create()
+        except RuntimeError as e:
+            if "0 active drivers" in str(e) and sys.modules["triton"].knobs.runtime.interpret:
+                return InterpretedDriver()
+            raise
+
+    return create_driver
 
 
 class InterpretedDriver:

@@ -1,11 +1,12 @@
-"""The environment in which every Python process of a program records itself, and the program's start in it."""
+"""The environment in which every Python process of a program records itself or applies a table, and the program's
+start in it."""
 
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -15,22 +16,26 @@ SITE = Path(__file__).parent / "site"
 """Python loads ``sitecustomize`` from the first folder of its path that has one."""
 
 
-def environment(path: str, values: str) -> dict[str, str]:
-    """This process's environment, with what makes each Python process below record into `path`."""
+def environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment with `variables`, which each Python process below reads as it starts."""
     before = os.environ.get("PYTHONPATH")
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(SITE), before]) if before else str(SITE),
-        FILE_VARIABLE: str(Path(path).resolve()),
-        VALUES_VARIABLE: values,
+        **variables,
     }
 
 
 def run_program(command: Sequence[str], path: str, values: str) -> int:
+    """Run `command` so that each Python process of it records into `path`; see :func:`run_with`."""
+    return run_with(command, {FILE_VARIABLE: str(Path(path).resolve()), VALUES_VARIABLE: values})
+
+
+def run_with(command: Sequence[str], variables: Mapping[str, str]) -> int:
     """Run `command` with our terminal; its exit code, or 128 + N if signal N ended it, as a shell reports it.
 
     Raises OSError if it cannot be started."""
-    process = subprocess.Popen(command, env=environment(path, values))
+    process = subprocess.Popen(command, env=environment(variables))
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         process.send_signal(number)

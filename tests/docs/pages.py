@@ -1,7 +1,7 @@
 """What the documentation says can be done: fenced blocks of README and docs.
 
 A fenced ``sh`` block holds commands that a reader may paste, one a line, in order; a fenced ``python`` block is a
-program. Both are run by ``test_docs.py``. Synopses, output and file formats stand in indented blocks.
+program. ``test_readme.py`` and ``test_pages.py`` run both. Synopses, output and file formats stand in indented blocks.
 """
 
 from __future__ import annotations

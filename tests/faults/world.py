@@ -26,7 +26,7 @@ ONE_AT_A_TIME = threading.Lock()
 class InProcess:
     """A compile child that is no process: the same factory and answers, without seconds of imports."""
 
-    def __init__(self, factory, init=None, env=None):
+    def __init__(self, factory, init=None, env=None, forked=False, nice=0):
         self._init, self._environment, self._serve = init, env or {}, None
         self.alive = True
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -97,20 +96,18 @@ def test_stats_count(filled: Filled, capsys: Capture) -> None:
     assert (found["attempts"], found["runs"], found["configs"]) == (16, 1, 16)
 
 
-def _children_seconds() -> float:
-    """CPU time of ended children, which a busy machine hardly changes."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def test_help_and_answers_come_at_once(filled: Filled) -> None:
-    for arguments in (["--help"], ["best", "--memory", str(filled.memory.path)]):
-        times = []
-        for _ in range(3):
-            start = _children_seconds()
-            subprocess.run([sys.executable, "-m", "memory", *arguments], cwd=ROOT, check=True, capture_output=True)
-            times.append(_children_seconds() - start)
-        assert min(times) < 0.5
+@pytest.mark.parametrize("arguments", [["--help"], ["best"]])
+def test_nothing_heavy_is_imported_for_help_and_answers(filled: Filled, arguments: list[str]) -> None:
+    """What a start costs is what it imports."""
+    where = [] if arguments == ["--help"] else ["--memory", str(filled.memory.path)]
+    code = (
+        "import sys; from memory.commands import main; main(sys.argv[1:]); "
+        "print({'torch', 'triton', 'langgraph', 'openai', 'numpy', 'scipy'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments, *where], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1] == "set()"
 
 
 def test_a_closed_pipe_is_no_error(filled: Filled) -> None:

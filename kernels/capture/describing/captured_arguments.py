@@ -15,6 +15,14 @@ Json = dict[str, Any]
 
 MOST_ALIGNMENT = 16
 """Bytes; what Triton specialises on. More is a matter of the allocator."""
+ITEM_BYTES = {
+    **dict.fromkeys(("bool", "uint8", "int8", "float8_e5m2", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2fnuz"), 1),
+    **dict.fromkeys(("float16", "bfloat16", "int16", "uint16"), 2),
+    **dict.fromkeys(("float32", "int32", "uint32"), 4),
+    **dict.fromkeys(("float64", "int64", "uint64", "complex64"), 8),
+    "complex128": 16,
+}
+"""Bytes of an element, by dtype."""
 PLAIN = {int: "int", float: "float", bool: "bool", str: "str"}
 
 

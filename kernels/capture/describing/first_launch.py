@@ -45,7 +45,7 @@ def look_before(function: Any, maker: KeyMaker, args: Any, kwargs: Json, values:
     def described(name: str, value: Any) -> Json:
         return describe_argument(name, value, storages, lambda f: describe_function(f, keep))
 
-    before = Before({n: described(n, v) for n, v in _bound(function, args, kwargs).items()}, storages)
+    before = Before({n: described(n, v) for n, v in bound_arguments(function, args, kwargs).items()}, storages)
     for name in maker.constexprs & before.arguments.keys():
         before.arguments[name]["constexpr"] = True
     if _capturing_graph(storages):
@@ -99,7 +99,7 @@ def look_after(names: Sequence[str], before: Before, result: Any) -> Json:
     return found
 
 
-def _bound(function: Any, args: Any, kwargs: Json) -> Json:
+def bound_arguments(function: Any, args: Any, kwargs: Json) -> Json:
     """Arguments by name, defaults included, launch options left out."""
     parameters = inspect.signature(python_function(function)).parameters
     given = {**dict(zip(parameters, args, strict=False)), **{n: v for n, v in kwargs.items() if n in parameters}}

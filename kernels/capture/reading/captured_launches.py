@@ -16,14 +16,7 @@ from statistics import median
 from typing import Any
 
 from kernels.capture.capture_file import Json, NotACapture, read
-
-ITEM_BYTES = {
-    **dict.fromkeys(("bool", "uint8", "int8", "float8_e5m2", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2fnuz"), 1),
-    **dict.fromkeys(("float16", "bfloat16", "int16", "uint16"), 2),
-    **dict.fromkeys(("float32", "int32", "uint32"), 4),
-    **dict.fromkeys(("float64", "int64", "uint64", "complex64"), 8),
-    "complex128": 16,
-}
+from kernels.capture.describing.captured_arguments import ITEM_BYTES
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from typing import Any
 import torch
 
 from kernels.capture.capture_file import Json
+from kernels.capture.describing.captured_arguments import ITEM_BYTES
 from kernels.capture.describing.values import QUANTILES
-from kernels.capture.reading.captured_launches import ITEM_BYTES, CapturedLaunch, tensors_of
+from kernels.capture.reading.captured_launches import CapturedLaunch, tensors_of
 from kernels.capture.reading.rebuilt_functions import CannotRebuild
 
 FLOATS = ("float64", "float32", "float16", "bfloat16")

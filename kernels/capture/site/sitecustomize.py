@@ -1,7 +1,8 @@
 """Loaded by Python itself when a process starts that has this folder first on its path (``kernels/capture/start.py``).
 
-Starts the recording, takes this folder off the program's path and loads the ``sitecustomize`` that the program has
-without us.
+Starts the recording or applies a table of tuned launches, takes this folder off the program's path and loads the
+``sitecustomize`` that the program has without us. A ``.pth`` file may run it too (``kernels/tuned/begin_apply.py``):
+then it only applies the table.
 """
 
 import os
@@ -13,12 +14,21 @@ from importlib.util import module_from_spec
 from pathlib import Path
 
 
-def _record() -> None:
+def _room() -> None:
     # A private name: the program may have a package `kernels`, and must not get ours.
     room = types.ModuleType("_autokernel")
     room.__path__ = [str(Path(__file__).resolve().parents[2])]
-    sys.modules["_autokernel"] = room
+    sys.modules.setdefault("_autokernel", room)
+
+
+def _record() -> None:
+    _room()
     import_module("_autokernel.capture.begin").record_process()
+
+
+def _apply() -> None:
+    _room()
+    import_module("_autokernel.tuned.begin_apply").apply_to_process()
 
 
 def _programs_own() -> None:
@@ -31,9 +41,26 @@ def _programs_own() -> None:
         spec.loader.exec_module(module)
 
 
+def _measure() -> None:
+    _room()
+    import_module("_autokernel.capture.kernel_times").measure_process()
+
+
+_IS_SITECUSTOMIZE = __name__ == "sitecustomize"
 try:
-    if os.environ.get("AUTOKERNEL_CAPTURE_FILE"):
+    if _IS_SITECUSTOMIZE and os.environ.get("AUTOKERNEL_CAPTURE_FILE"):
         _record()
 except Exception as e:  # noqa: BLE001 -- the program runs, captured or not
     print(f"capture: process {os.getpid()} is not captured ({type(e).__name__}: {e}).", file=sys.stderr)
-_programs_own()
+try:
+    if os.environ.get("AUTOKERNEL_APPLY"):
+        _apply()
+except Exception as e:  # noqa: BLE001 -- the program runs, tuned or not
+    print(f"apply: nothing is applied to process {os.getpid()} ({type(e).__name__}: {e}).", file=sys.stderr)
+try:
+    if _IS_SITECUSTOMIZE and os.environ.get("AUTOKERNEL_KERNEL_TIMES"):
+        _measure()
+except Exception as e:  # noqa: BLE001 -- the program runs, measured or not
+    print(f"compare: process {os.getpid()} is not measured ({type(e).__name__}: {e}).", file=sys.stderr)
+if _IS_SITECUSTOMIZE:
+    _programs_own()

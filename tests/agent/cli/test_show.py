@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -128,13 +127,13 @@ def test_whatever_a_tool_answered_can_be_shown_and_exported(tmp_path, capsys, re
         assert main(["export", str(path), "--format", name]) == 0
 
 
-def test_a_long_run_is_shown_by_its_ends_and_fast(tmp_path, capsys):
+def test_a_long_run_is_shown_by_its_ends(tmp_path, capsys):
     path = tmp_path / "large.jsonl"
     write_large(path, 10_000)
-    began = time.process_time()
     assert main(["show", str(path)]) == 0
-    assert time.process_time() - began < 2  # of work, not of waiting; bench_traces has the bar, 1 s
-    assert "show --all prints them" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "show --all prints them" in shown
+    assert len(shown.splitlines()) < 500
 
 
 @pytest.mark.parametrize(

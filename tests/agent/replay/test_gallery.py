@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -41,10 +40,8 @@ def test_the_gallery_holds_the_three_traces():
     assert len(TRACES) >= 3
 
 
-def test_it_replays_identically_and_fast(trace):
-    began = time.process_time()
+def test_it_replays_identically(trace):
     ended = replay(trace, silent)
-    assert time.process_time() - began < 5
     recorded, now = read_trace(trace).last("end"), ended.outcome.model_dump(mode="json")
     assert without_newer(now, recorded) == recorded | {"trace": str(trace)}
 

@@ -56,6 +56,8 @@ COMMANDS = (
     Command("agent completion", ("bash",)),
     Command("agent campaign", ("{campaign}", "--device", "recorded"), ("campaign",), parse_only=True),
     Command("agent capture", ("-o", "{out}.capture", "--", "true"), codes=(0,)),
+    Command("agent apply", ("no-such.json", "true"), parse_only=True),
+    Command("agent compare", ("no-such.json", "--", "true"), parse_only=True),
     Command("agent captures show", ("{capture}",), ("capture",), heavy=True),
     Command("memory best", ("--memory", "{memory}"), ("memory",)),
     Command("memory failures", ("--memory", "{memory}"), ("memory",)),

@@ -26,6 +26,8 @@ def echo(init):
             print(job["print"])
         if "raise" in job:
             raise ValueError(job["raise"])
+        if "see" in job:
+            return {"environment": os.environ.get("SEEN"), "folder": os.getcwd(), "niceness": os.nice(0)}
         if "fork" in job:
             return {"pid": subprocess.Popen(["sleep", "100"]).pid}
         return {"init": init, "job": job, "pid": os.getpid()}
@@ -33,9 +35,9 @@ def echo(init):
     return serve
 
 
-@pytest.fixture
-def child():
-    c = Child("tests.tools.harness.test_child:echo", {"a": 1})
+@pytest.fixture(params=[False, True], ids=["started", "forked"])
+def child(request):
+    c = Child("tests.tools.harness.test_child:echo", {"a": 1}, forked=request.param)
     yield c
     c.kill()
 
@@ -100,14 +102,15 @@ def test_killing_takes_the_childs_own_children_along(child):
     assert gone(pid)
 
 
-def test_a_hung_child_ends_with_its_parent():
+@pytest.mark.parametrize("forked", [False, True], ids=["started", "forked"])
+def test_a_hung_child_ends_with_its_parent(forked):
     """The parent is killed with SIGKILL while the child sleeps in a job."""
-    program = textwrap.dedent("""
+    program = textwrap.dedent(f"""
         import threading, time
         from tools.harness.process.child import Child
-        c = Child("tests.tools.harness.test_child:echo", {})
-        print(c.call({}, 20)["pid"], flush=True)
-        threading.Thread(target=lambda: c.call({"sleep": 600}, 600), daemon=True).start()
+        c = Child("tests.tools.harness.test_child:echo", {{}}, forked={forked})
+        print(c.call({{}}, 20)["pid"], flush=True)
+        threading.Thread(target=lambda: c.call({{"sleep": 600}}, 600), daemon=True).start()
         time.sleep(600)
     """)
     parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)

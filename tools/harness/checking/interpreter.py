@@ -75,12 +75,19 @@ class Interpreter:
     def _call(self, job: dict[str, Any]) -> dict[str, Any]:
         if self._child is None or not self._child.alive:
             environment = {"TRITON_INTERPRET": "1", "TRITON_DEFAULT_FP_FUSION": "1"}
-            self._child = Child("tools.harness.checking.interpreter:interpreter", {}, environment)
+            self._child = Child("tools.harness.checking.interpreter:interpreter", {}, environment, forked=True)
         return self._child.call(job, DEADLINE_S)
 
     def close(self) -> None:
         if self._child is not None:
             self._child.kill()
+
+
+def before_fork() -> None:
+    """What every interpreter needs."""
+    import tools.harness.checking.stress
+    import tools.harness.checking.verify
+    import tools.harness.compiling.compiler  # noqa: F401
 
 
 def interpreter(init: dict[str, Any]) -> Any:

@@ -16,7 +16,7 @@ from tools.harness.compiling.cache import default_cache, triton_environment
 from tools.harness.device import MachineTrouble
 from tools.harness.process.child import Child, ChildDied, ChildKilled, ChildTimeout, ChildUnborn
 from tools.harness.process.identity import describe
-from tools.harness.process.prestart import COMPILER, Prestart
+from tools.harness.process.prestart import COMPILER, COMPILER_NICE, Prestart
 from tools.harness.process.refusal import Refusal
 from tools.harness.results import CompileResult
 
@@ -119,7 +119,7 @@ class LocalCompilePool:
                 return child
         except queue.Empty:
             pass
-        child = Child(COMPILER, self._init, triton_environment(self.cache))
+        child = Child(COMPILER, self._init, triton_environment(self.cache), forked=True, nice=COMPILER_NICE)
         self._all.append(child)
         return child
 

@@ -45,6 +45,15 @@ WARNING = re.compile(r"warning|Performance Loss", re.IGNORECASE)
 SPILLS = re.compile(r"(\d+) bytes spill (?:stores|loads)")
 
 
+def before_fork() -> None:
+    """What every compiler needs: a checksum of Triton's files, and PyTorch's compiler, which operations on meta tensors
+    import."""
+    import torch._dynamo  # noqa: F401
+    from triton.runtime.cache import triton_key
+
+    triton_key()
+
+
 def compiler(init: Json) -> Any:
     """Serve compile jobs for one target. `init`: ``hardware`` (name), ``cache`` (Triton's cache directory)."""
     # A device worker on the same machine has to launch on time.

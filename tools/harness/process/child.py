@@ -25,6 +25,7 @@ from typing import Any
 if __name__ == "__main__":  # started by path: nothing of this project can be imported yet
     sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
+from tools.harness.process.nursery import Forked, fork, serve_births
 from tools.harness.process.own_packages import PACKAGES, claim, current_folder, paths_for_children
 from tools.harness.process.refusal import Refusal
 
@@ -64,7 +65,17 @@ class Child:
     that folder may have the name of a package. Otherwise it searches that folder too.
     """
 
-    def __init__(self, factory: str, init: Json | None = None, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        factory: str,
+        init: Json | None = None,
+        env: dict[str, str] | None = None,
+        forked: bool = False,
+        nice: int = 0,
+    ) -> None:
+        """`env` is added to this process's environment. A `forked` child comes from a nursery (``nursery.py``), which
+        has made the imports of `factory` once for all: for what has many children and measures nothing. `nice` is added
+        to its niceness."""
         ours, theirs = _pair()
         life_read, self._life = os.pipe()
         self._log = tempfile.TemporaryFile(mode="w+b")  # noqa: SIM115 -- lives as long as the child
@@ -72,15 +83,23 @@ class Child:
         paths = paths_for_children()
         if factory.partition(".")[0] not in PACKAGES:
             paths += current_folder()
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", __file__, factory, str(theirs.fileno()), str(life_read)],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1", **(env or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-            pass_fds=(theirs.fileno(), life_read),
-            start_new_session=True,
-        )
+        environment = {
+            **os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1", **(env or {})
+        }  # fmt: skip
+        pipes = theirs.fileno(), life_read, self._log.fileno()
+        self.process: subprocess.Popen[bytes] | Forked
+        if forked:
+            self.process = fork(factory, environment, paths, pipes, nice)
+        else:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", __file__, factory, *map(str, pipes[:2])],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                pass_fds=pipes[:2],
+                start_new_session=True,
+            )
         theirs.close()
         os.close(life_read)
         self._connection = ours
@@ -147,17 +166,22 @@ class Child:
 
     def send_kill(self) -> None:
         """Send SIGKILL to the child and its own children, from any thread. A ``call`` under way raises ChildKilled."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        pid = self.process.pid
+        if pid is not None:  # otherwise it ends at its birth: ``kill`` closes the pipe that says that its parent lives
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
 
     def kill(self) -> None:
         """Kill the child, wait for its end and close its pipes; for the thread that owns it. Safe to call twice."""
         self.send_kill()
-        self.process.wait()
+        if self.process.pid is not None:
+            self.process.wait()
         self._connection.close()
         if self._life >= 0:
             os.close(self._life)
             self._life = -1
+            if isinstance(self.process, Forked):
+                self.process.close()
 
     def _death(self) -> ChildDied:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -229,4 +253,7 @@ def main(factory: str, connection_fd: int, life_fd: int) -> None:
 
 if __name__ == "__main__":
     claim()
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    if sys.argv[1] == "--nursery":
+        serve_births(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), main)
+    else:
+        main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

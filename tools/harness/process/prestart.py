@@ -35,9 +35,8 @@ class Prestart:
                 for _ in range(WORKERS):
                     self._waiting[worker].append(Child(worker, env=worker_environment(cache)))
             for _ in range(compilers):
-                child = Child(COMPILER, env=triton_environment(cache))
+                child = Child(COMPILER, env=triton_environment(cache), forked=True, nice=COMPILER_NICE)
                 self._waiting[COMPILER].append(child)
-                os.setpriority(os.PRIO_PROCESS, child.process.pid, COMPILER_NICE)
         except BaseException:
             self.close()
             raise

@@ -1,0 +1,146 @@
+"""Apply a table of tuned launches to this process, or to a program."""
+
+from __future__ import annotations
+
+import json
+import os
+import sysconfig
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from agent.errors import UsageError
+from kernels.tuned.tuned_file import NotATable, read_table
+from kernels.tuned.tuned_table import TunedTable
+
+
+class Applied:
+    """A table in use in this process, until :meth:`take_back` or the end of a ``with`` block."""
+
+    def __init__(self, table: TunedTable, name: str, unproven: bool) -> None:
+        from kernels.tuned.applied_table import AppliedTable
+        from kernels.tuned.apply_hooks import AlreadyApplied, ApplyHooks
+
+        self._applied = AppliedTable(table, unproven, name=name)
+        self._hooks = ApplyHooks(self._applied)
+        try:
+            self._hooks.install()
+        except AlreadyApplied as e:
+            raise UsageError(str(e)) from e
+
+    @property
+    def digest(self) -> str:
+        """Of what is applied; equal on all ranks that apply the same."""
+        return self._applied.digest
+
+    def report(self) -> dict[str, Any]:
+        """``used`` and ``missed``, with numbers of launches."""
+        return self._applied.report()
+
+    def verify_ranks(self) -> str:
+        """Compare with all other ranks of torch.distributed, which must call it too. Raises RuntimeError if they
+        differ."""
+        from kernels.tuned.rank_check import verify_ranks
+
+        return verify_ranks(self.digest)
+
+    def take_back(self) -> None:
+        """Launch as the program has it from here on."""
+        if self._hooks.active:
+            self._hooks.uninstall()
+
+    def __enter__(self) -> Applied:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.take_back()
+
+
+def apply(path: str | os.PathLike[str], unproven: bool = False) -> Applied:
+    """Apply the table at `path` to the Triton launches of this process from now on.
+
+        applied = apply("tuned.json")                # until applied.take_back()
+        with apply("tuned.json") as applied: …       # for a block
+
+    `unproven`: rows that nobody proved, too. Raises UsageError if the file cannot be used, or another table is applied
+    already."""
+    return Applied(usable_table(path), str(path), unproven)
+
+
+def usable_table(path: str | os.PathLike[str]) -> TunedTable:
+    """The table in a file. Raises UsageError."""
+    try:
+        return read_table(Path(path))
+    except NotATable as e:
+        raise UsageError(str(e)) from e
+
+
+def variables(path: Path, unproven: bool = False, verify_ranks: bool = False, report: str = "") -> dict[str, str]:
+    """The environment by which a program's Python processes apply the table."""
+    from kernels.tuned import begin_apply
+
+    return {
+        begin_apply.TABLE_VARIABLE: str(path.resolve()),
+        begin_apply.UNPROVEN_VARIABLE: "1" if unproven else "",
+        begin_apply.VERIFY_VARIABLE: "1" if verify_ranks else "",
+        begin_apply.REPORT_VARIABLE: report,
+    }
+
+
+def apply_to_program(
+    command: Sequence[str], path: Path, unproven: bool, verify_ranks: bool
+) -> tuple[int, list[dict[str, Any]]]:
+    """Run `command` with the table; its exit code, and what each of its processes reported.
+
+    Raises UsageError if the table or the program cannot be used."""
+    usable_table(path)
+    with tempfile.TemporaryDirectory(prefix="autokernel-apply-") as folder:
+        report = Path(folder) / "report"
+        code = start_program(command, variables(path, unproven, verify_ranks, str(report)))
+        lines = report.read_text(encoding="utf-8").splitlines() if report.exists() else []
+    return code, [json.loads(line) for line in lines]
+
+
+def start_program(command: Sequence[str], environment: dict[str, str]) -> int:
+    """Run `command` with our terminal; its exit code. Raises UsageError if it cannot be started."""
+    from kernels.capture.start import run_with
+
+    try:
+        return run_with(command, environment)
+    except OSError as e:
+        raise UsageError(f"{command[0]} cannot be started ({e.strerror}): check the command behind --") from e
+
+
+def pth_file() -> Path:
+    """Where ``--install`` writes."""
+    from kernels.tuned.begin_apply import PTH
+
+    return Path(sysconfig.get_path("purelib")) / PTH
+
+
+def install() -> Path:
+    """Have every Python process of this installation apply the table that AUTOKERNEL_APPLY names, if it does.
+
+    Raises UsageError."""
+    from kernels.tuned.begin_apply import pth_line
+
+    path = pth_file()
+    try:
+        path.write_text(pth_line(), encoding="utf-8")
+    except OSError as e:
+        raise UsageError(
+            f"{path} cannot be written ({e.strerror}): set PYTHONPATH to what `apply --path` prints instead"
+        ) from e
+    return path
+
+
+def uninstall() -> Path:
+    """Take back :func:`install`. Raises UsageError."""
+    path = pth_file()
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as e:
+        raise UsageError(f"{path} cannot be removed ({e.strerror}): remove it yourself") from e
+    return path

@@ -1,0 +1,164 @@
+"""Runs a program with and without a table, in turns."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agent.errors import AgentError, UsageError
+from agent.programs.applying import variables
+
+LEAST_PAIRS = 5
+
+
+class ProgramFailed(AgentError):
+    """The program ended with an error, or without its metric."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is run, and what is read from it."""
+
+    command: tuple[str, ...]
+    table: Path
+    pairs: int = LEAST_PAIRS
+    metric: str | None = None
+    """A regular expression whose first group is a number in the program's output; the last match counts. None: wall
+    time."""
+    saved: Path | None = None
+    """What the program writes, kept of each run."""
+    kernels: bool = False
+    """Whether GPU time by kernel is read, too."""
+    cold: bool = False
+    """Whether each run begins with an empty compile cache of Triton; otherwise one run of each kind warms it."""
+    unproven: bool = False
+
+
+@dataclass
+class ProgramRun:
+    """One run."""
+
+    tuned: bool
+    figure: float
+    """The metric, or seconds."""
+    seconds: float
+    kernels: dict[str, float] = field(default_factory=dict)
+    """GPU time in ms by kernel."""
+    reports: list[dict[str, Any]] = field(default_factory=list)
+    """What each process used and missed."""
+    saved: Path | None = None
+
+
+def order_of(pairs: int) -> list[tuple[bool, bool]]:
+    """Of each pair, which run has the table: A B, B A, A B, …"""
+    return [(False, True) if i % 2 == 0 else (True, False) for i in range(pairs)]
+
+
+def run_pairs(
+    plan: Plan, folder: Path, progress: Callable[[str], None] = lambda line: None
+) -> list[tuple[ProgramRun, ProgramRun]]:
+    """(without, with) of each pair. `folder` holds what is kept until it is compared.
+
+    Raises UsageError, and ProgramFailed if a run fails."""
+    pattern = _pattern(plan.metric)
+    if not plan.cold:
+        for tuned in (False, True):
+            progress(f"warm-up {'with' if tuned else 'without'}")
+            _run(plan, tuned, None, folder / f"warm-up-{tuned}")
+    pairs = []
+    for i, order in enumerate(order_of(plan.pairs)):
+        runs = {tuned: _run(plan, tuned, pattern, folder / f"{i}-{tuned}") for tuned in order}
+        progress(f"pair {i + 1} of {plan.pairs}: without {runs[False].figure:.6g}, with {runs[True].figure:.6g}")
+        pairs.append((runs[False], runs[True]))
+    return pairs
+
+
+def _pattern(metric: str | None) -> re.Pattern[str] | None:
+    if metric is None:
+        return None
+    try:
+        pattern = re.compile(metric, re.MULTILINE)
+    except re.error as e:
+        raise UsageError(f"--metric {metric!r} is no regular expression ({e})") from e
+    if pattern.groups < 1:
+        raise UsageError(f"--metric {metric!r} has no group: put the number in parentheses, as in 'step ([\\d.]+) ms'")
+    return pattern
+
+
+def _run(plan: Plan, tuned: bool, pattern: re.Pattern[str] | None, folder: Path) -> ProgramRun:
+    from kernels.capture.kernel_times import VARIABLE, read_times
+    from kernels.capture.start import environment
+
+    folder.mkdir()
+    report, times = folder / "report", folder / "kernels"
+    given = _arm(plan, tuned, folder, report)
+    if plan.kernels:
+        given[VARIABLE] = str(times)
+    if plan.cold:
+        given["TRITON_CACHE_DIR"] = str(folder / "cache")
+    if plan.saved is not None:
+        plan.saved.unlink(missing_ok=True)
+    started = time.perf_counter()
+    try:
+        done = subprocess.run(plan.command, env=environment(given), capture_output=True, text=True, errors="replace")
+    except OSError as e:
+        raise UsageError(f"{plan.command[0]} cannot be started ({e.strerror}): check the command behind --") from e
+    seconds = time.perf_counter() - started
+    kind = "with" if tuned else "without"
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or done.stdout.strip().splitlines() or ["it printed nothing"])[-1]
+        raise ProgramFailed(f"the program ended with code {done.returncode} {kind} the table: {last[:300]}")
+    shutil.rmtree(folder / "cache", ignore_errors=True)
+    figure = seconds if pattern is None else _figure(pattern, done.stdout + "\n" + done.stderr, kind)
+    run = ProgramRun(tuned, figure, seconds)
+    if plan.kernels:
+        run.kernels = read_times(str(times))
+    if report.exists():
+        run.reports = [json.loads(line) for line in report.read_text(encoding="utf-8").splitlines()]
+    if plan.saved is not None:
+        run.saved = _keep(plan.saved, folder / "saved", kind)
+    return run
+
+
+def _arm(plan: Plan, tuned: bool, folder: Path, report: Path) -> dict[str, str]:
+    """The variables of a run. Under the interpreter the run without the table applies an empty one, because Triton's
+    autotuner and driver need what comes with it."""
+    if tuned:
+        return variables(plan.table, plan.unproven, report=str(report))
+    if os.environ.get("TRITON_INTERPRET") != "1":
+        return dict.fromkeys(variables(plan.table), "")
+    from kernels.tuned.tuned_file import write_table
+    from kernels.tuned.tuned_table import TunedTable
+
+    write_table(TunedTable(), folder / "empty.json")
+    return variables(folder / "empty.json")
+
+
+def _figure(pattern: re.Pattern[str], output: str, kind: str) -> float:
+    found = pattern.findall(output)
+    if not found:
+        raise ProgramFailed(f"nothing in the program's output {kind} the table matches {pattern.pattern!r}")
+    text = found[-1][0] if isinstance(found[-1], tuple) else found[-1]
+    try:
+        figure = float(text.replace(",", ""))
+    except ValueError:
+        raise ProgramFailed(f"{text!r}, which {pattern.pattern!r} matches, is no number") from None
+    if not 0 < figure < float("inf"):
+        raise ProgramFailed(f"the metric is {figure:g} {kind} the table: a ratio needs a number above 0")
+    return figure
+
+
+def _keep(path: Path, target: Path, kind: str) -> Path:
+    try:
+        shutil.copyfile(path, target)
+    except OSError as e:
+        raise ProgramFailed(f"the program did not write {path} {kind} the table ({e.strerror})") from e
+    return target

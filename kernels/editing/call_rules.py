@@ -1,0 +1,264 @@
+"""What may be given to each function of the list, and what comes back."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Protocol
+
+from kernels.editing.abstract_values import NUMBER, Span, Value, joined, of
+from kernels.editing.device_names import DeviceName
+from kernels.editing.refused_edit import RefusedEdit
+from kernels.editing.source_limits import LONGEST_MESSAGE
+
+
+class Caller(Protocol):
+    """The function that makes a call."""
+
+    function: ast.FunctionDef
+
+    def forbid_in_while(self, what: str, node: ast.AST) -> None: ...
+
+
+class Claims(Protocol):
+    def check(self, walk: Caller, node: ast.Call, callee: DeviceName) -> None: ...
+
+
+class Devices(Protocol):
+    """Follows functions of the edit and of the owner."""
+
+    claims: Claims
+
+    def follow(
+        self, found: Any, given: Sequence[Value], named: Mapping[str, Value], node: ast.AST, in_while: bool = False
+    ) -> tuple[Value, int]: ...
+
+    def combine(self, found: Any, node: ast.AST) -> None: ...
+
+
+TARGETS = frozenset({"pointer", "block pointer", "descriptor"})
+"""What can be loaded from."""
+PLAIN = frozenset({"number", "none", "string", "dtype", "tuple", "choice"})
+"""What a function of numbers takes."""
+MODES = (
+    "cache_modifier",
+    "eviction_policy",
+    "padding_option",
+    "sem",
+    "scope",
+    "input_precision",
+    "fp_downcast_rounding",
+)
+"""Parameters that name a mode."""
+INFINITIES = ("inf", "+inf", "-inf", "nan")
+COMBINED = {"reduce": "combine_fn", "associative_scan": "combine_fn"}
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """A call's values by parameter; `rest` are those of a star parameter."""
+
+    values: dict[str, Value]
+    rest: tuple[Value, ...]
+
+    def all(self) -> list[Value]:
+        return [*self.values.values(), *self.rest]
+
+
+@cache
+def _parameters(value: Any) -> tuple[tuple[str, ...], bool]:
+    """The public parameters of a function of Triton's, and whether it takes more by a star."""
+    function = value
+    while not inspect.isclass(function) and hasattr(function, "fn"):
+        function = function.fn
+    if inspect.isclass(function):
+        given = list(inspect.signature(function.__init__).parameters.values())[1:]
+    else:
+        given = list(inspect.signature(function).parameters.values())
+    names, star = [], False
+    for p in given:
+        if p.name.startswith("_"):
+            break
+        if p.kind is inspect.Parameter.VAR_POSITIONAL:
+            star = True
+        elif p.kind is not inspect.Parameter.VAR_KEYWORD:
+            names.append(p.name)
+    return tuple(names), star
+
+
+BY_PLACE = {"min": (), "max": (), "abs": ("x",), "advance": ("base", "offsets"), "range": ("arg1", "arg2", "step")}
+"""Parameters of Python's own, and of a method that is no function."""
+
+
+def bound_arguments(
+    callee: DeviceName, positional: Sequence[Value], named: dict[str, Value], node: ast.AST
+) -> Arguments:
+    """The arguments of a call by parameter. Raises RefusedEdit for one that the function does not have."""
+    if callee.module == "builtins" or callee.value is None:
+        names, star = BY_PLACE[callee.attribute], callee.attribute in ("min", "max")
+    else:
+        names, star = _parameters(callee.value)
+    if len(positional) > len(names) and not star:
+        raise RefusedEdit(f"{callee.name} takes {len(names)} arguments, and is given {len(positional)}", node)
+    # Behind a star parameter, parameters are given by name alone.
+    places = names[:1] if star else names
+    values = dict(zip(places, positional, strict=False))
+    for name, value in named.items():
+        if name not in names or name in values:
+            raise RefusedEdit(f"{callee.name} has no argument {name} that could be given here", node)
+        values[name] = value
+    return Arguments(values, tuple(positional[len(places) :]))
+
+
+class CallRules:
+    """The rules of the list. `devices` follows functions of the edit and of the owner."""
+
+    def __init__(self, devices: Devices) -> None:
+        self._devices = devices
+
+    def language(self, walk: Caller, node: ast.Call, callee: DeviceName, given: Arguments) -> Value:
+        """What `callee` gives. Raises RefusedEdit."""
+        for name, value in given.values.items():
+            if name in MODES and not value.kinds <= {"string", "none"}:
+                raise RefusedEdit(f"{name} of {callee.name} is a text or None", node)
+        match callee.group:
+            case "numbers":
+                self.no_pointers(callee.name, given.all(), node)
+                return _number_of(callee, given)
+            case "shapes":
+                return self._shaped(callee, given, node)
+            case "memory" | "atomics":
+                return self._accessed(walk, callee, given, node)
+            case "combine":
+                return self._combined(callee, given, node)
+            case "claims":
+                self._devices.claims.check(walk, node, callee)
+                self._rest_plain(callee, given, node)
+                return next(iter(given.values.values()), NUMBER)
+            case "cast":
+                self._plain_type(callee, given.values.get("dtype"), node)
+                self.no_pointers(callee.name, given.all(), node)
+                return NUMBER
+            case "filled":
+                self._plain_type(callee, given.values.get("dtype"), node)
+                self.no_pointers(callee.name, given.all(), node)
+                return NUMBER
+            case "like":
+                self.no_pointers(callee.name, given.all(), node)
+                return NUMBER
+            case "block_pointer" | "descriptor":
+                self._base(callee, given, node)
+                return of("block pointer" if callee.group == "block_pointer" else "descriptor")
+            case "constexpr":
+                self.no_pointers(callee.name, given.all(), node)
+                return next(iter(given.values.values()), NUMBER)
+            case "program":
+                if not all(v.span and v.span[0] >= 0 and v.span[1] <= 2 for v in given.all()):
+                    raise RefusedEdit(f"the axis of {callee.name} is 0, 1 or 2", node)
+                return NUMBER
+        raise RefusedEdit(f"{callee.name} is no function that may be called here", node)
+
+    def device_function(
+        self, found: Any, given: Sequence[Value], named: dict[str, Value], node: ast.AST, in_while: bool
+    ) -> tuple[Value, int]:
+        """What a function of the edit or of the owner gives, and its size when it is expanded."""
+        return self._devices.follow(found, given, named, node, in_while)
+
+    def infinity(self, node: ast.Call) -> Value:
+        """``float("inf")``, or the float of a number that is written out."""
+        match node:
+            case ast.Call(args=[ast.Constant(value=str(text))], keywords=[]) if text.strip().lower() in INFINITIES:
+                return NUMBER
+            case ast.Call(args=[ast.Constant(value=int() | float())], keywords=[]):
+                return NUMBER
+        raise RefusedEdit(f"{ast.unparse(node)[:60]}: float takes 'inf', '-inf', 'nan' or a number", node)
+
+    def assertion(self, node: ast.Call, value: Callable[[ast.expr], Value]) -> None:
+        """A condition, and a text that is written out."""
+        texts = [*node.args[1:], *(k.value for k in node.keywords if k.arg == "msg")]
+        plain = all(
+            isinstance(t, ast.Constant) and isinstance(t.value, str) and len(t.value) <= LONGEST_MESSAGE for t in texts
+        )
+        if not node.args or len(texts) > 1 or not plain or any(k.arg != "msg" for k in node.keywords):
+            raise RefusedEdit("tl.static_assert takes a condition and a text that is written out", node)
+        if not value(node.args[0]).kinds <= {"number", "none"}:
+            raise RefusedEdit("the condition of tl.static_assert is no condition", node)
+
+    def no_pointers(self, name: str, given: Iterable[Value], node: ast.AST) -> None:
+        """Refuse what is no number, text, type or tuple of them."""
+        for value in given:
+            if not value.kinds <= PLAIN or (value.items and not all(i.kinds <= PLAIN for i in value.items)):
+                raise RefusedEdit(f"{name} takes no {_other(value)}", node)
+
+    def _plain_type(self, callee: DeviceName, dtype: Value | None, node: ast.AST) -> None:
+        if dtype is None or not dtype.may_be("dtype") or dtype.may_be("pointer type", "pointer"):
+            kind = dtype.described() if dtype is not None else "nothing"
+            raise RefusedEdit(f"the type for {callee.name} must be a type of numbers, and is {kind}", node)
+
+    def _shaped(self, callee: DeviceName, given: Arguments, node: ast.AST) -> Value:
+        inside = given.all()
+        for value in inside:
+            allowed = PLAIN | {"pointer", "block pointer"}
+            if not value.kinds <= allowed:
+                raise RefusedEdit(f"{callee.name} takes no {_other(value)}", node)
+        kinds = {k for v in inside for k in v.kinds if k in ("pointer", "block pointer")}
+        if callee.attribute == "where":
+            if inside and inside[0].may_be("pointer", "block pointer"):
+                raise RefusedEdit("the condition of tl.where is a pointer", node)
+            sides = inside[1:]
+            if kinds and any(not s.may_be("pointer", "block pointer") for s in sides):
+                raise RefusedEdit("tl.where mixes a pointer with what is none", node)
+        return Value(frozenset(kinds)) if kinds else NUMBER
+
+    def _accessed(self, walk: Caller, callee: DeviceName, given: Arguments, node: ast.AST) -> Value:
+        target, *others = given.all() or [NUMBER]
+        if not target.may_be(*TARGETS) or not target.kinds <= TARGETS | {"none"}:  # type: ignore[arg-type]
+            raise RefusedEdit(f"{callee.name} goes through a pointer, and is given a {target.described()}", node)
+        self.no_pointers(f"{callee.name}, beside its pointer,", others, node)
+        volatile = given.values.get("volatile")
+        if callee.group == "atomics" or callee.attribute in ("atomic_load", "atomic_store"):
+            walk.forbid_in_while(callee.name, node)
+        if volatile is not None and volatile.span != (0, 0):
+            walk.forbid_in_while(f"a volatile {callee.name}", node)
+        return NUMBER
+
+    def _base(self, callee: DeviceName, given: Arguments, node: ast.AST) -> None:
+        base, *others = given.all() or [NUMBER]
+        if not base.may_be("pointer") or not base.kinds <= {"pointer", "none"}:
+            raise RefusedEdit(f"the base of {callee.name} is a {base.described()}, and no pointer", node)
+        self.no_pointers(f"{callee.name}, beside its base,", others, node)
+
+    def _rest_plain(self, callee: DeviceName, given: Arguments, node: ast.AST) -> None:
+        self.no_pointers(f"{callee.name}, beside its value,", given.all()[1:], node)
+
+    def _combined(self, callee: DeviceName, given: Arguments, node: ast.AST) -> Value:
+        values = dict(given.values)
+        function = values.pop(COMBINED[callee.attribute], None)
+        if function is None or function.kinds != {"function"}:
+            raise RefusedEdit(f"{callee.name} combines by a device function of this source", node)
+        self.no_pointers(callee.name, [*values.values(), *given.rest], node)
+        self._devices.combine(function.function, node)
+        return NUMBER
+
+
+def _number_of(callee: DeviceName, given: Arguments) -> Value:
+    spans = [v.span for v in given.all()]
+    known: list[Span] = [s for s in spans if s is not None]
+    if len(known) != len(spans) or not known:
+        return NUMBER
+    span: Span | None = None
+    if callee.attribute == "cdiv" and len(known) == 2 and known[1][0] > 0 and known[0][0] >= 0:
+        span = -(-known[0][0] // known[1][1]), -(-known[0][1] // known[1][0])
+    elif callee.attribute in ("min", "minimum"):
+        span = min(s[0] for s in known), min(s[1] for s in known)
+    elif callee.attribute in ("max", "maximum"):
+        span = max(s[0] for s in known), max(s[1] for s in known)
+    return Value(frozenset({"number"}), span)
+
+
+def _other(value: Value) -> str:
+    inside = joined(value.items) if value.items else value
+    return " or ".join(sorted(inside.kinds - PLAIN)) or value.described()

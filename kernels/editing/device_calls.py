@@ -1,0 +1,190 @@
+"""Follows the functions that edited code calls: those it brings itself, and those of the owner."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kernels.editing.abstract_values import NONE, NUMBER, STRING, Value, whole
+from kernels.editing.call_rules import Caller, CallRules, Claims
+from kernels.editing.device_names import CLAIMS, DeviceName
+from kernels.editing.fence_walk import FunctionWalk
+from kernels.editing.name_scope import FencedFunction, NameScope
+from kernels.editing.owner_claims import described, owners_claims
+from kernels.editing.owner_function import OwnerFunction, OwnersDevice, function_tree
+from kernels.editing.refused_edit import RefusedEdit
+
+MOST_EXPANDED = 200_000
+"""Parts of the source once loops are unrolled and calls expanded. A matmul's kernel has 500."""
+MOST_COMBINED = 8
+"""Values that a reduction carries side by side."""
+MOST_CALLS = 500
+"""Calls with different kinds of arguments that are followed."""
+
+
+@dataclass(frozen=True)
+class Body:
+    """A function whose body is followed."""
+
+    tree: ast.FunctionDef
+    scope: NameScope
+    is_owners: bool
+
+
+class OwnersClaims:
+    """The claims that edited code may make: those of the owner about the same values."""
+
+    def __init__(self, owner: OwnerFunction) -> None:
+        names = frozenset(CLAIMS)
+        self._owners = owners_claims(owner.tree, names)
+        for part in owner.parts.values():
+            self._owners |= owners_claims(function_tree(part), names)
+
+    def check(self, walk: Caller, node: ast.Call, callee: DeviceName) -> None:
+        if described(node, walk.function) not in self._owners:
+            raise RefusedEdit(
+                f"{callee.name} claims what the owner's code does not claim of the same value: leave it out", node
+            )
+
+
+class DeviceCalls:
+    """`bodies`: the functions of the edit by name, in their order."""
+
+    def __init__(self, owner: OwnerFunction, bodies: Mapping[str, Body]) -> None:
+        self.rules = CallRules(self)
+        self.claims: Claims = OwnersClaims(owner)
+        self.followed: set[str] = set()
+        """Functions of the edit that were called."""
+        self._owner, self._bodies = owner, bodies
+        self._known: dict[Any, tuple[Value, int]] = {}
+        self._owners: dict[str, Body | None] = {}
+        self._open: set[str] = set()
+
+    def kernel(self, body: Body, arguments: dict[str, Value]) -> None:
+        """Follow the kernel itself. Raises RefusedEdit."""
+        self._walk(body, arguments, is_kernel=True)
+
+    def follow(
+        self, found: Any, given: Sequence[Value], named: Mapping[str, Value], node: ast.AST, in_while: bool = False
+    ) -> tuple[Value, int]:
+        """What the function gives, and its size with all that it calls. `in_while`: whether it is called in a loop that
+        waits for something. Raises RefusedEdit."""
+        if isinstance(found, FencedFunction):
+            self.followed.add(found.name)
+            return self._once(found.name, self._bodies[found.name], given, named, node, in_while)
+        if isinstance(found, OwnersDevice):
+            body = self._owners_body(found.digest)
+            if body is not None:
+                return self._once(found.digest, body, given, named, node, in_while)
+            return self._unseen(given, named), 1
+        return self._unseen(given, named), 1  # a function that the owner's launch passes
+
+    def combine(self, found: Any, node: ast.AST) -> None:
+        """Follow a function that combines numbers. Raises RefusedEdit."""
+        tree = self._tree(found)
+        if tree is None:
+            raise RefusedEdit("a reduction combines by a device function of this source", node)
+        count = len(tree.args.args)
+        if count % 2 or count > 2 * MOST_COMBINED:
+            raise RefusedEdit(f"{tree.name} has {count} parameters: to combine, it takes two of each value", node)
+        self.follow(found, [NUMBER] * count, {}, node)
+
+    def _tree(self, found: Any) -> ast.FunctionDef | None:
+        if isinstance(found, FencedFunction):
+            return self._bodies[found.name].tree
+        if isinstance(found, OwnersDevice):
+            return function_tree(self._owner.parts[found.digest])
+        return None
+
+    def _owners_body(self, digest: str) -> Body | None:
+        """The owner's function, if the fence would let it pass; None if only its name may be used."""
+        if digest not in self._owners:
+            part = self._owner.parts[digest]
+            tree = function_tree(part)
+            plain = not (tree.args.vararg or tree.args.kwarg or tree.args.kwonlyargs or tree.args.posonlyargs)
+            plain = plain and part["kind"] == "jit" and part["language"] == "triton"
+            self._owners[digest] = Body(tree, NameScope(part["bindings"], ()), True) if plain else None
+        return self._owners[digest]
+
+    def _once(
+        self,
+        key: str,
+        body: Body,
+        given: Sequence[Value],
+        named: Mapping[str, Value],
+        node: ast.AST,
+        in_while: bool,
+    ) -> tuple[Value, int]:
+        arguments = self._bound(body.tree, given, named, node)
+        call = (key, in_while, tuple(arguments.items()))
+        if call not in self._known:
+            if len(self._known) >= MOST_CALLS:
+                raise RefusedEdit(f"more than {MOST_CALLS} calls with different arguments are made", node)
+            if key in self._open:
+                raise RefusedEdit(f"{body.tree.name} calls itself", node)
+            self._open.add(key)
+            try:
+                self._known[call] = self._walk(body, arguments, is_kernel=False, in_while=in_while)
+            except RefusedEdit:
+                if not body.is_owners or in_while:
+                    raise
+                self._known[call] = self._unseen(given, named), 1
+            finally:
+                self._open.discard(key)
+        return self._known[call]
+
+    def _walk(
+        self, body: Body, arguments: dict[str, Value], is_kernel: bool, in_while: bool = False
+    ) -> tuple[Value, int]:
+        walk = FunctionWalk(self.rules, body.scope, body.tree, is_kernel, in_while)
+        found = walk.follow(arguments)
+        size = _size(body.tree, walk)
+        if size > MOST_EXPANDED:
+            raise RefusedEdit(
+                f"{body.tree.name} has {size:,} parts when its loops are unrolled and its calls expanded, and at most "
+                f"{MOST_EXPANDED:,} are allowed"
+            )
+        return found, size
+
+    def _bound(
+        self, tree: ast.FunctionDef, given: Sequence[Value], named: Mapping[str, Value], node: ast.AST
+    ) -> dict[str, Value]:
+        names = [a.arg for a in tree.args.args]
+        if len(given) > len(names):
+            raise RefusedEdit(f"{tree.name} takes {len(names)} arguments, and is given {len(given)}", node)
+        found = dict(zip(names, given, strict=False))
+        for name, value in named.items():
+            if name not in names or name in found:
+                raise RefusedEdit(f"{tree.name} has no argument {name} that could be given here", node)
+            found[name] = value
+        for parameter, default in zip(names[::-1], tree.args.defaults[::-1], strict=False):
+            found.setdefault(parameter, literal(default))
+        lacking = [n for n in names if n not in found]
+        if lacking:
+            raise RefusedEdit(f"{tree.name} is called without {lacking[0]}", node)
+        return {n: found[n] for n in names}
+
+    def _unseen(self, given: Sequence[Value], named: Mapping[str, Value]) -> Value:
+        """What a function of the owner may give whose body is not followed."""
+        points = any(v.may_be("pointer", "block pointer") for v in [*given, *named.values()])
+        return Value(frozenset({"number", "pointer"})) if points else NUMBER
+
+
+def literal(node: ast.expr) -> Value:
+    """The value of a default that is written out."""
+    match node:
+        case ast.Constant(value=None):
+            return NONE
+        case ast.Constant(value=int(number)):
+            return whole(int(number))
+        case ast.Constant(value=str()):
+            return STRING
+    return NUMBER
+
+
+def _size(node: ast.AST, walk: FunctionWalk) -> int:
+    size = 1 + walk.sizes.get(id(node), 0)
+    inside = sum(_size(child, walk) for child in ast.iter_child_nodes(node))
+    return size + inside * max(1, walk.trips.get(id(node), 1))

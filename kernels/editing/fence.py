@@ -1,0 +1,235 @@
+"""The fence around device code that somebody else has written, a language model or a file from elsewhere.
+
+Triton's front end is an evaluator of Python: it calls whatever a name reaches while it parses, and its interpreter
+executes the function. So the source is judged before either sees it, on its syntax tree, and closed by construction:
+
+    1. Only listed syntax (:mod:`kernels.editing.source_limits`), bounded in size and depth.
+    2. Every name is an argument, a local that is bound, a device function before this one, a constant or device
+       function of the owner, or one of the listed functions of the language by identity
+       (:mod:`kernels.editing.device_names`). What a value can be asked depends on its kind
+       (:mod:`kernels.editing.fence_walk`).
+    3. Pointers come from arguments alone, claims from the owner alone, loops unroll within bounds.
+    4. The signature is the owner's. New parameters are constants at its end.
+
+What passes is written anew from the tree. The bytes that were given are never compiled, interpreted or stored as code.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kernels.editing.abstract_values import Value
+from kernels.editing.device_calls import Body, DeviceCalls
+from kernels.editing.device_names import BUILTIN_NAMES
+from kernels.editing.name_scope import NameScope, is_decorator_of_triton
+from kernels.editing.owner_function import UNKNOWN_CONSTANT, Json, OwnerFunction, choice_value, digest_of
+from kernels.editing.refused_edit import RefusedEdit
+from kernels.editing.source_limits import parse
+
+MetaValue = int | str
+MOST_META_PARAMETERS = 8
+MOST_META_VALUES = 16
+RESERVED = frozenset({"num_warps", "num_stages", "num_ctas", "maxnreg", "grid", "warmup", "self"})
+
+
+@dataclass(frozen=True)
+class FencedEdit:
+    """Device code that passed the fence."""
+
+    owner: str
+    """Digest of the owner's function."""
+    source: str
+    """All functions, written anew; the last one is the kernel."""
+    digest: str
+    """Of the edited kernel, in `parts`."""
+    parts: dict[str, Json]
+    """Its functions as parts of a capture, from which :mod:`kernels.capture.reading.rebuilt_functions` defines them;
+    the owner's parts among them."""
+    meta: dict[str, tuple[MetaValue, ...]]
+    """New meta-parameters and their values, the first of them the default."""
+
+
+def fence(owner: OwnerFunction, source: str, meta: Mapping[str, Any] | None = None) -> FencedEdit:
+    """`source` as device code that may be compiled and interpreted. `meta`: new meta-parameters and their values.
+
+    Raises RefusedEdit with one sentence that names what is refused, and its line."""
+    values = _meta(meta or {}, owner)
+    functions = parse(source)
+    names = [f.name for f in functions]
+    twice = next((f for f in functions if names.count(f.name) > 1), None)
+    if twice is not None:
+        raise RefusedEdit(f"{twice.name} is defined twice", twice)
+    if owner.name not in names:
+        raise RefusedEdit(f"there is no {owner.name} in the source: send the whole function under its own name")
+    kernel = functions[names.index(owner.name)]
+    if functions[-1] is not kernel:
+        raise RefusedEdit(f"{owner.name} must stand last, behind the device functions that it calls", functions[-1])
+    bodies = _bodies(owner, functions)
+    arguments = _kernel_arguments(owner, kernel, values, bodies[owner.name].scope)
+    for function in functions[:-1]:
+        _check_device_function(function, owner, bodies[function.name].scope)
+    devices = DeviceCalls(owner, bodies)
+    devices.kernel(bodies[owner.name], arguments)
+    unused = next((f for f in functions[:-1] if f.name not in devices.followed), None)
+    if unused is not None:
+        raise RefusedEdit(f"{unused.name} is never called: leave it out", unused)
+    return _written(owner, functions, bodies, values)
+
+
+def _meta(meta: Mapping[str, Any], owner: OwnerFunction) -> dict[str, tuple[MetaValue, ...]]:
+    if len(meta) > MOST_META_PARAMETERS:
+        raise RefusedEdit(f"there are {len(meta)} new meta-parameters, and at most {MOST_META_PARAMETERS} are taken")
+    own = {p["name"] for p in owner.part["parameters"]}
+    found = {}
+    for name, values in meta.items():
+        plain = name.isascii() and name.isidentifier() and not name.startswith("_")
+        if not plain or name in RESERVED | own | BUILTIN_NAMES:
+            raise RefusedEdit(f"a new meta-parameter cannot be named {name!a}")
+        given = tuple(values)
+        kinds = {type(v) for v in given}
+        if not given or len(given) > MOST_META_VALUES or not (kinds <= {int, bool} or kinds == {str}):
+            raise RefusedEdit(f"{name} takes 1 to {MOST_META_VALUES} values, all whole numbers or all texts")
+        if any(isinstance(v, int) and abs(v) >= 2**31 for v in given) or any(len(str(v)) > 32 for v in given):
+            raise RefusedEdit(f"a value of {name} is too large")
+        found[name] = tuple(dict.fromkeys(given))
+    return found
+
+
+def _bodies(owner: OwnerFunction, functions: list[ast.FunctionDef]) -> dict[str, Body]:
+    found: dict[str, Body] = {}
+    for function in functions:
+        scope = NameScope(owner.bindings, tuple(found))
+        if function is not functions[-1] and (function.name in BUILTIN_NAMES or function.name in _LANGUAGE):
+            raise RefusedEdit(f"a device function cannot be named {function.name}", function)
+        if function.returns is not None:
+            raise RefusedEdit(f"{function.name} has an annotation of what it returns: leave it out", function)
+        for decorator in function.decorator_list:
+            if not is_decorator_of_triton(decorator, scope):
+                raise RefusedEdit(f"the decorator @{ast.unparse(decorator)[:60]} is the owner's to choose", decorator)
+        function.decorator_list = []
+        found[function.name] = Body(function, scope, False)
+    return found
+
+
+_LANGUAGE = frozenset({"tl", "triton", "libdevice"})
+
+
+def _kernel_arguments(
+    owner: OwnerFunction, kernel: ast.FunctionDef, meta: Mapping[str, tuple[MetaValue, ...]], scope: NameScope
+) -> dict[str, Value]:
+    """The kernel's arguments, if its signature is the owner's with new constants behind."""
+    owners, given = owner.tree.args, kernel.args
+    if [a.arg for a in given.args[: len(owners.args)]] != [a.arg for a in owners.args]:
+        raise RefusedEdit(
+            f"the arguments of {owner.name} are the owner's: {', '.join(a.arg for a in owners.args)}", kernel
+        )
+    constants = {p["name"]: p["constexpr"] for p in owner.part["parameters"]}
+    for ours, theirs in zip(given.args, owners.args, strict=False):
+        same = _text(ours.annotation) == _text(theirs.annotation)
+        if not same and not (constants[theirs.arg] and is_constexpr(ours.annotation, scope)):
+            raise RefusedEdit(f"the annotation of {ours.arg} is not the owner's", ours)
+        ours.annotation = theirs.annotation
+    added = given.args[len(owners.args) :]
+    if {a.arg for a in added} != set(meta):
+        missing = sorted(set(meta) ^ {a.arg for a in added})
+        raise RefusedEdit(f"{missing[0]} must be a new argument and a stated meta-parameter, both", kernel)
+    for a in added:
+        if not is_constexpr(a.annotation, scope):
+            raise RefusedEdit(f"the new argument {a.arg} must be annotated tl.constexpr", a)
+    _check_defaults(kernel, owners, added, meta)
+    known = dict(owner.arguments) | {n: choice_value(list(v)) for n, v in meta.items()}
+    return {a.arg: known.get(a.arg, UNKNOWN_CONSTANT) for a in given.args}
+
+
+def _check_defaults(
+    kernel: ast.FunctionDef, owners: ast.arguments, added: list[ast.arg], meta: Mapping[str, tuple[MetaValue, ...]]
+) -> None:
+    """The owner's defaults, and for each new argument its first value, whatever default was written."""
+    names = [a.arg for a in kernel.args.args]
+    given = dict(zip(names[::-1], kernel.args.defaults[::-1], strict=False))
+    own_names = [a.arg for a in owners.args]
+    own = dict(zip(own_names[::-1], owners.defaults[::-1], strict=False))
+    for name in own_names:
+        if _text(given.get(name)) != _text(own.get(name)):
+            raise RefusedEdit(f"the default of {name} is not the owner's", kernel)
+    for a in added:
+        default = given.get(a.arg)
+        if default is not None and not (isinstance(default, ast.Constant) and default.value in meta[a.arg]):
+            raise RefusedEdit(f"the default of {a.arg} is none of its stated values", a)
+    if own or added:
+        kernel.args.defaults = [own[n] for n in own_names if n in own]
+    for a in added:
+        kernel.args.defaults.append(ast.copy_location(ast.Constant(meta[a.arg][0]), a))
+
+
+def is_constexpr(annotation: ast.expr | None, scope: NameScope) -> bool:
+    """Whether an annotation is Triton's constexpr, written or as the text of it."""
+    from kernels.editing.device_names import DeviceName
+
+    if isinstance(annotation, ast.Name):
+        found = scope.use(annotation.id)
+    elif isinstance(annotation, ast.Attribute) and isinstance(annotation.value, ast.Name):
+        base = scope.use(annotation.value.id)
+        found = scope.attribute(base, annotation.attr) if base is not None and not isinstance(base, Value) else None
+    else:
+        return False
+    return isinstance(found, DeviceName) and found.group == "constexpr"
+
+
+def _check_device_function(function: ast.FunctionDef, owner: OwnerFunction, scope: NameScope) -> None:
+    for a in function.args.args:
+        if a.annotation is not None and not is_constexpr(a.annotation, scope):
+            raise RefusedEdit(f"the annotation of {a.arg} is not tl.constexpr", a)
+    for default in function.args.defaults:
+        plain = isinstance(default, ast.UnaryOp) and isinstance(default.operand, ast.Constant)
+        if not (isinstance(default, ast.Constant) or plain):
+            raise RefusedEdit(f"a default of {function.name} is computed: write a constant", default)
+
+
+def _text(node: ast.AST | None) -> str:
+    return "" if node is None else ast.dump(node)
+
+
+def _written(
+    owner: OwnerFunction,
+    functions: list[ast.FunctionDef],
+    bodies: Mapping[str, Body],
+    meta: dict[str, tuple[MetaValue, ...]],
+) -> FencedEdit:
+    parts = dict(owner.parts)
+    digests: dict[str, str] = {}
+    texts = []
+    for function in functions:
+        text = ast.unparse(ast.fix_missing_locations(function)) + "\n"
+        if ast.dump(ast.parse(text).body[0]) != ast.dump(function):
+            raise RefusedEdit(f"{function.name} cannot be written anew as the same code", function)
+        scope = bodies[function.name].scope
+        bindings = scope.used | {n: {"function": digests[n]} for n in sorted(scope.called)}
+        if function is functions[-1]:  # what the owner's annotations and defaults read
+            outside = {n.id for d in _outside(function) for n in ast.walk(d) if isinstance(n, ast.Name)}
+            bindings |= {n: owner.bindings[n] for n in sorted(outside) if n in owner.bindings}
+        part = {
+            **{k: owner.part[k] for k in ("module", "file", "line", "kind", "language")},
+            "name": function.name,
+            "qualname": function.name,
+            "importable": False,
+            "options": owner.part["options"] if function is functions[-1] else {},
+            "source": text,
+            "parameters": [
+                {"name": a.arg, "constexpr": a.annotation is not None and "constexpr" in ast.unparse(a.annotation)}
+                for a in function.args.args
+            ],
+            "bindings": bindings,
+        }
+        digests[function.name] = digest_of(part)
+        parts[digests[function.name]] = part
+        texts.append(text)
+    return FencedEdit(owner.digest, "\n\n".join(texts), digests[functions[-1].name], parts, meta)
+
+
+def _outside(function: ast.FunctionDef) -> list[ast.expr]:
+    given = function.args
+    return [*given.defaults, *(a.annotation for a in given.args if a.annotation is not None)]

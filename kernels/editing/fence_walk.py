@@ -1,0 +1,499 @@
+"""Follows a fenced function statement by statement and refuses what is not on the list.
+
+Nothing is run. Every expression gets a :class:`Value`, all that it may be; a branch is followed both ways, and a loop
+until nothing changes. A function is followed again for each call with other kinds of arguments, so that a pointer is
+known as one inside it.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kernels.editing import device_names
+from kernels.editing.abstract_values import DTYPE, NONE, NUMBER, STRING, Value, arithmetic, joined, of, tuple_of, whole
+from kernels.editing.call_rules import Arguments, CallRules, bound_arguments
+from kernels.editing.device_names import DeviceName
+from kernels.editing.name_scope import Enumeration, FencedFunction, Found, Module, NameScope
+from kernels.editing.owner_function import OwnersDevice
+from kernels.editing.refused_edit import RefusedEdit
+from kernels.editing.source_limits import LONGEST_TEXT
+from kernels.launches.argument_models import FunctionArgument
+
+MOST_PASSES = 12
+"""Over a loop: kinds only grow, and there are eleven."""
+MOST_TRIPS = 256
+"""Of one unrolled loop."""
+MOST_UNROLLED = 16
+"""Turns of a device loop that the compiler is asked to unroll."""
+LARGEST_EXPONENT = 32
+LARGEST_BASE = 1024
+POINTERS = ("pointer", "block pointer")
+
+
+@dataclass
+class Frame:
+    """What is known of the locals at one place in a function."""
+
+    values: dict[str, Value] = field(default_factory=dict)
+    certain: set[str] = field(default_factory=set)
+    """Locals that are bound whichever way the place was reached."""
+
+    def copy(self) -> Frame:
+        return Frame(dict(self.values), set(self.certain))
+
+    def merged(self, other: Frame | None) -> Frame:
+        if other is None:
+            return self
+        values = dict(self.values)
+        for name, value in other.values.items():
+            values[name] = joined([values[name], value]) if name in values else value
+        return Frame(values, self.certain & other.certain)
+
+    def bind(self, name: str, value: Value) -> None:
+        self.values[name] = value
+        self.certain.add(name)
+
+
+class FunctionWalk:
+    """One function with one kind of arguments."""
+
+    def __init__(
+        self, rules: CallRules, scope: NameScope, function: ast.FunctionDef, is_kernel: bool, in_while: bool = False
+    ) -> None:
+        self._rules, self._scope, self.function, self._is_kernel = rules, scope, function, is_kernel
+        self._returned: list[Value] = []
+        self._inside_while = in_while
+        stored = [n for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+        self._stored = {n.id for n in stored}
+        self._locals = self._stored | {a.arg for a in function.args.args}
+        self.trips: dict[int, int] = {}
+        """Turns of the unrolled loops, by the identity of their node."""
+        self.sizes: dict[int, int] = {}
+        """Size of what is called at a node, expanded."""
+
+    def follow(self, arguments: dict[str, Value]) -> Value:
+        """What the function gives. Raises RefusedEdit."""
+        frame = Frame()
+        for name, value in arguments.items():
+            frame.bind(name, value)
+        after = self._block(self.function.body, frame)
+        if after is not None or not self._returned:
+            self._returned.append(NONE)
+        return joined(self._returned)
+
+    def _block(self, body: Sequence[ast.stmt], frame: Frame) -> Frame | None:
+        """The frame behind `body`; None if every way through it returns."""
+        current: Frame | None = frame
+        for statement in body:
+            if current is None:
+                raise RefusedEdit("this is never reached: leave it out", statement)
+            current = self._statement(statement, current)
+        return current
+
+    def _statement(self, node: ast.stmt, frame: Frame) -> Frame | None:
+        match node:
+            case ast.Pass():
+                return frame
+            case ast.Expr(value=ast.Call() as call):
+                self._call(call, frame)
+                return frame
+            case ast.Assign(targets=[target], value=value):
+                self._assign(target, self.value(value, frame), frame)
+                return frame
+            case ast.AugAssign(target=ast.Name(id=name) as target, op=operator, value=value):
+                before = self._read(ast.copy_location(ast.Name(name, ast.Load()), target), frame)
+                self._assign(target, self._operation(node, operator, before, self.value(value, frame)), frame)
+                return frame
+            case ast.AnnAssign(target=ast.Name() as target, value=ast.expr() as value, annotation=annotation):
+                if not self.is_constexpr(annotation):
+                    raise RefusedEdit(f"the annotation {ast.unparse(annotation)} is not tl.constexpr", node)
+                self._assign(target, self.value(value, frame), frame)
+                return frame
+            case ast.If(test=test, body=body, orelse=orelse):
+                self._test(test, frame)
+                first = self._block(body, frame.copy())
+                second = self._block(orelse, frame.copy()) if orelse else frame
+                return second if first is None else first.merged(second)
+            case ast.For(target=ast.Name() as target, orelse=[]):
+                return self._for(node, target, frame)
+            case ast.While(test=test, orelse=[]):
+                outer, self._inside_while = self._inside_while, True
+                after = self._loop(frame, lambda inside: self._turn(test, node.body, inside), node)
+                self._inside_while = outer
+                return after
+            case ast.Return(value=value):
+                if self._is_kernel and value is not None and ast.unparse(value) != "None":
+                    raise RefusedEdit("a kernel returns nothing", node)
+                self._returned.append(NONE if value is None else self.value(value, frame))
+                return None
+        raise RefusedEdit(f"this {type(node).__name__} is not allowed: {ast.unparse(node)[:60]}", node)
+
+    def _turn(self, test: ast.expr, body: Sequence[ast.stmt], frame: Frame) -> Frame | None:
+        self._test(test, frame)
+        return self._block(body, frame)
+
+    def _for(self, node: ast.For, target: ast.Name, frame: Frame) -> Frame:
+        turns = node.iter
+        found = self._callee(turns, frame) if isinstance(turns, ast.Call) else None
+        if not isinstance(found, DeviceName) or found.group not in ("loop", "unrolled"):
+            raise RefusedEdit("a loop runs over range, tl.range or tl.static_range alone", node)
+        assert isinstance(turns, ast.Call)
+        given = self._arguments(turns, frame, found)
+        for name, value in given.values.items():
+            if not value.kinds <= {"number", "none"}:
+                raise RefusedEdit(f"{name} of {found.name} is a {value.described()}", turns)
+        unroll = given.values.get("loop_unroll_factor")
+        if unroll is not None and (unroll.span is None or unroll.span[1] > MOST_UNROLLED):
+            raise RefusedEdit(f"a loop may be unrolled {MOST_UNROLLED} times at most", turns)
+        index = NUMBER
+        if found.group == "unrolled":
+            index = self._unrolled(node, given)
+
+        def body(inside: Frame) -> Frame | None:
+            self._assign(target, index, inside)
+            return self._block(node.body, inside)
+
+        return self._loop(frame, body, node)
+
+    def _unrolled(self, node: ast.For, given: Arguments) -> Value:
+        first, second = given.values["arg1"], given.values.get("arg2")
+        start, stop = (whole(0), first) if second is None or second.may_be("none") else (first, second)
+        step = given.values.get("step", whole(1))
+        step = whole(1) if step.may_be("none") else step
+        if start.span is None or stop.span is None or step.span is None or step.span[0] < 1:
+            raise RefusedEdit("the number of turns of this unrolled loop is not known: use range", node)
+        trips = max(0, -(-(stop.span[1] - start.span[0]) // step.span[0]))
+        if trips > MOST_TRIPS:
+            raise RefusedEdit(f"an unrolled loop makes {trips:,} turns, and at most {MOST_TRIPS} are allowed", node)
+        self.trips[id(node)] = max(trips, self.trips.get(id(node), 0))
+        return whole(start.span[0], max(start.span[0], stop.span[1] - 1))
+
+    def _loop(self, frame: Frame, body: Any, node: ast.stmt) -> Frame:
+        """The frame behind a loop that makes any number of turns, none included."""
+        before = frame.copy()
+        for _ in range(MOST_PASSES):
+            after = body(before.copy())
+            joint = before.merged(after)
+            for name, value in joint.values.items():
+                if name in before.values and before.values[name].span != value.span:
+                    joint.values[name] = Value(value.kinds, None, value.items, value.function)
+            if joint.values == before.values and joint.certain == before.certain:
+                return joint
+            before = joint
+        raise RefusedEdit("a loop changes what its names are in every turn", node)
+
+    def _assign(self, target: ast.expr, value: Value, frame: Frame) -> None:
+        match target:
+            case ast.Name(id=name):
+                if value.may_be("function", "string", "choice"):
+                    raise RefusedEdit(f"{name} would be a {value.described()}: write it where it is used", target)
+                if self._scope.holds_code(name):
+                    raise RefusedEdit(f"{name} already stands for a function or module: use another name", target)
+                frame.bind(name, value)
+            case ast.Tuple(elts=parts) | ast.List(elts=parts):
+                items = value.items
+                if items is not None and len(items) != len(parts):
+                    raise RefusedEdit(f"{len(items)} values are assigned to {len(parts)} names", target)
+                for i, part in enumerate(parts):
+                    self._assign(part, value.member() if items is None else items[i], frame)
+            case _:
+                raise RefusedEdit(f"nothing can be assigned to {ast.unparse(target)[:60]}", target)
+
+    def _test(self, node: ast.expr, frame: Frame) -> None:
+        found = self.value(node, frame)
+        if not found.kinds <= {"number", "none"}:
+            raise RefusedEdit(f"a condition is a {found.described()}: compare it with something", node)
+
+    def value(self, node: ast.expr, frame: Frame) -> Value:
+        """All that an expression may be. Raises RefusedEdit."""
+        match node:
+            case ast.Constant(value=constant):
+                return self._constant(node, constant)
+            case ast.Name():
+                return self._read(node, frame)
+            case ast.Attribute():
+                return self._attribute(node, frame)
+            case ast.Call():
+                return self._call(node, frame)
+            case ast.Tuple(elts=parts) | ast.List(elts=parts):
+                return tuple_of([self.value(p, frame) for p in parts])
+            case ast.BinOp(left=left, op=operator, right=right):
+                if isinstance(operator, ast.Pow):
+                    return self._power(node)
+                return self._operation(node, operator, self.value(left, frame), self.value(right, frame))
+            case ast.UnaryOp(op=operator, operand=operand):
+                found = self.value(operand, frame)
+                if not found.kinds <= {"number", "none"}:
+                    raise RefusedEdit(f"{ast.unparse(node)[:60]} is applied to a {found.described()}", node)
+                known = arithmetic(ast.Sub(), (0, 0), found.span) if isinstance(operator, ast.USub) else None
+                return Value(frozenset({"number"}), known)
+            case ast.BoolOp(values=parts):
+                for part in parts:
+                    self._test(part, frame)
+                return NUMBER
+            case ast.Compare():
+                return self._comparison(node, frame)
+            case ast.IfExp(test=test, body=body, orelse=orelse):
+                self._test(test, frame)
+                return joined([self.value(body, frame), self.value(orelse, frame)])
+            case ast.Subscript():
+                return self._subscript(node, frame)
+        raise RefusedEdit(f"{ast.unparse(node)[:60]} is not allowed here", node)
+
+    def _constant(self, node: ast.expr, constant: object) -> Value:
+        if constant is None:
+            return NONE
+        if isinstance(constant, int):
+            return whole(int(constant))
+        if isinstance(constant, str):
+            if len(constant) > LONGEST_TEXT:
+                raise RefusedEdit(f"a text has more than {LONGEST_TEXT} characters", node)
+            return STRING
+        return NUMBER
+
+    def _read(self, node: ast.Name, frame: Frame) -> Value:
+        name = node.id
+        if name in self._locals:
+            if name not in frame.values:
+                raise RefusedEdit(f"{name} is read before it is bound", node)
+            outside = name in device_names.BUILTIN_NAMES or self._scope.free(name) is not None
+            if outside and name not in frame.certain:
+                raise RefusedEdit(
+                    f"{name} is not bound on every way here, and {name} means something else: rename it", node
+                )
+            return frame.values[name]
+        return self._as_value(self._free(node), node)
+
+    def _free(self, node: ast.Name) -> Found:
+        found = self._scope.use(node.id)
+        if found is None:
+            raise RefusedEdit(self._scope.unknown(node.id), node)
+        return found
+
+    def _as_value(self, found: Found, node: ast.expr) -> Value:
+        match found:
+            case Value():
+                return found
+            case DeviceName(group="dtype"):
+                return DTYPE
+            case DeviceName() | FencedFunction() | OwnersDevice():
+                return Value(frozenset({"function"}), function=found)
+        raise RefusedEdit(f"{ast.unparse(node)} is a module or an enumeration, and no value", node)
+
+    def _resolved(self, node: ast.expr) -> Found | None:
+        """What ``name.attribute.attribute`` stands for if it begins outside the function; None if it does not."""
+        if isinstance(node, ast.Name):
+            return None if node.id in self._locals else self._free(node)
+        if not isinstance(node, ast.Attribute):
+            return None
+        base = self._resolved(node.value)
+        if not isinstance(base, Module | Enumeration | dict):
+            return None
+        found = self._scope.attribute(base, node.attr)
+        if found is None:
+            raise RefusedEdit(f"{ast.unparse(node)} is not on the list of device functions", node)
+        return found
+
+    def _attribute(self, node: ast.Attribute, frame: Frame) -> Value:
+        outside = self._resolved(node)
+        if outside is not None:
+            return self._as_value(outside, node)
+        base, name = self.value(node.value, frame), node.attr
+        found = [self._attribute_of(node, kind, base) for kind in sorted(base.kinds - {"none"})]
+        if not found:
+            raise RefusedEdit(f"None has no {name}", node)
+        return joined(found)
+
+    def _attribute_of(self, node: ast.Attribute, kind: str, base: Value) -> Value:
+        name = node.attr
+        match kind, name:
+            case ("number" | "pointer" | "block pointer", "shape"):
+                return of("tuple", "number")
+            case ("number", "dtype" | "type"):
+                return DTYPE
+            case ("pointer" | "block pointer", "dtype"):
+                return of("pointer type")
+            case ("pointer", "type") if isinstance(node.value, ast.Name) and self._is_parameter(node.value.id):
+                return of("pointer type")
+            case ("number" | "pointer", "T"):
+                return Value(frozenset({kind}))
+            case ("number", "value"):
+                return base
+            case ("number", "numel"):
+                return NUMBER
+            case ("descriptor", "shape" | "strides" | "block_shape"):
+                return of("tuple", "number")
+            case ("descriptor", "dtype"):
+                return DTYPE
+            case ("dtype", "element_ty" | "scalar") | ("pointer type", "element_ty"):
+                return DTYPE
+            case ("pointer type", "scalar"):
+                return of("pointer type")
+            case ("dtype" | "pointer type", _) if name in device_names.DTYPE_FACTS:
+                return NUMBER
+        raise RefusedEdit(f"the attribute {name} of a {kind} is not on the list", node)
+
+    def _is_parameter(self, name: str) -> bool:
+        return name in {a.arg for a in self.function.args.args} - self._stored
+
+    def _operation(self, node: ast.AST, operator: ast.operator, left: Value, right: Value) -> Value:
+        for side in (left, right):
+            if not side.kinds <= {"number", "none", "pointer"}:
+                raise RefusedEdit(f"a {side.described()} is no operand of {_sign(operator)}", node)
+        if left.may_be("pointer") or right.may_be("pointer"):
+            both = left.may_be("pointer") and right.may_be("pointer")
+            moves = isinstance(operator, ast.Add) or (isinstance(operator, ast.Sub) and not right.may_be("pointer"))
+            if both or not moves:
+                raise RefusedEdit(f"a pointer is no operand of {_sign(operator)}: it takes whole numbers", node)
+            return Value(frozenset({"number", "pointer"} if "number" in _pointing(left, right) else {"pointer"}))
+        if isinstance(operator, ast.Pow):
+            raise RefusedEdit("a power of what is not written as a number", node)
+        span = arithmetic(operator, left.span, right.span)
+        if (
+            span is None
+            and left.span
+            and right.span
+            and isinstance(operator, ast.Add | ast.Sub | ast.Mult | ast.LShift)
+        ):
+            raise RefusedEdit("a constant has more than 63 bits", node)
+        return Value(frozenset({"number"}), span)
+
+    def _power(self, node: ast.BinOp) -> Value:
+        base, exponent = _number(node.left), _number(node.right)
+        if base is None or exponent is None:
+            raise RefusedEdit("a power is written with two numbers: multiply instead", node)
+        if abs(base) > LARGEST_BASE or not 0 <= abs(exponent) <= LARGEST_EXPONENT:
+            raise RefusedEdit(f"a power of more than {LARGEST_BASE} ** {LARGEST_EXPONENT}", node)
+        found = base**exponent
+        return whole(found) if isinstance(found, int) and abs(found) < 2**63 else NUMBER
+
+    def _comparison(self, node: ast.Compare, frame: Frame) -> Value:
+        sides = [self.value(side, frame) for side in (node.left, *node.comparators)]
+        equality = all(isinstance(o, ast.Eq | ast.NotEq | ast.Is | ast.IsNot) for o in node.ops)
+        with_none = len(sides) == 2 and any(s.kinds == {"none"} for s in sides)
+        if with_none and equality:
+            return NUMBER
+        if any(isinstance(o, ast.Is | ast.IsNot) for o in node.ops):
+            raise RefusedEdit("`is` compares with None alone: use ==", node)
+        for side in sides:
+            if not (side.kinds <= {"number", "none"} or (equality and side.kinds <= _COMPARABLE)):
+                raise RefusedEdit(f"a {side.described()} is compared by {ast.unparse(node)[:60]}", node)
+        return NUMBER
+
+    def _subscript(self, node: ast.Subscript, frame: Frame) -> Value:
+        base = self.value(node.value, frame)
+        index = node.slice
+        parts = index.elts if isinstance(index, ast.Tuple) else [index]
+        shaping = [isinstance(p, ast.Slice) or (isinstance(p, ast.Constant) and p.value is None) for p in parts]
+        if any(isinstance(p, ast.Slice) and (p.lower or p.upper or p.step) for p in parts):
+            raise RefusedEdit("a slice with ends: a tensor takes `:` and None alone", node)
+        if all(shaping) and base.kinds <= {"number", "pointer", "none"}:
+            return base
+        if len(parts) == 1 and not any(shaping) and base.kinds <= {"tuple", "number", "pointer"}:
+            at = self.value(parts[0], frame)
+            if at.kinds == {"number"} and (base.items is None or at.span is not None):
+                if base.items is None:
+                    return base.member()
+                assert at.span is not None
+                if not -len(base.items) <= at.span[0] <= at.span[1] < len(base.items):
+                    raise RefusedEdit(f"{ast.unparse(node)[:60]} lies outside the tuple", node)
+                return joined(base.items[i] for i in range(at.span[0], at.span[1] + 1))
+        raise RefusedEdit(f"a {base.described()} is not subscripted by {ast.unparse(index)[:60]}", node)
+
+    def _callee(self, node: ast.Call, frame: Frame) -> Found | None:
+        outside = self._resolved(node.func)
+        if outside is not None:
+            return outside
+        if isinstance(node.func, ast.Name):
+            found = self.value(node.func, frame)
+            if found.kinds == {"function"}:
+                return found.function
+            raise RefusedEdit(f"{node.func.id} is a {found.described()} and is called", node)
+        return None
+
+    def _arguments(self, node: ast.Call, frame: Frame, callee: DeviceName, first: Value | None = None) -> Arguments:
+        given = [self.value(a, frame) for a in node.args]
+        named = {str(k.arg): self.value(k.value, frame) for k in node.keywords}
+        return bound_arguments(callee, [first, *given] if first is not None else given, named, node)
+
+    def _call(self, node: ast.Call, frame: Frame) -> Value:
+        found = self._callee(node, frame)
+        if found is None:
+            return self._method(node, frame)
+        match found:
+            case DeviceName(group="loop" | "unrolled"):
+                raise RefusedEdit(f"{found.name} stands outside a for", node)
+            case DeviceName(group="float"):
+                return self._rules.infinity(node)
+            case DeviceName(group="assertion"):
+                self._rules.assertion(node, lambda n: self.value(n, frame))
+                return NONE
+            case DeviceName():
+                return self._rules.language(self, node, found, self._arguments(node, frame, found))
+            case FencedFunction() | OwnersDevice() | FunctionArgument():
+                given = [self.value(a, frame) for a in node.args]
+                named = {str(k.arg): self.value(k.value, frame) for k in node.keywords}
+                value, size = self._rules.device_function(found, given, named, node, self._inside_while)
+                self.sizes[id(node)] = max(size, self.sizes.get(id(node), 0))
+                return value
+        raise RefusedEdit(f"{ast.unparse(node.func)[:60]} is no function that may be called", node)
+
+    def _method(self, node: ast.Call, frame: Frame) -> Value:
+        if not isinstance(node.func, ast.Attribute):
+            raise RefusedEdit(f"{ast.unparse(node.func)[:60]} is no function that may be called", node)
+        base, name = self.value(node.func.value, frame), node.func.attr
+        kinds = base.kinds - {"none"}
+        if kinds == {"descriptor"} and name in device_names.DESCRIPTOR_METHODS:
+            self._rules.no_pointers(name, [self.value(a, frame) for a in self._inner(node)], node)
+            if name.startswith("atomic"):
+                self.forbid_in_while(name, node)
+            return NUMBER
+        if kinds and kinds <= {"dtype", "pointer type"} and name in device_names.DTYPE_QUESTIONS and not node.args:
+            return NUMBER
+        listed = device_names.method_of_list(name)
+        if listed is None or not kinds or not kinds <= {"number", "pointer", "block pointer", "tuple"}:
+            raise RefusedEdit(f"the method {name} of a {base.described()} is not on the list", node)
+        return self._rules.language(self, node, listed, self._arguments(node, frame, listed, base))
+
+    def _inner(self, node: ast.Call) -> list[ast.expr]:
+        return [*node.args, *(k.value for k in node.keywords)]
+
+    def forbid_in_while(self, what: str, node: ast.AST) -> None:
+        """Programs that wait for one another are right only by luck."""
+        if self._inside_while:
+            raise RefusedEdit(f"{what} inside a while: programs must not wait for one another", node)
+
+    def is_constexpr(self, annotation: ast.expr) -> bool:
+        """Whether an annotation is Triton's constexpr."""
+        if not isinstance(annotation, ast.Name | ast.Attribute):
+            return False
+        try:
+            found = self._resolved(annotation) if isinstance(annotation, ast.Attribute) else self._free(annotation)
+        except RefusedEdit:
+            return False
+        return isinstance(found, DeviceName) and found.group == "constexpr"
+
+
+_COMPARABLE = frozenset({"number", "none", "string", "dtype", "pointer type"})
+
+
+def _pointing(left: Value, right: Value) -> frozenset[str]:
+    """Kinds of the side that may be a pointer."""
+    return left.kinds if left.may_be("pointer") else right.kinds
+
+
+def _number(node: ast.expr) -> int | float | None:
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        inside = _number(node.operand)
+        return None if inside is None else -inside
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
+        return node.value
+    return None
+
+
+def _sign(operator: ast.operator) -> str:
+    written = ast.unparse(ast.BinOp(ast.Name("a", ast.Load()), operator, ast.Name("b", ast.Load())))
+    return written[1:-1].strip()

@@ -1,0 +1,103 @@
+"""A grid as closed arithmetic over named numbers: ``cdiv(M, BLOCK_M) * 2, grid_1``.
+
+The text is parsed and evaluated here, operation by operation. Nothing of it is run.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kernels.editing.refused_edit import RefusedEdit
+
+MOST_CHARACTERS = 500
+DEEPEST = 24
+MOST_PROGRAMS = (2**31 - 1, 65_535, 65_535)
+"""Of each dimension of a grid (CUDA C++ Programming Guide, Technical Specifications per Compute Capability)."""
+LARGEST = 2**62
+OPERATIONS: dict[type[ast.operator], Callable[[int, int], int]] = {
+    ast.Add: lambda a, b: a + b,
+    ast.Sub: lambda a, b: a - b,
+    ast.Mult: lambda a, b: a * b,
+    ast.FloorDiv: lambda a, b: a // b,
+}
+FUNCTIONS: dict[str, Callable[..., int]] = {"cdiv": lambda a, b: -(-a // b), "min": min, "max": max}
+
+
+class GridExpression:
+    """One to three expressions. Raises RefusedEdit if the text is anything but that, or reads a name that is not in
+    `names`."""
+
+    def __init__(self, text: str, names: frozenset[str]) -> None:
+        if len(text) > MOST_CHARACTERS:
+            raise RefusedEdit(f"the grid has {len(text)} characters, and at most {MOST_CHARACTERS} are read")
+        try:
+            tree = ast.parse(text.strip(), mode="eval").body
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
+            raise RefusedEdit("the grid is no expression: write e.g. cdiv(M, BLOCK_M), 1") from e
+        self._parts = list(tree.elts) if isinstance(tree, ast.Tuple) else [tree]
+        if not 1 <= len(self._parts) <= 3:
+            raise RefusedEdit("a grid has one to three dimensions")
+        for part in self._parts:
+            _check(part, names, 0)
+        self.text = ", ".join(ast.unparse(p) for p in self._parts)
+        self.names = frozenset(
+            n.id for p in self._parts for n in ast.walk(p) if isinstance(n, ast.Name) and n.id not in FUNCTIONS
+        )
+
+    def programs(self, values: Mapping[str, Any]) -> tuple[int, ...]:
+        """The grid with these numbers. Raises RefusedEdit if it cannot be launched."""
+        found = tuple(_evaluate(p, values) for p in self._parts)
+        for size, most in zip(found, MOST_PROGRAMS, strict=False):
+            if not 1 <= size <= most:
+                raise RefusedEdit(f"the grid {self.text} gives {size} programs: a dimension has 1 to {most:,}")
+        return found
+
+
+def _check(node: ast.expr, names: frozenset[str], depth: int) -> None:
+    if depth > DEEPEST:
+        raise RefusedEdit(f"the grid is nested more than {DEEPEST} deep")
+    match node:
+        case ast.Constant(value=int(number)) if not isinstance(number, bool) and abs(number) < LARGEST:
+            return
+        case ast.Name(id=name):
+            if name not in names:
+                raise RefusedEdit(f"the grid reads {name}: it may read {', '.join(sorted(names))}")
+            return
+        case ast.BinOp(left, operator, right) if type(operator) in OPERATIONS:
+            inside = [left, right]
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            inside = [operand]
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in FUNCTIONS and len(args) == 2:
+            inside = args
+        case _:
+            raise RefusedEdit(f"the grid holds {ast.unparse(node)[:60]}: it may use + - * // min max cdiv of two")
+    for part in inside:
+        _check(part, names, depth + 1)
+
+
+def _evaluate(node: ast.expr, values: Mapping[str, Any]) -> int:
+    match node:
+        case ast.Constant(value=int(number)):
+            return number
+        case ast.Name(id=name):
+            value = values.get(name)
+            if not isinstance(value, int):
+                raise RefusedEdit(f"the grid reads {name}, which is no whole number here but {value!r}")
+            return int(value)
+        case ast.BinOp(left, operator, right):
+            operation, parts = OPERATIONS[type(operator)], [left, right]
+        case ast.UnaryOp(operand=operand):
+            return -_evaluate(operand, values)
+        case ast.Call(func=ast.Name(id=name), args=parts):
+            operation = FUNCTIONS[name]
+        case _:
+            raise AssertionError(ast.dump(node))
+    try:
+        found = operation(*(_evaluate(p, values) for p in parts))
+    except ZeroDivisionError as e:
+        raise RefusedEdit("the grid divides by zero") from e
+    if abs(found) >= LARGEST:
+        raise RefusedEdit("a number in the grid has more than 62 bits")
+    return found

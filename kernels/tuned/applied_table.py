@@ -1,0 +1,185 @@
+"""A table in use in one process: which functions it serves here, what was printed, what was counted."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from ..capture.describing.device_closure import describe_function, python_function
+from .launch_matcher import Tally
+from .served_launches import Served, ServedFunction, one_line
+from .tuned_environment import environment_of, interpreted_environment
+from .tuned_table import TunedEnvironment, TunedRow, TunedTable, short
+
+Json = dict[str, Any]
+
+
+class NotServed:
+    """A Triton function or decorator for which the table has nothing."""
+
+    def __init__(self, owner: Any, name: str, reason: str) -> None:
+        self.owner, self.name, self.reason = owner, name, reason
+        self.function = chain_of(owner)[-1]
+        self.decorates = self.function is not owner
+        self.wrapped = False
+        self.used = Tally()
+
+
+class AppliedTable:
+    """Answers for the launches of this process.
+
+    `unproven`: whether rows are applied that nobody proved. `name`: of the file, for people. `say`: prints one line."""
+
+    def __init__(
+        self,
+        table: TunedTable,
+        unproven: bool = False,
+        name: str = "a table",
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        self.table, self._unproven, self._name = table, unproven, name
+        self.digest = table.digest + ("+unproven" if unproven else "")
+        """Equal in two processes if they apply the same."""
+        self._say_line = say or _print
+        self._said: set[str] = set()
+        self._by_name: dict[str, list[TunedRow]] = {}
+        for row in table.rows:
+            self._by_name.setdefault(row.function.qualname, []).append(row)
+        self.states: dict[int, ServedFunction | NotServed] = {}
+        """By the id of what the program launches."""
+        self._wrapped: set[int] = set()
+        self._identities: dict[int, tuple[Any, str]] = {}
+        self._lock = threading.RLock()
+        for fault in table.faults.values():
+            self.say(f"{fault}: it is not applied")
+
+    def say(self, line: str) -> None:
+        """Print a line, once in this process."""
+        with self._lock:
+            if line not in self._said:
+                self._said.add(line)
+                self._say_line(line)
+
+    def state(self, owner: Any) -> ServedFunction | NotServed:
+        """What serves the launches of a Triton function, or of a decorator around one."""
+        if not self.states:
+            self.say(f"{self._name}, {len(self.table.rows)} rows, digest {short(self.digest)}")
+        with self._lock:
+            found = self.states.get(id(owner))
+            if found is None:
+                found = self.states[id(owner)] = self._make(owner)  # holds `owner`: its id stays its own
+                inner = chain_of(owner)[1:]
+                self._wrapped.update(map(id, inner))
+                for state in self.states.values():
+                    state.wrapped = id(state.owner) in self._wrapped
+            return found
+
+    def _make(self, owner: Any) -> ServedFunction | NotServed:
+        plain = python_function(owner)
+        name = plain.__name__
+        # A program that was captured as a script has its functions in `__main__`, and elsewhere if it is imported.
+        named = [r for r in self._by_name.get(plain.__qualname__, ()) if _is_one_module(r.function.module, plain)]
+        if not named:
+            return NotServed(owner, name, "the table has no row for it")
+        try:
+            chain = chain_of(owner)
+            identity = self.identity(chain[-1])
+            rows = [r for r in named if r.function.identity == identity]
+            allowed = [r for r in rows if self._unproven or r.status != "unproven"]
+            if len(allowed) < len(rows):
+                count = len(rows) - len(allowed)
+                self.say(f"{name}: {count} unproven row{'s' * (count > 1)} not applied without --unproven")
+            if not allowed:
+                reason = "its rows are unproven" if rows else "it has changed since the table was made"
+                self.say(f"{name}: {reason}: it is launched as the program has it")
+                return NotServed(owner, name, reason)
+            function = chain[-1]
+            here = interpreted_environment if not hasattr(function, "params") else _environment_of_launch
+            device = None if not hasattr(function, "params") else _device_of_launch()
+            return ServedFunction(chain, allowed, here, device, self.identity, self.say)
+        except Exception as e:  # noqa: BLE001 -- a table must not fail the program; it is printed and counted
+            reason = f"it could not be looked up ({one_line(e)})"
+            self.say(f"{name}: {reason}: it is launched as the program has it")
+            return NotServed(owner, name, reason)
+
+    def identity(self, function: Any) -> str:
+        """The hash of a Triton function and all that it reaches."""
+        found = self._identities.get(id(function))
+        if found is None:
+            parts: dict[str, Json] = {}
+
+            def keep(kind: str, body: Json) -> str:
+                digest = str(len(parts))
+                parts[digest] = body
+                return digest
+
+            found = self._identities[id(function)] = (
+                function,
+                str(parts[describe_function(function, keep)]["identity"]),
+            )
+        return found[1]
+
+    def forked(self) -> None:
+        """Count anew in a child process."""
+        self._lock = threading.RLock()
+        for state in self.states.values():
+            for counted in [state] if isinstance(state, NotServed) else state.answers:
+                counted.used = Tally()
+
+    def report(self) -> Json:
+        """What was used and what missed, as plain data."""
+        used: dict[str, Json] = {}
+        missed: dict[tuple[str, str], int] = {}
+        with self._lock:
+            states = list(self.states.values())
+        for state in states:
+            if isinstance(state, NotServed):
+                _add(missed, (state.name, state.reason), state.used.total)
+                continue
+            for answer in list(state.answers):
+                if isinstance(answer, Served):
+                    row = {"row": answer.label, "kernel": state.name, "status": answer.row.status, "launches": 0}
+                    used.setdefault(answer.label, row)["launches"] += answer.used.total
+                else:
+                    _add(missed, (state.name, answer.reason), answer.used.total)
+        return {
+            "digest": self.digest,
+            "used": [row for row in used.values() if row["launches"]],
+            "missed": [{"kernel": k, "reason": r, "launches": n} for (k, r), n in missed.items() if n],
+            "faults": sorted(self.table.faults.values()),
+        }
+
+
+def chain_of(owner: Any) -> list[Any]:
+    """The decorators of a Triton function, the outermost first, and the function itself."""
+    chain = [owner]
+    while hasattr(chain[-1], "configs") or hasattr(chain[-1], "values"):
+        chain.append(chain[-1].fn)
+    return chain
+
+
+def _is_one_module(module: str, plain: Any) -> bool:
+    return module == plain.__module__ or "__main__" in (module, plain.__module__)
+
+
+def _environment_of_launch() -> TunedEnvironment:
+    return environment_of(sys.modules["triton"].runtime.driver.active.get_current_device())
+
+
+def _device_of_launch() -> Callable[[], Any] | None:
+    """Returns the current device if the devices differ, because a row is for one of them. None if all are alike."""
+    cuda = sys.modules["torch"].cuda
+    if len({cuda.get_device_name(i) for i in range(cuda.device_count())}) < 2:
+        return None
+    active: Any = sys.modules["triton"].runtime.driver.active
+    return lambda: active.get_current_device()
+
+
+def _add(counts: dict[tuple[str, str], int], key: tuple[str, str], n: int) -> None:
+    counts[key] = counts.get(key, 0) + n
+
+
+def _print(line: str) -> None:
+    print(f"apply: {line}.", file=sys.stderr, flush=True)

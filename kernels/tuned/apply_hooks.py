@@ -1,0 +1,144 @@
+"""Puts a table between a program and Triton.
+
+The points are ``JITFunction.run``, ``InterpretedFunction.run``, ``Autotuner.run`` and ``Heuristics.run``: whichever of
+them the program calls. What Triton calls in turn is left alone, and so are launchers that Inductor makes. A module is
+patched when the program imports it. Under ``TRITON_INTERPRET=1`` an autotuner whose key is not in the table takes its
+first config, because the interpreter cannot time.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from ..capture.interpreted_driver import create_or_interpret
+from ..capture.module_patcher import ModulePatcher
+from .applied_table import AppliedTable, NotServed
+from .served_launches import NotApplied, Served, ServedFunction, Unserved
+
+
+class AlreadyApplied(RuntimeError):
+    """The message is one sentence."""
+
+
+class ApplyHooks(ModulePatcher):
+    """Patches Triton's points of launch."""
+
+    def __init__(self, applied: AppliedTable) -> None:
+        super().__init__(
+            {
+                "triton.runtime.jit": lambda m: self.replace(m.JITFunction, "run", self._launching),
+                "triton.runtime.interpreter": lambda m: self.replace(m.InterpretedFunction, "run", self._launching),
+                "triton.runtime.autotuner": self._autotuner,
+                "triton.runtime.driver": lambda m: self.replace(m, "_create_driver", create_or_interpret),
+            }
+        )
+        self.applied = applied
+        self.active = True
+        self._states: dict[int, ServedFunction | NotServed] = {}
+        self._inside = _Inside()
+        self._originals: dict[Callable[..., Any], Callable[..., Any]] = {}
+        """Triton's own ``run`` by ours."""
+
+    def install(self) -> None:
+        """Raises AlreadyApplied."""
+        if any(type(f).__name__ == ApplyHooks.__name__ for f in sys.meta_path):
+            raise AlreadyApplied("a table is applied to this process already: take it back before you apply another")
+        super().install()
+
+    def uninstall(self) -> None:
+        self.active = False  # for a caller that holds on to what we made
+        self._states.clear()
+        super().uninstall()
+
+    def _autotuner(self, module: ModuleType) -> None:
+        self.replace(module.Autotuner, "run", self._launching)
+        self.replace(module.Heuristics, "run", self._launching)
+        self.replace(module.Autotuner, "_bench", _first_if_interpreted)
+
+    def _launching(self, run: Callable[..., Any]) -> Callable[..., Any]:
+        states, inside = self._states, self._inside
+
+        @functools.wraps(run)
+        def launch(owner: Any, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> Any:
+            state = states.get(id(owner))
+            if state is None:
+                if not self.active:
+                    return run(owner, *args, grid=grid, warmup=warmup, **kwargs)
+                state = states[id(owner)] = self.applied.state(owner)
+            if warmup or (state.wrapped and inside.depth):
+                return run(owner, *args, grid=grid, warmup=warmup, **kwargs)
+            if isinstance(state, ServedFunction):
+                answer = state.answer(args, kwargs, grid)
+                ready = answer.ready
+                if ready is None:
+                    return self._serve(state, answer, run, owner, args, grid, kwargs)
+                # The common case, spelled out: a call costs as much as what it would do.
+                answer.add()
+                kwargs.update(ready)
+                if state.decorates:
+                    state.tuners[0].best_config = answer.config
+                    return self._below(state.function)(state.function, *args, grid=grid, warmup=False, **kwargs)
+                return run(owner, *args, grid=grid, warmup=False, **kwargs)
+            state.used.add()
+            if state.decorates:
+                return self._as_it_is(run, owner, args, grid, kwargs)
+            return run(owner, *args, grid=grid, warmup=False, **kwargs)
+
+        self._originals[launch] = run
+        return launch
+
+    def _serve(
+        self,
+        state: ServedFunction,
+        answer: Served | Unserved,
+        run: Callable[..., Any],
+        owner: Any,
+        args: tuple[Any, ...],
+        grid: Any,
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """Launch by `answer`, else by `run`."""
+        if isinstance(answer, Served):
+            try:
+                result = state.launch(answer, self._below(state.function), args, grid, kwargs)
+            except NotApplied as e:
+                answer = state.refuse(answer, str(e))
+            else:
+                answer.used.add()
+                return result
+        answer.used.add()
+        return self._as_it_is(run, owner, args, grid, kwargs)
+
+    def _as_it_is(
+        self, run: Callable[..., Any], owner: Any, args: tuple[Any, ...], grid: Any, kwargs: dict[str, Any]
+    ) -> Any:
+        self._inside.depth += 1  # what a decorator launches in turn is decided already
+        try:
+            return run(owner, *args, grid=grid, warmup=False, **kwargs)
+        finally:
+            self._inside.depth -= 1
+
+    def _below(self, function: Any) -> Callable[..., Any]:
+        """The function's ``run`` without us: Triton's own, or that of who patched it after us."""
+        patched = type(function).run
+        return self._originals.get(patched, patched)
+
+
+class _Inside(threading.local):
+    depth = 0
+    """Decorators whose own ``run`` this thread is in."""
+
+
+def _first_if_interpreted(bench: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(bench)
+    def benchmark(tuner: Any, *args: Any, **kwargs: Any) -> Any:
+        if sys.modules["triton"].knobs.runtime.interpret:
+            return [0.0, 0.0, 0.0]  # all alike, so that the first config is taken
+        return bench(tuner, *args, **kwargs)
+
+    return benchmark

@@ -1,0 +1,51 @@
+"""What a table did in a program, added up over its processes, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .tuned_table import short
+
+Json = dict[str, Any]
+
+MOST_ROWS = 40
+
+
+def add_up(parts: Sequence[Json]) -> Json:
+    """One report from those of all processes (``AppliedTable.report``)."""
+    used: dict[str, Json] = {}
+    missed: dict[tuple[str, str], Json] = {}
+    for part in parts:
+        for row in part["used"]:
+            used.setdefault(row["row"], {**row, "launches": 0})["launches"] += row["launches"]
+        for row in part["missed"]:
+            missed.setdefault((row["kernel"], row["reason"]), {**row, "launches": 0})["launches"] += row["launches"]
+    return {
+        "processes": len(parts),
+        "digests": sorted({p["digest"] for p in parts}),
+        "used": sorted(used.values(), key=lambda r: (-r["launches"], r["row"])),
+        "missed": sorted(missed.values(), key=lambda r: (-r["launches"], r["kernel"], r["reason"])),
+        "faults": sorted({f for p in parts for f in p["faults"]}),
+    }
+
+
+def render_report(parts: Sequence[Json]) -> str:
+    """The rows that were used, then what missed, by number of launches."""
+    found = add_up(parts)
+    if not parts:
+        return "apply: no process launched a Triton kernel."
+    digests = ", ".join(map(short, found["digests"]))
+    total = {n: sum(r["launches"] for r in found[n]) for n in ("used", "missed")}
+    lines = [
+        f"apply: table {digests}, {found['processes']} processes: {total['used']} launches by a row, "
+        f"{total['missed']} as the program has them"
+    ]
+    used = [f"  {r['launches']:>9}  {r['kernel']}  row {r['row']} ({r['status']})" for r in found["used"]]
+    missed = [f"  {r['launches']:>9}  {r['kernel']}: {r['reason']}" for r in found["missed"]]
+    for title, rows in (("used:", used), ("as the program has them:", missed)):
+        if rows:
+            lines += [title, *rows[:MOST_ROWS]]
+        if len(rows) > MOST_ROWS:
+            lines.append(f"  … and {len(rows) - MOST_ROWS} more")
+    return "\n".join([*lines, *(f"not applied: {f}" for f in found["faults"])])

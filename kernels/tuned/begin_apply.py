@@ -1,0 +1,97 @@
+"""Begins and ends the use of a table in one process.
+
+Four variables of the environment say what is applied to a Python process that loads
+``kernels/capture/site/sitecustomize.py`` as it starts:
+
+    AUTOKERNEL_APPLY=tuned.json           the table
+    AUTOKERNEL_APPLY_UNPROVEN=1           rows that nobody proved, too
+    AUTOKERNEL_APPLY_REPORT=FILE          append one line of JSON at the end; ``-`` prints a table to stderr
+    AUTOKERNEL_APPLY_VERIFY_RANKS=1       end the program if the ranks of torch.distributed read other tables
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..capture.begin import before_end
+from ..capture.capture_file import append
+from .applied_table import AppliedTable
+from .apply_hooks import ApplyHooks
+from .apply_report import render_report
+from .rank_check import RankCheck
+from .tuned_file import NotATable, read_table
+
+TABLE_VARIABLE = "AUTOKERNEL_APPLY"
+UNPROVEN_VARIABLE = "AUTOKERNEL_APPLY_UNPROVEN"
+REPORT_VARIABLE = "AUTOKERNEL_APPLY_REPORT"
+VERIFY_VARIABLE = "AUTOKERNEL_APPLY_VERIFY_RANKS"
+TO_STDERR = "-"
+PTH = "autokernel_apply.pth"
+"""Python runs the lines of such a file in a folder of packages as it starts."""
+
+_begun = False
+
+
+def apply_to_process() -> None:
+    """Apply the table that the environment names to this process, until its end. Called by sitecustomize.py."""
+    global _begun
+    if _begun:  # by the .pth file
+        return
+    _begun = True
+    path, verify = os.environ[TABLE_VARIABLE], bool(os.environ.get(VERIFY_VARIABLE))
+    applied = None
+    try:
+        applied = AppliedTable(read_table(path), bool(os.environ.get(UNPROVEN_VARIABLE)), name=path)
+    except NotATable as e:
+        print(f"apply: {e}. Every launch is made as the program has it.", file=sys.stderr)
+    if verify:
+        RankCheck(None if applied is None else applied.digest).install()
+    if applied is None:
+        return
+    ApplyHooks(applied).install()
+    report = _Report(applied, os.environ.get(REPORT_VARIABLE))
+    before_end(report.write)
+    os.register_at_fork(after_in_child=report.forked)
+
+
+def site_file() -> Path:
+    """What a Python process must run as it starts."""
+    return Path(__file__).resolve().parents[1] / "capture" / "site" / "sitecustomize.py"
+
+
+def pth_line() -> str:
+    """The line of the ``.pth`` file. If the variable is not set, Python looks it up and does nothing else."""
+    path = str(site_file())
+    return (
+        f"import os; os.environ.get({TABLE_VARIABLE!r}) and os.path.exists({path!r}) and "
+        f"__import__('runpy').run_path({path!r}, run_name='autokernel_apply')\n"
+    )
+
+
+class _Report:
+    """What one process used and missed, written once."""
+
+    def __init__(self, applied: AppliedTable, path: str | None) -> None:
+        self._applied, self._path = applied, path
+        self._written = False
+
+    def forked(self) -> None:
+        self._applied.forked()
+        self._written = False
+
+    def write(self) -> None:
+        if self._written or not self._path or not self._applied.states:
+            return
+        self._written = True
+        body: dict[str, Any] = {"pid": os.getpid(), "rank": os.environ.get("RANK"), **self._applied.report()}
+        if self._path == TO_STDERR:
+            print(render_report([body]), file=sys.stderr, flush=True)
+            return
+        try:
+            append(self._path, (json.dumps(body) + "\n").encode())
+        except OSError as e:
+            print(f"apply: the report {self._path} cannot be written ({e.strerror}).", file=sys.stderr)

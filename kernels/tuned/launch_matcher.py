@@ -1,0 +1,140 @@
+"""Finds what serves a running launch, in about a microsecond.
+
+The key of the table (``key.py``) takes too long for every launch. So a small function is made, once for the names and
+types of the arguments that a program passes, that reads what may differ between such launches: dtype, shape and
+alignment of tensors, which of them have equal addresses, whole numbers, constants. What it returns determines the
+table's key, so the answer for it is remembered.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..capture.describing.launch_grid import grid_numbers
+from ..capture.launch_key import PLAIN_TENSORS, _part, _plain_tensors
+
+Json = dict[str, Any]
+
+MOST_REMEMBERED = 4096
+"""Answers of one reader. A program whose numbers vary without end starts anew after so many."""
+
+
+class Reader:
+    """Launches of one function that pass the same types under the same names."""
+
+    def __init__(self, read: Callable[[tuple[Any, ...], Json], Any]) -> None:
+        self.read = read
+        """What may differ between them; None for a launch with other types."""
+        self.answers: dict[Any, Any] = {}
+
+
+class LaunchMatcher:
+    """Answers for the launches of one function.
+
+    `names`: its parameters. `constexprs`: those that are compile-time constants. `free`: whole numbers whose value does
+    not count. `device`: returns the current device, or None if all devices are alike. `find(args, kwargs, grid)`: the
+    answer of a launch that is new."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        constexprs: frozenset[str],
+        free: frozenset[str],
+        device: Callable[[], Any] | None,
+        find: Callable[[tuple[Any, ...], Json, Any], Any],
+    ) -> None:
+        self._names, self._constexprs, self._free = tuple(names), constexprs, free
+        self._device, self._find = device, find
+        self._readers: dict[tuple[Any, ...], list[Reader]] = {}
+        self._lock = threading.Lock()
+
+    def answer(self, args: tuple[Any, ...], kwargs: Json, grid: Any) -> Any:
+        """What serves this launch."""
+        called = callable(grid)
+        about = (called, len(args), *kwargs)
+        for reader in self._readers.get(about, ()):
+            values = reader.read(args, kwargs)
+            if values is not None:
+                break
+        else:
+            reader = Reader(self._make(args, kwargs, called))
+            values = reader.read(args, kwargs)
+            with self._lock:
+                self._readers[about] = [*self._readers.get(about, ()), reader]
+        if not called:
+            values = (values, grid if type(grid) is tuple else grid_numbers(grid))
+        if self._device is not None:
+            values = (values, self._device())
+        answer = reader.answers.get(values)
+        if answer is None:
+            if len(reader.answers) >= MOST_REMEMBERED:
+                reader.answers.clear()
+            # Two threads may both find it; they find the same.
+            answer = reader.answers.setdefault(values, self._find(args, kwargs, grid))
+        return answer
+
+    def put(self, old: Any, new: Any) -> None:
+        """Answer with `new` what was answered with `old`."""
+        for reader in [r for readers in list(self._readers.values()) for r in readers]:
+            reader.answers = {values: new if found is old else found for values, found in reader.answers.items()}
+
+    def _make(self, args: tuple[Any, ...], kwargs: Json, shapes: bool) -> Callable[[tuple[Any, ...], Json], Any]:
+        """The function that reads what may differ."""
+        names = [*self._names[: len(args)], *kwargs]
+        plain = PLAIN_TENSORS or _plain_tensors()
+        given = [f"v{i}" for i in range(len(names))]
+        scope: Json = {"part": _part, "aligned": _aligned, "alike": _alike}
+        types, lines, parts, pointers = [], [], [], []
+        for v, name, value in zip(given, names, (*args, *kwargs.values()), strict=True):
+            kind = scope[f"t{v}"] = type(value)
+            types.append(f"type({v}) is not t{v}")
+            if kind in plain:
+                lines.append(f"p{v} = {v}.data_ptr()")
+                pointers.append(f"p{v}")
+                parts += [f"{v}.dtype", f"{v}.shape"] if shapes else [f"{v}.dtype"]
+            elif not (value is None or self._counts_by_type(name, kind)):
+                parts.append(v if kind in (int, bool, str, float) else f"part({v}, t{v}, {{}})")
+        if pointers:
+            every = ", ".join(pointers)
+            parts.append(f"({' | '.join(pointers)}) & 15 and aligned(({every},))")
+            if len(pointers) > 1:
+                parts.append(f"None if len({{{every}}}) == {len(pointers)} else alike(({every},))")
+        positions, named = given[: len(args)], given[len(args) :]
+        unpack = [f"{', '.join(vs)}, = {of}" for vs, of in ((positions, "a"), (named, "k.values()")) if vs]
+        check = [f"if {' or '.join(types)}: return None"] if types else []
+        body = [*unpack, *check, *lines, f"return ({', '.join(parts)}{',' * bool(parts)})"]
+        # Of names that are made here, and of nothing that the program holds.
+        exec("\n    ".join(["def read(a, k):", *body]), scope)
+        return scope["read"]
+
+    def _counts_by_type(self, name: str, kind: type) -> bool:
+        """Whether only the type of an argument counts, which the form holds."""
+        if kind is int:
+            return name in self._free
+        return kind is float and name in self._names and name not in self._constexprs
+
+
+def _aligned(addresses: tuple[int, ...]) -> tuple[bool, ...]:
+    return tuple(a % 16 == 0 for a in addresses)
+
+
+def _alike(addresses: tuple[int, ...]) -> tuple[int, ...]:
+    """For each address, the place of the first that is equal."""
+    return tuple(map(addresses.index, addresses))
+
+
+class Tally:
+    """A count that threads may add to at once."""
+
+    def __init__(self) -> None:
+        self.add = itertools.count().__next__  # one step of the interpreter, so that no addition is lost
+        self._read = 0
+
+    @property
+    def total(self) -> int:
+        found = self.add() - self._read
+        self._read += 1
+        return found

@@ -1,0 +1,37 @@
+"""Where this process launches: GPU, Triton and assembler, by which rows are chosen."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from .tuned_table import TunedEnvironment
+
+INTERPRETER = "interpreter"
+"""In place of a GPU's name under ``TRITON_INTERPRET=1``."""
+
+
+def interpreted_environment() -> TunedEnvironment:
+    """That of Triton's interpreter, which assembles nothing."""
+    return TunedEnvironment(INTERPRETER, _triton_version(), None)
+
+
+def environment_of(device: int) -> TunedEnvironment:
+    """That of a GPU by its number. PyTorch and Triton must be loaded.
+
+    Raises RuntimeError if there is no such GPU or Triton's assembler is missing."""
+    triton: Any = sys.modules["triton"]
+    name = sys.modules["torch"].cuda.get_device_name(device)
+    return TunedEnvironment(name, _triton_version(), _assembler(triton.runtime.driver.active.get_current_target()))
+
+
+def _assembler(target: Any) -> str | None:
+    if target.backend != "cuda":
+        return None
+    from triton.backends.nvidia.compiler import get_ptxas
+
+    return f"ptxas {get_ptxas(target.arch).version}"
+
+
+def _triton_version() -> str:
+    return str(sys.modules["triton"].__version__)

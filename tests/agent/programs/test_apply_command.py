@@ -1,0 +1,93 @@
+"""``python -m agent apply``: the program unchanged, its exit code, a report, one sentence for a mistake."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from agent.cli.commands import main
+from agent.errors import UsageError
+from agent.programs import apply
+from kernels.capture.reading.captured_launches import read_capture
+from kernels.tuned.key import key_of_captured
+from kernels.tuned.tuned_environment import INTERPRETER
+from kernels.tuned.tuned_file import write_table
+from kernels.tuned.tuned_table import Decision, TunedEnvironment, TunedFunction, TunedRow, TunedTable
+
+ROOT = Path(__file__).parents[3]
+
+
+def table_for(capture_path):
+    """A table with a row for each launch of the example but those of 32 rows."""
+    capture = read_capture(str(capture_path))
+    table = TunedTable()
+    for launch in capture.launches:
+        f, shape = launch.function, launch.arguments["x_ptr"]["shape"]
+        options = {"num_warps": 8}
+        decision = Decision({"BLOCK": 2048} if launch.name == "gated" else {}, options)
+        environment = TunedEnvironment(INTERPRETER, launch.device["triton"], None)
+        function = TunedFunction(f["module"], f["qualname"], f["identity"])
+        if shape[0] == 64:
+            key = key_of_captured(launch, capture.functions())
+            table.add(TunedRow(function, environment, key, "unproven", decision))
+    return table
+
+
+@pytest.mark.process
+def test_the_example_runs_with_its_table(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    program = [sys.executable, str(ROOT / "examples" / "captured_program.py")]
+    assert main(["capture", "--no-values", "-o", str(tmp_path / "run.capture"), "--", *program]) == 0
+    write_table(table_for(tmp_path / "run.capture"), tmp_path / "tuned.json")
+    capfd.readouterr()
+    assert main(["apply", str(tmp_path / "tuned.json"), "--unproven", "--json", "--", *program]) == 0
+    out, err = capfd.readouterr()
+    assert out == "mean square 1.000\n"
+    report = json.loads(err.splitlines()[-1])
+    assert sorted((r["kernel"], r["launches"]) for r in report["used"]) == [("gated", 2), ("normalise", 2)]
+    assert sorted((r["kernel"], r["launches"]) for r in report["missed"]) == [("gated", 1), ("normalise", 1)]
+    assert len([x for x in err.splitlines() if x.startswith("apply:") and "no row for" in x]) == 2
+
+
+@pytest.mark.process
+def test_the_programs_exit_code_is_passed_on(tmp_path, capfd):
+    write_table(TunedTable(), tmp_path / "tuned.json")
+    command = ["apply", str(tmp_path / "tuned.json"), "--report", "--"]
+    assert main([*command, "sh", "-c", "exit 5"]) == 5
+    assert main([*command, "sh", "-c", 'test "$AUTOKERNEL_APPLY_REPORT" && kill -9 $$']) == 137
+    assert "no process launched a Triton kernel" in capfd.readouterr().err
+
+
+def test_mistakes_are_one_sentence(tmp_path, capsys):
+    write_table(TunedTable(), tmp_path / "tuned.json")
+    (tmp_path / "cut.json").write_text('{"format": ')
+    mistakes = {
+        (str(tmp_path / "tuned.json"), "--", "no-such-program"): "no-such-program cannot be started",
+        (str(tmp_path / "cut.json"), "--", "true"): "is cut off or damaged",
+        (str(tmp_path / "none.json"), "--", "true"): "cannot be read",
+        (str(tmp_path / "tuned.json"),): "apply needs a table and a command",
+        (): "apply needs a table and a command",
+    }
+    for arguments, message in mistakes.items():
+        assert main(["apply", *arguments]) == 2
+        err = capsys.readouterr().err
+        assert message in err
+        assert len(err.splitlines()) == 1
+    with pytest.raises(UsageError, match="is cut off or damaged"):
+        apply(tmp_path / "cut.json")
+
+
+def test_a_pth_file_is_installed_and_removed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
+    assert main(["apply", "--install"]) == 0
+    (path,) = tmp_path.iterdir()
+    assert capsys.readouterr().out == f"{path}\n"
+    assert path.read_text().startswith("import os; ")
+    assert len(path.read_text().splitlines()) == 1
+    assert main(["apply", "--uninstall"]) == 0
+    assert not list(tmp_path.iterdir())
+    assert main(["apply", "--path"]) == 0
+    assert (Path(capsys.readouterr().out.splitlines()[-1]) / "sitecustomize.py").exists()

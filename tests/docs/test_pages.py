@@ -1,0 +1,20 @@
+"""What the other pages say to type does what they say."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.docs.pages import blocks
+from tests.docs.typed import run_commands, run_program
+
+pytestmark = pytest.mark.docs
+
+
+@pytest.mark.parametrize("block", [b for b in blocks("sh") if b.page != "README.md"], ids=str)
+def test_commands_run_as_printed(block, reader):
+    run_commands(block, reader)
+
+
+@pytest.mark.parametrize("block", [b for b in blocks("python") if b.page != "README.md"], ids=str)
+def test_programs_run_as_printed(block, reader, tmp_path):
+    run_program(block, reader, tmp_path)

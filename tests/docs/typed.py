@@ -1,0 +1,82 @@
+"""Runs the blocks of a page: the two files of tests that do so share the work between two processes."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from tests.docs import reference
+from tests.docs.pages import ROOT, Block, commands
+from tests.docs.reader import ENOUGH_S, Reader
+
+OPTIONAL = {"litellm", "datasette", "pip", "git", "export", "claude", "codex", "code"}
+"""Programs that are not ours: their lines are for the reader's machine."""
+SHORTENED = {
+    "python -m agent maximise attention TFLOPS": ("--dry-run",),
+    "python -m evals run --agents embedded,random --seeds 5 --landscape rms_norm-32768x4096-fp16-h200": (
+        "--max-evals", "6",
+    ),
+}  # fmt: skip
+"""Lines that take over 20 s as they are printed: run with these options added, and as printed on demand (`-m long`)."""
+
+
+def needs_more_than_this_machine(words: list[str]) -> bool:
+    """A GPU, a cluster, a model's endpoint, the test suite itself, or a server that does not end."""
+    text = " ".join(words)
+    return bool(
+        re.search(r"cuda|--ray|--model |--live|--base-url|pytest|tests\.bench|tools serve|langgraph dev", text)
+        or re.search(r"-m (kernels (bench|fusion|sweep)|evals record)(?!.*--help)", text)
+    )
+
+
+@functools.cache
+def help_of(*words: str) -> str:
+    """What the command of these words says to ``--help``; nothing where there is no such command. Ours are asked in
+    this process, where nothing has to be imported anew."""
+    if words[2] in reference.COMMANDS:
+        module, name = reference.COMMANDS[words[2]]
+        run = CliRunner().invoke(getattr(importlib.import_module(module), name), [*words[3:], "--help"])
+        return run.output if run.exit_code == 0 else ""
+    told = subprocess.run([sys.executable, *words[1:], "--help"], cwd=ROOT, capture_output=True, text=True)
+    return told.stdout if told.returncode == 0 else ""
+
+
+def understood(words: list[str]) -> bool:
+    """Whether the command line that `words` name exists and has every option they use: its help says so."""
+    path = words[: next((i for i, w in enumerate(words) if w.startswith("-") and i > 1), len(words))]
+    options = [w.partition("=")[0] for w in words[3:] if w.startswith("--")]
+    help_ = next(filter(None, (help_of(*path[:end]) for end in range(len(path), 2, -1))), "")
+    return bool(help_) and all(option in help_ for option in options)
+
+
+def run_commands(block: Block, reader: Reader) -> None:
+    """In order; what needs a GPU or an endpoint must be understood."""
+    for words in commands(block):
+        if words[0] in OPTIONAL:
+            continue
+        if words[0] == "autokernel":
+            words = ["python", "-m", "agent", *words[1:]]
+        assert words[0] in ("python", "bash"), f"{block}: {words[0]} is no command of ours; say what it is in OPTIONAL"
+        if words[0] == "bash":
+            assert (ROOT / words[1]).exists()
+        elif needs_more_than_this_machine(words):
+            assert "pytest" in words or understood(words), f"{block}: no such command or option: {' '.join(words)}"
+        else:
+            done = reader.run(block.page, *words[1:], *SHORTENED.get(" ".join(words), ()))
+            assert done.returncode == 0, f"{block}: {' '.join(words)}\n{done.stderr[-2000:]}"
+
+
+def run_program(block: Block, reader: Reader, folder: Path) -> None:
+    program = folder / "program.py"
+    program.write_text(block.text, encoding="utf-8")
+    run = subprocess.run(
+        [sys.executable, str(program)], cwd=folder, env={**reader.environment, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=ENOUGH_S,
+    )  # fmt: skip
+    assert run.returncode == 0, f"{block}\n{run.stderr[-2000:]}"

@@ -1,0 +1,101 @@
+"""Rows reach the launches of a program in Triton's interpreter. The kernels write the BLOCK that they were given."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = pytest.mark.process
+
+
+def test_an_autotuned_kernel_takes_its_row_without_a_benchmark(scene):
+    found = scene("autotuned")
+    # 512 is a multiple of 128, as the heuristic finds; `count` is reset once, as after Triton's benchmark.
+    assert found["first"] == [[1128.0], 4]
+    assert found["second"] == [[1128.0], 77 + 4]
+    assert found["hooked"] == [128, 128]
+    assert found["benched"] == 0
+
+
+def test_a_key_that_is_not_in_the_table_is_the_autotuners(scene):
+    found = scene("autotuned")
+    assert found["other"][0] == [64.0]
+    assert found["used"] == 2
+    assert [line.startswith("tuned: no row for x=500:float32") for line in found["printed"]] == [True]
+
+
+def test_a_stock_row_is_one_of_the_autotuners_configs(scene):
+    own, other = scene("stock_row")
+    assert own["with"][0] == [1256.0]
+    assert other["with"][0] == [1064.0]
+    assert "its config is none of the autotuner's" in other["printed"][0]
+
+
+@pytest.mark.parametrize("how", ["follows", "by position"])
+def test_a_row_changes_a_constant_and_the_programs_grid_follows(scene, how):
+    found = scene("follows", how)
+    assert (found["before"], found["with"], found["after"]) == ([32.0], [128.0], [32.0])
+    assert (found["used"], found["missed"], found["printed"]) == (3, {}, [])
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"), [("closed over", "which the grid function does not read"), ("numbers", "is given as numbers")]
+)
+def test_a_constant_that_the_grid_does_not_follow_stays(scene, how, reason):
+    found = scene("follows", how)
+    assert found["with"] == [32.0]
+    assert [reason in line for line in found["printed"]] == [True]
+    assert found["used"] == 0
+    assert sum(found["missed"].values()) == 3
+
+
+@pytest.mark.parametrize(
+    ("field", "reason"),
+    [
+        ("function", "in_place: it has changed since the table was made"),
+        ("triton", "its rows are for interpreter, Triton 3.0.0, and this is interpreter, Triton 3."),
+        ("gpu", "its rows are for NVIDIA H200"),
+        ("constant", "sets BLOCKS, which is no compile-time constant"),
+        ("block", "cannot be launched (InterpreterError"),
+        ("key", "no row for x=512:float32 n=512 seed=7 BLOCK=32"),
+        ("unproven", "in_place: 1 unproven row not applied without --unproven"),
+    ],
+)
+def test_a_row_that_does_not_fit_is_named_once_and_not_applied(scene, field, reason):
+    found = scene("planted", field)
+    assert (found["with"], found["after"]) == ([32.0], [32.0])
+    assert reason in found["printed"][0]
+    assert len(found["printed"]) == len(set(found["printed"])) <= 2
+    assert found["used"] == 0
+    assert sum(found["missed"].values()) == 2
+
+
+def test_unproven_rows_are_applied_if_asked_for(scene):
+    assert scene("unproven_allowed")["with"] == [128.0]
+
+
+def test_between_two_rows_only_what_is_proven_in_both(scene):
+    found = scene("between")["found"]
+    assert found == {
+        "256": [32.0],  # below all rows
+        "512": [128.0],
+        "700": [64.0],  # proven in both
+        "1024": [256.0],
+        "1500": [256.0],
+        "2048": [256.0],
+        "3000": [32.0],  # nothing is proven in both
+        "4096": [512.0],
+        "5000": [32.0],
+    }
+
+
+def test_a_number_that_varies_does_not_count(scene):
+    found = scene("varying")
+    assert found["rows"] == 9  # eight seeds, then it is known to vary
+    assert found["found"] == [[128.0]] * 3
+    assert found["used"] == 3
+
+
+def test_threads_are_counted_and_served_alike(scene):
+    found = scene("threads")
+    assert found["found"] == [[128.0]]
+    assert (found["used"], found["missed"]) == (40, {})

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from kernels.tuned.tuned_file import NotATable, read_table, write_table
+from kernels.tuned.tuned_table import Decision, digest_of, in_fixed_order
+from tests.kernels.tuned.tables import row, table
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "tuned.json"
+
+
+def changed(path, change):
+    body = json.loads(path.read_text())
+    change(body)
+    body["digest"] = digest_of(body["decisions"])
+    path.write_text(json.dumps(body))
+
+
+def test_what_is_written_is_read(path):
+    made = table(
+        row(n=64), row(n=128, status="unproven", tie=True), row("other", also=(Decision({}, {"num_warps": 8}),))
+    )
+    made.untuned.append({"kernel": "waiting", "reason": "its programs wait for one another"})
+    write_table(made, path)
+    found = read_table(path)
+    assert found.decisions == made.decisions
+    assert (found.evidence, found.untuned, found.digest) == (made.evidence, made.untuned, made.digest)
+    assert not found.faults
+
+
+def test_the_digest_does_not_depend_on_the_order_or_on_the_evidence():
+    rows = [row(n=n) for n in (1, 2, 3)]
+    other = table(*reversed(rows))
+    other.evidence[rows[0].name]["speedup"] = 1.3
+    assert other.digest == table(*rows).digest
+    assert table(*rows[:2], row(n=3, constexprs={"BLOCK": 64})).digest != table(*rows).digest
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"format": "autokernel-tuned", "ver', "is cut off or damaged"),
+        ("", "is no table of tuned launches"),
+        ('{"E": 1}', "is no table of tuned launches"),
+        ('{"format": "autokernel-tuned", "version": 9}', "format version 9, and this program reads version 1"),
+        ('{"format": "autokernel-tuned", "version": 1}', "lacks the field digest"),
+    ],
+)
+def test_other_files_are_refused_in_one_sentence(path, text, message):
+    path.write_text(text)
+    with pytest.raises(NotATable, match=message) as e:
+        read_table(path)
+    assert str(path) in str(e.value)
+    assert "\n" not in str(e.value)
+
+
+def test_every_cut_of_a_file_is_refused(path):
+    write_table(table(row()), path)
+    whole = path.read_text().rstrip()
+    for end in range(0, len(whole), 37):
+        path.write_text(whole[:end])
+        with pytest.raises(NotATable):
+            read_table(path)
+
+
+def test_a_file_that_is_not_there_is_refused(path):
+    with pytest.raises(NotATable, match="cannot be read"):
+        read_table(path)
+
+
+def test_a_decision_changed_by_hand_is_found_by_the_digest(path):
+    write_table(table(row()), path)
+    path.write_text(path.read_text().replace('"BLOCK": 512', '"BLOCK": 513'))
+    with pytest.raises(NotATable, match="was changed after it was written"):
+        read_table(path)
+
+
+def test_fields_of_a_later_version_are_named(path):
+    write_table(table(row()), path)
+    changed(path, lambda body: body["decisions"][0]["decision"].update(split=3))
+    with pytest.raises(NotATable, match="'split' in decision 0: decision"):
+        read_table(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"decision": {"constexprs": {"BLOCK": 64}, "options": {}, "source": None}},
+            "has evidence of another decision",
+        ),
+        ({"decision": None}, "is proven and decides nothing"),
+        ({"status": "best"}, "has the status 'best'"),
+        ({"key": {"planted": 1}}, "is called proven and has no evidence"),
+    ],
+)
+def test_a_planted_row_is_named_and_left_out(path, change, message):
+    write_table(table(row(n=64), row(n=128)), path)
+    changed(path, lambda body: body["decisions"][0].update(change))
+    found = read_table(path)
+    assert len(found.rows) == 1
+    assert [message in fault for fault in found.faults.values()] == [True]
+
+
+@pytest.mark.parametrize("options", [{"num_warps": 3}, {"num_warps": 64}, {"num_stages": -1}, {"warps": 4}])
+def test_an_impossible_option_is_no_row(options):
+    with pytest.raises(ValueError, match="sets "):
+        table(row(options=options))
+
+
+def test_the_file_is_replaced_as_a_whole(path, monkeypatch):
+    write_table(table(row()), path)
+    before = path.read_text()
+    monkeypatch.setattr("os.fsync", lambda f: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space"):
+        write_table(table(row(), row("other")), path)
+    assert path.read_text() == before
+    assert [p.name for p in path.parent.iterdir()] == ["tuned.json"]
+
+
+def test_the_fixed_order_is_that_of_the_text():
+    decisions = [Decision({"BLOCK": b}, {"num_warps": w}) for b in (2, 1) for w in (8, 4)]
+    assert in_fixed_order(decisions) == in_fixed_order(reversed(decisions))
+
+
+def test_reading_needs_nothing_heavy():
+    code = (
+        "import sys, kernels.tuned.tuned_file, kernels.tuned.key;"
+        "print(*[m for m in ('pydantic', 'langgraph', 'torch', 'triton', 'numpy') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
