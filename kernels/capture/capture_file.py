@@ -75,7 +75,7 @@ def check(path: str) -> None:
     """Raises NotACapture unless the first line of the file is that of a capture of this version."""
     try:
         if Path(path).exists() and not Path(path).is_file():
-            raise NotACapture(f"{path} is no regular file: name a file that `python -m agent capture -o FILE` wrote")
+            raise NotACapture(f"{path} cannot be read (it is no regular file): check the path")
         with open(path, "rb") as f:
             first = f.readline(1 << 16)
     except OSError as e:
