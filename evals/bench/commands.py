@@ -16,7 +16,6 @@ from evals.bench.output import (
     print_table,
     read_options,
     read_shape,
-    run_command_line,
     share,
     short,
     speedups,
@@ -24,6 +23,9 @@ from evals.bench.output import (
 )
 from evals.explain.explain_command import explain
 from kernels.quiet import output_to_stderr
+from memory.command_line.command_errors import run_command_line
+from memory.command_line.output_files import check_output, write_output
+from memory.command_line.strict_commands import StrictGroup
 
 if TYPE_CHECKING:
     from evals.bench.suite import Case
@@ -47,14 +49,11 @@ SECONDS = click.option(
 )
 
 
-@click.group(context_settings=CONTEXT, invoke_without_command=True)
-@click.pass_context
-def cli(context: click.Context) -> None:
+@click.group(cls=StrictGroup, context_settings=CONTEXT)
+def cli() -> None:
     """List, validate and time kernels.
 
     KERNEL is a built-in name, path.py:NAME, module:NAME, or a name that an installed package provides."""
-    if context.invoked_subcommand is None:
-        click.echo(context.get_help())
 
 
 @cli.command("list")
@@ -275,8 +274,11 @@ def roofline(
     from evals.bench import roofline as line
     from evals.bench import roofline_svg as draw
 
-    for path in (svg, html):
-        _check(path, [])
+    inputs = () if source is None else (source,)
+    check_output(svg, "--svg", inputs)
+    check_output(html, "--html", inputs)
+    if svg is not None and html is not None and svg.resolve() == html.resolve():
+        raise click.UsageError(f"--svg and --html both name {svg}: give two files")
     if not (device in ("auto", "recorded") or device.startswith("cuda:")):
         raise click.UsageError(f"--device {device} is no device: write auto, recorded or cuda:N")
     with mistakes_as_refusals():
@@ -291,9 +293,9 @@ def roofline(
     title = f"Roofline of {roofs.hardware.name}"
     sources = [f"roofs: {roofs.source}", f"results: {known_from}"]
     if svg is not None:
-        svg.write_text(draw.svg_file(rows, roofs, title), encoding="utf-8")
+        write_output(svg, draw.svg_file(rows, roofs, title), "--svg")
     if html is not None:
-        html.write_text(draw.html_page(rows, roofs, title, sources), encoding="utf-8")
+        write_output(html, draw.html_page(rows, roofs, title, sources), "--html")
     if as_json:
         about = {"hardware": roofs.hardware.name, "bandwidth": roofs.bandwidth, "peaks": roofs.peaks}
         click.echo(json.dumps({"roofs": about | {"source": roofs.source}, "results": known_from, "rows": rows}))
@@ -342,8 +344,7 @@ def _check(out: Path | None, cases: list[Case]) -> None:
     """Check the arguments before any time is spent on a GPU."""
     for case in cases:
         case.load()
-    if out is not None and not out.parent.is_dir():
-        raise click.UsageError(f"--out {out}: there is no folder {out.parent}")
+    check_output(out, "--out")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

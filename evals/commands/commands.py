@@ -10,22 +10,21 @@ from pathlib import Path
 
 import click
 
-from evals.bench.output import read_options, read_shape, run_command_line
+from evals.bench.output import read_options, read_shape
 from evals.commands.leaderboard_command import leaderboard_command
 from evals.commands.score_commands import compare_command, report_command, run_command, tasks_command
 from evals.progress_bar import ProgressBar
+from memory.command_line.command_errors import run_command_line
+from memory.command_line.strict_commands import StrictGroup
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 UNFINISHED = 3
 """Exit code where the time was up before the recording was complete."""
 
 
-@click.group(context_settings=CONTEXT, invoke_without_command=True)
-@click.pass_context
-def cli(context: click.Context) -> None:
+@click.group(cls=StrictGroup, context_settings=CONTEXT)
+def cli() -> None:
     """Recorded landscapes, and how well an agent tunes on them."""
-    if context.invoked_subcommand is None:
-        click.echo(context.get_help())
 
 
 cli.add_command(run_command)
