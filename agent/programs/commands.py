@@ -69,7 +69,7 @@ def show(file: Path, json_: bool) -> int:
     return PROVEN
 
 
-@click.command()
+@strict_command()
 @capture_file
 @click.option("--kernel", metavar="NAME", help="Only this kernel: its name, module:NAME, or a launch's digest.")
 @click.option("--device", default="auto", metavar="DEVICE", help="auto, cuda:N, or interpreter: check, time nothing.")
