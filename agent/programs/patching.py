@@ -8,9 +8,10 @@ from pathlib import Path
 import click
 
 from agent.errors import UsageError
+from memory.command_line.strict_commands import strict_command
 
 
-@click.command()
+@strict_command()
 @click.argument("variant", metavar="VARIANT")
 @click.option("--kernel", required=True, metavar="NAME", help="The kernel that it is a variant of, as it was tuned.")
 @click.option("--memory", type=click.Path(path_type=Path), metavar="PATH", help="The memory beside which it was kept.")

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from tools.harness.device import Device
     from tools.harness.process.prestart import Prestart
 
+WITHOUT_GPU = "--device recorded looks times up that a GPU measured, `python -m agent doctor` says what is missing"
+"""What to do without a GPU."""
+
 
 def open_device(
     device: str,
@@ -45,6 +48,8 @@ def open_device(
     if kind == "cuda":
         from tools.harness.devices.live import LiveDevice
 
+        if not gpus_present():
+            raise DeviceError(f"{device} names a GPU and this machine has none that works: {WITHOUT_GPU}")
         live = LiveDevice.open(f"cuda:{which or 0}", spec, problem, prestart=prestart)
         return live, live.hardware
     if kind == "recorded":

@@ -393,7 +393,9 @@ class Session:
     def figures(self, r: Result) -> Figures:
         """A result as the figures of an attempt."""
         found = r.model_dump(
-            mode="json", exclude_none=True, exclude={"config", "status", "telemetry", "ci_ms", "ci_joules", "where"}
+            mode="json",
+            exclude_none=True,
+            exclude={"config", "status", "telemetry", "ci_ms", "ci_joules", "where", "survived"},
         )
         if "samples_ms" in found:
             found["samples"] = [round(s, 6) for s in found.pop("samples_ms")]

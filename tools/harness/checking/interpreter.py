@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kernels.spec import Config, KernelSpec, Problem
 
 DEADLINE_S = 120.0
+FACTORY = "tools.harness.checking.interpreter:interpreter"
 
 
 class Interpreter:
@@ -79,9 +80,7 @@ class Interpreter:
         if self._child is None or not self._child.alive:
             environment = {"TRITON_INTERPRET": "1", "TRITON_DEFAULT_FP_FUSION": "1"}
             writable = [self._scratch.name] if self._scratch else None
-            self._child = Child(
-                "tools.harness.checking.interpreter:interpreter", {}, environment, forked=True, writable=writable
-            )
+            self._child = Child(FACTORY, {}, environment, writable, forked=writable is None)
         return self._child.call(job, DEADLINE_S)
 
     def close(self) -> None:

@@ -123,9 +123,8 @@ class LocalCompilePool:
         except queue.Empty:
             pass
         writable = [self._scratch.name, str(self.cache)] if self._scratch else None
-        child = Child(
-            COMPILER, self._init, triton_environment(self.cache), forked=True, nice=COMPILER_NICE, writable=writable
-        )
+        environment, forked = triton_environment(self.cache), writable is None
+        child = Child(COMPILER, self._init, environment, writable, forked=forked, nice=COMPILER_NICE)
         self._all.append(child)
         return child
 

@@ -268,6 +268,7 @@ class LiveDevice:
             bound=ours[-1].bound,
             telemetry=ours[-1].telemetry,
             how=f"{len(ours)} interleaved rounds in shuffled order on this GPU, {regime}; {stressed.summary()}",
+            survived=stressed.tried,
         )
 
     def _prepare_all(

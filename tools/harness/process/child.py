@@ -74,14 +74,13 @@ class Child:
         factory: str,
         init: Json | None = None,
         env: dict[str, str] | None = None,
-        *,
+        writable: Sequence[str] | None = None,
         forked: bool = False,
         nice: int = 0,
-        writable: Sequence[str] | None = None,
     ) -> None:
         """`env` is added to this process's environment. A `forked` child comes from a nursery (``nursery.py``), which
-        has made the imports of `factory` once for all: for what has many children and measures nothing. It is not
-        forked with `writable`. `nice` is added to its niceness."""
+        has made the imports of `factory` once for all: for what has many children, measures nothing and is not shut in.
+        `nice` is added to its niceness."""
         ours, theirs = _pair()
         life_read, self._life = os.pipe()
         self._log = tempfile.TemporaryFile(mode="w+b")  # noqa: SIM115 -- lives as long as the child
@@ -263,8 +262,8 @@ if __name__ == "__main__":
     claim()
     if sys.argv[1] == "--nursery":
         serve_births(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), main)
-    else:
-        if sys.argv[4:]:
-            os.nice(int(sys.argv[4]))
-            sandbox.enter(sys.argv[5:])  # before there is a second thread, which would stay outside
-        main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+        sys.exit()
+    if sys.argv[4:]:
+        os.nice(int(sys.argv[4]))
+        sandbox.enter(sys.argv[5:])  # before there is a second thread, which would stay outside
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
