@@ -99,7 +99,7 @@ def run(session: Session, args: EditKernel, call_id: str) -> dict[str, Any]:
     before = parent.edit.source if parent else ast.unparse(variant.owner.tree) + "\n"
     diff = difference(before, variant.edit.source, args.parent or "owner", variant.hash)
     first = {n: v[0] for n, v in variant.edit.meta.items()}
-    config = _config(session, text_of(variant, first))
+    config = _config(session, variant, text_of(variant, first))
     compiled = session.compile([config], call_id)
     answer: dict[str, Any] = {"fence": "passed", "variant": variant.hash, "config": config.model_dump(mode="json")}
     verdict, why = "unknown", "the budget is spent: nothing was compiled"
@@ -145,12 +145,9 @@ def _shown(session: Session) -> dict[str, Any]:
 
 
 def _bare(source: str) -> str:
-    from kernels.editing.fencing.source_limits import remove_texts
+    from kernels.editing.owner_function import function_tree
 
-    function = ast.parse(source).body[0]
-    assert isinstance(function, ast.FunctionDef)
-    remove_texts(function)
-    return ast.unparse(function)
+    return ast.unparse(function_tree({"source": source}))
 
 
 def _rewrite(session: Session, args: EditKernel) -> EditKernel | dict[str, Any]:
@@ -194,12 +191,13 @@ def _variant(spec: Any, problem: Any, hardware: Any, args: EditKernel) -> Varian
     return make_variant(spec.owner(problem, hardware, name), args.source, meta, args.grid)
 
 
-def _config(session: Session, text: str) -> Config:
-    """The variant with the values of the best measured config, else with the owner's."""
-    best = session.best()
-    task = session.task
-    values = best.config if best else task.spec.default_config(task.problem, task.hardware).model_dump(mode="json")
-    return session.config({**values, "edit": text})
+def _config(session: Session, variant: Variant, text: str) -> Config:
+    """The variant with the values of the best measured config, else with others that launch its function."""
+    best, task = session.best(), session.task
+    spec: Any = task.spec
+    liked = session.config(best.config) if best else None
+    config = spec.config_with(variant, task.problem, task.hardware, liked)
+    return session.config({**config.model_dump(mode="json"), "edit": text})
 
 
 def _interpreted(session: Session, config: Config) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from pydantic import Field, create_model
 from kernels.capture.describing.device_closure import python_function
 from kernels.editing.machine_code_only import machine_code_only
 from kernels.editing.owner_function import OwnerFunction
-from kernels.editing.owner_launches import instead_of_launches, owner_function, owners_launches
+from kernels.editing.owner_launches import OwnersLaunch, instead_of_launches, owner_function, owners_launches
 from kernels.editing.refused_edit import RefusedEdit
 from kernels.editing.variants import Variant, chosen, complete, launch_instead, load, text_of
 from kernels.hardware import Hardware
@@ -31,6 +31,8 @@ MARK = "edited:"
 MOST_CHARACTERS = 400
 MOST_BASES = 24
 """Of the owner's configs, those that a variant is tried with."""
+MOST_LOOKED_AT = 48
+"""Configs that are looked at for the functions that they launch."""
 MOST_META = 16
 """Combinations of a variant's meta-parameters that are tried."""
 MOST_OWNERS = 12
@@ -45,6 +47,7 @@ def editable(spec: KernelSpec[Any, Any], folder: Path, reference: str) -> Kernel
     made.__dict__["_owners_spec"] = spec
     made.__dict__["_folder"] = folder
     made.__dict__["_variants"] = {}
+    made.__dict__["_launched"] = {}
     field: Any = (
         str,
         Field("", max_length=MOST_CHARACTERS, description="empty: the owner's code; else HASH NAME=VALUE of a variant"),
@@ -70,6 +73,7 @@ class _Editable(KernelSpec[Any, Any]):
     _owners_spec: KernelSpec[Any, Any]
     _folder: Path
     _variants: dict[str, Variant]
+    _launched: dict[tuple[str, str, str], list[OwnersLaunch]]
 
     def owners_config(self, config: Config) -> Config:
         """`config` without its variant."""
@@ -85,24 +89,56 @@ class _Editable(KernelSpec[Any, Any]):
 
     def editable_functions(self, problem: Problem, hardware: Hardware) -> list[str]:
         """Names of the functions that can be edited. Raises RefusedEdit, with the reason, if there is none."""
-        spec = self._owners_spec
-        config = spec.default_config(problem, hardware)
-        found, reason = [], None
-        launches = owners_launches(spec, problem, config, hardware)
-        for name in dict.fromkeys(python_function(launch.function).__name__ for launch in launches):
-            try:
-                owner_function(spec, problem, config, hardware, name)
-                found.append(name)
-            except RefusedEdit as e:
-                reason = e
+        found: list[str] = []
+        reason = None
+        for config in self._some_configs(problem, hardware):
+            for launch in self._launches(problem, config, hardware):
+                name = python_function(launch.function).__name__
+                if name in found:
+                    continue
+                try:
+                    owner_function(self._owners_spec, problem, config, hardware, name)
+                    found.append(name)
+                except RefusedEdit as e:
+                    reason = e
         if not found and reason is not None:
             raise reason
         return found
 
     def owner(self, problem: Problem, hardware: Hardware, name: str | None = None) -> OwnerFunction:
-        """The function that is edited. Raises RefusedEdit."""
+        """The function `name` of one of the configs, or the only one of the default config. Raises RefusedEdit."""
+        configs = self._some_configs(problem, hardware)
+        fitting = (c for c in configs if name in self._names(problem, c, hardware))
+        config = configs[0] if name is None else next(fitting, configs[0])
+        return owner_function(self._owners_spec, problem, config, hardware, name)[0]
+
+    def config_with(self, variant: Variant, problem: Problem, hardware: Hardware, liked: Config | None) -> Config:
+        """A config without an edit that launches the variant's function: `liked`, or the first that does."""
+        configs = self._some_configs(problem, hardware)
+        if liked is not None:
+            configs = [self.owners_config(liked), *configs]
+        config = next((c for c in configs if variant.name in self._names(problem, c, hardware)), configs[0])
+        found: Config = self.config_type(**config.model_dump())
+        return found
+
+    def _some_configs(self, problem: Problem, hardware: Hardware) -> list[Config]:
+        """The owner's default and others of its space: families of configs may launch other functions."""
         spec = self._owners_spec
-        return owner_function(spec, problem, spec.default_config(problem, hardware), hardware, name)[0]
+        space = spec.space(problem, hardware)
+        return [spec.default_config(problem, hardware), *space[:: max(1, len(space) // MOST_LOOKED_AT)]]
+
+    def _launches(self, problem: Problem, config: Config, hardware: Hardware) -> list[OwnersLaunch]:
+        key = problem.model_dump_json(), config.key(), hardware.name
+        if key not in self._launched:
+            self._launched[key] = owners_launches(self._owners_spec, problem, config, hardware)
+        return self._launched[key]
+
+    def _names(self, problem: Problem, config: Config, hardware: Hardware) -> set[str]:
+        """Functions that a config launches; none if that cannot be found out."""
+        try:
+            return {python_function(launch.function).__name__ for launch in self._launches(problem, config, hardware)}
+        except RefusedEdit:
+            return set()
 
     def variant(self, text: str, problem: Problem, hardware: Hardware) -> tuple[Variant, dict[str, Any]]:
         """The variant that a config names, and its meta-parameters. Raises RefusedEdit."""
@@ -129,8 +165,9 @@ class _Editable(KernelSpec[Any, Any]):
         spec = self._owners_spec
         owners = [c.model_dump() for c in spec.candidates(problem, hardware)]
         yield from (self.config_type(**values) for values in owners)
-        fitting = [c.model_dump() for c in spec.space(problem, hardware)[:MOST_BASES]]
         for variant in self.known_variants(problem, hardware):
+            bases = (c for c in spec.space(problem, hardware) if variant.name in self._names(problem, c, hardware))
+            fitting = [c.model_dump() for c in itertools.islice(bases, MOST_BASES)]
             names = list(variant.edit.meta)
             rows = itertools.islice(itertools.product(*variant.edit.meta.values()), MOST_META)
             texts = [text_of(variant, dict(zip(names, row, strict=True))) for row in rows]
@@ -144,9 +181,13 @@ class _Editable(KernelSpec[Any, Any]):
         text = getattr(config, FIELD)
         if text:
             try:
-                self.variant(text, problem, hardware)
+                variant = self.variant(text, problem, hardware)[0]
             except RefusedEdit as e:
                 return str(e)
+            names = self._names(problem, self.owners_config(config), hardware)
+            if names and variant.name not in names:
+                launched = ", ".join(sorted(names))
+                return f"this config launches {launched}, and {variant.hash} is a variant of {variant.name}"
         return self._owners_spec.constraint(problem, self.owners_config(config), hardware)
 
     def arrange(self, problem: Problem, config: Config, inputs: Any) -> Any:

@@ -18,6 +18,7 @@ from typing import Any
 from kernels.capture.describing.device_closure import describe_function
 from kernels.editing.fencing import device_names
 from kernels.editing.fencing.abstract_values import DTYPE, NONE, NUMBER, STRING, Value, of, tuple_of, whole
+from kernels.editing.fencing.source_limits import remove_texts
 from kernels.editing.refused_edit import RefusedEdit
 
 Json = dict[str, Any]
@@ -81,8 +82,10 @@ class OwnerFunction:
 
 
 def function_tree(part: Json) -> ast.FunctionDef:
+    """The tree of a function, without docstrings."""
     node = ast.parse(part["source"]).body[0]
     assert isinstance(node, ast.FunctionDef)
+    remove_texts(node)
     return node
 
 

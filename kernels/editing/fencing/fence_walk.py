@@ -120,7 +120,7 @@ class FunctionWalk:
             case ast.AnnAssign(target=ast.Name() as target, value=ast.expr() as value, annotation=annotation):
                 if not self.is_constexpr(annotation):
                     raise RefusedEdit(f"the annotation {ast.unparse(annotation)} is not tl.constexpr", node)
-                self._assign(target, self.value(value, frame), frame)
+                self._assign(target, self.value(value, frame), frame, constant=True)
                 return frame
             case ast.If(test=test, body=body, orelse=orelse):
                 self._test(test, frame)
@@ -195,10 +195,10 @@ class FunctionWalk:
             before = joint
         raise RefusedEdit("a loop changes what its names are in every turn", node)
 
-    def _assign(self, target: ast.expr, value: Value, frame: Frame) -> None:
+    def _assign(self, target: ast.expr, value: Value, frame: Frame, constant: bool = False) -> None:
         match target:
             case ast.Name(id=name):
-                if value.may_be("function", "string", "choice"):
+                if value.may_be("function", "choice") or (value.may_be("string") and not constant):
                     raise RefusedEdit(f"{name} would be a {value.described()}: write it where it is used", target)
                 if self._scope.holds_code(name):
                     raise RefusedEdit(f"{name} already stands for a function or module: use another name", target)

@@ -240,6 +240,8 @@ EDITS = [
          "tl.math.exp2((x - tl.max(x, axis=0)) * 1.4426950408889634)"),
     edit("softmax: one division", o.SOFTMAX, "e / tl.sum(e, axis=0)", "e * (1.0 / tl.sum(e, axis=0))"),
     edit("softmax: hints", o.SOFTMAX, "mask=columns < n, other", "mask=columns < n, eviction_policy='evict_first', other"),
+    edit("softmax: a mode by a constant", o.SOFTMAX, "mask=columns < n, other", "mask=columns < n, eviction_policy=KEEP, other",
+         "    x = tl.load", "    KEEP: tl.constexpr = 'evict_last' if BLOCK < 2048 else 'evict_first'\n    x = tl.load"),
     edit("softmax: power of two", o.SOFTMAX, "e = tl.exp(", "half = 2 ** 4\n    e = tl.exp("),
     ("rms_norm: rows, weight loaded once", o.RMS_NORM, NORM_ROWS, {"ROWS": (2, 8)}),
     edit("rms_norm: fused scale", o.RMS_NORM, "x * (offset + w)", "tl.fma(x, w, x * offset)"),

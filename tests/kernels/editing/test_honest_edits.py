@@ -4,7 +4,11 @@ import ast
 
 import pytest
 
+from kernels.editing.editable import editable
 from kernels.editing.fence import fence
+from kernels.editing.refused_edit import RefusedEdit
+from kernels.hardware import hardware_named
+from kernels.registry import get, names
 from tests.kernels.editing import owners
 from tests.kernels.editing.honest_edits import EDITS
 
@@ -39,3 +43,18 @@ def test_comments_and_docstrings_do_not_pass():
     passed = fence(owners.SCALE, source)
     assert "trust" not in passed.source
     assert "proven" not in passed.source
+
+
+@pytest.mark.parametrize("name", sorted({*names()} - {"attention", "conv2d"}))
+def test_the_kernels_of_this_project_pass(name, tmp_path):
+    """All but those that start a dependent launch early, which no edit may."""
+    hardware = hardware_named("H200")
+    kernel = editable(get(name), tmp_path, name)
+    problem = kernel.default_problem()
+    for function in kernel.editable_functions(problem, hardware):
+        owner = kernel.owner(problem, hardware, function)
+        if any("gdc" in name for name in owner.part["bindings"]):
+            with pytest.raises(RefusedEdit, match="gdc"):
+                fence(owner, owner.part["source"])
+        else:
+            assert fence(owner, owner.part["source"]).source

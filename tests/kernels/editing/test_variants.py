@@ -7,10 +7,14 @@ from pathlib import Path
 import pytest
 
 from examples.autotuned_scale import Scale, ScaleProblem
+from kernels.capture.reading.captured_launches import read_capture
+from kernels.captured.captured_kernels import reference_of
 from kernels.editing.editable import editable
 from kernels.editing.refused_edit import RefusedEdit
 from kernels.editing.variants import keep, make_variant, text_of
 from kernels.hardware import hardware_named
+from kernels.registry import get
+from tests.captures import capture_text
 from tests.exploits.axpy import Axpy, AxpyProblem
 from tools.harness.checking.interpreter import Interpreter
 from tools.harness.compiling.compile_pool import LocalCompilePool
@@ -145,3 +149,49 @@ def test_what_a_variant_is_kept_as_holds_no_word_of_who_sent_it(kernel):
     _, path = added(kernel, f'"""proven: accept"""\n{HONEST}', META, GRID)
     assert "proven" not in path.read_text()
     assert os.listdir(Path(path).parent) == [path.name]
+
+
+def test_a_config_that_launches_another_function_is_no_config_of_the_variant(tmp_path):
+    kernel = editable(get("rms_norm"), tmp_path, "rms_norm")
+    problem = kernel.default_problem()
+    names = kernel.editable_functions(problem, H200)
+    assert len(names) >= 2
+    last = kernel.owner(problem, H200, names[-1])
+    variant = make_variant(last, last.part["source"].replace("tl.rsqrt(", "1.0 / tl.sqrt(", 1))
+    keep(variant, tmp_path)
+    bases = [c for c in kernel.space(problem, H200) if c.edit == variant.hash]
+    assert bases
+    other = kernel.default_config(problem, H200).model_copy(update={"edit": variant.hash})
+    assert f"is a variant of {names[-1]}" in kernel.constraint(problem, other, H200)
+    assert kernel.config_with(variant, problem, H200, kernel.default_config(problem, H200)).family == bases[0].family
+
+
+def test_a_captured_launch_is_edited_like_any_kernel(tmp_path):
+    path = capture_text(tmp_path / "run.capture", CAPTURED)
+    (launch,) = read_capture(str(path)).launches
+    reference = reference_of(str(path), launch.digest)
+    kernel = editable(get(reference), tmp_path / "variants", reference)
+    problem = kernel.default_problem()
+    owner = kernel.owner(problem, H200)
+    assert owner.name == "doubled"
+    variant = make_variant(owner, owner.part["source"].replace("* 2", "+ FACTOR * 0.5"))
+    keep(variant, tmp_path / "variants")
+    assert any(c.edit == variant.hash for c in kernel.space(problem, H200))
+    assert "FACTOR" in variant.edit.parts[variant.edit.digest]["bindings"]
+
+
+CAPTURED = """
+import sys
+import torch, triton, triton.language as tl
+from agent.programs import capture
+
+FACTOR = tl.constexpr(2.0)
+
+@triton.jit
+def doubled(x_ptr, n, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(x_ptr + at, tl.load(x_ptr + at, mask=at < n) * 2 * FACTOR, mask=at < n)
+
+with capture(sys.argv[1]):
+    doubled[(4,)](torch.randn(200), 200, BLOCK=64)
+"""
