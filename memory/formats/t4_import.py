@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from memory.attempt import COMPILED, ENVIRONMENT, FIGURES, TELEMETRY, now, to_column
+from memory.command_line.input_files import read_input
 from memory.formats import kernel_tuner_import
 from memory.formats.t4 import Document, T4Error, as_dict, read_document, read_result, unpack
 from memory.store import Memory
@@ -91,7 +92,7 @@ def _insert(memory: Memory, rows: list[dict[str, Any]]) -> int:
 
 def _read(path: Path) -> bytes:
     try:
-        return unpack(path.read_bytes())
+        return unpack(read_input(path))
     except T4Error as e:
         raise ImportFileError(f"{path} is damaged: {e}") from e
     except OSError as e:

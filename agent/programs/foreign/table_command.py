@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agent.errors import PROVEN, UsageError
+from memory.command_line.strict_commands import StrictGroup
 
 if TYPE_CHECKING:
     from kernels.capture.reading.captured_launches import Capture
@@ -26,7 +27,7 @@ size_option = click.option(
 output_option = click.option("-o", "output", type=FILE, required=True, metavar="PATH")
 
 
-@click.group()
+@click.group(cls=StrictGroup)
 def table() -> None:
     """Read and write tables of tuned configs: vLLM, SGLang, Hugging Face's kernels, AITER, Megatron-LM, fla, Triton."""
 

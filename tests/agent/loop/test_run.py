@@ -160,7 +160,7 @@ def test_a_run_whose_model_fails_says_how_to_go_on_and_goes_on(tmp_path, monkeyp
     replay(Path(outcome.trace), silent)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 20))])
 def test_a_killed_run_is_resumed_and_repeats_nothing(tmp_path, seed):
     environment = {**os.environ, "LEDGER": str(tmp_path / "ledger")}
     chance, verb = random.Random(seed), "begin"
@@ -235,7 +235,7 @@ def test_a_stopped_run_says_how_to_go_on(tmp_path, how):
     wait_for_progress(tmp_path / "ledger", 2, child)
     child.send_signal(how)
     _, err = child.communicate(timeout=300)
-    assert child.returncode == 1
+    assert child.returncode == 130
     last = err.strip().splitlines()[-1]
     assert last.startswith("error: Stopped;")
     assert "Traceback" not in err
