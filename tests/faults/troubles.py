@@ -195,8 +195,8 @@ def child_that(name: str, where: str) -> Callable[[Path], AbstractContextManager
     """Children of the module `where` are those of ``tests.faults.children``."""
 
     class Other(Child):
-        def __init__(self, factory: str, init: Any = None, env: Any = None, **how: Any) -> None:
-            super().__init__(f"tests.faults.children:{name}", init, env, **how)
+        def __init__(self, factory: str, *rest: Any, **how: Any) -> None:
+            super().__init__(f"tests.faults.children:{name}", *rest, **how)
 
     return lambda folder: patch(f"{where}.Child", Other)
 
@@ -242,7 +242,10 @@ def played_gpu(factory: str) -> Iterator[None]:
         live = LiveDevice.open("cuda:0", spec, problem, default_cache(), f"tests.faults.children:{factory}")
         return live, hardware_named("H200")
 
-    with patch("tools.session.open_session.open_device", open_device):
+    with (
+        patch("tools.session.open_session.open_device", open_device),
+        patch("agent.cli.device_line.device_line", lambda device, goal: None),  # it would say that there is no GPU
+    ):
         yield
 
 
