@@ -30,6 +30,9 @@ FIRST_BATCH = 8
 """Configs of the first measurement: what the cost model holds for best."""
 BATCH = 6
 """Configs of each later one at most: the planner learns between batches."""
+LARGEST_BATCH = 16
+"""Of a kernel without a cost model, where a batch fills the compile pool. On recorded spaces, searches by batches of 12
+or 16 found as much in 40 evaluations as by batches of 6 (docs/PLANNER.md)."""
 MOST_AT_ONCE = 32
 """Configs that a tool takes in one call. A batch is for one GPU: several measure as many each, up to this."""
 FINALISTS = 3
@@ -51,7 +54,7 @@ class Embedded:
         evaluations = evaluations_at(messages[takeover]) if takeover else budget(messages)
         if evaluations is None:
             evaluations = evaluations_left(earlier, budget(messages))
-        content, calls = next_move(own, evaluations, earlier, gpus(messages))
+        content, calls = next_move(own, evaluations, earlier, gpus(messages), compiles_at_once(messages))
         message: Message = {"role": "assistant", "content": content}
         if calls:
             message["tool_calls"] = calls
@@ -78,8 +81,13 @@ def gpus(messages: Sequence[Message]) -> int:
     return int(json.loads(messages[1]["content"]).get("gpus", 1))
 
 
+def compiles_at_once(messages: Sequence[Message]) -> int:
+    """Configs that fill the compile pool, if no cost model covers the kernel; 1 if batches stay small."""
+    return int(json.loads(messages[1]["content"]).get("compiles_at_once", 1))
+
+
 def next_move(
-    own: Sequence[Done], evaluations: int, earlier: Sequence[Done] = (), gpus: int = 1
+    own: Sequence[Done], evaluations: int, earlier: Sequence[Done] = (), gpus: int = 1, at_once: int = 1
 ) -> tuple[str, list[dict[str, Any]]]:
     """What to say and what to call, given its own calls so far, the evaluations that it had before them, and the calls
     of a model whose place it took."""
@@ -103,6 +111,7 @@ def next_move(
     all_known = last.name == PROPOSE and last.arguments.get("ignore_measurements") and not proposals
     if (last.name in (HISTORY, MEASURE, COMPILE) or all_known) and left and barren(own) < MOST_BARREN:
         count = FIRST_BATCH if first else BATCH
+        count = max(count, min(at_once, LARGEST_BATCH))
         count = min(count * gpus, MOST_AT_ONCE)  # what is left decides nothing: a larger budget goes the same way
         # A model's measurements may mislead: what the planner would have measured first without them is measured too.
         unmoved = {"ignore_measurements": True} if first and earlier else {}

@@ -25,7 +25,7 @@ def compiled_columns(raw: Floats, compiled: Compiled, hardware: Hardware) -> Flo
         return np.zeros((len(raw), 0))
     figures = np.array([_figures(compiled[i], hardware) for i in known])
     distance = np.abs(raw[:, None, :] - raw[None, known, :]).sum(2)
-    return figures[np.argmin(distance, axis=1)] * PHYSICS_WEIGHT
+    return np.asarray(figures[np.argmin(distance, axis=1)] * PHYSICS_WEIGHT)
 
 
 def _figures(result: CompileResult, hardware: Hardware) -> list[float]:
