@@ -8,6 +8,8 @@ FAILED = 1
 """An error: the run could not go on, through no fault of the command line."""
 USAGE = 2
 """A wrong command line, goal, key or model name."""
+INTERRUPTED = 130
+"""Ctrl-C: 128 plus the number of SIGINT."""
 UNPROVEN = 3
 """The run ended without a proven improvement, or with one that misses the goal's targets."""
 
@@ -16,6 +18,12 @@ class AgentError(Exception):
     """The message is one sentence that names what is wrong and the mend."""
 
     exit_code = FAILED
+
+
+class StoppedError(AgentError):
+    """The user stopped the run."""
+
+    exit_code = INTERRUPTED
 
 
 class UsageError(AgentError):

@@ -47,14 +47,18 @@ def offered() -> dict[str, str]:
 
 def get(name: str) -> KernelSpec[Any, Any]:
     """The kernel `name`: a built-in one, one that an installed package offers, ``path/to/file.py:NAME`` or
-    ``package.module:NAME``, NAME being a subclass or an instance of KernelSpec, or ``CAPTURE#LAUNCH``, a launch of a
-    capture.
+    ``package.module:NAME``, NAME being a subclass or an instance of KernelSpec; also ``CAPTURE#LAUNCH``, a launch of a
+    capture, and ``edited:FOLDER|NAME``, the kernel NAME with the variants in FOLDER.
 
     Raises ValueError with one sentence that says what to do."""
     if name in _BUILTIN:
         source, attribute = _BUILTIN[name].split(":")
         builtin: KernelSpec[Any, Any] = getattr(importlib.import_module(source), attribute)()
         return builtin
+    if name.startswith("edited:"):
+        from kernels.editing.editable import found_again
+
+        return found_again(name, get)
     if "#" in name:
         from kernels.captured.captured_kernels import captured_kernel
 

@@ -133,6 +133,8 @@ class KernelSpec(ABC, Generic[P, C]):
     domain: ClassVar[tuple[str, ...]] = ()
     """Kinds of inputs that the kernel does not take, of those in ``kernels/launches/domain.py``, e.g.
     ``("large", "infinite")``. A finalist is not tried on them, and the verdict names them."""
+    shut_in: ClassVar[bool] = False
+    """Whether its code is compiled and interpreted by processes alone that have no network and write nowhere."""
     found_as: str | None = None
     """The name under which ``kernels.registry`` found this instance, and finds it again in another process."""
 

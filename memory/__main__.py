@@ -1,17 +1,20 @@
 """``python -m memory``: the way in to :mod:`memory.commands`."""
 
+import signal
 import sys
 from pathlib import Path
 
 
 def main() -> int:
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command line can answer it
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from tools.harness.process.own_packages import claim
 
     claim()
-    from memory.commands import main as run
+    from memory.command_line.door import enter
 
-    return run()
+    return enter("memory.commands")
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 import click
 
 from memory.attempt import Row
-from memory.closed_stdout import ends_quietly, run_click
-from memory.file import MemoryFileError, default_path
+from memory.command_line.command_errors import run_command_line
+from memory.command_line.strict_commands import StrictGroup
+from memory.file import default_path
 from memory.upkeep import commands
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -72,12 +73,9 @@ def print_rows(rows: Sequence[Row], columns: Sequence[str], shape: str | None, n
         click.echo(nothing, err=True)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
-@click.pass_context
-def cli(context: click.Context) -> None:
+@click.group(cls=StrictGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
     """What every run ever tried: ask it, export it, share it."""
-    if context.invoked_subcommand is None:
-        click.echo(context.get_help())
 
 
 @cli.command()
@@ -164,18 +162,10 @@ for _command in commands.COMMANDS:
     cli.add_command(_command)
 
 
-@ends_quietly
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0, 2 with one sentence for wrong arguments and files, 141 if stdout is closed."""
-    try:
-        code = run_click(cli, "python -m memory", arguments)
-    except (click.ClickException, MemoryFileError) as e:
-        message = e.format_message() if isinstance(e, click.ClickException) else str(e)
-        print(f"error: {' '.join(message.split())}", file=sys.stderr)
-        return 2
-    except (click.Abort, KeyboardInterrupt):
-        return 130
-    return code if isinstance(code, int) else 0
+    """Exit code 0; 1 for a disk that is full; 2 with one sentence for wrong arguments and files; 130 for Ctrl-C; 141 if
+    stdout is closed."""
+    return run_command_line(cli, "python -m memory", arguments)
 
 
 if __name__ == "__main__":

@@ -178,7 +178,7 @@ def prepare(path: Path, timeout_s: float) -> None:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 if identify(path, connection) < MEMORY_SCHEMA:
-                    _migrate(connection)
+                    migrate(connection)
             except BaseException:
                 connection.execute("ROLLBACK")
                 raise
@@ -188,7 +188,8 @@ def prepare(path: Path, timeout_s: float) -> None:
             connection.close()
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
+def migrate(connection: sqlite3.Connection) -> None:
+    """Create the tables, or bring them up to date."""
     from sqlite_utils import Database
 
     from memory.migrations import migrations

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agent.errors import PROVEN, UNPROVEN, AgentError, UsageError
+from memory.command_line.strict_commands import strict_command
 from memory.terms import printable
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from agent.campaign.schedule import Standing
 
 
-@click.command()
+@strict_command()
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE.toml")
 @click.option("--device", metavar="DEVICE", help="In the place of the file's: auto, cuda:N, cuda:all, recorded.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="For report and tuned.json.")

@@ -19,6 +19,7 @@ from agent.models.effort import Effort
 from agent.models.prices import priced
 from kernels.registry import get
 from kernels.spec import KernelSpec, Problem
+from memory.command_line.input_files import read_text_input
 from memory.shared_models import Closed
 from memory.terms import Metric, Regime
 
@@ -137,7 +138,7 @@ class Job:
 def read_campaign(path: Path) -> Campaign:
     """Raises UsageError with one sentence, also where a kernel refuses one of the problems."""
     try:
-        said = tomllib.loads(path.read_text(encoding="utf-8"))
+        said = tomllib.loads(read_text_input(path))
     except OSError as e:
         raise UsageError(f"Cannot read {path}: {e.strerror or e}.") from e
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:

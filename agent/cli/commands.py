@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -22,14 +21,17 @@ from agent.cli.doctor import doctor
 from agent.cli.environment import read_env
 from agent.cli.terminal import Loudness, Terminal
 from agent.cli.trace_commands import export, fork, replay, runs, show
-from agent.errors import FAILED, PROVEN, USAGE, AgentError, UsageError
+from agent.errors import PROVEN, AgentError, UsageError
 from agent.goal.limits import LONGEST, MOST, MOST_DOLLARS
 from agent.models.apis import API_CHOICES, ApiChoice
 from agent.models.effort import EFFORTS, read_effort
 from agent.programs.apply_command import apply
 from agent.programs.commands import capture, captures, improve
 from agent.programs.comparing.compare_command import compare
-from memory.closed_stdout import ends_quietly, run_click
+from agent.programs.foreign.table_command import table
+from agent.programs.patching import patch
+from memory.command_line.command_errors import run_command_line
+from memory.command_line.strict_commands import StrictGroup
 from tools.session.budget import MAX_EVALS, MAX_SECONDS
 
 if TYPE_CHECKING:
@@ -73,8 +75,18 @@ def loudness(command: Callable[..., Any]) -> Callable[..., Any]:
     return option("-q", "--quiet", "loudness", flag_value="quiet", default="normal", type=str, help=said)(command)
 
 
+class GoalGroup(DefaultGroup, StrictGroup):  # type: ignore[misc]
+    """Words that name no command are a goal, and so are all words behind ``--``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        before = args[: args.index("--")] if "--" in args else args
+        if "--" in args and not any(word in self.commands for word in before):
+            args = ["run", *args]
+        return list(super().parse_args(ctx, args))
+
+
 @click.group(
-    cls=cast(type[click.Group], DefaultGroup),
+    cls=cast(type[click.Group], GoalGroup),
     default="run",
     default_if_no_args=False,
     no_args_is_help=True,
@@ -139,6 +151,7 @@ def commands() -> None:
 @click.option("--approve", is_flag=True, help="Ask before each batch that runs on the device: yes, no or edit.")
 @click.option("--memory", type=click.Path(path_type=Path), metavar="PATH", help="The SQLite file of all attempts.")
 @click.option("--cold", is_flag=True, help="Start without what earlier runs know; this one is still remembered.")
+@click.option("--edit", is_flag=True, help="The model may send new device code, which is fenced and proven.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, metavar="N", help="Seed (0).")
 @click.option("--yes", is_flag=True, help="Leave words of the goal out that are not understood.")
 @click.option("--dry-run", is_flag=True, help="Print the problem as it is understood and stop; no device is opened.")
@@ -171,6 +184,7 @@ def run(
     approve: bool,
     memory: Path | None,
     cold: bool,
+    edit: bool,
     seed: int,
     yes: bool,
     dry_run: bool,
@@ -221,10 +235,10 @@ def run(
         seed=seed,
     )
     if dry_run:
-        return print_request(requested(words, given, cold)[0], json_)
+        return print_request(requested(words, given, cold, edit)[0], json_)
     with Terminal(loudness) as terminal:
         with terminal.opening(device_line(given.device, words)):
-            objective, notices = requested(words, given, cold)
+            objective, notices = requested(words, given, cold, edit)
         from agent.cli.result_panel import print_result
         from agent.loop.run import begin
 
@@ -260,7 +274,7 @@ def resume(run_id: str, base_url: str | None, api: ApiChoice | None, loudness: L
     return print_result(ended, json_)
 
 
-PROGRAMS = (capture, captures, improve, apply, compare)
+PROGRAMS = (capture, captures, improve, apply, compare, table, patch)
 for _command in (replay, runs, show, fork, export, doctor, completion.completion, campaign, *PROGRAMS):
     commands.add_command(_command)
 
@@ -278,34 +292,10 @@ def fleet_of(device: str | None, cluster: str | None, device_type: str | None) -
         raise UsageError(str(e)) from e
 
 
-@ends_quietly
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
     # A polite kill unwinds like Ctrl-C, so that child processes end with us.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if completion.VARIABLE in os.environ:
         return completion.complete(commands)
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    try:
-        code = run_click(commands, "python -m agent", arguments)
-    except click.exceptions.NoArgsIsHelpError as e:
-        click.echo(e.format_message())
-        return USAGE
-    except click.ClickException as e:
-        more = ""
-        if isinstance(e, click.NoSuchOption) and e.ctx is not None:
-            more = f" {e.ctx.command_path} --help lists what there is."
-        return report_error(f"{e.format_message()}{more}", USAGE, given)
-    except (click.Abort, KeyboardInterrupt):
-        return report_error("Stopped before the run began.", FAILED, given)
-    except AgentError as e:
-        return report_error(str(e), e.exit_code, given)
-    return code if isinstance(code, int) else PROVEN
-
-
-def report_error(message: str, exit_code: int, arguments: Sequence[str]) -> int:
-    """Print an error on stderr and, if the command was to print JSON, as an object on stdout; returns the exit code."""
-    click.echo(f"error: {message}", err=True)
-    if "--json" in arguments:
-        click.echo(json.dumps({"error": message, "exit_code": exit_code}))
-    return exit_code
+    return run_command_line(commands, "python -m agent", arguments, (AgentError,))

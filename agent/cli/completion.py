@@ -6,13 +6,14 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class, shell_complete
 
 from agent.errors import PROVEN
+from memory.command_line.strict_commands import strict_command
 
 PROGRAM = "autokernel"
 VARIABLE = "_AUTOKERNEL_COMPLETE"
 SHELLS = ("bash", "zsh", "fish")
 
 
-@click.command("completion")
+@strict_command("completion")
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> int:

@@ -5,20 +5,25 @@ from __future__ import annotations
 
 import re
 
+from agent.errors import UsageError
+
 DEVICE_IN_GOAL = re.compile(r"(?<!\w)(cuda:\d+|recorded)(?!\w)")
 
 
 def device_line(option: str | None, goal: str) -> str | None:
     """``device: recorded NVIDIA H200 (…)``, from ``--device`` or the goal's words; ``None`` where that is for the
-    opening to say. Loads neither PyTorch nor Triton."""
+    opening to say. Loads neither PyTorch nor Triton. Raises UsageError if a GPU is named and there is none."""
     from tools.harness.device import DeviceError
     from tools.harness.measuring.telemetry import gpus_present
+    from tools.harness.open_device import WITHOUT_GPU
 
     said = DEVICE_IN_GOAL.search(goal.lower())
     kind, _, which = (option or (said.group() if said else "auto")).partition(":")
     auto = kind == "auto"
     if auto:
         kind, which = ("cuda", "0") if gpus_present() else ("recorded", "")
+    if kind == "cuda" and not gpus_present():
+        raise UsageError(f"{kind}{':' * bool(which)}{which} names a GPU and this machine has none: {WITHOUT_GPU}.")
     if kind == "cuda" and which.startswith("all"):
         return "device: all GPUs of this machine"
     if kind == "cuda":

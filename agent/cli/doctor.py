@@ -8,11 +8,12 @@ from dataclasses import asdict
 import click
 
 from agent.errors import FAILED, PROVEN
+from memory.command_line.strict_commands import strict_command
 
 MARKS = {"ok": "ok", "note": "-", "missing": "MISSING"}
 
 
-@click.command()
+@strict_command()
 @click.option("--json", "json_", is_flag=True, help="Print one JSON object instead of text.")
 def doctor(json_: bool) -> int:
     """Check this machine: GPU, driver, packages, PyTorch, Triton, compilers, key, endpoint, memory, disk.

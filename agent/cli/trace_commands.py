@@ -13,6 +13,8 @@ from agent.cli.terminal import Loudness, Terminal
 from agent.errors import PROVEN, UNPROVEN, UsageError
 from agent.models.apis import API_CHOICES, ApiChoice
 from agent.models.effort import EFFORTS, read_effort
+from memory.command_line.output_files import check_output, write_output
+from memory.command_line.strict_commands import strict_command
 
 FORMATS = {
     "html": ("agent.export.pages.run_page", ".html"),
@@ -47,7 +49,7 @@ def find_trace(trace: str) -> Path:
     return known
 
 
-@click.command()
+@strict_command()
 @as_json
 def runs(json_: bool) -> int:
     """List the runs, the latest first, and which can be resumed."""
@@ -59,7 +61,7 @@ def runs(json_: bool) -> int:
     return PROVEN
 
 
-@click.command()
+@strict_command()
 @trace_argument
 @click.option("--all", "everything", is_flag=True, help="Every turn of a long run.")
 @as_json
@@ -78,7 +80,7 @@ def show(trace: str, everything: bool, json_: bool) -> int:
     return PROVEN
 
 
-@click.command()
+@strict_command()
 @trace_argument
 @click.option("--live-tools", is_flag=True, help="The same decisions, the tools run again on this machine.")
 @click.option("--device", metavar="DEVICE", help="With --live-tools: auto (default), cuda:N, recorded[:LANDSCAPE].")
@@ -110,7 +112,7 @@ def replay(trace: str, live_tools: bool, device: str | None, memory: Path | None
     return print_result(ended, json_)
 
 
-@click.command()
+@strict_command()
 @trace_argument
 @click.option(
     "--at", type=click.IntRange(1), required=True, metavar="N", help="The turn to take again, as show counts."
@@ -166,7 +168,7 @@ def fork(
     return print_result(ended, json_)
 
 
-@click.command()
+@strict_command()
 @trace_argument
 @click.option(
     "--format",
@@ -192,22 +194,21 @@ def export(trace: str, format_: str, output: Path | None, force: bool) -> int:
     from agent.trace.trace import read_trace
 
     path = find_trace(trace)
+    stem = path.name.removesuffix(".gz").removesuffix(".jsonl")
+    to_stdout = str(output) == "-" or (output is None and format_ in LINES)
+    target = output or path.with_name(stem + FORMATS.get(format_, ("", ""))[1])
+    if not to_stdout:
+        if target.is_file() and not force:
+            raise UsageError(f"{target} exists already: choose another with --output, or add --force.")
+        check_output(target, "--output", (path,))
     story = read_story(read_trace(path))
     if format_ in LINES:
         text = snippets.FORMATS[format_](story)
     else:
         text = importlib.import_module(FORMATS[format_][0]).export(story)
-    if str(output) == "-" or (output is None and format_ in LINES):
+    if to_stdout:
         sys.stdout.write(text)
         return PROVEN
-    stem = path.name.removesuffix(".gz").removesuffix(".jsonl")
-    target = output or path.with_name(stem + FORMATS[format_][1])
-    try:
-        with target.open("w" if force else "x", encoding="utf-8", errors="replace") as file:
-            file.write(text)
-    except FileExistsError as e:
-        raise UsageError(f"{target} exists already: choose another with --output, or add --force.") from e
-    except OSError as e:
-        raise UsageError(f"Cannot write {target} ({e.strerror}): choose another with --output.") from e
+    write_output(target, text, "--output")
     click.echo(target)
     return PROVEN

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.errors import AgentError, UsageError
+from agent.errors import AgentError, StoppedError, UsageError
 from agent.goal.objective import Objective, Setting
 from agent.loop import progress, prompt
 from agent.loop.actions import Actions, LiveActions, Verdict
@@ -20,7 +20,7 @@ from agent.loop.approval import Ask
 from agent.loop.device_check import check_gpu, check_same
 from agent.loop.outcome import Outcome
 from agent.loop.progress import Watch
-from agent.loop.safe_points import stoppable
+from agent.loop.safe_points import ending_at_once, stoppable
 from agent.loop.state import Context
 from agent.models import choose
 from agent.models.apis import ApiChoice
@@ -29,7 +29,7 @@ from agent.models.embedded import MOST_BARREN
 from agent.trace import provenance
 from agent.trace.paths import checkpoint_path, trace_path
 from agent.trace.recorded_tools import recorded
-from agent.trace.trace import JSON, SCHEMA_VERSION, Record, Trace, opening_of, read_trace, says_of
+from agent.trace.trace import JSON, SCHEMA_VERSION, Journal, Record, Trace, opening_of, read_trace, says_of
 from agent.verdict.judgement import EVERY_BASELINE, rule_of
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def open_actions(
                 progress=watch.notify,
                 warm=warm,
                 cold=objective.cold,
+                edit=objective.edit,
                 prestart=prestart,
             )
         except SetupError as e:
@@ -124,7 +125,7 @@ def begin(
     answers for a person if the objective asks for approval of batches; `watch` receives the progress; `model` decides
     instead of the model that the objective names; a run id is made up if none is given."""
     began = time.monotonic()
-    run_id = run_id or datetime.now(UTC).strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(3)
+    run_id = run_id or new_run_id()
     model = model or choose.load_model(
         objective.model,
         base_url,
@@ -142,6 +143,11 @@ def begin(
             header = header_of(run_id, objective, actions, memory, base_url)
             trace.once("header", run_id, lambda: header)
             return loop(objective, actions, model, trace, run_id, watch, began, ask)
+
+
+def new_run_id() -> str:
+    """Such as ``20261128-170000-a1b2c3``, by the clock in UTC."""
+    return datetime.now(UTC).strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(3)
 
 
 def resume(
@@ -162,24 +168,7 @@ def resume(
     with closing(Trace(path, choose.secrets())) as trace:
         record = read_trace(path)
         header = record.header
-        if record.last("end") is not None:
-            raise UsageError(f"Run {header['run']} is finished: replay it with python -m agent replay {path}.")
-        if record.broken is not None:
-            raise UsageError(f"{path} was edited at event {record.broken}: a run goes on only from what it wrote.")
-        if (header.get("parent") or {}).get("kind") == "replay":
-            anew = f"python -m agent replay --live-tools {header['parent']['run']}"
-            raise UsageError(f"Run {header['run']} makes another run's calls again: start it with {anew}.")
-        objective = Objective.model_validate(header["objective"])
-        spent = seconds_spent(record)
-        left = max(1.0, objective.limits.max_seconds - (spent - seconds_of_model(record)))
-        again = objective.model_copy(
-            update={
-                "shape": None,
-                "options": header["setting"]["problem"],
-                "metric": header["setting"].get("energy") or header["setting"]["metric"],
-                "limits": objective.limits.model_copy(update={"max_seconds": left}),
-            }
-        )
+        objective, again, spent = objective_left(record, path)
         url = base_url or header["base_url"]
         model = model or choose.load_model(
             objective.model,
@@ -192,12 +181,68 @@ def resume(
         )
         memory = Path(header["memory"]) if header["memory"] else None
         with closing(open_(again, memory, header["run"], watch)) as actions:
-            check_same(Setting.model_validate(header["setting"]), actions.setting)
-            if "parent" in header:
-                actions.inherit(record.events)
-            trace.once("resume", f"event {len(record.events)}", lambda: {"spent": round(spent, 3)})
+            prepare_again(actions, trace, record, spent)
             watch.notify(f"resuming {progress.describe_run(objective, actions.setting, header['run'])}")
             return loop(objective, actions, model, trace, header["run"], watch, began - spent, ask)
+
+
+def objective_left(record: Record, path: Path) -> tuple[Objective, Objective, float]:
+    """The objective of a stopped run; the same with the time that is left, for the session; the seconds that it has
+    spent. Raises UsageError for a run that cannot be continued."""
+    header = record.header
+    if record.last("end") is not None:
+        raise UsageError(f"Run {header['run']} is finished: replay it with python -m agent replay {path}.")
+    if record.broken is not None:
+        raise UsageError(f"{path} was edited at event {record.broken}: a run goes on only from what it wrote.")
+    if (header.get("parent") or {}).get("kind") == "replay":
+        anew = f"python -m agent replay --live-tools {header['parent']['run']}"
+        raise UsageError(f"Run {header['run']} makes another run's calls again: start it with {anew}.")
+    objective = Objective.model_validate(header["objective"])
+    spent = seconds_spent(record)
+    left = max(1.0, objective.limits.max_seconds - (spent - seconds_of_model(record)))
+    again = objective.model_copy(
+        update={
+            "shape": None,
+            "options": header["setting"]["problem"],
+            "metric": header["setting"].get("energy") or header["setting"]["metric"],
+            "limits": objective.limits.model_copy(update={"max_seconds": left}),
+        }
+    )
+    return objective, again, spent
+
+
+def prepare_again(actions: Actions, trace: Trace, record: Record, spent: float) -> None:
+    """Check that the session is the run's own, give it what the run inherited, and write that the run goes on."""
+    check_same(Setting.model_validate(record.header["setting"]), actions.setting)
+    if "parent" in record.header:
+        actions.inherit(record.events)
+    trace.once("resume", f"event {len(record.events)}", lambda: {"spent": round(spent, 3)})
+
+
+def context_of(
+    objective: Objective,
+    actions: Actions,
+    model: ChatModel,
+    trace: Trace,
+    journal: Journal,
+    run_id: str,
+    watch: Watch,
+    began: float,
+) -> Context:
+    """What the loop works with. `began` is the time of ``time.monotonic()`` from which its seconds count."""
+    return Context(
+        objective=objective,
+        model=model,
+        actions=actions,
+        journal=journal,
+        run_id=run_id,
+        trace_path=str(trace.path),
+        elapsed=lambda: time.monotonic() - began,
+        watch=watch,
+        opening=opening_of(trace.find("model_request", "turn 0")),
+        rule=rule_of(trace.header),
+        says=says_of(trace.header),
+    )
 
 
 def loop(
@@ -213,26 +258,14 @@ def loop(
     """The graph, from its last checkpoint or its start."""
     try:
         with checkpoints(checkpoint_path(trace.path)) as connection, stoppable(trace, watch.notify) as journal:
-            context = Context(
-                objective=objective,
-                model=model,
-                actions=actions,
-                journal=journal,
-                run_id=run_id,
-                trace_path=str(trace.path),
-                elapsed=lambda: time.monotonic() - began,
-                watch=watch,
-                opening=opening_of(trace.find("model_request", "turn 0")),
-                rule=rule_of(trace.header),
-                says=says_of(trace.header),
-            )
+            context = context_of(objective, actions, model, trace, journal, run_id, watch, began)
             outcome = invoke(context, connection, ask)
     except AgentError as e:
         record_interruption(actions, "error", str(e))
-        raise type(e)(f"{str(e).rstrip('.')}; {describe_resume(run_id, objective)}") from e
+        raise type(e)(f"{str(e).rstrip('.')}; {describe_resume(run_id, objective, trace.header)}") from e
     except KeyboardInterrupt as e:
         record_interruption(actions, "stopped", "stopped by the user")
-        raise AgentError(f"Stopped; {describe_resume(run_id, objective)}") from e
+        raise StoppedError(f"Stopped; {describe_resume(run_id, objective, trace.header)}") from e
     checkpoint_path(trace.path).unlink(missing_ok=True)
     return Ended(Outcome.model_validate(outcome), actions.setting)
 
@@ -243,8 +276,13 @@ def record_interruption(actions: Actions, verdict: Verdict, why: str) -> None:
         actions.finish(verdict, {"evaluations": actions.left().used, "why": why})
 
 
-def describe_resume(run_id: str, objective: Objective) -> str:
-    """How to continue the run, for the end of an error message."""
+def describe_resume(run_id: str, objective: Objective, header: JSON) -> str:
+    """How to continue the run, for the end of an error message; a run that cannot be continued is started again."""
+    parent = header.get("parent") or {}
+    if parent.get("kind") == "replay":
+        return f"nothing of the first run is lost, to start again: python -m agent replay --live-tools {parent['run']}"
+    if objective.alone:
+        return "nothing that was measured is lost: the same command goes on"
     command = "tools serve --resume" if objective.model == CLIENT else "agent resume"
     return f"nothing is lost, to continue: python -m {command} {run_id}"
 
@@ -265,7 +303,8 @@ def invoke(context: Context, connection: sqlite3.Connection, ask: Ask = nobody) 
         final: JSON = compiled.invoke(first, config, context=context, durability="sync")
         while interrupts := final.get("__interrupt__"):
             asked = time.monotonic()
-            answer = ask(interrupts[0].value)
+            with ending_at_once():  # nothing is under way while a person is asked
+                answer = ask(interrupts[0].value)
             context.actions.excuse(time.monotonic() - asked)
             final = compiled.invoke(Command(resume=answer), config, context=context, durability="sync")
     except device_errors() as e:

@@ -44,3 +44,16 @@ def stoppable(journal: Journal, notify: Callable[[str], None]) -> Iterator[SafeP
         yield points
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def ending_at_once() -> Iterator[None]:
+    """While it lasts, the first Ctrl-C raises KeyboardInterrupt: nothing that was begun has to be finished."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

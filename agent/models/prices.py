@@ -22,6 +22,7 @@ from agent.errors import UsageError
 from agent.models.base import CLIENT, EMBEDDED
 from agent.models.price_table import TABLE
 from agent.models.price_table import Price as Price
+from memory.command_line.input_files import read_input
 
 if TYPE_CHECKING:
     from agent.goal.objective import Objective
@@ -63,11 +64,11 @@ def read_overrides() -> dict[str, Price]:
     if not named:
         return {}
     try:
-        given = json.loads(Path(named).read_text())
+        given = json.loads(read_input(Path(named)))
         return {str(model): read_row(row) for model, row in given.items()}
     except OSError as e:
-        raise UsageError(f"Cannot read the prices {named} ({e.strerror}): mend {OVERRIDE}.") from e
-    except (ValueError, TypeError, AttributeError) as e:
+        raise UsageError(f"Cannot read the prices {named} ({e.strerror}): correct {OVERRIDE}.") from e
+    except (ValueError, TypeError, AttributeError, RecursionError) as e:
         raise UsageError(
             f"{named} is no table of prices: write JSON like "
             '{"my-model": [0.5, 0.05, 2.0]}, US dollars per million tokens of prompt, cached prompt and answer.'

@@ -8,9 +8,10 @@ from pathlib import Path
 import click
 
 from agent.errors import PROVEN, UsageError
+from memory.command_line.strict_commands import strict_command
 
 
-@click.command()
+@strict_command()
 @click.option("--unproven", is_flag=True, help="Apply rows that nobody proved, too.")
 @click.option("--report", is_flag=True, help="Print at the end which rows were used how often, and what missed.")
 @click.option("--json", "json_", is_flag=True, help="Print the report as one JSON object.")

@@ -8,12 +8,13 @@ from pathlib import Path
 import click
 
 from agent.errors import PROVEN, UNPROVEN, UsageError
+from memory.command_line.strict_commands import StrictGroup, strict_command
 
 capture_file = click.argument("file", type=click.Path(path_type=Path))
 as_json = click.option("--json", "json_", is_flag=True, help="Print one JSON object instead of text.")
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@strict_command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option(
     "-o",
     "file",
@@ -45,7 +46,7 @@ def capture(file: Path, values: str | None, json_: bool, command: tuple[str, ...
     return code
 
 
-@click.group()
+@click.group(cls=StrictGroup)
 def captures() -> None:
     """Read capture files."""
 
@@ -68,7 +69,7 @@ def show(file: Path, json_: bool) -> int:
     return PROVEN
 
 
-@click.command()
+@strict_command()
 @capture_file
 @click.option("--kernel", metavar="NAME", help="Only this kernel: its name, module:NAME, or a launch's digest.")
 @click.option("--device", default="auto", metavar="DEVICE", help="auto, cuda:N, or interpreter: check, time nothing.")

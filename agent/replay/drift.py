@@ -7,12 +7,10 @@ again. The results go into the memory and into a new trace. The recorded winner 
 from __future__ import annotations
 
 import math
-import secrets
 import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -144,7 +142,7 @@ def remeasure(
         raise AgentError(f"{path} ended without a winner, so there is no config to measure again.")
     responses = [event.body for event in record.events if event.type == "model_response"]
     model = AnswersToTheEnd(responses[0]["model"] if responses else objective.model, responses)
-    again, run_id = without_limits(objective, setting, device), new_run_id()
+    again, run_id = without_limits(objective, setting, device), run.new_run_id()
     began = time.monotonic()
     opened, winner = open_(again, memory, run_id, watch), then.outcome.best.config
     with closing(WinnerFirst(opened, winner, record.events)) as actions:
@@ -157,10 +155,6 @@ def remeasure(
     here = read_story(read_trace(trace_path(run_id)))
     wins, why = verdict(here, winner)
     return Remeasured(then, here, compare(then, here), wins, why, trace_path(run_id))
-
-
-def new_run_id() -> str:
-    return datetime.now(UTC).strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(3)
 
 
 def without_limits(objective: Objective, setting: Setting, device: str) -> Objective:

@@ -10,20 +10,16 @@ from pathlib import Path
 
 import click
 
-from memory.closed_stdout import ends_quietly, run_click
+from memory.command_line.command_errors import run_command_line
+from memory.command_line.strict_commands import StrictGroup
 from tools.session.budget import MAX_EVALS
 
 MISSING = "error: MCP needs one more package: pip install 'triton-autokernel[mcp]' (or: pip install 'mcp>=2.3')."
 
 
-@click.group(
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, invoke_without_command=True
-)
-@click.pass_context
-def cli(context: click.Context) -> None:
+@click.group(cls=StrictGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def cli() -> None:
     """What a model may call: the tools of one kernel, or a server for coding agents."""
-    if context.invoked_subcommand is None:
-        click.echo(context.get_help())
 
 
 @cli.command("list")
@@ -171,25 +167,11 @@ def serve(
     return 0
 
 
-@ends_quietly
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0, 1 for an error, 2 with one sentence for wrong arguments."""
+    """Exit code 0, 1 for an error, 2 with one sentence for wrong arguments, 130 for Ctrl-C."""
     from agent.errors import AgentError
 
-    try:
-        code = run_click(cli, "python -m tools", arguments)
-    except click.ClickException as e:
-        more = ""
-        if isinstance(e, click.UsageError) and e.ctx is not None and "No such" in e.message:
-            more = f" {e.ctx.command_path} --help lists what there is."
-        print(f"error: {' '.join(e.format_message().split())}{more}", file=sys.stderr)
-        return 2
-    except AgentError as e:
-        print(f"error: {e}", file=sys.stderr)
-        return e.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        return 130
-    return code if isinstance(code, int) else 0
+    return run_command_line(cli, "python -m tools", arguments, (AgentError,))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from agent.errors import AgentError, UsageError
+from memory.command_line.input_files import read_input
 
 SCHEMA_VERSION = 1
 SEED = "triton-autokernel"
@@ -158,7 +159,7 @@ def read_trace(path: Path) -> Record:
     """Read a whole trace, plain or gzipped. The record reports an incomplete last line. Raises UsageError if the file
     is not a trace in any other way."""
     try:
-        data = path.read_bytes()
+        data = read_input(path)
         if data.startswith(GZIP):
             data = gzip.decompress(data)
     except OSError as e:

@@ -14,8 +14,8 @@ from evals.bench.output import (
     mistakes_as_refusals,
     print_progress,
     print_table,
+    read_options,
     read_shape,
-    run_command_line,
     share,
     short,
     speedups,
@@ -23,6 +23,9 @@ from evals.bench.output import (
 )
 from evals.explain.explain_command import explain
 from kernels.quiet import output_to_stderr
+from memory.command_line.command_errors import run_command_line
+from memory.command_line.output_files import check_output, write_output
+from memory.command_line.strict_commands import StrictGroup
 
 if TYPE_CHECKING:
     from evals.bench.suite import Case
@@ -46,14 +49,11 @@ SECONDS = click.option(
 )
 
 
-@click.group(context_settings=CONTEXT, invoke_without_command=True)
-@click.pass_context
-def cli(context: click.Context) -> None:
+@click.group(cls=StrictGroup, context_settings=CONTEXT)
+def cli() -> None:
     """List, validate and time kernels.
 
     KERNEL is a built-in name, path.py:NAME, module:NAME, or a name that an installed package provides."""
-    if context.invoked_subcommand is None:
-        click.echo(context.get_help())
 
 
 @cli.command("list")
@@ -82,10 +82,23 @@ def list_command(names: tuple[str, ...], gpu: str, as_json: bool) -> None:
     show_default=True,
     help="cuda:N, interpreter (reduced problems, no GPU), or auto: a GPU if there is one, else the interpreter.",
 )
+@click.option("--shape", callback=read_shape, help="e.g. 32768x4096; the default shape and an odd one without it.")
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    callback=read_options,
+    metavar="NAME=VALUE",
+    help="A field of the kernel's problem, e.g. dtype=bf16; repeat it for more.",
+)
 @JSON
-def validate(names: tuple[str, ...], device: str, as_json: bool) -> None:
+def validate(
+    names: tuple[str, ...], device: str, shape: tuple[int, ...] | None, options: dict[str, str], as_json: bool
+) -> None:
     """Check every kernel and family against its float64 reference. Exit code 1 if one is wrong, 2 if none is wrong and
-    some could not be checked here."""
+    some could not be checked here.
+
+    With --shape or --option one problem of one KERNEL is checked, as it is given."""
     from evals.bench.validation import validate as run
 
     if device == "auto":
@@ -94,8 +107,13 @@ def validate(names: tuple[str, ...], device: str, as_json: bool) -> None:
         device = "cuda:0" if gpus_present() else "interpreter"
     if device != "interpreter" and not device.startswith("cuda:"):
         raise click.UsageError(f"--device {device} is no device: write auto, interpreter or cuda:N")
+    given = None
+    if shape is not None or options:
+        if len(names) != 1:
+            raise click.UsageError("--shape and --option are for one kernel: name it")
+        given = shape, options
     with mistakes_as_refusals(), output_to_stderr():
-        rows = run(_names(names), None if device == "interpreter" else device, print_progress)
+        rows = run(_names(names), None if device == "interpreter" else device, print_progress, given)
     wrong = [r for r in rows if r["status"] != "correct"]
     if as_json:
         click.echo(json.dumps({"correct": not wrong, "checks": rows}))
@@ -256,8 +274,11 @@ def roofline(
     from evals.bench import roofline as line
     from evals.bench import roofline_svg as draw
 
-    for path in (svg, html):
-        _check(path, [])
+    inputs = () if source is None else (source,)
+    check_output(svg, "--svg", inputs)
+    check_output(html, "--html", inputs)
+    if svg is not None and html is not None and svg.resolve() == html.resolve():
+        raise click.UsageError(f"--svg and --html both name {svg}: give two files")
     if not (device in ("auto", "recorded") or device.startswith("cuda:")):
         raise click.UsageError(f"--device {device} is no device: write auto, recorded or cuda:N")
     with mistakes_as_refusals():
@@ -272,9 +293,9 @@ def roofline(
     title = f"Roofline of {roofs.hardware.name}"
     sources = [f"roofs: {roofs.source}", f"results: {known_from}"]
     if svg is not None:
-        svg.write_text(draw.svg_file(rows, roofs, title), encoding="utf-8")
+        write_output(svg, draw.svg_file(rows, roofs, title), "--svg")
     if html is not None:
-        html.write_text(draw.html_page(rows, roofs, title, sources), encoding="utf-8")
+        write_output(html, draw.html_page(rows, roofs, title, sources), "--html")
     if as_json:
         about = {"hardware": roofs.hardware.name, "bandwidth": roofs.bandwidth, "peaks": roofs.peaks}
         click.echo(json.dumps({"roofs": about | {"source": roofs.source}, "results": known_from, "rows": rows}))
@@ -323,8 +344,7 @@ def _check(out: Path | None, cases: list[Case]) -> None:
     """Check the arguments before any time is spent on a GPU."""
     for case in cases:
         case.load()
-    if out is not None and not out.parent.is_dir():
-        raise click.UsageError(f"--out {out}: there is no folder {out.parent}")
+    check_output(out, "--out")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,29 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from memory.closed_stdout import ends_quietly, run_click
+from memory.command_line.output_files import write_output
 from memory.terms import printable
 
 Row = dict[str, Any]
-
-
-@ends_quietly
-def run_command_line(command: click.Command, program: str, arguments: Sequence[str] | None = None) -> int:
-    """Run a command line and return its exit code. For a mistake in the arguments, print one sentence on stderr."""
-    try:
-        code = run_click(command, program, arguments)
-    except click.ClickException as e:
-        print(f"error: {' '.join(e.format_message().split())}", file=sys.stderr)
-        return e.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        return 130
-    return code if isinstance(code, int) else 0
 
 
 def read_shape(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
@@ -37,6 +23,19 @@ def read_shape(context: click.Context, parameter: click.Parameter, value: str | 
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise click.UsageError(f"--shape {value} is not a shape: write e.g. 4096x4096x4096")
     return tuple(map(int, parts))
+
+
+def read_options(context: click.Context, parameter: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
+    """Texts of the form ``NAME=VALUE`` by name; the callback of an ``--option`` option."""
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = (part.strip() for part in pair.partition("="))
+        if not equals or not name:
+            raise click.UsageError(f"--option {pair} is not NAME=VALUE")
+        if name in found:
+            raise click.UsageError(f"--option {name} is given twice: give it once")
+        found[name] = value
+    return found
 
 
 class Refused(click.ClickException):
@@ -71,9 +70,7 @@ def write(out: Path | None, rows: list[Row]) -> None:
 def store(out: Path | None, found: Row) -> None:
     """Write `found` as JSON, atomically: if the command is stopped, the file is still complete."""
     if out is not None:
-        part = out.with_name(out.name + ".part")
-        part.write_text(json.dumps(found, indent=1) + "\n")
-        part.replace(out)
+        write_output(out, json.dumps(found, indent=1) + "\n", "--out")
 
 
 def print_progress(line: str) -> None:

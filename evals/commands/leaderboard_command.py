@@ -15,11 +15,12 @@ from evals.commands.selection import (
     print_standing,
     score_runs,
 )
+from memory.command_line.strict_commands import strict_command
 
 FOLDER = Path("submissions")
 
 
-@click.command("leaderboard")
+@strict_command("leaderboard")
 @click.option(
     "--add", "added", multiple=True, type=click.Path(path_type=Path, dir_okay=False), help="A submission; repeatable."
 )
@@ -47,7 +48,7 @@ def leaderboard_command(
     from evals.errors import EvalsError
     from tools.harness.landscapes.named import named_landscape
 
-    check_writable(leaderboard)
+    check_writable((*added, *runs), leaderboard=leaderboard)
     with mistakes_as_usage_errors():
         for path in added:
             read_submission(path)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agent.cli.environment import read_env
 from agent.models.apis import API_CHOICES
 from agent.models.effort import EFFORTS
 from evals.commands.selection import (
@@ -28,6 +29,7 @@ from evals.commands.selection import (
     set_model_options,
     unfinished_journal,
 )
+from memory.command_line.strict_commands import strict_command
 
 if TYPE_CHECKING:
     from evals.contest.ledger import Ledger
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 VARIANTS = ("plain", "renamed", "permuted")
 
 
-@click.command("run")
+@strict_command("run")
 @click.option("--agents", default="embedded,random,greedy", show_default=True, metavar="A,B", help="Names, or all.")
 @click.option("--model", "models", multiple=True, metavar="NAME", help="The same as the agent model:NAME; repeatable.")
 @click.option("--base-url", metavar="URL", help="The models' server, which speaks the OpenAI protocol.")
@@ -89,8 +91,6 @@ def run_command(
     An agent is a name (`python -m evals list` shows them), model:NAME for the agent's loop with a language model, or a
     function search(game) of yours as path.py:NAME or module:NAME. If the command is interrupted, repeat it: it goes on
     where it stood."""
-    from dotenv import find_dotenv, load_dotenv
-
     from evals.agents import registry
     from evals.contest.contest import Job, run_jobs
     from evals.contest.disguise import LIVE
@@ -98,13 +98,12 @@ def run_command(
     from evals.contest.run_files import Results, fingerprint, request_digest
     from evals.contest.submission import write_submission
 
-    for path in (out, html, leaderboard, submission):
-        check_writable(path)
+    check_writable(out=out, html=html, leaderboard=leaderboard, submission=submission)
     check_live(live, device, variant, workers)
     with mistakes_as_usage_errors(), open_gpu_bench((device or "cuda:0") if live else None) as bench:
         chosen = choose_agents(agents, models)
         if any(a.startswith(registry.MODEL) for a in chosen):
-            load_dotenv(find_dotenv(usecwd=True))
+            read_env()
             set_model_options(base_url, effort, api)
         else:
             refuse_without_model(base_url=base_url, effort=effort, api=api)
@@ -155,7 +154,7 @@ def run_command(
             journal.delete()
 
 
-@click.command("compare")
+@strict_command("compare")
 @click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--agents", metavar="A,B", help="Only these.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -175,7 +174,7 @@ def compare_command(results: tuple[Path, ...], agents: str | None, as_json: bool
         click.echo("\n".join(difference_lines(standing.differences())) or "no run of two agents can be paired")
 
 
-@click.command("report")
+@strict_command("report")
 @click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--agents", metavar="A,B", help="Only these.")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a report.")
@@ -185,13 +184,12 @@ def report_command(
     results: tuple[Path, ...], agents: str | None, html: Path | None, leaderboard: Path | None, as_json: bool
 ) -> None:
     """Table, HTML report and leaderboard of kept runs (`run --out FILE`)."""
-    for path in (html, leaderboard):
-        check_writable(path)
+    check_writable(results, html=html, leaderboard=leaderboard)
     with mistakes_as_usage_errors():
         print_standing(read_kept_runs(results, agents), as_json, html, leaderboard)
 
 
-@click.command("tasks")
+@strict_command("tasks")
 @click.option(
     "--model",
     default="embedded",
@@ -214,15 +212,13 @@ def tasks_command(
     as_json: bool,
 ) -> None:
     """Grade what search scores do not show: failures, budgets, history, honesty. Exit code 1 where a task is failed."""
-    from dotenv import find_dotenv, load_dotenv
-
     from agent.errors import AgentError
     from evals.contest.briefing import briefing_of
     from evals.errors import EvalsError
     from evals.tasks.tasks import TASKS, as_row, description, grade
 
     with mistakes_as_usage_errors():
-        load_dotenv(find_dotenv(usecwd=True))
+        read_env()
         if model == "embedded":
             refuse_without_model(base_url=base_url, effort=effort, api=api)
         set_model_options(base_url, effort, api)

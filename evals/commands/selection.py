@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from evals.progress_bar import ProgressBar
+from memory.command_line.output_files import check_output, write_output
 from memory.terms import printable
 
 if TYPE_CHECKING:
@@ -38,12 +39,17 @@ class RunProgress(ProgressBar):
 
 
 def check_live(live: bool, device: str | None, variant: str, workers: int | None) -> None:
+    """Raises UsageMistake for options that do not go together, and for a live contest without a GPU."""
+    from tools.harness.measuring.telemetry import gpus_present
+
     if not live and device is not None:
         raise UsageMistake("--device belongs to --live: recorded landscapes need no GPU")
     if live and variant != "plain":
         raise UsageMistake(
             f"--live and --variant {variant} exclude each other: a GPU runs configs under their own names"
         )
+    if live and not gpus_present():
+        raise UsageMistake("--live measures on a GPU, and this machine has none: leave --live out to look times up")
     if live and workers not in (None, 1):
         raise UsageMistake("--live times one run after another: leave --workers out")
     if device is not None and not (device.startswith("cuda:") and device[5:].isdecimal()):
@@ -68,12 +74,13 @@ def open_gpu_bench(device: str | None) -> Iterator[GpuBench | None]:
 @contextmanager
 def mistakes_as_usage_errors() -> Iterator[None]:
     """An error that the user can correct becomes one sentence and exit code 2."""
+    from agent.errors import UsageError
     from evals.errors import EvalsError
     from tools.harness.landscapes.readings import LandscapeError
 
     try:
         yield
-    except (EvalsError, LandscapeError) as e:
+    except (EvalsError, LandscapeError, UsageError) as e:
         raise UsageMistake(str(e)) from e
 
 
@@ -223,10 +230,7 @@ def print_standing(standing: Standing, as_json: bool, html: Path | None, leaderb
     ]
     for path, render in writers:
         if path is not None:
-            try:
-                path.write_text(render(standing), encoding="utf-8")
-            except OSError as e:
-                raise UsageMistake(f"cannot write {path}: {(e.strerror or str(e)).lower()}") from e
+            write_output(path, render(standing))
             click.echo(f"wrote {path}", err=True)
     if as_json:
         click.echo(json.dumps(score_tables.as_json(standing)))
@@ -247,6 +251,14 @@ def unfinished_journal(digest: str) -> Path:
     return Path(platformdirs.user_cache_dir("triton-autokernel")) / f"evals-{digest}.jsonl"
 
 
-def check_writable(path: Path | None) -> None:
-    if path is not None and not path.absolute().parent.is_dir():
-        raise UsageMistake(f"cannot write {path}: there is no folder {path.parent}")
+def check_writable(inputs: Sequence[Path] = (), **outputs: Path | None) -> None:
+    """Check the files that options name before any time is spent. Raises OutputError, and UsageMistake for one file
+    that two options name."""
+    named: dict[Path, str] = {}
+    for name, path in outputs.items():
+        if path is None:
+            continue
+        check_output(path, f"--{name}", tuple(inputs))
+        other = named.setdefault(path.resolve(), name)
+        if other != name:
+            raise UsageMistake(f"--{other} and --{name} both name {path}: give two files")

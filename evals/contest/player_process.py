@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -39,8 +40,9 @@ def play(agent: str, briefing: Briefing, seed: int, max_evals: int, forbidden: l
         how, why = "crashed", f"{type(e).__name__}: {e}".splitlines()[0]
     rest = {"why": why, "tokens": int(game.tokens), "dollars": float(game.dollars), "claim": shorten(game.claim)}
     rest |= {"transcript": game.transcript} if game.transcript is not None else {}
-    send(referee, "end", how, rest)
-    sys.stdout.flush()
+    with suppress(OSError):  # the referee has gone: it says why
+        send(referee, "end", how, rest)
+        sys.stdout.flush()
     os._exit(0)  # an agent's threads and exit handlers are its own
 
 

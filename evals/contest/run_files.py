@@ -14,6 +14,7 @@ from evals.agents.registry import MODEL, source_file
 from evals.contest.contest import Job
 from evals.contest.ledger import Ledger, library_versions
 from evals.errors import EvalsError
+from memory.command_line.input_files import read_input
 
 PACKAGES = ("agent", "evals", "kernels", "memory", "tools")
 
@@ -63,7 +64,7 @@ class Results:
         """Whether the last line was cut off by a kill. Raises EvalsError where it is no line of ours: a file of
         something else is left as it is."""
         try:
-            data = self.path.read_bytes()
+            data = read_input(self.path)
         except FileNotFoundError:
             return False
         except OSError as e:
@@ -79,7 +80,7 @@ def read_results(*paths: Path) -> list[Ledger]:
     ledgers: dict[str, Ledger] = {}
     for path in paths:
         try:
-            data = path.read_bytes()
+            data = read_input(path)
         except OSError as e:
             raise EvalsError(f"cannot read {path}: {(e.strerror or str(e)).lower()}") from e
         found = [x for _, x in parse(split(data, path)[0], path)]

@@ -21,6 +21,8 @@ from evals.agents.registry import MODEL
 from evals.contest.disguise import PLAIN
 from evals.contest.ledger import RULES, Ledger, Over, Referee
 from evals.errors import EvalsError
+from memory.command_line.input_files import read_input
+from memory.command_line.output_files import write_output
 from tools.harness.landscapes.named import LandscapeError, named_landscape
 from tools.harness.landscapes.readings import Landscape, config_key
 
@@ -37,10 +39,7 @@ def write_submission(path: Path, ledgers: Sequence[Ledger]) -> None:
     if lacking := [x for x in runs if x.transcript is None]:
         raise EvalsError(f"the run of {lacking[0].agent} on {lacking[0].landscape} kept no transcript: make it again")
     body = {"format": FORMAT, "version": VERSION, "rules": RULES, "runs": [run_row(x) for x in runs]}
-    try:
-        path.write_text(json.dumps(body, separators=(",", ":")) + "\n", encoding="utf-8")
-    except OSError as e:
-        raise EvalsError(f"cannot write {path}: {(e.strerror or str(e)).lower()}") from e
+    write_output(path, json.dumps(body, separators=(",", ":")) + "\n", "--submission")
 
 
 def run_row(ledger: Ledger) -> dict[str, Any]:
@@ -62,7 +61,7 @@ def run_row(ledger: Ledger) -> dict[str, Any]:
 def read_submission(path: Path) -> list[Ledger]:
     """The verified runs of a submission. Raises EvalsError with one sentence that says what does not hold."""
     try:
-        body = json.loads(path.read_text(encoding="utf-8"))
+        body = json.loads(read_input(path))
         if body["format"] != FORMAT or body["version"] != VERSION:
             raise ValueError("another format")
         runs = [(Ledger.from_json(run["ledger"]), run) for run in body["runs"]]

@@ -10,6 +10,7 @@ import click
 
 from evals.bench.output import Refused, mistakes_as_refusals, read_shape
 from kernels.quiet import output_to_stderr
+from memory.command_line.strict_commands import strict_command
 
 if TYPE_CHECKING:
     from kernels.hardware import Hardware
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from tools.harness.compiling.compile_pool import LocalCompilePool
 
 
-@click.command("explain")
+@strict_command("explain")
 @click.argument("kernel")
 @click.option("--gpu", default="H200", show_default=True, help="The GPU to compile for; it need not be here.")
 @click.option("--shape", callback=read_shape, help="e.g. 4096x4096x4096; the kernel's own without it.")

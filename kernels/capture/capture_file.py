@@ -74,6 +74,8 @@ def begin(path: str, about: Json) -> None:
 def check(path: str) -> None:
     """Raises NotACapture unless the first line of the file is that of a capture of this version."""
     try:
+        if Path(path).exists() and not Path(path).is_file():
+            raise NotACapture(f"{path} cannot be read (it is no regular file): check the path")
         with open(path, "rb") as f:
             first = f.readline(1 << 16)
     except OSError as e:
@@ -115,6 +117,6 @@ def _part(line: bytes) -> tuple[str, str, Json] | None:
         return None
     try:
         found = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return (digest.decode(), kind.decode(), found) if isinstance(found, dict) else None

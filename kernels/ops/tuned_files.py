@@ -97,6 +97,8 @@ def _read_rows(path: Path) -> list[Entry]:
     from kernels.hardware import hardware_for
 
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError("it is no regular file")
         rows = json.loads(path.read_text())["rows"]
         found = []
         for row in rows:
@@ -107,7 +109,7 @@ def _read_rows(path: Path) -> list[Entry]:
                     raise ValueError(f"a row of {row['kernel']} has fields that are neither numbers nor words")
                 found.append(Entry(row["kernel"], hardware.name, fields, config, float(row["ms"])))
         return found
-    except (ValueError, KeyError, TypeError, OSError) as e:
+    except (ValueError, KeyError, TypeError, OSError, RecursionError) as e:
         raise TunedFileError(
             f"{path} holds no tuned configs ({type(e).__name__}: {e}): give what `python -m kernels bench --out` "
             "wrote, or a memory file that ends in .db"

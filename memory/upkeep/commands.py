@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from memory.command_line.output_files import check_output, write_output
+from memory.command_line.strict_commands import FiniteRange, strict_command
 from memory.file import MemoryFileError, default_path
 
 PATH = click.Path(path_type=Path)
@@ -28,7 +30,7 @@ def open_to_read(path: Path | None) -> Any:
     return memory
 
 
-@click.command()
+@strict_command()
 @memory_option
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
 def stats(path: Path | None, as_json: bool) -> None:
@@ -58,7 +60,7 @@ def stats(path: Path | None, as_json: bool) -> None:
         click.echo("\n" + tables.table(by_device, ("device", "step", "status", "attempts")))
 
 
-@click.command()
+@strict_command()
 @memory_option
 @click.option("--html", "output", type=PATH, required=True, help="Page to write.")
 def report(path: Path | None, output: Path) -> None:
@@ -66,14 +68,15 @@ def report(path: Path | None, output: Path) -> None:
     from memory.pages.memory_report import render
     from memory.store import Memory
 
+    check_output(output, "--html", (path or default_path(),))
     memory = Memory.read(path)
     if memory is None:
         raise MemoryFileError(f"{path or default_path()} holds no memory: there is nothing to report")
-    write_output(memory.path, output, render(memory))
+    write_output(output, render(memory), "--html")
     click.echo(f"wrote {output}", err=True)
 
 
-@click.command()
+@strict_command()
 @memory_option
 def metadata(path: Path | None) -> None:
     """Titles and prepared queries for Datasette (`datasette FILE -m metadata.json`)."""
@@ -84,7 +87,7 @@ def metadata(path: Path | None) -> None:
     click.echo(json.dumps(about(path or default_path()), indent=2))
 
 
-@click.command()
+@strict_command()
 @memory_option
 @click.option("--kernel", help="Only this kernel.")
 @click.option("--problem", help="Only problems with this text in their label.")
@@ -106,6 +109,7 @@ def export(
     from memory.store import Memory
     from memory.subject import SubjectError, find
 
+    check_output(output, "--output", (path or default_path(),))
     memory = Memory.read(path)
     if memory is None:
         raise MemoryFileError(f"{path or default_path()} holds no memory: there is nothing to export")
@@ -116,10 +120,10 @@ def export(
     if output is None:
         click.echo(text)
         return
-    write_output(memory.path, output, text + "\n")
+    write_output(output, text + "\n", "--output")
 
 
-@click.command("import")
+@strict_command("import")
 @memory_option
 @click.option("--kernel", help="Kernel's name, for a file that does not say it.")
 @click.option("--problem", help="Problem as a JSON object or a label, for a file that does not say it.")
@@ -141,7 +145,7 @@ def import_(
         click.echo(f"{each}: {done.results} results for {done.label}, {done.new} of them new")
 
 
-@click.command()
+@strict_command()
 @memory_option
 @click.argument("others", nargs=-1, required=True, type=PATH)
 def merge(path: Path | None, others: tuple[Path, ...]) -> None:
@@ -155,9 +159,9 @@ def merge(path: Path | None, others: tuple[Path, ...]) -> None:
         click.echo(f"{other}: {f'new are {new}' if new else 'nothing new'}")
 
 
-@click.command()
+@strict_command()
 @memory_option
-@click.option("--older-than", "days", type=click.FloatRange(0), required=True, help="Days.")
+@click.option("--older-than", "days", type=FiniteRange(0, 1e5), required=True, help="Days.")
 @click.option("--all", "everything", is_flag=True, help="Also the last word on a config.")
 @click.option("--yes", is_flag=True, help="Do it; without this only say what would go.")
 def prune(path: Path | None, days: float, everything: bool, yes: bool) -> None:
@@ -172,7 +176,7 @@ def prune(path: Path | None, days: float, everything: bool, yes: bool) -> None:
     click.echo(f"{done.attempts} attempts and {done.runs} runs {verb}")
 
 
-@click.command()
+@strict_command()
 @memory_option
 def clean(path: Path | None) -> None:
     """Remove failures that the machine caused, such as a full disk or a missing compiler; no config is to blame."""
@@ -185,7 +189,7 @@ def clean(path: Path | None) -> None:
     click.echo(f"{gone} failures that the machine caused are gone" if gone else "no failure was caused by the machine")
 
 
-@click.command()
+@strict_command()
 @click.argument("damaged", type=PATH)
 @click.option("--output", type=PATH, help="New file.  [default: DAMAGED with .recovered.db]")
 def recover(damaged: Path, output: Path | None) -> None:
@@ -193,21 +197,12 @@ def recover(damaged: Path, output: Path | None) -> None:
     from memory.upkeep import recover as recovering
 
     target = output or damaged.with_name(damaged.stem + ".recovered.db")
+    check_output(target, "--output" if output else "the new file", (damaged,))
     done = recovering.recover(damaged, target)
     counts: dict[str, Any] = {t: n for t, n in done.saved.items() if n}
     lost = f"; {done.orphans} more belong to something that is lost" if done.orphans else ""
     click.echo(f"{target}: {', '.join(f'{n} {t}' for t, n in counts.items()) or 'nothing'} saved{lost}")
     click.echo(f"{damaged} was left as it is")
-
-
-def write_output(memory: Path, output: Path, text: str) -> None:
-    """Write `text` to `output`. Raises click.UsageError if `output` cannot be written or is the memory itself."""
-    if output.exists() and output.samefile(memory):
-        raise click.UsageError(f"{output} is the memory itself: give another file")
-    try:
-        output.write_text(text, encoding="utf-8")
-    except OSError as e:
-        raise click.UsageError(f"{output} cannot be written: {e.strerror}") from e
 
 
 COMMANDS = (stats, report, metadata, export, import_, merge, prune, clean, recover)

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from tools.harness.device import Device
     from tools.harness.process.prestart import Prestart
 
+WITHOUT_GPU = "--device recorded looks times up that a GPU measured, `python -m agent doctor` says what is missing"
+"""What to do without a GPU."""
+
 
 def open_device(
     device: str,
@@ -32,6 +35,8 @@ def open_device(
     from tools.harness.measuring.telemetry import gpus_present
 
     fleet = parse(device)
+    if fleet is not None and spec.shut_in:
+        raise DeviceError("edited code runs on one GPU of this machine: use --device cuda:0")
     if fleet is not None:
         from tools.fleet.device import FleetDevice
 
@@ -43,6 +48,8 @@ def open_device(
     if kind == "cuda":
         from tools.harness.devices.live import LiveDevice
 
+        if not gpus_present():
+            raise DeviceError(f"{device} names a GPU and this machine has none that works: {WITHOUT_GPU}")
         live = LiveDevice.open(f"cuda:{which or 0}", spec, problem, prestart=prestart)
         return live, live.hardware
     if kind == "recorded":
@@ -51,6 +58,6 @@ def open_device(
         from tools.harness.landscapes.named import find_landscape
 
         landscape = find_landscape(which or None, spec.name, problem, regime)
-        recorded = RecordedDevice(landscape, spec, problem, Interpreter())
+        recorded = RecordedDevice(landscape, spec, problem, Interpreter(spec.shut_in))
         return recorded, hardware_named(recorded.info.hardware or "")
     raise DeviceError(f"there is no device {device!r}: use auto, cuda:N, cuda:all or recorded[:LANDSCAPE]")

@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 
 from agent.errors import FAILED, PROVEN, UNPROVEN, UsageError
+from memory.command_line.strict_commands import strict_command
 
 
-@click.command()
+@strict_command()
 @click.option("--pairs", type=click.IntRange(5), default=5, metavar="N", help="Pairs of runs (5, the least).")
 @click.option("--metric", metavar="REGEX", help="A number in the program's output, in the first group; the last match.")
 @click.option("--higher-is-better", is_flag=True, help="The metric is a rate, such as tokens per second.")

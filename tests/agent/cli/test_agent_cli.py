@@ -79,7 +79,7 @@ def mistake(err):
     """The one sentence; on a machine that loads the kernels slowly the device was said before."""
     *before, last = err.strip().splitlines()
     assert last.startswith("error: ")
-    assert not before or (len(before) == 1 and before[0].startswith("device: "))
+    assert all(line.startswith(("device: ", "    … ")) for line in before)
     return last
 
 

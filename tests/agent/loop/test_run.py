@@ -235,7 +235,7 @@ def test_a_stopped_run_says_how_to_go_on(tmp_path, how):
     wait_for_progress(tmp_path / "ledger", 2, child)
     child.send_signal(how)
     _, err = child.communicate(timeout=300)
-    assert child.returncode == 1
+    assert child.returncode == 130
     last = err.strip().splitlines()[-1]
     assert last.startswith("error: Stopped;")
     assert "Traceback" not in err

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from memory.command_line.input_files import read_input
 from memory.formats import t4
 from tools.harness.landscapes.foreign import read_kernel_tuner_cache, read_open_cache, read_t4
 from tools.harness.landscapes.readings import Entry, Landscape, LandscapeError, ReadingSet, SetName, significant
@@ -55,7 +56,7 @@ def read_landscape(path: Path, head_only: bool = False) -> Landscape:
 
     Raises LandscapeError in one sentence: no such file, a checksum that differs, or what in it cannot be understood."""
     try:
-        data = path.read_bytes()
+        data = read_input(path)
     except OSError as e:
         raise LandscapeError(f"cannot read the landscape {path}: {(e.strerror or str(e)).lower()}") from e
     digest = hashlib.sha256(data).hexdigest()

@@ -9,7 +9,7 @@ import sys
 import click
 import pytest
 
-from memory.closed_stdout import CLOSED_STDOUT, ends_quietly, run_click
+from memory.command_line.closed_stdout import CLOSED_STDOUT, ends_quietly, run_click
 
 PRINTING = [
     ["kernels", "list", "softmax", "--json"],

@@ -1,0 +1,67 @@
+"""What every ``python -m`` door does before and after its command line: streams that exist, and Ctrl-C without a
+traceback while modules are imported and while Python ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import suppress
+from importlib import import_module
+from typing import Any
+
+
+class LossyStream:
+    """A stream whose writes may fail: what cannot be told on standard error does not end a run."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return int(self._stream.write(text))
+        except OSError:
+            return len(text)
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
+
+
+def enter(module: str) -> int:
+    """Run ``main()`` of `module`; its exit code. The caller has left SIGINT to end the process at once."""
+    open_missing_streams()
+    run = import_module(module).main
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return int(run())
+    except KeyboardInterrupt:  # between two steps of `main`, which answers it elsewhere
+        return 128 + signal.SIGINT
+    finally:
+        if handler is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def open_missing_streams() -> None:
+    """Open the null device where a standard stream is closed (``>&-``): otherwise the first file that is opened gets
+    its number, and a child process prints into that file. Writes to standard error may fail from now on."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            os.set_inheritable(number, True)
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
+    sys.stderr = LossyStream(sys.stderr)

@@ -1,0 +1,68 @@
+"""Files that commands write are whole or not there, and are tested before the work begins."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from memory.command_line.output_files import OutputError, check_output, write_output
+
+
+@pytest.fixture
+def small_files() -> Iterator[int]:
+    """A file may have so many bytes, as on a disk that is nearly full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    yield 4096
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_disk_that_fills_up_leaves_the_old_file_and_no_other(tmp_path: Path, small_files: int) -> None:
+    page = tmp_path / "page.html"
+    page.write_text("old")
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_output(page, "x" * (small_files + 1), "--html")
+    assert page.read_text() == "old"
+    assert os.listdir(tmp_path) == ["page.html"]
+
+
+def test_a_link_stays_a_link_and_permissions_stay(tmp_path: Path) -> None:
+    page, link = tmp_path / "page.html", tmp_path / "link.html"
+    page.write_text("old")
+    page.chmod(0o640)
+    link.symlink_to(page)
+    write_output(link, "new")
+    assert link.is_symlink()
+    assert page.read_text() == "new"
+    assert page.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_new_file_has_the_usual_permissions(tmp_path: Path) -> None:
+    write_output(tmp_path / "a", "x")
+    (tmp_path / "b").write_text("x")
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
+
+
+@pytest.mark.parametrize(
+    ("path", "says"), [("folder", "is a folder"), ("no/page.html", "there is no folder"), ("input", "is what the com")]
+)
+def test_a_path_that_cannot_be_written_is_refused_beforehand(tmp_path: Path, path: str, says: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "input").write_text("x")
+    with pytest.raises(OutputError, match=says):
+        check_output(tmp_path / path, "--html", (tmp_path / "input",))
+    check_output(tmp_path / "page.html", "--html", (tmp_path / "input",))
+    assert sorted(os.listdir(tmp_path)) == ["folder", "input"]
+
+
+def test_a_device_is_written_as_it_is() -> None:
+    write_output(Path("/dev/null"), "x")
+    with pytest.raises(OutputError, match="no space left"):
+        write_output(Path("/dev/full"), "x", "--html")
