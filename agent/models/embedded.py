@@ -30,9 +30,9 @@ FIRST_BATCH = 8
 """Configs of the first measurement: what the cost model holds for best."""
 BATCH = 6
 """Configs of each later one at most: the planner learns between batches."""
-LARGEST_BATCH = 16
-"""Of a kernel without a cost model, where a batch fills the compile pool. On recorded spaces, searches by batches of 12
-or 16 found as much in 40 evaluations as by batches of 6 (docs/PLANNER.md)."""
+LARGEST_BATCH = 12
+"""Of a kernel without a cost model, where a batch fills the compile pool. On three recorded spaces, 40 evaluations in
+batches of 12 scored as batches of 6 do in the mean, and batches of 16 less (docs/PLANNER.md)."""
 MOST_AT_ONCE = 32
 """Configs that a tool takes in one call. A batch is for one GPU: several measure as many each, up to this."""
 FINALISTS = 3
