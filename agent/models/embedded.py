@@ -17,13 +17,14 @@ from typing import Any
 from agent.loop.prompt import TAKEOVER
 from agent.models.base import Done, Message, Reply, ToolSchema, call_tool, done_calls
 
-HISTORY, PROPOSE, COMPILE, CHECK, MEASURE, ROOFLINE = (
+HISTORY, PROPOSE, COMPILE, CHECK, MEASURE, ROOFLINE, EDIT = (
     "query_history",
     "suggest_configs",
     "compile_kernel",
     "check_correctness",
     "run_benchmark",
     "roofline_report",
+    "edit_kernel",
 )
 """The tools that it calls."""
 FIRST_BATCH = 8
@@ -54,7 +55,11 @@ class Embedded:
         evaluations = evaluations_at(messages[takeover]) if takeover else budget(messages)
         if evaluations is None:
             evaluations = evaluations_left(earlier, budget(messages))
+<<<<<<< HEAD
         content, calls = next_move(own, evaluations, earlier, gpus(messages), compiles_at_once(messages))
+=======
+        content, calls = next_move(own, evaluations, earlier, gpus(messages), rewrites(tools))
+>>>>>>> main
         message: Message = {"role": "assistant", "content": content}
         if calls:
             message["tool_calls"] = calls
@@ -81,6 +86,7 @@ def gpus(messages: Sequence[Message]) -> int:
     return int(json.loads(messages[1]["content"]).get("gpus", 1))
 
 
+<<<<<<< HEAD
 def compiles_at_once(messages: Sequence[Message]) -> int:
     """Configs that fill the compile pool, if no cost model covers the kernel; 1 if batches stay small."""
     return int(json.loads(messages[1]["content"]).get("compiles_at_once", 1))
@@ -88,9 +94,23 @@ def compiles_at_once(messages: Sequence[Message]) -> int:
 
 def next_move(
     own: Sequence[Done], evaluations: int, earlier: Sequence[Done] = (), gpus: int = 1, at_once: int = 1
+=======
+def rewrites(tools: Sequence[ToolSchema]) -> list[str]:
+    """The rewrites of device code that ``edit_kernel`` knows; none unless that tool is there."""
+    found = next((t.parameters for t in tools if t.name == EDIT), {})
+    return [name for name in found.get("properties", {}).get("rewrite", {}).get("enum", ()) if name]
+
+
+def next_move(
+    own: Sequence[Done],
+    evaluations: int,
+    earlier: Sequence[Done] = (),
+    gpus: int = 1,
+    rewrites: Sequence[str] = (),
+>>>>>>> main
 ) -> tuple[str, list[dict[str, Any]]]:
     """What to say and what to call, given its own calls so far, the evaluations that it had before them, and the calls
-    of a model whose place it took."""
+    of a model whose place it took. `rewrites` of device code are tried once something is measured."""
     if not own and not earlier:
         return "What do earlier runs know?", [
             call_tool(HISTORY, {"question": "best"}),
@@ -109,7 +129,9 @@ def next_move(
             return f"Measure {min(len(ready), left)}.", [call_tool(MEASURE, {"configs": ready[:left]})]
     first = not any(call.name == PROPOSE for call in own)
     all_known = last.name == PROPOSE and last.arguments.get("ignore_measurements") and not proposals
-    if (last.name in (HISTORY, MEASURE, COMPILE) or all_known) and left and barren(own) < MOST_BARREN:
+    if rewrites and left and last.name == MEASURE and not any(call.name == EDIT for call in done):
+        return "Try known rewrites of its code.", [call_tool(EDIT, {"rewrite": name}) for name in rewrites]
+    if (last.name in (HISTORY, MEASURE, COMPILE, EDIT) or all_known) and left and barren(own) < MOST_BARREN:
         count = FIRST_BATCH if first else BATCH
         count = max(count, min(at_once, LARGEST_BATCH))
         count = min(count * gpus, MOST_AT_ONCE)  # what is left decides nothing: a larger budget goes the same way
