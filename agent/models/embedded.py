@@ -55,11 +55,9 @@ class Embedded:
         evaluations = evaluations_at(messages[takeover]) if takeover else budget(messages)
         if evaluations is None:
             evaluations = evaluations_left(earlier, budget(messages))
-<<<<<<< HEAD
-        content, calls = next_move(own, evaluations, earlier, gpus(messages), compiles_at_once(messages))
-=======
-        content, calls = next_move(own, evaluations, earlier, gpus(messages), rewrites(tools))
->>>>>>> main
+        content, calls = next_move(
+            own, evaluations, earlier, gpus(messages), rewrites(tools), compiles_at_once(messages)
+        )
         message: Message = {"role": "assistant", "content": content}
         if calls:
             message["tool_calls"] = calls
@@ -86,15 +84,11 @@ def gpus(messages: Sequence[Message]) -> int:
     return int(json.loads(messages[1]["content"]).get("gpus", 1))
 
 
-<<<<<<< HEAD
 def compiles_at_once(messages: Sequence[Message]) -> int:
     """Configs that fill the compile pool, if no cost model covers the kernel; 1 if batches stay small."""
     return int(json.loads(messages[1]["content"]).get("compiles_at_once", 1))
 
 
-def next_move(
-    own: Sequence[Done], evaluations: int, earlier: Sequence[Done] = (), gpus: int = 1, at_once: int = 1
-=======
 def rewrites(tools: Sequence[ToolSchema]) -> list[str]:
     """The rewrites of device code that ``edit_kernel`` knows; none unless that tool is there."""
     found = next((t.parameters for t in tools if t.name == EDIT), {})
@@ -107,7 +101,7 @@ def next_move(
     earlier: Sequence[Done] = (),
     gpus: int = 1,
     rewrites: Sequence[str] = (),
->>>>>>> main
+    at_once: int = 1,
 ) -> tuple[str, list[dict[str, Any]]]:
     """What to say and what to call, given its own calls so far, the evaluations that it had before them, and the calls
     of a model whose place it took. `rewrites` of device code are tried once something is measured."""
