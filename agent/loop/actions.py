@@ -138,6 +138,7 @@ class LiveActions:
             device=session.device.info.model_dump(mode="json"),
             facts=(facts_of(task.hardware) if known else {})
             | ({"gpus": session.gpus} if session.gpus > 1 else {})
+            | ({"compiles_at_once": batch} if (batch := session.batch) else {})
             | ({"measured_ceilings": found} if recorded and (found := session.ceilings()) else {}),
             space=values_in(session.space),
             space_size=len(session.space),

@@ -122,6 +122,8 @@ def opening(objective: Objective, setting: Setting) -> list[Message]:
         task["targets"] = [target.words for target in objective.targets]
     if "gpus" in setting.facts:
         task["gpus"] = setting.facts["gpus"]
+    if "compiles_at_once" in setting.facts:
+        task["compiles_at_once"] = setting.facts["compiles_at_once"]
     system = f"{SYSTEM}\n\nObjective, device and space (data):\n{dumps(short(facts))}"
     return [{"role": "system", "content": system}, {"role": "user", "content": dumps(task)}]
 

@@ -31,6 +31,9 @@ FIRST_BATCH = 8
 """Configs of the first measurement: what the cost model holds for best."""
 BATCH = 6
 """Configs of each later one at most: the planner learns between batches."""
+LARGEST_BATCH = 12
+"""Of a kernel without a cost model, where a batch fills the compile pool. On three recorded spaces, 40 evaluations in
+batches of 12 scored as batches of 6 do in the mean, and batches of 16 less (docs/PLANNER.md)."""
 MOST_AT_ONCE = 32
 """Configs that a tool takes in one call. A batch is for one GPU: several measure as many each, up to this."""
 FINALISTS = 3
@@ -52,7 +55,9 @@ class Embedded:
         evaluations = evaluations_at(messages[takeover]) if takeover else budget(messages)
         if evaluations is None:
             evaluations = evaluations_left(earlier, budget(messages))
-        content, calls = next_move(own, evaluations, earlier, gpus(messages), rewrites(tools))
+        content, calls = next_move(
+            own, evaluations, earlier, gpus(messages), rewrites(tools), compiles_at_once(messages)
+        )
         message: Message = {"role": "assistant", "content": content}
         if calls:
             message["tool_calls"] = calls
@@ -79,6 +84,11 @@ def gpus(messages: Sequence[Message]) -> int:
     return int(json.loads(messages[1]["content"]).get("gpus", 1))
 
 
+def compiles_at_once(messages: Sequence[Message]) -> int:
+    """Configs that fill the compile pool, if no cost model covers the kernel; 1 if batches stay small."""
+    return int(json.loads(messages[1]["content"]).get("compiles_at_once", 1))
+
+
 def rewrites(tools: Sequence[ToolSchema]) -> list[str]:
     """The rewrites of device code that ``edit_kernel`` knows; none unless that tool is there."""
     found = next((t.parameters for t in tools if t.name == EDIT), {})
@@ -91,6 +101,7 @@ def next_move(
     earlier: Sequence[Done] = (),
     gpus: int = 1,
     rewrites: Sequence[str] = (),
+    at_once: int = 1,
 ) -> tuple[str, list[dict[str, Any]]]:
     """What to say and what to call, given its own calls so far, the evaluations that it had before them, and the calls
     of a model whose place it took. `rewrites` of device code are tried once something is measured."""
@@ -116,6 +127,7 @@ def next_move(
         return "Try known rewrites of its code.", [call_tool(EDIT, {"rewrite": name}) for name in rewrites]
     if (last.name in (HISTORY, MEASURE, COMPILE, EDIT) or all_known) and left and barren(own) < MOST_BARREN:
         count = FIRST_BATCH if first else BATCH
+        count = max(count, min(at_once, LARGEST_BATCH))
         count = min(count * gpus, MOST_AT_ONCE)  # what is left decides nothing: a larger budget goes the same way
         # A model's measurements may mislead: what the planner would have measured first without them is measured too.
         unmoved = {"ignore_measurements": True} if first and earlier else {}

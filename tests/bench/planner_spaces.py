@@ -1,10 +1,11 @@
 """Recorded spaces as oracles of a search, as they are and in disguise.
 
 ``plain``: what the kernel's own agent sees. Everywhere else kernel, problem and compiler are hidden, as in a
-stranger's file, and a failure costs an evaluation: ``raw``: names and values stay; ``permuted``: values are dealt out
-anew, so that their order misleads; ``onehot``: values are mere names; ``half``: a random half of the configs;
-``family``: only the configs with the commonest value of the first parameter that is a name; ``failing``: two random
-pairs of values fail when they meet. Times are the recorded ones in all of them.
+stranger's file, and a failure costs an evaluation: ``raw``: names and values stay; ``compiled``: as ``raw``, and the
+compiler's figures are known of what was measured; ``permuted``: values are dealt out anew, so that their order
+misleads; ``onehot``: values are mere names; ``half``: a random half of the configs; ``family``: only the configs with
+the commonest value of the first parameter that is a name; ``failing``: two random pairs of values fail when they
+meet. Times are the recorded ones in all of them.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from tools.planner.cost.resources import Flags, Floats
 from tools.session.task import Task
 
 PLAIN = "plain"
-VIEWS = (PLAIN, "raw", "permuted", "onehot", "half", "family", "failing")
+COMPILED = "compiled"
+VIEWS = (PLAIN, COMPILED, "raw", "permuted", "onehot", "half", "family", "failing")
 Values = dict[str, Any]
 
 
@@ -61,7 +63,7 @@ class Space:
 
     def free(self, config: Config) -> CompileResult | None:
         """What compilation says at no cost; ``None`` where nobody can ask it."""
-        return self.entries[config].compiled if self.view == PLAIN else None
+        return self.entries[config].compiled if self.view in (PLAIN, COMPILED) else None
 
     def answer(self, config: Config, dice: np.random.Generator) -> Measurement:
         """One reading: a bootstrap of set A's samples, where there are some."""

@@ -23,6 +23,7 @@ import numpy as np
 from kernels.spec import Config
 from tools.planner import surrogate
 from tools.planner.batch import pick_batch, shortlist
+from tools.planner.compiled_columns import compiled_columns
 from tools.planner.cost.lookup import Model, model_of
 from tools.planner.cost.physics import Physics
 from tools.planner.cost.resources import Floats
@@ -186,7 +187,9 @@ class Planner:
         outsiders = [c for c in verdicts if c in evidence.measured and c not in self._view.index]
         view = self._read([*self.space, *outsiders]) if outsiders else self._view
         physics = self._estimate_cost(view, evidence)
-        columns = [view.raw] if physics is None else [view.raw, physics.columns]
+        figures = {view.index[c]: r for c, r in evidence.compiled.items() if c in view.index}
+        said = compiled_columns(view.raw, figures, self.task.hardware) if physics is None else physics.columns
+        columns = [view.raw, said]
         points = np.hstack(columns)
         log_cost = np.zeros(len(points)) if physics is None else np.log(physics.ms)
         if self._correction is not None:

@@ -116,6 +116,16 @@ class Session:
         """How many GPUs measure at the same time."""
         return self.device.gpus()
 
+    @property
+    def batch(self) -> int | None:
+        """Configs to compile at once: as many as the pool has processes, if no cost model chooses them. None if batches
+        stay small: a cost model learns enough from a few, and what was recorded takes no time."""
+        from tools.planner.cost.lookup import model_of
+
+        workers = getattr(self.pool, "workers", 1)
+        alone = self.device.info.kind == "live" and self.gpus == 1 and workers > 1
+        return workers if alone and model_of(self.task.problem, self.space) is None else None
+
     def best(self) -> Measurement | None:
         """The fastest verified measurement of this run, or known to it."""
         return min(self.ranked(), key=lambda m: m.ms or 0.0, default=None)

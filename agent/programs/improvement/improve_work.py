@@ -32,6 +32,7 @@ from agent.programs.improvement.tuned_rows import (
     judge,
     row_of,
 )
+from kernels.capture.reading.rebuilt_arguments import described_tensors
 from kernels.captured.captured_problem import CapturedProblem, written_bounds
 from kernels.hardware import hardware_for, hardware_named
 from kernels.tuned.tuned_file import write_table
@@ -112,7 +113,7 @@ class Work:
                 started.close()
             return
         problem = job.kernel.problem_of(
-            overwritten=" ".join(survey.overwritten),
+            overwritten=" ".join(_poisoned(job, survey)),
             unchanged=" ".join(survey.unchanged),
             bounds=written_bounds(bounds),
             moved=self._moved(job, survey),
@@ -207,3 +208,10 @@ class Work:
             write_table(self._made.table, self._request.out)
         except OSError as e:
             raise UsageError(f"{self._request.out} cannot be written ({e.strerror}): name another file by -o.") from e
+
+
+def _poisoned(job: Job, survey: Survey) -> tuple[str, ...]:
+    """What is poisoned before a launch: all that the owner's launch overwrites, but for one tensor of a launch that has
+    no other. A kernel needs an input, by which it is known where it runs."""
+    paths = [path for path, _ in described_tensors(job.launch)]
+    return survey.overwritten[1:] if set(survey.overwritten) == set(paths) else survey.overwritten

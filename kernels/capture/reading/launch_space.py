@@ -3,7 +3,8 @@
     1. The owner's config, first.
     2. The autotuner's own configs, then the product of their values.
     3. Neighbours: half and double of each constant that the grid follows.
-    4. Of each of these, other ``num_warps`` and ``num_stages``.
+    4. Of each of these, other ``num_warps`` and ``num_stages``, one at a time; combined if the constants leave few
+       choices.
 
 A constant moves only if the program's grid function reads it, with the grid that this function returned for it, or if
 the autotuner moves it itself. ``num_ctas`` stays as the owner has it. Hooks and pruning that no module holds cannot be
@@ -22,6 +23,8 @@ from kernels.capture.reading.captured_launches import CapturedLaunch
 
 WARPS = (1, 2, 4, 8, 16)
 STAGES = (1, 2, 3, 4, 5)
+FEW = 4
+"""Choices of constants up to which all launch options are combined with one another."""
 MOST_PRODUCT = 512
 """Configs of the product; an autotuner with many values in each place would make millions."""
 DEFAULTS = {"num_warps": 4, "num_stages": 3}
@@ -60,8 +63,9 @@ def space_of(launch: CapturedLaunch) -> LaunchSpace:
     if not why_not:
         found += _autotuners(launch, own)
         found += _neighbours(launch, own, movable, warps, stages)
+    few = len({c.values for c in found}) <= FEW
     for config in list(found):
-        found += _other_options(config)
+        found += _other_options(config, every=few)
     fixed = {n: why_not or "the grid does not follow it" for n in _constants(launch) if n not in movable}
     seen: set[Any] = set()
     unique = []
@@ -165,9 +169,13 @@ def _neighbours(
                 yield LaunchConfig(_frozen(values), warps, stages, grid, "neighbour")
 
 
-def _other_options(config: LaunchConfig) -> Iterator[LaunchConfig]:
-    """One option at a time: the product of all would be most of the space, and far from what anybody chose."""
+def _other_options(config: LaunchConfig, every: bool) -> Iterator[LaunchConfig]:
+    """One option at a time: the product of all would be most of a large space, and far from what anybody chose. With
+    `every`, the product too."""
     for warps in WARPS:
         yield LaunchConfig(config.values, warps, config.num_stages, config.grid, "options")
     for stages in STAGES:
         yield LaunchConfig(config.values, config.num_warps, stages, config.grid, "options")
+    for warps in WARPS if every else ():
+        for stages in STAGES:
+            yield LaunchConfig(config.values, warps, stages, config.grid, "options")

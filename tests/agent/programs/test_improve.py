@@ -20,6 +20,7 @@ from tools.harness.checking.owner_survey import OwnerSurvey
 from tools.harness.compiling import cache
 from tools.harness.devices import live
 from tools.harness.devices.live import LiveDevice
+from tools.harness.process.prestart import Prestart
 from tools.harness.results import CompileResult
 
 pytestmark = pytest.mark.process
@@ -69,7 +70,8 @@ def on_gpu(example):
 @pytest.fixture
 def gpu(monkeypatch, tmp_path):
     """This machine seems to have an H200."""
-    monkeypatch.setattr(improving, "_device", lambda asked: "cuda:0")
+    monkeypatch.setattr("tools.harness.measuring.telemetry.gpus_present", lambda: 1)
+    monkeypatch.setattr(Prestart, "of", classmethod(lambda cls, device: cls(tmp_path, 0, None)))
     monkeypatch.setattr(improving, "OwnerSurvey", lambda device: SurveyOnGpu("cpu"))
     opened = functools.partial(LiveDevice.open, factory="tests.agent.programs.scripted_gpu:worker")
     monkeypatch.setattr(LiveDevice, "open", opened)

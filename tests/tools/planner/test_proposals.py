@@ -169,3 +169,26 @@ def test_importance_names_the_parameter_that_matters():
     assert next(iter(importance)) == "unroll"
     assert importance["unroll"] > 0.8
     assert sum(importance.values()) <= 1.01
+
+
+class Owned(type(SPEC)):
+    """A kernel of which nobody knows a cost model, and whose owner knows where to begin."""
+
+    def promising(self, problem, hardware):
+        elsewhere = StrangeConfig(block_size_x=9, unroll=9, cache="none", vector=True)
+        return [STRANGE[100], STRANGE[7], elsewhere, STRANGE[11]]
+
+
+def test_the_owners_config_and_its_neighbours_are_measured_before_anything_is_drawn():
+    planner = Planner(Task(Owned(), StrangeProblem(), H200), STRANGE)
+    first = planner.propose(Evidence(), 8)
+    assert [p.config for p in first.proposals][:3] == [STRANGE[100], STRANGE[7], STRANGE[11]]
+    assert first.proposals[0].reason == "the owner's config"
+    assert first.try_first == DRAWN
+    known = {c: measured(c, 1.0 + i / 10) for i, c in enumerate([STRANGE[100], STRANGE[7]])}
+    second = planner.propose(Evidence(measured=known), 8)
+    assert second.proposals[0].config == STRANGE[11]
+    assert not {p.config for p in second.proposals} & set(known)
+    with_seeds = planner.propose(Evidence(), 4, seeds=[STRANGE[50]])
+    assert [p.config for p in with_seeds.proposals][:2] == [STRANGE[50], STRANGE[100]]
+    assert with_seeds.proposals[0].reason == "won on a near problem"

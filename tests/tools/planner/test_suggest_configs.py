@@ -97,6 +97,8 @@ def test_the_embedded_model_gives_up_after_many_failures_however_they_were_batch
         rows = [{"config": {"BLOCK": i}, "status": "compile"} for i in range(count)]
         return done("compile_kernel", {}, {"results": rows})
 
+    asked = [next_move([compiled(1)], 40, at_once=n)[1][0]["function"]["arguments"] for n in (1, 4, 10, 100)]
+    assert [json.loads(a)["count"] for a in asked] == [8, 8, 10, 12]
     assert next_move([compiled(1)] * (MOST_BARREN - 1), 40)[1][0]["function"]["name"] == "suggest_configs"
     assert next_move([compiled(1)] * MOST_BARREN, 40)[1] == []
     assert next_move([compiled(6)] * (MOST_BARREN // 6), 40)[1] == []
