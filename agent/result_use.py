@@ -6,40 +6,27 @@ import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from kernels.finder import split_reference
-
-if TYPE_CHECKING:
-    from agent.goal.objective import Setting
-    from agent.loop.outcome import Outcome
+from typing import Any
 
 OPS = ("attention", "conv2d", "fused_matmul", "layer_norm", "matmul", "rms_norm", "softmax", "swiglu")
 """Kernels that are functions of ``kernels.ops`` under the same name."""
 
 
-def describe_use(outcome: Outcome, setting: Setting) -> list[str]:
-    """How to use the best config, in lines of the report; nothing if there is none."""
-    if outcome.best is None:
-        return []
-    run = shlex.quote(outcome.run)
-    if setting.kernel in OPS and split_reference(setting.kernel) is None:
-        return [
-            f"use        from kernels import ops; ops.use({memory_of(outcome)!r}); ops.{setting.kernel}(…)",
-            f"           other formats: python -m agent export {run} --as json",
-        ]
-    return [
-        f"use        {as_call(setting.kernel, outcome.best.config)}",
-        f"           as JSON: python -m agent export {run} --as json",
-    ]
+def describe_use(kernel: str, config: Mapping[str, Any], run: str, trace: str) -> list[str]:
+    """How to use the config that `run` found for `kernel`, in lines of the report."""
+    more = f"python -m agent export {shlex.quote(run)} --as json"
+    if kernel in OPS:
+        call = f"from kernels import ops; ops.use({memory_of(trace)!r}); ops.{kernel}(…)"
+        return [f"use        {call}", f"           as JSON: {more}"]
+    return [f"use        {as_call(kernel, config)}", f"           as JSON: {more}"]
 
 
-def memory_of(outcome: Outcome) -> str:
+def memory_of(trace: str) -> str:
     """The memory file that holds the config, as the run's trace names it."""
     from memory.file import default_path
 
     try:
-        with Path(outcome.trace).open("rb") as file:
+        with Path(trace).open("rb") as file:
             named = json.loads(file.readline())["body"]["memory"]
     except (OSError, ValueError, KeyError, TypeError):  # a report without its trace
         named = None

@@ -210,8 +210,8 @@ def render(outcome: Outcome, setting: Setting, replay: str) -> str:
             floor = setting.floor_ms or best.ms
             rate = "" if setting.metric == "latency" else f" = {setting.value(floor):.4g} {setting.unit}"
             lines.append(
-                f"roofline   {best.share_of_roofline:.1%} of the least time by the {setting.hardware} datasheet's peaks, "
-                f"{floor:.4f} ms{rate}{bound}"
+                f"roofline   {best.share_of_roofline:.1%}: the {setting.hardware} datasheet's peaks allow {floor:.4f} ms"
+                f"{rate}{bound}"
             )
         lines.append(f"sitting    {outcome.how}")
     left = f" ({outcome.evaluations_left} left)" if outcome.evaluations_left else ""
@@ -225,12 +225,11 @@ def render(outcome: Outcome, setting: Setting, replay: str) -> str:
         lines.append(f"better     {outcome.earlier.describe()}")
     if outcome.importance:
         told = list_important(outcome.importance)
-        lines.append(
-            f"importance {told}: the share of the differences in predicted time that each parameter explains alone"
-        )
+        lines.append(f"importance {told}: how much of the differences in predicted time each explains alone")
     lines += [f"target     {target.describe()}" for target in outcome.targets]
     lines += [f"note       {notice}" for notice in outcome.notices]
-    lines += describe_use(outcome, setting)
+    if outcome.best is not None:
+        lines += describe_use(setting.kernel, outcome.best.config, outcome.run, outcome.trace)
     lines.append(f"trace      {outcome.trace}")
     lines.append(f"replay     {replay}")
     return "\n".join(lines)
@@ -239,7 +238,8 @@ def render(outcome: Outcome, setting: Setting, replay: str) -> str:
 def describe_stop(outcome: Outcome) -> str:
     """Why the search ended. Only a language model or a client is called a model."""
     if outcome.objective.get("model") == EMBEDDED:
-        return outcome.stopped.replace("the model concluded", "the planner found nothing more worth measuring")
+        over = "the planner found nothing more worth measuring" if outcome.evaluations_left else "the budget is used up"
+        return outcome.stopped.replace("the model concluded", over)
     return outcome.stopped
 
 

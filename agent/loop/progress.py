@@ -120,16 +120,16 @@ def describe_configs(result: JSON, setting: Setting) -> list[str]:
             continue
         values = " ".join(f"{field}={value}" for field, value in row["config"].items())
         status = str(row.get("status") or "")
-        said = (
-            "" if status == "correct" else " ".join(filter(None, [STATUS_WORDS.get(status, (status,))[0], reason(row)]))
-        )
+        said = "" if status == "correct" else f"{STATUS_WORDS.get(status, (status,))[0]} {reason(row)}".strip()
         told = ", ".join(filter(None, [said, *figures(row, setting)])) or ("correct" if status else "")
         lines.append(clean(f"        {values}: {told}").rstrip(": "))
     return lines
 
 
 def reason(row: JSON) -> str:
-    return f"({row['reason']})" if row.get("reason") else ""
+    if not row.get("reason"):
+        return ""
+    return f"({row['reason']})" if row.get("status") else str(row["reason"])
 
 
 def figures(row: JSON, setting: Setting) -> list[str]:
@@ -180,7 +180,7 @@ def count_statuses(statuses: Sequence[str]) -> str:
 
 
 def shorten(text: str, width: int) -> str:
-    """`text` in `width` characters at most; what is left out is marked, and the cut is between words where it can be."""
+    """`text` in `width` characters at most; what is left out is marked, and words stay whole where they can."""
     if len(text) <= width:
         return text
     head = text[: width - 2]
