@@ -86,7 +86,7 @@ class Column:
 
 
 def total_width(columns: Sequence[Column]) -> int:
-    return sum(c.width + 2 for c in columns) - 1
+    return sum(c.width + 2 for c in columns) - 2
 
 
 def terminal_width() -> int:
@@ -112,7 +112,7 @@ def rendered(columns: Sequence[Column]) -> list[str]:
         return []
     rows = [[c.header for c in columns], *([c.cells[i] for c in columns] for i in range(len(columns[0].cells)))]
     lines = ["  ".join(map(aligned, row, columns)).rstrip() for row in rows]
-    return [lines[0], " ".join("-" * (c.width + 1) for c in columns), *lines[1:]]
+    return [lines[0], " ".join("-" * (c.width + (c is not columns[-1])) for c in columns), *lines[1:]]
 
 
 def aligned(text: str, column: Column) -> str:

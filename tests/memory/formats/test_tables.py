@@ -19,7 +19,8 @@ def test_a_table_aligns_numbers_right_and_escapes_what_could_steer_a_terminal() 
     ]
 
 
-def test_text_that_looks_like_markup_stays_as_it_is_and_nothing_is_cut_off() -> None:
+def test_text_that_looks_like_markup_stays_as_it_is_and_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
     long = "[bold]x[/bold] :smile: " + "y" * 300
     assert ruled([[long, "1"]], ["text", "n"]).splitlines()[-1] == f"{long}  1"
     assert ruled([], ["a", "b"]).splitlines()[0] == "a  b"
