@@ -120,10 +120,11 @@ class Result:
         return triton_config(self._found())
 
     def decorator(self) -> str:
-        """``@triton.autotune(configs=[…], key=[…])`` as a line of Python."""
-        from memory.formats.triton_configs import decorator
+        """``@triton.autotune(configs=[…], key=[…])`` as a line of Python, with the owner's key and hooks if the kernel
+        was autotuned."""
+        from agent.export.owner_line import decorator_line
 
-        return decorator([self._found()], self.problem)
+        return decorator_line(self.kernel, self._found(), self.problem)
 
     def to_json(self) -> str:
         """One JSON object, as ``python -m agent --json`` prints it."""

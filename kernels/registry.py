@@ -47,13 +47,22 @@ def offered() -> dict[str, str]:
 
 def get(name: str) -> KernelSpec[Any, Any]:
     """The kernel `name`: a built-in one, one that an installed package offers, ``path/to/file.py:NAME`` or
-    ``package.module:NAME``, NAME being a subclass or an instance of KernelSpec.
+    ``package.module:NAME``, NAME being a subclass or an instance of KernelSpec; also ``CAPTURE#LAUNCH``, a launch of a
+    capture, and ``edited:FOLDER|NAME``, the kernel NAME with the variants in FOLDER.
 
     Raises ValueError with one sentence that says what to do."""
     if name in _BUILTIN:
         source, attribute = _BUILTIN[name].split(":")
         builtin: KernelSpec[Any, Any] = getattr(importlib.import_module(source), attribute)()
         return builtin
+    if name.startswith("edited:"):
+        from kernels.editing.editable import found_again
+
+        return found_again(name, get)
+    if "#" in name:
+        from kernels.captured.captured_kernels import captured_kernel
+
+        return captured_kernel(name)
     reference = name if ":" in name else offered().get(name, name)
     if finder.split_reference(reference) is None:
         choices = ", ".join([*names(), *offered()])
@@ -87,6 +96,13 @@ def _spec(found: Any, where: str, module: ModuleType) -> KernelSpec[Any, Any]:
     from kernels.spec import KernelSpec
 
     kind = type(found) if isinstance(found, KernelSpec) else found
+    if _is_triton_function(found):
+        raise ValueError(
+            f"{where} is a Triton kernel without a description of its launch: capture a program that launches it "
+            f"(`python -m agent capture -o run.capture -- python PROGRAM.py`) and tune what was captured "
+            f"(`python -m agent improve run.capture --kernel {where.rpartition(':')[2]}`), or describe the launch in a "
+            "KernelSpec (docs/KERNELS.md)"
+        )
     if not (isinstance(kind, type) and issubclass(kind, KernelSpec)):
         raise ValueError(f"{where} is no KernelSpec; {_candidates(module)}")
     lacking = [a for a in ("name", "problem_type", "config_type") if not (hasattr(kind, a) or a in vars(found))]
@@ -97,6 +113,15 @@ def _spec(found: Any, where: str, module: ModuleType) -> KernelSpec[Any, Any]:
         raise ValueError(f"{where} is an unfinished KernelSpec: define {', '.join(lacking)}")
     spec: KernelSpec[Any, Any] = finder.instance(found, where)
     return spec
+
+
+def _is_triton_function(found: Any) -> bool:
+    """Whether it is what ``@triton.jit`` or a decorator around it made, interpreted or not."""
+    while hasattr(found, "fn") and type(found).__module__.partition(".")[0] == "triton":
+        found = found.fn
+        if inspect.isfunction(found):
+            return True
+    return False
 
 
 def _candidates(module: ModuleType) -> str:

@@ -104,6 +104,8 @@ class Baseline(Generic[P]):
     """False if it computes less than the kernel (a ceiling, e.g. the matmul without its epilogue)."""
     missing: Callable[[P], str | None] = lambda problem: None
     """Why this torch or this problem cannot run it; ``None`` if it can run."""
+    own_code: bool = False
+    """Whether it launches the kernel's own Triton code, which the compile pool may have compiled already."""
     choices: Callable[[P], Mapping[str, Callable[[P, Inputs], Callable[[], torch.Tensor]]]] = lambda problem: {}
     """If ``prepare`` chooses by measuring: the ways that can be forced, by name, each as ``prepare``. The fastest of
     them all is the baseline."""
@@ -131,6 +133,8 @@ class KernelSpec(ABC, Generic[P, C]):
     domain: ClassVar[tuple[str, ...]] = ()
     """Kinds of inputs that the kernel does not take, of those in ``kernels/launches/domain.py``, e.g.
     ``("large", "infinite")``. A finalist is not tried on them, and the verdict names them."""
+    shut_in: ClassVar[bool] = False
+    """Whether its code is compiled and interpreted by processes alone that have no network and write nowhere."""
     found_as: str | None = None
     """The name under which ``kernels.registry`` found this instance, and finds it again in another process."""
 
@@ -146,6 +150,10 @@ class KernelSpec(ABC, Generic[P, C]):
         """Every config to consider for this problem, in a fixed order, before constraints. The default is every
         combination of the config fields' values."""
         return defaults.candidates(self.config_type)
+
+    def promising(self, problem: P, hardware: Hardware) -> list[C]:
+        """Configs to measure before all others, best first: what the kernel's owner knows. The default is none."""
+        return []
 
     def constraint(self, problem: P, config: C, hardware: Hardware) -> str | None:
         """The first static constraint that `config` breaks, named with its numbers; ``None`` if it breaks none."""

@@ -176,6 +176,32 @@ CREATE TRIGGER lessons_dropped AFTER DELETE ON lessons
 BEGIN INSERT INTO lessons_fts (lessons_fts, rowid, text, kernel) VALUES ('delete', OLD.id, OLD.text, OLD.kernel); END;
 """
 
+# What an agent has made of a kernel's device code. Speeds are in `attempts`: the config names the variant.
+VARIANTS = """
+CREATE TABLE variants (
+    id INTEGER PRIMARY KEY,
+    uid BLOB NOT NULL UNIQUE,
+    run_id TEXT REFERENCES runs (run_id),
+    kernel TEXT NOT NULL,
+    problem_id INTEGER REFERENCES problems (id),
+    environment_id INTEGER REFERENCES environments (id),
+    hash TEXT NOT NULL,
+    parent TEXT NOT NULL,
+    reason TEXT NOT NULL CHECK (length(reason) <= 600),
+    source TEXT NOT NULL,
+    diff TEXT NOT NULL,
+    meta TEXT NOT NULL,
+    grid TEXT NOT NULL,
+    verdict TEXT NOT NULL,
+    why TEXT NOT NULL,
+    limit_before TEXT NOT NULL,
+    limit_after TEXT NOT NULL,
+    created_at TEXT NOT NULL
+) STRICT;
+CREATE INDEX variants_of_kernel ON variants (kernel, hash);
+CREATE INDEX variants_by_limit ON variants (limit_before);
+"""
+
 
 def statements(script: str) -> list[str]:
     """The statements of an SQL script. A trigger's body stays whole. (``executescript`` would commit the migration.)"""
@@ -219,5 +245,17 @@ def m006_assembler(db: Any) -> None:
     _run(db, "ALTER TABLE environments ADD COLUMN assembler TEXT;")
 
 
-for _step in (m001_attempts, m002_verdicts, m003_lessons, m004_views, m005_fingerprint, m006_assembler):
+def m007_variants(db: Any) -> None:
+    _run(db, VARIANTS)
+
+
+for _step in (
+    m001_attempts,
+    m002_verdicts,
+    m003_lessons,
+    m004_views,
+    m005_fingerprint,
+    m006_assembler,
+    m007_variants,
+):
     migrations()(_step)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from tools.arguments import config_list, describe_budget
+from tools.calling.arguments import config_list, describe_budget
 from tools.declaration import Declaration
 
 if TYPE_CHECKING:

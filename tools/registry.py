@@ -2,6 +2,7 @@
 
 A tool is one module with three parts: ``arguments(spec)`` gives the pydantic model of its arguments for a kernel,
 ``run(session, arguments, call_id)`` its answer, a JSON object, and ``DECLARATION`` what others need to know about it.
+A module may define ``offered(spec)``: whether the tool is there for a kernel.
 The first paragraph of the module's docstring is its description.
 """
 
@@ -36,6 +37,8 @@ NAMES = (
     "explain_kernel",
 )
 """The built-in tools, ``tools/NAME.py``. Their order is part of the prompt: keep it, so that prompt caches hold."""
+ON_REQUEST = ("edit_kernel",)
+"""Built-in tools that are there for some kernels alone: their module says for which by ``offered``."""
 ENTRY_POINTS = "autokernel.tools"
 """The group in which an installed package may offer tools: ``my_tool = "my_package.my_tool"``, a module."""
 
@@ -75,7 +78,7 @@ class Tool:
 def register(name: str, module: str) -> None:
     """Offer the tool of `module` (a dotted name) in this process as `name`. Raises ToolError for a name that is taken
     by a built-in tool; another tool of that name is replaced."""
-    if name in NAMES:
+    if name in NAMES + ON_REQUEST:
         raise ToolError(f"{name} is a built-in tool: give yours another name")
     _registered[name] = module
 
@@ -88,13 +91,13 @@ def unregister(name: str) -> None:
 def modules() -> dict[str, str]:
     """Tool name to dotted module: the built-in ones, then those of installed packages and those registered here."""
     offered = {e.name: e.value for e in importlib.metadata.entry_points(group=ENTRY_POINTS)}
-    others = {name: module for name, module in (offered | _registered).items() if name not in NAMES}
-    return {name: f"tools.{name}" for name in NAMES} | dict(sorted(others.items()))
+    others = {name: module for name, module in (offered | _registered).items() if name not in NAMES + ON_REQUEST}
+    return {name: f"tools.{name}" for name in NAMES + ON_REQUEST} | dict(sorted(others.items()))
 
 
 def builtin_declarations() -> dict[str, Declaration]:
     """What the built-in tools declare, by name: for traces of before tools declared anything."""
-    return {name: _load(name, f"tools.{name}").DECLARATION for name in NAMES}
+    return {name: _load(name, f"tools.{name}").DECLARATION for name in NAMES + ON_REQUEST}
 
 
 def tools_for(session: Session) -> dict[str, Tool]:
@@ -107,9 +110,15 @@ def tools_of(spec: KernelSpec[Any, Any]) -> dict[str, Tool]:
     found = {}
     for name, source in modules().items():
         module = _load(name, source)
+        if not getattr(module, "offered", _always)(spec):
+            continue
         summary = (module.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
         found[name] = Tool(name, summary, module.arguments(spec), module.run, module.DECLARATION)
     return found
+
+
+def _always(spec: KernelSpec[Any, Any]) -> bool:
+    return True
 
 
 def _load(name: str, source: str) -> ModuleType:

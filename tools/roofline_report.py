@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, create_model
 
 from memory.shared_models import Closed
-from tools.arguments import as_text
+from tools.calling.arguments import as_text
 from tools.declaration import Declaration
 from tools.explain_kernel import limit_of
 

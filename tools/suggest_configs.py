@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, Field
 
 from memory.shared_models import Closed
-from tools.arguments import MAX_CONFIGS
+from tools.calling.arguments import MAX_CONFIGS
 from tools.declaration import Declaration
 
 if TYPE_CHECKING:

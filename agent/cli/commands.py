@@ -26,8 +26,10 @@ from agent.goal.limits import LONGEST, MOST, MOST_DOLLARS
 from agent.models.apis import API_CHOICES, ApiChoice
 from agent.models.effort import EFFORTS, read_effort
 from agent.programs.apply_command import apply
-from agent.programs.commands import capture, captures
+from agent.programs.commands import capture, captures, improve
 from agent.programs.comparing.compare_command import compare
+from agent.programs.foreign.table_command import table
+from agent.programs.patching import patch
 from memory.command_line.command_errors import run_command_line
 from memory.command_line.strict_commands import StrictGroup
 from tools.session.budget import MAX_EVALS, MAX_SECONDS
@@ -149,6 +151,7 @@ def commands() -> None:
 @click.option("--approve", is_flag=True, help="Ask before each batch that runs on the device: yes, no or edit.")
 @click.option("--memory", type=click.Path(path_type=Path), metavar="PATH", help="The SQLite file of all attempts.")
 @click.option("--cold", is_flag=True, help="Start without what earlier runs know; this one is still remembered.")
+@click.option("--edit", is_flag=True, help="The model may send new device code, which is fenced and proven.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, metavar="N", help="Seed (0).")
 @click.option("--yes", is_flag=True, help="Leave words of the goal out that are not understood.")
 @click.option("--dry-run", is_flag=True, help="Print the problem as it is understood and stop; no device is opened.")
@@ -181,6 +184,7 @@ def run(
     approve: bool,
     memory: Path | None,
     cold: bool,
+    edit: bool,
     seed: int,
     yes: bool,
     dry_run: bool,
@@ -231,10 +235,10 @@ def run(
         seed=seed,
     )
     if dry_run:
-        return print_request(requested(words, given, cold)[0], json_)
+        return print_request(requested(words, given, cold, edit)[0], json_)
     with Terminal(loudness) as terminal:
         with terminal.opening(device_line(given.device, words)):
-            objective, notices = requested(words, given, cold)
+            objective, notices = requested(words, given, cold, edit)
         from agent.cli.result_panel import print_result
         from agent.loop.run import begin
 
@@ -270,20 +274,8 @@ def resume(run_id: str, base_url: str | None, api: ApiChoice | None, loudness: L
     return print_result(ended, json_)
 
 
-for _command in (
-    replay,
-    runs,
-    show,
-    fork,
-    export,
-    doctor,
-    completion.completion,
-    campaign,
-    capture,
-    captures,
-    apply,
-    compare,
-):
+PROGRAMS = (capture, captures, improve, apply, compare, table, patch)
+for _command in (replay, runs, show, fork, export, doctor, completion.completion, campaign, *PROGRAMS):
     commands.add_command(_command)
 
 

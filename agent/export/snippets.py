@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from agent.errors import UsageError
+from agent.export.owner_line import decorator_line
 from agent.export.story import Story
 from agent.loop.outcome import Outcome
 from memory.formats import triton_configs
@@ -16,8 +17,8 @@ def triton(story: Story) -> str:
 
 
 def autotune(story: Story) -> str:
-    """One ``@triton.autotune(configs=[…], key=[…])`` line."""
-    return f"{triton_configs.decorator([config_of(story)], story.setting.problem)}\n"
+    """One ``@triton.autotune(configs=[…], key=[…])`` line, with the owner's hooks and key if the kernel has some."""
+    return f"{decorator_line(story.setting.kernel, config_of(story), story.setting.problem)}\n"
 
 
 def json(story: Story) -> str:

@@ -88,6 +88,8 @@ class Objective(Closed):
     """Whether a person is asked before configs run on the device."""
     cold: bool = False
     """Whether the run starts without what other runs know."""
+    edit: bool = False
+    """Whether the model may send device code."""
     alone: bool = False
     """Whether a model that gets nowhere ends the run, instead of leaving it to the embedded planner."""
     limits: Limits = Limits()

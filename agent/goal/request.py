@@ -41,7 +41,7 @@ def understood(words: str, given: Given) -> tuple[Objective, list[str]]:
     return objective.model_copy(update={"targets": targets, "against": against}), notices
 
 
-def requested(words: str, given: Given, cold: bool = False) -> tuple[Objective, list[str]]:
+def requested(words: str, given: Given, cold: bool = False, edit: bool = False) -> tuple[Objective, list[str]]:
     """As ``understood``, with the model's price, and the notices in the objective and as lines. A goal that holds the
     key is refused."""
     from agent.models.choose import secrets
@@ -50,7 +50,7 @@ def requested(words: str, given: Given, cold: bool = False) -> tuple[Objective, 
     if any(secret in words for secret in secrets()):
         raise UsageError("The goal holds your API key: leave it out, goals are written into traces.")
     objective, notices = understood(words, given)
-    objective = priced(objective.model_copy(update={"cold": cold}))
+    objective = priced(objective.model_copy(update={"cold": cold, "edit": edit}))
     notices += about_model(objective)
     if given.model == objective.model == "embedded" and os.environ.get("OPENAI_API_KEY"):
         notices.append("the embedded planner decides, although there is a key: --model NAME lets a model decide")

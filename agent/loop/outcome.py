@@ -84,6 +84,8 @@ class Outcome(BaseModel):
     """Why the search ended."""
     how: str
     """How the final sitting was made."""
+    survived: list[str] = Field(default_factory=list)
+    """Kinds of inputs beside the nominal ones on which the config was right in the final sitting."""
     infrastructure: bool
     """No proof could be made, because our own machinery failed: no config is to blame."""
     importance: dict[str, float] = Field(default_factory=dict)
@@ -158,6 +160,7 @@ def outcome_of(
         notices=list(objective.notices),
         stopped=stop,
         how=proof["how"] if proof else "",
+        survived=proof.get("survived", []) if proof else [],
         infrastructure=all(p["status"] == "infrastructure" for p in proofs) if proofs else failures.infrastructure,
         importance=importance or {},
         trace=trace,

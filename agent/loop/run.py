@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent.errors import AgentError, StoppedError, UsageError
 from agent.goal.objective import Objective, Setting
@@ -31,6 +32,9 @@ from agent.trace.recorded_tools import recorded
 from agent.trace.trace import JSON, SCHEMA_VERSION, Journal, Record, Trace, opening_of, read_trace, says_of
 from agent.verdict.judgement import EVERY_BASELINE, rule_of
 
+if TYPE_CHECKING:
+    from tools.harness.process.prestart import Prestart
+
 OpenActions = Callable[[Objective, Path | None, str, Watch], Actions]
 """(objective, memory file, run id, watch) → the run's actions."""
 
@@ -43,11 +47,19 @@ class Ended:
     setting: Setting
 
 
-def open_actions(objective: Objective, memory: Path | None, run_id: str, watch: Watch, warm: bool = True) -> Actions:
-    """Open a session with the tools on the objective's device; unless `warm`, without what other runs know."""
-    from tools.harness.process.prestart import Prestart
+def open_actions(
+    objective: Objective,
+    memory: Path | None,
+    run_id: str,
+    watch: Watch,
+    warm: bool = True,
+    started: Prestart | None = None,
+) -> Actions:
+    """Open a session with the tools on the objective's device; unless `warm`, without what other runs know. `started`:
+    processes for it that were started before."""
+    from tools.harness.process import prestart as processes
 
-    with Prestart.of(objective.device) as prestart:  # while its processes import, this one does
+    with started or processes.Prestart.of(objective.device) as prestart:  # while its processes import, this one does
         import langgraph.graph  # noqa: F401 -- what the loop needs
 
         from tools.session.open_session import SetupError, open_session
@@ -68,6 +80,7 @@ def open_actions(objective: Objective, memory: Path | None, run_id: str, watch: 
                 progress=watch.notify,
                 warm=warm,
                 cold=objective.cold,
+                edit=objective.edit,
                 prestart=prestart,
             )
         except SetupError as e:

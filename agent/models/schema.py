@@ -72,7 +72,7 @@ def restrict_values(schema: dict[str, Any], values: Mapping[str, Sequence[Any]])
 
 def narrowed(field: dict[str, Any], values: Sequence[Any]) -> dict[str, Any]:
     """A config field's schema with only `values`; one that is no plain enumeration stays as it is."""
-    if "enum" not in field and "type" not in field:
+    if "enum" not in field and ("type" not in field or "maxLength" in field):  # a text that is not enumerated
         return field
     kept = {key: value for key, value in field.items() if key in ("type", "description")}
     return kept | {"enum": list(values)}

@@ -1,4 +1,4 @@
-"""``python -m agent capture`` and ``captures``."""
+"""``python -m agent capture``, ``captures`` and ``improve``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from agent.errors import PROVEN, UsageError
+from agent.errors import PROVEN, UNPROVEN, UsageError
 from memory.command_line.strict_commands import StrictGroup, strict_command
 
 capture_file = click.argument("file", type=click.Path(path_type=Path))
@@ -67,3 +67,65 @@ def show(file: Path, json_: bool) -> int:
         raise UsageError(str(e)) from e
     click.echo(json.dumps(described(found)) if json_ else render(found))
     return PROVEN
+
+
+@strict_command()
+@capture_file
+@click.option("--kernel", metavar="NAME", help="Only this kernel: its name, module:NAME, or a launch's digest.")
+@click.option("--device", default="auto", metavar="DEVICE", help="auto, cuda:N, or interpreter: check, time nothing.")
+@click.option("--max-seconds", type=float, default=600.0, metavar="S", help="Time of all launches together (600).")
+@click.option("--share", type=float, default=0.95, metavar="X", help="Part of the GPU time that is looked at (0.95).")
+@click.option("-o", "out", type=click.Path(path_type=Path), default=Path("tuned.json"), help="The table (tuned.json).")
+@click.option("--model", metavar="NAME", help="Who decides: embedded (default, no key), or a model's name.")
+@click.option("--base-url", metavar="URL", help="A server that speaks the OpenAI protocol.")
+@click.option("--memory", type=click.Path(path_type=Path), metavar="PATH", help="The SQLite file of all attempts.")
+@click.option("--cold", is_flag=True, help="Start without what earlier runs know.")
+@as_json
+def improve(
+    file: Path,
+    kernel: str | None,
+    device: str,
+    max_seconds: float,
+    share: float,
+    out: Path,
+    model: str | None,
+    base_url: str | None,
+    memory: Path | None,
+    cold: bool,
+    json_: bool,
+) -> int:
+    """Tune the launches of FILE, a capture, and prove what is faster.
+
+    \b
+    python -m agent improve run.capture
+    python -m agent improve run.capture --kernel geglu_forward --max-seconds 60
+
+    What can save the most comes first. The table holds one row for each launch: a config that was proven faster than
+    the launch as captured and than the autotuner's choice, or the owner's config. Exit code 0 if a row is proven, 3 if
+    none is."""
+    import sys
+    from contextlib import redirect_stdout
+
+    from agent.cli.environment import read_env
+    from agent.goal.limits import LONGEST
+    from agent.loop.progress import LineWatch
+    from agent.models.choose import model_name
+    from agent.programs.improvement.improve_request import Request
+    from agent.programs.improvement.improve_table import as_json as described
+    from agent.programs.improvement.improve_table import render
+    from agent.programs.improvement.improving import improve as improve_capture
+    from memory.terms import printable
+
+    if not 0 < max_seconds <= LONGEST:
+        raise UsageError(f"--max-seconds {max_seconds:g} is not a number of seconds between 0 and {LONGEST:g}.")
+    if not 0 < share <= 1:
+        raise UsageError(f"--share {share:g} is no part of the GPU time: give a number between 0 and 1.")
+    read_env()
+    request = Request(
+        file, out, kernel, device, max_seconds, share, model_name(model, base_url), base_url, memory, cold
+    )
+    watch = LineWatch(lambda line: click.echo(printable(line, "?"), err=True))
+    with redirect_stdout(sys.stderr):  # what a kernel's own code prints is no result
+        made = improve_capture(request, watch)
+    click.echo(json.dumps(described(made, str(out))) if json_ else render(made, str(out)))
+    return PROVEN if made.proven else UNPROVEN

@@ -14,6 +14,7 @@ from evals.bench.output import (
     mistakes_as_refusals,
     print_progress,
     print_table,
+    read_options,
     read_shape,
     share,
     short,
@@ -81,10 +82,23 @@ def list_command(names: tuple[str, ...], gpu: str, as_json: bool) -> None:
     show_default=True,
     help="cuda:N, interpreter (reduced problems, no GPU), or auto: a GPU if there is one, else the interpreter.",
 )
+@click.option("--shape", callback=read_shape, help="e.g. 32768x4096; the default shape and an odd one without it.")
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    callback=read_options,
+    metavar="NAME=VALUE",
+    help="A field of the kernel's problem, e.g. dtype=bf16; repeat it for more.",
+)
 @JSON
-def validate(names: tuple[str, ...], device: str, as_json: bool) -> None:
+def validate(
+    names: tuple[str, ...], device: str, shape: tuple[int, ...] | None, options: dict[str, str], as_json: bool
+) -> None:
     """Check every kernel and family against its float64 reference. Exit code 1 if one is wrong, 2 if none is wrong and
-    some could not be checked here."""
+    some could not be checked here.
+
+    With --shape or --option one problem of one KERNEL is checked, as it is given."""
     from evals.bench.validation import validate as run
 
     if device == "auto":
@@ -93,8 +107,13 @@ def validate(names: tuple[str, ...], device: str, as_json: bool) -> None:
         device = "cuda:0" if gpus_present() else "interpreter"
     if device != "interpreter" and not device.startswith("cuda:"):
         raise click.UsageError(f"--device {device} is no device: write auto, interpreter or cuda:N")
+    given = None
+    if shape is not None or options:
+        if len(names) != 1:
+            raise click.UsageError("--shape and --option are for one kernel: name it")
+        given = shape, options
     with mistakes_as_refusals(), output_to_stderr():
-        rows = run(_names(names), None if device == "interpreter" else device, print_progress)
+        rows = run(_names(names), None if device == "interpreter" else device, print_progress, given)
     wrong = [r for r in rows if r["status"] != "correct"]
     if as_json:
         click.echo(json.dumps({"correct": not wrong, "checks": rows}))

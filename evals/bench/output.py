@@ -25,6 +25,19 @@ def read_shape(context: click.Context, parameter: click.Parameter, value: str | 
     return tuple(map(int, parts))
 
 
+def read_options(context: click.Context, parameter: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
+    """Texts of the form ``NAME=VALUE`` by name; the callback of an ``--option`` option."""
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = (part.strip() for part in pair.partition("="))
+        if not equals or not name:
+            raise click.UsageError(f"--option {pair} is not NAME=VALUE")
+        if name in found:
+            raise click.UsageError(f"--option {name} is given twice: give it once")
+        found[name] = value
+    return found
+
+
 class Refused(click.ClickException):
     """A request that cannot be carried out: one sentence and exit code 2."""
 

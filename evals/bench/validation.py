@@ -14,6 +14,8 @@ from kernels.spec import Config, KernelSpec, Problem
 from tools.harness.results import CheckResult
 
 Row = dict[str, Any]
+Given = tuple[tuple[int, ...] | None, dict[str, Any]]
+"""A problem that a person asks for: its shape, or None for the default one, and its other fields."""
 
 
 @dataclass(frozen=True)
@@ -25,25 +27,39 @@ class Check:
     configs: list[Config]
 
 
-def plan(names: list[str], hardware: Hardware) -> Iterator[Check]:
-    """The checks of each kernel and dtype: the default problem, and one with every dimension odd so that tiles are cut
-    at the edges. The configs are the default one and the first, middle and last config of each family. Raises
-    ValueError."""
+def plan(names: list[str], hardware: Hardware, given: Given | None = None) -> Iterator[Check]:
+    """The checks of each kernel: of the problem that is `given`; otherwise, of each dtype, the default problem and one
+    with every dimension odd, so that tiles are cut at the edges. The configs are the default one and the first, middle
+    and last config of each family. Raises ValueError."""
     for name in names:
         spec = get(name)
         examine(spec, hardware=hardware)
-        own = spec.default_problem()
-        for dtype in _dtypes(spec):
-            here = own.model_copy(update={"dtype": dtype})
-            for problem in dict.fromkeys((here, _odd(spec, here, hardware))):
-                if not spec.space(problem, hardware):
-                    continue  # the kernel's constraint excludes this dtype
-                examine(spec, problem, hardware)
-                yield Check(spec, problem, _select_configs(spec, problem, hardware))
+        for problem in _problems(spec, hardware) if given is None else [_given(spec, hardware, given)]:
+            examine(spec, problem, hardware)
+            yield Check(spec, problem, _select_configs(spec, problem, hardware))
 
 
-def validate(names: list[str], device: str | None, progress: Callable[[str], None]) -> list[Row]:
-    """A row per config. `device` is ``cuda:N``, or ``None`` for the interpreter, which runs reduced problems.
+def _problems(spec: KernelSpec[Any, Any], hardware: Hardware) -> Iterator[Problem]:
+    own = spec.default_problem()
+    for dtype in _dtypes(spec):
+        here = own.model_copy(update={"dtype": dtype})
+        for problem in dict.fromkeys((here, _odd(spec, here, hardware))):
+            if spec.space(problem, hardware):  # otherwise the kernel's constraint excludes it
+                yield problem
+
+
+def _given(spec: KernelSpec[Any, Any], hardware: Hardware, given: Given) -> Problem:
+    problem: Problem = spec.parse_problem(*given)
+    if not spec.space(problem, hardware):
+        raise ValueError(f"{spec.name} has no config for {problem.label()}: its constraint excludes them all")
+    return problem
+
+
+def validate(
+    names: list[str], device: str | None, progress: Callable[[str], None], given: Given | None = None
+) -> list[Row]:
+    """A row per config, on the problem that is `given` or on those of ``plan``. `device` is ``cuda:N``, or ``None`` for
+    the interpreter, which runs reduced problems.
 
     Raises ValueError for a kernel that does not exist or is not valid, DeviceError for a GPU that does not exist."""
     if device is None:
@@ -52,7 +68,7 @@ def validate(names: list[str], device: str | None, progress: Callable[[str], Non
         hardware, interpreter = hardware_named("H200"), Interpreter()
         try:
             rows, stressed = [], set()
-            for check in plan(names, hardware):
+            for check in plan(names, hardware, given):
                 progress(f"{check.spec.name} {check.problem.label()}: {len(check.configs)} configs in the interpreter")
                 found = interpreter.check(check.spec, check.problem, check.configs, hardware.name)
                 if check.spec.name not in stressed and found[0].status == "correct":
@@ -73,7 +89,7 @@ def validate(names: list[str], device: str | None, progress: Callable[[str], Non
         examine(spec)
         probe = LiveDevice.open(device, spec, spec.default_problem())
         probe.close()
-        for check in plan([name], probe.hardware):
+        for check in plan([name], probe.hardware, given):
             progress(f"{spec.name} {check.problem.label()}: {len(check.configs)} configs on {probe.info.name}")
             live = LiveDevice.open(device, spec, check.problem)
             try:

@@ -7,11 +7,10 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
-from evals.bench.output import read_shape
+from evals.bench.output import read_options, read_shape
 from evals.commands.leaderboard_command import leaderboard_command
 from evals.commands.score_commands import compare_command, report_command, run_command, tasks_command
 from evals.progress_bar import ProgressBar
@@ -72,7 +71,14 @@ def list_command(as_json: bool) -> None:
     "--shape", callback=read_shape, help="Dimensions of the problem, e.g. 4096x4096x4096; the kernel's own without it."
 )
 @click.option("--dtype", help="fp16, bf16, or fp8 where the kernel has it.")
-@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Any other field of the problem.")
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    callback=read_options,
+    metavar="NAME=VALUE",
+    help="Any other field of the problem.",
+)
 @click.option("--device", default="cuda:0", show_default=True, help="The GPU to record: cuda:N.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The .json.gz (or .json) to write.")
 @click.option("--limit", type=click.IntRange(min=1), help="Record so many configs, drawn at random.")
@@ -87,7 +93,7 @@ def record_command(
     kernel: str,
     shape: tuple[int, ...] | None,
     dtype: str | None,
-    options: tuple[str, ...],
+    options: dict[str, str],
     device: str,
     out: Path,
     limit: int | None,
@@ -103,7 +109,7 @@ def record_command(
     _check_out(out)
     if not device.startswith("cuda"):
         raise click.UsageError(f"--device {device} is not a GPU: a landscape is recorded on cuda:N")
-    fields = _options(options, dtype)
+    fields = options if dtype is None else {"dtype": dtype, **options}
 
     from evals.record.card import stats
     from evals.record.journal import JournalError
@@ -158,16 +164,6 @@ def _check_out(out: Path) -> None:
         raise click.UsageError(f"--out {out}: the folder {out.parent} cannot be written")
     if out.exists():
         raise click.UsageError(f"--out {out} exists already: delete it or give another name")
-
-
-def _options(pairs: tuple[str, ...], dtype: str | None) -> dict[str, Any]:
-    found: dict[str, Any] = {} if dtype is None else {"dtype": dtype}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise click.UsageError(f"--option {pair} is not NAME=VALUE")
-        found[name] = value
-    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

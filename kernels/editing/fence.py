@@ -3,11 +3,11 @@
 Triton's front end is an evaluator of Python: it calls whatever a name reaches while it parses, and its interpreter
 executes the function. So the source is judged before either sees it, on its syntax tree, and closed by construction:
 
-    1. Only listed syntax (:mod:`kernels.editing.source_limits`), bounded in size and depth.
+    1. Only listed syntax (:mod:`kernels.editing.fencing.source_limits`), bounded in size and depth.
     2. Every name is an argument, a local that is bound, a device function before this one, a constant or device
        function of the owner, or one of the listed functions of the language by identity
-       (:mod:`kernels.editing.device_names`). What a value can be asked depends on its kind
-       (:mod:`kernels.editing.fence_walk`).
+       (:mod:`kernels.editing.fencing.device_names`). What a value can be asked depends on its kind
+       (:mod:`kernels.editing.fencing.fence_walk`).
     3. Pointers come from arguments alone, claims from the owner alone, loops unroll within bounds.
     4. The signature is the owner's. New parameters are constants at its end.
 
@@ -21,13 +21,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kernels.editing.abstract_values import Value
-from kernels.editing.device_calls import Body, DeviceCalls
-from kernels.editing.device_names import BUILTIN_NAMES
-from kernels.editing.name_scope import NameScope, is_decorator_of_triton
+from kernels.editing.fencing.abstract_values import Value
+from kernels.editing.fencing.device_calls import Body, DeviceCalls
+from kernels.editing.fencing.device_names import BUILTIN_NAMES
+from kernels.editing.fencing.name_scope import NameScope, is_decorator_of_triton
+from kernels.editing.fencing.source_limits import parse
 from kernels.editing.owner_function import UNKNOWN_CONSTANT, Json, OwnerFunction, choice_value, digest_of
 from kernels.editing.refused_edit import RefusedEdit
-from kernels.editing.source_limits import parse
 
 MetaValue = int | str
 MOST_META_PARAMETERS = 8
@@ -167,7 +167,7 @@ def _check_defaults(
 
 def is_constexpr(annotation: ast.expr | None, scope: NameScope) -> bool:
     """Whether an annotation is Triton's constexpr, written or as the text of it."""
-    from kernels.editing.device_names import DeviceName
+    from kernels.editing.fencing.device_names import DeviceName
 
     if isinstance(annotation, ast.Name):
         found = scope.use(annotation.id)

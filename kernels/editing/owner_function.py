@@ -16,18 +16,9 @@ from functools import cached_property
 from typing import Any
 
 from kernels.capture.describing.device_closure import describe_function
-from kernels.editing import device_names
-from kernels.editing.abstract_values import DTYPE, NONE, NUMBER, STRING, Value, of, tuple_of, whole
+from kernels.editing.fencing import device_names
+from kernels.editing.fencing.abstract_values import DTYPE, NONE, NUMBER, STRING, Value, of, tuple_of, whole
 from kernels.editing.refused_edit import RefusedEdit
-from kernels.launches.argument_models import (
-    Argument,
-    DescriptorArgument,
-    FunctionArgument,
-    PointerTableArgument,
-    ScalarArgument,
-    TensorArgument,
-    TupleArgument,
-)
 
 Json = dict[str, Any]
 STANDARD: dict[str, Json] = {
@@ -44,6 +35,13 @@ class OwnersDevice:
     """A device function of the owner that edited code calls."""
 
     digest: str
+
+
+@dataclass(frozen=True)
+class PassedFunction:
+    """A device function that the owner's launch passes as an argument."""
+
+    name: str
 
 
 @dataclass(frozen=True)
@@ -118,22 +116,6 @@ def digest_of(part: Json) -> str:
     return hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def argument_values(
-    arguments: Mapping[str, Argument], constexprs: Mapping[str, bool], choices: Mapping[str, list[Any]]
-) -> dict[str, Value]:
-    """What a described launch gives. `constexprs`: whether each parameter is a constant. `choices`: the values of the
-    parameters that a config sets."""
-    found = {}
-    for name, constant in constexprs.items():
-        if name in choices:
-            found[name] = choice_value(choices[name])
-        elif name in arguments:
-            found[name] = _argument(arguments[name], constant)
-        else:
-            found[name] = UNKNOWN_CONSTANT if constant else NUMBER
-    return found
-
-
 def choice_value(values: list[Any]) -> Value:
     """A meta-parameter that takes any of `values`."""
     if values and all(isinstance(v, int) for v in values):
@@ -141,25 +123,6 @@ def choice_value(values: list[Any]) -> Value:
     if values and all(isinstance(v, str) for v in values):
         return STRING
     return NUMBER if all(isinstance(v, int | float) for v in values) else UNKNOWN_CONSTANT
-
-
-def _argument(argument: Argument, constant: bool) -> Value:
-    match argument:
-        case TensorArgument() | PointerTableArgument():
-            return of("pointer")
-        case DescriptorArgument():
-            return of("descriptor")
-        case TupleArgument():
-            return tuple_of(_argument(a, constant) for a in argument.items)
-        case FunctionArgument():
-            return Value(frozenset({"function"}), function=argument)
-        case ScalarArgument(value=None):
-            return of("none", "pointer")  # another launch may give the tensor
-        case ScalarArgument(value=str()):
-            return STRING
-        case ScalarArgument(value=int(number)) if constant:
-            return whole(number)
-    return NUMBER
 
 
 def meaning(binding: Json) -> Value | str | OwnersDevice | device_names.DeviceName | Json | None:

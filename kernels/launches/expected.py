@@ -73,14 +73,15 @@ def bounds(spec: KernelSpec[Any, Any], problem: Any, results: Results) -> dict[s
     depends on the result's dtype, and is 0 for integers."""
     said: Any = spec.tolerance(problem)
     if isinstance(said, dict):
-        return {name: said[name] if name in said else _default(t) for name, t in results.items()}
+        return {name: said[name] if name in said else default_bound(t) for name, t in results.items()}
     if len(results) == 1:
         return dict.fromkeys(results, said)
     own = type(spec).tolerance is not KernelSpec.tolerance
-    return {name: _default(t) if not (own and t.is_floating_point()) else said for name, t in results.items()}
+    return {name: default_bound(t) if not (own and t.is_floating_point()) else said for name, t in results.items()}
 
 
-def _default(t: torch.Tensor) -> float:
+def default_bound(t: torch.Tensor) -> float:
+    """For a result of this dtype: some roundings of it (:func:`kernels.defaults.tolerance`), 0 for integers."""
     if not t.is_floating_point():
         return 0.0
     short = {torch.float16: "fp16", torch.bfloat16: "bf16", torch.float32: "fp32"}

@@ -176,7 +176,8 @@ class ServedFunction:
             raise NotApplied(f"row {label} is stock, and its config is none of the autotuner's")
         if same:
             return same[0]
-        hooks = [getattr(c, "pre_hook", None) for c in configs]
+        alike = [c for c in configs if dict(c.kwargs) == decision.constexprs] or configs
+        hooks = [getattr(c, "pre_hook", None) for c in alike]
         if any(h is not hooks[0] for h in hooks):
             raise NotApplied(f"row {label} is none of the autotuner's configs, which have hooks of their own")
         options = {n: getattr(configs[0], n) for n in ("num_warps", "num_stages", "num_ctas", "maxnreg")}

@@ -22,15 +22,19 @@ def environment_of(device: int) -> TunedEnvironment:
     Raises RuntimeError if there is no such GPU or Triton's assembler is missing."""
     triton: Any = sys.modules["triton"]
     name = sys.modules["torch"].cuda.get_device_name(device)
-    return TunedEnvironment(name, _triton_version(), _assembler(triton.runtime.driver.active.get_current_target()))
+    target = triton.runtime.driver.active.get_current_target()
+    return TunedEnvironment(name, _triton_version(), assembler_of(target.backend, target.arch))
 
 
-def _assembler(target: Any) -> str | None:
-    if target.backend != "cuda":
+def assembler_of(backend: str, arch: Any) -> str | None:
+    """Name and version of the assembler that Triton uses for an architecture; None if it needs none.
+
+    Raises RuntimeError if it is missing."""
+    if backend != "cuda":
         return None
     from triton.backends.nvidia.compiler import get_ptxas
 
-    return f"ptxas {get_ptxas(target.arch).version}"
+    return f"ptxas {get_ptxas(arch).version}"
 
 
 def _triton_version() -> str:

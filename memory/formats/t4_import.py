@@ -1,4 +1,5 @@
-"""Imports T4 results files into the memory: landscapes, exports of a memory, and files of other tools.
+"""Imports T4 results files and Kernel Tuner caches into the memory: landscapes, exports of a memory, and files of other
+tools.
 
 A result gets the identity of the attempt it was exported from, else one made of the file's checksum and its place in
 the file. A second import therefore adds nothing.
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 
 from memory.attempt import COMPILED, ENVIRONMENT, FIGURES, TELEMETRY, now, to_column
 from memory.command_line.input_files import read_input
+from memory.formats import kernel_tuner_import
 from memory.formats.t4 import Document, T4Error, as_dict, read_document, read_result, unpack
 from memory.store import Memory
 from memory.terms import canonical
@@ -37,13 +39,18 @@ class Imported(NamedTuple):
 def load(
     memory: Memory, path: Path, kernel: str | None = None, problem: str | None = None, device: str | None = None
 ) -> Imported:
-    """Import a T4 results file, plain or gzipped: a landscape, an export or another tool's file. `kernel`, `problem` (a
-    JSON object or a label) and `device` are needed for a file that does not name them itself.
+    """Import a T4 results file or a Kernel Tuner cache, plain or gzipped: a landscape, an export or another tool's.
+    `kernel`, `problem` (a JSON object or a label) and `device` are needed for a file that does not name them itself.
 
     Raises ImportFileError in one sentence."""
     data = _read(path)
     digest = hashlib.sha256(data).hexdigest()
-    document = _document(path, data)
+    document, stated = _document(path, data)
+    kernel, problem, device = (
+        kernel or stated.get("kernel"),
+        problem or stated.get("problem"),
+        device or stated.get("device"),
+    )
     own = as_dict(document.autokernel)
     about = own or {"kernel": kernel, "problem": _problem(problem), "label": problem, "device": {"name": device}}
     if not own and not (kernel and problem and device):
@@ -92,15 +99,18 @@ def _read(path: Path) -> bytes:
         raise ImportFileError(f"{path} cannot be read: {e.strerror or e}") from e
 
 
-def _document(path: Path, data: bytes) -> Document:
+def _document(path: Path, data: bytes) -> tuple[Document, dict[str, str]]:
+    """The document, and what the file of another tool states of kernel, problem and device."""
     try:
         raw = json.loads(data)
     except (ValueError, RecursionError) as e:
-        raise ImportFileError(f"{path} does not hold JSON: give a T4 results file") from e
+        raise ImportFileError(f"{path} does not hold JSON: give a T4 results file or a Kernel Tuner cache") from e
     try:
-        return read_document(raw)
+        if kernel_tuner_import.is_cache(raw):
+            return read_document(kernel_tuner_import.to_t4(raw)), kernel_tuner_import.about(raw)
+        return read_document(raw), {}
     except T4Error as e:
-        raise ImportFileError(f"{path} is not a T4 results file: {e}") from e
+        raise ImportFileError(f"{path} is neither a T4 results file nor a Kernel Tuner cache: {e}") from e
 
 
 def _problem(text: str | None) -> dict[str, Any]:

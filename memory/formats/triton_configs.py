@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 LAUNCH = ("num_warps", "num_stages", "num_ctas", "maxnreg")
 """Fields that ``triton.Config`` takes by name; all others are meta-parameters of the kernel."""
+KEPT = "an autotuned kernel keeps its own key, pre_hook, reset_to_zero and restore_value"
+"""What a line that is made without the kernel cannot hold."""
 TOP = 16
 """Configs in a list: each one costs every user of ``triton.autotune`` a compilation."""
 
@@ -52,8 +54,11 @@ def config_list(subject: Subject) -> str:
 
 
 def autotune_line(subject: Subject) -> str:
-    """The fastest config as a decorator line. Raises SubjectError if no config was measured."""
-    return decorator([subject.fastest(1)[0]["config"]], subject.problem)
+    """The fastest config as a decorator line. Raises SubjectError if no config was measured.
+
+    The memory does not hold a kernel's decorator, so a comment says what must be kept of it."""
+    line = decorator([subject.fastest(1)[0]["config"]], subject.problem)
+    return f"{line}  # {KEPT}"
 
 
 def _comment(text: str) -> str:

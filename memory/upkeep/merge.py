@@ -45,6 +45,12 @@ INSERT INTO lessons (uid, run_id, kernel, problem_id, environment_id, text, crea
     SELECT o.uid, r.ours, o.kernel, p.ours, e.ours, o.text, o.created_at FROM other.lessons o
     LEFT JOIN run_of r ON r.theirs = o.run_id LEFT JOIN problem_of p ON p.theirs = o.problem_id
     LEFT JOIN environment_of e ON e.theirs = o.environment_id WHERE true ON CONFLICT (uid) DO NOTHING;
+INSERT INTO variants (uid, run_id, kernel, problem_id, environment_id, hash, parent, reason, source, diff, meta, grid,
+        verdict, why, limit_before, limit_after, created_at)
+    SELECT o.uid, r.ours, o.kernel, p.ours, e.ours, o.hash, o.parent, o.reason, o.source, o.diff, o.meta, o.grid,
+        o.verdict, o.why, o.limit_before, o.limit_after, o.created_at FROM other.variants o
+    LEFT JOIN run_of r ON r.theirs = o.run_id LEFT JOIN problem_of p ON p.theirs = o.problem_id
+    LEFT JOIN environment_of e ON e.theirs = o.environment_id WHERE true ON CONFLICT (uid) DO NOTHING;
 """
 
 
@@ -66,7 +72,7 @@ def merge(memory: Memory, other: Path) -> dict[str, int]:
 
 
 def _counts(memory: Memory) -> dict[str, int]:
-    tables = ("environments", "kernels", "problems", "configs", "runs", "attempts", "lessons")
+    tables = ("environments", "kernels", "problems", "configs", "runs", "attempts", "lessons", "variants")
     return {t: int(memory.ask(f"SELECT count(*) AS n FROM {t}")[0]["n"]) for t in tables}
 
 

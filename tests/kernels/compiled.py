@@ -8,6 +8,7 @@ from triton.runtime import driver
 from kernels import registry
 from kernels.hardware import hardware_named
 from kernels.triton.stub_driver import StubDriver
+from tools.harness.compiling.compiler import before_fork as before_fork
 from tools.harness.compiling.compiler import warm_ups_only
 
 COUNTED = ("wgmma.mma_async", "cp.async.bulk.tensor", "mma.sync", "v_mfma", "e4m3.e4m3", "atom.")

@@ -10,6 +10,7 @@ import pytest
 from tools.harness.compiling.cache import default_cache, triton_environment
 from tools.harness.process.child import Child
 
+COMPILED = "tests.kernels.compiled:compiled"
 DEADLINE_S = 300
 """A case takes seconds at most; on a machine that has other things to do, many."""
 
@@ -41,7 +42,7 @@ def compiled_for(one_cache):
     def ask(hardware, case):
         if hardware not in children:
             environment = triton_environment(default_cache())
-            children[hardware] = Child("tests.kernels.compiled:compiled", {"hardware": hardware}, environment)
+            children[hardware] = Child(COMPILED, {"hardware": hardware}, environment, forked=True)
         return children[hardware].call(json.loads(case), DEADLINE_S)
 
     yield compiled

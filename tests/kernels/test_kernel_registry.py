@@ -119,3 +119,17 @@ def test_a_broken_file_is_one_sentence(tmp_path, text, says):
         registry.get(f"{path}:Mine")
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["gated", "normalise"])
+def test_a_bare_triton_kernel_is_answered_with_the_ways_to_go_on(name):
+    with pytest.raises(ValueError, match=f"improve run.capture --kernel {name}.*docs/KERNELS.md"):
+        registry.get(f"examples/captured_program.py:{name}")
+
+
+def test_a_launch_that_cannot_be_found_is_one_sentence(tmp_path):
+    with pytest.raises(ValueError, match="check the path of the capture"):
+        registry.get(f"{tmp_path}/none.capture#abc")
+    (tmp_path / "a").write_text("no capture\n")
+    with pytest.raises(ValueError, match="is no capture"):
+        registry.get(f"{tmp_path}/a#abc")

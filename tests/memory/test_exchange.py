@@ -116,6 +116,56 @@ def test_a_foreign_t4_file_is_a_recording_and_needs_its_subject(
     assert (row["ms"], row["device_kind"], row["config"]) == (3.0, "recorded", {"a": 1})
 
 
+def test_a_kernel_tuner_cache_is_read_back(filled: Filled, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "into.db"
+    cache = tmp_path / "kt.json"
+    cache.write_text(export(filled.memory.path, "kernel-tuner", capsys))
+    assert main(["import", "--memory", str(path), str(cache)]) == 0
+    into = Memory.open(path)
+    before, after = (queries.best(m, 1, limit=3) for m in (filled.memory, into))
+    assert len(after) == 3
+    assert [(r["config"], r["ms"]) for r in after] == [(r["config"], r["ms"]) for r in before]
+    assert into.ask("SELECT name FROM kernels")[0]["name"] == "fused_matmul"
+    rows = into.ask("SELECT status, count(*) AS n FROM attempts GROUP BY status")
+    assert {r["status"]: r["n"] for r in rows}["compile"] == 4
+    assert main(["import", "--memory", str(path), str(cache)]) == 0
+    assert into.ask("SELECT count(*) AS n FROM attempts")[0]["n"] == sum(r["n"] for r in rows)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"objective": "GFLOP/s"}, "its objective is 'GFLOP/s', and the memory holds times"),
+        ({"tune_params_keys": ["block_size_x", "missing"]}, "lacks a value for one of block_size_x, missing"),
+        ({"device_name": ""}, "add --kernel, --problem and --device"),
+    ],
+)
+def test_a_foreign_cache_is_read_or_refused_in_one_sentence(
+    tmp_path: Path, path: Path, change: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"block_size_x": 64, "time": 0.5, "times": [0.4, 0.6], "compile_time": 200.0, "GB/s": 31.0}
+    bad = {"block_size_x": 2048, "time": "InvalidConfig"}
+    raw = {
+        "device_name": "NVIDIA A100",
+        "kernel_name": "vector_add",
+        "problem_size": 10000000,
+        "tune_params_keys": ["block_size_x"],
+        "tune_params": {"block_size_x": [64, 2048]},
+        "cache": {"64": row, "2048": bad},
+    }
+    file = tmp_path / "vector_add.json"
+    file.write_text(json.dumps(raw))
+    assert main(["import", "--memory", str(path), str(file)]) == 0
+    found = Memory.open(path).ask("SELECT status, ms FROM attempts ORDER BY ms")
+    assert [(r["status"], r["ms"]) for r in found] == [("constraints", None), ("correct", 0.5)]
+    capsys.readouterr()
+    file.write_text(json.dumps(raw | change))
+    assert main(["import", "--memory", str(path), str(file)]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     "content",
     ["", "{", "[]", "{}", '{"results": 3}', '{"results": [3]}', '{"results": [{"configuration": {}}]}',

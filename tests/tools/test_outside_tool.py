@@ -31,7 +31,7 @@ from tools.harness.landscapes.named import find_landscape
 TOOL = '''
 """Measure one config after another. Costs an evaluation each."""
 
-from tools.arguments import config_list
+from tools.calling.arguments import config_list
 from tools.declaration import Declaration
 
 DECLARATION = Declaration(

@@ -35,6 +35,8 @@ def open_device(
     from tools.harness.measuring.telemetry import gpus_present
 
     fleet = parse(device)
+    if fleet is not None and spec.shut_in:
+        raise DeviceError("edited code runs on one GPU of this machine: use --device cuda:0")
     if fleet is not None:
         from tools.fleet.device import FleetDevice
 
@@ -56,6 +58,6 @@ def open_device(
         from tools.harness.landscapes.named import find_landscape
 
         landscape = find_landscape(which or None, spec.name, problem, regime)
-        recorded = RecordedDevice(landscape, spec, problem, Interpreter())
+        recorded = RecordedDevice(landscape, spec, problem, Interpreter(spec.shut_in))
         return recorded, hardware_named(recorded.info.hardware or "")
     raise DeviceError(f"there is no device {device!r}: use auto, cuda:N, cuda:all or recorded[:LANDSCAPE]")

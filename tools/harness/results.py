@@ -162,3 +162,5 @@ class Proof(Result):
     telemetry: Telemetry | None = None
     how: str = ""
     """One line: how this sitting was made (live interleaved rounds, or recorded readings of which set)."""
+    survived: list[str] = Field(default_factory=list)
+    """Kinds of inputs beside the nominal ones on which the config was right."""

@@ -8,8 +8,9 @@
 4. The planner advises to stop when no config is expected to gain what a measurement costs
    (:mod:`tools.planner.stopping`). The caller may go on.
 
-If no cost model covers the kernel, the planner measures a few random configs first and then uses the data alone. A
-design that spreads the first configs out would try the corners of the space, where the optimum seldom is.
+If no cost model covers the kernel, the planner measures a few configs first and then uses the data alone: those that
+the kernel itself calls promising (its owner's config and the neighbours of it), else random ones. A design that spreads
+the first configs out would try the corners of the space, where the optimum seldom is.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ the slowest step."""
 DRAWN = 4
 """Random measurements before the surrogate chooses, if there is neither a cost model nor a near problem. Of 2 to 8,
 four did best on the spaces of docs/PLANNER.md: every further random config is one that the surrogate could choose."""
+PROMISING = 8
+"""Promising configs measured before the surrogate chooses: the owner's, and a step up and down in three parameters."""
 PATIENT_SHARE = 0.05
 """If measuring in batches saves no time, the planner decides again after this share of the measurements made so far:
 after every measurement at first, and less often later, so that decisions do not take most of the time."""
@@ -121,6 +124,8 @@ class Planner:
         self.space = list(dict.fromkeys(space))
         self.encoder = Encoder(self.space)
         self._view = self._read(self.space)
+        promising = task.spec.promising(task.problem, task.hardware) if self.space else []
+        self._promising = [c for c in promising if c in self._view.index][:PROMISING]
         self._levels = self.encoder.level_indices(self.space)
         with surrogate.one_thread():
             own = self._estimate_cost(self._view, Evidence()) if near_problems else None
@@ -147,8 +152,9 @@ class Planner:
         best = prediction.leader_log_ms if prediction.leader is not None else float(prediction.mean[free].min())
         gain = surrogate.expected_improvement(prediction.mean, prediction.deviation, best) * prediction.odds
         ranking = np.where(free, 0.0 if prediction.draws else gain, -np.inf)
+        said = dict.fromkeys(self._view.index[c] for c in self._promising if prediction.blind)
         seed_indices = dict.fromkeys(self._view.index[c] for c in seeds if c in self._view.index)
-        first = [i for i in seed_indices if free[i]][:count]
+        first = [i for i in {**seed_indices, **said} if free[i]][:count]
         short = shortlist(ranking, count if prediction.draws else SHORTLIST, first, self.task.seed)
         picks = list(range(min(count, len(short))))
         if not prediction.draws:
@@ -162,11 +168,11 @@ class Planner:
         top = float(gain[free].max())
         advice = advise(evidence, prediction.model.surprise, top, prediction.blind, prediction.taught)
         return Plan(
-            proposals=[self._proposal(short[j], prediction, j < len(first)) for j in picks],
+            proposals=[self._proposal(short[j], prediction, short[j] in seed_indices) for j in picks],
             stop=advice.stop,
             why=advice.why,
             gain=top,
-            try_first=min(len(picks), _batch_size(prediction, patient)),
+            try_first=min(len(picks), max(len(first), _batch_size(prediction, patient))),
             importance=self._importance(prediction.mean) if prediction.timed >= IMPORTANCE_FROM else {},
         )
 
@@ -226,6 +232,8 @@ class Planner:
         reason = (
             "won on a near problem"
             if seeded
+            else "the owner's config"
+            if self._promising[:1] == [self.space[i]]
             else origin(self.space[i], prediction.leader, self.encoder.varying, deviation)
         )
         if prediction.physics is not None:

@@ -20,6 +20,7 @@ from tools.harness.device import DeviceError, MachineTrouble
 from tools.harness.open_device import open_device
 from tools.harness.process.prestart import Prestart
 from tools.session.budget import Budget
+from tools.session.edits import with_edits
 from tools.session.recall import resume, warm_up
 from tools.session.session import Ids, Session
 from tools.session.task import Task
@@ -49,17 +50,20 @@ def open_session(
     warm: bool = True,
     cold: bool = False,
     prestart: Prestart | None = None,
+    edit: bool = False,
 ) -> Session:
     """Open a session. Raises SetupError, or MachineTrouble or MemoryFull where the user's words are not to blame.
 
     `shape` (in the kernel's order of dimensions) and `options` set fields of the kernel's problem; the other fields
     keep their defaults. If memory knows `run_id`, the session gets back what that run has done. `prestart` may hold
     processes for a single GPU's device and its compile pool. Unless `warm`, nothing of other runs is used;
-    if `cold`, it is not shown either."""
+    if `cold`, it is not shown either. With `edit` a model may send device code (:mod:`tools.edit_kernel`)."""
     try:
         spec = get(kernel)
         problem = spec.parse_problem(shape, options)
         examine(spec, problem)
+        if edit:
+            spec = with_edits(spec, problem, memory_path)
         spec.source_hash()  # code without a source file is refused before a GPU is taken
     except ValueError as e:
         raise SetupError(sentence(e)) from e

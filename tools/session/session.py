@@ -17,6 +17,7 @@ from memory.proofs.best_proof import BestProof, best_proof
 from memory.shared_models import DeviceInfo
 from memory.store import Begin, Figures, Finish, Memory, MemoryFileError
 from memory.terms import Kind
+from tools.harness.checking.interpreter import Interpreter
 from tools.harness.device import CompilePool, Device, DeviceError
 from tools.harness.results import CheckResult, CompileResult, Figure, Measurement, Proof, Result
 from tools.planner.propose import Planner
@@ -104,6 +105,8 @@ class Session:
     cold: bool = False
     """Whether nothing of other runs is shown."""
     planner: Planner | None = None
+    interpreter: Interpreter | None = None
+    """For edited code, once there is some."""
     contended: dict[Config, Measurement] = field(default_factory=dict)
     """Finalists, timed against one another."""
     _ceilings: dict[str, float] | None = None
@@ -337,7 +340,15 @@ class Session:
             self._ceilings = self.device.ceilings()
         return self._ceilings
 
+    def forget_space(self) -> None:
+        """The space has grown: list it anew when it is next needed."""
+        for name in ("space", "neighbourhood"):
+            self.__dict__.pop(name, None)
+        self.planner = None
+
     def close(self) -> None:
+        if self.interpreter is not None:
+            self.interpreter.close()
         self.device.close()
         self.pool.close()
         self.memory.close()
@@ -382,7 +393,9 @@ class Session:
     def figures(self, r: Result) -> Figures:
         """A result as the figures of an attempt."""
         found = r.model_dump(
-            mode="json", exclude_none=True, exclude={"config", "status", "telemetry", "ci_ms", "ci_joules", "where"}
+            mode="json",
+            exclude_none=True,
+            exclude={"config", "status", "telemetry", "ci_ms", "ci_joules", "where", "survived"},
         )
         if "samples_ms" in found:
             found["samples"] = [round(s, 6) for s in found.pop("samples_ms")]

@@ -51,7 +51,7 @@ def describe_grid(grid: Any, probe: Probe | None, tuner: Any, constexprs: frozen
     if probe is None:
         return {"callable": False, "came_out": list(grid_numbers(grid))}
     part: Json = {"callable": True, "came_out": list(probe.came_out or ())}
-    meta = dict(probe.meta)
+    meta = {name: _as_number(value) for name, value in probe.meta.items()}
     try:
         tracked = ReadKeys(meta)
         if grid_numbers(probe.grid(tracked)) != probe.came_out:
@@ -61,6 +61,15 @@ def describe_grid(grid: Any, probe: Probe | None, tuner: Any, constexprs: frozen
     except Exception as e:  # noqa: BLE001 -- the program's function may do anything
         part["cannot_be_asked"] = one_line(e)
     return part
+
+
+def _as_number(value: Any) -> Any:
+    """A scalar of Triton's interpreter as the number that the program passed: outside a launch nothing can be computed
+    with it. Anything else as it is."""
+    data: Any = getattr(getattr(value, "handle", None), "data", None)
+    if type(value).__name__ != "tensor" or getattr(data, "size", 0) != 1 or value.dtype.is_ptr():
+        return value
+    return data.item()
 
 
 def grid_numbers(grid: Any) -> tuple[int, ...]:

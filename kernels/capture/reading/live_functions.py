@@ -14,6 +14,10 @@ class NotTheSame(ValueError):
     """The message is one sentence: where the function cannot be found, or that it has changed."""
 
 
+class HasChanged(NotTheSame):
+    """The function is there, and it is another one now."""
+
+
 def live_function(part: Json) -> Any:
     """What the program called: the function with its decorators, as its module holds it now. Raises NotTheSame."""
     where = f"{part['module']}:{part['qualname']}"
@@ -28,7 +32,7 @@ def live_function(part: Json) -> Any:
         raise NotTheSame(f"{where} cannot be imported here ({type(e).__name__}: {e})") from e
     identity = identity_of(found)
     if identity != part["identity"]:
-        raise NotTheSame(f"{where} has changed since it was captured: capture the program again")
+        raise HasChanged(f"{where} has changed since it was captured: capture the program again")
     return found
 
 

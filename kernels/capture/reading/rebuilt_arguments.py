@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,9 @@ from kernels.capture.reading.captured_launches import CapturedLaunch, tensors_of
 from kernels.capture.reading.rebuilt_functions import CannotRebuild
 
 FLOATS = ("float64", "float32", "float16", "bfloat16")
+DRAWN = 4_194_301
+"""Floats that are drawn for one tensor; a larger one repeats them. To draw billions would take longer than to tune. A
+prime, so that rows and blocks do not repeat."""
 PAD_BYTES = 64
 """Torch aligns storages on the CPU to this; an argument that was not aligned to 16 bytes is moved by its remainder."""
 
@@ -45,12 +48,80 @@ def rebuild_arguments(
     raised: bool = False,
 ) -> Rebuilt:
     """`function` makes a Triton function of the digest of its part. With `raised`, tensors of floats are float64 and
-    hold the same numbers. Raises CannotRebuild."""
-    values: Mapping[str, Json] = launch.observed.get("values", {})
-    storages = [_storage(launch, i, device, raised) for i in range(len(launch.storages))]
-    maker = _Maker(values, storages, torch.Generator().manual_seed(seed), function, raised)
-    arguments = {n: maker.make(n, a) for n, a in launch.arguments.items()}
-    return Rebuilt(arguments, maker.tensors, dict(launch.options))
+    hold the same numbers. Equal seeds make equal arguments on every device. Raises CannotRebuild."""
+    tensors = rebuild_tensors(launch, torch.Generator().manual_seed(seed), device, raised)
+    return Rebuilt(passed_arguments(launch, tensors, function), tensors, dict(launch.options))
+
+
+def rebuild_tensors(
+    launch: CapturedLaunch,
+    generator: torch.Generator | None,
+    device: str,
+    raised: bool = False,
+    without: Collection[str] = (),
+) -> dict[str, torch.Tensor]:
+    """The tensors by path, but for those at the paths `without`. Numbers are drawn where `generator` is; without one,
+    as on ``meta``, memory is left as it is. Raises CannotRebuild."""
+    wanted = {path: t for path, t in described_tensors(launch) if path not in without}
+    used = {t["storage"] for t in wanted.values()}
+    storages = {i: _storage(launch, i, device, raised) for i in range(len(launch.storages)) if i in used}
+    maker = _Maker(launch.observed.get("values", {}), storages, generator, raised)
+    return {path: maker.tensor(path, described) for path, described in wanted.items()}
+
+
+def described_tensors(launch: CapturedLaunch) -> Iterator[tuple[str, Json]]:
+    """(path, description) of every tensor: ``x``, ``pair.0``, ``desc.base``."""
+    for name, argument in launch.arguments.items():
+        yield from _tensors_at(name, argument)
+
+
+def _tensors_at(path: str, argument: Json) -> Iterator[tuple[str, Json]]:
+    if argument["type"] == "tensor":
+        yield path, argument
+    elif argument["type"] == "descriptor":
+        yield f"{path}.base", argument["base"]
+    for i, item in enumerate(argument.get("items", ())):
+        yield from _tensors_at(f"{path}.{i}", item)
+
+
+def passed_arguments(
+    launch: CapturedLaunch, tensors: Mapping[str, torch.Tensor], function: Callable[[str], Any]
+) -> dict[str, Any]:
+    """What the kernel is passed, by name, made of the tensors at their paths. Raises CannotRebuild."""
+    return {n: _passed(n, a, tensors, function) for n, a in launch.arguments.items()}
+
+
+def _passed(path: str, argument: Json, tensors: Mapping[str, torch.Tensor], function: Callable[[str], Any]) -> Any:
+    match argument["type"]:
+        case "none":
+            return None
+        case "int" | "bool" | "str":
+            if "value" not in argument:
+                return 7  # a number that varied with every launch: a seed or a step
+            return argument["value"]
+        case "float":
+            return float(argument["value"])
+        case "dtype":
+            import triton.language as tl
+
+            return tl.dtype(argument["name"])
+        case "function":
+            return function(argument["function"])
+        case "tuple":
+            items = [_passed(f"{path}.{i}", x, tensors, function) for i, x in enumerate(argument["items"])]
+            if "fields" in argument:
+                from collections import namedtuple
+
+                return namedtuple("captured", argument["fields"])(*items)
+            return tuple(items)
+        case "tensor":
+            return tensors[path]
+        case "descriptor":
+            from triton.tools.tensor_descriptor import TensorDescriptor
+
+            shape, strides, block = argument["shape"], argument["strides"], argument["block_shape"]
+            return TensorDescriptor(tensors[f"{path}.base"], shape, strides, list(block), argument["padding"])
+    raise CannotRebuild(f"{path} is a {argument.get('class', argument['type'])}, which is not rebuilt")
 
 
 def _views(launch: CapturedLaunch, storage: int) -> list[Json]:
@@ -75,61 +146,28 @@ class _Maker:
     def __init__(
         self,
         values: Mapping[str, Json],
-        storages: list[torch.Tensor],
-        generator: torch.Generator,
-        function: Callable[[str], Any],
+        storages: Mapping[int, torch.Tensor],
+        generator: torch.Generator | None,
         raised: bool,
     ) -> None:
-        self.tensors: dict[str, torch.Tensor] = {}
-        self._values, self._storages, self._generator = values, storages, generator
-        self._function, self._raised = function, raised
+        self._values, self._storages, self._raised = values, storages, raised
+        self._draws = generator is not None
+        self._random: dict[str, Any] = {"generator": generator, "device": generator.device if generator else "cpu"}
 
-    def make(self, path: str, argument: Json) -> Any:
-        match argument["type"]:
-            case "none":
-                return None
-            case "int" | "bool" | "str":
-                if "value" not in argument:
-                    return 7  # a number that varied with every launch: a seed or a step
-                return argument["value"]
-            case "float":
-                return float(argument["value"])
-            case "dtype":
-                import triton.language as tl
-
-                return tl.dtype(argument["name"])
-            case "function":
-                return self._function(argument["function"])
-            case "tuple":
-                items = [self.make(f"{path}.{i}", x) for i, x in enumerate(argument["items"])]
-                if "fields" in argument:
-                    from collections import namedtuple
-
-                    return namedtuple("captured", argument["fields"])(*items)
-                return tuple(items)
-            case "tensor":
-                return self._tensor(path, argument)
-            case "descriptor":
-                from triton.tools.tensor_descriptor import TensorDescriptor
-
-                base = self._tensor(f"{path}.base", argument["base"])
-                shape, strides, block = argument["shape"], argument["strides"], argument["block_shape"]
-                return TensorDescriptor(base, shape, strides, block, argument["padding"])
-        raise CannotRebuild(f"{path} is a {argument.get('class', argument['type'])}, which is not rebuilt")
-
-    def _tensor(self, path: str, described: Json) -> torch.Tensor:
+    def tensor(self, path: str, described: Json) -> torch.Tensor:
         storage = self._storages[described["storage"]]
         dtype = getattr(torch, described["dtype"])
         raised = storage.dtype == torch.float64 and self._raised and dtype.is_floating_point
         typed = storage if raised else storage[: storage.numel() // dtype.itemsize * dtype.itemsize].view(dtype)
-        view = torch.as_strided(typed, described["shape"], described["stride"], described["offset"])
-        numbers = self._numbers(path, described, dtype)
+        # A storage that was not aligned lies a few bytes into its memory, and as_strided counts from there.
+        offset = described["offset"] + typed.storage_offset()
+        view = torch.as_strided(typed, described["shape"], described["stride"], offset)
+        numbers = self._numbers(path, described, dtype) if self._draws else None
         if numbers is not None and view.numel():
             # An expanded view has fewer places than elements: each place gets one of its numbers.
             places = _places(view, described["stride"])
             chosen = numbers.reshape(described["shape"])[_first(described["stride"])]
             places.copy_(chosen.to(places.dtype))
-        self.tensors[path] = view
         return view
 
     def _numbers(self, path: str, described: Json, dtype: torch.dtype) -> torch.Tensor | None:
@@ -144,10 +182,11 @@ class _Maker:
             raw = bytearray(zlib.decompress(base64.b64decode(known["whole"])))
             return torch.frombuffer(raw, dtype=dtype)
         if dtype.is_floating_point:
-            return self._floats(known, count).to(dtype)
+            block = self._floats(known, min(count, DRAWN)).to(dtype)
+            return block if count <= DRAWN else block.repeat(-(-count // DRAWN))[:count]
         if dtype == torch.bool:
             share = known["true"] if known else 0.5
-            return torch.rand(count, generator=self._generator) < share
+            return torch.rand(count, **self._random) < share
         if known is None:
             raise CannotRebuild(f"the capture holds no range of the integers in {path}: capture it without --no-values")
         if known["kind"] == "addresses":
@@ -156,29 +195,26 @@ class _Maker:
 
     def _floats(self, known: Json | None, count: int) -> torch.Tensor:
         if known is None:
-            return torch.randn(count, generator=self._generator)
+            return torch.randn(count, **self._random)
         if "all" in known and len(known["all"]) == count:
             return torch.tensor([float(x) for x in known["all"]], dtype=torch.float64)
-        drawn = torch.rand(count, dtype=torch.float64, generator=self._generator)
+        drawn = torch.rand(count, dtype=torch.float64, **self._random)
         if "quantiles" in known:
             drawn = _interpolated(drawn, known["quantiles"])
-        chance = torch.rand(count, generator=self._generator)
+        chance = torch.rand(count, **self._random)
         drawn[chance < known["zero"]] = 0.0
         drawn[chance > 1 - known["inf"]] = float("inf")
         drawn[chance > 1 - known["nan"]] = float("nan")
         return drawn
 
     def _integers(self, known: Json, count: int) -> torch.Tensor:
-        low, high = known["min"], known["max"]
+        low, high, device = known["min"], known["max"], self._random["device"]
         if known["steps"] is not None and known["steps"][0] == known["steps"][1]:
-            return (
-                low + torch.arange(count) * known["steps"][0]
-                if known["steps"][0] >= 0
-                else high + (torch.arange(count) * known["steps"][0])
-            )
-        drawn = torch.randint(low, high + 1, (count,), generator=self._generator)
+            step = known["steps"][0]
+            return (low if step >= 0 else high) + torch.arange(count, device=device) * step
+        drawn = torch.randint(low, high + 1, (count,), **self._random)
         if known["distinct"] == known["of"] == count and high - low + 1 >= count:  # no number stands twice
-            drawn = low + torch.randperm(high - low + 1, generator=self._generator)[:count]
+            drawn = low + torch.randperm(high - low + 1, **self._random)[:count]
         if known["rises"]:
             drawn = drawn.sort().values
             drawn[0], drawn[-1] = low, high
@@ -186,8 +222,8 @@ class _Maker:
 
 
 def _interpolated(uniform: torch.Tensor, quantiles: list[float]) -> torch.Tensor:
-    points = torch.tensor(QUANTILES, dtype=torch.float64)
-    heights = torch.tensor(quantiles, dtype=torch.float64)
+    points = torch.tensor(QUANTILES, dtype=uniform.dtype, device=uniform.device)
+    heights = torch.tensor(quantiles, dtype=uniform.dtype, device=uniform.device)
     right = torch.searchsorted(points, uniform).clamp(1, len(points) - 1)
     share = (uniform - points[right - 1]) / (points[right] - points[right - 1])
     return heights[right - 1] + share * (heights[right] - heights[right - 1])

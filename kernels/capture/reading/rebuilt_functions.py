@@ -7,8 +7,11 @@ caller.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import os
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +29,7 @@ def rebuild_function(digest: str, functions: Mapping[str, Json], folder: Path) -
     """The Triton function of this part. Raises CannotRebuild.
 
     Under ``TRITON_INTERPRET=1`` it is an interpreted one, as with any function that is defined then."""
-    name = f"{PACKAGE}_{digest}_{abs(hash(str(folder))):x}"
+    name = f"{PACKAGE}_{digest}_{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
     part = functions[digest]
     if name in sys.modules:
         return getattr(sys.modules[name], part["name"])
@@ -39,7 +42,7 @@ def rebuild_function(digest: str, functions: Mapping[str, Json], folder: Path) -
     options = ", ".join(f"{n}={v!r}" for n, v in part["options"].items())
     # Triton cuts the source from the first `def` on: the decorator stands on a line of its own.
     body = f"@{decorator}({options})\n" if options else f"@{decorator}\n"
-    path.write_text("\n".join(["# Made from a capture.", *lines]) + f"\n\n{body}{part['source']}", encoding="utf-8")
+    write_whole(path, "\n".join(["# Made from a capture.", *lines]) + f"\n\n{body}{part['source']}")
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
@@ -57,6 +60,13 @@ def rebuild_function(digest: str, functions: Mapping[str, Json], folder: Path) -
     # The two imports above must not hide what the program calls by these names.
     vars(module).update({n: v for n, v in before.items() if n in part["bindings"]})
     return getattr(module, part["name"])
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that other processes may be reading, or writing in the same words."""
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as f:
+        f.write(text)
+    os.replace(f.name, path)
 
 
 def _value(name: str, binding: Json, functions: Mapping[str, Json], folder: Path) -> Any:

@@ -169,7 +169,8 @@ def words(item):
     return 0 if item.get("type") in ("reasoning", "program") else len(json.dumps(item)) + 2
 
 
-def test_killed_at_ten_moments_it_asks_the_same_and_nothing_twice(server, rule, tmp_path):
+@pytest.mark.parametrize("moments", [4, pytest.param(10, marks=pytest.mark.long)])
+def test_killed_at_some_moments_it_asks_the_same_and_nothing_twice(server, rule, tmp_path, moments):
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
     dice = random.Random(16)
@@ -188,7 +189,7 @@ def test_killed_at_ten_moments_it_asks_the_same_and_nothing_twice(server, rule, 
     trace = folder / "triton-autokernel" / "traces" / f"{RUN}.jsonl"
     known = []
     """(answers in the trace, questions asked) at each kill."""
-    for _ in range(10):
+    for _ in range(moments):
         before = lines(trace)
         process = context.Process(target=go_on, args=(str(folder), server.url))
         process.start()
@@ -210,7 +211,7 @@ def test_killed_at_ten_moments_it_asks_the_same_and_nothing_twice(server, rule, 
         assert not set(rule.inputs[asked:]) & set(calm[:answers]), "what was answered is not asked again"
     events = read_trace(trace).events
     kinds = Counter(event.type for event in events)
-    assert kinds["resume"] >= 5
+    assert kinds["resume"] >= moments / 2
     assert kinds["model_response"] == TURNS + 1
     ledger = (folder / "ledger").read_text().splitlines()
     assert len(ledger) == len(set(ledger)) == 3 * TURNS

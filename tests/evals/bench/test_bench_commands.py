@@ -59,6 +59,30 @@ def test_validate_runs_a_users_kernel_and_says_what_is_right():
     assert any(int(r["where"].split()[1]) % 2 for r in found["checks"])
 
 
+def test_validate_checks_the_problem_that_is_given():
+    words = ["validate", "swiglu", "--device", "interpreter", "--json", "--shape", "64x96", "--option", "dtype=bf16"]
+    answer = call(*words)
+    assert answer.exit_code == 0, answer.output
+    assert {r["problem"] for r in json.loads(answer.stdout)["checks"]} == {"64x96 bf16"}
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["swiglu", "--shape", "64"], "takes a shape of 2 numbers"),
+        (["swiglu", "--option", "dtype=fp12"], "dtype"),
+        (["swiglu", "--option", "colour=red"], "has no option colour"),
+        (["swiglu", "--option", "dtype"], "is not NAME=VALUE"),
+        (["swiglu", "--option", "dtype=fp16", "--option", "dtype=bf16"], "given twice"),
+        (["swiglu", "softmax", "--shape", "64x64"], "for one kernel: name it"),
+    ],
+)
+def test_a_problem_that_cannot_be_validated_is_one_sentence(words, says):
+    answer = call("validate", "--device", "interpreter", *words)
+    assert answer.exit_code == 2
+    assert says in answer.stderr.splitlines()[-1]
+
+
 def test_validate_ends_with_1_where_a_kernel_is_wrong(tmp_path):
     path = tmp_path / "wrong.py"
     path.write_text(WRONG)

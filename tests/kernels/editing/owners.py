@@ -5,7 +5,7 @@ import triton
 import triton.language as tl
 from triton.language.extra.libdevice import tanh
 
-from kernels.editing.abstract_values import NUMBER, POINTER, STRING, of, whole
+from kernels.editing.fencing.abstract_values import NUMBER, POINTER, STRING, of, whole
 from kernels.editing.owner_function import owner_of
 
 LOG2E: tl.constexpr = tl.constexpr(1.4426950408889634)

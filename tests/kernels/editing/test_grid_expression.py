@@ -29,7 +29,8 @@ def test_a_grid_is_evaluated(text, programs):
     "text",
     [
         "", "()", "M, N, 1, 1", "__import__('os')", "M.bit_length()", "M ** 2", "M / 2", "M % 2", "M << 2",
-        "pow(M, 2)",         "cdiv(M)", "cdiv(*[M, N])", "min(M, key=N)", "[M]", "'8'", "8.0", "True", "lambda: 8", "M if N else 8", "x",
+        "pow(M, 2)",         "cdiv(M)", "cdiv(*[M, N])", "min(M, key=N)", "[M]", "'8'", "8.0", "True", "lambda: 8",
+        "M if N else 8", "x",
         "M; N",         "(n := 8)", "f'{M}'", "cdiv", "cdiv(cdiv, 1)", "M" + " + 1" * 60, "9" * 400, "M\n\nimport os",
     ],
 )  # fmt: skip

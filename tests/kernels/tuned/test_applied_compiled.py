@@ -13,7 +13,7 @@ from agent.programs import apply, capture
 from kernels.capture.reading.captured_launches import read_capture
 from kernels.tuned import applied_table
 from kernels.tuned.key import key_of_captured
-from kernels.tuned.tuned_environment import _assembler
+from kernels.tuned.tuned_environment import assembler_of
 from kernels.tuned.tuned_file import write_table
 from kernels.tuned.tuned_table import Decision, TunedEnvironment, TunedFunction, TunedRow, TunedTable
 from tests.kernels.capture.launching_driver import LaunchingDriver
@@ -56,7 +56,7 @@ def launching():
 
 @pytest.fixture
 def here(launching, monkeypatch):
-    environment = TunedEnvironment("NVIDIA H200", triton.__version__, _assembler(launching.get_current_target()))
+    environment = TunedEnvironment("NVIDIA H200", triton.__version__, assembler_of("cuda", 90))
     monkeypatch.setattr(applied_table, "_environment_of_launch", lambda: environment)
     return environment
 

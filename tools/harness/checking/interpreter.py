@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
+import tempfile
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,14 +19,17 @@ if TYPE_CHECKING:
     from kernels.spec import Config, KernelSpec, Problem
 
 DEADLINE_S = 120.0
+FACTORY = "tools.harness.checking.interpreter:interpreter"
 
 
 class Interpreter:
     """One child with ``TRITON_INTERPRET=1``: Triton reads the variable when a kernel is defined, so it needs a process
     of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, shut_in: bool = False) -> None:
+        """`shut_in`: whether the child has no network and writes to a folder of its own alone."""
         self._child: Child | None = None
+        self._scratch = tempfile.TemporaryDirectory(prefix="autokernel-") if shut_in else None
 
     def check(
         self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config], hardware: str
@@ -75,12 +79,15 @@ class Interpreter:
     def _call(self, job: dict[str, Any]) -> dict[str, Any]:
         if self._child is None or not self._child.alive:
             environment = {"TRITON_INTERPRET": "1", "TRITON_DEFAULT_FP_FUSION": "1"}
-            self._child = Child("tools.harness.checking.interpreter:interpreter", {}, environment, forked=True)
+            writable = [self._scratch.name] if self._scratch else None
+            self._child = Child(FACTORY, {}, environment, writable, forked=writable is None)
         return self._child.call(job, DEADLINE_S)
 
     def close(self) -> None:
         if self._child is not None:
             self._child.kill()
+        if self._scratch is not None:
+            self._scratch.cleanup()
 
 
 def before_fork() -> None:

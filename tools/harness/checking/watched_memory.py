@@ -30,7 +30,7 @@ class WatchedMemory:
         """(start, end, storage's number, its elements), by address."""
         seen = set()
         for path, tensor in tensors.items():
-            start = tensor.data_ptr() - int(tensor.storage_offset()) * tensor.element_size()
+            start = tensor.data_ptr() - described[path]["offset"] * tensor.element_size()
             number = described[path]["storage"]
             if number not in seen:
                 seen.add(number)

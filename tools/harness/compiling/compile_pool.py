@@ -40,9 +40,11 @@ class LocalCompilePool:
         cache: Path | None = None,
         deadline_s: float = DEADLINE_S,
         prestart: Prestart | None = None,
+        shut_in: bool = False,
     ) -> None:
         """`hardware` is the GPU model to compile for, `cache` Triton's cache directory (the project's own by default),
-        `deadline_s` the seconds after which a compilation is killed.
+        `deadline_s` the seconds after which a compilation is killed. With `shut_in` the children have no network, and
+        write to the cache and a folder of their own alone; those of `prestart` are not used.
 
         Raises MachineTrouble if the cache cannot be written."""
         self.hardware = hardware
@@ -53,7 +55,8 @@ class LocalCompilePool:
         self._idle: queue.SimpleQueue[Child] = queue.SimpleQueue()
         self._all: list[Child] = []
         self._init = {"hardware": hardware.name, "cache": str(self.cache)}
-        while prestart is not None and (child := prestart.take(COMPILER)) is not None:
+        self._scratch = tempfile.TemporaryDirectory(prefix="autokernel-") if shut_in else None
+        while prestart is not None and not shut_in and (child := prestart.take(COMPILER)) is not None:
             child.begin(self._init)
             self._all.append(child)
             self._idle.put(child)
@@ -119,7 +122,9 @@ class LocalCompilePool:
                 return child
         except queue.Empty:
             pass
-        child = Child(COMPILER, self._init, triton_environment(self.cache), forked=True, nice=COMPILER_NICE)
+        writable = [self._scratch.name, str(self.cache)] if self._scratch else None
+        environment, forked = triton_environment(self.cache), writable is None
+        child = Child(COMPILER, self._init, environment, writable, forked=forked, nice=COMPILER_NICE)
         self._all.append(child)
         return child
 
@@ -127,6 +132,8 @@ class LocalCompilePool:
         self._threads.shutdown(wait=False, cancel_futures=True)
         for child in self._all:
             child.kill()
+        if self._scratch is not None:
+            self._scratch.cleanup()
 
 
 def require_writable(cache: Path) -> None:

@@ -90,7 +90,7 @@ class LiveDevice:
 
     def compile_pool(self, prestart: Prestart | None = None) -> LocalCompilePool:
         """A pool that shares the workers' cache: what it compiles the workers find compiled."""
-        return LocalCompilePool(self.hardware, cache=self.cache, prestart=prestart)
+        return LocalCompilePool(self.hardware, cache=self.cache, prestart=prestart, shut_in=self.spec.shut_in)
 
     def configs(self) -> None:
         """Any config can be measured."""
@@ -268,6 +268,7 @@ class LiveDevice:
             bound=ours[-1].bound,
             telemetry=ours[-1].telemetry,
             how=f"{len(ours)} interleaved rounds in shuffled order on this GPU, {regime}; {stressed.summary()}",
+            survived=stressed.tried,
         )
 
     def _prepare_all(

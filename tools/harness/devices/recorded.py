@@ -73,7 +73,7 @@ class RecordedDevice:
 
     def compile_pool(self, prestart: Prestart | None = None) -> CompilePool:
         """Compiles for real: the compiler needs no GPU."""
-        return LocalCompilePool(hardware_named(self.hardware), prestart=prestart)
+        return LocalCompilePool(hardware_named(self.hardware), prestart=prestart, shut_in=self.spec.shut_in)
 
     def expect_measurements(self) -> None:
         """Nothing to prepare: times are looked up."""

@@ -135,9 +135,7 @@ class Worker:
         arena = self.open()
         if "config" in job:
             config: Any = rebuild_config(self.spec, job["config"])
-            if not self.keyed:
-                add_to_triton_key(cache_key(self.spec))
-                self.keyed = True
+            self.share_cache()
             spec, problem, hardware = self.spec, self.problem, self.hardware
             assert hardware is not None, "the driver refuses a GPU without facts"
 
@@ -154,8 +152,16 @@ class Worker:
         if name not in self.prepared:
             own = [*expand(self.spec.baselines(self.problem), self.problem), copying(self.spec)]
             baseline = next(b for b in own if b.name == name)
+            if baseline.own_code:
+                self.share_cache()
             self.prepared[name] = baseline.prepare(self.problem, arena.inputs)
         return self.prepared[name]
+
+    def share_cache(self) -> None:
+        """Cache what is compiled from now on under the key that the compilers use."""
+        if not self.keyed:
+            add_to_triton_key(cache_key(self.spec))
+            self.keyed = True
 
     def burst(self, job: Json, call: Call) -> Json:
         samples, verified = burst(

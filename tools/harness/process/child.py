@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from typing import Any
 if __name__ == "__main__":  # started by path: nothing of this project can be imported yet
     sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
+from tools.harness.process import sandbox
 from tools.harness.process.nursery import Forked, fork, serve_births
 from tools.harness.process.own_packages import PACKAGES, claim, current_folder, paths_for_children
 from tools.harness.process.refusal import Refusal
@@ -61,6 +62,9 @@ class Child:
     `factory` is ``"module:function"``. The child imports the module at once. If there is no `init`, it then waits for
     ``begin``. The child does one job at a time: a caller with threads holds a lock or owns its child.
 
+    With `writable` the child is shut in before it imports anything (:mod:`tools.harness.process.sandbox`): it has no
+    network, and writes to these folders alone. Its temporary files go to the first of them.
+
     If `factory` belongs to this project, the child does not search the current folder for imports, because a file in
     that folder may have the name of a package. Otherwise it searches that folder too.
     """
@@ -70,12 +74,13 @@ class Child:
         factory: str,
         init: Json | None = None,
         env: dict[str, str] | None = None,
+        writable: Sequence[str] | None = None,
         forked: bool = False,
         nice: int = 0,
     ) -> None:
         """`env` is added to this process's environment. A `forked` child comes from a nursery (``nursery.py``), which
-        has made the imports of `factory` once for all: for what has many children and measures nothing. `nice` is added
-        to its niceness."""
+        has made the imports of `factory` once for all: for what has many children, measures nothing and is not shut in.
+        `nice` is added to its niceness."""
         ours, theirs = _pair()
         life_read, self._life = os.pipe()
         self._log = tempfile.TemporaryFile(mode="w+b")  # noqa: SIM115 -- lives as long as the child
@@ -83,8 +88,9 @@ class Child:
         paths = paths_for_children()
         if factory.partition(".")[0] not in PACKAGES:
             paths += current_folder()
+        kept = dict(os.environ) if writable is None else sandbox.environment(writable[0])
         environment = {
-            **os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1", **(env or {})
+            **kept, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1", **(env or {})
         }  # fmt: skip
         pipes = theirs.fileno(), life_read, self._log.fileno()
         self.process: subprocess.Popen[bytes] | Forked
@@ -92,7 +98,7 @@ class Child:
             self.process = fork(factory, environment, paths, pipes, nice)
         else:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", __file__, factory, *map(str, pipes[:2])],
+                [sys.executable, "-P", __file__, factory, *map(str, pipes[:2]), *(writable or ())],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
@@ -255,5 +261,7 @@ if __name__ == "__main__":
     claim()
     if sys.argv[1] == "--nursery":
         serve_births(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), main)
-    else:
-        main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+        sys.exit()
+    if sys.argv[4:]:
+        sandbox.enter(sys.argv[4:])  # before there is a second thread, which would stay outside
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

@@ -6,9 +6,9 @@ import ast
 from dataclasses import dataclass
 from typing import Any
 
-from kernels.editing import device_names
-from kernels.editing.abstract_values import Value, of
-from kernels.editing.device_names import DeviceName
+from kernels.editing.fencing import device_names
+from kernels.editing.fencing.abstract_values import Value, of
+from kernels.editing.fencing.device_names import DeviceName
 from kernels.editing.owner_function import STANDARD, Json, OwnersDevice, meaning
 
 SIMILAR = 3

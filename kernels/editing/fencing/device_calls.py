@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kernels.editing.abstract_values import NONE, NUMBER, STRING, Value, whole
-from kernels.editing.call_rules import Caller, CallRules, Claims
-from kernels.editing.device_names import CLAIMS, DeviceName
-from kernels.editing.fence_walk import FunctionWalk
-from kernels.editing.name_scope import FencedFunction, NameScope
-from kernels.editing.owner_claims import described, owners_claims
+from kernels.editing.fencing.abstract_values import NONE, NUMBER, STRING, Value, whole
+from kernels.editing.fencing.call_rules import Caller, CallRules, Claims
+from kernels.editing.fencing.device_names import CLAIMS, DeviceName
+from kernels.editing.fencing.fence_walk import FunctionWalk
+from kernels.editing.fencing.name_scope import FencedFunction, NameScope
+from kernels.editing.fencing.owner_claims import described, owners_claims
 from kernels.editing.owner_function import OwnerFunction, OwnersDevice, function_tree
 from kernels.editing.refused_edit import RefusedEdit
 

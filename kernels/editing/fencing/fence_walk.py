@@ -12,15 +12,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kernels.editing import device_names
-from kernels.editing.abstract_values import DTYPE, NONE, NUMBER, STRING, Value, arithmetic, joined, of, tuple_of, whole
-from kernels.editing.call_rules import Arguments, CallRules, bound_arguments
-from kernels.editing.device_names import DeviceName
-from kernels.editing.name_scope import Enumeration, FencedFunction, Found, Module, NameScope
-from kernels.editing.owner_function import OwnersDevice
+from kernels.editing.fencing import device_names
+from kernels.editing.fencing.abstract_values import (
+    DTYPE,
+    NONE,
+    NUMBER,
+    STRING,
+    Value,
+    arithmetic,
+    joined,
+    of,
+    tuple_of,
+    whole,
+)
+from kernels.editing.fencing.call_rules import Arguments, CallRules, bound_arguments
+from kernels.editing.fencing.device_names import DeviceName
+from kernels.editing.fencing.name_scope import Enumeration, FencedFunction, Found, Module, NameScope
+from kernels.editing.fencing.source_limits import LONGEST_TEXT
+from kernels.editing.owner_function import OwnersDevice, PassedFunction
 from kernels.editing.refused_edit import RefusedEdit
-from kernels.editing.source_limits import LONGEST_TEXT
-from kernels.launches.argument_models import FunctionArgument
 
 MOST_PASSES = 12
 """Over a loop: kinds only grow, and there are eleven."""
@@ -433,7 +443,7 @@ class FunctionWalk:
                 return NONE
             case DeviceName():
                 return self._rules.language(self, node, found, self._arguments(node, frame, found))
-            case FencedFunction() | OwnersDevice() | FunctionArgument():
+            case FencedFunction() | OwnersDevice() | PassedFunction():
                 given = [self.value(a, frame) for a in node.args]
                 named = {str(k.arg): self.value(k.value, frame) for k in node.keywords}
                 value, size = self._rules.device_function(found, given, named, node, self._inside_while)

@@ -1,0 +1,47 @@
+"""Prepares the next launch while one is tuned: its float64 reference, and the processes that its run will need."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from tools.harness.checking.promoted_reference import PromotingInterpreter, Reference
+from tools.harness.process.prestart import Prestart
+
+
+class Ahead:
+    """Works on the launches of one capture in the order in which they are expected."""
+
+    def __init__(self, capture: str, seed: int, device: str | None) -> None:
+        """`seed` makes the arguments of the references. `device`: the GPU of the runs; None if nothing is timed."""
+        self._capture, self._seed, self._device = capture, seed, device
+        self._interpreter = PromotingInterpreter()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="reference")
+        self._references: dict[str, Future[Reference]] = {}
+        self._processes: Prestart | None = None
+
+    def expect(self, launch: str) -> None:
+        """Begin the reference of this launch, and start the processes of its run."""
+        self._begin(launch)
+        if self._device is not None and self._processes is None:
+            self._processes = Prestart.of(self._device)
+
+    def reference(self, launch: str) -> Reference:
+        """The launch's float64 reference; waits for it."""
+        return self._begin(launch).result()
+
+    def take_processes(self) -> Prestart | None:
+        """Processes that were started for a run, which then owns them."""
+        taken, self._processes = self._processes, None
+        return taken
+
+    def _begin(self, launch: str) -> Future[Reference]:
+        if launch not in self._references:
+            work = self._thread.submit(self._interpreter.reference, self._capture, launch, self._seed)
+            self._references[launch] = work
+        return self._references[launch]
+
+    def close(self) -> None:
+        self._interpreter.close()
+        self._thread.shutdown(cancel_futures=True)
+        if self._processes is not None:
+            self._processes.close()

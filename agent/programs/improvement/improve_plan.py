@@ -1,0 +1,163 @@
+"""Which launches of a capture are worth tuning, and in which order.
+
+Launches are taken until they make up the wanted share of the captured GPU time. Among these the one with the most time
+to be saved comes first: launches * (time of one - the least that its bytes need). A launch that cannot be tuned is
+listed with its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from agent.errors import UsageError
+from kernels.capture.reading.captured_launches import Capture, CapturedLaunch
+from kernels.captured.captured_kernels import captured_kernel, reference_of
+from kernels.captured.program_waits import reason_to_wait
+from kernels.captured.spec import CapturedKernel
+from kernels.hardware import Hardware
+from kernels.tuned.key import Json, key_of_captured
+
+SHORTEST_S = 10.0
+"""Seconds that a launch's search is given at least."""
+
+
+@dataclass
+class Job:
+    """One launch to be tuned."""
+
+    launch: CapturedLaunch
+    kernel: CapturedKernel
+    reference: str
+    """``FILE#LAUNCH``."""
+    key: Json
+    """Of its row in the table."""
+    gain_ms: float
+    """What could be saved of the captured time; 0 if there are no times."""
+    shares: list[CapturedLaunch] = field(default_factory=list)
+    """Further launches that the table does not tell apart from this one; they cost less."""
+
+
+@dataclass(frozen=True)
+class Untuned:
+    """Launches that are not tuned."""
+
+    kernel: str
+    reason: str
+    """A sentence's end."""
+
+
+@dataclass
+class Plan:
+    jobs: list[Job]
+    """What promises most comes first."""
+    untuned: list[Untuned]
+
+
+def plan(capture: Capture, share: float, only: str | None, gpu: str | None, hardware: Hardware | None) -> Plan:
+    """Plan the launches of `capture`. `share`: of the GPU time, 0 to 1. `only`: a kernel's name, its ``module:NAME`` or
+    a launch's digest. `gpu`: the name of the GPU that will time them; None if nothing is timed.
+
+    Raises UsageError if the capture holds nothing that `only` names, or nothing that this GPU launched."""
+    wanted = _named(capture, only)
+    untuned = [
+        Untuned(name, "a part of it is missing in the capture: capture the program again") for name in capture.missing
+    ]
+    here = [x for x in wanted if gpu is None or x.device.get("name") == gpu]
+    if wanted and not here:
+        raise UsageError(f"{capture.path} {_elsewhere(wanted[0], gpu)}.")
+    untuned += [Untuned(_title(x), f"it {_elsewhere(x, gpu)}") for x in wanted if x not in here]
+    costly, rest = _split(here, share)
+    if rest:
+        total = sum(map(_weight, here)) or 1.0
+        for name in dict.fromkeys(x.name for x in rest):
+            own = [x for x in rest if x.name == name]
+            part = sum(map(_weight, own)) / total
+            untuned.append(Untuned(_title(*own), f"it makes up {part:.1%} of the program, beyond --share {share:g}"))
+    jobs: dict[str, Job] = {}
+    for launch in costly:
+        found = _job(capture, launch, hardware)
+        if isinstance(found, Untuned):
+            untuned.append(found)
+            continue
+        same = f"{launch.function['identity']} {found.key}"
+        if same in jobs:
+            jobs[same].shares.append(launch)
+        else:
+            jobs[same] = found
+    return Plan(sorted(jobs.values(), key=lambda j: -j.gain_ms), untuned)
+
+
+def seconds_for(job: Job, waiting: Sequence[Job], seconds: float) -> float:
+    """The part of `seconds` that `job` is given, by what it promises among `waiting`, which holds it."""
+    total = sum(j.gain_ms for j in waiting)
+    part = job.gain_ms / total if total else 1 / len(waiting)
+    return min(seconds, max(SHORTEST_S, part * seconds))
+
+
+def _named(capture: Capture, only: str | None) -> list[CapturedLaunch]:
+    if not capture.launches:
+        raise UsageError(f"{capture.path} holds no launch that could be tuned: `captures show` says what it holds.")
+    if only is None:
+        return capture.launches
+    found = [
+        x
+        for x in capture.launches
+        if only in (x.name, f"{x.function['module']}:{x.function['qualname']}")
+        or (len(only) >= 6 and x.digest.startswith(only))
+    ]
+    if not found:
+        names = ", ".join(sorted({x.name for x in capture.launches}))
+        raise UsageError(f"{capture.path} holds no launch of {only}: choose one of {names}.")
+    return found
+
+
+def _elsewhere(launch: CapturedLaunch, gpu: str | None) -> str:
+    where = (
+        "in Triton's interpreter" if launch.device.get("kind") == "interpreter" else f"on {launch.device.get('name')}"
+    )
+    return f"was captured {where}, and this is {gpu}: capture the program on this GPU"
+
+
+def _weight(launch: CapturedLaunch) -> float:
+    """GPU time, or the number of launches if there are no times."""
+    return launch.total_ms if launch.total_ms is not None else float(launch.count)
+
+
+def _split(launches: list[CapturedLaunch], share: float) -> tuple[list[CapturedLaunch], list[CapturedLaunch]]:
+    """The costliest launches that make up `share`, and the rest. A launch without times does not count beside some that
+    have them."""
+    timed = [x for x in launches if x.total_ms is not None]
+    ordered = sorted(timed or launches, key=_weight, reverse=True)
+    total, sofar = sum(map(_weight, ordered)), 0.0
+    taken: list[CapturedLaunch] = []
+    for launch in ordered:
+        if taken and sofar >= share * total:
+            break
+        taken.append(launch)
+        sofar += _weight(launch)
+    return taken, [x for x in launches if x not in taken]
+
+
+def _job(capture: Capture, launch: CapturedLaunch, hardware: Hardware | None) -> Job | Untuned:
+    waits = reason_to_wait(launch, capture.functions())
+    if waits is not None:
+        return Untuned(
+            _title(launch),
+            f"its programs may wait for one another ({waits}), and a config changes how many run at once",
+        )
+    reference = reference_of(capture.path, launch.digest)
+    try:
+        kernel = captured_kernel(reference)
+    except ValueError as e:
+        return Untuned(_title(launch), str(e))
+    if len(list(kernel.candidates(kernel.default_problem(), None))) < 2:  # type: ignore[arg-type]
+        return Untuned(_title(launch), "there is no config beside the owner's")
+    floor = launch.bytes / hardware.bandwidth * 1e3 if hardware else 0.0
+    gain = launch.count * max(0.0, launch.ms - floor) if launch.ms is not None else 0.0
+    return Job(launch, kernel, reference, key_of_captured(launch, capture.functions()), gain)
+
+
+def _title(*launches: CapturedLaunch) -> str:
+    first = launches[0]
+    return f"{first.name} ({', '.join(x.digest[:8] for x in launches)})"

@@ -1,0 +1,47 @@
+"""What a user asks of ``improve``, and what comes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agent.loop.outcome import Outcome
+from agent.models.base import EMBEDDED
+from agent.programs.improvement.improve_plan import Job, Untuned
+from agent.programs.improvement.tuned_rows import Judged
+from kernels.capture.reading.captured_launches import Capture
+from kernels.tuned.tuned_table import TunedEnvironment, TunedTable
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for."""
+
+    file: Path
+    out: Path
+    kernel: str | None = None
+    device: str = "auto"
+    max_seconds: float = 600.0
+    share: float = 0.95
+    model: str = EMBEDDED
+    base_url: str | None = None
+    memory: Path | None = None
+    cold: bool = False
+    seed: int = 0
+
+
+@dataclass
+class Improved:
+    """What came of it."""
+
+    capture: Capture
+    environment: TunedEnvironment
+    table: TunedTable
+    rows: list[tuple[Job, Judged, Outcome | None]] = field(default_factory=list)
+    untuned: list[Untuned] = field(default_factory=list)
+    seconds: float = 0.0
+    timed: bool = True
+
+    @property
+    def proven(self) -> bool:
+        return any(judged.status == "proven" for _, judged, _ in self.rows)

@@ -1,0 +1,209 @@
+"""Goes through the launches of a plan: survey, search, proof, and a row of the table for each.
+
+    1. The owner's launch is surveyed: what it overwrites, how far it is from float64 and from itself.
+    2. The launch is a kernel like any other: the same loop, tools and memory search its space and prove a config
+       against the launch as captured and the autotuner's choice made anew.
+    3. The proven config is compared with float64, and the table is written after every launch.
+
+If nothing is timed, some configs are checked in Triton's interpreter, and every row says so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from agent.errors import UsageError
+from agent.goal.objective import Limits, Objective
+from agent.loop.outcome import Outcome
+from agent.loop.progress import Watch
+from agent.models.prices import priced
+from agent.programs.improvement.improve_ahead import Ahead
+from agent.programs.improvement.improve_plan import Job, Plan, Untuned, seconds_for
+from agent.programs.improvement.improve_request import Improved, Request
+from agent.programs.improvement.tuned_rows import (
+    NOTHING_TIMED,
+    Judged,
+    beyond_float64,
+    bounds_of,
+    evidence_of,
+    judge,
+    row_of,
+)
+from kernels.captured.captured_problem import CapturedProblem, written_bounds
+from kernels.hardware import hardware_for, hardware_named
+from kernels.tuned.tuned_file import write_table
+from tools.harness.checking.interpreter import Interpreter
+from tools.harness.checking.owner_survey import OwnerSurvey, Survey
+from tools.harness.checking.promoted_reference import Reference
+from tools.harness.compiling.compile_pool import LocalCompilePool
+from tools.harness.process.prestart import Prestart
+
+MOST_EVALS = 60
+"""Configs measured of one launch at most."""
+CHECKED = 3
+"""Configs of a launch that the interpreter checks: the owner's and its nearest neighbours."""
+SEED = 20_261_128
+"""Of the arguments that are compared with float64."""
+
+RunSearch = Callable[[Objective, Request, Watch, Prestart | None], Outcome]
+"""Runs one objective with the request's memory and server, in processes that may have been started before."""
+
+
+def run_search(objective: Objective, request: Request, watch: Watch, started: Prestart | None) -> Outcome:
+    """One run of the loop."""
+    from agent.goal.request import about_model
+    from agent.loop.run import begin, open_actions
+
+    notices = [f"note: {notice}" for notice in about_model(objective)]
+    open_ = partial(open_actions, started=started)
+    return begin(objective, request.memory, request.base_url, watch, open_, notices).outcome
+
+
+class Work:
+    """Goes through the jobs of a plan."""
+
+    def __init__(
+        self,
+        request: Request,
+        device: str,
+        survey: OwnerSurvey,
+        ahead: Ahead,
+        made: Improved,
+        watch: Watch,
+        search: RunSearch,
+    ) -> None:
+        self._request, self._device, self._made = request, device, made
+        self._survey, self._ahead, self._watch, self._search = survey, ahead, watch, search
+        self._interpreter = Interpreter()
+        self._pool: LocalCompilePool | None = None
+
+    def all(self, found: Plan, began: float) -> None:
+        self._write()  # a file that cannot be written is known before anything is spent
+        waiting = list(found.jobs)
+        try:
+            for job in found.jobs:
+                left = self._request.max_seconds - (time.monotonic() - began)
+                if left <= 0:
+                    self._leave(job, f"the time was up (--max-seconds {self._request.max_seconds:g})")
+                else:
+                    self._one(job, seconds_for(job, waiting, left), waiting[1:])
+                waiting.remove(job)
+                self._write()
+        finally:
+            self._interpreter.close()
+            if self._pool is not None:
+                self._pool.close()
+
+    def _one(self, job: Job, seconds: float, later: Sequence[Job]) -> None:
+        configs = len(job.kernel.launch_space.configs)
+        self._watch.notify(f"{job.launch.name} {job.launch.digest[:8]}: {configs} configs")
+        started = self._ahead.take_processes()
+        exact = self._ahead.reference(job.launch.digest)
+        if later:
+            self._ahead.expect(later[0].launch.digest)
+        survey = self._survey.survey(job.reference, exact, SEED)
+        bounds = bounds_of(survey) if survey.reason is None else survey.reason
+        if isinstance(bounds, str):
+            self._leave(job, bounds)
+            if started is not None:
+                started.close()
+            return
+        problem = job.kernel.problem_of(
+            overwritten=" ".join(survey.overwritten),
+            unchanged=" ".join(survey.unchanged),
+            bounds=written_bounds(bounds),
+            moved=self._moved(job, survey),
+        )
+        if self._made.timed:
+            self._time(job, problem, survey, exact, seconds, started)
+        else:
+            self._check(job, problem, survey, exact)
+
+    def _moved(self, job: Job, survey: Survey) -> int:
+        """Fewest bytes that the launch moves; 1 if it was faster than all its bytes allow, because it reads a part."""
+        hardware = hardware_for(self._made.environment.gpu)
+        if survey.ms is None or hardware is None:
+            return job.launch.bytes or 1
+        return job.launch.bytes if survey.ms > job.launch.bytes / hardware.bandwidth * 1e3 else 1
+
+    def _time(
+        self,
+        job: Job,
+        problem: CapturedProblem,
+        survey: Survey,
+        exact: Reference,
+        seconds: float,
+        started: Prestart | None,
+    ) -> None:
+        r = self._request
+        self._compile_choices(job, problem)
+        objective = Objective(
+            goal=f"improve {r.file.name}: {job.launch.name} {problem.label()}",
+            kernel=job.reference,
+            options=problem.model_dump(),
+            metric="latency",
+            device=self._device,
+            model=r.model,
+            cold=r.cold,
+            limits=Limits(max_evals=MOST_EVALS, max_seconds=seconds),
+            seed=r.seed,
+        )
+        try:
+            outcome = self._search(priced(objective), r, self._watch, started)
+        except UsageError as e:
+            self._leave(job, str(e).rstrip("."))
+            return
+        wrong: str | None = None
+        errors: dict[str, float] = {}
+        if outcome.proven and outcome.best is not None and exact.reason is None:
+            found = self._survey.errors(job.reference, problem.model_dump(), outcome.best.config, exact, SEED)
+            wrong = found if isinstance(found, str) else beyond_float64(survey, found)
+            errors = {} if isinstance(found, str) else found
+        judged = judge(outcome, wrong)
+        more = {"error": errors, "measured_ms": survey.ms, "bounds": problem.bound_of()}
+        self._add(job, judged, outcome, evidence_of(job, survey, exact, judged, outcome, **more))
+
+    def _compile_choices(self, job: Job, problem: CapturedProblem) -> None:
+        """Compile the autotuner's configs on all cores: its choice is made anew, and would compile one by one."""
+        configs = job.kernel.tuner_configs()
+        hardware = hardware_for(self._made.environment.gpu)
+        if len(configs) > 1 and hardware is not None:
+            self._pool = self._pool or LocalCompilePool(hardware)
+            self._pool.compile(job.kernel, problem, configs)
+
+    def _check(self, job: Job, problem: CapturedProblem, survey: Survey, exact: Reference) -> None:
+        """Check some configs in the interpreter: against the owner's launch, and against float64."""
+        hardware = hardware_named("H200")  # the interpreter has none; nothing here depends on it
+        configs = job.kernel.promising(problem, hardware)[:CHECKED]
+        rows = self._interpreter.check(job.kernel, problem, configs, hardware.name)
+        checked: list[dict[str, Any]] = []
+        for row in rows:
+            status, reason, errors = row.status, row.reason, None
+            if status == "correct" and exact.reason is None:
+                found = self._survey.errors(job.reference, problem.model_dump(), row.config, exact, SEED)
+                wrong = found if isinstance(found, str) else beyond_float64(survey, found)
+                errors = None if isinstance(found, str) else found
+                status, reason = ("correctness", wrong) if wrong else (status, reason)
+            checked.append({"config": row.config, "status": status, "reason": reason, "error": errors})
+        judged = Judged("stock", NOTHING_TIMED, None)
+        evidence = evidence_of(job, survey, exact, judged, None, checked=checked, bounds=problem.bound_of())
+        self._add(job, judged, None, evidence)
+
+    def _add(self, job: Job, judged: Judged, outcome: Outcome | None, evidence: dict[str, Any]) -> None:
+        self._made.table.add(row_of(job, self._made.environment, judged), evidence)
+        self._made.rows.append((job, judged, outcome))
+        self._watch.notify(f"{job.launch.name} {job.launch.digest[:8]}: {judged.status}: {judged.why}")
+
+    def _leave(self, job: Job, reason: str) -> None:
+        self._made.untuned.append(Untuned(f"{job.launch.name} ({job.launch.digest[:8]})", reason))
+        self._watch.notify(f"{job.launch.name} {job.launch.digest[:8]}: left out: {reason}")
+
+    def _write(self) -> None:
+        self._made.table.untuned = [{"kernel": u.kernel, "reason": u.reason} for u in self._made.untuned]
+        try:
+            write_table(self._made.table, self._request.out)
+        except OSError as e:
+            raise UsageError(f"{self._request.out} cannot be written ({e.strerror}): name another file by -o.") from e

@@ -1,0 +1,83 @@
+"""Improves the launches of a capture on a GPU, or checks them in Triton's interpreter, where nothing is timed."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from agent.errors import UsageError
+from agent.loop.progress import Watch
+from agent.programs.improvement.improve_ahead import Ahead
+from agent.programs.improvement.improve_plan import plan
+from agent.programs.improvement.improve_request import Improved, Request
+from agent.programs.improvement.improve_work import SEED, RunSearch, Work, run_search
+from kernels.capture.capture_file import NotACapture
+from kernels.capture.reading.captured_launches import Capture, read_capture
+from kernels.hardware import hardware_for
+from kernels.tuned.tuned_table import TunedEnvironment, TunedTable
+from tools.harness.checking.owner_survey import CPU, OwnerSurvey
+from tools.harness.process.child import ChildUnborn
+
+INTERPRETER = "interpreter"
+"""The device that times nothing."""
+NO_GPU = (
+    "There is no GPU here, and improve times launches: run it on the GPU that the program was captured on, or "
+    "check configs without times by --device interpreter."
+)
+
+
+def improve(request: Request, watch: Watch, search: RunSearch | None = None) -> Improved:
+    """Improve what `request` names and write the table. `search` runs one objective (:func:`agent.loop.run.begin`).
+
+    Raises UsageError for a capture or device that cannot be used, and AgentError if the device fails."""
+    began = time.monotonic()
+    capture = _read(request.file)
+    device = _device(request.device)
+    survey = OwnerSurvey(CPU if device == INTERPRETER else device)
+    ahead = Ahead(str(request.file), SEED, None if device == INTERPRETER else device)
+    try:
+        info = survey.device_info()
+        missing = info.get("missing") or info.get("reason")
+        if missing:
+            raise UsageError(f"{missing}: name another --device, or check configs by --device interpreter.")
+        timed = device != INTERPRETER
+        hardware = hardware_for(info["name"]) if timed else None
+        if timed and hardware is None:
+            raise UsageError(f"Nothing is known of {info['name']}: add its data sheet to kernels/hardware.py.")
+        found = plan(capture, request.share, request.kernel, info["name"] if timed else None, hardware)
+        environment = TunedEnvironment(info["name"], info["triton"], info["assembler"])
+        made = Improved(capture, environment, TunedTable(), untuned=list(found.untuned), timed=timed)
+        work = Work(request, device, survey, ahead, made, watch, search or run_search)
+        work.all(found, began)
+    except ChildUnborn as e:
+        raise UsageError(f"The launches cannot be made anew here: {e}.") from e
+    finally:
+        survey.close()
+        ahead.close()
+    made.seconds = time.monotonic() - began
+    return made
+
+
+def _read(path: Path) -> Capture:
+    try:
+        return read_capture(str(path))
+    except NotACapture as e:
+        raise UsageError(str(e)) from e
+
+
+def _device(asked: str) -> str:
+    """``cuda:N`` or ``interpreter``. Raises UsageError."""
+    from tools.harness.measuring.telemetry import gpus_present
+
+    kind, _, number = asked.partition(":")
+    if kind == "auto" and not number:
+        if not gpus_present():
+            raise UsageError(NO_GPU)
+        return "cuda:0"
+    if asked == INTERPRETER:
+        return asked
+    if kind == "cuda" and (number.isdecimal() or not number):
+        if not gpus_present():
+            raise UsageError(NO_GPU)
+        return f"cuda:{number or 0}"
+    raise UsageError(f"improve cannot time launches on {asked!r}: use auto, cuda:N or interpreter.")

@@ -1,0 +1,137 @@
+"""Rows of the table of tuned launches, made from what was found out about each launch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from agent.loop.outcome import Outcome
+from agent.programs.improvement.improve_plan import Job
+from kernels.captured.captured_problem import rounded_up
+from kernels.captured.spec import OPTIONS
+from kernels.tuned.tuned_table import Decision, Json, Status, TunedEnvironment, TunedFunction, TunedRow
+from tools.harness.checking.owner_survey import Survey
+from tools.harness.checking.promoted_reference import Reference
+
+LEAST_KINDS = 3
+"""Kinds of inputs on which a config must have been right; fewer prove nothing."""
+SLACK = 3.0
+"""A config may be twice as far from float64 as the owner's launch; then they differ by three times as much."""
+USELESS = 0.25
+"""A bound above this tells no right config from a wrong one."""
+NOTHING_TIMED = "nothing was timed: Triton's interpreter checks configs, and it has no times"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What becomes of a launch."""
+
+    status: Status
+    why: str
+    config: dict[str, Any] | None
+    """The config of the decision; None if the launch stays as it is."""
+
+
+def bounds_of(survey: Survey) -> dict[str, float] | str:
+    """The accepted difference from the owner's launch, by result; or why none tells right from wrong."""
+    if not survey.roundings:
+        return "its launch changes nothing on arguments made anew"
+    bounds = {}
+    for path, rounding in survey.roundings.items():
+        repeat, error = survey.repeats[path], survey.errors.get(path, 0.0)
+        if path in survey.integers:
+            if repeat:
+                return f"two launches on equal arguments write different whole numbers to {path}"
+            bounds[path] = 0.0
+            continue
+        if SLACK * repeat > USELESS:
+            return f"two launches on equal arguments differ by {repeat:.2g} of the largest value of {path}"
+        found = SLACK * max(repeat, error if trusted(survey, path) else 0.0)
+        bounds[path] = rounding if found <= rounding else rounded_up(found)
+    return bounds
+
+
+def trusted(survey: Survey, path: str) -> bool:
+    """Whether the float64 reference of a result says something: the owner's launch is near it."""
+    return path in survey.errors and SLACK * survey.errors[path] <= USELESS
+
+
+def beyond_float64(survey: Survey, errors: dict[str, float]) -> str | None:
+    """Why a config's errors against float64 are too large; None if they are not."""
+    for path, error in errors.items():
+        allowed = max(survey.roundings.get(path, 0.0), 2 * survey.errors.get(path, 0.0))
+        if trusted(survey, path) and error > allowed:
+            return f"its {path} is {error:.2g} off float64, where the owner's launch is {survey.errors[path]:.2g} off"
+    return None
+
+
+def judge(outcome: Outcome, wrong: str | None) -> Judged:
+    """The decision of a run. `wrong`: what the comparison with float64 says against its best config."""
+    best = outcome.best
+    if not outcome.proven or best is None:
+        return Judged("stock", outcome.why, None)
+    if wrong is not None:
+        return Judged("stock", f"the fastest config is not right: {wrong}", None)
+    if len(outcome.survived) < LEAST_KINDS:
+        kinds = ", ".join(outcome.survived) or "none"
+        why = f"it was right on fewer than {LEAST_KINDS} kinds of inputs that the owner's launch survives ({kinds})"
+        return Judged("unproven", why, best.config)
+    return Judged("proven", outcome.why, best.config)
+
+
+def row_of(job: Job, environment: TunedEnvironment, judged: Judged) -> TunedRow:
+    """The row. A stock row of an autotuned kernel holds the autotuner's choice, so that nobody benchmarks for it."""
+    function, config = job.launch.function, judged.config
+    if config is None and job.launch.config is not None:
+        config = job.kernel.owner_config().model_dump()
+    return TunedRow(
+        function=TunedFunction(function["module"], function["qualname"], function["identity"]),
+        environment=environment,
+        key=job.key,
+        status=judged.status,
+        decision=None if config is None else decision_of(config),
+    )
+
+
+def decision_of(config: dict[str, Any]) -> Decision:
+    """A config of the kernel's as a decision."""
+    return Decision(
+        constexprs={n: v for n, v in config.items() if n not in OPTIONS},
+        options={n: v for n, v in config.items() if n in OPTIONS},
+    )
+
+
+def evidence_of(
+    job: Job, survey: Survey, exact: Reference, judged: Judged, outcome: Outcome | None, **more: Any
+) -> Json:
+    """What stands beside the row: why it was decided so, times with intervals, inputs, errors."""
+    launch = job.launch
+    found: Json = {
+        "why": judged.why,
+        "launch": launch.digest,
+        "launches": launch.count,
+        "captured_ms": launch.ms,
+        "owner": job.kernel.owner_config().model_dump(),
+        "reference": f"float64, {exact.programs} of {exact.of} programs" if exact.reason is None else exact.reason,
+        "owner_error": {p: float(f"{e:.3g}") for p, e in survey.errors.items()},
+        "floor_of_differences": {p: float(f"{e:.3g}") for p, e in survey.repeats.items()},
+        "overwritten": list(survey.overwritten),
+        **({"same_key": [x.digest for x in job.shares]} if job.shares else {}),
+        **more,
+    }
+    if outcome is not None:
+        best = outcome.best
+        found |= {
+            "run": outcome.run,
+            "evaluations": outcome.evaluations,
+            "seconds": outcome.seconds,
+            "inputs": outcome.survived,
+            "how": outcome.how,
+            "device": outcome.device,
+            "best": None if best is None else {"config": best.config, "ms": best.ms, "ci_ms": best.ci_ms},
+            "baselines": [
+                {"name": b.name, "title": b.title, "ms": b.ms, "speedup": b.speedup, "ci": b.ci, "missing": b.missing}
+                for b in outcome.baselines
+            ],
+        }
+    return found

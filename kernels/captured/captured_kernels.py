@@ -1,0 +1,71 @@
+"""Finds a captured launch by ``FILE#LAUNCH``, in the driver and in every child process."""
+
+from __future__ import annotations
+
+import functools
+import os
+import tempfile
+from pathlib import Path
+
+import platformdirs
+
+from kernels.capture.capture_file import NotACapture
+from kernels.capture.reading.captured_launches import Capture, read_capture
+from kernels.capture.reading.rebuilt_functions import CannotRebuild
+from kernels.captured.spec import CapturedKernel
+
+MARK = "#"
+"""Between the capture and the start of the launch's digest."""
+
+
+def captured_kernel(reference: str) -> CapturedKernel:
+    """The launch ``FILE#LAUNCH`` as a kernel; equal references give one object as long as the file is the same.
+
+    Raises ValueError with one sentence."""
+    path, _, digest = reference.rpartition(MARK)
+    try:
+        status = os.stat(path)
+    except OSError as e:
+        raise ValueError(f"{path} cannot be read ({e.strerror}): check the path of the capture") from e
+    return _kernel(str(Path(path).resolve()), digest, status.st_size, status.st_mtime_ns)
+
+
+def reference_of(path: str, digest: str) -> str:
+    """The name by which :func:`captured_kernel` finds a launch from any folder."""
+    return f"{Path(path).resolve()}{MARK}{digest}"
+
+
+@functools.lru_cache(maxsize=256)
+def _kernel(path: str, digest: str, size: int, modified: int) -> CapturedKernel:
+    try:
+        capture = opened(path, size, modified)
+        launch = capture.named(digest)
+    except NotACapture as e:
+        raise ValueError(str(e)) from e
+    except KeyError as e:
+        raise ValueError(f"{e.args[0]}: `python -m agent captures show {path}` lists them") from e
+    try:
+        spec = CapturedKernel(launch, capture.functions(), _folder())
+    except CannotRebuild as e:
+        raise ValueError(str(e)) from e
+    spec.found_as = reference_of(path, launch.digest)
+    return spec
+
+
+@functools.lru_cache(maxsize=4)
+def opened(path: str, size: int, modified: int) -> Capture:
+    """The capture, read once as long as its file is the same."""
+    return read_capture(path)
+
+
+@functools.cache
+def _folder() -> Path:
+    """Where the functions' source lies: Triton reads it from files."""
+    folder = platformdirs.user_cache_path("triton-autokernel") / "captured"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError:  # this process can do with a folder of its own
+        return Path(tempfile.mkdtemp(prefix="autokernel-captured-"))
+    return folder

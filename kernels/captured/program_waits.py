@@ -1,0 +1,86 @@
+"""Finds kernels whose programs wait for one another.
+
+Such a kernel ends only if the programs that it waits for are resident, and how many are resident changes with the
+config. It is never tuned. The signs: a loop that goes on until a condition is met and reads shared state inside (an
+atomic operation, a volatile load, inline assembly), also through a function that it calls; and a launch that asks for
+a cooperative grid.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from typing import Any
+
+from kernels.capture.reading.captured_launches import CapturedLaunch
+
+Json = dict[str, Any]
+
+SHARED = ("atomic_", "inline_asm", "mbarrier", "gdc_wait")
+"""Parts of the names of operations that read or change what other programs see."""
+COOPERATIVE = ("launch_cooperative_grid",)
+
+
+def reason_to_wait(launch: CapturedLaunch, functions: Mapping[str, Json]) -> str | None:
+    """Why the programs of this launch may wait for one another, as the end of a sentence; None if nothing shows it."""
+    asked = next((name for name in COOPERATIVE if launch.options.get(name)), None)
+    if asked is not None:
+        return f"its launch asks for {asked}"
+    seen: set[str] = set()
+    roots = [d for d, part in functions.items() if part is launch.function] + _called(launch.arguments)
+    return next((why for d in roots if (why := _reason(d, functions, seen))), None)
+
+
+def _reason(digest: str, functions: Mapping[str, Json], seen: set[str]) -> str | None:
+    if digest in seen or digest not in functions:
+        return None
+    seen.add(digest)
+    part = functions[digest]
+    tree = ast.parse(part["source"])
+    for node in ast.walk(tree):
+        if isinstance(node, ast.While):
+            shared = _shared(node, part["bindings"], functions, set())
+            if shared is not None:
+                return f"a while loop of {part['name']} uses {shared}"
+    return next((why for d in _called(part["bindings"]) if (why := _reason(d, functions, seen))), None)
+
+
+def _shared(node: ast.AST, bindings: Json, functions: Mapping[str, Json], seen: set[str]) -> str | None:
+    """The first operation on shared state in `node`, or in a function that it calls."""
+    for inner in ast.walk(node):
+        if not isinstance(inner, ast.Call):
+            continue
+        name = ast.unparse(inner.func)
+        if any(word in name.rpartition(".")[2] for word in SHARED):
+            return name
+        if any(k.arg == "volatile" and not _is_false(k.value) for k in inner.keywords):
+            return "a volatile load"
+        digest = str(_bound(name, bindings).get("function"))
+        if digest in functions and digest not in seen:
+            seen.add(digest)
+            part = functions[digest]
+            found = _shared(ast.parse(part["source"]), part["bindings"], functions, seen)
+            if found is not None:
+                return f"{found} (in {part['name']})"
+    return None
+
+
+def _bound(name: str, bindings: Json) -> Json:
+    """What a dotted name stands for."""
+    first, *rest = name.split(".")
+    found: Json = bindings.get(first, {})
+    for attribute in rest:
+        found = found.get("namespace", {}).get(attribute, {})
+    return found
+
+
+def _is_false(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and node.value is False
+
+
+def _called(value: Any) -> list[str]:
+    """Digests of the functions that bindings name."""
+    if isinstance(value, dict):
+        own = [value["function"]] if isinstance(value.get("function"), str) else []
+        return own + [d for v in value.values() for d in _called(v)]
+    return [d for v in value for d in _called(v)] if isinstance(value, list) else []

@@ -1,0 +1,219 @@
+"""A kernel whose configs may choose a variant of its device code.
+
+:func:`editable` makes of any kernel one with a field more in its config, ``edit``: empty for the owner's code, else
+``HASH NAME=VALUE …``. Everything that knows configs (tools, planner, proof, memory, traces) then knows variants. The
+launch of a config with a variant is the owner's launch, with the variant's function in the place of the owner's.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, create_model
+
+from kernels.capture.describing.device_closure import python_function
+from kernels.editing.machine_code_only import machine_code_only
+from kernels.editing.owner_function import OwnerFunction
+from kernels.editing.owner_launches import instead_of_launches, owner_function, owners_launches
+from kernels.editing.refused_edit import RefusedEdit
+from kernels.editing.variants import Variant, chosen, complete, launch_instead, load, text_of
+from kernels.hardware import Hardware
+from kernels.launches.expected import results_of
+from kernels.spec import Baseline, Config, KernelSpec, Problem
+
+FIELD = "edit"
+MARK = "edited:"
+"""Before the name under which an editable kernel is found again: ``edited:FOLDER|NAME``."""
+MOST_CHARACTERS = 400
+MOST_BASES = 24
+"""Of the owner's configs, those that a variant is tried with."""
+MOST_META = 16
+"""Combinations of a variant's meta-parameters that are tried."""
+MOST_OWNERS = 12
+"""The owner's configs that its baseline is the best of."""
+
+
+def editable(spec: KernelSpec[Any, Any], folder: Path, reference: str) -> KernelSpec[Any, Any]:
+    """`spec` with variants from `folder`. `reference` finds `spec` in another process."""
+    kind = type(spec)
+    made: Any = object.__new__(type(f"Editable{kind.__name__}", (_Editable, kind), {"__module__": kind.__module__}))
+    made.__dict__.update(vars(spec))
+    made.__dict__["_owners_spec"] = spec
+    made.__dict__["_folder"] = folder
+    made.__dict__["_variants"] = {}
+    field: Any = (
+        str,
+        Field("", max_length=MOST_CHARACTERS, description="empty: the owner's code; else HASH NAME=VALUE of a variant"),
+    )
+    made.__dict__["config_type"] = create_model(
+        f"editable_{spec.config_type.__name__}", __base__=spec.config_type, **{FIELD: field}
+    )
+    made.__dict__["found_as"] = f"{MARK}{folder}|{reference}"
+    found: KernelSpec[Any, Any] = made
+    return found
+
+
+def found_again(name: str, get: Callable[[str], KernelSpec[Any, Any]]) -> KernelSpec[Any, Any]:
+    """The editable kernel ``edited:FOLDER|NAME``; `get` finds the owner's."""
+    folder, _, reference = name.removeprefix(MARK).partition("|")
+    return editable(get(reference), Path(folder), reference)
+
+
+class _Editable(KernelSpec[Any, Any]):
+    """Methods that know of variants; all others are the owner's."""
+
+    shut_in = True
+    _owners_spec: KernelSpec[Any, Any]
+    _folder: Path
+    _variants: dict[str, Variant]
+
+    def owners_config(self, config: Config) -> Config:
+        """`config` without its variant."""
+        values = config.model_dump()
+        values.pop(FIELD, None)
+        found: Config = self._owners_spec.config_type.model_validate(values)
+        return found
+
+    @property
+    def folder(self) -> Path:
+        """Where its variants lie."""
+        return self._folder
+
+    def editable_functions(self, problem: Problem, hardware: Hardware) -> list[str]:
+        """Names of the functions that can be edited. Raises RefusedEdit, with the reason, if there is none."""
+        spec = self._owners_spec
+        config = spec.default_config(problem, hardware)
+        found, reason = [], None
+        launches = owners_launches(spec, problem, config, hardware)
+        for name in dict.fromkeys(python_function(launch.function).__name__ for launch in launches):
+            try:
+                owner_function(spec, problem, config, hardware, name)
+                found.append(name)
+            except RefusedEdit as e:
+                reason = e
+        if not found and reason is not None:
+            raise reason
+        return found
+
+    def owner(self, problem: Problem, hardware: Hardware, name: str | None = None) -> OwnerFunction:
+        """The function that is edited. Raises RefusedEdit."""
+        spec = self._owners_spec
+        return owner_function(spec, problem, spec.default_config(problem, hardware), hardware, name)[0]
+
+    def variant(self, text: str, problem: Problem, hardware: Hardware) -> tuple[Variant, dict[str, Any]]:
+        """The variant that a config names, and its meta-parameters. Raises RefusedEdit."""
+        name, given = chosen(text)
+        if not (name.isalnum() and name.isascii()):
+            raise RefusedEdit(f"{name!a} is no hash of a variant")
+        if name not in self._variants:
+            self._variants[name] = load(self._folder / f"{name}.json", partial(self.owner, problem, hardware))
+        variant = self._variants[name]
+        return variant, complete(variant, given)
+
+    def known_variants(self, problem: Problem, hardware: Hardware) -> list[Variant]:
+        """Every variant in the folder that is one of this kernel as it is now."""
+        found = []
+        for path in sorted(self._folder.glob("*.json"), key=lambda p: (p.stat().st_mtime_ns, p.name)):
+            try:
+                found.append(self.variant(path.stem, problem, hardware)[0])
+            except RefusedEdit:
+                continue  # of another kernel, or of this one as it was
+        return found
+
+    def candidates(self, problem: Problem, hardware: Hardware) -> Iterator[Config]:
+        """The owner's, then each variant with the first of them and its meta-parameters."""
+        spec = self._owners_spec
+        owners = [c.model_dump() for c in spec.candidates(problem, hardware)]
+        yield from (self.config_type(**values) for values in owners)
+        fitting = [c.model_dump() for c in spec.space(problem, hardware)[:MOST_BASES]]
+        for variant in self.known_variants(problem, hardware):
+            names = list(variant.edit.meta)
+            rows = itertools.islice(itertools.product(*variant.edit.meta.values()), MOST_META)
+            texts = [text_of(variant, dict(zip(names, row, strict=True))) for row in rows]
+            yield from (self.config_type(**values, edit=text) for values in fitting for text in texts)
+
+    def default_config(self, problem: Problem, hardware: Hardware) -> Config:
+        found: Config = self.config_type(**self._owners_spec.default_config(problem, hardware).model_dump())
+        return found
+
+    def constraint(self, problem: Problem, config: Config, hardware: Hardware) -> str | None:
+        text = getattr(config, FIELD)
+        if text:
+            try:
+                self.variant(text, problem, hardware)
+            except RefusedEdit as e:
+                return str(e)
+        return self._owners_spec.constraint(problem, self.owners_config(config), hardware)
+
+    def arrange(self, problem: Problem, config: Config, inputs: Any) -> Any:
+        return self._owners_spec.arrange(problem, self.owners_config(config), inputs)
+
+    def launch(self, problem: Problem, config: Config, inputs: Any, out: Any, hardware: Hardware) -> None:
+        owners, text = self.owners_config(config), getattr(config, FIELD)
+        if not text:
+            self._owners_spec.launch(problem, owners, inputs, out, hardware)
+            return
+        variant, values = self.variant(text, problem, hardware)
+        with machine_code_only(), instead_of_launches(launch_instead(variant, values)):
+            self._owners_spec.launch(problem, owners, inputs, out, hardware)
+
+    def reduced(self, problem: Problem, config: Config) -> Problem:
+        found: Problem = self._owners_spec.reduced(problem, self.owners_config(config))
+        return found
+
+    def interpretable(self, config: Config) -> str | None:
+        return self._owners_spec.interpretable(self.owners_config(config))
+
+    def registers(self, config: Config) -> int:
+        return self._owners_spec.registers(self.owners_config(config))
+
+    def baselines(self, problem: Problem) -> list[Baseline[Any]]:
+        """The owner's, and the owner's launch, tuned: the best of its own configs."""
+        found = list(self._owners_spec.baselines(problem))
+        if all(b.name != "owner" for b in found):
+            title = f"{self.name} as its owner wrote it, the best of its configs"
+            found.append(Baseline("owner", title, partial(_prepare, self._owners_spec), choices=self._owners_choices))
+        return found
+
+    def _owners_choices(self, problem: Problem) -> dict[str, Callable[[Any, Any], Callable[[], Any]]]:
+        configs = list(itertools.islice(self._owners_spec.candidates(problem, _here()), MOST_OWNERS))
+        return {f"owner {c.key()}": partial(_prepare, self._owners_spec, config=c) for c in configs}
+
+    def source_hash(self) -> str:
+        """The owner's: a variant is a part of its config."""
+        return self._owners_spec.source_hash()
+
+
+def _here() -> Hardware:
+    """The GPU of this process, or the one that is assumed without one."""
+    import torch
+
+    from kernels.hardware import hardware_named
+    from kernels.triton.stub_driver import DEFAULT
+
+    return hardware_named(torch.cuda.get_device_name() if torch.cuda.is_available() else DEFAULT)
+
+
+def _prepare(spec: KernelSpec[Any, Any], problem: Any, inputs: Any, config: Config | None = None) -> Callable[[], Any]:
+    """A call of the owner's launch on `inputs` that gives its results."""
+    hardware = _here()
+    chosen_config = spec.default_config(problem, hardware) if config is None else config
+    device = next((str(t.device) for t in _tensors(inputs)), "cpu")
+    arranged, out = spec.arrange(problem, chosen_config, inputs), spec.output(problem, device)
+    found = results_of(spec.effects(problem), inputs, out)
+
+    def call() -> Any:
+        spec.launch(problem, chosen_config, arranged, out, hardware)
+        return found if len(found) > 1 else next(iter(found.values()))
+
+    return call
+
+
+def _tensors(inputs: Any) -> list[Any]:
+    from kernels.launches.leaves import tensors_in
+
+    return list(tensors_in(inputs).values())

@@ -1,0 +1,1 @@
+"""The parts of the fence: limits, names, kinds of values, calls."""

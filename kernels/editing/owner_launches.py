@@ -1,0 +1,169 @@
+"""What a spec launches, found out without a launch: function, arguments and grid of each kernel that it would start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import torch
+from triton.runtime.interpreter import InterpretedFunction
+from triton.runtime.jit import JITFunction
+
+from kernels.capture.describing.device_closure import python_function
+from kernels.editing.fencing.abstract_values import NUMBER, STRING, Value, joined, of, tuple_of, whole
+from kernels.editing.owner_function import (
+    UNKNOWN_CONSTANT,
+    OwnerFunction,
+    PassedFunction,
+    checked,
+    choice_value,
+    owner_of,
+)
+from kernels.editing.refused_edit import RefusedEdit
+from kernels.hardware import Hardware
+from kernels.spec import Config, KernelSpec
+from kernels.triton.stub_driver import stub_driver
+
+Run = Callable[..., Any]
+GoOn = Callable[..., Any]
+Instead = Callable[[Any, tuple[Any, ...], Any, dict[str, Any], GoOn], Any]
+"""(function, positional, grid, keywords, run of this class) in the place of a launch."""
+LAUNCH_OPTIONS = frozenset({"num_warps", "num_stages", "num_ctas", "maxnreg"})
+
+
+@dataclass(frozen=True)
+class OwnersLaunch:
+    """One kernel that a spec starts."""
+
+    function: Any
+    arguments: Mapping[str, Any]
+    """By parameter; tensors have no memory."""
+    grid: tuple[int, ...]
+
+
+@contextmanager
+def instead_of_launches(instead: Instead) -> Iterator[None]:
+    """Inside this context `instead` is called where a Triton function would be launched, compiled or interpreted."""
+    before = {kind: kind.run for kind in (JITFunction, InterpretedFunction)}
+
+    def replaced(run: Run) -> Run:
+        def launch(self: Any, *args: Any, grid: Any, warmup: bool = False, **kwargs: Any) -> Any:
+            def go_on(function: Any, *given: Any, grid: Any, **named: Any) -> Any:
+                return run(function, *given, grid=grid, warmup=warmup, **named)
+
+            return instead(self, args, grid, kwargs, go_on)
+
+        return launch
+
+    try:
+        for kind, run in before.items():
+            kind.run = replaced(run)
+        yield
+    finally:
+        for kind, run in before.items():
+            kind.run = run
+
+
+def named_arguments(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """A launch's arguments by parameter, without launch options."""
+    found = dict(zip(function.arg_names, args, strict=False))
+    return found | {n: v for n, v in kwargs.items() if n in function.arg_names}
+
+
+def grid_of(grid: Any, arguments: Mapping[str, Any]) -> tuple[int, ...]:
+    """The owner's grid, three numbers."""
+    given = grid(dict(arguments)) if callable(grid) else grid
+    numbers = [int(n) for n in (given if isinstance(given, tuple | list) else (given,))]
+    return tuple((*numbers, 1, 1, 1)[:3])
+
+
+def owners_launches(spec: KernelSpec[Any, Any], problem: Any, config: Config, hardware: Hardware) -> list[OwnersLaunch]:
+    """What ``spec.launch`` starts for `config`, on tensors without memory. Raises RefusedEdit if that cannot be found
+    out."""
+    found: list[OwnersLaunch] = []
+
+    def note(function: Any, args: tuple[Any, ...], grid: Any, kwargs: dict[str, Any], go_on: GoOn) -> None:
+        arguments = named_arguments(function, args, kwargs)
+        found.append(OwnersLaunch(function, arguments, grid_of(grid, arguments)))
+
+    try:
+        with stub_driver(hardware), instead_of_launches(note):
+            inputs = spec.arrange(problem, config, spec.inputs(problem, None, "meta"))
+            spec.launch(problem, config, inputs, spec.output(problem, "meta"), hardware)
+    except Exception as e:  # a stranger's launch may raise anything
+        raise RefusedEdit(f"what {spec.name} launches cannot be found out ({type(e).__name__}: {e})") from e
+    if not found:
+        raise RefusedEdit(f"{spec.name} launches no Triton kernel")
+    return found
+
+
+def owner_function(
+    spec: KernelSpec[Any, Any], problem: Any, config: Config, hardware: Hardware, name: str | None
+) -> tuple[OwnerFunction, OwnersLaunch]:
+    """The function called `name` that the spec launches, as the fence sees it; its only one if there is no name.
+
+    Raises RefusedEdit if there is none, several, or one that cannot be edited."""
+    launches = owners_launches(spec, problem, config, hardware)
+    by_name: dict[str, list[OwnersLaunch]] = {}
+    for launch in launches:
+        by_name.setdefault(str(python_function(launch.function).__name__), []).append(launch)
+    if name is None and len(by_name) == 1:
+        (name,) = by_name
+    if name not in by_name:
+        raise RefusedEdit(f"{spec.name} launches {', '.join(sorted(by_name))}: send the source of one of them")
+    chosen = by_name[name]
+    if len({id(python_function(launch.function)) for launch in chosen}) > 1:
+        raise RefusedEdit(f"{spec.name} launches two functions called {name}: they cannot be told apart")
+    first = chosen[0]
+    moved = _moved(spec.config_type)
+    constants = _constants(first.function)
+    values = {
+        n: joined([_value(launch.arguments.get(n), n in constants, n in launch.arguments) for launch in chosen])
+        for n in first.function.arg_names
+    }
+    values |= {n: choice_value(moved[n]) for n in values if n in moved}
+    return checked(owner_of(first.function, values)), first
+
+
+def _moved(config_type: type[Config]) -> dict[str, list[Any]]:
+    """The values of each field of a config that is closed."""
+    found = {}
+    for name, info in config_type.model_fields.items():
+        values = list(get_args(info.annotation))
+        if values and all(isinstance(v, int | str) for v in values):
+            found[name] = values
+    return found
+
+
+def _constants(function: Any) -> set[str]:
+    import inspect
+
+    parameters = inspect.signature(python_function(function)).parameters.values()
+    return {p.name for p in parameters if "constexpr" in str(p.annotation)}
+
+
+def _value(value: Any, constant: bool, given: bool) -> Value:
+    """What an argument of a launch may be."""
+    if not given:
+        return UNKNOWN_CONSTANT
+    if isinstance(value, torch.Tensor) or hasattr(value, "data_ptr"):
+        return of("pointer")
+    if value is None:
+        return of("none", "pointer")  # another launch may give the tensor
+    if isinstance(value, str):
+        return STRING
+    if isinstance(value, bool | int):
+        return whole(int(value)) if constant else NUMBER
+    if isinstance(value, float):
+        return NUMBER
+    if isinstance(value, tuple | list):
+        return tuple_of([_value(v, constant, True) for v in value])
+    if hasattr(value, "block_shape"):
+        return of("descriptor")
+    if isinstance(value, JITFunction | InterpretedFunction):
+        return Value(frozenset({"function"}), function=PassedFunction(str(python_function(value).__name__)))
+    if type(value).__name__ == "dtype":
+        return of("dtype")
+    return UNKNOWN_CONSTANT

@@ -1,0 +1,163 @@
+"""``python -m agent improve``: the loop on a scripted GPU, the interpreter's table, and one sentence for a mistake."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agent.cli.commands import main
+from agent.programs.improvement import improve_work, improving
+from kernels.capture.capture_file import append, line_of, read
+from kernels.tuned.tuned_file import read_table
+from tests.captures import GPU, ROOT, as_if_on, capture_example
+from tools.harness.checking.owner_survey import OwnerSurvey
+from tools.harness.compiling import cache
+from tools.harness.devices import live
+from tools.harness.devices.live import LiveDevice
+from tools.harness.results import CompileResult
+
+pytestmark = pytest.mark.process
+
+
+class NothingToCompile:
+    """Every config compiles at once, to code of its own."""
+
+    parallel = True
+
+    def __init__(self, *about, **more):
+        pass
+
+    def compile(self, spec, problem, configs):
+        return [self.submit(spec, problem, c).result() for c in configs]
+
+    def submit(self, spec, problem, config):
+        done = Future()
+        values = config.model_dump(mode="json")
+        done.set_result(CompileResult(config=values, status="correct", fingerprint=config.key(), registers=32))
+        return done
+
+    def close(self):
+        pass
+
+
+class SurveyOnGpu(OwnerSurvey):
+    """The interpreter's survey, under the name of a GPU."""
+
+    def device_info(self):
+        return {"name": GPU, "triton": "3.9.0", "assembler": "ptxas 13.4"}
+
+    def survey(self, kernel, exact, seed):
+        return replace(super().survey(kernel, exact, seed), ms=0.1)
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory):
+    return capture_example(tmp_path_factory.mktemp("captured") / "run.capture")
+
+
+@pytest.fixture(scope="module")
+def on_gpu(example):
+    return as_if_on(GPU, example, example.with_name("gpu.capture"))
+
+
+@pytest.fixture
+def gpu(monkeypatch, tmp_path):
+    """This machine seems to have an H200."""
+    monkeypatch.setattr(improving, "_device", lambda asked: "cuda:0")
+    monkeypatch.setattr(improving, "OwnerSurvey", lambda device: SurveyOnGpu("cpu"))
+    opened = functools.partial(LiveDevice.open, factory="tests.agent.programs.scripted_gpu:worker")
+    monkeypatch.setattr(LiveDevice, "open", opened)
+    monkeypatch.setattr(live, "LocalCompilePool", NothingToCompile)
+    monkeypatch.setattr(improve_work, "LocalCompilePool", NothingToCompile)
+    monkeypatch.setattr(cache, "default_cache", lambda: tmp_path / "cache")
+    monkeypatch.setattr(improve_work, "MOST_EVALS", 10)
+
+
+def test_a_launch_is_proven_on_a_gpu_and_the_rest_says_why(gpu, on_gpu, tmp_path, capsys):
+    out = tmp_path / "tuned.json"
+    words = ["improve", str(on_gpu), "-o", str(out), "--kernel", "gated", "--json"]
+    assert main([*words, "--memory", str(tmp_path / "m.db")]) == 0
+    said = json.loads(capsys.readouterr().out)
+    table = read_table(out)
+    assert said["digest"] == table.digest
+    (row,) = table.rows
+    assert (row.function.qualname, row.status, row.environment.gpu) == ("gated", "proven", GPU)
+    assert row.decision.options["num_warps"] == 8
+    evidence = table.evidence[row.name]
+    assert [b["name"] for b in evidence["baselines"]] == ["owner", "autotuner"]
+    assert all(b["ci"][0] > 1 for b in evidence["baselines"])
+    assert evidence["overwritten"] == ["out_ptr"]
+    assert 0 < evidence["error"]["out_ptr"] <= evidence["bounds"]["out_ptr"]
+    assert evidence["inputs"] == ["large", "tiny", "negative"]
+    assert evidence["evaluations"] == 10
+    (rest,) = table.untuned
+    assert "beyond --share 0.95" in rest["reason"]
+
+
+def test_the_interpreter_checks_configs_and_says_that_nothing_was_timed(example, tmp_path, capfd, monkeypatch):
+    out = tmp_path / "tuned.json"
+    words = ["improve", str(example), "-o", str(out), "--device", "interpreter", "--share", "0.6"]
+    assert main(words) == 3
+    assert "0 of 2 launches proven faster on Triton's interpreter, which times nothing" in capfd.readouterr().out
+    table = read_table(out)
+    assert [r.status for r in table.rows] == ["stock", "stock"]
+    for row in table.rows:
+        evidence = table.evidence[row.name]
+        assert evidence["why"].startswith("nothing was timed")
+        assert [c["status"] for c in evidence["checked"]] == ["correct"] * 3
+        assert all(0 < e < 2e-3 for c in evidence["checked"] for e in c["error"].values())
+        assert "ms" not in str(sorted(evidence)).replace("captured_ms", "")
+        assert evidence["captured_ms"] is None
+    tuned = next(r for r in table.rows if r.function.qualname == "gated")
+    assert tuned.decision.constexprs == {"BLOCK": 256}  # saves the program its benchmark
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert main(["apply", str(out), "--report", "--", sys.executable, str(ROOT / "examples/captured_program.py")]) == 0
+    assert f"2  gated  row {tuned.name} (stock)" in capfd.readouterr().err
+
+
+def test_mistakes_are_one_sentence(example, on_gpu, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("tools.harness.measuring.telemetry.gpus_present", lambda: 0)
+    (tmp_path / "text").write_text("hello\n")
+    newer = tmp_path / "newer"
+    newer.write_bytes(line_of("capture", {"format": "autokernel-capture", "version": 9})[1])
+    empty = tmp_path / "empty"
+    append(str(empty), read_lines(example, {"capture"}))
+    interpreted = ("--device", "interpreter")
+    mistakes = {
+        (str(example),): "There is no GPU here",
+        (str(example), "--device", "cuda:0"): "There is no GPU here",
+        (str(example), "--device", "tpu"): "cannot time launches on 'tpu'",
+        (str(tmp_path / "none"), *interpreted): "cannot be read",
+        (str(tmp_path / "text"), *interpreted): "is no capture",
+        (str(newer), *interpreted): "format 9",
+        (str(empty), *interpreted): "holds no launch",
+        (str(example), "--kernel", "softmax", *interpreted): "choose one of gated, normalise",
+        (str(example), "--share", "nan", *interpreted): "is no part of the GPU time",
+        (str(example), "--max-seconds", "-1", *interpreted): "number of seconds",
+        (str(example), "-o", str(tmp_path / "no" / "t.json"), *interpreted): "cannot be written",
+    }
+    for words, message in mistakes.items():
+        assert main(["improve", *words]) == 2, words
+        err = capsys.readouterr().err
+        assert message in err
+        assert len([line for line in err.splitlines() if line.startswith("error:")]) == 1
+
+
+def test_a_capture_of_another_gpu_and_one_with_missing_parts(gpu, example, on_gpu, tmp_path, capsys):
+    elsewhere = as_if_on("NVIDIA A100-SXM4-80GB", example, tmp_path / "a100.capture")
+    assert main(["improve", str(elsewhere), "-o", str(tmp_path / "t.json")]) == 2
+    assert "was captured on NVIDIA A100-SXM4-80GB, and this is NVIDIA H200" in capsys.readouterr().err
+    cut = tmp_path / "cut.capture"
+    append(str(cut), read_lines(on_gpu, {"capture", "launch", "counts", "observed"}))
+    assert main(["improve", str(cut), "-o", str(tmp_path / "t.json")]) == 2
+    assert "holds no launch that could be tuned" in capsys.readouterr().err
+
+
+def read_lines(path: Path, kinds: set[str]) -> bytes:
+    return b"".join(line_of(kind, body)[1] for _, kind, body in read(str(path))[0] if kind in kinds)

@@ -1,0 +1,98 @@
+"""What becomes of a launch: the accepted differences, the comparison with float64, the verdict."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from agent.programs.improvement.improve_plan import SHORTEST_S, Job, plan, seconds_for
+from agent.programs.improvement.tuned_rows import beyond_float64, bounds_of, decision_of, judge
+from kernels.capture.reading.captured_launches import read_capture
+from kernels.hardware import hardware_named
+from tests.captures import GPU, as_if_on, capture_example
+from tools.harness.checking.owner_survey import INFINITE, Survey
+
+ROUNDING = 2.0**-9
+
+
+def survey(repeat=0.0, error=None, integers=()):
+    errors = {} if error is None else {"out": error}
+    return Survey(None, (), (), {"out": repeat}, errors, {"out": ROUNDING}, integers)
+
+
+@pytest.mark.parametrize(
+    ("found", "bound"),
+    [
+        (survey(), ROUNDING),
+        (survey(error=1e-4), ROUNDING),  # the owner is as near to float64 as rounding allows
+        (survey(error=0.02), 0.0625),  # a mean near zero in bf16: three times its error, the next power of two
+        (survey(repeat=0.007), 0.03125),  # atomics in any order
+        (survey(error=0.4), ROUNDING),  # a reference that is far from the owner's launch says nothing
+        (survey(repeat=0.2), "differ by 0.2 of the largest value of out"),
+        (survey(repeat=1e-9, integers=("out",)), "different whole numbers to out"),
+        (survey(integers=("out",)), 0.0),
+        (Survey(None), "changes nothing"),
+    ],
+)
+def test_accepted_differences(found, bound):
+    made = bounds_of(found)
+    if isinstance(bound, str):
+        assert bound in made
+    else:
+        assert made == {"out": bound}
+
+
+@pytest.mark.parametrize(
+    ("owner", "config", "wrong"),
+    [
+        (0.02, 0.039, False),
+        (0.02, 0.041, True),
+        (1e-4, ROUNDING * 0.99, False),
+        (1e-4, ROUNDING * 1.01, True),
+        (1e-4, INFINITE, True),
+        (0.3, 0.9, False),
+    ],
+)
+def test_a_config_may_be_twice_as_far_from_float64_as_the_owner(owner, config, wrong):
+    found = beyond_float64(survey(error=owner), {"out": config})
+    assert (found is not None) == wrong
+
+
+def outcome(proven=True, kinds=("large", "tiny", "negative")):
+    best = SimpleNamespace(config={"BLOCK": 64, "num_warps": 8, "num_stages": 2})
+    return SimpleNamespace(proven=proven, best=best, survived=list(kinds), why="1.2x over owner")
+
+
+def test_verdicts():
+    assert judge(outcome(), None).status == "proven"
+    assert judge(outcome(proven=False), None).status == "stock"
+    few = judge(outcome(kinds=("large", "tiny")), None)
+    assert few.status == "unproven"
+    assert few.config == {"BLOCK": 64, "num_warps": 8, "num_stages": 2}
+    assert "large, tiny" in few.why
+    wrong = judge(outcome(), "its out is 0.1 off float64")
+    assert (wrong.status, wrong.config) == ("stock", None)
+    decision = decision_of(few.config)
+    assert (decision.constexprs, decision.options) == ({"BLOCK": 64}, {"num_warps": 8, "num_stages": 2})
+
+
+@pytest.mark.process
+def test_what_can_save_the_most_comes_first(tmp_path):
+    source = capture_example(tmp_path / "run.capture")
+    slow = read_capture(str(as_if_on(GPU, source, tmp_path / "slow.capture", ms=0.5)))
+    found = plan(slow, 1.0, None, GPU, hardware_named("H200"))
+    gains = [j.gain_ms for j in found.jobs]
+    assert gains == sorted(gains, reverse=True)
+    assert gains[0] == pytest.approx(2 * 0.5, rel=0.01)  # two launches; their bytes need next to nothing
+    assert not found.untuned
+    assert [j.launch.name for j in plan(slow, 1.0, "gated", GPU, None).jobs] == ["gated", "gated"]
+    assert len(plan(slow, 0.4, None, GPU, None).jobs) == 1
+
+
+def test_seconds_are_divided_by_what_a_launch_promises():
+    jobs = [Job(None, None, "", {}, gain) for gain in (6.0, 3.0, 1.0)]
+    assert seconds_for(jobs[0], jobs, 100.0) == pytest.approx(60.0)
+    assert seconds_for(jobs[2], jobs, 100.0) == SHORTEST_S
+    assert seconds_for(jobs[2], jobs[2:], 5.0) == 5.0
+    assert seconds_for(Job(None, None, "", {}, 0.0), [Job(None, None, "", {}, 0.0)] * 2, 40.0) == 20.0

@@ -1,0 +1,158 @@
+"""Improves Liger's and flash-linear-attention's layers on a GPU: ``python -m tests.bench.bench_improve OUT``.
+
+Needs a GPU and ``liger-kernel``; ``flash-linear-attention`` if it is installed. Each library runs forward and backward
+in a process of its own, unchanged, under ``python -m agent capture``; then ``improve`` tunes what was captured, cold.
+Written to OUT: the captures, ``tuned-*.json`` and ``improve.json`` with, for each library, how many launches were
+tried, with how many configs, how many were proven faster, rows whose interval lies wholly below 1, and two geometric
+means over the owner's launch: that of the table, in which a launch that is not proven keeps its config, and that of the
+best config that was timed. For autotuned kernels also: what Triton's own autotuner takes, cold, and what improve takes.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+SECONDS = {"liger": 360.0, "fla": 600.0}
+TOKENS, WIDTH, HEADS = 4096, 2048, 16
+STEPS = 3
+
+
+def liger() -> None:
+    """Two passes over the layers, as a user's program makes them."""
+    import torch
+
+    from tests.bench.bench_captured_layers import layers, run
+
+    for name, layer in layers().items():
+        try:
+            run(layer)
+            run(layer)
+            torch.cuda.synchronize()
+        except Exception as e:  # noqa: BLE001 -- a layer of another version of the library is reported
+            print(f"{name} failed: {type(e).__name__}: {e}"[:200], file=sys.stderr)
+
+
+def fla() -> None:
+    """Two layers with backward. Prints the seconds of the first step, in which Triton's autotuner runs, and of later
+    ones."""
+    import torch
+    from fla.layers import GatedDeltaNet, GatedLinearAttention
+
+    made = [
+        GatedLinearAttention(hidden_size=WIDTH, num_heads=HEADS // 4),
+        GatedDeltaNet(hidden_size=WIDTH, num_heads=HEADS // 2, head_dim=128),
+    ]
+    took = []
+    for layer in made:
+        layer.to("cuda", torch.bfloat16)
+    for _ in range(STEPS):
+        started = time.perf_counter()
+        for layer in made:
+            x = torch.randn(1, TOKENS, WIDTH, device="cuda", dtype=torch.bfloat16, requires_grad=True)
+            out = layer(x)[0]
+            out.backward(torch.randn_like(out))
+        torch.cuda.synchronize()
+        took.append(time.perf_counter() - started)
+    print(json.dumps({"first_s": took[0], "later_s": took[-1]}))
+
+
+def captured(name: str, folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The capture of a library's layers, and what the program printed last. Triton's cache is empty before."""
+    path = folder / f"{name}.capture"
+    path.unlink(missing_ok=True)
+    program = [sys.executable, "-m", "tests.bench.bench_improve", "--program", name]
+    command = [sys.executable, "-m", "agent", "capture", "-o", str(path), "--", *program]
+    environment = {**os.environ, "TRITON_CACHE_DIR": str(folder / f"cache-{name}-{time.time_ns()}")}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    lines = done.stdout.strip().splitlines()
+    return path, json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
+
+
+def improved(name: str, path: Path, folder: Path) -> dict[str, Any]:
+    """The figures of one library."""
+    from agent.loop.progress import LineWatch
+    from agent.programs.improvement.improve_request import Request
+    from agent.programs.improvement.improving import improve
+
+    out, memory = folder / f"tuned-{name}.json", folder / f"memory-{name}.db"
+    memory.unlink(missing_ok=True)
+    request = Request(path, out, max_seconds=SECONDS[name], share=1.0, memory=memory, cold=True)
+    made = improve(request, LineWatch(lambda line: print(line, file=sys.stderr)))
+    rows = []
+    for job, judged, outcome in made.rows:
+        owner = next((b for b in outcome.baselines if b.name == "owner"), None) if outcome else None
+        tuner = next((b for b in outcome.baselines if b.name == "autotuner"), None) if outcome else None
+        rows.append(
+            {
+                "kernel": job.launch.name,
+                "launch": job.launch.digest[:8],
+                "status": judged.status,
+                "why": judged.why,
+                "configs": outcome.evaluations if outcome else 0,
+                "seconds": outcome.seconds if outcome else 0.0,
+                "owner": [owner.speedup, owner.ci] if owner else None,
+                "autotuner": [tuner.speedup, tuner.ci] if tuner else None,
+                "float64": made.table.evidence[_name(made, job)]["reference"],
+            }
+        )
+    timed = [r for r in rows if r["owner"] and r["owner"][0]]
+    proven = [r for r in timed if r["status"] == "proven"]
+    intervals = [r[name][1] for r in timed for name in ("owner", "autotuner") if r[name] and r[name][1]]
+    return {
+        "gpu": made.environment.gpu,
+        "triton": made.environment.triton,
+        "seconds": made.seconds,
+        "launches tried": len(timed),
+        "with at least eight configs": sum(r["configs"] >= 8 for r in timed),
+        "proven": len(proven),
+        "proven rows wholly below 1": sum(r["owner"][1][1] < 1 for r in proven),
+        "best configs wholly below 1": sum(high < 1 for _, high in intervals),
+        "geomean of the table": _geomean([r["owner"][0] if r in proven else 1.0 for r in timed]),
+        "geomean of the best configs": _geomean([r["owner"][0] for r in timed]),
+        "with a float64 reference": sum(r["float64"].startswith("float64") for r in rows),
+        "not tuned": [{"kernel": u.kernel, "reason": u.reason} for u in made.untuned],
+        "rows": rows,
+    }
+
+
+def _name(made: Any, job: Any) -> str:
+    return next(
+        r.name for r in made.table.rows if r.key == job.key and r.function.qualname == job.launch.function["qualname"]
+    )
+
+
+def _geomean(values: list[float]) -> float | None:
+    return math.exp(sum(map(math.log, values)) / len(values)) if values else None
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--program"]:
+        {"liger": liger, "fla": fla}[sys.argv[2]]()
+        return
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    report: dict[str, Any] = {}
+    for name, package in (("liger", "liger_kernel"), ("fla", "fla")):
+        if importlib.util.find_spec(package) is None:
+            report[name] = f"{package} is not installed"
+            continue
+        path, printed = captured(name, folder)
+        report[name] = {**printed, **improved(name, path, folder)}
+        if "first_s" in printed:
+            tuning = printed["first_s"] - printed["later_s"]
+            report[name]["triton's autotuner, cold, s (with compilation)"] = tuning
+            report[name]["improve over the autotuner's time"] = report[name]["seconds"] / tuning
+        (folder / "improve.json").write_text(json.dumps(report, indent=2))
+    print(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,236 @@
+"""A captured launch as a kernel: its space, what it is compared with, and what a survey says of it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+import triton
+import triton.language as tl
+from pydantic import ValidationError
+
+from kernels.capture.capture_file import line_of
+from kernels.capture.describing.device_closure import describe_function
+from kernels.capture.reading.captured_launches import read_capture
+from kernels.captured.captured_kernels import captured_kernel, reference_of
+from kernels.captured.captured_problem import rounded_up, written_bounds
+from kernels.captured.program_waits import reason_to_wait
+from kernels.hardware import hardware_named
+from kernels.launches.leaves import tensors_in
+from kernels.registry import get
+from tests.captures import capture_text
+from tools.harness.checking.owner_survey import OwnerSurvey
+from tools.harness.checking.promoted_reference import PromotingInterpreter
+
+H200 = hardware_named("H200")
+
+PROGRAM = """
+import sys
+import torch, triton
+import triton.language as tl
+from agent.programs import capture
+
+BLOCKS = [triton.Config({"BLOCK": b}, num_warps=4) for b in (64, 128)]
+
+@triton.autotune(BLOCKS, key=["n"])
+@triton.jit
+def shifted(x_ptr, out_ptr, n, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(out_ptr + at, tl.load(x_ptr + at, mask=at < n).to(tl.float32) + BLOCK, mask=at < n)
+
+@triton.jit
+def half(x_ptr, out_ptr, n, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(out_ptr + at, tl.load(x_ptr + at, mask=at < n), mask=at < n // 2)
+
+@triton.jit
+def counted(x_ptr, seen_ptr, total_ptr, also_ptr, flag, n, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    x = tl.load(x_ptr + at, mask=at < n, other=0.0)
+    tl.store(seen_ptr + at, (x > 0).to(tl.int32), mask=at < n)
+    tl.atomic_add(total_ptr, tl.sum(x))
+    if flag == 1:
+        tl.store(also_ptr + at, x, mask=at < n)
+
+@triton.heuristics({"EVEN": lambda a: a["n"] % a["BLOCK"] == 0})
+@triton.jit
+def heuristic(x_ptr, n, BLOCK: tl.constexpr, EVEN: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(x_ptr + at, tl.load(x_ptr + at, mask=at < n) * 2, mask=at < n)
+
+grid = lambda m: (triton.cdiv(m["n"], m["BLOCK"]),)
+torch.manual_seed(0)
+with capture(sys.argv[1]):
+    shifted[grid](torch.randn(300), torch.empty(300), 300)
+    base = torch.randn(800)
+    half[grid](base[1:301], base[400:700], 300, BLOCK=64)
+    seen = torch.zeros(200, dtype=torch.int32)
+    counted[grid](torch.randn(200), seen, torch.zeros(1), torch.ones(200), 0, 200, BLOCK=64)
+    heuristic[grid](torch.randn(200), 200, BLOCK=64)
+"""
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return capture_text(tmp_path_factory.mktemp("captured") / "run.capture", PROGRAM)
+
+
+@pytest.fixture(scope="module")
+def kernels(path):
+    """Captured kernels by the function's name."""
+    return {x.name: get(reference_of(str(path), x.digest)) for x in read_capture(str(path)).launches}
+
+
+@pytest.fixture(scope="module")
+def surveys(path, kernels):
+    survey, exact = OwnerSurvey("cpu"), PromotingInterpreter()
+    found = {}
+    for name, kernel in kernels.items():
+        reference = exact.reference(str(path), kernel.captured.digest, 1)
+        found[name] = survey.survey(kernel.found_as, reference, 1)
+    yield found
+    survey.close()
+    exact.close()
+
+
+def test_equal_references_find_one_kernel_and_the_start_of_a_digest_is_enough(kernels):
+    kernel = kernels["shifted"]
+    assert get(kernel.found_as) is kernel
+    short = captured_kernel(kernel.found_as[:-6])
+    assert short.found_as == kernel.found_as
+    assert short.source_hash() == kernel.source_hash() != kernels["half"].source_hash()
+    with pytest.raises(ValueError, match="captures show"):
+        get(f"{kernel.found_as.partition('#')[0]}#ffff")
+
+
+def test_the_space_begins_with_the_owners_config_and_is_closed(kernels):
+    kernel = kernels["shifted"]
+    problem = kernel.default_problem()
+    space = kernel.space(problem, H200)
+    assert space[0] == kernel.owner_config() == kernel.default_config(problem, H200)
+    assert kernel.promising(problem, H200)[0] == space[0]
+    assert {c.BLOCK for c in space} == {32, 64, 128}
+    assert len(space) == len(set(space))
+    assert [c.BLOCK for c in kernel.tuner_configs()] == [64, 128]
+    with pytest.raises(ValidationError):
+        kernel.config_type(BLOCK=4096, num_warps=4, num_stages=3)
+    assert [b.name for b in kernel.baselines(problem)] == ["owner", "autotuner"]
+    assert [b.name for b in kernels["half"].baselines(problem)] == ["owner"]
+
+
+def test_a_heuristic_that_no_module_holds_leaves_launch_options_alone(kernels):
+    kernel = kernels["heuristic"]
+    fields = set(kernel.config_type.model_fields)
+    assert fields == {"num_warps", "num_stages"}
+    assert "no module holds" in kernel.fixed["BLOCK"]
+
+
+def test_shared_memory_and_offsets_are_kept(kernels):
+    kernel = kernels["half"]
+    given = tensors_in(kernel.inputs(kernel.default_problem(), torch.Generator().manual_seed(0), "cpu"))
+    x, out = given["x_ptr"], given["out_ptr"]
+    assert x.untyped_storage().data_ptr() == out.untyped_storage().data_ptr()
+    assert out.data_ptr() - x.data_ptr() == 399 * 4
+    meta = tensors_in(kernel.inputs(kernel.default_problem(), None, "meta"))
+    assert [t.shape for t in meta.values()] == [t.shape for t in given.values()]
+
+
+@pytest.mark.process
+def test_a_survey_tells_results_apart(kernels, surveys):
+    assert kernels["counted"].written == ("seen_ptr", "total_ptr")  # also_ptr is only stored to if flag is 1
+    assert surveys["shifted"].overwritten == ("out_ptr",)
+    half = surveys["half"]
+    assert half.overwritten == ()  # the second half is never written, and the memory is shared
+    assert surveys["counted"].unchanged == ()
+    assert surveys["counted"].integers == ("seen_ptr",)
+    assert set(surveys["counted"].repeats) == {"seen_ptr", "total_ptr"}
+    assert surveys["counted"].errors["seen_ptr"] == 0.0
+    assert 0 < surveys["shifted"].errors["out_ptr"] < 1e-6
+
+
+@pytest.mark.process
+def test_a_config_that_computes_something_else_is_not_correct(kernels, surveys, interpreter):
+    kernel = kernels["shifted"]
+    bounds = written_bounds({"out_ptr": rounded_up(1e-5)})
+    problem = kernel.problem_of(overwritten="out_ptr", bounds=bounds)
+    assert list(tensors_in(kernel.output(problem, "meta"))) == ["out_ptr"]
+    own, other = kernel.owner_config(), kernel.config_type(BLOCK=128, num_warps=4, num_stages=3)
+    right, wrong = interpreter.check(kernel, problem, [own, other], "H200")
+    assert (right.status, right.error) == ("correct", 0.0)
+    assert wrong.status == "correctness"
+    assert wrong.error > 0.1
+
+
+@pytest.mark.process
+@pytest.mark.compile
+def test_a_launch_compiles_for_a_gpu_that_is_not_here(kernels, compile_pool):
+    kernel = kernels["counted"]
+    (result,) = compile_pool("H200").compile(kernel, kernel.default_problem(), [kernel.owner_config()])
+    assert result.status == "correct", result.reason
+    assert result.registers > 0
+
+
+@triton.jit
+def add_once(lock_ptr):
+    return tl.atomic_cas(lock_ptr, 0, 1)
+
+
+@triton.jit
+def spins(lock_ptr, x_ptr):
+    while add_once(lock_ptr) == 1:
+        pass
+    tl.store(x_ptr, 1.0)
+
+
+@triton.jit
+def polls(flag_ptr, x_ptr):
+    seen = tl.load(flag_ptr, volatile=True)
+    while seen == 0:
+        seen = tl.load(flag_ptr, volatile=True)
+    tl.store(x_ptr, 1.0)
+
+
+@triton.jit
+def outer(flag_ptr, x_ptr):
+    polls(flag_ptr, x_ptr)
+
+
+@triton.jit
+def loops(x_ptr, n):
+    i = 0
+    while i < n:
+        tl.store(x_ptr + i, 1.0)
+        i += 1
+    tl.atomic_add(x_ptr, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "options", "waits"),
+    [
+        (spins, {}, "tl.atomic_cas (in add_once)"),
+        (polls, {}, "a volatile load"),
+        (outer, {}, "a volatile load"),
+        (loops, {}, None),
+        (loops, {"launch_cooperative_grid": True}, "launch_cooperative_grid"),
+    ],
+)
+def test_kernels_whose_programs_wait_for_one_another_are_found(kernel, options, waits):
+    parts = {}
+
+    def keep(kind, body):
+        digest, _ = line_of(kind, body)
+        parts[digest] = body
+        return digest
+
+    digest = describe_function(kernel, keep)
+    launch = SimpleNamespace(options=options, function=parts[digest], arguments={})
+    found = reason_to_wait(launch, parts)
+    assert (found is None) if waits is None else (waits in found)
+
+
+def test_bounds_are_rounded_so_that_two_surveys_make_one_problem(kernels):
+    assert rounded_up(0.0) == 0.0
+    assert rounded_up(0.3) == rounded_up(0.49) == 0.5
+    problem = kernels["half"].problem_of(bounds=written_bounds({"a.0": 0.25, "b": 0.0}))
+    assert problem.bound_of() == {"a.0": 0.25, "b": 0.0}

@@ -1,0 +1,97 @@
+"""A patch turns the owner's file into one that holds the variant, and says what it cannot change."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from agent.cli.commands import main
+from kernels.editing.editable import editable
+from kernels.editing.owner_function import owner_of
+from kernels.editing.owner_launches import owner_function
+from kernels.editing.patch_file import patch_of
+from kernels.editing.variants import keep, make_variant
+from kernels.hardware import hardware_named
+from kernels.registry import get
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "autotuned_scale.py"
+H200 = hardware_named("H200")
+SOURCE = """
+def twice(v):
+    return libdevice.tanh(v)
+
+
+def scale_bias(x_ptr, scale_ptr, bias_ptr, out_ptr, M, N, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+               T: tl.constexpr):
+    rows = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]
+    cols = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
+    inside = (rows < M) & (cols < N)
+    x = twice(tl.load(x_ptr + rows * N + cols, mask=inside).to(tl.float32))
+    tl.store(out_ptr + rows * N + cols, x, mask=inside)
+"""
+
+
+@pytest.fixture
+def made(tmp_path):
+    """The example in a folder of its own, with a name that the variant brings too, and a variant of its kernel."""
+    file = tmp_path / "mine.py"
+    file.write_text(EXAMPLE.read_text().replace("class ScaleProblem", "twice = 2\n\n\nclass ScaleProblem"))
+    reference = f"{file}:Scale"
+    spec = get(reference)
+    problem = spec.default_problem()
+    owner, launch = owner_function(spec, problem, spec.default_config(problem, H200), H200, None)
+    variant = make_variant(owner, SOURCE, {"T": (2, 4)}, "cdiv(M, BLOCK_M), grid_1")
+    keep(variant, tmp_path / "variants")
+    kept = editable(spec, tmp_path / "variants", reference).known_variants(problem, H200)
+    assert [v.hash for v in kept] == [variant.hash]
+    return file, reference, variant, launch
+
+
+def test_the_patched_file_holds_the_variant(made):
+    file, _, variant, launch = made
+    patch = patch_of(variant, launch.function)
+    file.write_text(patch.new_text)
+    spec = get(f"{file}:Scale")
+    assert len(spec.kernel.configs) == 12  # the owner's decorator is there
+    again = owner_of(spec.kernel.fn, {})
+    names = {part["name"]: part["source"] for part in again.parts.values()}
+    assert set(names) == {"scale_bias", "twice_edited"}
+    assert "x = twice_edited(tl.load(" in names["scale_bias"]
+    assert "libdevice.tanh(v)" in names["twice_edited"]
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is missing")
+def test_the_diff_applies(made, tmp_path):
+    file, _, variant, launch = made
+    patch = patch_of(variant, launch.function)
+    subprocess.run(["git", "apply", "--unsafe-paths", "-"], input=patch.diff, text=True, cwd=tmp_path, check=True)
+    assert file.read_text() == patch.new_text
+
+
+def test_the_command_prints_the_diff_and_notes(made, tmp_path, capsys):
+    file, reference, variant, _ = made
+    before = file.read_text()
+    memory = str(tmp_path / "memory.db")
+    assert main(["patch", variant.hash, "--kernel", reference, "--memory", memory]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith("--- a/mine.py\n+++ b/mine.py\n")
+    assert "grid (cdiv(M, BLOCK_M), grid_1)" in printed.err
+    assert "T is a new constant" in printed.err
+    assert main(["patch", variant.hash, "--kernel", reference, "--memory", memory, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["diff"] == printed.out
+    assert file.read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("variant", "kernel", "says"),
+    [("0123456789ab", "", "no variant"), ("../../x", "", "no hash"), ("", "nothing.py:Scale", "nothing.py")],
+)
+def test_what_is_not_there_is_one_sentence(variant, kernel, says, made, tmp_path, capsys):
+    _, reference, known, _ = made
+    given = [variant or known.hash, "--kernel", kernel or reference, "--memory", str(tmp_path / "memory.db")]
+    assert main(["patch", *given]) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert "Traceback" not in error

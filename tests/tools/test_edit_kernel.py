@@ -1,0 +1,208 @@
+"""The tool `edit_kernel`: what a model sends is fenced, compiled, interpreted and remembered, and then is a config."""
+
+import json
+
+import pytest
+
+from kernels.editing.editable import editable
+from memory.store import Memory
+from tests.exploits import edit_doors
+from tests.exploits.axpy import Axpy, AxpyProblem
+from tests.kernels.editing.test_variants import AXPY, GRID, H200, HONEST, WRONG
+from tests.tools.test_session import Clockwork
+from tools import query_history, registry
+from tools.edit_kernel import MOST_EDITS
+from tools.harness.compiling.compile_pool import LocalCompilePool
+from tools.harness.process import sandbox
+from tools.harness.process.identity import describe
+from tools.harness.results import Measurement
+from tools.session.budget import Budget
+from tools.session.edits import with_edits
+from tools.session.open_session import SetupError, open_session
+from tools.session.session import Ids, Session
+from tools.session.task import Task
+
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.compile,
+    pytest.mark.skipif(sandbox.why_not() is not None, reason=f"{sandbox.why_not()}"),
+]
+REASON = "it waits for memory: several blocks of a program hide that"
+TURNS = [{"name": "TURNS", "values": [2, 4]}]
+
+
+class Card(Clockwork):
+    """Variants take half the time here."""
+
+    def reading(self, config, ms=None):
+        ms = 0.5 if config.edit else 1.0
+        values = config.model_dump(mode="json")
+        return Measurement(config=values, status="correct", ms=ms, ci_ms=(ms, ms), samples_ms=[ms])
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("edits")
+    memory = Memory.open(folder / "memory.db")
+    spec = editable(Axpy(), folder / "variants", describe(Axpy(), AxpyProblem())["kernel"])
+    task = Task(spec, AxpyProblem(), H200, "gbps")
+    ids = Ids.of(memory, Card.info, spec, task.problem)
+    pool = LocalCompilePool(H200, workers=1, cache=folder / "cache", shut_in=True)
+    opened = Session(task, Card(memory), pool, memory, ids, "run", Budget(100, 600.0))
+    memory.start_run("run", "", {}, "m", ids.environment, ids.problem, {}, "")
+    yield opened
+    opened.close()
+
+
+def send(session, source, call="t0000c000", **more):
+    return registry.tools_for(session)["edit_kernel"].call(session, {"source": source, "reason": REASON, **more}, call)
+
+
+def rows(session):
+    return session.memory.ask("SELECT * FROM variants ORDER BY id")
+
+
+def test_an_edit_becomes_a_config_that_is_measured_and_remembered(session):
+    tools = registry.tools_for(session)
+    owners = tools["run_benchmark"].call(session, {"configs": [{"BLOCK": 512, "edit": ""}]}, "t0000c001")["results"][0]
+    answer = send(session, HONEST, meta_parameters=TURNS, grid=GRID)
+    assert answer["fence"] == "passed"
+    assert answer["compile"]["status"] == "correct"
+    assert answer["compile"]["registers"] > 0
+    assert answer["interpreter"]["status"] == "correct", answer
+    assert answer["config"] == {"BLOCK": 512, "edit": f"{answer['variant']} TURNS=2"}
+    assert answer["limit"]["after"]
+    assert session.refusal(session.config(answer["config"])) is None
+    assert any(c.edit.startswith(answer["variant"]) for c in session.space)
+    measured = tools["run_benchmark"].call(session, {"configs": [answer["config"]]}, "t0000c002")["results"][0]
+    assert (owners["status"], measured["status"], measured["ms"]) == ("correct", "correct", 0.5)
+    last = rows(session)[-1]
+    assert (last["hash"], last["parent"], last["verdict"]) == (answer["variant"], "", "correct")
+    assert last["reason"] == REASON
+    assert "+    for i in tl.static_range(TURNS):" in last["diff"]
+    assert json.loads(last["meta"]) == {"TURNS": [2, 4]}
+    found = tools["query_history"].call(session, {"question": "edits"}, "t0000c003")["rows"][0]
+    assert found["hash"] == answer["variant"]
+    assert found["times_faster_than_the_owner"] == 2.0
+    assert found["quoted"] == REASON
+
+
+def test_a_child_names_its_parent_and_differs_from_it(session):
+    first = send(session, HONEST, meta_parameters=TURNS, grid=GRID)["variant"]
+    source = HONEST.replace("mask=offsets < n)", "mask=offsets < n, eviction_policy='evict_first')", 2)
+    second = send(session, source, meta_parameters=TURNS, grid=GRID, parent=first)
+    last = rows(session)[-1]
+    assert (last["parent"], last["hash"]) == (first, second["variant"])
+    assert "evict_first" in last["diff"]
+    assert "static_range" not in last["diff"].replace("@@", "") or "+    for i" not in last["diff"]
+
+
+def test_wrong_code_is_found_out_in_the_interpreter(session):
+    answer = send(session, WRONG, meta_parameters=TURNS, grid=GRID)
+    assert answer["interpreter"]["status"] == "correctness"
+    assert "next" not in answer
+    assert rows(session)[-1]["verdict"] == "correctness"
+
+
+def test_code_that_does_not_compile_is_a_verdict(session):
+    answer = send(session, AXPY.replace("FACTOR", "tl.dot(x, y)"), meta_parameters=TURNS, grid=GRID)
+    assert answer["compile"]["status"] == "compile"
+    assert answer["compile"]["reason"]
+    assert "interpreter" not in answer
+    assert rows(session)[-1]["verdict"] == "compile"
+
+
+@pytest.mark.parametrize("name", ["open", "decorator", "computed default", "inline assembly", "unrolled for ever"])
+def test_what_the_fence_refuses_is_one_sentence_and_a_row(name, session, tmp_path, monkeypatch):
+    monkeypatch.setenv(edit_doors.MARKER, str(tmp_path / "marker"))
+    source = {n: s for n, s, _ in edit_doors.DOORS}[name].replace("def scale(x_ptr, y_ptr, n, factor", HEAD)
+    answer = send(session, source.replace("factor", "n"))
+    assert answer["fence"] == "refused"
+    assert answer["line"] >= 1
+    assert "\n" not in answer["why"]
+    last = rows(session)[-1]
+    assert (last["verdict"], last["hash"], last["source"]) == ("refused", "", "")
+    assert not (tmp_path / "marker").exists()
+
+
+HEAD = "def axpy(x_ptr, y_ptr, out_ptr, n"
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"grid": "__import__('os').getpid()"}, "may use"),
+        ({"grid": "cdiv(m, BLOCK)"}, "reads m"),
+        ({"parent": "0123456789ab"}, "no variant"),
+        ({"meta_parameters": [*TURNS, *TURNS]}, "stated twice"),
+        ({"meta_parameters": []}, "stated meta-parameter"),
+    ],
+)
+def test_the_rest_of_an_edit_is_judged_as_well(more, says, session):
+    answer = send(session, HONEST, **{"meta_parameters": TURNS, "grid": GRID, **more})
+    assert answer["fence"] == "refused"
+    assert says in answer["why"]
+
+
+@pytest.mark.parametrize(
+    ("more", "says"), [({"shape": "1x1"}, "shape"), ({"meta_parameters": [{"name": "A", "values": []}]}, "values")]
+)
+def test_arguments_that_the_tool_does_not_have_are_refused(more, says, session):
+    answer = send(session, HONEST, **more)
+    assert answer["error"] == "arguments"
+    assert says in " ".join(answer["problems"])
+
+
+def test_a_run_sends_a_bounded_number_of_edits(session):
+    done = len(rows(session))
+    for _ in range(MOST_EDITS - done):
+        send(session, "import os")
+    assert send(session, HONEST, meta_parameters=TURNS, grid=GRID)["error"] == "edits"
+
+
+def test_without_edits_there_is_no_such_tool():
+    assert "edit_kernel" not in registry.tools_of(Axpy())
+    assert "edits" in query_history.Arguments.model_json_schema()["properties"]["question"]["enum"]
+
+
+def opened(tmp_path, kernel, device="recorded"):
+    return open_session(
+        kernel, None, {}, None, device, regime="burst", memory_path=tmp_path / "memory.db", max_evals=4, max_seconds=60,
+        seed=0, run_id="run", progress=lambda line: None, edit=True,
+    )  # fmt: skip
+
+
+def test_a_recorded_device_compiles_and_interprets_variants_and_looks_up_no_time_of_them(tmp_path):
+    session = opened(tmp_path, "rms_norm")
+    try:
+        session.memory.start_run("run", "", {}, "m", session.ids.environment, session.ids.problem, {}, "")
+        spec = session.task.spec
+        name = spec.editable_functions(session.task.problem, session.task.hardware)[0]
+        source = spec.owner(session.task.problem, session.task.hardware, name).part["source"]
+        answer = send(session, source)
+        assert answer["fence"] == "passed", answer
+        timed = session.measure([session.config(answer["config"])], "t0000c001")[0]
+    finally:
+        session.close()
+    assert timed.status == "constraints"
+    assert "not recorded" in timed.reason
+
+
+def test_edits_are_refused_where_nothing_can_be_shut_in(tmp_path, monkeypatch):
+    monkeypatch.setattr(sandbox, "why_not", lambda: "the kernel has no Landlock")
+    with pytest.raises(SetupError, match=r"no way \(the kernel has no Landlock\): leave --edit out"):
+        opened(tmp_path, "rms_norm")
+
+
+def test_edits_are_refused_on_many_gpus(tmp_path):
+    with pytest.raises(SetupError, match="one GPU of this machine"):
+        opened(tmp_path, "rms_norm", "cuda:all")
+
+
+def test_a_kernel_that_launches_nothing_that_can_be_edited_is_refused():
+    class Empty(Axpy):
+        def launch(self, problem, config, inputs, out, hardware):
+            pass
+
+    with pytest.raises(ValueError, match="launches no Triton kernel"):
+        with_edits(Empty(), AxpyProblem(), None)

@@ -1,0 +1,173 @@
+"""Send new device code for the kernel: the whole source of its Triton function under its own name and arguments, and of
+device functions before it. Only documented functions of triton.language and libdevice; no imports, decorators, prints,
+Python built-ins, pointers made from numbers, or alignment claims that the owner does not make. New meta-parameters are
+tl.constexpr arguments at the end. The answer is what the fence, the compiler and the interpreter say, and a config to
+measure; the field `edit` of a config chooses a variant."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, Field
+
+from memory.edits.edit_rows import VariantRow, record_variant
+from memory.shared_models import Closed
+from tools.declaration import Declaration
+
+if TYPE_CHECKING:
+    from kernels.editing.variants import Variant
+    from kernels.spec import Config, KernelSpec
+    from tools.session.session import Session
+
+DECLARATION = Declaration("judging edited code", activity="compile")
+MOST_EDITS = 40
+"""Of one run."""
+DIFF_LINES = 400
+
+
+class MetaParameter(Closed):
+    """A new constant of the kernel."""
+
+    name: str = Field(min_length=1, max_length=40)
+    values: list[int | str] = Field(min_length=1, max_length=16, description="all that may be tried, the default first")
+
+
+class EditKernel(Closed):
+    """New device code."""
+
+    source: str = Field(min_length=1, max_length=40_000, description="the functions, the kernel last")
+    reason: str = Field(min_length=10, max_length=600, description="what limits the kernel and why this moves it")
+    meta_parameters: list[MetaParameter] = Field(default=[], max_length=8)
+    grid: str = Field(
+        default="",
+        max_length=500,
+        description="empty: the owner's; else + - * // min max cdiv over integer arguments, meta-parameters and "
+        "grid_0, grid_1, grid_2 of the owner, e.g. cdiv(n_rows, ROWS), 1",
+    )
+    parent: str = Field(
+        default="", max_length=12, description="hash of the variant it was made from; empty: the owner's"
+    )
+
+
+def offered(spec: KernelSpec[Any, Any]) -> bool:
+    """In a session that was opened with edits alone."""
+    return spec.shut_in
+
+
+def arguments(spec: KernelSpec[Any, Any]) -> type[BaseModel]:
+    return EditKernel
+
+
+def run(session: Session, args: EditKernel, call_id: str) -> dict[str, Any]:
+    """The verdict on the edit, and the variant that it has become if it passed the fence."""
+    from kernels.editing.refused_edit import RefusedEdit
+    from kernels.editing.variants import keep, text_of
+
+    task = session.task
+    spec: Any = task.spec
+    asked = "SELECT count(*) AS n FROM variants WHERE run_id = ?"
+    if session.memory.ask(asked, [session.run_id])[0]["n"] >= MOST_EDITS:
+        return {"error": "edits", "why": f"a run may send {MOST_EDITS} edits, and this one has"}
+    try:
+        parent = spec.variant(args.parent, task.problem, task.hardware)[0] if args.parent else None
+        variant = _variant(spec, task.problem, task.hardware, args)
+    except RefusedEdit as e:
+        record_variant(session.memory, _row(session, args, "refused", str(e)))
+        return {"fence": "refused", "why": str(e), "line": e.line}
+    keep(variant, spec.folder)
+    session.forget_space()
+    before = parent.edit.source if parent else ast.unparse(variant.owner.tree) + "\n"
+    diff = difference(before, variant.edit.source, args.parent or "owner", variant.hash)
+    first = {n: v[0] for n, v in variant.edit.meta.items()}
+    config = _config(session, text_of(variant, first))
+    compiled = session.compile([config], call_id)
+    answer: dict[str, Any] = {"fence": "passed", "variant": variant.hash, "config": config.model_dump(mode="json")}
+    verdict, why = "unknown", "the budget is spent: nothing was compiled"
+    if compiled:
+        from tools.compile_kernel import row as figures
+
+        answer["compile"] = figures(compiled[0])
+        verdict, why = compiled[0].status, compiled[0].reason
+    if verdict == "correct":
+        checked = _interpreted(session, config)
+        answer["interpreter"] = {k: v for k, v in checked.items() if v not in (None, "")}
+        # What the interpreter cannot run is no verdict on the code: the device checks it.
+        verdict, why = (
+            (verdict, why) if checked["status"] == "infrastructure" else (checked["status"], checked["reason"])
+        )
+    limits = _limits(session, config, args.parent) if verdict == "correct" else ("", "")
+    if limits[1]:
+        answer["limit"] = {"before": limits[0], "after": limits[1]}
+    record_variant(
+        session.memory,
+        _row(
+            session, args, verdict, why, hash=variant.hash, source=variant.edit.source, diff=diff,
+            meta=variant.edit.meta, grid=variant.grid.text if variant.grid else "", limit_before=limits[0],
+            limit_after=limits[1], parent=args.parent,
+        ),
+    )  # fmt: skip
+    if verdict == "correct":
+        answer["next"] = "measure it with run_benchmark: a variant has proven nothing yet"
+    return answer
+
+
+def difference(before: str, after: str, name: str, new: str) -> str:
+    """A unified diff of two sources as the fence writes them."""
+    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), name, new, lineterm="", n=2)
+    return "\n".join(list(lines)[:DIFF_LINES])
+
+
+def _variant(spec: Any, problem: Any, hardware: Any, args: EditKernel) -> Variant:
+    from kernels.editing.fencing.source_limits import parse
+    from kernels.editing.refused_edit import RefusedEdit
+    from kernels.editing.variants import make_variant
+
+    name = parse(args.source)[-1].name
+    meta = {m.name: m.values for m in args.meta_parameters}
+    if len(meta) < len(args.meta_parameters):
+        raise RefusedEdit("a new meta-parameter is stated twice")
+    return make_variant(spec.owner(problem, hardware, name), args.source, meta, args.grid)
+
+
+def _config(session: Session, text: str) -> Config:
+    """The variant with the values of the best measured config, else with the owner's."""
+    best = session.best()
+    task = session.task
+    values = best.config if best else task.spec.default_config(task.problem, task.hardware).model_dump(mode="json")
+    return session.config({**values, "edit": text})
+
+
+def _interpreted(session: Session, config: Config) -> dict[str, Any]:
+    """What Triton's interpreter says, in a process that is shut in, on a reduced problem with the same edges."""
+    from tools.harness.checking.interpreter import Interpreter
+
+    task = session.task
+    if session.interpreter is None:
+        session.interpreter = Interpreter(shut_in=True)
+    (found,) = session.interpreter.check(task.spec, task.problem, [config], task.hardware.name)
+    return found.model_dump(mode="json", include={"status", "reason", "where", "error", "bound"})
+
+
+def _limits(session: Session, config: Config, parent: str) -> tuple[str, str]:
+    """What limits the same config without the edit (or with its parent), and with it; empty if that is not known."""
+    from pydantic import ValidationError
+
+    from tools.explain_kernel import limit_of
+
+    names = []
+    for text in (parent, config.model_dump()["edit"]):
+        try:
+            found = limit_of(session, config.model_copy(update={"edit": text}))
+        except ValidationError:
+            found = {}
+        names.append(found["limit"]["name"] if "limit" in found else "")
+    return names[0], names[1]
+
+
+def _row(session: Session, args: EditKernel, verdict: str, why: str, **more: Any) -> VariantRow:
+    ids, reason = session.ids, " ".join(args.reason.split())
+    return VariantRow(
+        session.run_id, session.task.spec.name, ids.problem, ids.environment, reason, verdict, why, **more
+    )

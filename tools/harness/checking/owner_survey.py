@@ -1,0 +1,316 @@
+"""Runs the owner's launch of a capture before it is tuned, and finds out what a config may differ in.
+
+    1. Arguments are made anew from a seed. The launch runs twice on equal arguments: how far the results differ is the
+       floor of what may differ at all (atomics add in any order).
+    2. It runs once more on results full of NaN. A result that comes out the same is *overwritten*: the launch reads
+       nothing of it. A result that never changes is *unchanged*.
+    3. The results are compared with the float64 reference of the same arguments (``promoted_reference.py``), where
+       there is one: how far the owner's launch is off.
+    4. On a GPU it is timed.
+
+A finalist is compared with float64 in the same way: :meth:`OwnerSurvey.errors`. A child process does all of this, on
+the GPU or in Triton's interpreter.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from tools.harness.checking.promoted_reference import Reference
+from tools.harness.compiling.cache import default_cache, triton_environment
+from tools.harness.process.child import Child, ChildDied, ChildTimeout, ChildUnborn
+
+Json = dict[str, Any]
+
+DEADLINE_S = 120.0
+READINGS = 5
+"""Single launches whose median is the launch's time here."""
+CPU = "cpu"
+"""In place of a GPU: Triton's interpreter."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What was found out about one launch."""
+
+    reason: str | None
+    """Why the launch cannot be tuned, as a sentence's end; None if it can."""
+    overwritten: tuple[str, ...] = ()
+    unchanged: tuple[str, ...] = ()
+    repeats: dict[str, float] = field(default_factory=dict)
+    """Result → scale-relative difference of two launches on equal arguments."""
+    errors: dict[str, float] = field(default_factory=dict)
+    """Result → scale-relative error against float64; empty without a reference."""
+    roundings: dict[str, float] = field(default_factory=dict)
+    """Result → what rounding of its dtype explains (:func:`kernels.launches.expected.default_bound`)."""
+    integers: tuple[str, ...] = ()
+    """Results that are whole numbers, which have to be equal."""
+    ms: float | None = None
+    """Median time on the GPU."""
+
+
+class OwnerSurvey:
+    """One child that surveys launches on `device`, ``cuda:N`` or ``cpu``."""
+
+    def __init__(self, device: str, factory: str = "tools.harness.checking.owner_survey:surveyor") -> None:
+        self.device, self._factory = device, factory
+        self._child: Child | None = None
+
+    def survey(self, kernel: str, exact: Reference, seed: int) -> Survey:
+        """The survey of the launch that `kernel` names (``FILE#LAUNCH``). `exact`: its float64 reference on arguments
+        made by `seed`."""
+        answer = self._ask({"op": "survey", "kernel": kernel, "seed": seed}, exact)
+        if "reason" in answer:
+            return Survey(answer["reason"])
+        tuples: Json = {n: tuple(answer.pop(n)) for n in ("overwritten", "unchanged", "integers")}
+        return Survey(None, **tuples, **answer)
+
+    def errors(self, kernel: str, problem: Json, config: Json, exact: Reference, seed: int) -> dict[str, float] | str:
+        """Result → scale-relative error of `config` against `exact`; or why it could not be launched."""
+        job = {"op": "errors", "kernel": kernel, "problem": problem, "config": config, "seed": seed}
+        answer = self._ask(job, exact)
+        return str(answer["reason"]) if "reason" in answer else dict(answer["errors"])
+
+    def device_info(self) -> Json:
+        """``name`` of the GPU with ``triton`` and ``assembler`` here, or ``missing``: why there is none."""
+        if self.device == CPU:
+            return {"name": "interpreter", "triton": metadata.version("triton"), "assembler": None}
+        return self._call({"op": "info"})
+
+    def _ask(self, job: Json, exact: Reference) -> Json:
+        import numpy
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = str(Path(folder) / "exact.npz")
+            arrays: Any = {f"at{s}": at for s, (at, _) in exact.stored.items()}
+            arrays |= {f"values{s}": values for s, (_, values) in exact.stored.items()}
+            numpy.savez(path, **arrays)
+            return self._call({**job, "exact": path, "storages": list(exact.stored)})
+
+    def _call(self, job: Json) -> Json:
+        if self._child is None or not self._child.alive:
+            interpreted = {"TRITON_INTERPRET": "1", "TRITON_DEFAULT_FP_FUSION": "1"}
+            environment = interpreted if self.device == CPU else triton_environment(default_cache())
+            self._child = Child(self._factory, {"device": self.device}, environment)
+        try:
+            return self._child.call(job, DEADLINE_S)
+        except ChildTimeout:
+            return {"reason": f"the owner's launch needed more than {DEADLINE_S:g} s on arguments made anew"}
+        except ChildUnborn:
+            raise
+        except ChildDied as e:
+            return {"reason": f"the owner's launch on arguments made anew ended its process: {e}"}
+
+    def close(self) -> None:
+        if self._child is not None:
+            self._child.kill()
+
+
+def surveyor(init: Json) -> Any:
+    """Serve surveys in the child."""
+    import torch
+
+    from kernels.capture.reading.live_functions import HasChanged
+    from kernels.capture.reading.rebuilt_functions import CannotRebuild
+    from kernels.captured.captured_kernels import captured_kernel
+    from tools.harness.compiling.compiler import reason
+    from tools.harness.compiling.toolchain import add_to_triton_key, cache_key
+
+    device = init["device"]
+    if device == CPU:
+        from triton.runtime import driver
+
+        from kernels.hardware import hardware_named
+        from kernels.triton.interpreter_arguments import patch_float_arguments
+        from kernels.triton.interpreter_bf16 import patch_bf16
+        from kernels.triton.stub_driver import StubDriver
+
+        patch_bf16()
+        patch_float_arguments()
+        torch.set_num_threads(1)
+        driver.set_active(StubDriver(hardware_named("H200")))
+
+    def serve(job: Json) -> Json:
+        if job["op"] == "info":
+            return _info(device)
+        try:
+            spec = captured_kernel(job["kernel"])
+            if device != CPU:
+                torch.cuda.set_device(torch.device(device))
+                add_to_triton_key(cache_key(spec))
+            looked = _Looked(spec, device, job)
+            return looked.survey() if job["op"] == "survey" else {"errors": looked.errors_of(job)}
+        except (HasChanged, CannotRebuild, ValueError) as e:
+            return {"reason": str(e)}
+        except Exception as e:  # noqa: BLE001 -- whatever a launch raises here is why it cannot be tuned
+            return {"reason": f"its launch on arguments made anew failed: {reason(e)}"}
+        finally:
+            if device != CPU:
+                torch.cuda.empty_cache()
+
+    return serve
+
+
+def _info(device: str) -> Json:
+    import torch
+    import triton
+
+    from tools.harness.measuring.worker import assembler_for
+
+    index = int(device.partition(":")[2] or 0)
+    if not torch.cuda.is_available() or index >= torch.cuda.device_count():
+        return {"missing": f"there is no {device} here"}
+    name = torch.cuda.get_device_name(index)
+    return {"name": name, "triton": triton.__version__, "assembler": assembler_for(name)}
+
+
+class _Looked:
+    """The arguments of one launch, and launches on copies of them."""
+
+    def __init__(self, spec: Any, device: str, job: Json) -> None:
+        import numpy as np
+        import torch
+
+        from kernels.capture.reading.rebuilt_arguments import rebuild_arguments
+
+        self._spec, self._device = spec, device
+        with np.load(job["exact"]) as found:
+            self._exact = {s: (found[f"at{s}"], found[f"values{s}"]) for s in job["storages"]}
+        # Only the CPU draws what the reference was computed on.
+        made = rebuild_arguments(spec.captured, job["seed"], lambda digest: None, device=device)
+        self._drawn: dict[str, torch.Tensor] = made.tensors
+
+    def survey(self) -> Json:
+        from kernels.capture.reading.live_functions import HasChanged, NotTheSame, live_function
+        from kernels.launches.bound import same_bits
+        from kernels.launches.expected import default_bound
+
+        try:
+            live_function(self._spec.captured.function)
+        except HasChanged:
+            raise
+        except NotTheSame:  # the program is not here: its source is in the capture
+            pass
+        own, written = self._spec.owner_config(), self._spec.written
+        first, again = self._launched(own), self._launched(own)
+        spoilt = self._spoilt()
+        poisoned = self._launched(own, spoilt)
+        overwritten = [p for p in spoilt if same_bits(poisoned[p], first[p])]
+        unchanged = [p for p in written if p not in overwritten and same_bits(first[p], self._drawn[p])]
+        results = {p: first[p] for p in written if p not in unchanged}
+        return {
+            "overwritten": overwritten,
+            "unchanged": unchanged,
+            "repeats": {p: _difference(again[p], t) for p, t in results.items()},
+            "errors": self._errors(results),
+            "roundings": {p: default_bound(t) for p, t in results.items()},
+            "integers": [p for p, t in results.items() if not t.is_floating_point()],
+            "ms": None if self._device == CPU else self._time(own),
+        }
+
+    def errors_of(self, job: Json) -> dict[str, float]:
+        config = self._spec.config_type.model_validate(job["config"])
+        problem = self._spec.problem_type.model_validate(job["problem"])
+        results = self._launched(config)
+        return self._errors({p: results[p] for p in self._spec.written if p not in problem.paths("unchanged")})
+
+    def _launched(self, config: Any, poisoned: tuple[str, ...] = ()) -> dict[str, Any]:
+        """The tensors after a launch on a copy of the arguments; those at the paths `poisoned` held NaN before it."""
+        from kernels.captured.spec import NO_HARDWARE
+        from kernels.launches.bound import copied
+
+        given = copied(self._drawn)
+        for path in poisoned:
+            given[path].fill_(float("nan"))
+        self._spec.launch(self._spec.problem_of(), config, given, {}, NO_HARDWARE)
+        self._wait()
+        return dict(given)
+
+    def _spoilt(self) -> tuple[str, ...]:
+        """Results that may be filled with NaN: floats in memory of their own."""
+        from kernels.capture.reading.rebuilt_arguments import described_tensors
+
+        described = dict(described_tensors(self._spec.captured))
+        storages = [t["storage"] for t in described.values()]
+        return tuple(
+            p
+            for p in self._spec.written
+            if self._drawn[p].is_floating_point()
+            and self._drawn[p].element_size() >= 2
+            and storages.count(described[p]["storage"]) == 1
+            and 0 not in described[p]["stride"]
+        )
+
+    def _errors(self, results: dict[str, Any]) -> dict[str, float]:
+        """Scale-relative error of each result at the elements that the float64 reference holds."""
+        import torch
+
+        from kernels.capture.reading.rebuilt_arguments import described_tensors
+
+        described = dict(described_tensors(self._spec.captured))
+        found = {}
+        for path, t in results.items():
+            if described[path]["storage"] not in self._exact:
+                continue
+            at, values = (torch.from_numpy(a) for a in self._exact[described[path]["storage"]])
+            start = t.storage_offset() - described[path]["offset"]
+            flat = torch.empty(0, dtype=t.dtype, device=t.device).set_(
+                t.untyped_storage(), start, (int(at.max()) + 1,), (1,)
+            )
+            there = flat[at.to(t.device)].cpu().double()
+            most = torch.finfo(t.dtype).max if t.is_floating_point() else float("inf")
+            held = torch.isfinite(values) & (values.abs() <= most)  # beyond it, infinity is the right result
+            if bool(held.any()):
+                found[path] = _difference(there[held], values[held])
+        return found
+
+    def _time(self, own: Any) -> float:
+        import torch
+
+        from kernels.captured.spec import NO_HARDWARE
+        from kernels.launches.bound import copied
+        from tools.harness.measuring.arena import CYCLES_PER_MS, FLUSH_BYTES, SPIN_MS
+        from tools.harness.measuring.statistics import median_ci
+        from tools.harness.measuring.timing import Stopwatch
+
+        sleep: Any = torch.cuda._sleep
+        flush = torch.empty(FLUSH_BYTES, dtype=torch.uint8, device=self._device)
+        times = []
+        problem = self._spec.problem_of()
+        for _ in range(READINGS):
+            given = copied(self._drawn)
+            flush.fill_(1)
+            watch = Stopwatch()
+            sleep(int(SPIN_MS * CYCLES_PER_MS))
+            watch.start()
+            self._spec.launch(problem, own, given, {}, NO_HARDWARE)
+            watch.stop()
+            self._wait()
+            times.append(watch.ms())
+        return median_ci(times)[0]
+
+    def _wait(self) -> None:
+        import torch
+
+        if self._device != CPU:
+            torch.cuda.synchronize()
+
+
+def _difference(out: Any, reference: Any) -> float:
+    """max|out - ref| / max|ref| where the reference is finite; infinite (1e30 in JSON) if `out` is not finite there."""
+    import torch
+
+    a, b = out.double().reshape(-1), reference.double().reshape(-1)
+    finite = torch.isfinite(b)
+    if not bool(finite.any()):
+        return 0.0
+    worst, scale = float((a[finite] - b[finite]).abs().max()), float(b[finite].abs().max())
+    return min(worst / (scale or 1.0), INFINITE) if worst == worst else INFINITE
+
+
+INFINITE = 1e30
+"""JSON has no infinity."""
