@@ -55,7 +55,7 @@ def ruled(cells: Sequence[Sequence[str]], headers: Sequence[str], right: Sequenc
     below: list[Column] = []
     while total_width(columns) > width and (len(columns) > 1 or below):
         shared = [c for c in columns if len(cells) > 1 and len(set(c.cells)) == 1]
-        widest = max(shared or columns, key=lambda c: c.width)
+        widest = max(shared or columns[1:] or columns, key=lambda c: c.width)  # the first column names the row
         (above if shared else below).append(widest)
         columns.remove(widest)
     for moved in (above, below):
