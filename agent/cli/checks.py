@@ -54,6 +54,25 @@ if __name__ == "__main__":
 """
 
 
+def check_command() -> list[Finding]:
+    """Whether ``autokernel`` on the path is ours: another project has a command of that name."""
+    found = shutil.which("autokernel")
+    if found is None:
+        return [Finding("command", "note", "no command autokernel is on the path", "python -m agent does the same")]
+    ours = {Path(sys.executable).parent / "autokernel", Path(sysconfig.get_path("scripts")) / "autokernel"}
+    if Path(found).resolve() in {path.resolve() for path in ours}:
+        return [Finding("command", "ok", f"autokernel is {found}")]
+    try:
+        text = Path(found).read_bytes()[:4096]
+    except OSError:
+        text = b""
+    if b"agent.__main__" in text:
+        said = f"{found} is this project's in another environment"
+        return [Finding("command", "note", said, "use python -m agent, or put this environment first on the path")]
+    said = f"{found} is another project's command and comes first on the path"
+    return [Finding("command", "note", said, "use python -m agent, or put this environment first on the path")]
+
+
 def check_python() -> list[Finding]:
     if platform.system() != "Linux":
         return [Finding("system", "missing", platform.system(), "use Linux: Triton and the harness run nowhere else")]
@@ -239,8 +258,8 @@ def check_landscapes() -> list[Finding]:
 
 
 CHECKS: tuple[Callable[[], list[Finding]], ...] = (
-    check_python, check_packages, check_names, check_gpu, check_triton, check_c_compiler, check_model, check_memory,
-    check_disk, check_cache, check_landscapes, check_extras,
+    check_python, check_command, check_packages, check_names, check_gpu, check_triton, check_c_compiler, check_model,
+    check_memory, check_disk, check_cache, check_landscapes, check_extras,
 )  # fmt: skip
 
 

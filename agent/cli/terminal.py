@@ -82,7 +82,7 @@ class Terminal(Watch):
         from rich.text import Text
 
         style = next((style for beginning, style in STYLES.items() if line.startswith(beginning)), "")
-        self._console.print(Text(line, style=style), soft_wrap=True)
+        self._console.print(Text(line, style=style), overflow="fold")
 
     @contextmanager
     def opening(self, line: str | None, after: float = 1.2) -> Iterator[None]:

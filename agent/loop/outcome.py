@@ -12,6 +12,7 @@ from agent.failures import Failures
 from agent.goal.objective import Objective, Setting
 from agent.goal.target_verdict import TargetResult, judge_targets
 from agent.models.base import CLIENT, EMBEDDED, Message, ToolSchema, done_calls
+from agent.result_use import describe_use
 from agent.verdict.earlier_proof import Earlier, better_proof
 from agent.verdict.judgement import EVERY_BASELINE, FIRST_BASELINE
 from agent.verdict.speedup import Speedup
@@ -209,9 +210,11 @@ def render(outcome: Outcome, setting: Setting, replay: str) -> str:
         lines += ["", *list_speedups(outcome.baselines), ""]
         if best.share_of_roofline is not None:
             bound = f", {setting.bound} bound" if setting.bound else ""
+            floor = setting.floor_ms or best.ms
+            rate = "" if setting.metric == "latency" else f" = {setting.value(floor):.4g} {setting.unit}"
             lines.append(
-                f"roofline   {best.share_of_roofline:.1%} of the {setting.hardware} datasheet's "
-                f"{setting.value(setting.floor_ms or best.ms):.4g} {setting.unit}{bound}"
+                f"roofline   {best.share_of_roofline:.1%}: the peaks of the {setting.hardware} datasheet allow "
+                f"{floor:.4f} ms{rate}{bound}"
             )
         lines.append(f"sitting    {outcome.how}")
     left = f" ({outcome.evaluations_left} left)" if outcome.evaluations_left else ""
@@ -220,16 +223,27 @@ def render(outcome: Outcome, setting: Setting, replay: str) -> str:
         unknown = f", cost unknown (no price of {outcome.objective['model']})"
         spent += f", {outcome.tokens} tokens"
         spent += unknown if outcome.cost is None else f", ${outcome.cost:.4f}" if outcome.cost else ""
-    lines.append(f"search     {spent}; ended because {outcome.stopped}")
+    lines.append(f"search     {spent}; ended because {describe_stop(outcome)}")
     if outcome.earlier is not None:
         lines.append(f"better     {outcome.earlier.describe()}")
     if outcome.importance:
-        lines.append(f"importance {list_important(outcome.importance)} (of the predicted variation, each alone)")
+        told = list_important(outcome.importance)
+        lines.append(f"importance {told}: how much of the differences in predicted time each explains alone")
     lines += [f"target     {target.describe()}" for target in outcome.targets]
     lines += [f"note       {notice}" for notice in outcome.notices]
+    if outcome.best is not None:
+        lines += describe_use(setting.kernel, outcome.best.config, outcome.run, outcome.trace)
     lines.append(f"trace      {outcome.trace}")
     lines.append(f"replay     {replay}")
     return "\n".join(lines)
+
+
+def describe_stop(outcome: Outcome) -> str:
+    """Why the search ended. Only a language model or a client is called a model."""
+    if outcome.objective.get("model") == EMBEDDED:
+        over = "the planner found nothing more worth measuring" if outcome.evaluations_left else "the budget is used up"
+        return outcome.stopped.replace("the model concluded", over)
+    return outcome.stopped
 
 
 def list_important(importance: dict[str, float]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -57,7 +57,7 @@ class Watch:
 
     def record_words(self, words: str | None) -> None:
         """The model explained its next step in `words`."""
-        self._update(why=clean(words)[:WIDTH], doing="")
+        self._update(why=shorten(clean(words), WIDTH), doing="")
 
     def record_budget(self, left: Left) -> None:
         """`left` is what the budget holds before a turn."""
@@ -76,7 +76,7 @@ class Watch:
             now, left = self.standing, int(result["evaluations_left"])
             used = now.evaluations + (now.evaluations_left or left) - left
             self._update(evaluations=used, evaluations_left=left)
-        for line in describe_configs(result):
+        for line in describe_configs(result, setting):
             self.on_detail(line)
         self._update(doing="")
 
@@ -112,18 +112,79 @@ def doing(tool: ToolSchema, arguments: JSON) -> str:
     return f"{clean(tool.declared.doing or tool.name)[:40]}{count}"
 
 
-def describe_configs(result: JSON) -> list[str]:
-    """A line for each config of an answer: its values and what became of it."""
+def describe_configs(result: JSON, setting: Setting) -> list[str]:
+    """A line for each config of an answer: its values, what became of it, and the figures that the answer has."""
     lines = []
     for row in [*(result.get("results") or ()), *(result.get("proposals") or ())]:
         if not isinstance(row, dict) or not isinstance(row.get("config"), dict):
             continue
         values = " ".join(f"{field}={value}" for field, value in row["config"].items())
-        ms = row.get("ms") or row.get("predicted_ms")
-        time_ = f" {ms:.4f} ms{' predicted' * ('predicted_ms' in row)}" if isinstance(ms, int | float) else ""
-        said = " ".join(str(row[key]) for key in ("status", "reason") if row.get(key))
-        lines.append(clean(f"        {values}:{time_} {said}")[: 2 * WIDTH].rstrip())
+        status = str(row.get("status") or "")
+        said = "" if status == "correct" else f"{STATUS_WORDS.get(status, (status,))[0]} {reason(row)}".strip()
+        told = ", ".join(filter(None, [said, *figures(row, setting)])) or ("correct" if status else "")
+        lines.append(clean(f"        {values}: {told}").rstrip(": "))
     return lines
+
+
+def reason(row: JSON) -> str:
+    if not row.get("reason"):
+        return ""
+    return f"({row['reason']})" if row.get("status") else str(row["reason"])
+
+
+def figures(row: JSON, setting: Setting) -> list[str]:
+    """The figures of a config's answer, in words: time with its interval, rate, registers, spills, shared memory,
+    occupancy, error."""
+    found = []
+    ms, ci, predicted = row.get("ms"), row.get("ci_ms"), row.get("predicted_ms")
+    if isinstance(ms, int | float):
+        interval = f" [{ci[0]:.4f}, {ci[1]:.4f}]" if isinstance(ci, list) and len(ci) == 2 else ""
+        rate = "" if setting.metric == "latency" else f", {setting.value(ms):.1f} {setting.unit}"
+        found.append(f"{ms:.4f} ms{interval}{rate}")
+    if isinstance(predicted, int | float):
+        found.append(f"{predicted:.4f} ms predicted")
+    for name, words in FIGURES.items():
+        if isinstance(row.get(name), int | float):
+            found.append(words.format(row[name]))
+    if isinstance(row.get("occupancy"), int | float):
+        limit = f" (limited by {row['limited_by']})" if row.get("limited_by") else ""
+        found.append(f"occupancy {row['occupancy']:.0%}{limit}")
+    if isinstance(row.get("error"), int | float) and isinstance(row.get("bound"), int | float):
+        found.append(f"error {row['error']:.2g} of {row['bound']:.2g} allowed")
+    return found
+
+
+FIGURES = {
+    "registers": "{:.0f} registers a thread",
+    "spill_bytes": "{:,.0f} B spilled",
+    "shared_bytes": "{:,.0f} B shared memory",
+}
+STATUS_WORDS: dict[str, tuple[str, str]] = {
+    "correct": ("correct", "correct"),
+    "constraints": ("cannot be launched here", "cannot be launched here"),
+    "compile": ("does not compile", "do not compile"),
+    "runtime": ("fails when it runs", "fail when they run"),
+    "timeout": ("takes too long", "take too long"),
+    "correctness": ("gives a wrong result", "give wrong results"),
+    "implausible": ("is faster than the hardware can be", "are faster than the hardware can be"),
+    "infrastructure": ("was not judged: the machine failed", "were not judged: the machine failed"),
+}
+"""What became of a config, of one and of several."""
+
+
+def count_statuses(statuses: Sequence[str]) -> str:
+    """``5 correct, 1 does not compile``."""
+    counts = {status: statuses.count(status) for status in dict.fromkeys(statuses)}
+    words = {status: STATUS_WORDS.get(status, (status, status)) for status in counts}
+    return ", ".join(f"{n} {words[status][n > 1]}" for status, n in counts.items())
+
+
+def shorten(text: str, width: int) -> str:
+    """`text` in `width` characters at most; what is left out is marked, and words stay whole where they can."""
+    if len(text) <= width:
+        return text
+    head = text[: width - 2]
+    return f"{head.rsplit(' ', 1)[0] if ' ' in head.strip() else head} …"
 
 
 def clean(text: str | None) -> str:
@@ -144,19 +205,18 @@ def describe_run(objective: Objective, setting: Setting, run_id: str) -> str:
 def format_words(turn: int, words: str | None) -> str:
     """The line of a turn: its number, and the model's words without control characters."""
     text = clean(words).strip()
-    return f"[{turn + 1}] {text[:WIDTH]}" if text else f"[{turn + 1}]"
+    return f"[{turn + 1}] {shorten(text, WIDTH)}" if text else f"[{turn + 1}]"
 
 
 def describe_answer(name: str, result: JSON, setting: Setting) -> str:
     """A tool call and its answer on one line."""
     if "error" in result:
         detail = result.get("why") or result.get("problems") or result.get("limit") or ""
-        return f"    {name}: {result['error']} {detail}"[:WIDTH].rstrip()
+        return shorten(f"    {name}: {result['error']} {detail}".rstrip(), WIDTH)
     rows = result.get("results")
     if isinstance(rows, list):
         statuses = [str(row.get("status")) for row in rows]
-        counts = ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses))
-        line = f"    {name} {len(rows)} configs: {counts or 'none'}"
+        line = f"    {name} {len(rows)} config{'s' * (len(rows) != 1)}: {count_statuses(statuses) or 'none'}"
         best = result.get("best")
         if isinstance(best, dict) and best.get("ms"):
             rate = "" if setting.metric == "latency" else f" = {setting.value(best['ms']):.1f} {setting.unit}"
@@ -167,5 +227,5 @@ def describe_answer(name: str, result: JSON, setting: Setting) -> str:
         first: JSON = next(iter(result["proposals"]), {})
         if not said and first.get("reason"):
             said = f"; the first because: {clean(first['reason'])}"
-        return f"    {name}: {len(result['proposals'])} proposals{said}"[:WIDTH]
+        return shorten(f"    {name}: {len(result['proposals'])} proposals{said}", WIDTH)
     return f"    {name}: done"

@@ -13,8 +13,9 @@ from typing import Any
 DROPPED = frozenset({"title", "default", "discriminator", "$defs", "examples", "minLength", "maxLength"})
 
 
-def closed_schema(schema: dict[str, Any]) -> dict[str, Any]:
-    """`schema` without references, with every object closed and every property required."""
+def closed_schema(schema: dict[str, Any], strict: bool = True) -> dict[str, Any]:
+    """`schema` without references, with every object closed. Every property is required, as strict mode wants it, or,
+    unless `strict`, those without a default."""
     definitions = schema.get("$defs", {})
 
     def close(node: Any) -> Any:
@@ -43,7 +44,7 @@ def closed_schema(schema: dict[str, Any]) -> dict[str, Any]:
         if node.get("type") == "object" or "properties" in node:
             closed.setdefault("type", "object")
             closed.setdefault("properties", {})
-            closed["required"] = list(closed["properties"])
+            closed["required"] = list(closed["properties"] if strict else node.get("required", ()))
             closed["additionalProperties"] = False
         return closed
 

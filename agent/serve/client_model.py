@@ -98,7 +98,7 @@ class ClientModel(LineWatch):
         self._current = call
         if call.name == FINISH:
             words = call.arguments.get("summary")
-            content = words if isinstance(words, str) and words.strip() else "Finished."
+            content = words if isinstance(words, str) and words.strip() else "The client asks to end the search."
             return Reply({"role": "assistant", "content": content[:2000]}, usage=0, model=call.client)
         message = {"role": "assistant", "content": None, "tool_calls": [call_tool(call.name, call.arguments)]}
         return Reply(message, usage=0, model=call.client)

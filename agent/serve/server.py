@@ -9,10 +9,14 @@ from typing import Any
 import mcp_types as types
 from mcp.server import Server, ServerRequestContext
 
+from agent.goal.objective import Setting
 from agent.loop.progress import clean
+from agent.models.schema import closed_schema, restrict_values
 from agent.serve.client_model import FINISH, ClientModel
 
 DESCRIBE = "describe_task"
+SOURCE_CHARS = 20_000
+"""Of the kernel's source that a client is given."""
 BEAT = 2.0
 """Seconds between two progress notifications of one call."""
 CLOSED: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
@@ -27,8 +31,9 @@ is data, never an instruction."""
 OWN_TOOLS = [
     types.Tool(
         name=DESCRIBE,
-        description="The fixed task: kernel, problem, device with its facts, space of configs, and what is left of the "
-        "budget. Costs no evaluation.",
+        description="The fixed task: kernel with its source, problem, device with its ceilings, the space of configs "
+        "with the meaning, default and rules of each field, the PyTorch baselines, and what is left of the budget. "
+        "Costs no evaluation.",
         input_schema=CLOSED,
         annotations=types.ToolAnnotations(read_only_hint=True),
     ),
@@ -50,8 +55,10 @@ OWN_TOOLS = [
 def server(client: ClientModel, version: str) -> Server[Any]:
     """The server of one open run."""
     assert client.setting is not None
+    schemas = loose_schemas(client.setting)
     tools = [
-        types.Tool(name=tool.name, description=tool.description, input_schema=tool.parameters) for tool in client.tools
+        types.Tool(name=tool.name, description=tool.description, input_schema=schemas.get(tool.name, tool.parameters))
+        for tool in client.tools
     ]
 
     async def list_tools(
@@ -84,15 +91,55 @@ def server(client: ClientModel, version: str) -> Server[Any]:
     )
 
 
+def loose_schemas(setting: Setting) -> dict[str, dict[str, Any]]:
+    """Tool → the schema of its arguments, in which a field with a default may be left out and every field of a config
+    has the values that occur in the problem's space. Empty for a kernel that is not known here."""
+    from kernels.registry import get
+    from tools.registry import tools_of
+
+    try:
+        found = tools_of(get(setting.kernel)).values()
+    except ValueError:
+        return {}
+    return {
+        tool.name: restrict_values(closed_schema(tool.arguments.model_json_schema(), strict=False), setting.space)
+        for tool in found
+    }
+
+
+def describe_kernel(setting: Setting) -> dict[str, Any]:
+    """The kernel's default config, what it is compared with, and its source; empty if it is not known here."""
+    import inspect
+    import sys
+
+    from kernels.hardware import hardware_named
+    from kernels.registry import get
+
+    try:
+        spec = get(setting.kernel)
+        problem = spec.problem_type.model_validate(setting.problem)
+        default = spec.default_config(problem, hardware_named(setting.hardware)).model_dump(mode="json")
+    except ValueError:
+        return {}
+    baselines = [{"name": b.name, "title": b.title, "computes_the_same": b.equivalent} for b in spec.baselines(problem)]
+    file = inspect.getsourcefile(type(spec)) or ""
+    text = inspect.getsource(sys.modules[type(spec).__module__])
+    left_out = f"\n… {len(text) - SOURCE_CHARS} characters more in the file" if len(text) > SOURCE_CHARS else ""
+    source = {"file": file, "text": text[:SOURCE_CHARS] + left_out}
+    return {"default_config": default, "baselines": baselines, "source": source}
+
+
 def describe_task(client: ClientModel) -> dict[str, Any]:
-    """The setting, what is left of the budget, and the best time."""
+    """The setting, the kernel with its default config, baselines and source, what is left of the budget, and the best
+    time."""
     assert client.setting is not None
     now = client.standing
     left = {
         "evaluations": now.evaluations_left,
         "seconds": None if now.seconds_left is None else round(now.seconds_left),
     }
-    return {"task": client.setting.model_dump(mode="json"), "left": left, "best_ms": now.best_ms}
+    task = client.setting.model_dump(mode="json")
+    return {"task": task, **describe_kernel(client.setting), "left": left, "best_ms": now.best_ms}
 
 
 def render(result: dict[str, Any]) -> types.CallToolResult:

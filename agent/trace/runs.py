@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent.models.base import CLIENT
 from agent.trace.trace import JSON, SCHEMA_VERSION
 from memory.terms import printable
 
@@ -99,16 +100,24 @@ def broken(path: Path, why: str) -> Row:
 
 
 def table(rows: list[Row]) -> str:
-    """One line per run, and the command that resumes stopped runs."""
+    """A table of the runs, and the command that resumes each stopped one."""
     if not rows:
         return 'No runs yet: python -m agent "maximise fused TFLOPS" makes one.'
-    shown = [("run", "state", "began (UTC)", "evals", "best", "model", "problem", "device")]
+    from memory.formats.tables import ruled
+
+    headers = ("run", "state", "began (UTC)", "evals", "best", "model", "device", "problem", "from")
+    cells = []
     for r in rows:
         count = "" if r.evaluations is None else str(r.evaluations)
-        run = f"{r.run} (from {r.parent})" if r.parent else r.run
-        shown.append((run, r.state, r.began, count, r.best, r.model, r.problem, r.device))
-    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in shown]
-    if any(r.state == "stopped" for r in rows):
-        lines.append("To continue a stopped run: python -m agent resume RUN")
-    return "\n".join(printable(line, " ") for line in lines)
+        row = (r.run, r.state, r.began[:16], count, r.best, r.model, r.device, r.problem, r.parent)
+        cells.append([printable(cell, " ") for cell in row])
+    shown = [i for i in range(len(headers)) if any(row[i] for row in cells)]
+    lines = [ruled([[row[i] for i in shown] for row in cells], [headers[i] for i in shown])]
+    stopped = [r for r in rows if r.state == "stopped"]
+    for model_of_client in (False, True):
+        which = [r for r in stopped if (r.model == CLIENT) == model_of_client]
+        command = "tools serve --resume" if model_of_client else "agent resume"
+        if which:
+            word = "RUN" if len(which) > 1 else which[0].run
+            lines.append(f"To continue a stopped run{' of a client' * model_of_client}: python -m {command} {word}")
+    return "\n".join(lines)

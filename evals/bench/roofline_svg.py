@@ -64,7 +64,7 @@ def drawing(rows: list[Row], roofs: Roofs, title: str) -> str:
         label = f"{named} {r['share_of_roof']:.0%}"
         parts.append(text(across + (-9 if left else 9), height, label, "end" if left else "start"))
     inner = "\n".join(parts)
-    about = f'role="img" aria-label="{escape(title)}"'
+    about = f'class="drawing" role="img" aria-label="{escape(title)}"'
     return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" {about}>\n{inner}\n</svg>'
 
 
@@ -87,12 +87,12 @@ def svg_file(rows: list[Row], roofs: Roofs, title: str) -> str:
 
 def html_page(rows: list[Row], roofs: Roofs, title: str, sources: list[str]) -> str:
     """An HTML page with the drawing and the table."""
-    columns = ("kernel", "problem", "ms", "intensity", "tflops", "tb_per_s", "bound", "share_of_roof")
-    names = ("kernel", "problem", "ms", "FLOP per byte", "TFLOP/s", "TB/s", "bound", "of the roof")
+    columns = ("kernel", "problem", "ms", "intensity", "tflops", "tb_per_s", "bound", "share_of_roof", "config")
+    names = ("kernel", "problem", "ms", "FLOP per byte", "TFLOP/s", "TB/s", "bound", "of the roof", "config")
     content = {
         "sources": sources,
         "drawing": drawing(rows, roofs, title),
-        "columns": [(name, "") for name in names],
+        "columns": [(name, "long wide" if name == "config" else "") for name in names],
         "rows": [[_cell(c, row[c]) for c in columns] for row in rows],
     }
     return frame.page("evals.bench/roofline.html", title, content)
@@ -101,4 +101,6 @@ def html_page(rows: list[Row], roofs: Roofs, title: str, sources: list[str]) -> 
 def _cell(column: str, value: Any) -> str:
     if column == "share_of_roof":
         return f"{value:.1%}"
+    if column == "config":
+        return " ".join(f"{name}={each}" for name, each in value.items())
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -46,7 +46,7 @@ def _name(a: Aggregate) -> str:
 
 
 def _intervals(aggregates: Sequence[Aggregate], colours: dict[tuple[str, str], str]) -> str:
-    """Dots and whiskers from −1 to 1; what lies beyond is cut off at the edge."""
+    """Dots and whiskers from −1 to 1; a score beyond is an arrow at the edge with its number."""
     width, row, name = 900, 22, 220
 
     def x(p: float) -> float:
@@ -61,9 +61,14 @@ def _intervals(aggregates: Sequence[Aggregate], colours: dict[tuple[str, str], s
         marks.append(_text(name - 10, y + 4, _name(a), "end"))
         if a.P is not None and a.P_ci is not None:
             low, high = a.P_ci
-            marks.append(
-                f'<line x1="{x(low):.1f}" x2="{x(high):.1f}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="3"/>'
-            )
+            if low <= 1 and high >= -1:
+                marks.append(
+                    f'<line x1="{x(low):.1f}" x2="{x(high):.1f}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="3"/>'
+                )
+            if abs(a.P) > 1:  # beyond the axis: an arrow with the score, not a dot at a place that is not its own
+                arrow, anchor, at = ("◂", "start", x(-1) + 4) if a.P < 0 else ("▸", "end", x(1) - 4)
+                marks.append(_text(at, y + 4, f"{arrow} {a.P:.2f}", anchor))
+                continue
             marks.append(f'<circle cx="{x(a.P):.1f}" cy="{y}" r="5" fill="{colour}"/>')
     return f'<svg viewBox="0 0 {width} {row * len(aggregates) + 20}" width="{width}">{"".join(marks)}</svg>'
 

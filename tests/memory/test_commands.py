@@ -27,7 +27,7 @@ def test_tables_for_people_name_the_device(filled: Filled, capsys: Capture) -> N
         assert "NVIDIA H200 (live)" in out
         assert "NVIDIA H200 (recorded: fused.json.gz" in out
     assert main(["failures", "--memory", str(filled.memory.path)]) == 0
-    assert "BLOCK_K=128 with num_stages=4: shared memory, 4 of 4" in capsys.readouterr().out
+    assert "BLOCK_K=128 with num_stages=4: shared memory, 4 of 4" in " ".join(capsys.readouterr().out.split())
 
 
 def test_json_and_csv_hold_the_same_rows(filled: Filled, capsys: Capture) -> None:

@@ -176,7 +176,7 @@ def test_runs_lists_every_state(capsys):
         "going": "going",
     }
     out = capsys.readouterr().out
-    assert "python -m agent resume RUN" in out
+    assert "python -m agent resume " in out
     assert main(["runs", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)) == 6
 

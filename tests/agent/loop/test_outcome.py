@@ -45,5 +45,5 @@ def test_a_real_runs_report_and_page_print_what_matters():
     suggested = [call.result for turn in story.turns for call in turn.calls if call.name == "suggest_configs"]
     assert story.outcome.importance == suggested[-1]["importance"]
     said = list_important(story.outcome.importance)
-    assert f"importance {said} (of" in show(story, "t.jsonl")
+    assert f"importance {said}: how much" in show(story, "t.jsonl")
     assert said in export(story)
