@@ -1,14 +1,14 @@
 """Send new device code for the kernel: the whole source of its Triton function under its own name and arguments, and of
-device functions before it. Only documented functions of triton.language and libdevice; no imports, decorators, prints,
-Python built-ins, pointers made from numbers, or alignment claims that the owner does not make. New meta-parameters are
-tl.constexpr arguments at the end. The answer is what the fence, the compiler and the interpreter say, and a config to
-measure; the field `edit` of a config chooses a variant."""
+device functions before it. Without a source, the answer is the owner's. Only documented functions of triton.language
+and libdevice; no imports, decorators, prints, Python built-ins, pointers made from numbers, or alignment claims that
+the owner does not make. New meta-parameters are tl.constexpr arguments at the end. The answer is what the fence, the
+compiler and the interpreter say, and a config to measure; the field `edit` of a config chooses a variant."""
 
 from __future__ import annotations
 
 import ast
 import difflib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import BaseModel, Field
 
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from tools.session.session import Session
 
 DECLARATION = Declaration("judging edited code", activity="compile")
+RewriteName = Literal["", "pipelined loops", "unrolled loops", "streaming", "base two", "reciprocal roots"]
+"""None, or one of ``kernels/editing/rewrites.py``, which this module does without until it is called."""
+REWRITE_NAMES = get_args(RewriteName)[1:]
+SHORTEST_REASON = 10
 MOST_EDITS = 40
 """Of one run."""
 DIFF_LINES = 400
@@ -37,8 +41,9 @@ class MetaParameter(Closed):
 class EditKernel(Closed):
     """New device code."""
 
-    source: str = Field(min_length=1, max_length=40_000, description="the functions, the kernel last")
-    reason: str = Field(min_length=10, max_length=600, description="what limits the kernel and why this moves it")
+    source: str = Field(default="", max_length=40_000, description="the functions, the kernel last; empty: show them")
+    reason: str = Field(default="", max_length=600, description="what limits the kernel and why this moves it")
+    rewrite: RewriteName = Field(default="", description="instead of a source: a known rewrite")
     meta_parameters: list[MetaParameter] = Field(default=[], max_length=8)
     grid: str = Field(
         default="",
@@ -67,6 +72,19 @@ def run(session: Session, args: EditKernel, call_id: str) -> dict[str, Any]:
 
     task = session.task
     spec: Any = task.spec
+    if args.rewrite:
+        found = _rewrite(session, args)
+        if isinstance(found, dict):
+            return found
+        args = found
+    elif not args.source.strip():
+        return _shown(session)
+    if len(args.reason.strip()) < SHORTEST_REASON:
+        return {
+            "error": "arguments",
+            "tool": "edit_kernel",
+            "problems": ["reason: say what limits it and why this helps"],
+        }
     asked = "SELECT count(*) AS n FROM variants WHERE run_id = ?"
     if session.memory.ask(asked, [session.run_id])[0]["n"] >= MOST_EDITS:
         return {"error": "edits", "why": f"a run may send {MOST_EDITS} edits, and this one has"}
@@ -111,6 +129,51 @@ def run(session: Session, args: EditKernel, call_id: str) -> dict[str, Any]:
     if verdict == "correct":
         answer["next"] = "measure it with run_benchmark: a variant has proven nothing yet"
     return answer
+
+
+def _shown(session: Session) -> dict[str, Any]:
+    """The owner's functions without comments and docstrings: they are data, and quoted as such."""
+    task = session.task
+    spec: Any = task.spec
+    found = {}
+    for name in spec.editable_functions(task.problem, task.hardware):
+        owner = spec.owner(task.problem, task.hardware, name)
+        parts = [p for d, p in owner.parts.items() if d != owner.digest and p["language"] == "triton"]
+        helpers = {p["name"]: _bare(p["source"]) for p in parts}
+        found[name] = {"quoted": _bare(owner.part["source"]), "device_functions": helpers}
+    return {"functions": found, "variants": [v.hash for v in spec.known_variants(task.problem, task.hardware)]}
+
+
+def _bare(source: str) -> str:
+    from kernels.editing.fencing.source_limits import remove_texts
+
+    function = ast.parse(source).body[0]
+    assert isinstance(function, ast.FunctionDef)
+    remove_texts(function)
+    return ast.unparse(function)
+
+
+def _rewrite(session: Session, args: EditKernel) -> EditKernel | dict[str, Any]:
+    """The edit that a known rewrite makes, or why it makes none."""
+    from kernels.editing.rewrites import BY_NAME, rewritten
+    from tools.explain_kernel import limit_of
+
+    task = session.task
+    spec: Any = task.spec
+    rewrite = BY_NAME[args.rewrite]
+    best = session.best()
+    config = session.config(best.config) if best else task.spec.default_config(task.problem, task.hardware)
+    limits = limit_of(session, config)
+    names = [limits[key]["name"] for key in ("limit", "next") if key in limits]
+    if names and not set(names) & set(rewrite.limits):
+        why = f"it moves {' or '.join(rewrite.limits)}, and the kernel is limited by {', then '.join(names)}"
+        return {"rewrite": rewrite.name, "applies": False, "why": why}
+    for name in spec.editable_functions(task.problem, task.hardware):
+        source = rewritten(spec.owner(task.problem, task.hardware, name), rewrite)
+        if source is not None:
+            meta = [MetaParameter(name=n, values=list(values)) for n, values in rewrite.meta]
+            return EditKernel(source=source, reason=rewrite.reason, meta_parameters=meta)
+    return {"rewrite": rewrite.name, "applies": False, "why": "there is nothing in the source that it would change"}
 
 
 def difference(before: str, after: str, name: str, new: str) -> str:

@@ -17,13 +17,14 @@ from typing import Any
 from agent.loop.prompt import TAKEOVER
 from agent.models.base import Done, Message, Reply, ToolSchema, call_tool, done_calls
 
-HISTORY, PROPOSE, COMPILE, CHECK, MEASURE, ROOFLINE = (
+HISTORY, PROPOSE, COMPILE, CHECK, MEASURE, ROOFLINE, EDIT = (
     "query_history",
     "suggest_configs",
     "compile_kernel",
     "check_correctness",
     "run_benchmark",
     "roofline_report",
+    "edit_kernel",
 )
 """The tools that it calls."""
 FIRST_BATCH = 8
@@ -51,7 +52,7 @@ class Embedded:
         evaluations = evaluations_at(messages[takeover]) if takeover else budget(messages)
         if evaluations is None:
             evaluations = evaluations_left(earlier, budget(messages))
-        content, calls = next_move(own, evaluations, earlier, gpus(messages))
+        content, calls = next_move(own, evaluations, earlier, gpus(messages), rewrites(tools))
         message: Message = {"role": "assistant", "content": content}
         if calls:
             message["tool_calls"] = calls
@@ -78,11 +79,21 @@ def gpus(messages: Sequence[Message]) -> int:
     return int(json.loads(messages[1]["content"]).get("gpus", 1))
 
 
+def rewrites(tools: Sequence[ToolSchema]) -> list[str]:
+    """The rewrites of device code that ``edit_kernel`` knows; none unless that tool is there."""
+    found = next((t.parameters for t in tools if t.name == EDIT), {})
+    return [name for name in found.get("properties", {}).get("rewrite", {}).get("enum", ()) if name]
+
+
 def next_move(
-    own: Sequence[Done], evaluations: int, earlier: Sequence[Done] = (), gpus: int = 1
+    own: Sequence[Done],
+    evaluations: int,
+    earlier: Sequence[Done] = (),
+    gpus: int = 1,
+    rewrites: Sequence[str] = (),
 ) -> tuple[str, list[dict[str, Any]]]:
     """What to say and what to call, given its own calls so far, the evaluations that it had before them, and the calls
-    of a model whose place it took."""
+    of a model whose place it took. `rewrites` of device code are tried once something is measured."""
     if not own and not earlier:
         return "What do earlier runs know?", [
             call_tool(HISTORY, {"question": "best"}),
@@ -101,7 +112,9 @@ def next_move(
             return f"Measure {min(len(ready), left)}.", [call_tool(MEASURE, {"configs": ready[:left]})]
     first = not any(call.name == PROPOSE for call in own)
     all_known = last.name == PROPOSE and last.arguments.get("ignore_measurements") and not proposals
-    if (last.name in (HISTORY, MEASURE, COMPILE) or all_known) and left and barren(own) < MOST_BARREN:
+    if rewrites and left and last.name == MEASURE and not any(call.name == EDIT for call in done):
+        return "Try known rewrites of its code.", [call_tool(EDIT, {"rewrite": name}) for name in rewrites]
+    if (last.name in (HISTORY, MEASURE, COMPILE, EDIT) or all_known) and left and barren(own) < MOST_BARREN:
         count = FIRST_BATCH if first else BATCH
         count = min(count * gpus, MOST_AT_ONCE)  # what is left decides nothing: a larger budget goes the same way
         # A model's measurements may mislead: what the planner would have measured first without them is measured too.

@@ -47,14 +47,14 @@ def apply(
     from agent.programs import applying
 
     if path_ or install_ or uninstall_:
-        from kernels.tuned.begin_apply import site_file
+        from kernels.tuned.applying.begin_apply import site_file
 
         done = site_file().parent if path_ else applying.install() if install_ else applying.uninstall()
         click.echo(str(done))
         return PROVEN
     if file is None or not command:
         raise UsageError("apply needs a table and a command: python -m agent apply tuned.json -- python train.py")
-    from kernels.tuned.apply_report import add_up, render_report
+    from kernels.tuned.applying.apply_report import add_up, render_report
 
     code, parts = applying.apply_to_program(command, file, unproven, verify_ranks)
     if report or json_:

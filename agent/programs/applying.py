@@ -20,8 +20,8 @@ class Applied:
     """A table in use in this process, until :meth:`take_back` or the end of a ``with`` block."""
 
     def __init__(self, table: TunedTable, name: str, unproven: bool) -> None:
-        from kernels.tuned.applied_table import AppliedTable
-        from kernels.tuned.apply_hooks import AlreadyApplied, ApplyHooks
+        from kernels.tuned.applying.applied_table import AppliedTable
+        from kernels.tuned.applying.apply_hooks import AlreadyApplied, ApplyHooks
 
         self._applied = AppliedTable(table, unproven, name=name)
         self._hooks = ApplyHooks(self._applied)
@@ -42,7 +42,7 @@ class Applied:
     def verify_ranks(self) -> str:
         """Compare with all other ranks of torch.distributed, which must call it too. Raises RuntimeError if they
         differ."""
-        from kernels.tuned.rank_check import verify_ranks
+        from kernels.tuned.applying.rank_check import verify_ranks
 
         return verify_ranks(self.digest)
 
@@ -79,7 +79,7 @@ def usable_table(path: str | os.PathLike[str]) -> TunedTable:
 
 def variables(path: Path, unproven: bool = False, verify_ranks: bool = False, report: str = "") -> dict[str, str]:
     """The environment by which a program's Python processes apply the table."""
-    from kernels.tuned import begin_apply
+    from kernels.tuned.applying import begin_apply
 
     return {
         begin_apply.TABLE_VARIABLE: str(path.resolve()),
@@ -115,7 +115,7 @@ def start_program(command: Sequence[str], environment: dict[str, str]) -> int:
 
 def pth_file() -> Path:
     """Where ``--install`` writes."""
-    from kernels.tuned.begin_apply import PTH
+    from kernels.tuned.applying.begin_apply import PTH
 
     return Path(sysconfig.get_path("purelib")) / PTH
 
@@ -124,7 +124,7 @@ def install() -> Path:
     """Have every Python process of this installation apply the table that AUTOKERNEL_APPLY names, if it does.
 
     Raises UsageError."""
-    from kernels.tuned.begin_apply import pth_line
+    from kernels.tuned.applying.begin_apply import pth_line
 
     path = pth_file()
     try:

@@ -19,7 +19,7 @@ import triton.language as tl
 
 from agent.programs import apply, capture
 from kernels.capture.reading.captured_launches import read_capture
-from kernels.tuned import applied_table
+from kernels.tuned.applying import applied_table
 from kernels.tuned.key import key_of_captured
 from kernels.tuned.tuned_file import write_table
 from kernels.tuned.tuned_table import Decision, TunedEnvironment, TunedFunction, TunedRow, TunedTable

@@ -195,8 +195,8 @@ def child_that(name: str, where: str) -> Callable[[Path], AbstractContextManager
     """Children of the module `where` are those of ``tests.faults.children``."""
 
     class Other(Child):
-        def __init__(self, factory: str, init: Any = None, env: Any = None, **how: Any) -> None:
-            super().__init__(f"tests.faults.children:{name}", init, env, **how)
+        def __init__(self, factory: str, *rest: Any, **how: Any) -> None:
+            super().__init__(f"tests.faults.children:{name}", *rest, **how)
 
     return lambda folder: patch(f"{where}.Child", Other)
 

@@ -26,7 +26,7 @@ ONE_AT_A_TIME = threading.Lock()
 class InProcess:
     """A compile child that is no process: the same factory and answers, without seconds of imports."""
 
-    def __init__(self, factory, init=None, env=None, forked=False, nice=0):
+    def __init__(self, factory, init=None, env=None, writable=None, forked=False, nice=0):
         self._init, self._environment, self._serve = init, env or {}, None
         self.alive = True
 
@@ -54,6 +54,9 @@ class InProcess:
 
 class Checker:
     """Stands for the interpreter, which needs a process of its own: every config is right."""
+
+    def __init__(self, shut_in=False):
+        pass
 
     def check(self, spec, problem, configs, hardware):
         return [CheckResult(config=c.model_dump(mode="json"), status="correct", where="a test") for c in configs]

@@ -4,14 +4,17 @@ import json
 
 import pytest
 
+from agent.models.base import Done
+from agent.models.embedded import next_move
 from kernels.editing.editable import editable
+from kernels.editing.rewrites import BY_NAME
 from memory.store import Memory
 from tests.exploits import edit_doors
 from tests.exploits.axpy import Axpy, AxpyProblem
 from tests.kernels.editing.test_variants import AXPY, GRID, H200, HONEST, WRONG
 from tests.tools.test_session import Clockwork
 from tools import query_history, registry
-from tools.edit_kernel import MOST_EDITS
+from tools.edit_kernel import MOST_EDITS, REWRITE_NAMES
 from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.harness.process import sandbox
 from tools.harness.process.identity import describe
@@ -151,6 +154,42 @@ def test_arguments_that_the_tool_does_not_have_are_refused(more, says, session):
     answer = send(session, HONEST, **more)
     assert answer["error"] == "arguments"
     assert says in " ".join(answer["problems"])
+
+
+def test_without_a_source_the_owners_is_shown_without_comments(session):
+    shown = registry.tools_for(session)["edit_kernel"].call(session, {}, "t0000c000")
+    assert "def axpy(x_ptr, y_ptr, out_ptr, n, BLOCK: tl.constexpr):" in shown["functions"]["axpy"]["quoted"]
+    assert "#" not in shown["functions"]["axpy"]["quoted"]
+
+
+def test_a_known_rewrite_is_made_where_the_limit_asks_for_it(session):
+    def rewrite(name):
+        return registry.tools_for(session)["edit_kernel"].call(session, {"rewrite": name}, "t0000c000")
+
+    made = rewrite("streaming")
+    assert made["fence"] == "passed"
+    assert made["interpreter"]["status"] == "correct"
+    assert "evict_first" in rows(session)[-1]["diff"]
+    assert rows(session)[-1]["reason"] == BY_NAME["streaming"].reason
+    assert "limited by DRAM" in rewrite("base two")["why"]
+    assert rewrite("pipelined loops")["why"] == "there is nothing in the source that it would change"
+
+
+def test_an_edit_without_a_reason_is_refused(session):
+    answer = registry.tools_for(session)["edit_kernel"].call(session, {"source": HONEST}, "t0000c000")
+    assert "reason" in answer["problems"][0]
+
+
+def test_the_planner_tries_the_rewrites_once_something_is_measured():
+    def done(name, result):
+        return Done(name, {}, result, registry.builtin_declarations()[name])
+
+    measured = done("run_benchmark", {"results": [{"config": {"A": 1}, "status": "correct", "ms": 1.0}]})
+    _, calls = next_move([measured], 10, rewrites=REWRITE_NAMES)
+    assert [json.loads(c["function"]["arguments"]) for c in calls] == [{"rewrite": n} for n in REWRITE_NAMES]
+    edited = done("edit_kernel", {"fence": "passed"})
+    assert next_move([measured, edited], 10, rewrites=REWRITE_NAMES)[1][0]["function"]["name"] == "suggest_configs"
+    assert next_move([measured], 10)[1][0]["function"]["name"] == "suggest_configs"
 
 
 def test_a_run_sends_a_bounded_number_of_edits(session):

@@ -12,7 +12,7 @@ from typing import Any
 from agent.programs.comparing.paired import Interval, Word, saving_interval, speedup_interval, word_of
 from agent.programs.comparing.program_runs import Plan, ProgramRun
 from agent.programs.comparing.same_files import Sameness, compare_files
-from kernels.tuned.apply_report import add_up
+from kernels.tuned.applying.apply_report import add_up
 from memory.formats.tables import table
 
 Pairs = Sequence[tuple[ProgramRun, ProgramRun]]

@@ -1,8 +1,8 @@
 """Loaded by Python itself when a process starts that has this folder first on its path (``kernels/capture/start.py``).
 
 Starts the recording or applies a table of tuned launches, takes this folder off the program's path and loads the
-``sitecustomize`` that the program has without us. A ``.pth`` file may run it too (``kernels/tuned/begin_apply.py``):
-then it only applies the table.
+``sitecustomize`` that the program has without us. A ``.pth`` file may run it too
+(``kernels/tuned/applying/begin_apply.py``): then it only applies the table.
 """
 
 import os
@@ -28,7 +28,7 @@ def _record() -> None:
 
 def _apply() -> None:
     _room()
-    import_module("_autokernel.tuned.begin_apply").apply_to_process()
+    import_module("_autokernel.tuned.applying.begin_apply").apply_to_process()
 
 
 def _programs_own() -> None:

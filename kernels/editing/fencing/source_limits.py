@@ -75,7 +75,7 @@ def parse(source: str) -> list[ast.FunctionDef]:
     if len(functions) > MOST_FUNCTIONS:
         raise RefusedEdit(f"there are {len(functions)} functions, and at most {MOST_FUNCTIONS} are taken")
     for function in functions:
-        _remove_texts(function)
+        remove_texts(function)
     return functions
 
 
@@ -155,7 +155,7 @@ def _is_text(node: ast.AST) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
-def _remove_texts(function: ast.FunctionDef) -> None:
+def remove_texts(function: ast.FunctionDef) -> None:
     """Take docstrings and texts that stand alone out of `function`: nobody executes them."""
     todo: list[ast.AST] = [function]
     while todo:

@@ -16,8 +16,8 @@ import triton.language as tl
 
 from kernels.capture.begin import recording
 from kernels.capture.reading.captured_launches import read_capture
-from kernels.tuned.applied_table import AppliedTable
-from kernels.tuned.apply_hooks import ApplyHooks
+from kernels.tuned.applying.applied_table import AppliedTable
+from kernels.tuned.applying.apply_hooks import ApplyHooks
 from kernels.tuned.key import key_of_captured
 from kernels.tuned.tuned_environment import interpreted_environment
 from kernels.tuned.tuned_table import Decision, TunedFunction, TunedRow, TunedTable
@@ -209,6 +209,19 @@ def varying():
     return {"found": found, "rows": len(rows), **applied.told()}
 
 
+def numbers_without_end():
+    """A seed that never comes again, and one key that has a row."""
+    rows = rows_of(launch_in_place)
+    with Applied(rows) as applied:
+        for seed in range(1000, 1400):
+            launch_in_place(n=32, seed=seed)
+        launch_in_place()
+        launch_in_place(n=32, seed=5000)
+        state = next(s for s in applied.table.states.values() if s.name == "in_place")
+        remembered = len(state.used) + len(state.missed)
+    return {"remembered": remembered, **applied.told()}
+
+
 def threads():
     rows = rows_of(launch_in_place)
     lock = threading.Lock()  # the interpreter itself is not made for threads
@@ -237,6 +250,6 @@ def threads():
 def scenes(init):
     """A child's factory (:class:`tools.harness.process.child.Child`). A case: the name of a scene and its arguments."""
     torch.set_num_threads(1)
-    known = (autotuned, stock_row, follows, planted, unproven_allowed, between, varying, threads)
+    known = (autotuned, stock_row, follows, planted, unproven_allowed, between, varying, numbers_without_end, threads)
     named = {scene.__name__: scene for scene in known}
     return lambda case: named[case["scene"]](*case.get("arguments", ()))

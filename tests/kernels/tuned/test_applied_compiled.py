@@ -11,7 +11,7 @@ from triton.runtime import driver
 from agent.errors import UsageError
 from agent.programs import apply, capture
 from kernels.capture.reading.captured_launches import read_capture
-from kernels.tuned import applied_table
+from kernels.tuned.applying import applied_table
 from kernels.tuned.key import key_of_captured
 from kernels.tuned.tuned_environment import assembler_of
 from kernels.tuned.tuned_file import write_table

@@ -95,6 +95,15 @@ def test_a_number_that_varies_does_not_count(scene):
     assert found["used"] == 3
 
 
+def test_keys_without_end_are_printed_once_and_hide_no_row(scene):
+    found = scene("numbers_without_end")
+    assert len(found["printed"]) == 1
+    assert found["remembered"] <= 18
+    assert found["missed"]["no row for further keys"] == 400 - 16 + 1
+    assert found["used"] == 1
+    assert sum(found["missed"].values()) == 401
+
+
 def test_threads_are_counted_and_served_alike(scene):
     found = scene("threads")
     assert found["found"] == [[128.0]]

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from kernels.tuned.apply_report import add_up, render_report
-from kernels.tuned.begin_apply import pth_line, site_file
+from kernels.tuned.applying.apply_report import add_up, render_report
+from kernels.tuned.applying.begin_apply import pth_line, site_file
 from kernels.tuned.tuned_file import write_table
 from tests.kernels.tuned.tables import row, table
 
@@ -56,7 +56,7 @@ def test_the_pth_line_applies_and_costs_nothing_if_the_variable_is_not_set(path,
 RANKS = """
 import os, socket, sys
 import torch.distributed as dist  # once, before the ranks part
-from kernels.tuned.rank_check import RankCheck
+from kernels.tuned.applying.rank_check import RankCheck
 
 def rank(i, digest, address):
     RankCheck(digest).install()

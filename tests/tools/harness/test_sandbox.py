@@ -54,7 +54,7 @@ def serve_attempts(init):
 def shut_in(tmp_path_factory):
     scratch = tmp_path_factory.mktemp("scratch")
     os.environ["MY_API_KEY"] = "secret"
-    child = Child("tests.tools.harness.test_sandbox:serve_attempts", {}, None, [str(scratch)])
+    child = Child("tests.tools.harness.test_sandbox:serve_attempts", {}, writable=[str(scratch)])
     yield lambda what, **about: child.call({"what": what, **about}, 60)["ended"], scratch
     child.kill()
     del os.environ["MY_API_KEY"]

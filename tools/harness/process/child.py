@@ -94,11 +94,12 @@ class Child:
         }  # fmt: skip
         pipes = theirs.fileno(), life_read, self._log.fileno()
         self.process: subprocess.Popen[bytes] | Forked
-        if forked:
+        if forked and writable is None:
             self.process = fork(factory, environment, paths, pipes, nice)
         else:
+            shut_in = () if writable is None else (str(nice), *writable)
             self.process = subprocess.Popen(
-                [sys.executable, "-P", __file__, factory, *map(str, pipes[:2]), *(writable or ())],
+                [sys.executable, "-P", __file__, factory, *map(str, pipes[:2]), *shut_in],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
@@ -263,5 +264,6 @@ if __name__ == "__main__":
         serve_births(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), main)
         sys.exit()
     if sys.argv[4:]:
-        sandbox.enter(sys.argv[4:])  # before there is a second thread, which would stay outside
+        os.nice(int(sys.argv[4]))
+        sandbox.enter(sys.argv[5:])  # before there is a second thread, which would stay outside
     main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

@@ -17,7 +17,7 @@ from agent.programs.foreign.foreign_formats import read_foreign
 from agent.programs.foreign.rows_from_table import rows_from_table
 from kernels.capture.reading import captured_launches
 from kernels.capture.reading.captured_launches import read_capture
-from kernels.tuned import applied_table
+from kernels.tuned.applying import applied_table
 from kernels.tuned.tuned_environment import assembler_of
 from kernels.tuned.tuned_file import read_table
 from kernels.tuned.tuned_table import TunedEnvironment

@@ -15,10 +15,11 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from ..capture.interpreted_driver import create_or_interpret
-from ..capture.module_patcher import ModulePatcher
+from ...capture.interpreted_driver import create_or_interpret
+from ...capture.module_patcher import ModulePatcher
 from .applied_table import AppliedTable, NotServed
-from .served_launches import NotApplied, Served, ServedFunction, Unserved
+from .served import NotApplied, Served, Unserved
+from .served_launches import ServedFunction
 
 
 class AlreadyApplied(RuntimeError):

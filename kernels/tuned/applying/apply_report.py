@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .tuned_table import short
+from ..tuned_table import short
 
 Json = dict[str, Any]
 

@@ -17,13 +17,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..capture.begin import before_end
-from ..capture.capture_file import append
+from ...capture.begin import before_end
+from ...capture.capture_file import append
+from ..tuned_file import NotATable, read_table
 from .applied_table import AppliedTable
 from .apply_hooks import ApplyHooks
 from .apply_report import render_report
 from .rank_check import RankCheck
-from .tuned_file import NotATable, read_table
 
 TABLE_VARIABLE = "AUTOKERNEL_APPLY"
 UNPROVEN_VARIABLE = "AUTOKERNEL_APPLY_UNPROVEN"
@@ -60,7 +60,7 @@ def apply_to_process() -> None:
 
 def site_file() -> Path:
     """What a Python process must run as it starts."""
-    return Path(__file__).resolve().parents[1] / "capture" / "site" / "sitecustomize.py"
+    return Path(__file__).resolve().parents[2] / "capture" / "site" / "sitecustomize.py"
 
 
 def pth_line() -> str:

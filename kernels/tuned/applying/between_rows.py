@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .tuned_table import Decision, TunedRow, canonical, in_fixed_order
+from ..tuned_table import Decision, TunedRow, canonical, in_fixed_order
 
 Json = dict[str, Any]
 

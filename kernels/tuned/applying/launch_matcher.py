@@ -13,8 +13,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..capture.describing.launch_grid import grid_numbers
-from ..capture.launch_key import PLAIN_TENSORS, _part, _plain_tensors
+from ...capture.describing.launch_grid import grid_numbers
+from ...capture.launch_key import PLAIN_TENSORS, _part, _plain_tensors
 
 Json = dict[str, Any]
 
@@ -131,10 +131,14 @@ class Tally:
 
     def __init__(self) -> None:
         self.add = itertools.count().__next__  # one step of the interpreter, so that no addition is lost
-        self._read = 0
+        self._zero = 0
 
     @property
     def total(self) -> int:
-        found = self.add() - self._read
-        self._read += 1
+        found = self.add() - self._zero
+        self._zero += 1  # reading is an addition, too
         return found
+
+    def reset(self) -> None:
+        """Begin at 0."""
+        self._zero += self.total

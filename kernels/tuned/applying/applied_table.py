@@ -7,11 +7,12 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from ..capture.describing.device_closure import describe_function, python_function
+from ...capture.describing.device_closure import describe_function, python_function
+from ..tuned_environment import environment_of, interpreted_environment
+from ..tuned_table import TunedEnvironment, TunedRow, TunedTable, short
 from .launch_matcher import Tally
-from .served_launches import Served, ServedFunction, one_line
-from .tuned_environment import environment_of, interpreted_environment
-from .tuned_table import TunedEnvironment, TunedRow, TunedTable, short
+from .served import one_line
+from .served_launches import ServedFunction
 
 Json = dict[str, Any]
 
@@ -125,8 +126,9 @@ class AppliedTable:
         """Count anew in a child process."""
         self._lock = threading.RLock()
         for state in self.states.values():
-            for counted in [state] if isinstance(state, NotServed) else state.answers:
-                counted.used = Tally()
+            own = [state.used] if isinstance(state, NotServed) else [*state.used.values(), *state.missed.values()]
+            for tally in own:
+                tally.reset()
 
     def report(self) -> Json:
         """What was used and what missed, as plain data."""
@@ -138,12 +140,11 @@ class AppliedTable:
             if isinstance(state, NotServed):
                 _add(missed, (state.name, state.reason), state.used.total)
                 continue
-            for answer in list(state.answers):
-                if isinstance(answer, Served):
-                    row = {"row": answer.label, "kernel": state.name, "status": answer.row.status, "launches": 0}
-                    used.setdefault(answer.label, row)["launches"] += answer.used.total
-                else:
-                    _add(missed, (state.name, answer.reason), answer.used.total)
+            for (label, status), tally in list(state.used.items()):
+                row = {"row": label, "kernel": state.name, "status": status, "launches": 0}
+                used.setdefault(label, row)["launches"] += tally.total
+            for reason, tally in list(state.missed.items()):
+                _add(missed, (state.name, reason), tally.total)
         return {
             "digest": self.digest,
             "used": [row for row in used.values() if row["launches"]],

@@ -13,8 +13,8 @@ from datetime import timedelta
 from types import ModuleType
 from typing import Any
 
-from ..capture.module_patcher import ModulePatcher
-from .tuned_table import short
+from ...capture.module_patcher import ModulePatcher
+from ..tuned_table import short
 
 LONGEST_WAIT = timedelta(seconds=60)
 """For a rank that applies no table and so writes no digest."""

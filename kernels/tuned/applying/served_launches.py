@@ -6,55 +6,25 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..capture.describing.captured_arguments import Storages, describe_argument
-from ..capture.describing.decorators import describe_chain
-from ..capture.describing.device_closure import python_function
-from ..capture.describing.first_launch import bound_arguments
-from ..capture.describing.launch_grid import ReadKeys, grid_numbers
-from ..capture.seen_launches import FunctionState
+from ...capture.describing.captured_arguments import Storages, describe_argument
+from ...capture.describing.decorators import describe_chain
+from ...capture.describing.device_closure import python_function
+from ...capture.describing.first_launch import bound_arguments
+from ...capture.describing.launch_grid import grid_numbers
+from ...capture.seen_launches import FunctionState
+from ..key import key_of, names_set, varying
+from ..tuned_table import Decision, TunedEnvironment, TunedRow
 from .between_rows import RowIndex
-from .key import key_of, names_set, varying
 from .launch_matcher import LaunchMatcher, Tally
-from .tuned_table import Decision, TunedEnvironment, TunedRow
+from .served import FollowedGrid, NoRow, NotApplied, Served, Unserved, describe_key, one_line
 
 Json = dict[str, Any]
 
+MOST_MISSES = 16
+"""Distinct keys without a row that are printed and counted one by one, for each function."""
+FURTHER = "no row for further keys"
 REFUSING = ("OutOfResources", "CompilationError", "CompileTimeAssertionFailure", "PTXASError", "InterpreterError")
 """Errors by which Triton refuses a config before the kernel runs. ``InterpreterError`` comes while it runs."""
-
-
-class NotApplied(Exception):
-    """A row does not fit the launch; the message is the reason."""
-
-
-class Served:
-    """What serves one kind of launch."""
-
-    def __init__(self, row: TunedRow, label: str, decision: Decision, config: Any) -> None:
-        self.row, self.label, self.decision = row, label, decision
-        self.config = config
-        """The ``triton.Config`` in place of the autotuner's choice; None if nothing is autotuned."""
-        self.early: Json = {}
-        """What is set before the outermost decorator runs."""
-        self.moved: frozenset[str] = frozenset()
-        """Constants that the program passes and the row changes: its grid must follow them."""
-        self.places: tuple[tuple[int, Any], ...] = ()
-        """Of those among them that are passed by position."""
-        self.tried = False
-        """Whether a launch was made."""
-        self.ready: Json | None = None
-        """All that is set, once a launch was made, if that is all there is to do."""
-        self.used = Tally()
-        self.add = self.used.add
-
-
-class Unserved:
-    """Why one kind of launch is made as the program has it."""
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-        self.ready = None
-        self.used = Tally()
 
 
 class ServedFunction:
@@ -88,7 +58,12 @@ class ServedFunction:
         free = frozenset.intersection(*masks) if masks else frozenset()
         environments = {r.environment for r in rows}
         self._indexes = {e: RowIndex([r for r in rows if r.environment == e]) for e in environments}
-        self.answers: list[Served | Unserved] = []
+        self.used: dict[tuple[str, str], Tally] = {}
+        """Launches by (row's label, row's status)."""
+        self.missed: dict[str, Tally] = {}
+        """Launches by reason."""
+        self._lost = 0
+        self._ranges = ranges_of([r.key for r in rows])
         matcher = LaunchMatcher(self.names, self.constexprs, free, device, self._find)
         self.matcher, self.answer = matcher, matcher.answer
         self._benchmarked: set[Any] = set()
@@ -96,16 +71,33 @@ class ServedFunction:
     # Which row
 
     def _find(self, args: tuple[Any, ...], kwargs: Json, grid: Any) -> Served | Unserved:
+        if self._lost >= MOST_MISSES and self._is_outside(args, kwargs):
+            return self._unserved(FURTHER)
         try:
-            found = self._serve(args, kwargs, grid)
+            return self._serve(args, kwargs, grid)
+        except NoRow as e:
+            self._lost += 1
+            if self._lost > MOST_MISSES:
+                return self._unserved(FURTHER)
+            if self._lost == 1:
+                more = " (further keys are counted and not printed)"
+                self._say(f"{self.name}: {e}: it is launched as the program has it{more}")
+            return self._unserved(str(e))
         except NotApplied as e:
-            found = Unserved(str(e))
-            self._say(f"{self.name}: {e}: it is launched as the program has it")
+            reason = str(e)
         except Exception as e:  # noqa: BLE001 -- a table must not fail the program; it is printed and counted
-            found = Unserved(f"it could not be looked up ({type(e).__name__}: {e})")
-            self._say(f"{self.name}: {found.reason}: it is launched as the program has it")
-        self.answers.append(found)
-        return found
+            reason = f"it could not be looked up ({one_line(e)})"
+        self._say(f"{self.name}: {reason}: it is launched as the program has it")
+        return self._unserved(reason)
+
+    def _is_outside(self, args: tuple[Any, ...], kwargs: Json) -> bool:
+        """Whether a whole number is outside those of all rows, so that no row can serve. A program may pass numbers
+        that never come again, and a look-up takes a hundred microseconds."""
+        given = {**dict(zip(self.names, args, strict=False)), **kwargs}
+        return any(type(given.get(n)) is int and not low <= given[n] <= high for n, (low, high) in self._ranges.items())
+
+    def _unserved(self, reason: str) -> Unserved:
+        return Unserved(reason, self.missed.setdefault(reason, Tally()))
 
     def _serve(self, args: tuple[Any, ...], kwargs: Json, grid: Any) -> Served | Unserved:
         here = self._here()
@@ -117,16 +109,16 @@ class ServedFunction:
             row = index.exact(key)
             if row is not None:
                 if row.decision is None:
-                    return Unserved(f"row {row.name}: the program's own config is best")
+                    return self._unserved(f"row {row.name}: the program's own config is best")
                 return self._prepared(row, row.name, row.decision, args, kwargs, grid)
         for key in keys:
             between = index.between(key)
             if between is not None:
                 low, high, decision = between
                 if decision is None:
-                    return Unserved(f"rows {low.name} and {high.name}: nothing is proven in both")
+                    return self._unserved(f"rows {low.name} and {high.name}: nothing is proven in both")
                 return self._prepared(low, f"{low.name}-{high.name}", decision, args, kwargs, grid)
-        raise NotApplied(f"no row for {describe_key(keys[0])}")
+        raise NoRow(f"no row for {describe_key(keys[0])}")
 
     def _keys(self, args: tuple[Any, ...], kwargs: Json, grid: Any) -> list[Json]:
         storages = Storages()
@@ -156,7 +148,8 @@ class ServedFunction:
             raise NotApplied("it has two autotuners")
         if self.tuners and tuned - decision.constexprs.keys():
             raise NotApplied(f"row {label} leaves out {min(tuned - decision.constexprs.keys())}, which is autotuned")
-        served = Served(row, label, decision, self._config(row, label, decision) if self.tuners else None)
+        config = self._config(row, label, decision) if self.tuners else None
+        served = Served(row, label, decision, config, self.used.setdefault((label, row.status), Tally()))
         passed = bound_arguments(self.function, args, kwargs)
         own = {n: v for n, v in decision.constexprs.items() if n not in tuned}
         served.moved = frozenset(n for n, v in own.items() if n in self._set or _constant(passed.get(n)) != v)
@@ -185,9 +178,8 @@ class ServedFunction:
 
     def refuse(self, served: Served, reason: str) -> Unserved:
         """Launch from here on as the program has it."""
-        refused = Unserved(reason)
+        refused = self._unserved(reason)
         self._say(f"{self.name}: {reason}: it is launched as the program has it")
-        self.answers.append(refused)
         self.matcher.put(served, refused)
         return refused
 
@@ -198,7 +190,7 @@ class ServedFunction:
         if Triton or the grid refuses."""
         if served.tried:
             return self._launch(served, run, args, grid, kwargs)
-        asked = _FollowedGrid(grid, served) if served.moved else grid
+        asked = FollowedGrid(grid, served) if served.moved else grid
         kept = _copies(args, kwargs) if not hasattr(self.function, "params") else []
         try:
             result = self._launch(served, run, args, asked, kwargs)
@@ -260,21 +252,6 @@ class ServedFunction:
             tuner.pre_hook(self._named(tuner, args, grid, current), reset_only=True)
 
 
-class _FollowedGrid:
-    """A program's grid function that is checked to read the constants that a row changes."""
-
-    def __init__(self, grid: Callable[[Any], Any], served: Served) -> None:
-        self._grid, self._served = grid, served
-
-    def __call__(self, meta: Any) -> Any:
-        asked = ReadKeys(meta)
-        grid = self._grid(asked)
-        unread = self._served.moved - asked.read
-        if unread:
-            raise NotApplied(f"row {self._served.label} changes {min(unread)}, which the grid function does not read")
-        return grid
-
-
 def _is(config: Any, decision: Decision) -> bool:
     """Whether a ``triton.Config`` is the decision."""
     return dict(config.kwargs) == decision.constexprs and all(
@@ -294,22 +271,10 @@ def _copies(args: tuple[Any, ...], kwargs: Json) -> list[tuple[Any, Any]]:
     return [(t, t.clone()) for t in tensors]
 
 
-def describe_key(key: Json) -> str:
-    """A key in a few words, for a message."""
-    parts = []
-    for name, part in key["arguments"].items():
-        if isinstance(part, dict) and "dtype" in part and "aligned" in part:
-            shape = "x".join(map(str, part["shape"])) + ":" if "shape" in part else ""
-            parts.append(f"{name}={shape}{part['dtype']}")
-        elif isinstance(part, dict) and "constexpr" in part:
-            parts.append(f"{name}={part['constexpr']}")
-        elif isinstance(part, int):
-            parts.append(f"{name}={part}")
-    text = " ".join(parts)
-    grid = f", grid {key['grid']}" if key["grid"] is not None else ""
-    return (text if len(text) <= 160 else text[:157] + "…") + grid
-
-
-def one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:160]}" if text else type(error).__name__
+def ranges_of(keys: Sequence[Json]) -> dict[str, tuple[int, int]]:
+    """The least and the greatest value of each whole number that counts in all keys."""
+    if not keys:
+        return {}
+    named = [{n: p for n, p in key["arguments"].items() if type(p) is int} for key in keys]
+    shared = set.intersection(*(set(numbers) for numbers in named))
+    return {n: (min(k[n] for k in named), max(k[n] for k in named)) for n in shared}
