@@ -242,7 +242,10 @@ def played_gpu(factory: str) -> Iterator[None]:
         live = LiveDevice.open("cuda:0", spec, problem, default_cache(), f"tests.faults.children:{factory}")
         return live, hardware_named("H200")
 
-    with patch("tools.session.open_session.open_device", open_device):
+    with (
+        patch("tools.session.open_session.open_device", open_device),
+        patch("agent.cli.device_line.device_line", lambda device, goal: None),  # it would say that there is no GPU
+    ):
         yield
 
 
