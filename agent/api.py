@@ -23,7 +23,7 @@ def optimise(
     *,
     kernel: str | type | object | None = None,
     shape: Sequence[int] | str | None = None,
-    dtype: str | None = None,
+    dtype: str | object | None = None,
     options: Mapping[str, str | int | float | bool] | None = None,
     device: str | None = None,
     model: str | None = None,
@@ -48,8 +48,8 @@ def optimise(
     `goal` is a sentence such as ``maximise fused TFLOPS``; the other arguments overrule its words.
 
     - `kernel`: a registered name, ``path.py:NAME``, ``module:NAME``, or a KernelSpec that can be imported.
-    - `shape`: the problem's dimensions in the kernel's order, ``(4096, 4096, 4096)``; `dtype`: ``fp16``, ``bf16``, …;
-      `options`: other fields of the problem by name, ``{"causal": False}``.
+    - `shape`: the problem's dimensions in the kernel's order, ``(4096, 4096, 4096)``; `dtype`: ``fp16``, or
+      ``torch.float16``; `options`: other fields of the problem by name, ``{"causal": False}``.
     - `device`: ``auto`` (a GPU where there is one, else a recorded one), ``cuda:N``, ``recorded[:LANDSCAPE]``.
     - `model`: who decides: a language model's name, or a model of yours as ``path.py:NAME`` or ``module:NAME``;
       ``None`` is AUTOKERNEL_MODEL, else the embedded planner, which needs no key and no network.
@@ -81,7 +81,7 @@ def optimise(
     given = Given(
         kernel=kernel_name(kernel),
         shape=shape_text(shape),
-        dtype=dtype,
+        dtype=dtype_name(dtype),
         options=tuple(f"{name}={value}" for name, value in (options or {}).items()),
         device=device,
         model=name,
@@ -139,6 +139,20 @@ def kernel_name(kernel: str | type | object | None) -> str | None:
             f"kernel='path.py:{kind.__name__}'."
         )
     return f"{path}:{kind.__name__}"
+
+
+TORCH_NAMES = {"float16": "fp16", "bfloat16": "bf16", "float8_e4m3fn": "fp8", "float32": "fp32"}
+"""PyTorch's names of dtypes, and ours."""
+
+
+def dtype_name(dtype: str | object | None) -> str | None:
+    """A dtype as a kernel's problem names it; ``torch.float16`` is ``fp16``. Raises UsageError."""
+    if dtype is None or isinstance(dtype, str):
+        return dtype
+    name = str(dtype).removeprefix("torch.")
+    if name not in TORCH_NAMES:
+        raise UsageError(f"dtype is a word such as 'fp16' or 'bf16', or torch.float16 or torch.bfloat16, not {dtype}.")
+    return TORCH_NAMES[name]
 
 
 def shape_text(shape: Sequence[int] | str | None) -> str | None:

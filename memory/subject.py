@@ -59,8 +59,11 @@ def find(
     devices = []
     for number in queries.environments(memory, chosen["id"]):
         row = memory.ask("SELECT * FROM environments WHERE id = ?", [number])[0]
-        if environment is None or environment == str(number) or environment.lower() in row["device"].lower():
+        named = environment is None or environment == str(number)
+        if named or (environment and not environment.isdecimal() and environment.lower() in row["device"].lower()):
             devices.append(row)
+    # Where nothing was timed, such as a machine that only compiled, there is little to export.
+    devices = [d for d in devices if _is_timed(memory, chosen["id"], d["id"])] or devices
     if len(devices) != 1:
         listed = "; ".join(
             f"{d['id']} {d['device']}" for d in devices or memory.ask("SELECT id, device FROM environments")[:5]
@@ -80,6 +83,11 @@ def find(
         regime=regime,
         verdicts=_per_config([r for r in rows if r["regime"] in (None, regime)]),
     )
+
+
+def _is_timed(memory: Memory, problem_id: int, environment_id: int) -> bool:
+    where = "problem_id = ? AND environment_id = ? AND ms IS NOT NULL"
+    return bool(memory.ask(f"SELECT 1 FROM verdicts WHERE {where} LIMIT 1", [problem_id, environment_id]))
 
 
 def _attempts(memory: Memory, problem_id: int, environment_id: int) -> list[Row]:

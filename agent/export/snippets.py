@@ -13,12 +13,12 @@ from memory.formats import triton_configs
 
 def triton(story: Story) -> str:
     """One ``triton.Config(…)`` line."""
-    return f"{triton_configs.triton_config(config_of(story))}\n"
+    return f"{triton_configs.triton_config(config_of(story))}{mark(story)}\n"
 
 
 def autotune(story: Story) -> str:
     """One ``@triton.autotune(configs=[…], key=[…])`` line, with the owner's hooks and key if the kernel has some."""
-    return f"{decorator_line(story.setting.kernel, config_of(story), story.setting.problem)}\n"
+    return f"{decorator_line(story.setting.kernel, config_of(story), story.setting.problem)}{mark(story)}\n"
 
 
 def json(story: Story) -> str:
@@ -27,6 +27,11 @@ def json(story: Story) -> str:
 
 
 FORMATS: dict[str, Callable[[Story], str]] = {"triton": triton, "autotune": autotune, "json": json}
+
+
+def mark(story: Story) -> str:
+    """A comment behind a line whose times were looked up and not measured."""
+    return f"  # {story.setting.where()}, {story.setting.regime}" if story.setting.recorded else ""
 
 
 def config_of(story: Story) -> dict[str, object]:

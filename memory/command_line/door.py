@@ -3,6 +3,7 @@ traceback while modules are imported and while Python ends."""
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -64,4 +65,6 @@ def open_missing_streams() -> None:
                 os.close(opened)
             os.set_inheritable(number, True)
             setattr(sys, name, os.fdopen(number, mode, closefd=False))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without a sign shows ? for it
     sys.stderr = LossyStream(sys.stderr)

@@ -58,7 +58,7 @@ def autotune_line(subject: Subject) -> str:
 
     The memory does not hold a kernel's decorator, so a comment says what must be kept of it."""
     line = decorator([subject.fastest(1)[0]["config"]], subject.problem)
-    return f"{line}  # {KEPT}"
+    return f"{line}  # {_comment(subject.environment['device'])}, {subject.regime}; {KEPT}"
 
 
 def _comment(text: str) -> str:

@@ -183,3 +183,14 @@ def test_names_that_do_not_exist_are_attribute_errors():
     with pytest.raises(AttributeError, match="no attribute 'optimize'"):
         _ = agent.optimize
     assert {"optimise", "Result"} <= set(dir(agent))
+
+
+def test_a_dtype_of_pytorch_is_read_and_another_object_is_refused():
+    import torch
+
+    from agent.api import dtype_name
+
+    assert [dtype_name(d) for d in (torch.float16, torch.bfloat16, "fp16", None)] == ["fp16", "bf16", "fp16", None]
+    for wrong in (torch.int8, 16, torch):
+        with pytest.raises(UsageError, match="dtype is a word"):
+            dtype_name(wrong)

@@ -214,7 +214,7 @@ def test_exports_in_other_tools_words(filled: Filled, capsys: pytest.CaptureFixt
     earlier = json.loads(export(path, "best-config", capsys))
     assert earlier["BLOCK_SIZE_M"] == best["config"]["BLOCK_M"]
     rows = list(csv.DictReader(io.StringIO(export(path, "history-csv", capsys))))
-    assert list(rows[0]) == ["timestamp", "name", "ms", "tflops", "status", "config"]
+    assert list(rows[0]) == ["timestamp", "name", "ms", "tflops", "status", "config", "device"]
     assert {r["status"] for r in rows} == {"success", "compile"}
     assert {r["ms"] for r in rows if r["status"] == "compile"} == {"N/A"}
 
