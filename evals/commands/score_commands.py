@@ -29,7 +29,7 @@ from evals.commands.selection import (
     set_model_options,
     unfinished_journal,
 )
-from memory.command_line.strict_commands import strict_command
+from memory.command_line.strict_commands import MayBeEmpty, strict_command
 
 if TYPE_CHECKING:
     from evals.contest.ledger import Ledger
@@ -38,7 +38,14 @@ VARIANTS = ("plain", "renamed", "permuted")
 
 
 @strict_command("run")
-@click.option("--agents", default="embedded,random,greedy", show_default=True, metavar="A,B", help="Names, or all.")
+@click.option(
+    "--agents",
+    cls=MayBeEmpty,
+    default="embedded,random,greedy",
+    show_default=True,
+    metavar="A,B",
+    help='Names, or all; "" for the models alone.',
+)
 @click.option("--model", "models", multiple=True, metavar="NAME", help="The same as the agent model:NAME; repeatable.")
 @click.option("--base-url", metavar="URL", help="The models' server, which speaks the OpenAI protocol.")
 @click.option("--effort", type=click.Choice(EFFORTS), help="How hard the models think; their own default.")

@@ -48,12 +48,12 @@ def check_live(live: bool, device: str | None, variant: str, workers: int | None
         raise UsageMistake(
             f"--live and --variant {variant} exclude each other: a GPU runs configs under their own names"
         )
-    if live and not gpus_present():
-        raise UsageMistake("--live measures on a GPU, and this machine has none: leave --live out to look times up")
     if live and workers not in (None, 1):
         raise UsageMistake("--live times one run after another: leave --workers out")
     if device is not None and not (device.startswith("cuda:") and device[5:].isdecimal()):
         raise UsageMistake(f"--device {device} is not a GPU: write cuda:0, cuda:1, ...")
+    if live and not gpus_present():
+        raise UsageMistake("--live measures on a GPU, and this machine has none: leave --live out to look times up")
 
 
 @contextmanager

@@ -55,6 +55,10 @@ class FiniteRange(click.FloatRange):
         return number
 
 
+class MayBeEmpty(click.Option):
+    """An option for which an empty value says something: none of a list."""
+
+
 class StrictCommand(click.Command):
     """A command whose options may be given once."""
 
@@ -98,7 +102,7 @@ def refuse_repeated(order: Sequence[click.Parameter], context: click.Context) ->
 def refuse_empty(values: Mapping[str, Any], order: Sequence[click.Parameter], context: click.Context) -> None:
     """Raises click.UsageError for an option whose value is empty: a variable of the shell that was not set."""
     for parameter in order:
-        if isinstance(parameter, click.Option) and parameter.name:
+        if isinstance(parameter, click.Option) and not isinstance(parameter, MayBeEmpty) and parameter.name:
             value = values.get(parameter.name)
             if value == "" or (isinstance(value, list) and "" in value):
                 raise click.UsageError(f"{_shown(parameter)} is empty: give it a value, or leave it out.", context)

@@ -136,7 +136,7 @@ def test_the_model_is_offered_it_after_the_built_in_tools_and_its_call_counts(ru
 def test_a_person_sees_what_it_does_and_is_asked_before_it_uses_the_device(run, config):
     assert "timing one by one 1 config" in run.doing
     assert [b["tool"] for q in run.asked for b in q["batches"]] == ["time_one_by_one"]
-    assert any("time_one_by_one 1 configs: 1 correct" in line for line in run.lines)
+    assert any("time_one_by_one 1 config: 1 correct" in line for line in run.lines)
 
 
 @pytest.mark.usefixtures("not_installed")
@@ -153,7 +153,7 @@ def test_its_trace_is_replayed_shown_and_exported_where_it_is_not_installed(run,
     assert [a.config for a in story.attempts] == [config]
     assert "measure" in {activity for activity, *_ in story.spans}
     text = show(story, str(run.trace))
-    assert "time_one_by_one 1 configs: 1 correct" in text
+    assert "time_one_by_one 1 config: 1 correct" in text
     assert "Evaluations 1: 1 correct" in text
     assert "timing one by one" not in json.dumps(json.loads(atif.export(story))["agent"]["tool_definitions"])
     assert "execute_tool time_one_by_one" in otel.export(story)
