@@ -19,7 +19,7 @@ from tests.order import is_named, place, workers
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config):
-    """For ``-n auto``: one a core for a whole run; none where a file, a test or the GPU's part was asked for."""
+    """For ``-n auto``: three for two cores; none where a file, a test or the GPU's part was asked for."""
     alone = bool(re.search(r"(?<!not )\bgpu\b", config.option.markexpr)) or any(map(is_named, config.args))
     return 0 if alone else workers()
 

@@ -39,8 +39,8 @@ def needs_more_than_this_machine(words: list[str]) -> bool:
 def help_of(*words: str) -> str:
     """What the command of these words says to ``--help``; nothing where there is no such command. Ours are asked in
     this process, where nothing has to be imported anew."""
-    if words[2] in reference.COMMANDS:
-        module, name = reference.COMMANDS[words[2]]
+    if words[2] in reference.COMMANDS or words[2].startswith("tests.bench."):
+        module, name = reference.COMMANDS.get(words[2], (words[2], "main"))
         run = CliRunner().invoke(getattr(importlib.import_module(module), name), [*words[3:], "--help"])
         return run.output if run.exit_code == 0 else ""
     told = subprocess.run([sys.executable, *words[1:], "--help"], cwd=ROOT, capture_output=True, text=True)

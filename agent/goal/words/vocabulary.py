@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
 
 from kernels.registry import get, names
 from memory.terms import Metric
@@ -195,18 +197,27 @@ def registered() -> tuple[KernelWords, ...]:
 def words_of(kernel: str) -> KernelWords:
     """The words of one kernel by name, ``path.py:NAME`` or ``module:NAME``; the registry's own errors pass through."""
     spec = get(kernel)
-    properties = spec.problem_type.model_json_schema().get("properties", {})
+    problem_type: Any = spec.problem_type
+    choices, numbers = _options_of(problem_type)
+    return KernelWords(spec.name, tuple(spec.aliases), tuple(spec.problem_type.dims), dict(choices), dict(numbers))
+
+
+@cache
+def _options_of(
+    problem_type: Any,
+) -> tuple[dict[str, tuple[str | bool, ...]], dict[str, type[int] | type[float]]]:
+    """``choices`` and ``numbers`` of KernelWords, of a subclass of Problem."""
     choices: dict[str, tuple[str | bool, ...]] = {}
     numbers: dict[str, type[int] | type[float]] = {}
-    dims = tuple(spec.problem_type.dims)
-    for name, schema in properties.items():
+    dims = tuple(problem_type.dims)
+    for name, schema in problem_type.model_json_schema().get("properties", {}).items():
         if schema.get("type") == "boolean":
             choices[name] = (True, False)
         elif values := [v for v in schema.get("enum", [schema.get("const")]) if isinstance(v, str)]:
             choices[name] = tuple(values)
         elif schema.get("type") in ("integer", "number") and name not in dims:
             numbers[name] = int if schema["type"] == "integer" else float
-    return KernelWords(spec.name, tuple(spec.aliases), dims, choices, numbers)
+    return choices, numbers
 
 
 def spoken(word: str) -> str:

@@ -34,6 +34,7 @@ def found(name, findings):
     return next(finding for finding in findings if finding.name == name)
 
 
+@pytest.mark.long  # the README's test runs it
 def test_this_machine_can_run_the_main_job(capsys):
     assert main(["doctor", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)

@@ -13,6 +13,7 @@ from tests.agent.loop.killed import Place, outcome, repeated
 pytestmark = pytest.mark.compile
 
 
+@pytest.mark.long
 def test_a_run_killed_while_it_checks_goes_on_and_repeats_nothing(tmp_path):
     killed = Place(tmp_path, seed=0, evaluations=1)
     killed.kill_in("check_correctness")

@@ -124,6 +124,7 @@ def test_the_official_client_lists_and_calls_every_tool():
     assert replay(Path(outcome["trace"]), Watch()).outcome.best.config == outcome["best"]["config"]
 
 
+@pytest.mark.long
 def test_a_coding_agents_session_goes_as_it_was_recorded():
     recorded = json.loads(EXCHANGE.read_text())
     again = exchange([step["request"] for step in recorded])

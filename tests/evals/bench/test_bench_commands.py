@@ -18,6 +18,7 @@ from tools.harness.measuring import telemetry
 pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).parents[3]
+NEED_A_GPU = (["bench", "softmax"], ["bench", "--suite", "h200"], ["fusion"])
 WRONG = """
 from kernels.rows.softmax import Softmax
 
@@ -94,10 +95,8 @@ def test_validate_ends_with_1_where_a_kernel_is_wrong(tmp_path):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["bench", "softmax"], "no usable GPU"),
-        (["bench", "--suite", "h200"], "no usable GPU"),
-        (["fusion"], "no usable GPU"),
         (["sweep", "softmax"], "no usable GPU"),
+        *(pytest.param(words, "no usable GPU", marks=pytest.mark.long) for words in NEED_A_GPU),
         (["validate", "softmax", "--device", "cuda:0"], "no usable GPU"),
         (["bench", "--suite", "nope"], "--suite is one of h200, memory, fusion"),
         (["bench", "softmax", "--suite", "h200"], "no kernel is named beside it"),

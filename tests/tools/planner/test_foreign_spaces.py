@@ -43,7 +43,9 @@ def test_permuted_values_are_the_same_values_for_other_configs():
     assert any(recorded.get(c.key()) != ms for c, ms in permuted.times.items())
 
 
-@pytest.mark.parametrize("path", SPACES, ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path", [p if p == MATMUL else pytest.param(p, marks=pytest.mark.long) for p in SPACES], ids=lambda p: p.name
+)
 def test_strangers_spaces_are_searched_better_than_at_random(path):
     space = load(path, "raw")
     found = [search("planner", space, seed, 40).curve[-1] for seed in range(3)]
