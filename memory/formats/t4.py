@@ -117,7 +117,8 @@ def read_result(raw: Any, index: int, unit: str | None) -> Result:
     """Result number `index` of a document whose times are in `unit`.
 
     Without a unit, the times are in the unit of the ``time`` measurement, else in seconds, which is the default of the
-    community's reader (``autotuning_methodology``). Raises T4Error if the result has no configuration."""
+    community's reader (``autotuning_methodology``). Raises T4Error if the result has no configuration, and if its
+    objective is no time."""
     where = f"results[{index}]"
     if not isinstance(raw, dict) or not isinstance(raw.get("configuration"), dict):
         raise T4Error(f"{where} has no `configuration` object")
@@ -125,6 +126,7 @@ def read_result(raw: Any, index: int, unit: str | None) -> Result:
     listed = raw.get("measurements")
     measurements = [m for m in listed if isinstance(m, dict)] if isinstance(listed, list) else []
     time = _time_measurement(measurements)
+    _require_time(where, raw.get("objectives"), measurements)
     unit_s = unit_seconds(unit) or unit_seconds(time.get("unit")) or 1.0
     timestamp = raw.get("timestamp")
     return Result(
@@ -141,6 +143,14 @@ def read_result(raw: Any, index: int, unit: str | None) -> Result:
         check_seconds=(read_time(times.get("validation")) or 0.0) * unit_s,
         run_seconds=sum(read_times(times.get("benchmark", times.get("runtimes")), unit_s), start=0.0),
     )
+
+
+def _require_time(where: str, objectives: Any, measurements: list[dict[str, Any]]) -> None:
+    """Raises T4Error if the file says what was optimised, and that is no time."""
+    names = [o for o in objectives if isinstance(o, str)] if isinstance(objectives, list) else []
+    times = {"time", *(str(m.get("name")) for m in measurements if unit_seconds(m.get("unit")) is not None)}
+    if names and not times & set(names):
+        raise T4Error(f"{where} optimises {', '.join(names)}, and only times can be read: give a file of times")
 
 
 def _time_measurement(measurements: list[dict[str, Any]]) -> dict[str, Any]:

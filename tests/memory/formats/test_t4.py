@@ -57,6 +57,28 @@ def test_what_is_no_document_is_refused(raw: Any, words: str) -> None:
         t4.read_result({}, 3, None)
 
 
+@pytest.mark.parametrize(
+    ("objectives", "measurements"),
+    [
+        (["time"], []),
+        ([], []),
+        (None, []),
+        (["kernel"], [{"name": "kernel", "value": 2.0, "unit": "ms"}]),
+        (["GFLOP/s", "time"], [{"name": "GFLOP/s", "value": 900.0, "unit": "GFLOP/s"}]),
+    ],
+)
+def test_a_file_of_times_is_read(objectives: Any, measurements: list[Any]) -> None:
+    raw = {"configuration": {"a": 1}, "objectives": objectives, "measurements": measurements}
+    assert t4.read_result(raw, 0, "ms").configuration == {"a": 1}
+
+
+def test_a_file_whose_objective_is_no_time_is_refused() -> None:
+    rate = {"name": "GFLOP/s", "value": 900.0, "unit": "GFLOP/s"}
+    raw = {"configuration": {"a": 1}, "objectives": ["GFLOP/s"], "measurements": [rate]}
+    with pytest.raises(t4.T4Error, match=r"results\[3\] optimises GFLOP/s, and only times can be read"):
+        t4.read_result(raw, 3, "ms")
+
+
 def test_gzip_data_that_breaks_off_is_refused() -> None:
     data = gzip.compress(b"{}" * 99)
     assert t4.unpack(data) == b"{}" * 99
