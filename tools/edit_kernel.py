@@ -218,7 +218,7 @@ def _limits(session: Session, config: Config, parent: str) -> tuple[str, str]:
     from tools.explain_kernel import limit_of
 
     names = []
-    for text in (parent, config.model_dump()["edit"]):
+    for text in (parent, str(getattr(config, "edit", ""))):
         try:
             found = limit_of(session, config.model_copy(update={"edit": text}))
         except ValidationError:

@@ -199,6 +199,7 @@ def describe_run(objective: Objective, setting: Setting, run_id: str) -> str:
     return (
         f"tuning {setting.kernel} {setting.label} on {setting.where()}: {setting.unit}, {setting.regime}, "
         f"model {objective.model}, at most {limits.max_evals} evaluations and {limits.max_seconds:g} s, run {run_id}"
+        + ("; edited code is compiled and checked, and never timed" if objective.edit and setting.recorded else "")
     )
 
 

@@ -39,7 +39,7 @@ def patch(variant: str, kernel: str, memory: Path | None, output: Path | None, j
         problem = spec.default_problem()
         kept = editable(spec, folder, describe(spec, problem)["kernel"])
         found = kept.variant(variant, problem, hardware)[0]  # type: ignore[attr-defined]
-        config = spec.default_config(problem, hardware)
+        config = kept.config_of_owner(found, problem, hardware)  # type: ignore[attr-defined]
         launch = owner_function(spec, problem, config, hardware, found.name)[1]
         made = patch_of(found, launch.function)
     except ValueError as e:

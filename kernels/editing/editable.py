@@ -11,9 +11,9 @@ import itertools
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import Field, create_model
+from pydantic import Field, SerializerFunctionWrapHandler, create_model, model_serializer
 
 from kernels.capture.describing.device_closure import python_function
 from kernels.editing.machine_code_only import machine_code_only
@@ -39,6 +39,16 @@ MOST_OWNERS = 12
 """The owner's configs that its baseline is the best of."""
 
 
+class _EditableConfig(Config):
+    left_out: ClassVar[frozenset[str]] = frozenset({FIELD})
+    """Fields that are not written where they are empty, and need not be given."""
+
+    @model_serializer(mode="wrap")
+    def _leave_out_empty_edit(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The owner's code has no edit: its configs are those of a run that edits nothing."""
+        return {name: v for name, v in serialize(self).items() if v or name not in self.left_out}
+
+
 def editable(spec: KernelSpec[Any, Any], folder: Path, reference: str) -> KernelSpec[Any, Any]:
     """`spec` with variants from `folder`. `reference` finds `spec` in another process."""
     kind = type(spec)
@@ -53,7 +63,9 @@ def editable(spec: KernelSpec[Any, Any], folder: Path, reference: str) -> Kernel
         Field("", max_length=MOST_CHARACTERS, description="empty: the owner's code; else HASH NAME=VALUE of a variant"),
     )
     made.__dict__["config_type"] = create_model(
-        f"editable_{spec.config_type.__name__}", __base__=spec.config_type, **{FIELD: field}
+        f"editable_{spec.config_type.__name__}",
+        __base__=(_EditableConfig, spec.config_type),
+        **{FIELD: field},
     )
     made.__dict__["found_as"] = f"{MARK}{folder}|{reference}"
     found: KernelSpec[Any, Any] = made
@@ -120,6 +132,10 @@ class _Editable(KernelSpec[Any, Any]):
         config = next((c for c in configs if variant.name in self._names(problem, c, hardware)), configs[0])
         found: Config = self.config_type(**config.model_dump())
         return found
+
+    def config_of_owner(self, variant: Variant, problem: Problem, hardware: Hardware) -> Config:
+        """The owner's config that launches the function of which `variant` is one."""
+        return self.owners_config(self.config_with(variant, problem, hardware, None))
 
     def _some_configs(self, problem: Problem, hardware: Hardware) -> list[Config]:
         """The owner's default and others of its space: families of configs may launch other functions."""

@@ -189,7 +189,9 @@ def _row(config_type: type[Config], given: Any, where: str, found: Repaired) -> 
             values[name] = repaired
             if not _same(repaired, value):
                 notes.append(f"{where}: {name} {quote(value)} was taken as {json.dumps(repaired)}")
-    missing = [name for name in config_type.model_fields if name not in values and not _mentioned(name, wrong)]
+    left_out: frozenset[str] = getattr(config_type, "left_out", frozenset())
+    needed = [name for name in config_type.model_fields if name not in left_out]
+    missing = [name for name in needed if name not in values and not _mentioned(name, wrong)]
     if missing:
         wrong.append(f"{', '.join(missing)} missing: give every field")
     if not wrong:

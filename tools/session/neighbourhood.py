@@ -23,7 +23,7 @@ class Neighbourhood:
 
     @cached_property
     def _rows(self) -> list[Values]:
-        return [config.model_dump(mode="json") for config in self.space]
+        return [field_values_of(config) for config in self.space]
 
     @cached_property
     def _numbers(self) -> dict[str, list[float]]:
@@ -37,7 +37,7 @@ class Neighbourhood:
     def around(self, config: Config, limit: int, most_fields: int | None = None) -> list[tuple[Config, Values]]:
         """At most `limit` other configs of the space, nearest first, each with the fields in which it differs from
         `config` and their values there. Nearer is: fewer fields, then fewer steps between their values."""
-        own = config.model_dump(mode="json")
+        own = field_values_of(config)
         by_fields: dict[int, list[tuple[int, Values]]] = {}
         for place, row in enumerate(self._rows):
             change = {name: value for name, value in row.items() if value != own[name]}
@@ -65,6 +65,11 @@ class Neighbourhood:
     def describe_nearest(self, config: Config, limit: int = NEAREST) -> str:
         """The nearest configs that exist, as changes to `config`: ``num_stages=3; BLOCK_K=64 num_stages=4``."""
         return "; ".join(describe_change(change) for _, change in self.around(config, limit))
+
+
+def field_values_of(config: Config) -> Values:
+    """The value of every field, also of one that is not written where it is empty."""
+    return {name: getattr(config, name) for name in type(config).model_fields}
 
 
 def describe_change(change: Values) -> str:

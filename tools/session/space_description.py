@@ -18,6 +18,7 @@ from typing import Any
 from kernels.defaults import Undefined, field_values
 from kernels.hardware import Hardware
 from kernels.spec import Config, KernelSpec, Problem
+from tools.session.neighbourhood import field_values_of
 
 DRAWS = 1000
 """Random combinations whose refusals are collected."""
@@ -82,7 +83,7 @@ def describe_rules(spec: KernelSpec[Any, Any], problem: Problem, hardware: Hardw
 def describe_families(space: Sequence[Config]) -> dict[str, Any]:
     """For the first field of words (the family): value → how many configs it has, and the fields that have only some of
     their values with it. Empty if there is no such field."""
-    rows = [config.model_dump(mode="json") for config in space]
+    rows = [field_values_of(config) for config in space]
     names = list(rows[0]) if rows else []
     all_values = {name: _ordered({row[name] for row in rows}) for name in names}
     chosen = next((n for n in names if len(all_values[n]) > 1 and all(isinstance(v, str) for v in all_values[n])), None)
@@ -102,7 +103,7 @@ def describe_families(space: Sequence[Config]) -> dict[str, Any]:
 
 def count_combinations(space: Sequence[Config]) -> int:
     """Combinations of the values that occur in the space."""
-    rows = [config.model_dump(mode="json") for config in space]
+    rows = [field_values_of(config) for config in space]
     return prod(len({row[name] for row in rows}) for name in rows[0]) if rows else 0
 
 

@@ -109,7 +109,7 @@ class ServedFunction:
             row = index.exact(key)
             if row is not None:
                 if row.decision is None:
-                    return self._unserved(f"row {row.name}: the program's own config is best")
+                    return self._unserved(f"row {row.name}: it leaves the launch as the program has it")
                 return self._prepared(row, row.name, row.decision, args, kwargs, grid)
         for key in keys:
             between = index.between(key)

@@ -78,6 +78,14 @@ def test_a_config_that_names_no_variant_breaks_a_constraint(text, says, kernel):
     assert says in kernel.constraint(AxpyProblem(), config, H200)
 
 
+def test_a_config_of_the_owners_is_written_as_without_variants(kernel):
+    config = kernel.default_config(AxpyProblem(), H200)
+    owners = Axpy().default_config(AxpyProblem(), H200)
+    assert (config.edit, config.model_dump(), config.key()) == ("", owners.model_dump(), owners.key())
+    edited = config.model_copy(update={"edit": "0123456789ab TURNS=2"})
+    assert edited.model_dump() == {**owners.model_dump(), "edit": "0123456789ab TURNS=2"}
+
+
 def test_a_file_from_elsewhere_is_fenced_again(kernel, tmp_path):
     variant, path = added(kernel, HONEST, META, GRID)
     found = json.loads(path.read_text())

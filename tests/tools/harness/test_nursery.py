@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -101,3 +102,26 @@ def test_what_cannot_be_imported_is_named_by_the_child(fork):
 def test_a_child_that_ends_in_its_factory_is_named_by_its_exit_code(fork):
     with pytest.raises(ChildUnborn, match="exit code 3"):
         fork("tests.tools.harness.test_nursery:dying").call({}, 20)
+
+
+def test_two_threads_may_end_one_child(fork):
+    for _ in range(20):
+        child = fork()
+        child.wait_until_ready()
+        child.send_kill()
+        together, failed = threading.Barrier(2), []
+
+        def end(child=child, together=together, failed=failed):
+            together.wait()
+            try:
+                child.kill()
+            except Exception as e:  # noqa: BLE001 -- shown below
+                failed.append(e)
+
+        threads = [threading.Thread(target=end) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not failed
+        assert not child.alive

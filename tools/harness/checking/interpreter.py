@@ -109,6 +109,7 @@ def interpreter(init: dict[str, Any]) -> Any:
     from kernels.spec import sentence
     from kernels.triton.interpreter_arguments import patch_float_arguments
     from kernels.triton.interpreter_bf16 import patch_bf16
+    from kernels.triton.interpreter_libdevice import NotEmulated, patch_libdevice
     from kernels.triton.stub_driver import StubDriver
     from tools.harness.checking.stress import stress
     from tools.harness.checking.verify import judge, stray_write
@@ -117,6 +118,7 @@ def interpreter(init: dict[str, Any]) -> Any:
 
     patch_bf16()
     patch_float_arguments()
+    patch_libdevice()
     torch.set_num_threads(1)  # the interpreter's arrays are small; threads only fight over the cores
 
     def serve(job: dict[str, Any]) -> dict[str, Any]:
@@ -143,6 +145,10 @@ def interpreter(init: dict[str, Any]) -> Any:
         except Exception as e:  # noqa: BLE001 -- whatever a kernel raises is its verdict
             if trouble := describe_trouble(e):
                 return {"trouble": trouble}
+            inner = e if isinstance(e, NotEmulated) else e.__cause__
+            if isinstance(inner, NotEmulated):
+                why = f"it cannot be interpreted: {inner}"
+                return {"status": "infrastructure", "reason": f"{why}; check it on a GPU (--device cuda:0)"}
             advice = numpy_advice(str(e))
             return {"status": "infrastructure" if advice else "runtime", "reason": advice or reason(e)}
         stray = stray_write(spec, bound.untouched(before))

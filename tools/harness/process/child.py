@@ -85,6 +85,7 @@ class Child:
         life_read, self._life = os.pipe()
         self._log = tempfile.TemporaryFile(mode="w+b")  # noqa: SIM115 -- lives as long as the child
         self._ready = False
+        self._closing = threading.Lock()
         paths = paths_for_children()
         if factory.partition(".")[0] not in PACKAGES:
             paths += current_folder()
@@ -179,16 +180,18 @@ class Child:
                 os.killpg(pid, signal.SIGKILL)
 
     def kill(self) -> None:
-        """Kill the child, wait for its end and close its pipes; for the thread that owns it. Safe to call twice."""
+        """Kill the child, wait for its end and close its pipes. Safe to call twice, from two threads as well: one that
+        found the child dead, and one that closes all."""
         self.send_kill()
         if self.process.pid is not None:
             self.process.wait()
-        self._connection.close()
-        if self._life >= 0:
-            os.close(self._life)
-            self._life = -1
-            if isinstance(self.process, Forked):
-                self.process.close()
+        with self._closing:
+            self._connection.close()
+            if self._life >= 0:
+                os.close(self._life)
+                self._life = -1
+                if isinstance(self.process, Forked):
+                    self.process.close()
 
     def _death(self) -> ChildDied:
         with contextlib.suppress(subprocess.TimeoutExpired):

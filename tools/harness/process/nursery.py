@@ -61,7 +61,7 @@ class Forked:
         return self.returncode
 
     def _read(self, timeout: float | None) -> None:
-        with self._lock:
+        with self._lock:  # whoever closes waits: a closed pipe's number may soon be that of another file
             while self.returncode is None and select.select([self._news], [], [], timeout)[0]:
                 got = os.read(self._news, 100)
                 if not got:  # the nursery is gone, and took the child's exit code along
@@ -75,11 +75,13 @@ class Forked:
 
     def close(self) -> None:
         """Forget the child. One that is not born yet ends at its birth, because its parent's pipe is closed."""
-        if self.returncode is None:
-            self._read(0)
-        if self.returncode is None:
-            self.returncode = -signal.SIGKILL
-        os.close(self._news)
+        self._read(0)
+        with self._lock:
+            if self.returncode is None:
+                self.returncode = -signal.SIGKILL
+            if self._news >= 0:
+                os.close(self._news)
+                self._news = -1
 
 
 class Nursery:
