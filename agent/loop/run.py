@@ -110,6 +110,20 @@ def nobody(question: JSON) -> JSON:
     raise AgentError("The run waits for a person's approval and there is nobody to ask: resume it in a terminal.")
 
 
+def load_model_of(objective: Objective, base_url: str | None, watch: Watch, api: ApiChoice | None = None) -> ChatModel:
+    """The model that decides. `base_url` and `api` overrule the environment and the objective.
+    `watch` is told what else is worth knowing."""
+    return choose.load_model(
+        objective.model,
+        base_url,
+        objective.endpoint,
+        watch.notify,
+        objective.effort,
+        api or objective.api,
+        objective.waiting,
+    )
+
+
 def begin(
     objective: Objective,
     memory: Path | None,
@@ -126,15 +140,7 @@ def begin(
     instead of the model that the objective names; a run id is made up if none is given."""
     began = time.monotonic()
     run_id = run_id or new_run_id()
-    model = model or choose.load_model(
-        objective.model,
-        base_url,
-        objective.endpoint,
-        watch.notify,
-        objective.effort,
-        objective.api,
-        objective.waiting,
-    )
+    model = model or load_model_of(objective, base_url, watch)
     with closing(open_(objective, memory, run_id, watch)) as actions:
         check_gpu(objective, actions.setting)
         for line in (progress.describe_run(objective, actions.setting, run_id), *notices):
@@ -170,15 +176,7 @@ def resume(
         header = record.header
         objective, again, spent = objective_left(record, path)
         url = base_url or header["base_url"]
-        model = model or choose.load_model(
-            objective.model,
-            url,
-            objective.endpoint,
-            watch.notify,
-            objective.effort,
-            api or objective.api,
-            objective.waiting,
-        )
+        model = model or load_model_of(objective, url, watch, api)
         memory = Path(header["memory"]) if header["memory"] else None
         with closing(open_(again, memory, header["run"], watch)) as actions:
             prepare_again(actions, trace, record, spent)

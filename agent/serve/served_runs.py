@@ -16,10 +16,9 @@ from agent.goal.objective import Objective
 from agent.loop import progress
 from agent.loop.device_check import check_gpu
 from agent.loop.progress import Watch
-from agent.loop.run import context_of, header_of, new_run_id, objective_left, open_actions, prepare_again
+from agent.loop.run import context_of, header_of, load_model_of, new_run_id, objective_left, open_actions, prepare_again
 from agent.loop.state import Context
 from agent.models import choose
-from agent.models.base import ChatModel
 from agent.trace.paths import trace_path
 from agent.trace.trace import Trace, read_trace
 
@@ -75,7 +74,7 @@ class ServedRuns:
     def begin(self, objective: Objective, memory: Path | None, base_url: str | None, notes: Sequence[str]) -> Served:
         """Open a new run. Raises AgentError."""
         began, run_id, watch = time.monotonic(), new_run_id(), StreamWatch()
-        model = load(objective, base_url, watch)
+        model = load_model_of(objective, base_url, watch)
         actions = open_actions(objective, memory, run_id, watch)
         try:
             check_gpu(objective, actions.setting)
@@ -121,7 +120,7 @@ class ServedRuns:
             record = read_trace(path)
             objective, again, spent = objective_left(record, path)
             memory, url = record.header["memory"], record.header["base_url"]
-            model = load(objective, url, watch)
+            model = load_model_of(objective, url, watch)
             actions = open_actions(again, Path(memory) if memory else None, run_id, watch)
         except BaseException:
             trace.close()
@@ -134,16 +133,3 @@ class ServedRuns:
             actions.close()
             raise
         return Served(context, trace, watch)
-
-
-def load(objective: Objective, base_url: str | None, watch: Watch) -> ChatModel:
-    """The model that decides."""
-    return choose.load_model(
-        objective.model,
-        base_url,
-        objective.endpoint,
-        watch.notify,
-        objective.effort,
-        objective.api,
-        objective.waiting,
-    )

@@ -18,7 +18,7 @@ import triton.runtime.interpreter as interpreter
 from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
 
 from kernels.triton.interpreter_arguments import patch_float_arguments
-from kernels.triton.interpreter_libdevice import NotEmulated, replace_libdevice
+from kernels.triton.interpreter_libdevice import MACHINE_CODE, NotEmulated, refuse_operations, replace_libdevice
 
 Array = np.ndarray[Any, Any]
 
@@ -50,12 +50,7 @@ def promote() -> None:
     builder.create_fma = lambda self, x, y, z: TensorHandle(x.data * y.data + z.data, z.dtype.scalar)
     builder.create_dot = _dot
     builder.create_addptr = _addptr
-    for name, what in {
-        "create_dot_scaled": "tl.dot_scaled",
-        "create_inline_asm": "inline assembly",
-        "create_extern_elementwise": "a function of an external library",
-    }.items():
-        setattr(builder, name, _refusing(what))
+    refuse_operations({"create_dot_scaled": "tl.dot_scaled", **MACHINE_CODE}, NotPromotable)
     replace_libdevice(NotPromotable)
     builder.promoted = True
 
@@ -120,10 +115,3 @@ def _materialize(self: Any, offsets: Any) -> tuple[Any, Any]:
         pointers = pointers + (size * at * self.strides[axis].data).astype(np.uint64)
         mask = mask & (at >= 0) & (at < self.shape[axis].data)
     return TensorHandle(pointers, self.base.dtype.scalar), TensorHandle(mask, tl.int1)
-
-
-def _refusing(what: str) -> Callable[..., Any]:
-    def refuse(self: Any, *args: Any, **kwargs: Any) -> Any:
-        raise NotPromotable(f"it uses {what}")
-
-    return refuse

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -81,19 +81,27 @@ NARROW = ("fp16", "bf16", "fp8e4nv", "fp8e5", "fp8e4b8", "fp8e5b16", "fp8e4b15")
 """Types that no function of this table takes; a compiler refuses them."""
 
 
+MACHINE_CODE = {
+    "create_inline_asm": "inline assembly",
+    "create_extern_elementwise": "a function of an external library",
+}
+"""Operations that are given as machine code."""
+
+
 class NotEmulated(Exception):
     """The interpreter cannot compute something; the message says what."""
 
 
 def patch_libdevice() -> None:
     """Patch the interpreter of this process: libdevice is computed, what is made of machine code cannot be."""
-    builder: Any = InterpreterBuilder
-    for name, what in (
-        ("create_inline_asm", "it uses inline assembly"),
-        ("create_extern_elementwise", "it calls a function of an external library"),
-    ):
-        setattr(builder, name, _refusing(what))
+    refuse_operations(MACHINE_CODE, NotEmulated)
     replace_libdevice(NotEmulated, NARROW)
+
+
+def refuse_operations(operations: Mapping[str, str], refusal: type[NotEmulated]) -> None:
+    """Have the interpreter raise `refusal` for `operations`: what each is, by the name of the builder's method."""
+    for name, what in operations.items():
+        setattr(InterpreterBuilder, name, _refusing(what, refusal))
 
 
 def replace_libdevice(refusal: type[NotEmulated], narrow: tuple[str, ...] = ()) -> None:
@@ -129,8 +137,8 @@ def _emulated(name: str, refusal: type[NotEmulated], narrow: tuple[str, ...]) ->
     return emulated
 
 
-def _refusing(what: str) -> Callable[..., Any]:
+def _refusing(what: str, refusal: type[NotEmulated]) -> Callable[..., Any]:
     def refuse(*args: Any, **kwargs: Any) -> Any:
-        raise NotEmulated(what)
+        raise refusal(f"it uses {what}")
 
     return refuse
