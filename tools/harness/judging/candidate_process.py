@@ -251,14 +251,14 @@ def interpret() -> None:
     from triton.runtime import autotuner, driver
 
     from kernels.capture.interpreted_driver import InterpretedDriver
-    from kernels.triton.interpreter_arguments import patch_float_arguments
+    from kernels.triton.interpreter_arguments import patch_scalars
     from kernels.triton.interpreter_bf16 import patch_bf16
     from kernels.triton.interpreter_libdevice import patch_libdevice
 
     if not triton.knobs.runtime.interpret:
         return
     patch_bf16()
-    patch_float_arguments()
+    patch_scalars()
     patch_libdevice()
     driver.set_active(InterpretedDriver())
     tuner: Any = autotuner.Autotuner
