@@ -127,10 +127,10 @@ class ReferenceProcess:
         for name, t in exact.items():
             own = like[name]
             if not nominal:
-                why = result_fault(*saturated(own, t), bounds[name], False, False)[0]
-                if why:
-                    return {**empty, "unfit": f"the reference's own result is not right ({why})"}
-                bounds[name] *= SLACK
+                error = scale_error(*saturated(own, t))
+                if TIMES_REFERENCE * error > MOST_SCATTER:
+                    return {**empty, "unfit": f"the reference itself is off by {error:.2g} of the largest value"}
+                bounds[name] = max(SLACK * bounds[name], TIMES_REFERENCE * error)
             elif t.numel() and own.is_floating_point() and (blind := blind_spot(t, bounds[name])):
                 return {**empty, "blind": f"a bound of {bounds[name]:.3g} on its result {name} accepts {blind}"}
         self.expected[job["trial"]] = Expected(like, exact, bounds, not nominal)
