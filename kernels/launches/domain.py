@@ -12,3 +12,5 @@ KINDS = (
     "infinite",
     "minus infinite",
 )
+FIRST = 3
+"""As many kinds come before the tests of single inputs, the rest after them, if time is left."""
