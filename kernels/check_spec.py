@@ -23,7 +23,7 @@ from kernels.defaults import MOST_CONFIGS, Undefined
 from kernels.finder import one_line, where_raised
 from kernels.hardware import Hardware, hardware_named
 from kernels.launches.bound import same_bits
-from kernels.launches.domain import KINDS
+from kernels.launches.domain import KINDS, SHAPES
 from kernels.launches.expected import WrongResults, expected, named, results_of
 from kernels.launches.leaves import leaves, tensors_in
 from kernels.quiet import output_to_stderr
@@ -161,9 +161,12 @@ def _attributes(examiner: _Examiner) -> None:
         examiner.fail("name", f"is {reprlib.repr(spec.name)}: give it letters, digits, _, . and -, at most 100 of them")
     if spec.metric not in METRICS:
         examiner.fail("metric", f"is {reprlib.repr(spec.metric)}: choose {', '.join(METRICS)}")
-    strange = [kind for kind in spec.domain if kind not in KINDS]
+    if not isinstance(spec.domain, tuple):
+        examiner.fail("domain", f"is {reprlib.repr(spec.domain)}: make it a tuple of kinds")
+    strange = [kind for kind in spec.domain if kind not in (*KINDS, *SHAPES)]
     if strange:
-        examiner.fail("domain", f"names {strange[0]!r}: the kinds of inputs are {', '.join(KINDS)}")
+        known = f"the kinds of inputs are {', '.join(KINDS)}; those of shapes are {', '.join(SHAPES)}"
+        examiner.fail("domain", f"names {strange[0]!r}: {known}")
     if not isinstance(spec.aliases, tuple) or not all(isinstance(a, str) for a in spec.aliases):
         examiner.fail("aliases", f"is {reprlib.repr(spec.aliases)}: make it a tuple of words")
 

@@ -85,7 +85,9 @@ class Outcome(BaseModel):
     how: str
     """How the final sitting was made."""
     survived: list[str] = Field(default_factory=list)
-    """Kinds of inputs beside the nominal ones on which the config was right in the final sitting."""
+    """Kinds of inputs and shapes beside the nominal ones on which the config was right in the final sitting."""
+    left_out: dict[str, str] = Field(default_factory=dict)
+    """Kinds on which it was not tried, and why."""
     infrastructure: bool
     """No proof could be made, because our own machinery failed: no config is to blame."""
     importance: dict[str, float] = Field(default_factory=dict)
@@ -161,6 +163,7 @@ def outcome_of(
         stopped=stop,
         how=proof["how"] if proof else "",
         survived=proof.get("survived", []) if proof else [],
+        left_out=proof.get("left_out", {}) if proof else {},
         infrastructure=all(p["status"] == "infrastructure" for p in proofs) if proofs else failures.infrastructure,
         importance=importance or {},
         trace=trace,

@@ -405,7 +405,7 @@ class Session:
         found = r.model_dump(
             mode="json",
             exclude_none=True,
-            exclude={"config", "status", "telemetry", "ci_ms", "ci_joules", "where", "survived"},
+            exclude={"config", "status", "telemetry", "ci_ms", "ci_joules", "where", "survived", "left_out"},
         )
         if "samples_ms" in found:
             found["samples"] = [round(s, 6) for s in found.pop("samples_ms")]

@@ -269,6 +269,7 @@ class LiveDevice:
             telemetry=ours[-1].telemetry,
             how=f"{len(ours)} interleaved rounds in shuffled order on this GPU, {regime}; {stressed.summary()}",
             survived=stressed.tried,
+            left_out=stressed.left_out,
         )
 
     def _prepare_all(

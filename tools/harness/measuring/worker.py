@@ -180,14 +180,15 @@ class Worker:
         }
 
     def stress(self, job: Json) -> Json:
-        """A finalist on inputs that nobody chose."""
+        """A finalist on inputs and shapes that nobody chose."""
         config = self.spec.config_type.model_validate(job["config"])
+        hardware = self.hardware
+        assert hardware is not None, "the driver refuses a GPU without facts"
 
-        def launch(inputs: Any, out: Any) -> None:
-            assert self.hardware is not None, "the driver refuses a GPU without facts"
-            self.spec.launch(self.problem, config, inputs, out, self.hardware)
+        def launch(problem: Any, inputs: Any, out: Any) -> None:
+            self.spec.launch(problem, config, inputs, out, hardware)
 
-        return stress(self.spec, self.problem, config, launch, self.device, synchronize)
+        return stress(self.spec, self.problem, config, launch, self.device, hardware, synchronize)
 
     def sustained(self, job: Json, call: Call) -> Json:
         arena = self.open()
