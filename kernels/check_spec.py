@@ -14,6 +14,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from pydantic import ValidationError
@@ -27,6 +28,8 @@ from kernels.launches.domain import KINDS, SHAPES
 from kernels.launches.expected import WrongResults, expected, named, results_of
 from kernels.launches.leaves import leaves, tensors_in
 from kernels.quiet import output_to_stderr
+from kernels.source.locate import SourceMissing
+from kernels.source.waiting_programs import reason_to_wait
 from kernels.spec import Baseline, Config, KernelSpec, Problem, sentence
 from memory.shared_models import Closed
 
@@ -38,6 +41,10 @@ METRICS = ("tflops", "gbps", "latency")
 """The metrics that a kernel may choose as its default."""
 MOST_DRAWN = 1 << 24
 """Elements of the reduced inputs that are drawn twice; more would take seconds."""
+
+
+_waits: WeakKeyDictionary[type, str | None] = WeakKeyDictionary()
+"""Why programs of a class's kernels may wait for one another: the walk takes some tenths of a second."""
 
 
 class KernelError(ValueError):
@@ -76,6 +83,7 @@ def examine(spec: KernelSpec[Any, Any], problem: Problem | None = None, hardware
             "baselines", f"returns {reprlib.repr(baselines)}: give a list of Baseline, the eager PyTorch way first"
         )
     _reduced(examiner, given, first, space)
+    _waiting(examiner)
 
 
 def _tensors(examiner: _Examiner, given: Problem) -> list[str]:
@@ -136,6 +144,25 @@ def _undeclared(examiner: _Examiner, given: Problem) -> None:
                 f"makes the tensor {found[0]} itself, which nobody would verify: let output() make it, beside the "
                 f"others, and eager() give it, or name it in scratch",
             )
+
+
+def _waiting(examiner: _Examiner) -> None:
+    """Check that no program waits for another one. A captured launch has its own rule (``kernels/captured``)."""
+    kind = type(examiner.spec)
+    if kind.source_hash is not KernelSpec.source_hash:
+        return
+    if kind not in _waits:
+        try:
+            _waits[kind] = reason_to_wait(examiner.spec)
+        except SourceMissing:  # whoever asks for the source hash reports it
+            _waits[kind] = None
+    why = _waits[kind]
+    if why is not None:
+        examiner.fail(
+            "launch",
+            f"starts programs that may wait for one another ({why}): it ends only if those that are waited for run at "
+            "the same time, and how many do changes with the config, so it cannot be tuned",
+        )
 
 
 def _results(examiner: _Examiner, method: str, names: list[str], value: Any) -> dict[str, torch.Tensor]:

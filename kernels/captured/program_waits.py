@@ -2,8 +2,8 @@
 
 Such a kernel ends only if the programs that it waits for are resident, and how many are resident changes with the
 config. It is never tuned. The signs: a loop that goes on until a condition is met and reads shared state inside (an
-atomic operation, a volatile load, inline assembly), also through a function that it calls; and a launch that asks for
-a cooperative grid.
+atomic operation, a volatile load, inline assembly), also through a function that it calls; a loop that only waits for a
+load (:mod:`kernels.source.waiting_loops`); and a launch that asks for a cooperative grid.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kernels.capture.reading.captured_launches import CapturedLaunch
+from kernels.source import waiting_loops
 
 Json = dict[str, Any]
 
@@ -42,7 +43,19 @@ def _reason(digest: str, functions: Mapping[str, Json], seen: set[str]) -> str |
             shared = _shared(node, part["bindings"], functions, set())
             if shared is not None:
                 return f"a while loop of {part['name']} uses {shared}"
+    if why := waiting_loops.reason_to_wait(_described(digest, functions)):
+        return why
     return next((why for d in _called(part["bindings"]) if (why := _reason(d, functions, seen))), None)
+
+
+def _described(digest: str, functions: Mapping[str, Json]) -> waiting_loops.DeviceFunction:
+    part = functions[digest]
+
+    def resolve(name: str) -> waiting_loops.DeviceFunction | None:
+        called = str(_bound(name, part["bindings"]).get("function"))
+        return _described(called, functions) if called in functions else None
+
+    return waiting_loops.DeviceFunction(part["name"], ast.parse(part["source"]), resolve)
 
 
 def _shared(node: ast.AST, bindings: Json, functions: Mapping[str, Json], seen: set[str]) -> str | None:

@@ -12,6 +12,9 @@ from memory.terms import Regime, Status
 Figure = Literal["ms", "joules"]
 """What configs are ranked and compared by, per launch; less is better."""
 
+Bits = Literal["same", "differ"]
+"""Whether results are those of the owner's launch, bit by bit."""
+
 ConfigDictT = dict[str, Any]
 
 
@@ -69,6 +72,10 @@ class StressResult(CheckResult):
     """Kinds of inputs on which the config was right."""
     left_out: dict[str, str] = Field(default_factory=dict)
     """Kinds on which it was not tried, and why."""
+    bits: Bits | None = None
+    """``None`` if they were not compared."""
+    bits_why: str = ""
+    """In what they differ, or why they were not compared."""
 
     def summary(self) -> str:
         """One line for the verdict."""
@@ -170,3 +177,7 @@ class Proof(Result):
     """Kinds of inputs and shapes beside the nominal ones on which the config was right."""
     left_out: dict[str, str] = Field(default_factory=dict)
     """Kinds on which it was not tried, and why: what the kernel's domain does not hold is among them."""
+    bits: Bits | None = None
+    """Whether the config's results are those of the owner's launch; ``None`` if they were not compared."""
+    bits_why: str = ""
+    """In what they differ, or why they were not compared."""

@@ -133,11 +133,7 @@ def interpreter(init: dict[str, Any]) -> Any:
         hardware = replace(hardware_named(job["hardware"]), sms=3)
         try:
             if job["stress"]:
-
-                def launch(given: Any, inputs: Any, out: Any) -> None:
-                    spec.launch(given, config, inputs, out, hardware)
-
-                return stress(spec, problem, config, launch, "cpu", hardware)
+                return stress(spec, problem, config, "cpu", hardware)
             inputs = spec.inputs(problem, torch.Generator().manual_seed(job["seed"]), "cpu")
             effects = spec.effects(problem)
             before = copied(spec.arrange(problem, config, inputs))

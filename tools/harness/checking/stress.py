@@ -96,8 +96,8 @@ class _Finalist:
 
     spec: KernelSpec[Any, Any]
     config: Any
-    launch: Callable[[Any, Any, Any], None]
     device: str
+    hardware: Any
     done: Callable[[], None]
     generator: torch.Generator
 
@@ -121,7 +121,7 @@ class _Finalist:
         before = copied(arranged)
         bound.poison(bool(secrets.randbits(1)), self.generator)
         try:
-            self.launch(problem, bound.inputs, bound.out)
+            spec.launch(problem, self.config, bound.inputs, bound.out, self.hardware)
         except Exception as e:
             self.done()  # raises if the GPU is beyond use
             if not other_shape or describe_trouble(e):
@@ -177,12 +177,11 @@ def stress(
     spec: KernelSpec[Any, Any],
     problem: Any,
     config: Any,
-    launch: Callable[[Any, Any, Any], None],
     device: str,
     hardware: Any,
     done: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """Run `config` on every kind of input and shape. `launch(problem, inputs, out)` starts it, `done` waits for it.
+    """Run `config` on every kind of input and shape. `done` waits for a launch.
 
     The answer holds ``status``, ``reason``, ``tried`` and ``left_out`` (kind to reason). What the launch raises on
     `problem` itself is raised."""
@@ -193,7 +192,7 @@ def stress(
     nothing = _nothing_passes(spec, problem, config, generator, device)
     if nothing:
         return {"status": "correctness", "reason": nothing, "tried": [], "left_out": {}}
-    finalist = _Finalist(spec, config, launch, device, done, generator)
+    finalist = _Finalist(spec, config, device, hardware, done, generator)
     for job in _jobs(spec, problem, config, hardware, left_out):
         verdicts: dict[str, Attempt] = {}
         for given in job.problems:
