@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 SHARED = ("atomic_", "inline_asm")
 """Parts of the names of operations that read or change what other programs see."""
-OTHER_GPUS = ("nvshmem", "symm_mem", "signal_wait", "multimem")
-"""Parts of the names of operations that wait for other GPUs, in a loop or not."""
+WAITS = ("atomic_poll", "nvshmem", "symm_mem", "signal_wait", "multimem")
+"""Parts of the names of operations that wait for other programs or other GPUs, in a loop or not."""
 WORK = ("store", "dot", "wgmma", "mma", "async_copy")
 """Beginnings of the names of operations that a loop which only waits does not have."""
 
@@ -32,7 +32,7 @@ def reason_to_wait(function: DeviceFunction) -> str | None:
     """Why programs of `function` may wait for one another, as the end of a sentence; None if nothing shows it."""
     for each in _reached(function, set()):
         for node in ast.walk(each.tree):
-            if isinstance(node, ast.Call) and any(word in ast.unparse(node.func) for word in OTHER_GPUS):
+            if isinstance(node, ast.Call) and any(word in ast.unparse(node.func) for word in WAITS):
                 return f"{each.name} uses {ast.unparse(node.func)}"
             if isinstance(node, ast.While) and (what := _awaited(node, each)):
                 return f"a while loop of {each.name} waits for {what}"
