@@ -114,7 +114,7 @@ def constraint(problem: GemmProblem, config: GemmConfig, hardware: Hardware) -> 
         release = triton_release()
         if release > (3, 7, 0):
             return (
-                f"blackwell_registers: Triton {'.'.join(map(str, release))} gives a thread of 16 warps 32 registers here "
+                f"blackwell_registers: Triton {'.'.join(map(str, release))} gives each thread of 16 warps 32 registers "
                 f"and spills 9 KB (seen from 3.7.1 on): use 8 warps or BLOCK_K 64, got BLOCK_K {c.BLOCK_K}"
             )
     if (shared := least_shared(c, h, p.torch_dtype.itemsize)) > h.shared_per_block:

@@ -194,7 +194,9 @@ def test_reduced_problem_is_small_keeps_its_edges_and_breaks_no_new_constraint(s
         assert small.model_dump(exclude={"M", "N", "K"}) == p.model_dump(exclude={"M", "N", "K"})
 
 
-@pytest.mark.parametrize(("version", "refused"), [("3.6.0", False), ("3.7.0", False), ("3.7.1", True), ("3.10.0", True)])
+@pytest.mark.parametrize(
+    ("version", "refused"), [("3.6.0", False), ("3.7.0", False), ("3.7.1", True), ("3.10.0", True)]
+)
 def test_sixteen_warps_on_blackwell_are_refused_where_triton_leaves_them_32_registers(monkeypatch, version, refused):
     monkeypatch.setattr("triton.__version__", version)
     wide = {"family": "persistent_tma", "BLOCK_N": 256, "BLOCK_K": 128, "num_warps": 16, "EPILOGUE_SUBTILE": 2}
