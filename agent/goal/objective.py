@@ -141,6 +141,11 @@ class Setting(Closed):
     def recorded(self) -> bool:
         return bool(self.device.get("kind") == "recorded")
 
+    def describe_peaks(self) -> str:
+        """The rates behind ``floor_ms``, and where they come from."""
+        origin = self.facts.get("origin")
+        return f"the peaks ({origin})" if origin else f"the peaks of the {self.hardware} datasheet"
+
     def where(self) -> str:
         """``NVIDIA H200``, or that its readings were recorded and are looked up."""
         name = str(self.device.get("name") or "unknown device")

@@ -223,8 +223,7 @@ def render(outcome: Outcome, setting: Setting, replay: str) -> str:
             floor = setting.floor_ms or best.ms
             rate = "" if setting.metric == "latency" else f" = {setting.value(floor):.4g} {setting.unit}"
             lines.append(
-                f"roofline   {best.share_of_roofline:.1%}: the peaks of the {setting.hardware} datasheet allow "
-                f"{floor:.4f} ms{rate}{bound}"
+                f"roofline   {best.share_of_roofline:.1%}: {setting.describe_peaks()} allow {floor:.4f} ms{rate}{bound}"
             )
         lines.append(f"sitting    {outcome.how}")
         if outcome.bits == "same":

@@ -13,6 +13,8 @@ KINDS = (
     "minus infinite",
 )
 """Kinds of values."""
+FIRST = 3
+"""As many kinds come before the tests of single inputs, the rest after them, if time is left."""
 
 SHAPES = ("odd sizes", "one tile less", "one tile more", "one-element sizes", "zero sizes")
 """Kinds of shapes around the problem's (:mod:`tools.harness.checking.held_out`)."""

@@ -39,6 +39,8 @@ DECISIVE = ("launch", "inputs", "output", "reference", "tolerance")
 """Methods of a spec that decide what a config's time and verdict are."""
 NEVER_WALKED = {*sys.stdlib_module_names, "torch", "triton", "numpy", "pydantic"}
 """Packages of which a name is recorded and nothing else."""
+FACTS = "kernels.hardware"
+"""The module that looks facts about GPUs up: a launch is given its GPU's, and a table that grows changes no kernel."""
 JIT_OPTIONS = ("do_not_specialize", "do_not_specialize_on_alignment", "noinline", "debug", "version")
 TUNER_OPTIONS = ("keys", "reset_to_zero", "restore_value", "perf_model", "early_config_prune")
 CONFIG_OPTIONS = ("kwargs", "num_warps", "num_stages", "num_ctas", "maxnreg", "pre_hook", "ir_override")
@@ -222,6 +224,8 @@ class Closure:
 
     def _walks(self, module: str, path: str) -> bool:
         top = module.partition(".")[0]
+        if module == FACTS:
+            return False
         if top in NEVER_WALKED or not path.endswith(".py"):
             return top in self._own
         if top in self._own or not _installed(path):

@@ -153,7 +153,7 @@ def _job(capture: Capture, launch: CapturedLaunch, hardware: Hardware | None) ->
         return Untuned(_title(launch), str(e))
     if len(list(kernel.candidates(kernel.default_problem(), None))) < 2:  # type: ignore[arg-type]
         return Untuned(_title(launch), "there is no config beside the owner's")
-    floor = launch.bytes / hardware.bandwidth * 1e3 if hardware else 0.0
+    floor = launch.bytes / hardware.bandwidth * 1e3 if hardware and hardware.bandwidth > 0 else 0.0
     gain = launch.count * max(0.0, launch.ms - floor) if launch.ms is not None else 0.0
     return Job(launch, kernel, reference, key_of_captured(launch, capture.functions()), gain)
 

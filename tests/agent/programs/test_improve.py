@@ -14,6 +14,8 @@ import pytest
 from agent.cli.commands import main
 from agent.programs.improvement import improve_work, improving
 from kernels.capture.capture_file import append, line_of, read
+from kernels.hardware import hardware_named
+from kernels.hardware.gpu_facts import to_json
 from kernels.tuned.tuned_file import read_table
 from tests.captures import GPU, ROOT, as_if_on, capture_example
 from tools.harness.checking.owner_survey import OwnerSurvey
@@ -51,7 +53,8 @@ class SurveyOnGpu(OwnerSurvey):
     """The interpreter's survey, under the name of a GPU."""
 
     def device_info(self):
-        return {"name": GPU, "triton": "3.9.0", "assembler": "ptxas 13.4"}
+        facts = to_json(hardware_named("H200"))
+        return {"name": GPU, "triton": "3.9.0", "assembler": "ptxas 13.4", "facts": facts}
 
     def survey(self, kernel, exact, seed):
         return replace(super().survey(kernel, exact, seed), ms=0.1)

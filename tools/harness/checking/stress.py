@@ -22,7 +22,7 @@ from typing import Any, Literal
 import torch
 
 from kernels.launches.bound import Bound, copied, storage_bytes
-from kernels.launches.domain import KINDS
+from kernels.launches.domain import FIRST, KINDS
 from kernels.launches.expected import Results, bounds, expected, named
 from kernels.launches.leaves import tensors_in
 from kernels.spec import KernelSpec
@@ -60,8 +60,6 @@ CHANGES: dict[str, Change] = {
     "minus infinite": _with(-torch.inf),
 }
 """By kind, what it makes of the values of one tensor, in float32 (float64 for float64)."""
-FIRST = 3
-"""As many kinds come before the tests of single inputs, the rest after them, if time is left."""
 SLACK = 4.0
 """A spec derives its bound for nominal inputs. On others PyTorch must keep it, and the launch four times it: what is
 unsafe misses it by far."""

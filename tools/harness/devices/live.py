@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from kernels.hardware import Hardware, hardware_for
+from kernels.hardware.gpu_facts import to_json
 from kernels.spec import Baseline, Config, KernelSpec, Problem
 from memory.proofs.rule import OWN
 from memory.shared_models import DeviceInfo
@@ -21,6 +21,7 @@ from tools.harness.measuring.choices import drop_slower, expand, merge_choices, 
 from tools.harness.measuring.floor import implausible
 from tools.harness.measuring.rounds import comparison, joules_of, merged, narrow, worse
 from tools.harness.measuring.statistics import median_ci
+from tools.harness.measuring.unlisted_gpu import CEILINGS_S, adopt_facts, find_facts
 from tools.harness.process.gpu_workers import WORKER, Answer, GpuWorkers, Role, StartFailed
 from tools.harness.process.prestart import Prestart
 from tools.harness.results import Bits, CheckResult, Comparison, Figure, Measurement, Proof, StressResult
@@ -41,9 +42,7 @@ class LiveDevice:
     """Bound to one kernel and problem on ``cuda:N``. Jobs never overlap on the GPU."""
 
     def __init__(self, spec: KernelSpec[Any, Any], problem: Problem, info: DeviceInfo, workers: GpuWorkers) -> None:
-        hardware = hardware_for(info.name)
-        if hardware is None:
-            raise DeviceError(f"there are no facts about {info.name} in kernels/hardware.py; add an entry for it there")
+        hardware = adopt_facts(info)
         self.info, self.hardware, self.spec, self.problem, self.workers = info, hardware, spec, problem, workers
         self.cache = workers.cache
         """Triton's cache, which the compile pool shares."""
@@ -72,7 +71,10 @@ class LiveDevice:
         workers = GpuWorkers(int(number), spec, problem, cache or default_cache(), factory, lock, prestart)
         try:
             answer = workers.describe_gpu()
-            return cls(spec, problem, DeviceInfo(kind="live", hardware=_name(answer["name"]), **answer), workers)
+            ceilings = {"op": "ceilings", "dtype": "float16"}
+            facts = find_facts(answer, lambda: workers.run("baselines", ceilings, CEILINGS_S))
+            about = {"hardware": facts.name, "facts": to_json(facts) if facts.origins else None}
+            return cls(spec, problem, DeviceInfo(kind="live", **(answer | about)), workers)
         except StartFailed as e:
             workers.close()
             raise DeviceError(str(e)) from e
@@ -361,11 +363,6 @@ class LiveDevice:
         m.ms, m.ci_ms = median_ci(m.samples_ms)
         why = implausible(self.spec, self.problem, self.hardware, m.ms, regime)
         return m.model_copy(update={"status": "implausible", "reason": why}) if why else m
-
-
-def _name(device_name: str) -> str | None:
-    hardware: Hardware | None = hardware_for(device_name)
-    return hardware.name if hardware else None
 
 
 def _values(config: Config) -> Answer:
