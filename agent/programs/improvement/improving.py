@@ -43,7 +43,7 @@ def improve(request: Request, watch: Watch, search: RunSearch | None = None) -> 
         timed = device != INTERPRETER
         hardware = from_json(info["facts"]) if timed else None
         found = plan(capture, request.share, request.kernel, info["name"] if timed else None, hardware)
-        environment = TunedEnvironment(info["name"], info["triton"], info["assembler"])
+        environment = TunedEnvironment(info["name"], info["triton"], info["assembler"], info.get("overrides"))
         made = Improved(capture, environment, TunedTable(), untuned=list(found.untuned), timed=timed)
         work = Work(request, device, survey, ahead, made, watch, search or run_search, hardware)
         work.all(found, began)
