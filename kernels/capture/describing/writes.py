@@ -33,7 +33,7 @@ _BLOCK = re.compile(r"^\s*(\^\w+)(?:\((.*)\))?:")
 _BRANCH = re.compile(r"(\^\w+)(?:\(([^:)]*):[^)]*\))?")
 _YIELDS = ("scf.yield", "scf.condition")
 MOST_PASSES = 20
-"""Over the code. Each pass carries what a loop or branch hands on one step further; two or three do for real kernels."""
+"""Over the code. Each carries what a loop or branch hands on one step further; two or three do for real kernels."""
 
 
 def written_arguments(ttir: str, names: Sequence[str]) -> dict[str, list[str]]:

@@ -47,9 +47,8 @@ def scattered(x_ptr, y_ptr, rows_ptr, stride, n, IGNORED: tl.constexpr):
 
 @triton.jit
 def chosen(x_ptr, y_ptr, z_ptr, flags_ptr, n):
+    target = x_ptr
     if tl.load(flags_ptr) > 0:
-        target = x_ptr
-    else:
         target = y_ptr + n
     tl.store(target, 1.0)
     target = x_ptr
