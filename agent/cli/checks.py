@@ -20,6 +20,7 @@ from typing import Any
 
 from agent.cli.installation import Finding, State, check_extras, check_names, check_packages
 from agent.cli.requirements import version_of
+from memory.terms import count_of
 
 GIB = 2**30
 LEAST_DISK = 1 * GIB
@@ -206,7 +207,7 @@ def check_memory() -> list[Finding]:
         return [Finding("memory", "missing", f"{path} cannot be written", "make it writable, or use --memory PATH")]
     if spoilt:
         return [Finding("memory", "note", *spoilt.rsplit(": ", 1))]
-    return [Finding("memory", "ok", f"{path}, {runs} runs")]
+    return [Finding("memory", "ok", f"{path}, {count_of(runs, 'run')}")]
 
 
 def check_disk() -> list[Finding]:

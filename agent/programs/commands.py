@@ -117,9 +117,9 @@ def improve(
     from memory.terms import printable
 
     if not 0 < max_seconds <= LONGEST:
-        raise UsageError(f"--max-seconds {max_seconds:g} is not a number of seconds between 0 and {LONGEST:g}.")
+        raise UsageError(f"--max-seconds {max_seconds:g} is not a number of seconds above 0 and up to {LONGEST:g}.")
     if not 0 < share <= 1:
-        raise UsageError(f"--share {share:g} is no part of the GPU time: give a number between 0 and 1.")
+        raise UsageError(f"--share {share:g} is no part of the GPU time: give a number above 0 and up to 1.")
     read_env()
     request = Request(
         file, out, kernel, device, max_seconds, share, model_name(model, base_url), base_url, memory, cold

@@ -59,7 +59,7 @@ def plan(capture: Capture, share: float, only: str | None, gpu: str | None, hard
     a launch's digest. `gpu`: the name of the GPU that will time them; None if nothing is timed.
 
     Raises UsageError if the capture holds nothing that `only` names, or nothing that this GPU launched."""
-    wanted = _named(capture, only)
+    wanted = select_launches(capture, only)
     untuned = [
         Untuned(name, "a part of it is missing in the capture: capture the program again") for name in capture.missing
     ]
@@ -95,7 +95,8 @@ def seconds_for(job: Job, waiting: Sequence[Job], seconds: float) -> float:
     return min(seconds, max(SHORTEST_S, part * seconds))
 
 
-def _named(capture: Capture, only: str | None) -> list[CapturedLaunch]:
+def select_launches(capture: Capture, only: str | None) -> list[CapturedLaunch]:
+    """The launches that `only` names; all if it is None. Raises UsageError if there are none."""
     if not capture.launches:
         raise UsageError(f"{capture.path} holds no launch that could be tuned: `captures show` says what it holds.")
     if only is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from agent.errors import UsageError
 from agent.loop.progress import Watch
 from agent.programs.improvement.improve_ahead import Ahead
-from agent.programs.improvement.improve_plan import plan
+from agent.programs.improvement.improve_plan import plan, select_launches
 from agent.programs.improvement.improve_request import Improved, Request
 from agent.programs.improvement.improve_work import SEED, RunSearch, Work, run_search
 from kernels.capture.capture_file import NotACapture
@@ -32,6 +32,7 @@ def improve(request: Request, watch: Watch, search: RunSearch | None = None) -> 
     Raises UsageError for a capture or device that cannot be used, and AgentError if the device fails."""
     began = time.monotonic()
     capture = _read(request.file)
+    select_launches(capture, request.kernel)  # before processes are started for it
     device = _device(request.device)
     survey = OwnerSurvey(CPU if device == INTERPRETER else device)
     ahead = Ahead(str(request.file), SEED, None if device == INTERPRETER else device)
