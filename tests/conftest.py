@@ -16,6 +16,9 @@ from filelock import FileLock
 
 from tests.order import is_named, place, workers
 
+OTHERS_VARIABLES = ("PYTEST_", "KMP_", "TORCHINDUCTOR_", "RAY_")
+"""pytest, OpenMP, PyTorch and Ray set their own when they are first used."""
+
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config):
@@ -56,6 +59,19 @@ def one_cache(common):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(common / "cache"))
         yield
+
+
+@pytest.fixture(autouse=True)
+def same_environment(one_cache):
+    """A variable that one test leaves behind changes what others see, in whichever order they come."""
+    before = dict(os.environ)
+    yield
+    after = dict(os.environ)
+    left = sorted(n for n in before.keys() | after.keys() if before.get(n) != after.get(n))
+    if left := [n for n in left if not n.startswith(OTHERS_VARIABLES)]:
+        os.environ.clear()
+        os.environ.update(before)
+        pytest.fail(f"the test left variables changed: {', '.join(left)}")
 
 
 @pytest.fixture(scope="session")
