@@ -73,6 +73,8 @@ def render(capture: Capture) -> str:
         found = rows(capture)
         shown = [c for c in COLUMNS if any(r[c] is not None for r in found)]
         lines += ["", table(found, shown)]
+        if origins := sorted({str(r["bytes_ms_from"]) for r in found if r["bytes_ms"] is not None}):
+            lines += ["", f"bytes_ms is by the GPU's bandwidth ({', '.join(origins)})."]
     if capture.unseen:
         listed = [
             {"kernel": name, "launches": n, "not_recorded_because": reason}

@@ -164,7 +164,7 @@ def _run(kernel: str, shape: tuple[int, ...], inputs: Inputs, **options: Any) ->
     out = spec.output(problem, str(first.device))
     with torch.cuda.device(first.device) if first.is_cuda else nullcontext():
         config = choose_config(kernel, problem, hardware).config
-        compiled = _compiled(kernel, problem, hardware, first.get_device())
+        compiled = _compiled(kernel, problem, first.get_device())
         with nullcontext() if compiled else fused_multiply_adds():
             call_cache.launch(partial(spec.launch, problem, config, inputs, out, hardware), inputs, out)
         compiled[:] = [True]
@@ -172,7 +172,7 @@ def _run(kernel: str, shape: tuple[int, ...], inputs: Inputs, **options: Any) ->
 
 
 @lru_cache(maxsize=4096)
-def _compiled(kernel: str, problem: Problem, hardware: Hardware, device: int) -> list[bool]:
+def _compiled(kernel: str, problem: Problem, device: int) -> list[bool]:
     """Empty until the call's kernels were launched once: its tensors are aligned, so that the problem decides what
     Triton compiles."""
     return []

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from agent.errors import UsageError
+from agent.programs.improvement.wanted_launches import select_launches
 from kernels.capture.reading.captured_launches import Capture, CapturedLaunch
 from kernels.captured.captured_kernels import captured_kernel, reference_of
 from kernels.captured.program_waits import reason_to_wait
@@ -93,24 +94,6 @@ def seconds_for(job: Job, waiting: Sequence[Job], seconds: float) -> float:
     total = sum(j.gain_ms for j in waiting)
     part = job.gain_ms / total if total else 1 / len(waiting)
     return min(seconds, max(SHORTEST_S, part * seconds))
-
-
-def select_launches(capture: Capture, only: str | None) -> list[CapturedLaunch]:
-    """The launches that `only` names; all if it is None. Raises UsageError if there are none."""
-    if not capture.launches:
-        raise UsageError(f"{capture.path} holds no launch that could be tuned: `captures show` says what it holds.")
-    if only is None:
-        return capture.launches
-    found = [
-        x
-        for x in capture.launches
-        if only in (x.name, f"{x.function['module']}:{x.function['qualname']}")
-        or (len(only) >= 6 and x.digest.startswith(only))
-    ]
-    if not found:
-        names = ", ".join(sorted({x.name for x in capture.launches}))
-        raise UsageError(f"{capture.path} holds no launch of {only}: choose one of {names}.")
-    return found
 
 
 def _elsewhere(launch: CapturedLaunch, gpu: str | None) -> str:
