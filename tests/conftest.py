@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+from collections import Counter
 from pathlib import Path
 
 # One thread a process, before anything imports PyTorch or NumPy. The tests run one process a core, and threads that
@@ -27,9 +28,18 @@ def pytest_xdist_auto_num_workers(config):
     return 0 if alone else workers()
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest leaves out what -m names
 def pytest_collection_modifyitems(items):
-    """Slow files first: a worker that begins one last would leave the others idle."""
+    """Slow files first: a worker that begins one last would leave the others idle. Of the cases of a test that is
+    marked ``sampled(n)`` every n-th stays, and the others are ``long``."""
     items.sort(key=lambda item: place(item.path))
+    seen = Counter()
+    for item in items:
+        if (sampled := item.get_closest_marker("sampled")) is not None:
+            name = (item.path, item.originalname)
+            if seen[name] % sampled.args[0]:
+                item.add_marker(pytest.mark.long)
+            seen[name] += 1
 
 
 @pytest.hookimpl(wrapper=True)

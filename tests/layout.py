@@ -29,7 +29,13 @@ TWINS = {
     "gluon_space": "constraints and candidates of a family's Gluon source",
 }
 """Base names that several modules share on purpose, with the reason."""
-TORCH_ROOMS = ("kernels/", "tools/harness/measuring/", "tools/harness/checking/", "tools/harness/compiling/")
+TORCH_ROOMS = (
+    "kernels/",
+    "tools/harness/measuring/",
+    "tools/harness/checking/",
+    "tools/harness/compiling/",
+    "tools/harness/judging/",
+)
 """Folders whose modules may import torch when they are imported themselves: they define kernels, measure or check."""
 TORCHLESS = ("kernels/spec.py", "kernels/defaults.py", "kernels/registry.py", "kernels/hardware/")
 """Modules and folders of these that do without, because every command imports them."""

@@ -65,6 +65,8 @@ class Objective(Closed):
     """A win that does not reach them stays proven, and the verdict says that they were not reached."""
     against: tuple[str, ...] = ()
     """Names of the only baselines that the verdict is judged by; every equivalent one without it."""
+    bitwise: bool = False
+    """Whether only a config that gives the bits of the owner's launch may be proven."""
     notices: tuple[str, ...] = ()
     """What the user should know of how the goal was read."""
     regime: Regime = "burst"

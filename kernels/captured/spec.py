@@ -59,6 +59,7 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
 
     problem_type = CapturedProblem
     metric = "latency"
+    one_size = "a capture holds the grid and the numbers of one launch, not how they follow from shapes"
 
     def __init__(self, launch: CapturedLaunch, functions: Mapping[str, Json], folder: Path) -> None:
         """`functions`: ``Capture.functions()``. `folder`: for the source of the functions. Raises CannotRebuild if the

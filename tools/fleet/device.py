@@ -29,7 +29,7 @@ from tools.harness.process.child import START_DEADLINE_S
 from tools.harness.process.gpu_workers import JOB_DEADLINE_S, PREPARE_DEADLINE_S, TRIES, WORKER
 from tools.harness.process.identity import describe
 from tools.harness.process.prestart import Prestart
-from tools.harness.results import CheckResult, Figure, Measurement, Proof
+from tools.harness.results import Bits, CheckResult, Figure, Measurement, Proof
 
 NET_S = TRIES * (JOB_DEADLINE_S + 10) + 2 * START_DEADLINE_S
 """The longest that an actor's own deadlines let one launch of a candidate and one of the reference take."""
@@ -168,6 +168,12 @@ class FleetDevice:
         [(_, answer)] = self.fleet.run([job])
         self._require_worker(answer)
         return Proof.model_validate({"regime": regime, **_about(answer, config)})
+
+    def no_bits(self) -> str:
+        return "the cards of a fleet do not compare results"
+
+    def compare_bits(self, config: Config) -> tuple[Bits | None, str]:
+        return None, self.no_bits()
 
     def no_energy(self) -> str | None:
         [(_, answer)] = self.fleet.run([Job("no_energy", (), NET_S)])

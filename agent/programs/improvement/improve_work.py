@@ -154,6 +154,7 @@ class Work:
             device=self._device,
             model=r.model,
             cold=r.cold,
+            bitwise=r.bitwise,
             limits=Limits(max_evals=MOST_EVALS, max_seconds=seconds),
             seed=r.seed,
         )

@@ -126,6 +126,8 @@ def evidence_of(
             "evaluations": outcome.evaluations,
             "seconds": outcome.seconds,
             "inputs": outcome.survived,
+            "left_out": outcome.left_out,
+            "bits": outcome.bits,
             "how": outcome.how,
             "device": outcome.device,
             "best": None if best is None else {"config": best.config, "ms": best.ms, "ci_ms": best.ci_ms},

@@ -101,8 +101,18 @@ def test_a_launch_is_proven_on_a_gpu_and_the_rest_says_why(gpu, on_gpu, tmp_path
     assert 0 < evidence["error"]["out_ptr"] <= evidence["bounds"]["out_ptr"]
     assert evidence["inputs"] == ["large", "tiny", "negative"]
     assert evidence["evaluations"] == 10
+    assert evidence["bits"] == said["launches"][0]["bits"] == "differ"
     (rest,) = table.untuned
     assert "beyond --share 0.95" in rest["reason"]
+
+
+def test_bitwise_leaves_out_what_does_not_give_the_owners_bits(gpu, on_gpu, tmp_path, capsys):
+    out = tmp_path / "tuned.json"
+    words = ["improve", str(on_gpu), "-o", str(out), "--kernel", "gated", "--json", "--bitwise"]
+    assert main([*words, "--memory", str(tmp_path / "m.db")]) == 3
+    (row,) = json.loads(capsys.readouterr().out)["launches"]
+    assert (row["decision"], row["bits"]) == ("stock", "same")  # four warps: the bits, and no faster than the owner
+    assert "num_warps=8" not in row["config"]
 
 
 def test_the_interpreter_checks_configs_and_says_that_nothing_was_timed(example, tmp_path, capfd, monkeypatch):

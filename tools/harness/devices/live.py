@@ -24,7 +24,7 @@ from tools.harness.measuring.statistics import median_ci
 from tools.harness.measuring.unlisted_gpu import CEILINGS_S, adopt_facts, find_facts
 from tools.harness.process.gpu_workers import WORKER, Answer, GpuWorkers, Role, StartFailed
 from tools.harness.process.prestart import Prestart
-from tools.harness.results import CheckResult, Comparison, Figure, Measurement, Proof, StressResult
+from tools.harness.results import Bits, CheckResult, Comparison, Figure, Measurement, Proof, StressResult
 
 WINDOW_S = 0.8
 """Sustained regime: a second is what it takes for rounds to agree within 0.3 % (H200 at its 700 W; windows of 0.2 s
@@ -120,6 +120,14 @@ class LiveDevice:
         answer = self.workers.run("candidates", {"op": "stress", "config": _values(config)})
         kept = {k: v for k, v in answer.items() if k in StressResult.model_fields}
         return StressResult(config=_values(config), where=f"gpu {self.problem.label()}", **kept)
+
+    def no_bits(self) -> None:
+        """Bits can be compared here."""
+
+    def compare_bits(self, config: Config) -> tuple[Bits | None, str]:
+        """Launch `config` and the owner's config on equal inputs."""
+        answer = self.workers.run("candidates", {"op": "bits", "config": _values(config)})
+        return answer.get("bits"), answer.get("bits_why") or answer.get("reason") or ""
 
     def measure(
         self, configs: Sequence[Config], regime: Regime = "burst", samples: int | None = None
@@ -271,6 +279,9 @@ class LiveDevice:
             telemetry=ours[-1].telemetry,
             how=f"{len(ours)} interleaved rounds in shuffled order on this GPU, {regime}; {stressed.summary()}",
             survived=stressed.tried,
+            left_out=stressed.left_out,
+            bits=stressed.bits,
+            bits_why=stressed.bits_why,
         )
 
     def _prepare_all(

@@ -25,7 +25,7 @@ from tools.harness.measuring.choices import merge_choices
 from tools.harness.measuring.statistics import RESAMPLES, Z, median_ci
 from tools.harness.measuring.unlisted_gpu import adopt_facts
 from tools.harness.process.prestart import Prestart
-from tools.harness.results import CheckResult, Comparison, Figure, Measurement, Proof
+from tools.harness.results import Bits, CheckResult, Comparison, Figure, Measurement, Proof
 
 
 class Checker(Protocol):
@@ -106,6 +106,12 @@ class RecordedDevice:
     def measure(self, configs: Sequence[Config], regime: Regime = "burst") -> list[Measurement]:
         """Set A, drift-corrected; `seconds` is what compilation aside it took on the GPU."""
         return [self._measure(config, regime) for config in configs]
+
+    def no_bits(self) -> str:
+        return f"the landscape {self.landscape.name} holds times, no results"
+
+    def compare_bits(self, config: Config) -> tuple[Bits | None, str]:
+        return None, self.no_bits()
 
     def no_energy(self) -> str:
         return f"the landscape {self.landscape.name} holds times, no energy"

@@ -20,6 +20,7 @@ import triton
 from kernels.hardware import Hardware, hardware_for, known_hardware
 from kernels.hardware.asked_gpu import DriverSilent, ask
 from kernels.hardware.gpu_facts import to_json
+from tools.harness.checking.bits import compare_bits
 from tools.harness.checking.census import foreign_kernels, started_kernels
 from tools.harness.checking.stress import stress
 from tools.harness.compiling.compiler import reason
@@ -91,6 +92,8 @@ class Worker:
                 self.census(call)
             if operation == "stress":
                 return {**self.stress(job), "seconds": time.perf_counter() - started}
+            if operation == "bits":
+                return {"status": "correct", **self.bits(job), "seconds": time.perf_counter() - started}
             answer = self.burst(job, call) if operation == "burst" else self.sustained(job, call)
             return {**answer, "seconds": time.perf_counter() - started, "cache_hits": self.take_hits()}
         except Refused as e:
@@ -186,13 +189,22 @@ class Worker:
         }
 
     def stress(self, job: Json) -> Json:
-        """A finalist on inputs that nobody chose."""
-        config, hardware = self.spec.config_type.model_validate(job["config"]), self.facts()
+        """A finalist on inputs and shapes that nobody chose, and its bits."""
+        config = rebuild_config(self.spec, job["config"])
+        found = stress(self.spec, self.problem, config, self.device, self.facts(), synchronize)
+        return {**found, **(self.bits(job) if found["status"] == "correct" else {})}
 
-        def launch(inputs: Any, out: Any) -> None:
-            self.spec.launch(self.problem, config, inputs, out, hardware)
-
-        return stress(self.spec, self.problem, config, launch, self.device, synchronize)
+    def bits(self, job: Json) -> Json:
+        """Whether a config's results are those of the owner's launch. If that one fails, nothing is known."""
+        config = rebuild_config(self.spec, job["config"])
+        try:
+            bits, why = compare_bits(self.spec, self.problem, config, self.device, self.facts(), synchronize)
+        except Exception as e:
+            synchronize()  # raises if the GPU is beyond use
+            if describe_trouble(e):
+                raise
+            return {"bits": None, "bits_why": f"a launch fails: {reason(e)}"}
+        return {"bits": bits, "bits_why": why}
 
     def sustained(self, job: Json, call: Call) -> Json:
         arena = self.open()
