@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from agent.errors import UsageError
+from agent.programs.improvement.wanted_launches import select_launches
 from kernels.capture.reading.captured_launches import Capture, CapturedLaunch
 from kernels.captured.captured_kernels import captured_kernel, reference_of
 from kernels.captured.program_waits import reason_to_wait
@@ -59,7 +60,7 @@ def plan(capture: Capture, share: float, only: str | None, gpu: str | None, hard
     a launch's digest. `gpu`: the name of the GPU that will time them; None if nothing is timed.
 
     Raises UsageError if the capture holds nothing that `only` names, or nothing that this GPU launched."""
-    wanted = _named(capture, only)
+    wanted = select_launches(capture, only)
     untuned = [
         Untuned(name, "a part of it is missing in the capture: capture the program again") for name in capture.missing
     ]
@@ -93,23 +94,6 @@ def seconds_for(job: Job, waiting: Sequence[Job], seconds: float) -> float:
     total = sum(j.gain_ms for j in waiting)
     part = job.gain_ms / total if total else 1 / len(waiting)
     return min(seconds, max(SHORTEST_S, part * seconds))
-
-
-def _named(capture: Capture, only: str | None) -> list[CapturedLaunch]:
-    if not capture.launches:
-        raise UsageError(f"{capture.path} holds no launch that could be tuned: `captures show` says what it holds.")
-    if only is None:
-        return capture.launches
-    found = [
-        x
-        for x in capture.launches
-        if only in (x.name, f"{x.function['module']}:{x.function['qualname']}")
-        or (len(only) >= 6 and x.digest.startswith(only))
-    ]
-    if not found:
-        names = ", ".join(sorted({x.name for x in capture.launches}))
-        raise UsageError(f"{capture.path} holds no launch of {only}: choose one of {names}.")
-    return found
 
 
 def _is_here(launch: CapturedLaunch, gpu: str, hardware: Hardware | None) -> bool:
