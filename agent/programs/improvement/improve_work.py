@@ -167,7 +167,7 @@ class Work:
             found = self._survey.errors(job.reference, problem.model_dump(), outcome.best.config, exact, SEED)
             wrong = found if isinstance(found, str) else beyond_float64(survey, found)
             errors = {} if isinstance(found, str) else found
-        judged = judge(outcome, wrong)
+        judged = judge(outcome, wrong, job.kernel.owner_config().model_dump())
         more = {"error": errors, "measured_ms": survey.ms, "bounds": problem.bound_of()}
         self._add(job, judged, outcome, evidence_of(job, survey, exact, judged, outcome, **more))
 
