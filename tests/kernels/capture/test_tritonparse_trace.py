@@ -10,9 +10,12 @@ import triton
 import triton.language as tl
 
 from agent.cli.commands import main
+from agent.errors import UsageError
+from agent.programs.improvement.improve_plan import plan
 from kernels.capture.capture_file import NotACapture
 from kernels.capture.reading.captured_launches import read_capture
 from kernels.capture.reading.live_functions import identity_of
+from kernels.hardware import hardware_named
 
 FACTOR = 2
 
@@ -198,17 +201,32 @@ def test_a_trace_is_shown_with_what_it_lacks(tmp_path, capsys):
     assert "no values, no times" in " ".join(out.split())
 
 
-@pytest.mark.process
-def test_a_trace_is_improved_where_it_holds_enough(tmp_path, capsys):
+def three_kernels(path):
     events = [compilation(scaled, "a"), launch("a"), compilation(with_constant, "b"), launch("b", name="with_constant")]
-    events += [compilation(tuned, "c"), launch("c", name="tuned")]
-    path = written(tmp_path / "t.ndjson", events)
-    table = tmp_path / "tuned.json"
-    code = main(["improve", path, "--device", "interpreter", "-o", str(table), "--json"])
-    found = json.loads(capsys.readouterr().out)
-    assert code == 3, found
-    untuned = {u["kernel"].partition(" ")[0]: u["reason"] for u in json.loads(table.read_text())["untuned"]}
+    return written(path, [*events, compilation(tuned, "c"), launch("c", name="tuned")])
+
+
+def test_a_plan_takes_what_a_trace_holds_enough_of(tmp_path):
+    found = plan(read_capture(three_kernels(tmp_path / "t.ndjson")), 1.0, None, None, None)
+    (job,) = found.jobs
+    assert (job.launch.name, job.key["options"]) == ("scaled", {})
+    untuned = {u.kernel.partition(" ")[0]: u.reason for u in found.untuned}
     assert "name outside the kernel's own source" in untuned["with_constant"]
     assert "does not hold its autotune" in untuned["tuned"]
+
+
+def test_a_trace_belongs_to_the_gpus_of_its_architecture(tmp_path):
+    capture = read_capture(three_kernels(tmp_path / "t.ndjson"))
+    assert plan(capture, 1.0, None, "NVIDIA H100 80GB HBM3", hardware_named("H100")).jobs
+    with pytest.raises(UsageError, match="of the architecture 90, and this is NVIDIA A100"):
+        plan(capture, 1.0, None, "NVIDIA A100", hardware_named("A100"))
+
+
+@pytest.mark.process
+@pytest.mark.long
+def test_a_trace_is_improved(tmp_path, capsys):
+    path = three_kernels(tmp_path / "t.ndjson")
+    table = tmp_path / "tuned.json"
+    assert main(["improve", path, "--device", "interpreter", "-o", str(table), "--json"]) == 3, capsys.readouterr().out
     (row,) = json.loads(table.read_text())["decisions"]
-    assert (row["function"]["identity"], row["key"]["options"]) == (identity_of(scaled), {})
+    assert row["function"]["identity"] == identity_of(scaled)
