@@ -9,7 +9,8 @@ from __future__ import annotations
 import inspect
 import re
 import reprlib
-from collections.abc import Callable, Iterable
+import traceback
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -63,7 +64,7 @@ def examine(spec: KernelSpec[Any, Any], problem: Problem | None = None, hardware
     first, space = _configs(examiner, given, hardware)
 
     results = _tensors(examiner, given)
-    _undeclared(examiner, given)
+    _undeclared(examiner, given, results)
     for figure in ("flops", "bytes"):
         count = examiner.call(figure, given)
         if not isinstance(count, int) or not 0 <= count < 2**63 or (figure == "bytes" and count == 0):
@@ -134,10 +135,12 @@ def _tensors(examiner: _Examiner, given: Problem) -> list[str]:
     return list(results)
 
 
-def _undeclared(examiner: _Examiner, given: Problem) -> None:
+def _undeclared(examiner: _Examiner, given: Problem, results: list[str]) -> None:
     """Check that an autotuned kernel is given no tensor that nobody looks after."""
-    if isinstance(examiner.spec, AutotunedKernel):
-        found = examiner.call("undeclared", given)
+    spec = examiner.spec
+    if isinstance(spec, AutotunedKernel):
+        several = f"; out holds the {len(results)} results as eager() gives them" if len(results) > 1 else ""
+        found = examiner.run("arguments", lambda: spec.undeclared(given), several)
         if found:
             examiner.fail(
                 "arguments",
@@ -273,8 +276,9 @@ class _Examiner:
     def call(self, method: str, *arguments: Any) -> Any:
         return self.run(method, lambda: getattr(self.spec, method)(*arguments))
 
-    def run(self, method: str, call: Callable[[], T]) -> T:
-        """The result of `call`. An exception becomes a KernelError about `method`; its prints go to stderr."""
+    def run(self, method: str, call: Callable[[], T], hint: str = "") -> T:
+        """The result of `call`. An exception becomes a KernelError about the user's method that raised it, or about
+        `method`, with a `hint`; its prints go to stderr."""
         kind = type(self.spec)
         try:
             with output_to_stderr():
@@ -286,7 +290,8 @@ class _Examiner:
             where = where_raised(e, path)
             where = self._line(method) if where == str(path) else where
             words = f"ValidationError: {sentence(e)}" if isinstance(e, ValidationError) else one_line(e)
-            raise KernelError(f"{where}: {kind.__name__}.{method}() raised {words}") from e
+            blamed = next((name for name in called_in(e, path) if hasattr(kind, name)), method)
+            raise KernelError(f"{where}: {kind.__name__}.{blamed}() raised {words}{hint}") from e
 
     def require_type(self, method: str, value: Any, kind: Any) -> None:
         if not isinstance(value, kind):
@@ -312,6 +317,13 @@ class _Examiner:
             return f"{inspect.getfile(target)}:{inspect.getsourcelines(target)[1]}"
         except (OSError, TypeError):
             return inspect.getfile(kind)
+
+
+def called_in(error: BaseException, path: Path) -> Iterator[str]:
+    """Names of the functions of the file at `path` that `error` went through, the outermost first."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if Path(frame.f_code.co_filename) == path:
+            yield frame.f_code.co_name
 
 
 def _ours(module: str, kinds: str) -> bool:

@@ -23,6 +23,8 @@ SAMPLE = 2000
 """Failure patterns are searched over at most this many configs: the first by their hash, which is a random sample."""
 MOST_COMPARED = 6000
 """Configs read for the effect of a parameter."""
+TOOLCHAIN = ("triton", "assembler", "overrides")
+"""Fields of an environment that say what made its machine code."""
 MOST_PROBLEMS = 300
 """Nearest problems are searched among this many of the kernel's newest."""
 
@@ -244,7 +246,10 @@ def nearest(
 ) -> list[Row]:
     """The fastest configs of the nearest problems of this kernel on this and other devices, the nearest first. The same
     problem in the same environment by the same source is left out. Another GPU model adds 2 to the distance, other
-    software or a recording of the same model 0.5, another source 0.25."""
+    software or a recording of the same model 0.5, another source 0.25.
+
+    ``same_toolchain``: whether Triton, assembler and the variables that override them are those of here; what was not
+    recorded is another."""
     here = memory.ask("SELECT * FROM environments WHERE id = ?", [environment_id])[0]
     text, near = canonical(problem), []
     for row in problems(memory, kernel)[:MOST_PROBLEMS]:
@@ -261,13 +266,14 @@ def nearest(
             top = best(memory, row["id"], other, regime, winners)
             if not top:
                 continue
-            there = memory.ask("SELECT name, hardware FROM environments WHERE id = ?", [other])[0]
+            there = memory.ask("SELECT * FROM environments WHERE id = ?", [other])[0]
             model = (there["hardware"] or there["name"]) == (here["hardware"] or here["name"])
             apart = 0.0 if other == environment_id else 0.5 if model else 2.0
             found.append(
                 {"problem": row["label"], "device": top[0]["device"], "device_kind": top[0]["device_kind"]}
                 | {"distance": round(far + apart + (0.0 if same_source else 0.25), 3), "same_source": same_source}
                 | {"environment_id": other, "problem_id": row["id"], "winners": top}
+                | {"same_toolchain": all(there[name] == here[name] for name in TOOLCHAIN)}
             )
         found.sort(key=lambda f: f["distance"])
     return found[:limit]

@@ -46,6 +46,11 @@ def canonical(value: Any, finite: bool = True) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=not finite)
 
 
+def count_of(n: int, one: str, many: str | None = None) -> str:
+    """``1 process``, ``2 processes``; the plural is with an s unless `many` gives it."""
+    return f"{n} {one if n == 1 else many or one + 's'}"
+
+
 def printable(text: str, replacement: str | None = None) -> str:
     """`text` without control characters, so that text of strangers cannot steer a terminal. Each becomes `replacement`
     or, without one, its escape sequence (``\\x1b``). A line break is a control character too."""

@@ -20,6 +20,7 @@ from typing import Any
 
 from agent.cli.installation import Finding, State, check_extras, check_names, check_packages
 from agent.cli.requirements import version_of
+from memory.terms import count_of
 
 GIB = 2**30
 LEAST_DISK = 1 * GIB
@@ -85,7 +86,7 @@ def check_gpu() -> list[Finding]:
     torch = run_script(TORCH)
     amd = Path("/dev/kfd").exists()
     if cards:
-        found = [Finding("gpu", "ok", ", ".join(cards)), Finding("driver", "ok", driver)]
+        found = [Finding("gpu", "ok", ", ".join(map(describe_card, cards))), Finding("driver", "ok", driver)]
     elif amd:
         found = [Finding("gpu", "ok", "an AMD GPU (/dev/kfd)")]
     elif DRIVER.exists():
@@ -206,7 +207,7 @@ def check_memory() -> list[Finding]:
         return [Finding("memory", "missing", f"{path} cannot be written", "make it writable, or use --memory PATH")]
     if spoilt:
         return [Finding("memory", "note", *spoilt.rsplit(": ", 1))]
-    return [Finding("memory", "ok", f"{path}, {runs} runs")]
+    return [Finding("memory", "ok", f"{path}, {count_of(runs, 'run')}")]
 
 
 def check_disk() -> list[Finding]:
@@ -277,6 +278,18 @@ def run_script(script: str) -> dict[str, Any]:
         return {"error": (done.stderr.strip().splitlines() or [f"ended with code {done.returncode}"])[-1][:200]}
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return found
+
+
+def describe_card(name: str) -> str:
+    """The card's name, and where its facts come from unless they are published."""
+    from kernels.hardware import hardware_for, known_hardware
+
+    if known_hardware(name) is not None:
+        return name
+    kept = hardware_for(name)
+    if kept is None:
+        return f"{name} (no published facts: its driver is asked and its ceilings measured at the first run)"
+    return f"{name} (bandwidth {kept.describe_origin('bandwidth')}, peaks {kept.describe_origin('peak')})"
 
 
 def nvidia_cards() -> tuple[list[str], str]:

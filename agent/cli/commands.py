@@ -41,13 +41,13 @@ if TYPE_CHECKING:
 def check_seconds(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
     """click's own ranges accept NaN."""
     if value is not None and not 0 < value <= LONGEST:
-        raise click.BadParameter(f"{value:g} is not a number of seconds between 0 and {LONGEST:g}.")
+        raise click.BadParameter(f"{value:g} is not a number of seconds above 0 and up to {LONGEST:g}.")
     return value
 
 
 def check_dollars(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
     if value is not None and not 0 < value <= MOST_DOLLARS:
-        raise click.BadParameter(f"{value:g} is not a number of US dollars between 0 and {MOST_DOLLARS:g}.")
+        raise click.BadParameter(f"{value:g} is not a number of US dollars above 0 and up to {MOST_DOLLARS:g}.")
     return value
 
 

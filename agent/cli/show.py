@@ -10,7 +10,7 @@ from agent.export.story import Attempt, Call, Story, Turn, named, number, rows
 from agent.loop import progress
 from agent.loop.outcome import render
 from agent.trace.trace import JSON
-from memory.terms import printable
+from memory.terms import count_of, printable
 
 WORDS = 400
 """Characters of a model's words that are printed."""
@@ -102,7 +102,7 @@ def answered(story: Story, call: Call) -> Iterator[str]:
     if returns == "history" and "question" in call.result:
         found = call.result.get("rows")
         count = len(found) if isinstance(found, list) else 0
-        answer = f"{count} rows" if count else str(call.result.get("note") or "no rows")
+        answer = count_of(count, "row") if count else str(call.result.get("note") or "no rows")
         yield f"{call.name} {call.result['question']}: {answer}"
         return
     yield progress.describe_answer(call.name, safe(call.result), story.setting).strip()

@@ -8,7 +8,7 @@ from typing import Any
 
 from agent.errors import AgentError
 from agent.trace.trace import JSON
-from memory.terms import printable
+from memory.terms import count_of, printable
 
 Ask = Callable[[JSON], JSON]
 """From batches (``{"key", "batches": [{"id", "tool", "arguments"}]}``) to answers by call id."""
@@ -23,7 +23,7 @@ def ask_person(question: JSON, read: Callable[[str], str], say: Callable[[str], 
     for batch in question["batches"]:
         configs = batch["arguments"].get("configs")
         configs = configs if isinstance(configs, list) else [batch["arguments"]]
-        say(f"{batch['tool']} wants to run {len(configs)} configs:")
+        say(f"{batch['tool']} wants to run {count_of(len(configs), 'config')}:")
         for number, config in enumerate(configs, start=1):
             say(f"  {number}. {format_config(config)}")
         try:

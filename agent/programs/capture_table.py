@@ -7,7 +7,7 @@ from typing import Any
 from kernels.capture.reading.captured_launches import Capture, CapturedLaunch, tensors_of
 from kernels.hardware import hardware_for
 from memory.formats.tables import table
-from memory.terms import printable
+from memory.terms import count_of, printable
 
 COLUMNS = ("launch", "kernel", "launches", "gpu_ms", "share", "bytes_ms", "writes", "config", "arguments")
 MOST_CONFIG = 60
@@ -63,14 +63,18 @@ def _shape(tensor: dict[str, Any]) -> str:
 def render(capture: Capture) -> str:
     """Table of what was recorded, then what was not, with reasons."""
     distinct = len(capture.launches)
-    lines = [
-        f"{capture.path}: {capture.launched} launches, {distinct} distinct, of "
-        f"{len({x.function['identity'] for x in capture.launches})} functions, by {capture.processes} processes"
-    ]
+    functions = count_of(len({x.function["identity"] for x in capture.launches}), "function")
+    launches, processes = (
+        count_of(capture.launched, "launch", "launches"),
+        count_of(capture.processes, "process", "processes"),
+    )
+    lines = [f"{capture.path}: {launches}, {distinct} distinct, of {functions}, by {processes}"]
     if capture.launches:
         found = rows(capture)
         shown = [c for c in COLUMNS if any(r[c] is not None for r in found)]
         lines += ["", table(found, shown)]
+        if origins := sorted({str(r["bytes_ms_from"]) for r in found if r["bytes_ms"] is not None}):
+            lines += ["", f"bytes_ms is by the GPU's bandwidth ({', '.join(origins)})."]
     if capture.unseen:
         listed = [
             {"kernel": name, "launches": n, "not_recorded_because": reason}
@@ -86,7 +90,8 @@ def render(capture: Capture) -> str:
     if capture.missing:
         lines += [f"Parts are missing of: {', '.join(capture.missing[:5])}. Capture the program again to have them."]
     if capture.damaged:
-        lines += [f"{capture.damaged} damaged lines were left out."]
+        left_out = "1 damaged line was" if capture.damaged == 1 else f"{capture.damaged} damaged lines were"
+        lines += [f"{left_out} left out: the file was cut off or changed, and launches and counts may be too low."]
     lines += [printable(f"note: {n}") for n in capture.notes]
     if not capture.launches and not capture.unseen:
         lines += ["No Triton launch was seen: the program imported no Triton, or started Python with -S, -I or -E."]

@@ -110,6 +110,14 @@ def improve(
 
     from agent.cli.environment import read_env
     from agent.goal.limits import LONGEST
+    from agent.programs.improvement.wanted_launches import open_capture, select_launches
+
+    if not 0 < max_seconds <= LONGEST:
+        raise UsageError(f"--max-seconds {max_seconds:g} is not a number of seconds above 0 and up to {LONGEST:g}.")
+    if not 0 < share <= 1:
+        raise UsageError(f"--share {share:g} is no part of the GPU time: give a number above 0 and up to 1.")
+    select_launches(open_capture(file), kernel)  # before PyTorch is loaded
+
     from agent.loop.progress import LineWatch
     from agent.models.choose import model_name
     from agent.programs.improvement.improve_request import Request
@@ -118,10 +126,6 @@ def improve(
     from agent.programs.improvement.improving import improve as improve_capture
     from memory.terms import printable
 
-    if not 0 < max_seconds <= LONGEST:
-        raise UsageError(f"--max-seconds {max_seconds:g} is not a number of seconds between 0 and {LONGEST:g}.")
-    if not 0 < share <= 1:
-        raise UsageError(f"--share {share:g} is no part of the GPU time: give a number between 0 and 1.")
     read_env()
     request = Request(
         file,

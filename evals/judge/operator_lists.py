@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 Operator = list[Any]
-"""[name, [shape of each tensor argument]]"""
+"""[name, [dtype and shape of each tensor argument]]"""
 
 
 def repeats(reference: list[Operator], candidate: list[Operator]) -> bool:
-    """Whether the candidate runs every operator of the reference again, in order and at the same shapes, whatever it
-    does beside that."""
+    """Whether the candidate runs every operator of the reference again, in order, at the same shapes and dtypes,
+    whatever it does beside that."""
     rest = iter(candidate)
     return bool(reference) and all(any(one == other for other in rest) for one in reference)
 

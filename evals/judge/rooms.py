@@ -58,7 +58,7 @@ class Ran(BaseModel):
 
 
 class Traced(BaseModel):
-    operators: list[tuple[str, list[list[int]]]]
+    operators: list[tuple[str, list[str]]]
     kernels: list[str]
 
 

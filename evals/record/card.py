@@ -81,7 +81,8 @@ def render(landscape: Landscape) -> str:
     """The card as Markdown."""
     s, d = stats(landscape), landscape.device
     made_with = (
-        ("torch", d.torch), ("triton", d.triton), ("assembler", d.assembler), ("CUDA", d.cuda), ("driver", d.driver)
+        ("torch", d.torch), ("triton", d.triton), ("assembler", d.assembler), ("variables", d.overrides),
+        ("CUDA", d.cuda), ("driver", d.driver),
     )  # fmt: skip
     tools = ", ".join(f"{name} {version}" for name, version in made_with if version)
     failures = ", ".join(f"{n} {status}" for status, n in s.failures.items()) or "none"

@@ -163,7 +163,8 @@ class Recording:
             "problem": self.problem.model_dump(mode="json"),
             "device": info.model_dump(
                 mode="json", include={"name", "driver", "cuda", "torch", "triton", "assembler", "power_limit_w"}
-            ),
+            )
+            | ({"overrides": info.overrides} if info.overrides else {}),
             "configs": len(self.configs),
             "seed": self.plan.seed,
             "samples": self.plan.samples,

@@ -33,8 +33,9 @@ def ask(index: int) -> Hardware:
     import torch
     from triton.runtime import driver
 
+    properties = torch.cuda.get_device_properties(index)  # which initialises the driver
     figures: Any = driver.active.utils.get_device_properties(index)
-    return describe(torch.cuda.get_device_properties(index), figures, hip=torch.version.hip is not None)
+    return describe(properties, figures, hip=torch.version.hip is not None)
 
 
 def describe(properties: Any, figures: Mapping[str, int], hip: bool = False) -> Hardware:

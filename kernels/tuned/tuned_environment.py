@@ -1,10 +1,11 @@
-"""Where this process launches: GPU, Triton and assembler, by which rows are chosen."""
+"""Where this process launches: GPU, Triton, assembler and what overrides them, by which rows are chosen."""
 
 from __future__ import annotations
 
 import sys
 from typing import Any
 
+from .compiler_variables import describe_overrides
 from .tuned_table import TunedEnvironment
 
 INTERPRETER = "interpreter"
@@ -23,7 +24,8 @@ def environment_of(device: int) -> TunedEnvironment:
     triton: Any = sys.modules["triton"]
     name = sys.modules["torch"].cuda.get_device_name(device)
     target = triton.runtime.driver.active.get_current_target()
-    return TunedEnvironment(name, _triton_version(), assembler_of(target.backend, target.arch))
+    assembler = assembler_of(target.backend, target.arch)
+    return TunedEnvironment(name, _triton_version(), assembler, describe_overrides())
 
 
 def assembler_of(backend: str, arch: Any) -> str | None:

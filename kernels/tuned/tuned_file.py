@@ -106,7 +106,9 @@ def _table(found: Json) -> TunedTable:
 def _row(body: Any, where: str) -> TunedRow:
     fields = _fields(TunedRow, body, where)
     function = TunedFunction(**_fields(TunedFunction, fields["function"], f"{where}: function"))
-    environment = TunedEnvironment(**_fields(TunedEnvironment, fields["environment"], f"{where}: environment"))
+    stated = fields["environment"]
+    complete = {"overrides": None, **stated} if isinstance(stated, dict) else stated
+    environment = TunedEnvironment(**_fields(TunedEnvironment, complete, f"{where}: environment"))
     if not isinstance(fields["key"], dict):
         raise NotATable(f"has a key that is no object in {where}: write the table again")
     decision = fields["decision"]

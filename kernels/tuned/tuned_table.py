@@ -43,9 +43,16 @@ class TunedEnvironment:
     triton: str
     assembler: str | None
     """``ptxas 13.4``; None if Triton needs none beside itself."""
+    overrides: str | None = None
+    """Variables that change what the compiler makes (``compiler_variables.py``); None if none was set, and in files
+    from before they were kept."""
 
     def __str__(self) -> str:
-        return f"{self.gpu}, Triton {self.triton}" + (f", {self.assembler}" if self.assembler else "")
+        return ", ".join(filter(None, [self.gpu, f"Triton {self.triton}", self.assembler, self.overrides]))
+
+    def to_json(self) -> Json:
+        """Without variables the same as before they were kept: the names of rows and the digests of files stay."""
+        return {k: v for k, v in asdict(self).items() if k != "overrides" or v is not None}
 
 
 @dataclass(frozen=True)
@@ -85,7 +92,7 @@ class TunedRow:
     @property
     def name(self) -> str:
         """Names the row in the evidence and in messages. It says what the row is for, not what it decides."""
-        return digest_of([asdict(self.function), asdict(self.environment), self.key])[:12]
+        return digest_of([asdict(self.function), self.environment.to_json(), self.key])[:12]
 
 
 @dataclass
@@ -116,7 +123,8 @@ class TunedTable:
     @property
     def decisions(self) -> list[Json]:
         """The rows as JSON, in an order that does not depend on how they were added."""
-        return [asdict(row) for row in sorted(self.rows, key=lambda r: r.name)]
+        rows = sorted(self.rows, key=lambda r: r.name)
+        return [asdict(row) | {"environment": row.environment.to_json()} for row in rows]
 
     @property
     def digest(self) -> str:

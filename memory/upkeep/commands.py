@@ -11,6 +11,7 @@ import click
 from memory.command_line.output_files import check_output, write_output
 from memory.command_line.strict_commands import FiniteRange, strict_command
 from memory.file import MemoryFileError, default_path
+from memory.terms import count_of
 
 PATH = click.Path(path_type=Path)
 memory_option = click.option(
@@ -173,7 +174,7 @@ def prune(path: Path | None, days: float, everything: bool, yes: bool) -> None:
         raise MemoryFileError(f"{path or default_path()} holds no memory: there is nothing to prune")
     done = pruning.prune(Memory.open(path), days, everything, yes)
     verb = f"are gone, {done.bytes_freed} bytes freed" if yes else "would go; add --yes to do it"
-    click.echo(f"{done.attempts} attempts and {done.runs} runs {verb}")
+    click.echo(f"{count_of(done.attempts, 'attempt')} and {count_of(done.runs, 'run')} {verb}")
 
 
 @strict_command()

@@ -11,7 +11,7 @@ from kernels.hardware import hardware_named
 from kernels.registry import get
 from memory.attempt import ENVIRONMENT
 from memory.shared_models import Closed, DeviceInfo
-from memory.terms import ENERGY_UNITS, UNITS, canonical, energy_in, speed_in
+from memory.terms import ENERGY_UNITS, UNITS, canonical, count_of, energy_in, speed_in
 from tools.harness.landscapes.readings import config_key
 from tools.session.task import Task
 
@@ -35,6 +35,11 @@ def test_a_config_has_one_text_everywhere():
 
 def test_memory_keeps_every_field_of_a_device():
     assert set(ENVIRONMENT) == set(DeviceInfo.model_fields)
+
+
+def test_one_is_no_plural():
+    assert [count_of(n, "process", "processes") for n in (0, 1, 2)] == ["0 processes", "1 process", "2 processes"]
+    assert count_of(1, "row") + count_of(3, "row") == "1 row3 rows"
 
 
 def test_units_are_the_field_s():

@@ -210,3 +210,32 @@ def test_another_device_that_is_unknown_gives_winners_but_no_lesson(path: Path) 
     s = session(path, "here")
     assert s.seeds[0] == WINNER
     assert s.near_problems == []
+
+
+TOOLS = {"triton": "3.9.0", "assembler": "ptxas 13.4"}
+
+
+@pytest.mark.parametrize(
+    "there",
+    [
+        {"triton": "3.6.0"},
+        {"assembler": "ptxas 12.9"},
+        {"assembler": None},  # a file from before it was recorded
+        {"overrides": "TRITON_PTXAS_BLACKWELL_PATH=/opt/ptxas"},
+    ],
+)
+def test_what_another_compiler_made_is_proposed_and_corrects_no_model(path: Path, there: dict[str, Any]) -> None:
+    session(path, "there", n=2000, environment=HERE | TOOLS | there).measure(SOME, "c")
+    s = session(path, "here", environment=HERE | TOOLS)
+    assert s.seeds[0] == WINNER
+    assert s.near_problems == []
+    assert s.known == {}
+    session(path, "same", n=4000, environment=HERE | TOOLS).measure(SOME, "c")
+    assert [near.problem.N for near in session(path, "next", environment=HERE | TOOLS).near_problems] == [4000]
+
+
+def test_an_environment_of_before_has_the_address_that_it_had(path: Path) -> None:
+    memory = Memory.open(path)
+    old = memory.environment(HERE)
+    assert memory.environment(HERE | {"assembler": None, "overrides": None, "facts": {"sms": 78}}) == old
+    assert memory.environment(HERE | {"overrides": "DISABLE_PTXAS_OPT=1"}) != old

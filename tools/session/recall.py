@@ -2,7 +2,8 @@
 
 Known results of this problem, made in this very environment from this very source, are taken as they are: they guide
 the planner, cost no evaluation and are not made again. The final proof always is. Winners of near problems and devices
-are only proposed: they have to be measured here.
+are only proposed: they have to be measured here. What corrects the planner's cost model comes from the same Triton, the
+same assembler and the same variables alone.
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ def warm_up(session: Session) -> None:
                 session.known[config] = row["run_id"]
     near = _near(session)
     session.seeds = _seeds(session, near)
-    session.near_problems = [problem for row in near if (problem := _near_problem(session, row)) is not None]
+    alike = [row for row in near if row["same_toolchain"]]  # of the same source another compiler makes another kernel
+    session.near_problems = [problem for row in alike if (problem := _near_problem(session, row)) is not None]
 
 
 def _known(session: Session) -> Iterator[tuple[Config, Row]]:

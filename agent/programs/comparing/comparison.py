@@ -14,6 +14,7 @@ from agent.programs.comparing.program_runs import Plan, ProgramRun
 from agent.programs.comparing.same_files import Sameness, compare_files
 from kernels.tuned.applying.apply_report import add_up
 from memory.formats.tables import table
+from memory.terms import count_of
 
 Pairs = Sequence[tuple[ProgramRun, ProgramRun]]
 
@@ -107,7 +108,7 @@ def render_comparison(found: Comparison) -> str:
     """For people."""
     s = found.speedup
     figures = f"without {found.without:.6g}, with {found.with_:.6g}, {s.value:.4f}x [{s.low:.4f}, {s.high:.4f}]"
-    lines = [f"{found.metric}: {figures} from {found.pairs} pairs: {found.word}."]
+    lines = [f"{found.metric}: {figures} from {count_of(found.pairs, 'pair')}: {found.word}."]
     used = sum(r["launches"] for r in found.rows_used["used"])
     missed = sum(r["launches"] for r in found.rows_used["missed"])
     if not used:

@@ -87,9 +87,9 @@ def _pattern(metric: str | None) -> re.Pattern[str] | None:
     try:
         pattern = re.compile(metric, re.MULTILINE)
     except re.error as e:
-        raise UsageError(f"--metric {metric!r} is no regular expression ({e})") from e
+        raise UsageError(f"--metric '{metric}' is no regular expression ({e})") from e
     if pattern.groups < 1:
-        raise UsageError(f"--metric {metric!r} has no group: put the number in parentheses, as in 'step ([\\d.]+) ms'")
+        raise UsageError(f"--metric '{metric}' has no group: put the number in parentheses, as in 'step ([\\d.]+) ms'")
     return pattern
 
 
@@ -145,12 +145,12 @@ def _arm(plan: Plan, tuned: bool, folder: Path, report: Path) -> dict[str, str]:
 def _figure(pattern: re.Pattern[str], output: str, kind: str) -> float:
     found = pattern.findall(output)
     if not found:
-        raise ProgramFailed(f"nothing in the program's output {kind} the table matches {pattern.pattern!r}")
+        raise ProgramFailed(f"nothing in the program's output {kind} the table matches '{pattern.pattern}'")
     text = found[-1][0] if isinstance(found[-1], tuple) else found[-1]
     try:
         figure = float(text.replace(",", ""))
     except ValueError:
-        raise ProgramFailed(f"{text!r}, which {pattern.pattern!r} matches, is no number") from None
+        raise ProgramFailed(f"{text!r}, which '{pattern.pattern}' matches, is no number") from None
     if not 0 < figure < float("inf"):
         raise ProgramFailed(f"the metric is {figure:g} {kind} the table: a ratio needs a number above 0")
     return figure

@@ -11,6 +11,7 @@ from typing import Any
 from agent.programs.foreign import aiter_table, fla_cache, m_table, megatron_table, triton_cache
 from agent.programs.foreign.foreign_table import OPTIONS, ForeignRow, ForeignTable, Json
 from kernels.capture.reading.captured_launches import Capture, CapturedLaunch
+from kernels.tuned.compiler_variables import describe_overrides
 from kernels.tuned.key import key_of_captured
 from kernels.tuned.tuned_environment import INTERPRETER, assembler_of
 from kernels.tuned.tuned_table import Decision, TunedEnvironment, TunedFunction, TunedRow
@@ -82,7 +83,8 @@ def environment_for(launch: CapturedLaunch) -> TunedEnvironment:
         return TunedEnvironment(INTERPRETER, device["triton"], None)
     if device["triton"] != triton.__version__:
         raise NoConfig(f"it was captured with Triton {device['triton']}, and this is {triton.__version__}")
-    return TunedEnvironment(device["name"], device["triton"], assembler_of(device["kind"], device["arch"]))
+    assembler = assembler_of(device["kind"], device["arch"])
+    return TunedEnvironment(device["name"], device["triton"], assembler, describe_overrides())
 
 
 def _find(form: str, table: ForeignTable, launch: CapturedLaunch, size: str | None) -> ForeignRow:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from agent.errors import UsageError
+from agent.programs.improvement.wanted_launches import select_launches
 from kernels.capture.reading.captured_launches import Capture, CapturedLaunch
 from kernels.captured.captured_kernels import captured_kernel, reference_of
 from kernels.captured.program_waits import reason_to_wait
@@ -59,11 +60,11 @@ def plan(capture: Capture, share: float, only: str | None, gpu: str | None, hard
     a launch's digest. `gpu`: the name of the GPU that will time them; None if nothing is timed.
 
     Raises UsageError if the capture holds nothing that `only` names, or nothing that this GPU launched."""
-    wanted = _named(capture, only)
+    wanted = select_launches(capture, only)
     untuned = [
         Untuned(name, "a part of it is missing in the capture: capture the program again") for name in capture.missing
     ]
-    here = [x for x in wanted if gpu is None or x.device.get("name") == gpu]
+    here = [x for x in wanted if gpu is None or _is_here(x, gpu, hardware)]
     if wanted and not here:
         raise UsageError(f"{capture.path} {_elsewhere(wanted[0], gpu)}.")
     untuned += [Untuned(_title(x), f"it {_elsewhere(x, gpu)}") for x in wanted if x not in here]
@@ -95,27 +96,17 @@ def seconds_for(job: Job, waiting: Sequence[Job], seconds: float) -> float:
     return min(seconds, max(SHORTEST_S, part * seconds))
 
 
-def _named(capture: Capture, only: str | None) -> list[CapturedLaunch]:
-    if not capture.launches:
-        raise UsageError(f"{capture.path} holds no launch that could be tuned: `captures show` says what it holds.")
-    if only is None:
-        return capture.launches
-    found = [
-        x
-        for x in capture.launches
-        if only in (x.name, f"{x.function['module']}:{x.function['qualname']}")
-        or (len(only) >= 6 and x.digest.startswith(only))
-    ]
-    if not found:
-        names = ", ".join(sorted({x.name for x in capture.launches}))
-        raise UsageError(f"{capture.path} holds no launch of {only}: choose one of {names}.")
-    return found
+def _is_here(launch: CapturedLaunch, gpu: str, hardware: Hardware | None) -> bool:
+    """Whether the launch was captured on such a GPU. A trace of another tool may name its architecture alone."""
+    name, device = launch.device.get("name"), launch.device
+    if name is None and hardware is not None:
+        return (device.get("kind"), device.get("arch")) == (hardware.backend, hardware.arch)
+    return bool(name == gpu)
 
 
 def _elsewhere(launch: CapturedLaunch, gpu: str | None) -> str:
-    where = (
-        "in Triton's interpreter" if launch.device.get("kind") == "interpreter" else f"on {launch.device.get('name')}"
-    )
+    name = launch.device.get("name") or f"a GPU of the architecture {launch.device.get('arch')}"
+    where = "in Triton's interpreter" if launch.device.get("kind") == "interpreter" else f"on {name}"
     return f"was captured {where}, and this is {gpu}: capture the program on this GPU"
 
 
@@ -140,6 +131,9 @@ def _split(launches: list[CapturedLaunch], share: float) -> tuple[list[CapturedL
 
 
 def _job(capture: Capture, launch: CapturedLaunch, hardware: Hardware | None) -> Job | Untuned:
+    incomplete = launch.observed.get("incomplete")
+    if incomplete is not None:
+        return Untuned(_title(launch), f"{incomplete}: capture the program instead")
     waits = reason_to_wait(launch, capture.functions())
     if waits is not None:
         return Untuned(

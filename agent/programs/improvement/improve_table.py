@@ -9,7 +9,7 @@ from agent.programs.improvement.improve_plan import Job
 from agent.programs.improvement.improve_request import Improved
 from agent.programs.improvement.tuned_rows import Judged
 from memory.formats.tables import table
-from memory.terms import printable
+from memory.terms import count_of, printable
 
 COLUMNS = ("launch", "kernel", "launches", "decision", "owner_ms", "ms", "speedup", "interval", "bits", "config")
 
@@ -55,7 +55,8 @@ def render(made: Improved, out: str) -> str:
         lines += ["", "not tuned:"] if lines else ["not tuned:"]
         lines += [printable(f"  {u.kernel}: {u.reason}") for u in made.untuned]
     if made.capture.damaged:
-        lines += ["", f"{made.capture.damaged} damaged lines of the capture were left out."]
+        damaged = count_of(made.capture.damaged, "damaged line")
+        lines += ["", f"Left out of the capture: {damaged}; launches and counts may be too low."]
     proven = sum(r["decision"] == "proven" for r in found)
     where = made.environment.gpu if made.timed else "Triton's interpreter, which times nothing"
     lines += ["", f"{proven} of {len(found)} launches proven faster on {where}, in {made.seconds:.0f} s; table {out}"]

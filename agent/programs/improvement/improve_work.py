@@ -36,6 +36,7 @@ from kernels.capture.reading.rebuilt_arguments import described_tensors
 from kernels.captured.captured_problem import CapturedProblem, written_bounds
 from kernels.hardware import Hardware, hardware_named
 from kernels.tuned.tuned_file import write_table
+from memory.terms import count_of
 from tools.harness.checking.interpreter import Interpreter
 from tools.harness.checking.owner_survey import OwnerSurvey, Survey
 from tools.harness.checking.promoted_reference import Reference
@@ -103,7 +104,8 @@ class Work:
 
     def _one(self, job: Job, seconds: float, later: Sequence[Job]) -> None:
         configs = len(job.kernel.launch_space.configs)
-        self._watch.notify(f"{job.launch.name} {job.launch.digest[:8]}: {configs} configs")
+        some = "" if self._made.timed or configs <= CHECKED else f", of which {CHECKED} are checked"
+        self._watch.notify(f"{job.launch.name} {job.launch.digest[:8]}: {count_of(configs, 'config')}{some}")
         started = self._ahead.take_processes()
         exact = self._ahead.reference(job.launch.digest)
         if later:
@@ -167,7 +169,7 @@ class Work:
             found = self._survey.errors(job.reference, problem.model_dump(), outcome.best.config, exact, SEED)
             wrong = found if isinstance(found, str) else beyond_float64(survey, found)
             errors = {} if isinstance(found, str) else found
-        judged = judge(outcome, wrong)
+        judged = judge(outcome, wrong, job.kernel.owner_config().model_dump())
         more = {"error": errors, "measured_ms": survey.ms, "bounds": problem.bound_of()}
         self._add(job, judged, outcome, evidence_of(job, survey, exact, judged, outcome, **more))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 from agent.errors import UsageError
 from agent.loop.progress import Watch
@@ -11,8 +10,7 @@ from agent.programs.improvement.improve_ahead import Ahead
 from agent.programs.improvement.improve_plan import plan
 from agent.programs.improvement.improve_request import Improved, Request
 from agent.programs.improvement.improve_work import SEED, RunSearch, Work, run_search
-from kernels.capture.capture_file import NotACapture
-from kernels.capture.reading.captured_launches import Capture, read_capture
+from agent.programs.improvement.wanted_launches import open_capture, select_launches
 from kernels.hardware.gpu_facts import from_json
 from kernels.tuned.tuned_table import TunedEnvironment, TunedTable
 from tools.harness.checking.owner_survey import CPU, OwnerSurvey
@@ -31,7 +29,8 @@ def improve(request: Request, watch: Watch, search: RunSearch | None = None) -> 
 
     Raises UsageError for a capture or device that cannot be used, and AgentError if the device fails."""
     began = time.monotonic()
-    capture = _read(request.file)
+    capture = open_capture(request.file)
+    select_launches(capture, request.kernel)  # before processes are started for it
     device = _device(request.device)
     survey = OwnerSurvey(CPU if device == INTERPRETER else device)
     ahead = Ahead(str(request.file), SEED, None if device == INTERPRETER else device)
@@ -43,7 +42,7 @@ def improve(request: Request, watch: Watch, search: RunSearch | None = None) -> 
         timed = device != INTERPRETER
         hardware = from_json(info["facts"]) if timed else None
         found = plan(capture, request.share, request.kernel, info["name"] if timed else None, hardware)
-        environment = TunedEnvironment(info["name"], info["triton"], info["assembler"])
+        environment = TunedEnvironment(info["name"], info["triton"], info["assembler"], info.get("overrides"))
         made = Improved(capture, environment, TunedTable(), untuned=list(found.untuned), timed=timed)
         work = Work(request, device, survey, ahead, made, watch, search or run_search, hardware)
         work.all(found, began)
@@ -54,13 +53,6 @@ def improve(request: Request, watch: Watch, search: RunSearch | None = None) -> 
         ahead.close()
     made.seconds = time.monotonic() - began
     return made
-
-
-def _read(path: Path) -> Capture:
-    try:
-        return read_capture(str(path))
-    except NotACapture as e:
-        raise UsageError(str(e)) from e
 
 
 def _device(asked: str) -> str:

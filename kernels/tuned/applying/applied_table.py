@@ -66,7 +66,8 @@ class AppliedTable:
     def state(self, owner: Any) -> ServedFunction | NotServed:
         """What serves the launches of a Triton function, or of a decorator around one."""
         if not self.states:
-            self.say(f"{self._name}, {len(self.table.rows)} rows, digest {short(self.digest)}")
+            rows = "1 row" if len(self.table.rows) == 1 else f"{len(self.table.rows)} rows"
+            self.say(f"{self._name}, {rows}, digest {short(self.digest)}")
         with self._lock:
             found = self.states.get(id(owner))
             if found is None:

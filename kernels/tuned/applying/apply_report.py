@@ -37,10 +37,9 @@ def render_report(parts: Sequence[Json]) -> str:
         return "apply: no process launched a Triton kernel."
     digests = ", ".join(map(short, found["digests"]))
     total = {n: sum(r["launches"] for r in found[n]) for n in ("used", "missed")}
-    lines = [
-        f"apply: table {digests}, {found['processes']} processes: {total['used']} launches by a row, "
-        f"{total['missed']} as the program has them"
-    ]
+    processes = "1 process" if found["processes"] == 1 else f"{found['processes']} processes"
+    launches = "1 launch" if total["used"] == 1 else f"{total['used']} launches"
+    lines = [f"apply: table {digests}, {processes}: {launches} by a row, {total['missed']} as the program has them"]
     used = [f"  {r['launches']:>9}  {r['kernel']}  row {r['row']} ({r['status']})" for r in found["used"]]
     missed = [f"  {r['launches']:>9}  {r['kernel']}: {r['reason']}" for r in found["missed"]]
     for title, rows in (("used:", used), ("as the program has them:", missed)):

@@ -12,6 +12,9 @@ import pytest
 
 from agent.cli import checks, installation, requirements
 from agent.cli.commands import main
+from kernels.hardware import kept_gpus
+from kernels.hardware.asked_gpu import complete, describe
+from tests.kernels.test_asked_gpu import CEILINGS, FIGURES, properties
 
 pytestmark = pytest.mark.process
 
@@ -197,3 +200,12 @@ def test_an_endpoint_is_asked_where_it_is_configured_and_no_key_is_shown(
 def test_a_server_that_nobody_runs_is_said(quick, monkeypatch):
     assert "cannot be reached" in checks.check_endpoint("http://127.0.0.1:9/v1", "", "m").said
     assert checks.check_endpoint("nonsense", "", "m").state == "note"
+
+
+def test_a_card_without_published_facts_is_said_to_be_asked(monkeypatch, tmp_path):
+    monkeypatch.setattr(kept_gpus, "folder", lambda: tmp_path)
+    assert checks.describe_card("NVIDIA H200") == "NVIDIA H200"
+    assert "measured at the first run" in checks.describe_card("NVIDIA H20")
+    kept_gpus.keep(complete(describe(properties(), FIGURES), CEILINGS))
+    said = checks.describe_card("NVIDIA H20")
+    assert said == "NVIDIA H20 (bandwidth asked of the driver, peaks derived from the driver's figures)"

@@ -80,7 +80,8 @@ def test_a_cut_off_capture_is_shown_with_what_it_has(tmp_path, capsys):
     assert main(["captures", "show", str(path)]) == 0
     out = capsys.readouterr().out
     assert "note: kept \\x1b[31m" in out
-    assert "1 damaged lines" in out
+    assert "1 damaged line was left out" in out
+    assert "launches and counts may be too low" in out
 
 
 def test_a_block_of_python_is_captured(tmp_path):

@@ -143,6 +143,9 @@ def test_mistakes_are_one_sentence(example, on_gpu, tmp_path, capsys, monkeypatc
     newer.write_bytes(line_of("capture", {"format": "autokernel-capture", "version": 9})[1])
     empty = tmp_path / "empty"
     append(str(empty), read_lines(example, {"capture"}))
+    started: list[str] = []
+    survey = improving.OwnerSurvey
+    monkeypatch.setattr(improving, "OwnerSurvey", lambda device: started.append(device) or survey(device))
     interpreted = ("--device", "interpreter")
     mistakes = {
         (str(example),): "There is no GPU here",
@@ -154,7 +157,7 @@ def test_mistakes_are_one_sentence(example, on_gpu, tmp_path, capsys, monkeypatc
         (str(empty), *interpreted): "holds no launch",
         (str(example), "--kernel", "softmax", *interpreted): "choose one of gated, normalise",
         (str(example), "--share", "nan", *interpreted): "is no part of the GPU time",
-        (str(example), "--max-seconds", "-1", *interpreted): "number of seconds",
+        (str(example), "--max-seconds", "0", *interpreted): "0 is not a number of seconds above 0",
         (str(example), "-o", str(tmp_path / "no" / "t.json"), *interpreted): "cannot be written",
     }
     for words, message in mistakes.items():
@@ -162,6 +165,9 @@ def test_mistakes_are_one_sentence(example, on_gpu, tmp_path, capsys, monkeypatc
         err = capsys.readouterr().err
         assert message in err
         assert len([line for line in err.splitlines() if line.startswith("error:")]) == 1
+        if "holds no launch" in message or "choose one" in message:
+            assert not started  # no process is started for nothing
+        started.clear()
 
 
 def test_a_capture_of_another_gpu_and_one_with_missing_parts(gpu, example, on_gpu, tmp_path, capsys):

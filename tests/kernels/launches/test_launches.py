@@ -2,7 +2,7 @@
 
 import pytest
 
-from kernels.check_spec import examine
+from kernels.check_spec import KernelError, examine
 from kernels.hardware import hardware_named
 from tests.kernels.launches import own_kernels as own
 
@@ -29,3 +29,26 @@ def test_its_twin_is_rejected(kind, interpreter):
     examine(kind())
     result = checked(kind, interpreter)
     assert result.status == "correctness", result
+
+
+class TwoOfOut(own.KeywordConstexpr):
+    """Its ``arguments`` takes the two results for one tensor."""
+
+    name = "two_of_out"
+
+    def arguments(self, p, inputs, out):
+        assert out.dtype
+        return (inputs[0], out, p.N), {}
+
+    def eager(self, p, inputs):
+        return inputs[0], inputs[0]
+
+
+def test_a_mistake_in_arguments_is_said_of_arguments():
+    with pytest.raises(KernelError) as e:
+        examine(TwoOfOut())
+    line = str(e.value)
+    assert line.startswith(__file__)
+    assert "TwoOfOut.arguments() raised AttributeError: 'tuple' object has no attribute 'dtype'" in line
+    assert line.endswith("; out holds the 2 results as eager() gives them")
+    assert "undeclared" not in line

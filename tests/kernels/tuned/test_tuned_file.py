@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
+from kernels.tuned.compiler_variables import PREFIXES, describe_overrides
 from kernels.tuned.tuned_file import NotATable, read_table, write_table
 from kernels.tuned.tuned_table import Decision, digest_of, in_fixed_order
 from tests.kernels.tuned.tables import row, table
@@ -33,6 +36,28 @@ def test_what_is_written_is_read(path):
     assert found.decisions == made.decisions
     assert (found.evidence, found.untuned, found.digest) == (made.evidence, made.untuned, made.digest)
     assert not found.faults
+
+
+def test_variables_that_change_the_compiler_are_part_of_where_a_row_holds(path):
+    plain = row(n=64)
+    other = replace(plain, environment=replace(plain.environment, overrides="DISABLE_PTXAS_OPT=1"))
+    assert plain.name != other.name
+    assert str(other.environment) == "NVIDIA H200, Triton 3.9.0, ptxas 13.4, DISABLE_PTXAS_OPT=1"
+    write_table(table(plain, other), path)
+    assert {r.environment for r in read_table(path).rows} == {plain.environment, other.environment}
+    [old] = [d for d in json.loads(path.read_text())["decisions"] if "overrides" not in d["environment"]]
+    assert set(old["environment"]) == {"gpu", "triton", "assembler"}  # as in files from before
+
+
+def test_only_variables_that_change_code_are_named(monkeypatch):
+    for name in [n for n in os.environ if n.startswith(PREFIXES)]:
+        monkeypatch.delenv(name)
+    assert describe_overrides() is None
+    for name, value in (("TRITON_CACHE_DIR", "/c"), ("TRITON_DEFAULT_FP_FUSION", "1"), ("TRITON_PTXAS_PATH", "/p")):
+        monkeypatch.setenv(name, value)
+    assert describe_overrides() == "TRITON_PTXAS_PATH=/p"
+    monkeypatch.setenv("TRITON_DEFAULT_FP_FUSION", "0")
+    assert describe_overrides() == "TRITON_DEFAULT_FP_FUSION=0 TRITON_PTXAS_PATH=/p"
 
 
 def test_the_digest_does_not_depend_on_the_order_or_on_the_evidence():

@@ -179,6 +179,15 @@ def test_a_kernel_tuner_cache_is_a_landscape_even_while_it_is_being_written(tmp_
     assert first.seconds == pytest.approx(0.26)
 
 
+def test_a_cache_that_is_named_as_a_device_says_what_it_is_good_for(tmp_path):
+    path = foreign(tmp_path, json.dumps(CACHE), "kt.json")
+    with pytest.raises(LandscapeError) as e:
+        find_landscape(str(path), "toy", ToyProblem())
+    assert "does not say its problem" in str(e.value)
+    assert "`python -m memory import FILE --kernel toy --problem" in str(e.value)
+    assert "`python -m evals run --landscape FILE`" in str(e.value)
+
+
 def cache(*rows: dict, **about) -> dict:
     """A Kernel Tuner cache of one parameter."""
     return {"tune_params_keys": ["x"], "cache": {str(i): {"x": i, **row} for i, row in enumerate(rows)}, **about}

@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from agent.verdict.judgement import judge
+from agent.verdict.speedup import Speedup
 from evals.record.recording import Plan, Recording
 from tests.evals.toy import (
     CUBLAS_MS,
@@ -197,3 +199,19 @@ def test_the_interpreter_alone_does_not_guess(landscape, interpreter):
     (answer,) = interpreter.check(Uninterpretable(), ToyProblem(), [WRONG], "H200")
     assert answer.status == "infrastructure"
     assert answer.reason == "8 warps are written in Gluon: check it on a GPU (--device cuda:0)"
+
+
+def test_a_file_with_one_set_of_readings_is_searched_and_proves_nothing(landscape, interpreter):
+    """Such as an export of a memory: the best config keeps its time, and the verdict is not that the machine failed."""
+    for entry in landscape.entries.values():
+        entry.sets.pop("B", None)
+    landscape.baselines.clear()
+    device = RecordedDevice(landscape, Toy(), ToyProblem(), interpreter)
+    proof = device.prove(BEST)
+    assert (proof.status, proof.ms) == ("correct", device.measure([BEST])[0].ms)
+    [row] = proof.comparisons
+    assert (row.speedup, row.missing) == (None, "toy holds no reading of a baseline")
+    judged = judge([proof.model_dump(mode="json")], [Speedup.of(row.model_dump(mode="json"))])
+    assert (judged.proven, judged.verdict) == (False, "unknown")
+    assert judged.why.count("toy holds no reading") == 1
+    assert device.prove(WRONG).status == "correctness"

@@ -162,6 +162,7 @@ def _info(device: str) -> Json:
     from kernels.hardware import hardware_for
     from kernels.hardware.asked_gpu import DriverSilent, ask
     from kernels.hardware.gpu_facts import to_json
+    from kernels.tuned.compiler_variables import describe_overrides
     from tools.harness.measuring.worker import assembler_for
 
     index = int(device.partition(":")[2] or 0)
@@ -172,8 +173,8 @@ def _info(device: str) -> Json:
         hardware = hardware_for(name) or ask(index)
     except DriverSilent as e:
         return {"missing": str(e)}
-    about = {"name": name, "triton": triton.__version__, "assembler": assembler_for(hardware)}
-    return {**about, "facts": to_json(hardware)}
+    tools = {"triton": triton.__version__, "assembler": assembler_for(hardware), "overrides": describe_overrides()}
+    return {"name": name, **tools, "facts": to_json(hardware)}
 
 
 class _Looked:

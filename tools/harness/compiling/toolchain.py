@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -20,16 +19,8 @@ from triton import knobs
 
 from kernels.hardware import Hardware
 from kernels.spec import KernelSpec
-
-PREFIXES = ("TRITON_", "PTXAS_", "DISABLE_PTXAS", "DISABLE_LLVM", "LLVM_", "MLIR_", "NVPTX_", "AMDGCN_", "USE_IR_LOC")
-"""Variables that may change what is compiled, or how."""
-HARMLESS = {
-    "TRITON_CACHE_DIR", "TRITON_HOME", "TRITON_DUMP_DIR", "TRITON_DUMP_PTXAS_LOG", "TRITON_PRINT_AUTOTUNING",
-    "TRITON_CACHE_AUTOTUNING", "TRITON_ALWAYS_COMPILE", "TRITON_INTERPRET",
-}  # fmt: skip
-"""Those among them that do not."""
-HARNESS = ("TRITON_DEFAULT_FP_FUSION",)
-"""Those that have one value in all our processes, whatever the user's environment says."""
+from kernels.tuned.compiler_variables import describe_overrides as describe_overrides
+from kernels.tuned.compiler_variables import overrides
 
 
 def assembler(hardware: Hardware) -> str | None:
@@ -61,17 +52,6 @@ def assemblers() -> list[str]:
         status = Path(path).stat()
         found.append(f"{name} {fingerprint_of_tool(path, status.st_size, status.st_mtime_ns)}")
     return found
-
-
-def overrides() -> dict[str, str]:
-    """The variables of this process that change what is compiled."""
-    return {k: v for k, v in sorted(os.environ.items()) if k.startswith(PREFIXES) and k not in HARMLESS}
-
-
-def describe_overrides() -> str | None:
-    """The same as ``NAME=value NAME=value``, without what the harness itself sets; ``None`` if there is none."""
-    set_by_user = {k: v for k, v in overrides().items() if k not in HARNESS}
-    return " ".join(f"{k}={v}" for k, v in set_by_user.items()) or None
 
 
 def cache_key(spec: KernelSpec[Any, Any]) -> str:

@@ -67,7 +67,8 @@ class RecordedDevice:
         from tools.harness.compiling.toolchain import assembler, describe_overrides
 
         try:
-            here = assembler(self.facts) if self.info.assembler else None
+            same = self.info.assembler is None and self.info.triton == triton.__version__
+            here = None if same else assembler(self.facts)
         except RuntimeError:  # it is missing: the first compilation reports that
             here = None
         tools = {"triton": triton.__version__, "assembler": here, "overrides": describe_overrides()}
@@ -138,6 +139,8 @@ class RecordedDevice:
         if entry.status != "correct":
             return Proof(config=values, status=entry.status, reason=entry.reason, regime=regime)
         readings = entry.sets.get("B")
+        if not self._has_second_sets():
+            return self._unprovable(config, regime)
         if readings is None or not readings.reference_ms:
             why = f"{self.landscape.name} has no second set of readings of this config, so nothing is proven by it"
             return Proof(config=values, status="infrastructure", reason=why, regime=regime)
@@ -155,6 +158,34 @@ class RecordedDevice:
             bound=entry.bound,
             telemetry=readings.telemetry,
             how=self._how(readings),
+        )
+
+    def _has_second_sets(self) -> bool:
+        return any("B" in entry.sets and entry.sets["B"].reference_ms for entry in self.landscape.entries.values())
+
+    def _unprovable(self, config: Config, regime: Regime) -> Proof:
+        """The time of `config` beside no baseline: a file that nobody's proof can be read from, such as an export of a
+        memory, can be searched all the same."""
+        m = self._measure(config, regime)
+        only = f"{self.landscape.name} holds no reading of a baseline"
+        first = self.spec.baselines(self.problem)[0]
+        unread = Comparison(
+            name=first.name, title=first.title, equivalent=first.equivalent, regime=regime, missing=only
+        )
+        tools = f" under {self.info.toolchain()}" if self.info.triton else ""
+        return Proof(
+            config=m.config,
+            status="correct",
+            ms=m.ms,
+            ci_ms=m.ci_ms,
+            samples_ms=m.samples_ms,
+            regime=regime,
+            comparisons=[unread],
+            error=m.error,
+            bound=m.bound,
+            telemetry=m.telemetry,
+            how=f"recorded on {self.info.name}{tools}, not run here: the one set of readings that "
+            f"{self.landscape.name} holds, which can be searched and proves nothing",
         )
 
     def ceilings(self) -> dict[str, float]:

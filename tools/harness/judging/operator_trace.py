@@ -11,7 +11,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 Operator = list[Any]
-"""[name, [shape of each tensor argument]]"""
+"""[name, [dtype and shape of each tensor argument]]"""
 WORDS = """
     alias arange as_strided clone contiguous copy detach empty empty_like empty_strided expand fill full full_like
     item lift_fresh local_scalar_dense new_empty new_empty_strided new_full new_ones new_zeros ones ones_like permute
@@ -40,7 +40,7 @@ class Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = func.name().partition("::")[2].partition(".")[0].strip("_")
         if name not in TRIVIAL and not self.paused:
             flat = torch.utils._pytree.tree_leaves((args, kwargs or {}))
-            self.seen.append([name, [list(x.shape) for x in flat if isinstance(x, torch.Tensor)]])
+            self.seen.append([name, [f"{x.dtype}{list(x.shape)}" for x in flat if isinstance(x, torch.Tensor)]])
         return func(*args, **(kwargs or {}))
 
 

@@ -14,7 +14,7 @@ import torch
 
 from kernels.launches.bound import copied, same_bits
 from kernels.launches.expected import default_bound
-from kernels.launches.leaves import leaves
+from kernels.launches.leaves import leaves, rebuild
 from tools.harness.checking.stress import CHANGES, SLACK, changed
 from tools.harness.checking.verify import blind_spot, result_fault, saturated, scale_error
 from tools.harness.judging.operator_trace import operators_of
@@ -30,6 +30,8 @@ NOMINAL, PARAMETERS, ALONE = "nominal", "other parameters", "other values of inp
 TIMES_REFERENCE = 3.0
 """A result may be this many times as far from float64 as the reference in its own precision, or differ as two of its
 runs do, if that is more than rounding of the dtype explains."""
+ROUNDINGS = 4 * 2.0**-24
+"""Relative change of an input, by which the sensitivity of the results is found out."""
 MOST_SCATTER = 1 / 12
 """A reference whose runs on equal inputs differ by more of the largest value decides nothing (a random one)."""
 
@@ -123,7 +125,8 @@ class ReferenceProcess:
             return {**empty, "unfit": "the reference gives NaN"}
         if nominal:
             self._learn(like, exact)
-        bounds = dict(self.bounds)
+        moved = self._sensitivity(inputs, job["forward_seed"], exact, generator)
+        bounds = {n: max(b, TIMES_REFERENCE * moved[n]) for n, b in self.bounds.items()}
         for name, t in exact.items():
             own = like[name]
             if not nominal:
@@ -213,6 +216,24 @@ class ReferenceProcess:
         except Exception as e:  # noqa: BLE001 -- a stranger's code may not run in float64; its own precision stands
             self.why_not_wide = f"in float64 it {describe_error(e, self.file)}"
         return {n: t.double() for n, t in like.items()}
+
+    def _sensitivity(
+        self, inputs: tuple[Any, ...], seed: int, exact: Results, generator: torch.Generator
+    ) -> dict[str, float]:
+        """By result, how far it moves in float64 if each input of floating point moves by a few roundings of fp32: no
+        order of summation can be expected to be nearer. 0 where that cannot be said."""
+        if self.why_not_wide:
+            return dict.fromkeys(exact, 0.0)
+
+        def moved(path: str, leaf: Any) -> Any:
+            if not isinstance(leaf, torch.Tensor) or not leaf.is_floating_point():
+                return leaf
+            noise = torch.randn(leaf.shape, generator=generator, device=leaf.device, dtype=torch.float64)
+            return leaf.double() * (1 + ROUNDINGS * noise)
+
+        found = self._exact(rebuild(inputs, moved), seed, exact)
+        errors = {n: scale_error(*saturated(t, exact[n])) for n, t in found.items()}
+        return {n: e if TIMES_REFERENCE * e < MOST_SCATTER else 0.0 for n, e in errors.items()}
 
     def _learn(self, like: Results, exact: Results) -> None:
         for name, t in like.items():

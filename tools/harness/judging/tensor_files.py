@@ -107,9 +107,10 @@ def named_results(value: Any, named: dict[str, str]) -> dict[str, Any]:
 
 
 def as_tensor(leaf: Any, dtype: str | None = None) -> torch.Tensor:
-    """A tensor, or a number as one, of `dtype` if it is declared. Raises Refusal for anything else."""
+    """A tensor, one of complex numbers as pairs, or a number as one, of `dtype` if it is declared. Raises Refusal for
+    anything else."""
     if isinstance(leaf, torch.Tensor):
-        return leaf.detach()
+        return torch.view_as_real(leaf.detach().resolve_conj()) if leaf.is_complex() else leaf.detach()
     if isinstance(leaf, bool | int | float):
         found = dtype_named(dtype) if dtype else torch.float64 if isinstance(leaf, float) else torch.int64
         return torch.tensor(leaf, dtype=found)

@@ -67,7 +67,11 @@ def misfit(landscape: Landscape, kernel: str, problem: Problem, regime: Regime) 
     """Why `landscape` cannot stand in for a GPU here; ``None`` where it can."""
     asked = f"{kernel} {problem.label()}"
     if landscape.problem is None:
-        return f"the landscape {landscape.name} does not say its problem, so {asked} cannot be looked up in it"
+        return (
+            f"the landscape {landscape.name} does not say its problem, so {asked} cannot be looked up in it: "
+            f"`python -m memory import FILE --kernel {kernel} --problem … --device …` takes its times in as what is "
+            "known, and `python -m evals run --landscape FILE` lets agents search it"
+        )
     try:
         recorded = type(problem).model_validate(landscape.problem) if landscape.kernel == kernel else None
     except ValidationError:
