@@ -21,6 +21,7 @@ from kernels.hardware import hardware_named
 from kernels.launches.leaves import tensors_in
 from kernels.registry import get
 from tests.captures import capture_text
+from tools.harness.checking.held_out import held_out_shapes
 from tools.harness.checking.owner_survey import OwnerSurvey
 from tools.harness.checking.promoted_reference import PromotingInterpreter
 
@@ -267,3 +268,11 @@ def test_bounds_are_rounded_so_that_two_surveys_make_one_problem(kernels):
     assert rounded_up(0.3) == rounded_up(0.49) == 0.5
     problem = kernels["half"].problem_of(bounds=written_bounds({"a.0": 0.25, "b": 0.0}))
     assert problem.bound_of() == {"a.0": 0.25, "b": 0.0}
+
+
+def test_a_captured_launch_has_one_shape_and_says_why(kernels):
+    spec = kernels["half"]
+    found = list(held_out_shapes(spec, spec.problem_of(), spec.owner_config(), None))
+    assert not any(x.problems for x in found)
+    assert {x.why_not for x in found} == {spec.one_size}
+    assert "a capture holds the grid and the numbers of one launch" in spec.one_size
