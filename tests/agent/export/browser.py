@@ -68,6 +68,14 @@ class Browser:
         """What a script returns in the page."""
         return self.call("POST", "/execute/sync", {"script": script, "args": []})
 
+    def until(self, script: str, wanted):
+        """What a script returns in the page, asked until it is `wanted`, 30 s at most: charts are drawn anew after a
+        change of the window."""
+        end = time.monotonic() + 30.0
+        while (found := self.ask(script)) != wanted and time.monotonic() < end:
+            time.sleep(0.1)
+        return found
+
     def log(self) -> list[str]:
         """Messages of the console since the last call."""
         return [entry["message"] for entry in self.call("POST", "/se/log", {"type": "browser"})]

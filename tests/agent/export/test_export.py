@@ -193,7 +193,7 @@ def test_a_run_that_measured_nothing_has_a_page(browser, tmp_path):
 def test_two_thousand_attempts_have_a_page(browser, tmp_path):
     write_large(tmp_path / "large.jsonl", 10_000)
     browser.open(page_of(tmp_path / "large.jsonl", tmp_path), 390)
-    assert browser.ask("return document.querySelectorAll('#progress circle').length") == 1999
+    assert browser.until("return document.querySelectorAll('#progress circle').length", 1999) == 1999
     assert browser.ask("return document.querySelectorAll('#attempts tbody tr').length") == 250
     everything = "document.querySelector('#attempts button.more').click();"
     assert browser.ask(everything + "return document.querySelectorAll('#attempts tbody tr').length") == 1999
