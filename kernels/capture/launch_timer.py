@@ -9,6 +9,9 @@ from .graphs_in_progress import in_progress
 
 READINGS = 5
 """Of each distinct launch. The first launch compiles and is not among them."""
+HELD_CYCLES = 1_000_000
+"""For about half a millisecond the GPU is kept busy before a reading, so that it reaches the first event when the
+launch and the second event are queued behind it. What the host needs for a launch is longer than many kernels."""
 
 
 class Timing:
@@ -38,13 +41,13 @@ class LaunchTimer:
         if in_progress() or torch.cuda.is_current_stream_capturing():
             return None
         timing = Timing(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True))
+        torch.cuda._sleep(HELD_CYCLES)
         timing.start.record()
         self.pending.append(timing)
         return timing
 
     def read(self) -> list[float]:
-        """Milliseconds of the readings that are complete. The time between launch and start is part of a reading, so
-        those of a GPU that waits for its host are too long. None while a CUDA graph is being captured."""
+        """Milliseconds of the readings that are complete. None while a CUDA graph is being captured."""
         if in_progress():
             return []
         done = [t for t in self.pending if t.stop.query()]

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kernels.capture.reading.captured_launches import CapturedLaunch
+from kernels.captured.called_functions import functions_of
 
 Json = dict[str, Any]
 
@@ -26,23 +27,13 @@ def reason_to_wait(launch: CapturedLaunch, functions: Mapping[str, Json]) -> str
     asked = next((name for name in COOPERATIVE if launch.options.get(name)), None)
     if asked is not None:
         return f"its launch asks for {asked}"
-    seen: set[str] = set()
-    roots = [d for d, part in functions.items() if part is launch.function] + _called(launch.arguments)
-    return next((why for d in roots if (why := _reason(d, functions, seen))), None)
-
-
-def _reason(digest: str, functions: Mapping[str, Json], seen: set[str]) -> str | None:
-    if digest in seen or digest not in functions:
-        return None
-    seen.add(digest)
-    part = functions[digest]
-    tree = ast.parse(part["source"])
-    for node in ast.walk(tree):
-        if isinstance(node, ast.While):
-            shared = _shared(node, part["bindings"], functions, set())
-            if shared is not None:
-                return f"a while loop of {part['name']} uses {shared}"
-    return next((why for d in _called(part["bindings"]) if (why := _reason(d, functions, seen))), None)
+    for part in functions_of(launch, functions):
+        for node in ast.walk(ast.parse(part["source"])):
+            if isinstance(node, ast.While):
+                shared = _shared(node, part["bindings"], functions, set())
+                if shared is not None:
+                    return f"a while loop of {part['name']} uses {shared}"
+    return None
 
 
 def _shared(node: ast.AST, bindings: Json, functions: Mapping[str, Json], seen: set[str]) -> str | None:
@@ -76,11 +67,3 @@ def _bound(name: str, bindings: Json) -> Json:
 
 def _is_false(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and node.value is False
-
-
-def _called(value: Any) -> list[str]:
-    """Digests of the functions that bindings name."""
-    if isinstance(value, dict):
-        own = [value["function"]] if isinstance(value.get("function"), str) else []
-        return own + [d for v in value.values() for d in _called(v)]
-    return [d for v in value for d in _called(v)] if isinstance(value, list) else []

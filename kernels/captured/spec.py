@@ -32,6 +32,7 @@ from kernels.capture.reading.rebuilt_arguments import (
     rebuild_tensors,
 )
 from kernels.capture.reading.rebuilt_functions import CannotRebuild, rebuild_function
+from kernels.captured.called_functions import has_loop
 from kernels.captured.captured_problem import CapturedProblem
 from kernels.hardware import Hardware
 from kernels.launches.bound import copied
@@ -39,9 +40,9 @@ from kernels.launches.effects import Effects
 from kernels.launches.expected import results_of
 from kernels.spec import Baseline, Config, KernelSpec
 
-VERSION = 1
+VERSION = 2
 """Of what this file makes of a capture; part of the source hash."""
-OPTIONS = ("num_warps", "num_stages")
+OPTIONS = ("num_warps", "num_stages", "maxnreg")
 """Launch options that move."""
 INTERPRETED_PROGRAMS = 2048
 """Programs of a grid up to which the interpreter runs a launch."""
@@ -72,7 +73,7 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
         if not self.written:
             raise CannotRebuild(f"{launch.name} writes no argument")
         self._heuristics, self._pre_hook, missing = _importable_hooks(launch)
-        self.launch_space = space_of(launch)
+        self.launch_space = space_of(launch, has_loop(launch, functions))
         names = _constants(self.launch_space)
         self._own = _own_values(launch, names)
         self._grids = _grids(self.launch_space, names, self._own, moves=missing is None)
@@ -108,22 +109,23 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
     def tuner_configs(self) -> list[Config]:
         """The configs of the owner's autotuner that can be launched, none twice."""
         rows = (self.captured.autotune or {"configs": ()})["configs"]
-        found = [{**self._own, **r["kwargs"], **{n: r[n] for n in OPTIONS if n in r}} for r in rows]
+        moving = [n for n in OPTIONS if n in self._configs[0]]
+        found = [{**self._own, **r["kwargs"], **{n: r.get(n) for n in moving}} for r in rows]
         return [self.config_type(**v) for v in self._configs if v in found]
 
     def candidates(self, problem: CapturedProblem, hardware: Hardware) -> Iterator[Config]:
         return (self.config_type(**values) for values in self._configs)
 
     def promising(self, problem: CapturedProblem, hardware: Hardware) -> list[Config]:
-        """The owner's config, then those that differ from it in one value, the nearest values first. Stages come last:
-        many kernels have no loop to pipeline."""
+        """The owner's config, then those that differ from it in one value, the nearest values first. Limits of
+        registers come late and stages last: many kernels have no loop to pipeline."""
         own = self._configs[0]
 
-        def steps(values: Json) -> tuple[bool, float]:
+        def steps(values: Json) -> tuple[int, float]:
             (name,) = [n for n in values if values[n] != own[n]]
             numbers = isinstance(values[name], int) and isinstance(own[name], int) and values[name] > 0 < own[name]
             ratio = max(values[name] / own[name], own[name] / values[name]) if numbers else 2.0
-            return name == "num_stages", ratio
+            return ("maxnreg", "num_stages").index(name) + 1 if name in ("maxnreg", "num_stages") else 0, ratio
 
         near = [v for v in self._configs if sum(v[n] != own[n] for n in own) == 1]
         return [self.config_type(**v) for v in [own, *sorted(near, key=steps)]]
@@ -160,7 +162,8 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
         if self._pre_hook is not None:
             self._pre_hook(arguments)
         options = {n: v for n, v in self.captured.options.items() if v is not None and n not in arguments}
-        options |= {n: values[n] for n in OPTIONS if n in options or values[n] != self._configs[0][n]}
+        moving = [n for n in OPTIONS if n in values]
+        options |= {n: values[n] for n in moving if n in options or values[n] != self._configs[0][n]}
         self.function[self._grids[_key(values, tuple(self._own))]](**arguments, **options)
 
     # -- what is right, and what is compared with
@@ -278,10 +281,12 @@ def _own_values(launch: CapturedLaunch, names: tuple[str, ...]) -> Json:
 
 def _rows(space: LaunchSpace, names: tuple[str, ...], own: Json) -> list[Json]:
     """Every config of the space as values of the config model, the owner's first, none twice."""
+    limited = any(config.maxnreg is not None for config in space.configs)
+    moving = [n for n in OPTIONS if n != "maxnreg" or limited]
     found = []
     for config in space.configs:
         values = {**own, **{n: v for n, v in config.values if n in names}}
-        row = {**values, "num_warps": config.num_warps, "num_stages": config.num_stages}
+        row = {**values, **{n: getattr(config, n) for n in moving}}
         if row not in found:
             found.append(row)
     return found
@@ -305,7 +310,8 @@ def _key(values: Mapping[str, Any], names: tuple[str, ...]) -> str:
 
 
 def _config_type(name: str, rows: list[Json]) -> type[Config]:
-    fields: dict[str, Any] = {n: (Literal[tuple(dict.fromkeys(r[n] for r in rows))], ...) for n in rows[0]}
+    choices = {n: Literal[tuple(dict.fromkeys(r[n] for r in rows))] for n in rows[0]}
+    fields: dict[str, Any] = {n: (one, None if n == "maxnreg" else ...) for n, one in choices.items()}
     model: type[Config] = create_model(f"{name}_config", __base__=Config, **fields)
     return model
 

@@ -1,7 +1,10 @@
-"""Hands Python floats to interpreted kernels as a compiled launch does: as fp32 scalars of Triton.
+"""Hands numbers to interpreted kernels, and takes them back, as a compiled launch does.
 
-Triton's interpreter (3.6 to 3.9) converts integers and leaves floats as they are, so that ``eps.to(tl.float32)`` raises
-there, and a bf16 value times ``eps`` stays bf16 where a compiled kernel computes in fp32.
+1. A Python float is an fp32 scalar of Triton. Triton's interpreter (3.6 to 3.9) converts integers and leaves floats
+   as they are, so that ``eps.to(tl.float32)`` raises there, and a bf16 value times ``eps`` stays bf16 where a
+   compiled kernel computes in fp32.
+2. A scalar that bounds a loop is a Python number. Triton 3.6 asks NumPy for it in a way that NumPy refuses from 2.4
+   on: ``only 0-dimensional arrays can be converted``.
 """
 
 from __future__ import annotations
@@ -14,10 +17,11 @@ import triton.language as tl
 import triton.runtime.interpreter as interpreter
 
 
-def patch_float_arguments(precision: type[np.floating[Any]] = np.float32) -> None:
+def patch_scalars(precision: type[np.floating[Any]] = np.float32) -> None:
     """Patch the interpreter of this process. `precision`: how many bits of a float are kept; its type for Triton is
     fp32 whatever that is."""
     interpreter._implicit_cvt = _with_floats(interpreter._implicit_cvt, precision)
+    interpreter._patch_lang_tensor = _with_numbers(interpreter._patch_lang_tensor)
 
 
 def _with_floats(convert: Callable[[Any], Any], precision: type[np.floating[Any]]) -> Callable[[Any], Any]:
@@ -27,3 +31,12 @@ def _with_floats(convert: Callable[[Any], Any], precision: type[np.floating[Any]
         return convert(argument)
 
     return converted
+
+
+def _with_numbers(patch: Callable[..., None]) -> Callable[..., None]:
+    def patched(tensor: Any, *scope: Any) -> None:
+        patch(tensor, *scope)
+        # What the interpreter has set it takes back after the launch, whatever stands there then.
+        tensor.__index__ = lambda self: int(self.handle.data.item())
+
+    return patched

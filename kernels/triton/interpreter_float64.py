@@ -17,7 +17,7 @@ import triton.language as tl
 import triton.runtime.interpreter as interpreter
 from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
 
-from kernels.triton.interpreter_arguments import patch_float_arguments
+from kernels.triton.interpreter_arguments import patch_scalars
 from kernels.triton.interpreter_libdevice import MACHINE_CODE, NotEmulated, refuse_operations, replace_libdevice
 
 Array = np.ndarray[Any, Any]
@@ -34,7 +34,7 @@ def promote() -> None:
     numpy_dtype, fits = interpreter._get_np_dtype, interpreter._validate_np_data_size
     interpreter._get_np_dtype = lambda t: np.dtype(np.float64) if _is_float(t) else numpy_dtype(t)
     interpreter._validate_np_data_size = lambda data, t: _is_float(t) or fits(data, t)
-    patch_float_arguments(np.float64)
+    patch_scalars(np.float64)
     for name in ("fp16", "bf16", "fp32", "fp64"):
         setattr(InterpreterBuilder, f"get_{name}", _constant(getattr(tl, _LANGUAGE[name])))
     interpreter.TensorDescHandle.validate = lambda self: None  # made for elements of another size

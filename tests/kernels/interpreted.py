@@ -8,7 +8,7 @@ import torch
 
 from kernels import registry
 from kernels.hardware import hardware_named
-from kernels.triton.interpreter_arguments import patch_float_arguments
+from kernels.triton.interpreter_arguments import patch_scalars
 from kernels.triton.interpreter_bf16 import patch_bf16
 
 UNWRITTEN = 12345.0
@@ -20,7 +20,7 @@ def interpreted(init):
     A case: kernel, problem, config, and the inputs' seed."""
     torch.set_num_threads(1)
     patch_bf16()
-    patch_float_arguments()
+    patch_scalars()
     # Three SMs: a persistent program walks over several tiles even on a small shape.
     hardware = replace(hardware_named("H200"), sms=3)
 

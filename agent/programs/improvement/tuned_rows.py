@@ -97,7 +97,7 @@ def decision_of(config: dict[str, Any]) -> Decision:
     """A config of the kernel's as a decision."""
     return Decision(
         constexprs={n: v for n, v in config.items() if n not in OPTIONS},
-        options={n: v for n, v in config.items() if n in OPTIONS},
+        options={n: v for n, v in config.items() if n in OPTIONS and v is not None},
     )
 
 

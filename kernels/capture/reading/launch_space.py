@@ -3,8 +3,8 @@
     1. The owner's config, first.
     2. The autotuner's own configs, then the product of their values.
     3. Neighbours: half and double of each constant that the grid follows.
-    4. Of each of these, other ``num_warps`` and ``num_stages``, one at a time; combined if the constants leave few
-       choices.
+    4. Of each of these, other ``num_warps`` and, where there is a loop to pipeline, ``num_stages``, one at a time;
+       combined if the constants leave few choices. With as many warps or more, also fewer registers a thread.
 
 A constant moves only if the program's grid function reads it, with the grid that this function returned for it, or if
 the autotuner moves it itself. ``num_ctas`` stays as the owner has it. Hooks and pruning that no module holds cannot be
@@ -13,16 +13,23 @@ run again: then launch options alone move.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
 from kernels.capture.capture_file import Json
 from kernels.capture.reading.captured_launches import CapturedLaunch
 
-WARPS = (1, 2, 4, 8, 16)
+WARPS = (1, 2, 4, 8, 16, 32)
+FURTHEST_WARPS = 8
+"""Warps stay within this factor of the config beside them. With far fewer, each thread has more values than registers,
+and what spills so much takes a minute to compile."""
 STAGES = (1, 2, 3, 4, 5)
+REGISTERS = (32, 64, 128)
+"""Most registers of a thread (``maxnreg``, NVIDIA's alone). With fewer, more programs run at once."""
+ALL_REGISTERS = 65_536
+"""Of a multiprocessor; a block's threads divide no more among them, so that a looser limit is none."""
 FEW = 4
 """Choices of constants up to which all launch options are combined with one another."""
 MOST_PRODUCT = 512
@@ -42,6 +49,7 @@ class LaunchConfig:
     grid: tuple[int, ...]
     origin: str
     """``owner``, ``autotuner``, ``product``, ``neighbour`` or ``options``."""
+    maxnreg: int | None = None
 
 
 @dataclass(frozen=True)
@@ -52,25 +60,27 @@ class LaunchSpace:
     """Constants that do not move, with the reason."""
 
 
-def space_of(launch: CapturedLaunch) -> LaunchSpace:
-    """The configs around a captured launch."""
+def space_of(launch: CapturedLaunch, loops: bool = True) -> LaunchSpace:
+    """The configs around a captured launch. `loops`: whether the kernel, or a function that it calls, has a loop;
+    ``num_stages`` changes nothing in one that has none."""
     own = _own_values(launch)
     warps, stages = _option(launch, "num_warps"), _option(launch, "num_stages")
     came_out = tuple(launch.grid["came_out"])
     why_not = _options_only(launch)
     movable = {} if why_not else _movable(launch)
-    found = [LaunchConfig(_frozen(own), warps, stages, came_out, "owner")]
+    found = [LaunchConfig(_frozen(own), warps, stages, came_out, "owner", _registers(launch))]
     if not why_not:
         found += _autotuners(launch, own)
-        found += _neighbours(launch, own, movable, warps, stages)
+        found += _neighbours(launch, own, movable, found[0])
     few = len({c.values for c in found}) <= FEW
     for config in list(found):
-        found += _other_options(config, every=few)
+        found += _other_options(config, STAGES if loops else (), every=few)
+        found += _fewer_registers(config) if _is_nvidia(launch) else ()
     fixed = {n: why_not or "the grid does not follow it" for n in _constants(launch) if n not in movable}
     seen: set[Any] = set()
     unique = []
     for c in found:
-        key = (c.values, c.num_warps, c.num_stages)
+        key = (c.values, c.num_warps, c.num_stages, c.maxnreg)
         if key not in seen:
             seen.add(key)
             unique.append(c)
@@ -84,6 +94,16 @@ def _own_values(launch: CapturedLaunch) -> Json:
 def _option(launch: CapturedLaunch, name: str) -> int:
     value = launch.options.get(name) or (launch.config or {}).get(name)
     return int(value) if value is not None else DEFAULTS[name]
+
+
+def _registers(launch: CapturedLaunch) -> int | None:
+    value = launch.options.get("maxnreg") or (launch.config or {}).get("maxnreg")
+    return None if value is None else int(value)
+
+
+def _is_nvidia(launch: CapturedLaunch) -> bool:
+    """AMD's architectures have names."""
+    return launch.device.get("kind") == "cuda" and isinstance(launch.device.get("arch"), int)
 
 
 def _frozen(values: Json) -> tuple[tuple[str, Any], ...]:
@@ -138,13 +158,14 @@ def _autotuners(launch: CapturedLaunch, own: Json) -> Iterator[LaunchConfig]:
     if tuner is None:
         return
     rows = [(c["kwargs"], c["num_warps"], c["num_stages"]) for c in tuner["configs"]]
+    registers = [c.get("maxnreg") for c in tuner["configs"]]
     names = list(own)
     choices = [list(dict.fromkeys(r[0].get(n) for r in rows)) for n in names]
     warps, stages = (list(dict.fromkeys(r[i] for r in rows)) for i in (1, 2))
-    for values, w, s in rows:
+    for (values, w, s), limit in zip(rows, registers, strict=True):
         grid = _grid_for(launch, values)
         if grid is not None:
-            yield LaunchConfig(_frozen(values), w, s, grid, "autotuner")
+            yield LaunchConfig(_frozen(values), w, s, grid, "autotuner", limit)
     for i, combination in enumerate(product(*choices, warps, stages)):
         if i >= MOST_PRODUCT:
             return
@@ -152,11 +173,11 @@ def _autotuners(launch: CapturedLaunch, own: Json) -> Iterator[LaunchConfig]:
         values = dict(zip(names, chosen, strict=True))
         grid = _grid_for(launch, values)
         if grid is not None:
-            yield LaunchConfig(_frozen(values), w, s, grid, "product")
+            yield LaunchConfig(_frozen(values), w, s, grid, "product", _registers(launch))
 
 
 def _neighbours(
-    launch: CapturedLaunch, own: Json, movable: dict[str, str], warps: int, stages: int
+    launch: CapturedLaunch, own: Json, movable: dict[str, str], beside: LaunchConfig
 ) -> Iterator[LaunchConfig]:
     for name in movable:
         value = own.get(name, launch.arguments.get(name, {}).get("value"))
@@ -166,16 +187,22 @@ def _neighbours(
             values = {**own, name: other}
             grid = _grid_for(launch, values) if other else None
             if grid is not None:
-                yield LaunchConfig(_frozen(values), warps, stages, grid, "neighbour")
+                yield replace(beside, values=_frozen(values), grid=grid, origin="neighbour")
 
 
-def _other_options(config: LaunchConfig, every: bool) -> Iterator[LaunchConfig]:
+def _other_options(config: LaunchConfig, stages: Sequence[int], every: bool) -> Iterator[LaunchConfig]:
     """One option at a time: the product of all would be most of a large space, and far from what anybody chose. With
     `every`, the product too."""
-    for warps in WARPS:
-        yield LaunchConfig(config.values, warps, config.num_stages, config.grid, "options")
-    for stages in STAGES:
-        yield LaunchConfig(config.values, config.num_warps, stages, config.grid, "options")
-    for warps in WARPS if every else ():
-        for stages in STAGES:
-            yield LaunchConfig(config.values, warps, stages, config.grid, "options")
+    own = config.num_warps
+    warps = [w for w in WARPS if max(w, own) <= FURTHEST_WARPS * min(w, own)]
+    pairs = [(w, config.num_stages) for w in warps] + [(own, s) for s in stages]
+    for w, s in pairs + (list(product(warps, stages)) if every else []):
+        yield replace(config, num_warps=w, num_stages=s, origin="options")
+
+
+def _fewer_registers(config: LaunchConfig) -> Iterator[LaunchConfig]:
+    """The config with a limit of its registers, also with more warps; what limits them already is left alone."""
+    for warps in (config.num_warps, config.num_warps * 2) if config.maxnreg is None else ():
+        for limit in REGISTERS:
+            if warps <= WARPS[-1] and limit * warps * 32 < ALL_REGISTERS:
+                yield replace(config, num_warps=warps, maxnreg=limit, origin="options")

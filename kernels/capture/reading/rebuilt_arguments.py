@@ -22,7 +22,7 @@ from kernels.capture.reading.captured_launches import CapturedLaunch, tensors_of
 from kernels.capture.reading.rebuilt_functions import CannotRebuild
 
 FLOATS = ("float64", "float32", "float16", "bfloat16")
-DRAWN = 4_194_301
+DRAWN = 1_048_573
 """Floats that are drawn for one tensor; a larger one repeats them. To draw billions would take longer than to tune. A
 prime, so that rows and blocks do not repeat."""
 PAD_BYTES = 64
@@ -162,7 +162,7 @@ class _Maker:
         # A storage that was not aligned lies a few bytes into its memory, and as_strided counts from there.
         offset = described["offset"] + typed.storage_offset()
         view = torch.as_strided(typed, described["shape"], described["stride"], offset)
-        numbers = self._numbers(path, described, dtype) if self._draws else None
+        numbers = self._numbers(path, described, dtype, typed.device) if self._draws else None
         if numbers is not None and view.numel():
             # An expanded view has fewer places than elements: each place gets one of its numbers.
             places = _places(view, described["stride"])
@@ -170,8 +170,9 @@ class _Maker:
             places.copy_(chosen.to(places.dtype))
         return view
 
-    def _numbers(self, path: str, described: Json, dtype: torch.dtype) -> torch.Tensor | None:
-        """Numbers for all elements, in the argument's dtype."""
+    def _numbers(self, path: str, described: Json, dtype: torch.dtype, device: torch.device) -> torch.Tensor | None:
+        """Numbers for all elements, in the argument's dtype. Repeated ones are repeated on `device`: to do so here and
+        copy all of them takes ten times as long."""
         count = 1
         for n in described["shape"]:
             count *= n
@@ -182,7 +183,7 @@ class _Maker:
             raw = bytearray(zlib.decompress(base64.b64decode(known["whole"])))
             return torch.frombuffer(raw, dtype=dtype)
         if dtype.is_floating_point:
-            block = self._floats(known, min(count, DRAWN)).to(dtype)
+            block = self._floats(known, min(count, DRAWN)).to(dtype).to(device)
             return block if count <= DRAWN else block.repeat(-(-count // DRAWN))[:count]
         if dtype == torch.bool:
             share = known["true"] if known else 0.5

@@ -74,8 +74,9 @@ def improved(folder):
     """(exit code, what --json printed, the table)."""
     command = [sys.executable, "-m", "agent", "improve", str(folder / "run.capture"), "-o", str(folder / "tuned.json")]
     command += ["--max-seconds", "150", "--share", "1", "--cold", "--memory", str(folder / "m.db"), "--json"]
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=500
+        command, cwd=folder, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}, timeout=500
     )
     assert done.returncode in (0, 3), done.stderr[-3000:]
     return done.returncode, json.loads(done.stdout), read_table(folder / "tuned.json")

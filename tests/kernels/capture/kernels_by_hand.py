@@ -37,6 +37,30 @@ def looped(x_ptr, out_ptr, table_ptr, n, BLOCK: tl.constexpr):
     tl.store(target, 1.0)
 
 
+@triton.jit
+def scattered(x_ptr, y_ptr, rows_ptr, stride, n, IGNORED: tl.constexpr):
+    row = tl.load(rows_ptr + tl.program_id(0))
+    if row == IGNORED:
+        return
+    tl.store(x_ptr + row * stride, tl.sum(tl.load(y_ptr + tl.arange(0, 16)), axis=0))
+
+
+@triton.jit
+def chosen(x_ptr, y_ptr, z_ptr, flags_ptr, n):
+    target = x_ptr
+    if tl.load(flags_ptr) > 0:
+        target = y_ptr + n
+    tl.store(target, 1.0)
+    target = x_ptr
+    other = z_ptr
+    while n > 0:
+        tl.atomic_add(target, 1.0)
+        swapped = target
+        target = other
+        other = swapped
+        n -= 1
+
+
 def closure(power):
     @triton.jit
     def powers(x_ptr, BLOCK: tl.constexpr):

@@ -34,7 +34,8 @@ def of(capture, name):
 def test_writes_are_read_from_the_code_and_memory_agrees(capture):
     (tuned,) = of(capture, "tuned")
     assert tuned.observed["writes"] == {"out_ptr": ["store"]}
-    assert tuned.observed["changed"] == ["out_ptr"]
+    # The autotuner's benchmark has written the same numbers before: memory may show no change, and no other tensor's.
+    assert set(tuned.observed["changed"]) <= {"out_ptr"}
     assert all(x.observed["writes"] == {"x_ptr": ["store"]} for x in of(capture, "in_place"))
 
 

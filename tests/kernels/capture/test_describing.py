@@ -18,7 +18,7 @@ from kernels.capture.describing.device_closure import describe_function
 from kernels.capture.describing.writes import written_arguments
 from kernels.capture.reading.live_functions import NotTheSame, identity_of, live_function
 from kernels.capture.reading.rebuilt_functions import rebuild_function
-from tests.kernels.capture.kernels_by_hand import closure, kernel, looped
+from tests.kernels.capture.kernels_by_hand import chosen, closure, kernel, looped, scattered
 
 SOURCE = """
 import triton
@@ -110,6 +110,22 @@ def test_pointers_are_followed_through_loops_and_tables():
     signature = {"x_ptr": "*fp32", "out_ptr": "*fp32", "table_ptr": "*i64", "n": "i32", "BLOCK": "constexpr"}
     found = written_arguments(ttir(looped, signature, {"BLOCK": 16}), names)
     assert found == {"out_ptr": ["store"], "table_ptr": ["through"]}
+
+
+@pytest.mark.compile
+def test_what_an_address_is_computed_of_is_not_written():
+    names = ["x_ptr", "y_ptr", "rows_ptr", "stride", "n"]
+    signature = {"x_ptr": "*bf16", "y_ptr": "*bf16", "rows_ptr": "*i64", "stride": "i32", "n": "i32"}
+    found = written_arguments(ttir(scattered, {**signature, "IGNORED": "constexpr"}, {"IGNORED": -100}), names)
+    assert found == {"x_ptr": ["store"]}
+
+
+@pytest.mark.compile
+def test_pointers_are_followed_through_branches_and_while_loops():
+    names = ["x_ptr", "y_ptr", "z_ptr", "flags_ptr", "n"]
+    signature = {**dict.fromkeys(names[:3], "*fp32"), "flags_ptr": "*i32", "n": "i32"}
+    found = written_arguments(ttir(chosen, signature, {}), names)
+    assert found == {"x_ptr": ["atomic", "store"], "y_ptr": ["store"], "z_ptr": ["atomic"]}
 
 
 def test_a_pointer_from_nowhere_is_reported():

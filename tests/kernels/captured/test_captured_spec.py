@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from kernels.capture.capture_file import line_of
 from kernels.capture.describing.device_closure import describe_function
 from kernels.capture.reading.captured_launches import read_capture
+from kernels.capture.reading.launch_space import space_of
 from kernels.captured.captured_kernels import captured_kernel, reference_of
 from kernels.captured.captured_problem import rounded_up, written_bounds
 from kernels.captured.program_waits import reason_to_wait
@@ -53,11 +54,16 @@ def counted(x_ptr, seen_ptr, total_ptr, also_ptr, flag, n, BLOCK: tl.constexpr):
     if flag == 1:
         tl.store(also_ptr + at, x, mask=at < n)
 
+@triton.jit
+def doubled(x_ptr, at, mask):
+    for start in range(0, 1):
+        tl.store(x_ptr + at + start, tl.load(x_ptr + at + start, mask=mask) * 2, mask=mask)
+
 @triton.heuristics({"EVEN": lambda a: a["n"] % a["BLOCK"] == 0})
 @triton.jit
 def heuristic(x_ptr, n, BLOCK: tl.constexpr, EVEN: tl.constexpr):
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    tl.store(x_ptr + at, tl.load(x_ptr + at, mask=at < n) * 2, mask=at < n)
+    doubled(x_ptr, at, at < n)
 
 grid = lambda m: (triton.cdiv(m["n"], m["BLOCK"]),)
 torch.manual_seed(0)
@@ -117,6 +123,25 @@ def test_the_space_begins_with_the_owners_config_and_is_closed(kernels):
         kernel.config_type(BLOCK=4096, num_warps=4, num_stages=3)
     assert [b.name for b in kernel.baselines(problem)] == ["owner", "autotuner"]
     assert [b.name for b in kernels["half"].baselines(problem)] == ["owner"]
+
+
+def test_stages_move_only_where_there_is_a_loop_and_warps_stay_near(kernels):
+    assert {c.num_stages for c in kernels["half"].launch_space.configs} == {3}
+    assert {c.num_stages for c in kernels["heuristic"].launch_space.configs} == {1, 2, 3, 4, 5}  # its helper's loop
+    assert {c.num_warps for c in kernels["half"].launch_space.configs} == {1, 2, 4, 8, 16, 32}
+    assert {c.maxnreg for c in kernels["half"].launch_space.configs} == {None}  # in the interpreter nothing limits them
+
+
+def test_on_an_nvidia_gpu_registers_are_limited_where_that_is_a_limit(path):
+    (launch,) = [x for x in read_capture(str(path)).launches if x.name == "half"]
+    launch.device.update(kind="cuda", arch=90)
+    launch.options["num_warps"] = 16
+    configs = space_of(launch, loops=False).configs
+    limits = {(c.num_warps, c.maxnreg) for c in configs if c.values == configs[0].values and c.maxnreg is not None}
+    assert limits == {(16, 32), (16, 64), (32, 32)}
+    assert min(c.num_warps for c in configs) == 2
+    launch.device["arch"] = "gfx942"
+    assert all(c.maxnreg is None for c in space_of(launch, loops=False).configs)
 
 
 def test_a_heuristic_that_no_module_holds_leaves_launch_options_alone(kernels):

@@ -14,8 +14,8 @@ pytestmark = pytest.mark.process
 
 PROGRAM = """
 import json, torch, triton, triton.language as tl
-from kernels.triton.interpreter_arguments import patch_float_arguments
-patch_float_arguments()
+from kernels.triton.interpreter_arguments import patch_scalars
+patch_scalars()
 
 @triton.jit
 def kernel(x_ptr, out_ptr, eps, n, N: tl.constexpr, HALF: tl.constexpr):

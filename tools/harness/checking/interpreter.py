@@ -107,7 +107,7 @@ def interpreter(init: dict[str, Any]) -> Any:
     from kernels.hardware import hardware_named
     from kernels.launches.bound import Bound, copied
     from kernels.spec import sentence
-    from kernels.triton.interpreter_arguments import patch_float_arguments
+    from kernels.triton.interpreter_arguments import patch_scalars
     from kernels.triton.interpreter_bf16 import patch_bf16
     from kernels.triton.interpreter_libdevice import NotEmulated, patch_libdevice
     from kernels.triton.stub_driver import StubDriver
@@ -117,7 +117,7 @@ def interpreter(init: dict[str, Any]) -> Any:
     from tools.harness.process.machine_trouble import describe_trouble
 
     patch_bf16()
-    patch_float_arguments()
+    patch_scalars()
     patch_libdevice()
     torch.set_num_threads(1)  # the interpreter's arrays are small; threads only fight over the cores
 

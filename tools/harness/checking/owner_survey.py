@@ -125,12 +125,12 @@ def surveyor(init: Json) -> Any:
         from triton.runtime import driver
 
         from kernels.hardware import hardware_named
-        from kernels.triton.interpreter_arguments import patch_float_arguments
+        from kernels.triton.interpreter_arguments import patch_scalars
         from kernels.triton.interpreter_bf16 import patch_bf16
         from kernels.triton.stub_driver import StubDriver
 
         patch_bf16()
-        patch_float_arguments()
+        patch_scalars()
         torch.set_num_threads(1)
         driver.set_active(StubDriver(hardware_named("H200")))
 
