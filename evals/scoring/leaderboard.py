@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from evals.agents import registry
 from evals.scoring.score_tables import (
     COLUMNS,
     Standing,
@@ -38,7 +39,18 @@ def render(s: Standing) -> str:
     names = ", ".join(s.boards)
     parts = [
         "# Leaderboard",
-        f"{ABOUT}\n\nLandscapes: {names}. {seeds} seeds each. Rules of counting: {describe_rules(s)}. {made_with(s)}",
+        ABOUT,
+        " ".join(
+            filter(
+                None,
+                (
+                    f"Landscapes: {names}. {seeds} seed{'s' if seeds > 1 else ''} each.",
+                    f"Rules of counting: {describe_rules(s)}.",
+                    made_with(s),
+                    absent(s),
+                ),
+            )
+        ),
         markdown_table(COLUMNS, map(overall_cells, aggregates)),
         "## P on each landscape",
         _per_landscape(s),
@@ -71,6 +83,12 @@ def made_with(s: Standing) -> str:
         f"Of {unknown} runs the libraries were not recorded." if unknown else "",
     ]
     return " ".join(filter(None, parts))
+
+
+def absent(s: Standing) -> str:
+    """The agents that come with the project and did not play."""
+    missing = [name for name in registry.names() if name not in {agent for agent, _ in s.groups}]
+    return f"Not played: {', '.join(missing)}." if missing else ""
 
 
 def describe_rules(s: Standing) -> str:

@@ -6,8 +6,7 @@
    similar configs succeed.
 3. A batch is picked so that near twins do not fill it (:mod:`tools.planner.batch`).
 4. The planner advises to stop when no config is expected to gain what a measurement costs, and all untried ones
-   together probably hold no more than 1 % (:mod:`tools.planner.stopping`, :mod:`tools.planner.regret`). The caller may
-   go on.
+   together probably hold no more than 1 % (:mod:`tools.planner.stopping`). The caller may go on.
 
 If no cost model covers the kernel, the planner measures a few configs first and then uses the data alone: those that
 the kernel itself calls promising (its owner's config and the neighbours of it), else random ones. A design that spreads
@@ -31,7 +30,7 @@ from tools.planner.cost.resources import Floats, Indices
 from tools.planner.evidence import Evidence
 from tools.planner.features import Encoder
 from tools.planner.reasons import origin
-from tools.planner.regret import READ, RIVALS, STRETCH, Regret, estimate_regret
+from tools.planner.regret_estimate import READ, RIVALS, STRETCH, Regret, estimate_regret
 from tools.planner.stopping import HONEST, advise, confirm
 from tools.planner.transfer import NearProblem, estimate_correction
 from tools.session.task import Task

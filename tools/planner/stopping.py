@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from tools.planner.evidence import Evidence
-from tools.planner.regret import CONFIDENCE, Regret
+from tools.planner.regret_estimate import CONFIDENCE, Regret
 
 WORTH_A_MEASUREMENT = 0.0005
 """Expected relative gain below which a measurement is not worth its time: 0.05 %, a sixth of the 0.3 % within which

@@ -9,7 +9,7 @@ from tests.tools.planner.problems import H200, SPEC, STRANGE, StrangeProblem, me
 from tools.planner import surrogate
 from tools.planner.evidence import Evidence
 from tools.planner.propose import Planner
-from tools.planner.regret import CONFIDENCE, Regret, estimate_regret
+from tools.planner.regret_estimate import CONFIDENCE, Regret, estimate_regret
 from tools.planner.stopping import TOLERANCE, Advice, advise, confirm
 from tools.session.task import Task
 
