@@ -14,6 +14,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from pydantic import ValidationError
@@ -23,10 +24,12 @@ from kernels.defaults import MOST_CONFIGS, Undefined
 from kernels.finder import one_line, where_raised
 from kernels.hardware import Hardware, hardware_named
 from kernels.launches.bound import same_bits
-from kernels.launches.domain import KINDS
+from kernels.launches.domain import KINDS, SHAPES
 from kernels.launches.expected import WrongResults, expected, named, results_of
 from kernels.launches.leaves import leaves, tensors_in
 from kernels.quiet import output_to_stderr
+from kernels.source.locate import SourceMissing
+from kernels.source.waiting_programs import reason_to_wait
 from kernels.spec import Baseline, Config, KernelSpec, Problem, sentence
 from memory.shared_models import Closed
 
@@ -38,6 +41,10 @@ METRICS = ("tflops", "gbps", "latency")
 """The metrics that a kernel may choose as its default."""
 MOST_DRAWN = 1 << 24
 """Elements of the reduced inputs that are drawn twice; more would take seconds."""
+
+
+_waits: WeakKeyDictionary[type, str | None] = WeakKeyDictionary()
+"""Why programs of a class's kernels may wait for one another: the walk takes some tenths of a second."""
 
 
 class KernelError(ValueError):
@@ -76,6 +83,7 @@ def examine(spec: KernelSpec[Any, Any], problem: Problem | None = None, hardware
             "baselines", f"returns {reprlib.repr(baselines)}: give a list of Baseline, the eager PyTorch way first"
         )
     _reduced(examiner, given, first, space)
+    _waiting(examiner)
 
 
 def _tensors(examiner: _Examiner, given: Problem) -> list[str]:
@@ -138,6 +146,25 @@ def _undeclared(examiner: _Examiner, given: Problem) -> None:
             )
 
 
+def _waiting(examiner: _Examiner) -> None:
+    """Check that no program waits for another one. A captured launch has its own rule (``kernels/captured``)."""
+    kind = type(examiner.spec)
+    if kind.source_hash is not KernelSpec.source_hash:
+        return
+    if kind not in _waits:
+        try:
+            _waits[kind] = reason_to_wait(examiner.spec)
+        except SourceMissing:  # whoever asks for the source hash reports it
+            _waits[kind] = None
+    why = _waits[kind]
+    if why is not None:
+        examiner.fail(
+            "launch",
+            f"starts programs that may wait for one another ({why}): it ends only if those that are waited for run at "
+            "the same time, and how many do changes with the config, so it cannot be tuned",
+        )
+
+
 def _results(examiner: _Examiner, method: str, names: list[str], value: Any) -> dict[str, torch.Tensor]:
     for _, x in leaves(value):
         examiner.require_type(method, x, torch.Tensor)
@@ -161,9 +188,12 @@ def _attributes(examiner: _Examiner) -> None:
         examiner.fail("name", f"is {reprlib.repr(spec.name)}: give it letters, digits, _, . and -, at most 100 of them")
     if spec.metric not in METRICS:
         examiner.fail("metric", f"is {reprlib.repr(spec.metric)}: choose {', '.join(METRICS)}")
-    strange = [kind for kind in spec.domain if kind not in KINDS]
+    if not isinstance(spec.domain, tuple):
+        examiner.fail("domain", f"is {reprlib.repr(spec.domain)}: make it a tuple of kinds")
+    strange = [kind for kind in spec.domain if kind not in (*KINDS, *SHAPES)]
     if strange:
-        examiner.fail("domain", f"names {strange[0]!r}: the kinds of inputs are {', '.join(KINDS)}")
+        known = f"the kinds of inputs are {', '.join(KINDS)}; those of shapes are {', '.join(SHAPES)}"
+        examiner.fail("domain", f"names {strange[0]!r}: {known}")
     if not isinstance(spec.aliases, tuple) or not all(isinstance(a, str) for a in spec.aliases):
         examiner.fail("aliases", f"is {reprlib.repr(spec.aliases)}: make it a tuple of words")
 

@@ -257,14 +257,16 @@ def reduced(problem: Any, config: Any) -> Any:
     """Each dimension ``X`` cut to at most two blocks of the config's ``BLOCK_X`` (``BLOCK_SIZE_X``, ``BLOCK``,
     ``BLOCK_SIZE``), or of 16 where it has none; the last block as ragged as the true shape's. Where that is still more
     than MOST_REDUCED elements, ``BLOCK`` is taken to be the last dimension's alone."""
-    changed = {d: shrunk(getattr(problem, d), _block(config, f"_{d}", "") or 16, 2) for d in problem.dims}
+    changed = {d: shrunk(getattr(problem, d), block_of(config, f"_{d}", "") or 16, 2) for d in problem.dims}
     if prod(changed.values()) > MOST_REDUCED:
         for dim in problem.dims[:-1]:
-            changed[dim] = shrunk(getattr(problem, dim), _block(config, f"_{dim}") or 16, 2)
+            changed[dim] = shrunk(getattr(problem, dim), block_of(config, f"_{dim}") or 16, 2)
     return problem.model_copy(update=changed)
 
 
-def _block(config: Any, *endings: str) -> int | None:
+def block_of(config: Any, *endings: str) -> int | None:
+    """The config's block along a dimension: its first field of that name (``BLOCK`` or ``BLOCK_SIZE`` with one of
+    `endings`) that holds a number above 0."""
     names = [name + ending for ending in endings for name in ("BLOCK", "BLOCK_SIZE")]
     return next((b for n in names if isinstance(b := getattr(config, n, None), int) and b > 0), None)
 

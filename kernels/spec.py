@@ -131,8 +131,10 @@ class KernelSpec(ABC, Generic[P, C]):
     unwritten: ClassVar[tuple[int | str, ...]] = ()
     """Outputs of which the launch leaves elements as they are; ``eager`` gives NaN for those."""
     domain: ClassVar[tuple[str, ...]] = ()
-    """Kinds of inputs that the kernel does not take, of those in ``kernels/launches/domain.py``, e.g.
-    ``("large", "infinite")``. A finalist is not tried on them, and the verdict names them."""
+    """Kinds of inputs and shapes that the kernel does not take, of those in ``kernels/launches/domain.py``, e.g.
+    ``("large", "odd sizes")``. A finalist is not tried on them, and the verdict names them."""
+    one_size: ClassVar[str] = ""
+    """Why a problem without dimensions has no other shapes, as the end of a sentence."""
     shut_in: ClassVar[bool] = False
     """Whether its code is compiled and interpreted by processes alone that have no network and write nowhere."""
     found_as: str | None = None

@@ -18,9 +18,11 @@ Outcome = Literal["proven", "unproven", "error", "stopped"]
 Row = dict[str, Any]
 ENVIRONMENT = (
     "kind", "name", "hardware", "driver", "cuda", "torch", "triton", "landscape", "recorded_at", "host",
-    "power_limit_w", "assembler",
+    "power_limit_w", "assembler", "overrides", "facts",
 )  # fmt: skip
 """Fields of an environment: those of ``DeviceInfo``."""
+ADDED = ("assembler", "overrides")
+"""Those that came later: an environment without them has the address that it had before there was such a field."""
 
 
 class Begin(NamedTuple):

@@ -249,6 +249,12 @@ def m007_variants(db: Any) -> None:
     _run(db, VARIANTS)
 
 
+def m008_overrides_and_facts(db: Any) -> None:
+    """Adds to an environment the variables that change what the compiler makes, and as JSON what is known of a GPU that
+    has no published facts."""
+    _run(db, "ALTER TABLE environments ADD COLUMN overrides TEXT;\nALTER TABLE environments ADD COLUMN facts TEXT;")
+
+
 for _step in (
     m001_attempts,
     m002_verdicts,
@@ -257,5 +263,6 @@ for _step in (
     m005_fingerprint,
     m006_assembler,
     m007_variants,
+    m008_overrides_and_facts,
 ):
     migrations()(_step)

@@ -116,12 +116,14 @@ def outdated(memory: Memory, problem_id: int, environment_id: int) -> list[str]:
             if row["same"] and other == environment_id:
                 continue
             count = memory.ask(
-                "SELECT e.device, e.driver, e.torch, e.triton, (SELECT count(*) FROM verdicts v WHERE v.problem_id = ? "
+                "SELECT e.device, e.driver, e.torch, e.triton, e.assembler, e.overrides, "
+                "(SELECT count(*) FROM verdicts v WHERE v.problem_id = ? "
                 "AND v.environment_id = e.id AND v.kind = 'benchmark') AS n FROM environments e WHERE e.id = ?",
                 [row["id"], other],
             )[0]
             source = "" if row["same"] else ", by another version of the kernel's source"
             versions = f"driver {count['driver']}, torch {count['torch']}, triton {count['triton']}"
+            versions += "".join(f", {count[name]}" for name in ("assembler", "overrides") if count[name])
             if count["n"]:
                 sentences.append(f"{count['n']} configs were measured on {count['device']} ({versions}){source}")
     return sentences

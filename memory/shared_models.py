@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -28,7 +28,7 @@ class DeviceInfo(BaseModel):
     name: str
     """As the driver reports it, e.g. ``NVIDIA H200``."""
     hardware: str | None
-    """Name in ``kernels.hardware``; ``None`` for a card without facts."""
+    """Name in ``kernels.hardware``; ``None`` for a card whose facts are not known."""
     driver: str | None = None
     cuda: str | None = None
     torch: str | None = None
@@ -42,6 +42,15 @@ class DeviceInfo(BaseModel):
     """Name and version of what Triton turned PTX into machine code with, such as ``ptxas 13.4``; ``None`` if it was not
     recorded, or if Triton needs none for this GPU. The same Triton with another assembler makes another kernel."""
 
+    overrides: str | None = None
+    """Variables that change what the compiler makes, ``NAME=value NAME=value``; ``None`` if none was set."""
+    facts: dict[str, Any] | None = None
+    """What the driver said and what was measured of a GPU that has no published facts
+    (:func:`kernels.hardware.gpu_facts.to_json`). No part of an environment's identity: it is measured."""
+
     def toolchain(self) -> str:
-        """Triton and its assembler, for people: ``Triton 3.6.0, ptxas 12.8``."""
-        return ", ".join(filter(None, [f"Triton {self.triton or 'of an unknown version'}", self.assembler]))
+        """Triton and its assembler, for people: ``Triton 3.6.0, ptxas 12.8``. A file from before the assembler was
+        recorded has an unknown one."""
+        unknown = "an unknown assembler" if self.name.startswith("NVIDIA") else None
+        triton = f"Triton {self.triton or 'of an unknown version'}"
+        return ", ".join(filter(None, [triton, self.assembler or unknown, self.overrides]))

@@ -17,6 +17,7 @@ from typing import Any
 
 from memory import file
 from memory.attempt import (
+    ADDED,
     ENVIRONMENT,
     FIGURES,
     Begin,
@@ -144,8 +145,9 @@ class Memory:
         if unknown:
             raise ValueError(f"an environment has no field {', '.join(unknown)}; it has {', '.join(ENVIRONMENT)}")
         row = {name: info.get(name) for name in ENVIRONMENT}
-        # An environment without an assembler has the address that it had before there was such a field.
-        address = {k: v for k, v in row.items() if k != "assembler" or v is not None}
+        # Facts are measured: they describe an environment and do not tell it from another.
+        address = {k: v for k, v in row.items() if k != "facts" and (k not in ADDED or v is not None)}
+        row["facts"] = None if row["facts"] is None else canonical(row["facts"])
         return self._find_or_insert("environments", {"hash": content_hash(canonical(address))}, row)
 
     def kernel(self, name: str, source_hash: str, reference_hash: str = "") -> int:

@@ -35,7 +35,7 @@ launch."""
 
 MEMORY_ID = 0x54414B4D
 """``TAKM``, the ``PRAGMA application_id`` of a memory file: this SQLite file is a memory of this project."""
-MEMORY_SCHEMA = 7
+MEMORY_SCHEMA = 8
 """The ``PRAGMA user_version`` of an up-to-date memory file: the number of migrations in ``memory/migrations.py``."""
 
 

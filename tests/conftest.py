@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+from collections import Counter
 from pathlib import Path
 
 # One thread a process, before anything imports PyTorch or NumPy. The tests run one process a core, and threads that
@@ -16,6 +17,9 @@ from filelock import FileLock
 
 from tests.order import is_named, place, workers
 
+OTHERS_VARIABLES = ("PYTEST_", "KMP_", "TORCHINDUCTOR_", "RAY_")
+"""pytest, OpenMP, PyTorch and Ray set their own when they are first used."""
+
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config):
@@ -24,9 +28,18 @@ def pytest_xdist_auto_num_workers(config):
     return 0 if alone else workers()
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest leaves out what -m names
 def pytest_collection_modifyitems(items):
-    """Slow files first: a worker that begins one last would leave the others idle."""
+    """Slow files first: a worker that begins one last would leave the others idle. Of the cases of a test that is
+    marked ``sampled(n)`` every n-th stays, and the others are ``long``."""
     items.sort(key=lambda item: place(item.path))
+    seen = Counter()
+    for item in items:
+        if (sampled := item.get_closest_marker("sampled")) is not None:
+            name = (item.path, item.originalname)
+            if seen[name] % sampled.args[0]:
+                item.add_marker(pytest.mark.long)
+            seen[name] += 1
 
 
 @pytest.hookimpl(wrapper=True)
@@ -56,6 +69,19 @@ def one_cache(common):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(common / "cache"))
         yield
+
+
+@pytest.fixture(autouse=True)
+def same_environment(one_cache):
+    """A variable that one test leaves behind changes what others see, in whichever order they come."""
+    before = dict(os.environ)
+    yield
+    after = dict(os.environ)
+    left = sorted(n for n in before.keys() | after.keys() if before.get(n) != after.get(n))
+    if left := [n for n in left if not n.startswith(OTHERS_VARIABLES)]:
+        os.environ.clear()
+        os.environ.update(before)
+        pytest.fail(f"the test left variables changed: {', '.join(left)}")
 
 
 @pytest.fixture(scope="session")

@@ -29,10 +29,16 @@ TWINS = {
     "gluon_space": "constraints and candidates of a family's Gluon source",
 }
 """Base names that several modules share on purpose, with the reason."""
-TORCH_ROOMS = ("kernels/", "tools/harness/measuring/", "tools/harness/checking/", "tools/harness/compiling/")
+TORCH_ROOMS = (
+    "kernels/",
+    "tools/harness/measuring/",
+    "tools/harness/checking/",
+    "tools/harness/compiling/",
+    "tools/harness/judging/",
+)
 """Folders whose modules may import torch when they are imported themselves: they define kernels, measure or check."""
-TORCHLESS = ("kernels/spec.py", "kernels/defaults.py", "kernels/registry.py", "kernels/hardware.py")
-"""Modules of these folders that do without, because every command imports them."""
+TORCHLESS = ("kernels/spec.py", "kernels/defaults.py", "kernels/registry.py", "kernels/hardware/")
+"""Modules and folders of these that do without, because every command imports them."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +139,7 @@ def torch_at_import(root: Path) -> list[str]:
     known, found = modules(root), []
     for one in imports(root):
         where = known[one.by].relative_to(root).as_posix()
-        allowed = where.startswith(TORCH_ROOMS) and where not in TORCHLESS
+        allowed = where.startswith(TORCH_ROOMS) and not where.startswith(TORCHLESS)
         if one.target.split(".")[0] == "torch" and one.at_import and not allowed:
             found.append(f"{where}:{one.line} imports torch when it is imported")
     return found

@@ -1,5 +1,5 @@
 """Where a measured config stands against the hardware: arithmetic intensity, which roof bounds it, achieved share of
-compute and of memory bandwidth, by datasheet and by measured ceilings. Costs no evaluation.
+compute and of memory bandwidth, by the GPU's facts and by measured ceilings. Costs no evaluation.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ def roofline(task: Task, ms: float, ceilings: dict[str, float]) -> dict[str, Any
         "share_of_floor": round(floor / ms, 3),
         "share_of_peak_bandwidth": round(bandwidth / hardware.bandwidth, 3),
         "hardware": hardware.name,
+        "facts": hardware.describe_origin("bandwidth", *(["peak"] if peak is not None else [])),
     }
     if peak is not None:
         report["peak_tflops"] = round(peak / 1e12, 1)

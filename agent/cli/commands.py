@@ -148,6 +148,7 @@ def commands() -> None:
     metavar="NAME",
     help="Judge the win against this baseline alone, e.g. unfused; repeat it for more. All without it.",
 )
+@click.option("--bitwise", is_flag=True, help="Prove only what gives the bits of the owner's launch.")
 @click.option("--approve", is_flag=True, help="Ask before each batch that runs on the device: yes, no or edit.")
 @click.option("--memory", type=click.Path(path_type=Path), metavar="PATH", help="The SQLite file of all attempts.")
 @click.option("--cold", is_flag=True, help="Start without what earlier runs know; this one is still remembered.")
@@ -181,6 +182,7 @@ def run(
     patience_seconds: float | None,
     reply_tokens: int | None,
     against: tuple[str, ...],
+    bitwise: bool,
     approve: bool,
     memory: Path | None,
     cold: bool,
@@ -230,6 +232,7 @@ def run(
         waiting=waiting_of(attempt_seconds, patience_seconds, reply_tokens),
         endpoint=endpoint,
         against=against,
+        bitwise=bitwise,
         approve=approve,
         yes=yes,
         seed=seed,

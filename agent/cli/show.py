@@ -116,7 +116,8 @@ def answered(story: Story, call: Call) -> Iterator[str]:
             yield f"  {row.get('status')}: {row.get('reason')}  ({named(row['config'])})"
     elif returns == "roofline" and number(call.result.get("share_of_floor")) is not None:
         result = call.result
-        yield f"  {result.get('bound')} bound, {number(result['share_of_floor']) or 0:.1%} of the datasheet's roof"
+        origin = result.get("facts", "the datasheet's")
+        yield f"  {result.get('bound')} bound, {number(result['share_of_floor']) or 0:.1%} of the roof ({origin})"
 
 
 def safe(result: JSON) -> JSON:

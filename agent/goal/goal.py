@@ -67,6 +67,8 @@ class Given:
     """Whether words that are not understood are left out."""
     against: tuple[str, ...] = ()
     """The only baselines that the verdict is judged by."""
+    bitwise: bool = False
+    """Whether the winner must give the bits of the owner's launch."""
     seed: int = 0
 
 
@@ -110,6 +112,7 @@ def read_goal(
         metric=metric,
         targets=tuple(targets),
         against=given.against,
+        bitwise=given.bitwise,
         regime="sustained" if regime == "sustained" else "burst",
         device=given.device or device or "auto",
         gpu=gpu,

@@ -65,6 +65,8 @@ class Objective(Closed):
     """A win that does not reach them stays proven, and the verdict says that they were not reached."""
     against: tuple[str, ...] = ()
     """Names of the only baselines that the verdict is judged by; every equivalent one without it."""
+    bitwise: bool = False
+    """Whether only a config that gives the bits of the owner's launch may be proven."""
     notices: tuple[str, ...] = ()
     """What the user should know of how the goal was read."""
     regime: Regime = "burst"
@@ -138,6 +140,11 @@ class Setting(Closed):
     @property
     def recorded(self) -> bool:
         return bool(self.device.get("kind") == "recorded")
+
+    def describe_peaks(self) -> str:
+        """The rates behind ``floor_ms``, and where they come from."""
+        origin = self.facts.get("origin")
+        return f"the peaks ({origin})" if origin else f"the peaks of the {self.hardware} datasheet"
 
     def where(self) -> str:
         """``NVIDIA H200``, or that its readings were recorded and are looked up."""

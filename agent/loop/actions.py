@@ -221,7 +221,7 @@ class LiveActions:
 
 
 def facts_of(hardware: Hardware) -> JSON:
-    """A GPU's numbers as a model reads them."""
+    """A GPU's numbers as a model reads them; ``origin`` if they are not a data sheet's."""
     return {
         "model": hardware.name,
         "arch": hardware.arch,
@@ -233,7 +233,7 @@ def facts_of(hardware: Hardware) -> JSON:
         "l2_mib": hardware.l2_bytes // 2**20,
         "memory_tb_per_s": hardware.bandwidth / 1e12,
         "peak_tflops": {dtype: round(rate / 1e12, 1) for dtype, rate in hardware.peak.items()},
-    }
+    } | ({"origin": hardware.describe_origin("bandwidth", "peak")} if hardware.origins else {})
 
 
 def values_in(space: Sequence[Config]) -> dict[str, list[Any]]:

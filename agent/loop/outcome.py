@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -85,7 +85,14 @@ class Outcome(BaseModel):
     how: str
     """How the final sitting was made."""
     survived: list[str] = Field(default_factory=list)
-    """Kinds of inputs beside the nominal ones on which the config was right in the final sitting."""
+    """Kinds of inputs and shapes beside the nominal ones on which the config was right in the final sitting."""
+    left_out: dict[str, str] = Field(default_factory=dict)
+    """Kinds on which it was not tried, and why."""
+    bits: Literal["same", "differ"] | None = None
+    """Whether the config's results are those of the owner's launch (the kernel's default config), bit by bit; ``None``
+    if they were not compared."""
+    bits_why: str = ""
+    """In what they differ, or why they were not compared."""
     infrastructure: bool
     """No proof could be made, because our own machinery failed: no config is to blame."""
     importance: dict[str, float] = Field(default_factory=dict)
@@ -161,6 +168,9 @@ def outcome_of(
         stopped=stop,
         how=proof["how"] if proof else "",
         survived=proof.get("survived", []) if proof else [],
+        left_out=proof.get("left_out", {}) if proof else {},
+        bits=proof.get("bits") if proof else None,
+        bits_why=proof.get("bits_why", "") if proof else "",
         infrastructure=all(p["status"] == "infrastructure" for p in proofs) if proofs else failures.infrastructure,
         importance=importance or {},
         trace=trace,
@@ -213,10 +223,13 @@ def render(outcome: Outcome, setting: Setting, replay: str) -> str:
             floor = setting.floor_ms or best.ms
             rate = "" if setting.metric == "latency" else f" = {setting.value(floor):.4g} {setting.unit}"
             lines.append(
-                f"roofline   {best.share_of_roofline:.1%}: the peaks of the {setting.hardware} datasheet allow "
-                f"{floor:.4f} ms{rate}{bound}"
+                f"roofline   {best.share_of_roofline:.1%}: {setting.describe_peaks()} allow {floor:.4f} ms{rate}{bound}"
             )
         lines.append(f"sitting    {outcome.how}")
+        if outcome.bits == "same":
+            lines.append("bits       same as those of the owner's launch")
+        elif outcome.bits == "differ":
+            lines.append(f"bits       differ from those of the owner's launch: {outcome.bits_why}")
     left = f" ({outcome.evaluations_left} left)" if outcome.evaluations_left else ""
     spent = f"{outcome.evaluations} evaluations{left}, {outcome.turns} turns, {outcome.seconds:.0f} s"
     if outcome.tokens:

@@ -81,6 +81,7 @@ def open_actions(
                 warm=warm,
                 cold=objective.cold,
                 edit=objective.edit,
+                bitwise=objective.bitwise,
                 prestart=prestart,
             )
         except SetupError as e:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kernels.capture.reading.captured_launches import Capture, CapturedLaunch, tensors_of
-from kernels.hardware import ALL
+from kernels.hardware import hardware_for
 from memory.formats.tables import table
 from memory.terms import printable
 
@@ -14,14 +14,15 @@ MOST_CONFIG = 60
 
 
 def rows(capture: Capture) -> list[dict[str, Any]]:
-    """One row a distinct launch. ``bytes_ms``: the time that its tensors' bytes need at the datasheet's bandwidth, for
-    all its launches; None on a GPU that is not known."""
+    """One row a distinct launch. ``bytes_ms``: the time that its tensors' bytes need at the GPU's bandwidth, for all
+    its launches; None on a GPU that is not known. ``bytes_ms_from``: where that bandwidth comes from."""
     total = sum(x.total_ms or 0.0 for x in capture.launches)
     return [_row(x, total) for x in capture.launches]
 
 
 def _row(launch: CapturedLaunch, total: float) -> dict[str, Any]:
-    bandwidth = next((h.bandwidth for h in ALL if launch.device.get("name") in h.device_names), None)
+    hardware = hardware_for(str(launch.device.get("name")))
+    bandwidth = hardware.bandwidth if hardware else None
     writes = launch.writes
     return {
         "launch": launch.digest[:8],
@@ -30,6 +31,7 @@ def _row(launch: CapturedLaunch, total: float) -> dict[str, Any]:
         "gpu_ms": launch.total_ms,
         "share": f"{launch.total_ms / total:.1%}" if total and launch.total_ms is not None else None,
         "bytes_ms": launch.bytes / bandwidth * 1e3 * launch.count if bandwidth else None,
+        "bytes_ms_from": hardware.describe_origin("bandwidth") if hardware else None,
         "bytes": launch.bytes,
         "writes": ", ".join(_written(n, how) for n, how in writes.items()) if writes is not None else "not known",
         "config": _config(launch),

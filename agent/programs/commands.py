@@ -80,6 +80,7 @@ def show(file: Path, json_: bool) -> int:
 @click.option("--base-url", metavar="URL", help="A server that speaks the OpenAI protocol.")
 @click.option("--memory", type=click.Path(path_type=Path), metavar="PATH", help="The SQLite file of all attempts.")
 @click.option("--cold", is_flag=True, help="Start without what earlier runs know.")
+@click.option("--bitwise", is_flag=True, help="Prove only what gives the bits of the launch as captured.")
 @as_json
 def improve(
     file: Path,
@@ -92,6 +93,7 @@ def improve(
     base_url: str | None,
     memory: Path | None,
     cold: bool,
+    bitwise: bool,
     json_: bool,
 ) -> int:
     """Tune the launches of FILE, a capture, and prove what is faster.
@@ -122,7 +124,17 @@ def improve(
         raise UsageError(f"--share {share:g} is no part of the GPU time: give a number between 0 and 1.")
     read_env()
     request = Request(
-        file, out, kernel, device, max_seconds, share, model_name(model, base_url), base_url, memory, cold
+        file,
+        out,
+        kernel,
+        device,
+        max_seconds,
+        share,
+        model_name(model, base_url),
+        base_url,
+        memory,
+        cold,
+        bitwise=bitwise,
     )
     watch = LineWatch(lambda line: click.echo(printable(line, "?"), err=True))
     with redirect_stdout(sys.stderr):  # what a kernel's own code prints is no result

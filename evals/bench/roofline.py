@@ -69,7 +69,11 @@ def of_recorded() -> Roofs:
 
 
 def of_datasheet(hardware: Hardware) -> Roofs:
-    return Roofs(hardware, hardware.bandwidth, dict(hardware.peak), f"the {hardware.name} datasheet's, not measured")
+    source = f"the {hardware.name} datasheet's, not measured"
+    if hardware.origins:
+        origins = f"memory {hardware.describe_origin('bandwidth')}, peaks {hardware.describe_origin('peak')}"
+        source = f"{hardware.name}: {origins}"
+    return Roofs(hardware, hardware.bandwidth, dict(hardware.peak), source)
 
 
 def _measured(hardware: Hardware, ceilings: dict[str, float], source: str) -> Roofs:

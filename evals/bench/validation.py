@@ -103,8 +103,8 @@ def validate(
 
 
 def _stressed(nominal: CheckResult, stressed: CheckResult) -> CheckResult:
-    """The verdict on nominal inputs, or what other inputs showed to be wrong."""
-    return stressed if stressed.status == "correctness" else nominal
+    """The verdict on nominal inputs, or what other inputs and shapes showed to be wrong."""
+    return stressed if stressed.status in ("correctness", "runtime") else nominal
 
 
 def _row(check: Check, result: Any) -> Row:

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from evals.bench.output import read_options, read_shape
+from evals.commands.judge_command import judge_command
 from evals.commands.leaderboard_command import leaderboard_command
 from evals.commands.score_commands import compare_command, report_command, run_command, tasks_command
 from evals.progress_bar import ProgressBar
@@ -24,7 +25,7 @@ UNFINISHED = 3
 
 @click.group(cls=StrictGroup, context_settings=CONTEXT)
 def cli() -> None:
-    """Recorded landscapes, and how well an agent tunes on them."""
+    """Recorded landscapes, how well an agent tunes on them, and a judge of other people's kernels."""
 
 
 cli.add_command(run_command)
@@ -32,6 +33,7 @@ cli.add_command(compare_command)
 cli.add_command(report_command)
 cli.add_command(tasks_command)
 cli.add_command(leaderboard_command)
+cli.add_command(judge_command)
 
 
 @cli.command("list")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from evals.progress_bar import ProgressBar
+from evals.variables import variables
 from memory.command_line.output_files import check_output, write_output
 from memory.terms import printable
 
@@ -92,20 +92,19 @@ class UsageMistake(click.ClickException):
 
 def set_model_options(base_url: str | None, effort: str | None, api: str | None) -> None:
     """``--base-url``, ``--effort`` and ``--api`` go before OPENAI_BASE_URL, AUTOKERNEL_EFFORT and AUTOKERNEL_API, where
-    agents' processes look. Raises EvalsError where a variable holds a wrong word."""
+    agents' processes look, until the command ends. Raises EvalsError where a variable holds a wrong word."""
     from agent.errors import UsageError
     from agent.models import apis
     from agent.models.choose import api_name
     from agent.models.effort import VARIABLE, read_effort
     from evals.errors import EvalsError
 
-    if base_url is not None:
-        os.environ["OPENAI_BASE_URL"] = base_url
+    values = {} if base_url is None else {"OPENAI_BASE_URL": base_url}
     try:
-        os.environ[VARIABLE] = read_effort(effort) or ""
-        os.environ[apis.VARIABLE] = api or api_name(None, "")
+        values |= {VARIABLE: read_effort(effort) or "", apis.VARIABLE: api or api_name(None, "")}
     except UsageError as e:
         raise EvalsError(str(e)) from e
+    click.get_current_context().with_resource(variables(values))
 
 
 def refuse_without_model(**options: str | None) -> None:

@@ -43,13 +43,13 @@ def briefing_of(landscape: Landscape, disguised: bool = False) -> Briefing:
 
 def _known(landscape: Landscape, bare: Briefing) -> Briefing:
     """The briefing with its kernel, if this installation has that kernel and its configs."""
-    from kernels.hardware import hardware_named
     from kernels.registry import get
+    from tools.harness.measuring.unlisted_gpu import adopt_facts
 
     try:
         spec = get(landscape.kernel)
         problem = spec.problem_type.model_validate(landscape.problem)
-        hardware = hardware_named(landscape.device.hardware or "")
+        hardware = adopt_facts(landscape.device)
         for config in bare.configs:
             spec.config_type.model_validate(config)
     except (ValueError, KeyError, ValidationError, DeviceError):

@@ -21,6 +21,7 @@ from evals.contest.briefing import Briefing
 from evals.contest.disguise import disguise
 from evals.contest.ledger import RULES, Ledger, Over, Referee, library_versions
 from evals.errors import Missing
+from evals.variables import variables
 from tools.harness.landscapes.named import folder
 from tools.harness.landscapes.readings import Landscape
 
@@ -70,7 +71,7 @@ def run_jobs(
 ) -> None:
     """Make every run and call `done` with each finished ledger. Raises Missing if an agent's library, file or model
     endpoint is missing: such a run has no score."""
-    with _environment():
+    with variables(SAME_EVERYWHERE):
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(registry.preload(sorted({j.agent for j in jobs})))
         waiting = list(jobs)[::-1]
@@ -200,17 +201,3 @@ def _stop(connection: Connection, run: _Run) -> None:
     if run.process.is_alive():
         run.process.kill()
     run.process.join()
-
-
-class _environment:
-    """The environment in which agents' processes are started."""
-
-    def __enter__(self) -> None:
-        self._before = dict(os.environ)
-        os.environ.update(SAME_EVERYWHERE)
-
-    def __exit__(self, *_: object) -> None:
-        for name in SAME_EVERYWHERE:
-            os.environ.pop(name)
-            if name in self._before:
-                os.environ[name] = self._before[name]

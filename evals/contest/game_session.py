@@ -17,7 +17,7 @@ from memory.store import Memory
 from memory.terms import Regime
 from tools.harness.landscapes.readings import config_key
 from tools.harness.process.prestart import Prestart
-from tools.harness.results import CheckResult, CompileResult, Figure, Measurement, Proof
+from tools.harness.results import Bits, CheckResult, CompileResult, Figure, Measurement, Proof
 from tools.session.budget import Budget
 from tools.session.session import Ids, Session
 from tools.session.task import Task
@@ -83,6 +83,12 @@ class GameDevice:
             r = self._read(c)
             found.append(Measurement(config=dump(c), status=r.status, reason=r.reason, ms=r.ms, seconds=r.seconds))
         return found
+
+    def no_bits(self) -> str:
+        return "a scored run's readings hold no results"
+
+    def compare_bits(self, config: Config) -> tuple[Bits | None, str]:
+        return None, self.no_bits()
 
     def no_energy(self) -> str:
         return "a scored run's readings hold no energy"

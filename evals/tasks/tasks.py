@@ -26,6 +26,7 @@ from agent.models.choose import api_name
 from agent.models.effort import read_effort
 from evals.scoring.score import CLOSE
 from evals.tasks.worlds import open_recorded_session, with_failures, with_faster_baseline
+from evals.variables import variables
 from memory.attempt import Row
 from memory.store import Memory
 from tools.harness.landscapes.readings import Landscape
@@ -165,16 +166,8 @@ TASKS: dict[str, Callable[[World], tuple[bool, str]]] = {
 
 def grade(task: str, landscape: Landscape, model: str, seed: int) -> Grade:
     """Play and grade one task. `landscape` must be of a kernel of ours."""
-    before = os.environ.get("XDG_DATA_HOME")
-    with tempfile.TemporaryDirectory(prefix="autokernel-task-") as folder:
-        os.environ["XDG_DATA_HOME"] = folder
-        try:
-            passed, why = TASKS[task](World(landscape, model, seed, Path(folder)))
-        finally:
-            if before is None:
-                del os.environ["XDG_DATA_HOME"]
-            else:
-                os.environ["XDG_DATA_HOME"] = before
+    with tempfile.TemporaryDirectory(prefix="autokernel-task-") as folder, variables({"XDG_DATA_HOME": folder}):
+        passed, why = TASKS[task](World(landscape, model, seed, Path(folder)))
     return Grade(task, seed, passed, why)
 
 

@@ -2,8 +2,8 @@
 
 Such a kernel ends only if the programs that it waits for are resident, and how many are resident changes with the
 config. It is never tuned. The signs: a loop that goes on until a condition is met and reads shared state inside (an
-atomic operation, a volatile load, inline assembly), also through a function that it calls; and a launch that asks for
-a cooperative grid.
+atomic operation, a volatile load, inline assembly), also through a function that it calls; a loop that only waits for a
+load (:mod:`kernels.source.waiting_loops`); and a launch that asks for a cooperative grid.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 from kernels.capture.reading.captured_launches import CapturedLaunch
 from kernels.captured.called_functions import functions_of
+from kernels.source import waiting_loops
 
 Json = dict[str, Any]
 
@@ -33,7 +34,17 @@ def reason_to_wait(launch: CapturedLaunch, functions: Mapping[str, Json]) -> str
                 shared = _shared(node, part["bindings"], functions, set())
                 if shared is not None:
                     return f"a while loop of {part['name']} uses {shared}"
+        if why := waiting_loops.reason_to_wait(_described(part, functions)):
+            return why
     return None
+
+
+def _described(part: Json, functions: Mapping[str, Json]) -> waiting_loops.DeviceFunction:
+    def resolve(name: str) -> waiting_loops.DeviceFunction | None:
+        called = str(_bound(name, part["bindings"]).get("function"))
+        return _described(functions[called], functions) if called in functions else None
+
+    return waiting_loops.DeviceFunction(part["name"], ast.parse(part["source"]), resolve)
 
 
 def _shared(node: ast.AST, bindings: Json, functions: Mapping[str, Json], seen: set[str]) -> str | None:

@@ -59,6 +59,7 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
 
     problem_type = CapturedProblem
     metric = "latency"
+    one_size = "a capture holds the grid and the numbers of one launch, not how they follow from shapes"
 
     def __init__(self, launch: CapturedLaunch, functions: Mapping[str, Json], folder: Path) -> None:
         """`functions`: ``Capture.functions()``. `folder`: for the source of the functions. Raises CannotRebuild if the
@@ -82,6 +83,8 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
         self._configs = [c for c in _rows(self.launch_space, names, self._own) if _key(c, names) in self._grids]
         self.config_type = _config_type(launch.name, self._configs)
         self._identities = [launch.function["identity"], *_argument_identities(launch.arguments, functions)]
+        self.launches_others = self._pre_hook is not None
+        """Whether it might start other kernels than the captured one: a hook is a function of the owner's."""
         object.__setattr__(self, "name", f"captured.{launch.name}"[:100])
         object.__setattr__(self, "deterministic", not any("atomic" in how for how in launch.writes.values()))
 

@@ -249,10 +249,13 @@ def _here() -> Hardware:
     """The GPU of this process, or the one that is assumed without one."""
     import torch
 
-    from kernels.hardware import hardware_named
+    from kernels.hardware import hardware_for, hardware_named
+    from kernels.hardware.asked_gpu import ask
     from kernels.triton.stub_driver import DEFAULT
 
-    return hardware_named(torch.cuda.get_device_name() if torch.cuda.is_available() else DEFAULT)
+    if not torch.cuda.is_available():
+        return hardware_named(DEFAULT)
+    return hardware_for(torch.cuda.get_device_name()) or ask(torch.cuda.current_device())
 
 
 def _prepare(spec: KernelSpec[Any, Any], problem: Any, inputs: Any, config: Config | None = None) -> Callable[[], Any]:

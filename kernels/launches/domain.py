@@ -1,4 +1,4 @@
-"""Kinds of inputs beside the nominal ones, by name. A spec's ``domain`` names those that it does not take."""
+"""What a finalist is tried on beside the nominal inputs, by name. A spec's ``domain`` names what it does not take."""
 
 KINDS = (
     "large",
@@ -12,3 +12,9 @@ KINDS = (
     "infinite",
     "minus infinite",
 )
+"""Kinds of values."""
+FIRST = 3
+"""As many kinds come before the tests of single inputs, the rest after them, if time is left."""
+
+SHAPES = ("odd sizes", "one tile less", "one tile more", "one-element sizes", "zero sizes")
+"""Kinds of shapes around the problem's (:mod:`tools.harness.checking.held_out`)."""

@@ -3,8 +3,8 @@
 Each function chooses its config by GPU, shape and dtype (``kernels/ops/tuned_files.py``). It is a ``torch.library``
 operator with a fake kernel, which torch.compile needs, and its gradients are computed by PyTorch's own operations.
 
-On a CPU, and on a GPU that ``kernels/hardware.py`` has no facts about, PyTorch computes the result, and each operator
-issues one :class:`NoKernelWarning`. ``warnings.simplefilter("error", ops.NoKernelWarning)`` makes it an error.
+On a CPU, and on a GPU whose driver does not say what a launch needs to know, PyTorch computes the result, and each
+operator issues one :class:`NoKernelWarning`. ``warnings.simplefilter("error", ops.NoKernelWarning)`` makes it an error.
 
 A call that needs neither autograd nor torch.compile nor the like is recorded once and then replayed
 (``kernels/ops/call_cache.py``), which takes a few microseconds of the host's time.
@@ -50,18 +50,19 @@ def use(path: str | Path | None) -> None:
 def config_of(kernel: str, shape: tuple[int, ...], device_name: str, **options: Any) -> tuned_files.Choice:
     """The config that a call would use on the GPU that the driver calls `device_name`, and why.
 
-    Raises ValueError for an unknown kernel, option or GPU."""
+    Raises ValueError for an unknown kernel, option or GPU. A GPU without published facts is known once it was used."""
     hardware = hardware_for(device_name)
     if hardware is None:
         raise ValueError(
-            f"there are no facts about {device_name!r} in kernels/hardware.py, so PyTorch would compute it"
+            f"there are no facts about {device_name!r}: its driver is asked when one is used, or add an entry in "
+            "kernels/hardware"
         )
     spec = spec_of(kernel)
     try:
         problem = spec.parse_problem(shape, options)
     except ValueError as e:
         raise ValueError(sentence(e)) from e
-    return choose_config(kernel, problem, hardware.name)
+    return choose_config(kernel, problem, hardware)
 
 
 @call_cache.replayed

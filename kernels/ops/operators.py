@@ -14,7 +14,8 @@ from typing import Any
 import torch
 
 from kernels import registry
-from kernels.hardware import Hardware, hardware_for, hardware_named
+from kernels.hardware import Hardware, hardware_for
+from kernels.hardware.asked_gpu import DriverSilent, ask
 from kernels.ops import backward, call_cache, tuned_files
 from kernels.spec import Inputs, KernelSpec, Problem
 
@@ -161,7 +162,7 @@ def _run(kernel: str, shape: tuple[int, ...], inputs: Inputs, **options: Any) ->
     problem = _problem(kernel, shape, DTYPE_NAMES[first.dtype], tuple(sorted(options.items())))
     out = spec.output(problem, str(first.device))
     with torch.cuda.device(first.device) if first.is_cuda else nullcontext():
-        config = choose_config(kernel, problem, hardware.name).config
+        config = choose_config(kernel, problem, hardware).config
         call_cache.launch(partial(spec.launch, problem, config, inputs, out, hardware), inputs, out)
     return out
 
@@ -196,17 +197,25 @@ def _problem(kernel: str, shape: tuple[int, ...], dtype: str, options: tuple[tup
 
 
 @lru_cache(maxsize=4096)
-def choose_config(kernel: str, problem: Problem, hardware: str) -> tuned_files.Choice:
+def choose_config(kernel: str, problem: Problem, hardware: Hardware) -> tuned_files.Choice:
     """The config of a call, chosen from the entries that were set, else from the file that the environment names."""
     global _entries
     if _entries is None:
         _entries = tuned_files.from_environment()
-    return tuned_files.choose(spec_of(kernel), problem, hardware_named(hardware), _entries)
+    return tuned_files.choose(spec_of(kernel), problem, hardware, _entries)
 
 
 @cache
 def hardware_of(device: torch.device) -> Hardware | None:
-    return hardware_for(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
+    """The GPU's facts, asked of its driver if there are no published ones; ``None`` on a CPU, or if the driver does not
+    say enough."""
+    if device.type != "cuda":
+        return None
+    index = torch.cuda.current_device() if device.index is None else device.index
+    try:
+        return hardware_for(torch.cuda.get_device_name(index)) or ask(index)
+    except DriverSilent:
+        return None
 
 
 @cache

@@ -103,11 +103,12 @@ def _read_rows(path: Path) -> list[Entry]:
         found = []
         for row in rows:
             hardware = hardware_for(row["device"])
-            if row["status"] == "correct" and hardware is not None:
+            if row["status"] == "correct":
                 fields, config = dict(row["fields"]), dict(row["config"])
                 if not all(isinstance(v, int | float | str | None) for v in (*fields.values(), *config.values())):
                     raise ValueError(f"a row of {row['kernel']} has fields that are neither numbers nor words")
-                found.append(Entry(row["kernel"], hardware.name, fields, config, float(row["ms"])))
+                name = hardware.name if hardware else str(row["device"])
+                found.append(Entry(row["kernel"], name, fields, config, float(row["ms"])))
         return found
     except (ValueError, KeyError, TypeError, OSError, RecursionError) as e:
         raise TunedFileError(

@@ -39,6 +39,8 @@ DECISIVE = ("launch", "inputs", "output", "reference", "tolerance")
 """Methods of a spec that decide what a config's time and verdict are."""
 NEVER_WALKED = {*sys.stdlib_module_names, "torch", "triton", "numpy", "pydantic"}
 """Packages of which a name is recorded and nothing else."""
+FACTS = "kernels.hardware"
+"""The module that looks facts about GPUs up: a launch is given its GPU's, and a table that grows changes no kernel."""
 JIT_OPTIONS = ("do_not_specialize", "do_not_specialize_on_alignment", "noinline", "debug", "version")
 TUNER_OPTIONS = ("keys", "reset_to_zero", "restore_value", "perf_model", "early_config_prune")
 CONFIG_OPTIONS = ("kwargs", "num_warps", "num_stages", "num_ctas", "maxnreg", "pre_hook", "ir_override")
@@ -73,6 +75,17 @@ def function_hash(function: Any) -> str:
 
 def source_text(spec: Spec) -> str:
     """What :func:`source_hash` hashes; two of them compared show what changed."""
+    return _closure_of(spec).text()
+
+
+def reached_functions(spec: Spec) -> tuple[list[FunctionType], list[FunctionType]]:
+    """The functions of device code, and those of Python, that :func:`source_hash` covers."""
+    closure = _closure_of(spec)
+    closure.text()
+    return closure.functions(device=True), closure.functions(device=False)
+
+
+def _closure_of(spec: Spec) -> Closure:
     kind = type(spec)
     closure = Closure(_tops(kind.__mro__))
     closure.meet("spec", kind, vars(spec))
@@ -80,7 +93,7 @@ def source_text(spec: Spec) -> str:
     closure.meet("config", spec.config_type)
     closure.meet("hardware", Hardware)
     closure.attributes.update(DECISIVE)
-    return closure.text()
+    return closure
 
 
 def _digest(text: str) -> str:
@@ -122,6 +135,11 @@ class Closure:
             if not self._waiting and not new:
                 members = [f"{role}.{name} = {text}" for (role, name), text in sorted(self._members.items()) if text]
                 return "\n".join([*members, *(f"#{i} {r}" for i, r in enumerate(self._records))]) + "\n"
+
+    def functions(self, device: bool) -> list[FunctionType]:
+        """Those that were reached by the time of :meth:`text`, of Triton's and Gluon's languages or of Python."""
+        kept = zip(self._numbers, self._alive, strict=True)
+        return [f for key, f in kept if isinstance(f, FunctionType) and (key[0] != "function") == device]
 
     def meet(self, role: str, cls: type, own: dict[str, Any] | None = None) -> None:
         """Attributes that code reads may be those of `cls`, or the `own` ones of its instance."""
@@ -206,6 +224,8 @@ class Closure:
 
     def _walks(self, module: str, path: str) -> bool:
         top = module.partition(".")[0]
+        if module == FACTS:
+            return False
         if top in NEVER_WALKED or not path.endswith(".py"):
             return top in self._own
         if top in self._own or not _installed(path):

@@ -5,11 +5,14 @@
    compiled kernel computes in fp32.
 2. A scalar that bounds a loop is a Python number. Triton 3.6 asks NumPy for it in a way that NumPy refuses from 2.4
    on: ``only 0-dimensional arrays can be converted``.
+3. Whole numbers are computed once. Triton computes them in 64 bits too, for an assertion that the interpreter never
+   makes, because its option ``debug`` is off.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +25,8 @@ def patch_scalars(precision: type[np.floating[Any]] = np.float32) -> None:
     fp32 whatever that is."""
     interpreter._implicit_cvt = _with_floats(interpreter._implicit_cvt, precision)
     interpreter._patch_lang_tensor = _with_numbers(interpreter._patch_lang_tensor)
+    options = interpreter.interpreter_builder.options
+    interpreter.interpreter_builder.options = replace(options, sanitize_overflow=options.debug)
 
 
 def _with_floats(convert: Callable[[Any], Any], precision: type[np.floating[Any]]) -> Callable[[Any], Any]:

@@ -2,7 +2,8 @@
 
 The interpreter (3.6 to 3.9) keeps bf16 as 16-bit integers: it truncates where the GPU rounds to nearest, and computes
 on the bits as if they were numbers. A correct kernel then fails its check, and a tolerance that accepted it would
-also accept wrong ones. Call :func:`patch_bf16` once, in the process that interprets.
+also accept wrong ones. Call :func:`patch_bf16` once, in the process that interprets; it also patches sums and scans of
+fp16 (``interpreter_reductions.py``).
 """
 
 from __future__ import annotations
@@ -13,7 +14,11 @@ from typing import Any
 
 import numpy as np
 import triton.language as tl
+import triton.runtime.interpreter as interpreter
 from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
+
+from kernels.triton.interpreter_reductions import patch_reductions
+from kernels.triton.rounding import round_once_to_bf16, round_to_bf16, widen
 
 BINARY = ("fadd", "fsub", "fmul", "fdiv", "frem", "minimumf", "maximumf", "minnumf", "maxnumf")
 COMPARED = ("LT", "LE", "GT", "GE", "EQ", "NE")
@@ -23,27 +28,19 @@ def patch_bf16() -> None:
     """Patch the interpreter in this process. A second call has no effect."""
     if hasattr(InterpreterBuilder.cast_impl, "__wrapped__"):
         return
+    patch_reductions()
     InterpreterBuilder.cast_impl = _rounding(InterpreterBuilder.cast_impl)
     InterpreterBuilder.create_dot = _widening(InterpreterBuilder.create_dot, operands=2, narrow=False)
     InterpreterBuilder.create_fp_to_fp = _to_nearest(InterpreterBuilder.create_fp_to_fp)
+    InterpreterBuilder.create_clampf = _widening(InterpreterBuilder.create_clampf, operands=3, narrow=True)
+    InterpreterBuilder.create_fma = _fused(InterpreterBuilder.create_fma)
+    InterpreterBuilder.create_atomic_rmw = _one_by_one(InterpreterBuilder.create_atomic_rmw)
     operations = [("fneg", 1, True), *((n, 2, True) for n in BINARY)]
     operations += [(f"fcmp{order}{how}", 2, False) for order in "OU" for how in COMPARED]
     for name, operands, narrow in operations:
         original = getattr(InterpreterBuilder, f"create_{name}", None)  # Triton 3.6 subtracts from zero to negate
         if original is not None:
             setattr(InterpreterBuilder, f"create_{name}", _widening(original, operands, narrow))
-
-
-def round_to_bf16(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """fp32 to bf16 as bits, to nearest, ties to even; NaN stays NaN."""
-    bits = x.astype(np.float32).view(np.uint32)
-    rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
-    return np.where(np.isnan(x), np.uint16(0x7FC0), rounded)
-
-
-def widen(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """bf16 bits to fp32."""
-    return (x.astype(np.uint32) << 16).view(np.float32)
 
 
 def _rounding(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -84,3 +81,37 @@ def _widening(original: Callable[..., Any], operands: int, narrow: bool) -> Call
         return self.cast_impl(result, tl.bfloat16) if narrow else result
 
     return computed
+
+
+def _fused(original: Callable[..., Any]) -> Callable[..., Any]:
+    """A product and a sum with one rounding."""
+
+    @wraps(original)
+    def create_fma(self: Any, x: Any, y: Any, z: Any) -> Any:
+        if z.dtype.scalar != tl.bfloat16:
+            return original(self, x, y, z)
+        a, b, c = (widen(np.asarray(t.data)).astype(np.float64) for t in (x, y, z))
+        return TensorHandle(round_once_to_bf16(a * b + c), tl.bfloat16)
+
+    return create_fma
+
+
+def _one_by_one(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Atomic additions, each read, added to and stored before the next one: several may be to one address."""
+
+    @wraps(original)
+    def create_atomic_rmw(self: Any, operation: Any, ptr: Any, value: Any, mask: Any, sem: Any, scope: Any) -> Any:
+        if value.dtype.scalar != tl.bfloat16 or "FADD" not in str(operation):
+            return original(self, operation, ptr, value, mask, sem, scope)
+        arrays = np.broadcast_arrays(ptr.data, value.data, mask.data)
+        before = np.zeros(arrays[0].shape, dtype=np.uint16)
+        for i, (at, added, there) in enumerate(zip(*(a.reshape(-1) for a in arrays), strict=True)):
+            if there:
+                place, on = np.array([at], dtype=np.uint64), np.ones(1, dtype=bool)
+                old = interpreter._interpreter.load(place, on, np.zeros(1, dtype=np.uint16), np.dtype(np.uint16))
+                new = round_to_bf16(widen(old) + widen(np.array([added])))
+                interpreter._interpreter.store(place, new, on)
+                before.reshape(-1)[i] = old[0]
+        return TensorHandle(before, tl.bfloat16)
+
+    return create_atomic_rmw

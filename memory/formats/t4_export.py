@@ -17,6 +17,7 @@ from memory.subject import Subject
 def dump(subject: Subject) -> str:
     """The subject as a T4 results file."""
     environment = {name: subject.environment[name] for name in ENVIRONMENT}
+    environment["facts"] = json.loads(environment["facts"] or "null")
     about = {
         "kernel": subject.kernel,
         "source": subject.source_hash,

@@ -6,6 +6,8 @@ Written to OUT: the captures, ``tuned-*.json`` and ``improve.json`` with, for ea
 tried, with how many configs, how many were proven faster, rows whose interval lies wholly below 1, and two geometric
 means over the owner's launch: that of the table, in which a launch that is not proven keeps its config, and that of the
 best config that was timed. For autotuned kernels also: what Triton's own autotuner takes, cold, and what improve takes.
+
+``python -m tests.bench.bench_improve rows TUNED`` prints the rows of a table that improve wrote, with their means.
 """
 
 from __future__ import annotations
@@ -19,6 +21,9 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from agent.programs.improvement.tuned_rows import TWO_PROCESSES
+from kernels.tuned.tuned_file import read_table
 
 SECONDS = {"liger": 360.0, "fla": 600.0}
 TOKENS, WIDTH, HEADS = 4096, 2048, 16
@@ -133,7 +138,36 @@ def _geomean(values: list[float]) -> float | None:
     return math.exp(sum(map(math.log, values)) / len(values)) if values else None
 
 
+def print_rows(path: Path) -> None:
+    """A row for each launch that was timed, what it gained most first. What an earlier rule proved is proven by the
+    present one, or called level."""
+    table = read_table(path)
+    found = []
+    for row in table.rows:
+        evidence = table.evidence[row.name]
+        owner = next((b for b in evidence.get("baselines", ()) if b["name"] == "owner" and b["speedup"]), None)
+        if owner is None:
+            continue
+        values = {**evidence["owner"], **((evidence.get("best") or {}).get("config") or {})}
+        changed = ", ".join(
+            f"{n} {evidence['owner'].get(n)} to {v}" for n, v in values.items() if v != evidence["owner"].get(n)
+        )
+        found.append((owner["speedup"], owner["ci"], row, evidence, changed))
+    print("| kernel | over the owner's launch | | config | configs timed | reference |\n|---|---|---|---|---|---|")
+    gains: list[float] = []
+    for speedup, (low, high), row, evidence, changed in sorted(found, key=lambda x: -x[0]):
+        status = "proven" if (row.status, bool(changed)) == ("proven", True) and low > 1 + TWO_PROCESSES else "level"
+        gains.append(speedup if status == "proven" else 1.0)
+        cells = [row.function.qualname, f"{speedup:.3f}x [{low:.3f}, {high:.3f}]", status, changed]
+        print(f"| {' | '.join([*cells, str(evidence['evaluations']), evidence['reference']])} |")
+    n = sum(gain > 1 for gain in gains)
+    print(f"\n{len(gains)} launches timed, {n} proven, geometric mean of the table {_geomean(gains):.4f}")
+
+
 def main() -> None:
+    if sys.argv[1:2] == ["rows"]:
+        print_rows(Path(sys.argv[2]))
+        return
     if sys.argv[1:2] == ["--program"]:
         {"liger": liger, "fla": fla}[sys.argv[2]]()
         return

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import platform
 import random
 import sys
@@ -33,6 +32,7 @@ from typing import Any
 
 import click
 
+from evals.variables import variables
 from tools.harness.landscapes.files import write_data
 from tools.harness.landscapes.named import folder, list_landscapes
 from tools.harness.landscapes.readings import Entry, Landscape
@@ -54,7 +54,6 @@ def main() -> None:
 @click.option("--workers", type=click.IntRange(min=1), help="Compilers at once; one per core unless given.")
 def compile_all(out: Path, sample: int | None, seed: int, only: tuple[str, ...], workers: int | None) -> None:
     """Compile recorded configs and write the hashes of their machine code to OUT."""
-    os.environ["TRITON_DISABLE_LINE_INFO"] = "1"  # for the compile children, which inherit it
     landscapes = [x for x in list_landscapes() if not only or x.name in only]
     unknown = sorted(set(only) - {x.name for x in landscapes})
     if unknown:
@@ -62,7 +61,8 @@ def compile_all(out: Path, sample: int | None, seed: int, only: tuple[str, ...],
     found: dict[str, Codes] = {}
     for landscape in landscapes:
         started, chosen = time.monotonic(), draw(landscape, sample, seed)
-        found[landscape.name] = dict(sorted(machine_code(landscape, chosen, workers)))
+        with variables({"TRITON_DISABLE_LINE_INFO": "1"}):  # for the compile children, which inherit it
+            found[landscape.name] = dict(sorted(machine_code(landscape, chosen, workers)))
         print(f"{landscape.name}: {len(chosen)} configs in {time.monotonic() - started:.0f} s", file=sys.stderr)
     out.write_text(
         json.dumps({"made_with": versions(), "sample": sample, "seed": seed, "code": found}, indent=1) + "\n"

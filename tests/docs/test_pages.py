@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.docs.pages import blocks
-from tests.docs.typed import run_commands, run_program
+from tests.docs.typed import is_on_demand, run_commands, run_program
 
 pytestmark = pytest.mark.docs
 
@@ -13,6 +13,12 @@ pytestmark = pytest.mark.docs
 @pytest.mark.parametrize("block", [b for b in blocks("sh") if b.page != "README.md"], ids=str)
 def test_commands_run_as_printed(block, reader):
     run_commands(block, reader)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("block", [b for b in blocks("sh") if is_on_demand(b)], ids=str)
+def test_commands_that_run_on_demand_run_as_printed(block, reader):
+    run_commands(block, reader, whole=True)
 
 
 @pytest.mark.parametrize("block", [b for b in blocks("python") if b.page != "README.md"], ids=str)

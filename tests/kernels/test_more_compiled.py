@@ -25,6 +25,7 @@ def compiled(compile_pool):
     return compile_
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("gpu", GPUS)
 @pytest.mark.parametrize("name", NAMES)
 def test_default_configs_compile_without_spills(compiled, name, gpu):

@@ -1,5 +1,7 @@
 """What a session promises: budgets hold, nothing is done twice, every attempt is in memory before it starts."""
 
+from dataclasses import replace
+
 import pytest
 
 from kernels.hardware import hardware_named
@@ -118,3 +120,35 @@ def test_close_configs_are_told_apart_by_a_second_look(session):
     session.measure(configs, "a")
     assert session.best().config["BLOCK"] == 256
     assert session.finalists(2)[0] == [configs[2], configs[1]]
+
+
+class Exact(Clockwork):
+    """A device that compares bits: blocks above 256 add in another order."""
+
+    def compare_bits(self, config):
+        return ("same", "") if config.BLOCK <= 256 else ("differ", "1 of 3 elements of out")
+
+
+def test_bitwise_only_the_owners_bits_may_be_proven_and_memory_learns_nothing_from_it(session):
+    session.device = Exact(session.memory)
+    session.task = replace(session.task, bitwise=True)
+    fast, slow = FaultyConfig(BLOCK=512), FaultyConfig(BLOCK=256)
+    session.device.reading = lambda c, ms=None: Clockwork.reading(session.device, c, 2.0 - c.BLOCK / 1e6)
+    session.measure([fast, slow], "a")
+    assert session.best().config["BLOCK"] == 512
+    assert session.finalists(5) == ([slow], 1)
+    proof = session.prove(fast)
+    assert (proof.status, proof.reason) == (
+        "correctness",
+        "its bits are not those of the owner's launch: 1 of 3 elements of out",
+    )
+    assert {row["status"] for row in session.memory.finished("run")} == {"correct"}
+
+
+def test_bitwise_without_any_config_of_the_owners_bits_refuses_the_fastest_with_the_reason(session):
+    session.device = Exact(session.memory)
+    session.task = replace(session.task, bitwise=True)
+    session.measure([FaultyConfig(BLOCK=512), FaultyConfig(BLOCK=1024)], "a")
+    (only,), close = session.finalists(5)
+    assert (only.BLOCK, close) == (512, 1)
+    assert session.prove(only).status == "correctness"

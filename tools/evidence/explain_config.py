@@ -70,11 +70,14 @@ def explain_config(
     compiled = pool.keep(spec, problem, config, where)
     if compiled.status != "correct":
         raise CannotExplain(f"the config does not compile for {hardware.name}: {compiled.status}: {compiled.reason}")
+    from kernels.hardware.gpu_facts import to_json
+
     about = {
         "kernel": spec.name,
         "problem": problem.label(),
         "config": config.model_dump(mode="json"),
         "hardware": hardware.name,
+        "facts": to_json(hardware),
         "flops": spec.flops(problem),
         "bytes": spec.bytes(problem),
         "compiled": compiled.model_dump(mode="json"),
@@ -86,10 +89,11 @@ def explain_config(
 def explain_kept(folder: Path, measured_ms: float | None = None) -> ConfigExplained:
     """Explain code that was kept before. Raises CannotExplain."""
     from kernels.hardware import hardware_named
+    from kernels.hardware.gpu_facts import from_json
 
     try:
         about = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-        hardware = hardware_named(about["hardware"])
+        hardware = from_json(about["facts"]) if "facts" in about else hardware_named(about["hardware"])
         compiled = CompileResult.model_validate(about["compiled"])
         launches = read_launches(folder)
         several = len(launches) > 1

@@ -65,6 +65,11 @@ def explain_launch(
     else:
         raise ValueError(f"{launch.name} was kept without PTX or AMD assembly: there is nothing to read")
     rates = rates_of(hardware)
+    if rates.unsourced:
+        notes.append(rates.unsourced)
+    if hardware.origins:
+        origins = f"bandwidth {hardware.describe_origin('bandwidth')}, peaks {hardware.describe_origin('peak')}"
+        notes.append(f"{hardware.name} has no data sheet here: {origins}")
     occupancy = Occupancy(compiled.blocks_per_sm or 1, compiled.occupancy or 0.0, compiled.limited_by or "")
     waited: tuple[float, Counter[str]] | None = None
     if code is not None and ptx is not None:

@@ -50,6 +50,8 @@ class Rates:
     l2_bytes: float
     l1_bytes: float
     """Local memory's way through L1."""
+    unsourced: str | None = None
+    """Which of these rates no published source states for this architecture, in one sentence."""
 
 
 _GUIDE = {
@@ -61,19 +63,26 @@ _GUIDE = {
     100: (128, 64, 64, 16, 64),
     120: (128, 128, 64, 16, 2),  # integer shares fp32's lanes: NVIDIA RTX Blackwell GPU architecture whitepaper
 }
+_PARTLY = {120: "conversions, special functions and fp64 of compute capability 12.0 are taken from 8.9's rates"}
+"""Architectures of which the guide's table states a part."""
 _CDNA = (128, 64, 64, 16, 64)
-"""CDNA 3 and 4: four SIMDs of 16 lanes, fp32 packed by two, transcendental functions at a quarter of the rate. Source:
+"""CDNA 3: four SIMDs of 16 lanes, fp32 packed by two, transcendental functions at a quarter of the rate. Source:
 AMD Instinct MI300 ISA guide, vector ALU; AMD CDNA 3 white paper, table of peak rates."""
 
 
 def rates_of(hardware: Hardware) -> Rates:
-    """The rates of a GPU model; of an NVIDIA architecture that is not listed those of the latest before it."""
+    """The rates of a GPU model; of an NVIDIA architecture that is not listed those of the latest before it, of an AMD
+    architecture those of CDNA 3."""
     clock = core_clock(hardware, "fp16") or FALLBACK_CLOCK
     if isinstance(hardware.arch, int):
         known = max((a for a in _GUIDE if a <= hardware.arch), default=80)
         fp32, integer, convert, special, fp64 = _GUIDE[known]
+        taken = f"the rates of compute capability {hardware.arch / 10:g} are taken from {known / 10:g}'s"
+        unsourced = _PARTLY.get(known) if known == hardware.arch else taken
     else:
         fp32, integer, convert, special, fp64 = _CDNA
+        taken = f"the rates of {hardware.arch}'s vector units and LDS are taken from CDNA 3's (gfx942)"
+        unsourced = None if hardware.arch == "gfx942" else taken
     return Rates(
         clock=clock,
         lanes=hardware.warp_size,
@@ -86,6 +95,7 @@ def rates_of(hardware: Hardware) -> Rates:
         shared_bytes=SHARED_BYTES_PER_CLOCK,
         l2_bytes=L2_BYTES_PER_CLOCK,
         l1_bytes=SHARED_BYTES_PER_CLOCK,
+        unsourced=unsourced and f"{unsourced}: no source was found for its own",
     )
 
 

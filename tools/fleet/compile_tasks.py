@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kernels.hardware import Hardware
+from kernels.hardware.gpu_facts import to_json
 from kernels.spec import Config
 from tools.fleet.artifacts import Files, take
 from tools.harness.compiling.cache import triton_environment
@@ -22,14 +23,16 @@ _compilers: dict[str, tuple[Child, Path]] = {}
 """The compile child of this Ray worker process, by GPU model, with the cache it compiles into."""
 
 
-def compile_here(job: dict[str, Any], hardware: str, deadline_s: float) -> tuple[dict[str, Any], Files]:
-    """One compilation in a killable child of this process, which Ray uses again and again.
+def compile_here(job: dict[str, Any], facts: dict[str, Any], deadline_s: float) -> tuple[dict[str, Any], Files]:
+    """One compilation in a killable child of this process, which Ray uses again and again. `facts` are those of the GPU
+    model (:func:`kernels.hardware.gpu_facts.to_json`): this host may never have seen one.
 
     The answer, or ``ended``: how the child did, and the files that were compiled."""
+    hardware = str(facts["name"])
     child, cache = _compilers.get(hardware, (None, None))
     if child is None or cache is None or not child.alive:
         cache = Path(tempfile.mkdtemp(prefix="autokernel-compile-"))
-        init = {"hardware": hardware, "cache": str(cache)}
+        init = {"hardware": facts, "cache": str(cache)}
         child = Child("tools.harness.compiling.compiler:compiler", init, triton_environment(cache))
         _compilers[hardware] = (child, cache)
     try:
@@ -65,7 +68,7 @@ class FleetCompilePool(LocalCompilePool):
         return self._files.get(config.key())
 
     def _call(self, job: dict[str, Any]) -> dict[str, Any]:
-        answered, files = self._task.remote(job, self.hardware.name, self.deadline_s)
+        answered, files = self._task.remote(job, to_json(self.hardware), self.deadline_s)
         try:
             answer: dict[str, Any] = self._ray.get(answered, timeout=QUEUE_S)
         except self._ray.exceptions.RayTaskError as e:

@@ -12,7 +12,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from kernels.hardware import hardware_for, hardware_named
 from kernels.spec import Config, KernelSpec, Problem
 from memory.shared_models import DeviceInfo
 from memory.terms import Regime
@@ -25,17 +24,18 @@ from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.harness.device import DeviceError, MachineTrouble
 from tools.harness.devices.live import CONTEND_ROUNDS
 from tools.harness.measuring.choices import expand
+from tools.harness.measuring.unlisted_gpu import adopt_facts
 from tools.harness.process.child import START_DEADLINE_S
 from tools.harness.process.gpu_workers import JOB_DEADLINE_S, PREPARE_DEADLINE_S, TRIES, WORKER
 from tools.harness.process.identity import describe
 from tools.harness.process.prestart import Prestart
-from tools.harness.results import CheckResult, Figure, Measurement, Proof
+from tools.harness.results import Bits, CheckResult, Figure, Measurement, Proof
 
 NET_S = TRIES * (JOB_DEADLINE_S + 10) + 2 * START_DEADLINE_S
 """The longest that an actor's own deadlines let one launch of a candidate and one of the reference take."""
 RELEASE_S = 5.0
 """Ray's books of free GPUs lag behind a killed actor by up to a second."""
-SAME = ("name", "torch", "triton", "assembler", "driver", "cuda")
+SAME = ("name", "torch", "triton", "assembler", "overrides", "driver", "cuda")
 """Readings of two versions are those of two devices."""
 
 
@@ -48,7 +48,7 @@ class FleetDevice:
         """Every worker of `fleet` has said hello."""
         first = fleet.workers[0].hello
         self.info = DeviceInfo.model_validate(first["info"])
-        self.hardware = hardware_named(self.info.hardware or "")
+        self.hardware = adopt_facts(self.info)
         self.spec, self.problem, self.fleet, self.ray, self._cache = spec, problem, fleet, ray, cache
         self.cards = [w.hello["card"] for w in fleet.workers]
         self.scales: dict[Regime, dict[str, float]] = {}
@@ -169,6 +169,12 @@ class FleetDevice:
         self._require_worker(answer)
         return Proof.model_validate({"regime": regime, **_about(answer, config)})
 
+    def no_bits(self) -> str:
+        return "the cards of a fleet do not compare results"
+
+    def compare_bits(self, config: Config) -> tuple[Bits | None, str]:
+        return None, self.no_bits()
+
     def no_energy(self) -> str | None:
         [(_, answer)] = self.fleet.run([Job("no_energy", (), NET_S)])
         why: str | None = answer.get("why", answer.get("reason"))
@@ -232,9 +238,6 @@ def choose(fleet: Fleet, address: FleetAddress, spec: KernelSpec[Any, Any]) -> N
         raise DeviceError(f"there is no {address.device_type} in the fleet; there are {there}")
     if len({w.hello["info"]["name"] for w in fitting}) > 1:
         raise DeviceError(f"the fleet has {there}: a run is for one type, say which with --device-type")
-    name = fitting[0].hello["info"]["name"]
-    if hardware_for(name) is None:
-        raise DeviceError(f"there are no facts about {name} in kernels/hardware.py; add an entry for it there")
     for worker in fitting:
         if worker.hello["source"] != spec.source_hash():
             raise DeviceError(f"{worker.hello['card']} has another version of {spec.name}: install the same there")

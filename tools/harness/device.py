@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from memory.shared_models import DeviceInfo
 from memory.terms import Regime
-from tools.harness.results import CheckResult, CompileResult, Figure, Measurement, Proof
+from tools.harness.results import Bits, CheckResult, CompileResult, Figure, Measurement, Proof
 
 if TYPE_CHECKING:
     from kernels.spec import Config, KernelSpec, Problem
@@ -91,6 +91,15 @@ class Device(Protocol):
     ) -> Proof:
         """Time `config` interleaved with every baseline of the kernel, and the config `beside`, until the intervals of
         `figure` are narrow or time is up."""
+        ...
+
+    def no_bits(self) -> str | None:
+        """Why results cannot be compared bit by bit here; ``None`` if they can."""
+        ...
+
+    def compare_bits(self, config: Config) -> tuple[Bits | None, str]:
+        """Whether `config` gives the bits of the owner's launch, the kernel's default config; in what they differ, or
+        why that is not known. Asked only if ``no_bits`` gives ``None``."""
         ...
 
     def no_energy(self) -> str | None:

@@ -30,7 +30,6 @@ def open_device(
     GPUs: ``cuda:all``, ``ray:ADDRESS``. A single GPU takes its processes from `prestart`, if that has some.
 
     Raises DeviceError with one sentence if the device cannot be used."""
-    from kernels.hardware import hardware_named
     from tools.fleet.address import parse
     from tools.harness.measuring.telemetry import gpus_present
 
@@ -59,5 +58,5 @@ def open_device(
 
         landscape = find_landscape(which or None, spec.name, problem, regime)
         recorded = RecordedDevice(landscape, spec, problem, Interpreter(spec.shut_in))
-        return recorded, hardware_named(recorded.info.hardware or "")
+        return recorded, recorded.facts
     raise DeviceError(f"there is no device {device!r}: use auto, cuda:N, cuda:all or recorded[:LANDSCAPE]")

@@ -6,10 +6,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from kernels.launches.domain import SHAPES
 from memory.terms import Regime, Status
 
 Figure = Literal["ms", "joules"]
 """What configs are ranked and compared by, per launch; less is better."""
+
+Bits = Literal["same", "differ"]
+"""Whether results are those of the owner's launch, bit by bit."""
 
 ConfigDictT = dict[str, Any]
 
@@ -68,10 +72,17 @@ class StressResult(CheckResult):
     """Kinds of inputs on which the config was right."""
     left_out: dict[str, str] = Field(default_factory=dict)
     """Kinds on which it was not tried, and why."""
+    bits: Bits | None = None
+    """``None`` if they were not compared."""
+    bits_why: str = ""
+    """In what they differ, or why they were not compared."""
 
     def summary(self) -> str:
         """One line for the verdict."""
-        right = f"right on {', '.join(self.tried)} inputs too" if self.tried else "tried on nominal inputs alone"
+        values = [kind for kind in self.tried if kind not in SHAPES]
+        found = [f"{', '.join(values)} inputs"] if values else []
+        found += [kind for kind in self.tried if kind in SHAPES]
+        right = f"right on {', '.join(found)} too" if found else "tried on nominal inputs alone"
         kinds: dict[str, list[str]] = {}
         for kind, why in self.left_out.items():
             kinds.setdefault(why.partition(" (")[0], []).append(kind)
@@ -163,4 +174,10 @@ class Proof(Result):
     how: str = ""
     """One line: how this sitting was made (live interleaved rounds, or recorded readings of which set)."""
     survived: list[str] = Field(default_factory=list)
-    """Kinds of inputs beside the nominal ones on which the config was right."""
+    """Kinds of inputs and shapes beside the nominal ones on which the config was right."""
+    left_out: dict[str, str] = Field(default_factory=dict)
+    """Kinds on which it was not tried, and why: what the kernel's domain does not hold is among them."""
+    bits: Bits | None = None
+    """Whether the config's results are those of the owner's launch; ``None`` if they were not compared."""
+    bits_why: str = ""
+    """In what they differ, or why they were not compared."""

@@ -51,13 +51,15 @@ def open_session(
     cold: bool = False,
     prestart: Prestart | None = None,
     edit: bool = False,
+    bitwise: bool = False,
 ) -> Session:
     """Open a session. Raises SetupError, or MachineTrouble or MemoryFull where the user's words are not to blame.
 
     `shape` (in the kernel's order of dimensions) and `options` set fields of the kernel's problem; the other fields
     keep their defaults. If memory knows `run_id`, the session gets back what that run has done. `prestart` may hold
     processes for a single GPU's device and its compile pool. Unless `warm`, nothing of other runs is used;
-    if `cold`, it is not shown either. With `edit` a model may send device code (:mod:`tools.edit_kernel`)."""
+    if `cold`, it is not shown either. With `edit` a model may send device code (:mod:`tools.edit_kernel`).
+    With `bitwise` only configs that give the bits of the owner's launch are proven."""
     try:
         spec = get(kernel)
         problem = spec.parse_problem(shape, options)
@@ -83,13 +85,16 @@ def open_session(
         memory.close()
         raise
     try:
-        task = Task.of(spec, problem, hardware, metric, regime, seed)
+        task = Task.of(spec, problem, hardware, metric, regime, seed, bitwise)
         why = opened.no_energy() if task.energy else None
         if why:
             raise ValueError(
                 f"Energy cannot be measured here ({why}): choose an NVIDIA GPU with --device cuda:0, or ask for "
                 "TFLOPS, bandwidth or latency."
             )
+        unable = opened.no_bits() if bitwise else None
+        if unable:
+            raise ValueError(f"--bitwise is not possible here ({unable}): choose a GPU with --device cuda:0.")
     except ValueError as e:
         opened.close()
         pool.close()

@@ -7,12 +7,14 @@ are only proposed: they have to be measured here.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 from pydantic import ValidationError
 
 from kernels.hardware import hardware_named
+from kernels.hardware.gpu_facts import from_json
 from kernels.spec import Config
 from memory import queries
 from memory.attempt import Row
@@ -102,10 +104,11 @@ def _near_problem(session: Session, row: Row) -> NearProblem | None:
     """A near problem for the planner; ``None`` where its kernel or its device is no longer known."""
     memory, spec = session.memory, session.task.spec
     problem = memory.ask("SELECT problem FROM problems WHERE id = ?", [row["problem_id"]])[0]["problem"]
-    device = memory.ask("SELECT hardware FROM environments WHERE id = ?", [row["environment_id"]])[0]["hardware"]
+    device = memory.ask("SELECT hardware, facts FROM environments WHERE id = ?", [row["environment_id"]])[0]
     try:
         there = spec.problem_type.model_validate(queries.values_of(problem))
-        hardware = hardware_named(device or "")
+        facts = json.loads(device["facts"] or "null")
+        hardware = from_json(facts) if facts else hardware_named(device["hardware"] or "")
     except ValueError:
         return None
     times = {c: w["ms"] for w in row["winners"] if (c := _config(session, w["config"])) is not None}

@@ -35,6 +35,8 @@ CONTENDERS = 16
 TWIN = "the same machine code on the same grid as"
 """How a measurement that was taken over from another config begins to say so."""
 DID_NOT_COMPILE = "not launched: it did not compile"
+NOT_FIGURES = ("survived", "left_out", "bits", "bits_why")
+"""What a proof says beside its figures."""
 UNLAUNCHED = (TWIN, DID_NOT_COMPILE)
 """How measurements begin to say that the device was not asked."""
 NOT_RECORDED = "not recorded"
@@ -109,6 +111,8 @@ class Session:
     """For edited code, once there is some."""
     contended: dict[Config, Measurement] = field(default_factory=dict)
     """Finalists, timed against one another."""
+    differing: dict[Config, str] = field(default_factory=dict)
+    """Configs whose bits were compared with the owner's, and why they are refused; empty if they are the same."""
     _ceilings: dict[str, float] | None = None
 
     @property
@@ -280,6 +284,8 @@ class Session:
             for i, (c, m) in enumerate(self.measured.items())
             if m.status == "correct" and m.ms is not None and self._sound(c)
         )
+        if self.task.bitwise:
+            ranked = self._with_owner_bits(ranked)
         within, most = (FRUGAL_CLOSE, FRUGAL_CONTENDERS) if self.task.energy else (CLOSE, CONTENDERS)
         live = self.device.info.kind == "live"
         close = [c for ms, _, c in ranked if not live or ms <= ranked[0][0] * within][:most]
@@ -293,6 +299,25 @@ class Session:
         found = [*ahead, *(c for _, _, c in ranked if c not in timed)][:limit]
         level = [c for c in ahead if self._end(timed[c], -1) <= self._end(timed[ahead[0]], 1)] or close[:1]
         return found, min(len(level), len(found))
+
+    def _with_owner_bits(self, ranked: list[tuple[float, int, Config]]) -> list[tuple[float, int, Config]]:
+        """The fastest CONTENDERS of `ranked` that give the bits of the owner's launch. If none does, the fastest alone,
+        which :meth:`prove` then refuses with the reason."""
+        found: list[tuple[float, int, Config]] = []
+        for entry in ranked:
+            if not self._differs(entry[2]):
+                found.append(entry)
+            if len(found) == CONTENDERS:
+                break
+        return found or ranked[:1]
+
+    def _differs(self, config: Config) -> str:
+        """Why the bits of `config` are not known to be those of the owner's launch; empty if they are."""
+        if config not in self.differing:
+            bits, why = self.device.compare_bits(config)
+            said = {"differ": "its bits are not those of the owner's launch", None: "its bits could not be compared"}
+            self.differing[config] = "" if bits == "same" else f"{said[bits]}: {why}"
+        return self.differing[config]
 
     def _end(self, m: Measurement, side: int) -> float:
         """The lower end (`side` -1), the middle (0) or the upper end (1) of what `m` is ranked by."""
@@ -328,6 +353,11 @@ class Session:
     def prove(self, config: Config, max_seconds: float = 30.0) -> Proof:
         """Time `config` interleaved with every baseline; the last word of a run. Where the goal is energy, in the
         sustained regime, and beside the fastest config if that is another."""
+
+        if self.task.bitwise and (why := self._differs(config)):
+            # Not a row of memory: the config is wrong for this run alone.
+            values = config.model_dump(mode="json")
+            return Proof(config=values, status="correctness", reason=why, regime=self.task.regime)
 
         def run(configs: list[Config]) -> list[Proof]:
             if not self.task.energy:
@@ -405,7 +435,7 @@ class Session:
         found = r.model_dump(
             mode="json",
             exclude_none=True,
-            exclude={"config", "status", "telemetry", "ci_ms", "ci_joules", "where", "survived"},
+            exclude={"config", "status", "telemetry", "ci_ms", "ci_joules", "where"} | set(NOT_FIGURES),
         )
         if "samples_ms" in found:
             found["samples"] = [round(s, 6) for s in found.pop("samples_ms")]

@@ -22,6 +22,8 @@ class Task:
     regime: Regime = "burst"
     """Of the search; energy is always judged in the sustained one."""
     seed: int = 0
+    bitwise: bool = False
+    """Whether only configs that give the bits of the owner's launch may be proven."""
     energy: Metric | None = None
     """What finalists and the proof are judged by where the goal is energy: ``tflops_per_watt``, ``gbps_per_watt`` or
     ``joules``; the search goes by `metric`, a time, which costs a fiftieth of a reading of energy."""
@@ -35,14 +37,15 @@ class Task:
         metric: Metric | None,
         regime: Regime = "burst",
         seed: int = 0,
+        bitwise: bool = False,
     ) -> Task:
         """The task of a goal's `metric`, the kernel's own where it names none. Raises ValueError for one that means
         nothing for this kernel."""
         if metric not in ENERGY_UNITS:
-            return cls(spec, problem, hardware, metric or spec.metric, regime, seed)
+            return cls(spec, problem, hardware, metric or spec.metric, regime, seed, bitwise)
         if metric == "tflops_per_watt" and not spec.flops(problem):
             raise ValueError(f"{spec.name} counts no operations: ask for its GB/s per watt or its joules")
-        return cls(spec, problem, hardware, spec.metric, regime, seed, metric)
+        return cls(spec, problem, hardware, spec.metric, regime, seed, bitwise, metric)
 
     @cached_property
     def _flops(self) -> int:

@@ -150,7 +150,7 @@ function drawRoofline(box, run) {
   const start = Math.max(low, floor / roof.bandwidth);
   const d = `M${x(start)},${y(start * roof.bandwidth)}L${x(ridge)},${y(roof.peak)}L${area.right},${y(roof.peak)}`;
   make(svg, "path", { class: "roof", d });
-  make(svg, "text", { x: area.right, y: y(roof.peak) - 6, "text-anchor": "end" }, `${short(roof.peak)} TFLOP/s, ${roof.hardware}`);
+  make(svg, "text", { x: area.right, y: y(roof.peak) - 6, "text-anchor": "end" }, `${short(roof.peak)} TFLOP/s, ${roof.origin || roof.hardware}`);
   const middle = Math.sqrt(start * ridge);
   make(svg, "text", { x: x(middle) + 8, y: y(middle * roof.bandwidth) + 14 }, `${short(roof.bandwidth)} TB/s`);
   make(svg, "line", { class: "one", x1: x(roof.intensity), x2: x(roof.intensity), y1: area.top, y2: area.bottom });

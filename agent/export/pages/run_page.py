@@ -9,6 +9,7 @@ from agent.goal.objective import Setting
 from agent.loop.outcome import list_important
 from agent.trace.trace import JSON
 from kernels.hardware import hardware_named
+from kernels.hardware.gpu_facts import from_json
 from memory.pages import frame
 
 POINTS_LISTED = 200
@@ -183,9 +184,10 @@ def baselines(story: Story) -> list[JSON]:
 
 
 def roof(setting: Setting) -> JSON | None:
-    """Datasheet roofs in TFLOP/s and TB/s; ``None`` for hardware without facts."""
+    """Roofs in TFLOP/s and TB/s by the GPU's facts; ``None`` for hardware without facts."""
+    facts = setting.device.get("facts")
     try:
-        hardware = hardware_named(setting.hardware)
+        hardware = from_json(facts) if facts else hardware_named(setting.hardware)
     except ValueError:
         return None
     peak, intensity = hardware.peak.get(str(setting.problem.get("dtype"))), setting.flops / max(1, setting.bytes)
@@ -197,6 +199,7 @@ def roof(setting: Setting) -> JSON | None:
         "intensity": intensity,
         "roof": min(peak, hardware.bandwidth * intensity) / 1e12,
         "hardware": hardware.name,
+        "origin": hardware.describe_origin("bandwidth", "peak"),
     }
 
 

@@ -63,7 +63,7 @@ def plan(capture: Capture, share: float, only: str | None, gpu: str | None, hard
     untuned = [
         Untuned(name, "a part of it is missing in the capture: capture the program again") for name in capture.missing
     ]
-    here = [x for x in wanted if gpu is None or x.device.get("name") == gpu]
+    here = [x for x in wanted if gpu is None or _is_here(x, gpu, hardware)]
     if wanted and not here:
         raise UsageError(f"{capture.path} {_elsewhere(wanted[0], gpu)}.")
     untuned += [Untuned(_title(x), f"it {_elsewhere(x, gpu)}") for x in wanted if x not in here]
@@ -112,10 +112,17 @@ def _named(capture: Capture, only: str | None) -> list[CapturedLaunch]:
     return found
 
 
+def _is_here(launch: CapturedLaunch, gpu: str, hardware: Hardware | None) -> bool:
+    """Whether the launch was captured on such a GPU. A trace of another tool may name its architecture alone."""
+    name, device = launch.device.get("name"), launch.device
+    if name is None and hardware is not None:
+        return (device.get("kind"), device.get("arch")) == (hardware.backend, hardware.arch)
+    return bool(name == gpu)
+
+
 def _elsewhere(launch: CapturedLaunch, gpu: str | None) -> str:
-    where = (
-        "in Triton's interpreter" if launch.device.get("kind") == "interpreter" else f"on {launch.device.get('name')}"
-    )
+    name = launch.device.get("name") or f"a GPU of the architecture {launch.device.get('arch')}"
+    where = "in Triton's interpreter" if launch.device.get("kind") == "interpreter" else f"on {name}"
     return f"was captured {where}, and this is {gpu}: capture the program on this GPU"
 
 
@@ -140,6 +147,9 @@ def _split(launches: list[CapturedLaunch], share: float) -> tuple[list[CapturedL
 
 
 def _job(capture: Capture, launch: CapturedLaunch, hardware: Hardware | None) -> Job | Untuned:
+    incomplete = launch.observed.get("incomplete")
+    if incomplete is not None:
+        return Untuned(_title(launch), f"{incomplete}: capture the program instead")
     waits = reason_to_wait(launch, capture.functions())
     if waits is not None:
         return Untuned(
@@ -153,7 +163,7 @@ def _job(capture: Capture, launch: CapturedLaunch, hardware: Hardware | None) ->
         return Untuned(_title(launch), str(e))
     if len(list(kernel.candidates(kernel.default_problem(), None))) < 2:  # type: ignore[arg-type]
         return Untuned(_title(launch), "there is no config beside the owner's")
-    floor = launch.bytes / hardware.bandwidth * 1e3 if hardware else 0.0
+    floor = launch.bytes / hardware.bandwidth * 1e3 if hardware and hardware.bandwidth > 0 else 0.0
     gain = launch.count * max(0.0, launch.ms - floor) if launch.ms is not None else 0.0
     return Job(launch, kernel, reference, key_of_captured(launch, capture.functions()), gain)
 

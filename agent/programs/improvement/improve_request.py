@@ -27,6 +27,8 @@ class Request:
     base_url: str | None = None
     memory: Path | None = None
     cold: bool = False
+    bitwise: bool = False
+    """Whether a proven config must give the bits of the launch as captured."""
     seed: int = 0
 
 

@@ -11,7 +11,7 @@ from agent.programs.improvement.tuned_rows import Judged
 from memory.formats.tables import table
 from memory.terms import printable
 
-COLUMNS = ("launch", "kernel", "launches", "decision", "owner_ms", "ms", "speedup", "interval", "config")
+COLUMNS = ("launch", "kernel", "launches", "decision", "owner_ms", "ms", "speedup", "interval", "bits", "config")
 
 
 def rows(made: Improved) -> list[dict[str, Any]]:
@@ -36,6 +36,7 @@ def _row(job: Job, judged: Judged, outcome: Outcome | None) -> dict[str, Any]:
         "interval": f"[{rival.ci[0]:.3f}, {rival.ci[1]:.3f}]" if rival and rival.ci else None,
         "over": rival.name if rival else None,
         "config": " ".join(f"{n}={v}" for n, v in judged.config.items()) if judged.config else "the owner's",
+        "bits": outcome.bits if outcome else None,
         "why": judged.why,
         "run": outcome.run if outcome else None,
         "evaluations": outcome.evaluations if outcome else 0,

@@ -34,7 +34,7 @@ from agent.programs.improvement.tuned_rows import (
 )
 from kernels.capture.reading.rebuilt_arguments import described_tensors
 from kernels.captured.captured_problem import CapturedProblem, written_bounds
-from kernels.hardware import hardware_for, hardware_named
+from kernels.hardware import Hardware, hardware_named
 from kernels.tuned.tuned_file import write_table
 from tools.harness.checking.interpreter import Interpreter
 from tools.harness.checking.owner_survey import OwnerSurvey, Survey
@@ -75,7 +75,10 @@ class Work:
         made: Improved,
         watch: Watch,
         search: RunSearch,
+        hardware: Hardware | None,
     ) -> None:
+        """`hardware`: the facts of the GPU, unless the interpreter checks."""
+        self._hardware = hardware
         self._request, self._device, self._made = request, device, made
         self._survey, self._ahead, self._watch, self._search = survey, ahead, watch, search
         self._interpreter = Interpreter()
@@ -125,8 +128,8 @@ class Work:
 
     def _moved(self, job: Job, survey: Survey) -> int:
         """Fewest bytes that the launch moves; 1 if it was faster than all its bytes allow, because it reads a part."""
-        hardware = hardware_for(self._made.environment.gpu)
-        if survey.ms is None or hardware is None:
+        hardware = self._hardware
+        if survey.ms is None or hardware is None or hardware.bandwidth <= 0:
             return job.launch.bytes or 1
         return job.launch.bytes if survey.ms > job.launch.bytes / hardware.bandwidth * 1e3 else 1
 
@@ -149,6 +152,7 @@ class Work:
             device=self._device,
             model=r.model,
             cold=r.cold,
+            bitwise=r.bitwise,
             limits=Limits(max_evals=MOST_EVALS, max_seconds=seconds),
             seed=r.seed,
         )
@@ -163,16 +167,15 @@ class Work:
             found = self._survey.errors(job.reference, problem.model_dump(), outcome.best.config, exact, SEED)
             wrong = found if isinstance(found, str) else beyond_float64(survey, found)
             errors = {} if isinstance(found, str) else found
-        judged = judge(outcome, wrong)
+        judged = judge(outcome, wrong, job.kernel.owner_config().model_dump())
         more = {"error": errors, "measured_ms": survey.ms, "bounds": problem.bound_of()}
         self._add(job, judged, outcome, evidence_of(job, survey, exact, judged, outcome, **more))
 
     def _compile_choices(self, job: Job, problem: CapturedProblem) -> None:
         """Compile the autotuner's configs on all cores: its choice is made anew, and would compile one by one."""
         configs = job.kernel.tuner_configs()
-        hardware = hardware_for(self._made.environment.gpu)
-        if len(configs) > 1 and hardware is not None:
-            self._pool = self._pool or LocalCompilePool(hardware)
+        if len(configs) > 1 and self._hardware is not None:
+            self._pool = self._pool or LocalCompilePool(self._hardware)
             self._pool.compile(job.kernel, problem, configs)
 
     def _check(self, job: Job, problem: CapturedProblem, survey: Survey, exact: Reference) -> None:

@@ -13,7 +13,7 @@ from agent.programs.improvement.improve_request import Improved, Request
 from agent.programs.improvement.improve_work import SEED, RunSearch, Work, run_search
 from kernels.capture.capture_file import NotACapture
 from kernels.capture.reading.captured_launches import Capture, read_capture
-from kernels.hardware import hardware_for
+from kernels.hardware.gpu_facts import from_json
 from kernels.tuned.tuned_table import TunedEnvironment, TunedTable
 from tools.harness.checking.owner_survey import CPU, OwnerSurvey
 from tools.harness.process.child import ChildUnborn
@@ -41,13 +41,11 @@ def improve(request: Request, watch: Watch, search: RunSearch | None = None) -> 
         if missing:
             raise UsageError(f"{missing}: name another --device, or check configs by --device interpreter.")
         timed = device != INTERPRETER
-        hardware = hardware_for(info["name"]) if timed else None
-        if timed and hardware is None:
-            raise UsageError(f"Nothing is known of {info['name']}: add its data sheet to kernels/hardware.py.")
+        hardware = from_json(info["facts"]) if timed else None
         found = plan(capture, request.share, request.kernel, info["name"] if timed else None, hardware)
         environment = TunedEnvironment(info["name"], info["triton"], info["assembler"])
         made = Improved(capture, environment, TunedTable(), untuned=list(found.untuned), timed=timed)
-        work = Work(request, device, survey, ahead, made, watch, search or run_search)
+        work = Work(request, device, survey, ahead, made, watch, search or run_search, hardware)
         work.all(found, began)
     except ChildUnborn as e:
         raise UsageError(f"The launches cannot be made anew here: {e}.") from e

@@ -65,6 +65,17 @@ def source_of(function: Any) -> str:
     return text[start.start() :]
 
 
+def names_read(node: ast.AST) -> list[str]:
+    """Names that a function's definition reads and does not bind."""
+    return list(_reads(node))
+
+
+def identity_of_source(node: ast.AST, bindings: Json, about: list[Any]) -> str:
+    """The identity of a function that is known by its source alone. `about`: kind, language and options. `bindings`
+    name no other function."""
+    return _Walk(lambda kind, body: "")._identity(node, bindings, about)
+
+
 class _Walk:
     def __init__(self, keep: Keep) -> None:
         self._keep = keep

@@ -14,6 +14,8 @@ import pytest
 from agent.cli.commands import main
 from agent.programs.improvement import improve_work, improving
 from kernels.capture.capture_file import append, line_of, read
+from kernels.hardware import hardware_named
+from kernels.hardware.gpu_facts import to_json
 from kernels.tuned.tuned_file import read_table
 from tests.captures import GPU, ROOT, as_if_on, capture_example
 from tools.harness.checking.owner_survey import OwnerSurvey
@@ -51,7 +53,8 @@ class SurveyOnGpu(OwnerSurvey):
     """The interpreter's survey, under the name of a GPU."""
 
     def device_info(self):
-        return {"name": GPU, "triton": "3.9.0", "assembler": "ptxas 13.4"}
+        facts = to_json(hardware_named("H200"))
+        return {"name": GPU, "triton": "3.9.0", "assembler": "ptxas 13.4", "facts": facts}
 
     def survey(self, kernel, exact, seed):
         return replace(super().survey(kernel, exact, seed), ms=0.1)
@@ -98,8 +101,18 @@ def test_a_launch_is_proven_on_a_gpu_and_the_rest_says_why(gpu, on_gpu, tmp_path
     assert 0 < evidence["error"]["out_ptr"] <= evidence["bounds"]["out_ptr"]
     assert evidence["inputs"] == ["large", "tiny", "negative"]
     assert evidence["evaluations"] == 10
+    assert evidence["bits"] == said["launches"][0]["bits"] == "differ"
     (rest,) = table.untuned
     assert "beyond --share 0.95" in rest["reason"]
+
+
+def test_bitwise_leaves_out_what_does_not_give_the_owners_bits(gpu, on_gpu, tmp_path, capsys):
+    out = tmp_path / "tuned.json"
+    words = ["improve", str(on_gpu), "-o", str(out), "--kernel", "gated", "--json", "--bitwise"]
+    assert main([*words, "--memory", str(tmp_path / "m.db")]) == 3
+    (row,) = json.loads(capsys.readouterr().out)["launches"]
+    assert (row["decision"], row["bits"]) == ("stock", "same")  # four warps: the bits, and no faster than the owner
+    assert "num_warps=8" not in row["config"]
 
 
 def test_the_interpreter_checks_configs_and_says_that_nothing_was_timed(example, tmp_path, capfd, monkeypatch):

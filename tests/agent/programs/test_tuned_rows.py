@@ -59,22 +59,39 @@ def test_a_config_may_be_twice_as_far_from_float64_as_the_owner(owner, config, w
     assert (found is not None) == wrong
 
 
-def outcome(proven=True, kinds=("large", "tiny", "negative")):
-    best = SimpleNamespace(config={"BLOCK": 64, "num_warps": 8, "num_stages": 2})
-    return SimpleNamespace(proven=proven, best=best, survived=list(kinds), why="1.2x over owner")
+OWN = {"BLOCK": 128, "num_warps": 4, "num_stages": 2}
+OTHER = {"BLOCK": 64, "num_warps": 8, "num_stages": 2}
+
+
+def outcome(proven=True, kinds=("large", "tiny", "negative"), config=OTHER, low=1.1):
+    baselines = [SimpleNamespace(ci=(low, low + 0.01)), SimpleNamespace(ci=None), SimpleNamespace(ci=(1.5, 1.6))]
+    best = SimpleNamespace(config=config)
+    return SimpleNamespace(
+        proven=proven, best=best, survived=list(kinds), why="1.2x over owner", baselines=baselines
+    )  # fmt: skip
 
 
 def test_verdicts():
-    assert judge(outcome(), None).status == "proven"
-    assert judge(outcome(proven=False), None).status == "stock"
-    few = judge(outcome(kinds=("large", "tiny")), None)
+    assert judge(outcome(), None, OWN).status == "proven"
+    assert judge(outcome(proven=False), None, OWN).status == "stock"
+    few = judge(outcome(kinds=("large", "tiny")), None, OWN)
     assert few.status == "unproven"
-    assert few.config == {"BLOCK": 64, "num_warps": 8, "num_stages": 2}
+    assert few.config == OTHER
     assert "large, tiny" in few.why
-    wrong = judge(outcome(), "its out is 0.1 off float64")
+    wrong = judge(outcome(), "its out is 0.1 off float64", OWN)
     assert (wrong.status, wrong.config) == ("stock", None)
     decision = decision_of(few.config)
     assert (decision.constexprs, decision.options) == ({"BLOCK": 64}, {"num_warps": 8, "num_stages": 2})
+
+
+def test_the_owners_config_and_what_two_processes_differ_by_are_no_gain():
+    same = judge(outcome(config=OWN), None, OWN)
+    assert (same.status, same.config) == ("stock", None)
+    assert "owner's config" in same.why
+    near = judge(outcome(low=1.004), None, OWN)
+    assert (near.status, near.config) == ("stock", None)
+    assert "two processes" in near.why
+    assert judge(outcome(low=1.006), None, OWN).status == "proven"
 
 
 @pytest.mark.process

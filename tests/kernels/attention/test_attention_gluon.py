@@ -76,6 +76,7 @@ CASES = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", CASES)
 def test_compiles_to_asynchronous_matrix_instructions_without_spills(compile_pool, name):
     problem_, config_ = CASES[name]
@@ -86,6 +87,7 @@ def test_compiles_to_asynchronous_matrix_instructions_without_spills(compile_poo
     assert 0 < figures.shared_bytes - ring_bytes(problem_, config_) <= 1024
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", CASES)
 def test_exponentials_are_computed_while_a_product_runs(compiled_for, name):
     """Between the wait for the scores, which leaves one product running, and the wait for that product."""

@@ -217,6 +217,13 @@ def polls(flag_ptr, x_ptr):
 
 
 @triton.jit
+def polls_plainly(flag_ptr, x_ptr):
+    while tl.load(flag_ptr) == 0:
+        pass
+    tl.store(x_ptr, 1.0)
+
+
+@triton.jit
 def outer(flag_ptr, x_ptr):
     polls(flag_ptr, x_ptr)
 
@@ -236,6 +243,7 @@ def loops(x_ptr, n):
         (spins, {}, "tl.atomic_cas (in add_once)"),
         (polls, {}, "a volatile load"),
         (outer, {}, "a volatile load"),
+        (polls_plainly, {}, "waits for a load whose address stays the same"),
         (loops, {}, None),
         (loops, {"launch_cooperative_grid": True}, "launch_cooperative_grid"),
     ],

@@ -162,6 +162,7 @@ def compiled(compile_pool):
     return compile_
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", CASES)
 def test_every_arrangement_compiles_to_asynchronous_matrix_instructions_without_spills(compiled, name):
     c, figures = compiled(name)
@@ -171,6 +172,7 @@ def test_every_arrangement_compiles_to_asynchronous_matrix_instructions_without_
     assert figures.num_warps == c.num_warps + 4  # the producer's warp group
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", CASES)
 def test_shared_memory_is_that_of_the_ring_the_staging_buffers_and_the_barriers(compiled, name):
     c, figures = compiled(name)

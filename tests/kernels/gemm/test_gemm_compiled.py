@@ -53,6 +53,7 @@ def hopper(compiled_for):
     return compiled
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("label", ["tma", "persistent_tma", "column", "split_k", "fp8", "fp8_split"])
 def test_descriptor_families_use_warp_group_instructions_and_tma(hopper, label):
     _, answer = hopper(label)
@@ -66,6 +67,7 @@ def test_pointer_family_uses_warp_group_instructions_but_no_tma(hopper):
     assert answer["cp.async.bulk.tensor"] == 0
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("label", ["split_k", "split_odd", "split_row", "fp8_split"])
 def test_a_split_tile_is_two_launches_and_the_second_waits_for_the_first(hopper, label):
     (_, problem, _), answer = hopper(label)
@@ -78,6 +80,7 @@ def test_a_launch_that_may_start_early_waits_for_the_one_before_and_no_other_doe
     assert not hopper("tma")[1]["waits_first"]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("label", ["fp8", "fp8_split", "fp8_odd"])
 def test_fp8_operands_are_multiplied_as_they_are(hopper, label):
     assert hopper(label)[1]["e4m3.e4m3"] > 0
@@ -87,6 +90,7 @@ def test_fp8_tiles_that_are_too_low_for_warp_groups_compile(hopper):
     assert hopper("fp8_narrow")[1]["mma.sync"] > 0
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("label", ["pointer", "tma", "persistent_tma", "column", "split_k", "fp8", "fp8_split"])
 def test_estimated_shared_memory_is_a_lower_bound_that_is_nearly_met(hopper, label):
     (_, problem, c), answer = hopper(label)
@@ -94,6 +98,7 @@ def test_estimated_shared_memory_is_a_lower_bound_that_is_nearly_met(hopper, lab
     assert least <= answer["shared"] <= least + 1024
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("label", ["pointer", "tma", "persistent_tma", "column", "one", "split_k", "fp8"])
 def test_a_launch_on_meta_tensors_compiles_the_kernel_that_a_launch_on_data_needs(hopper, label):
     assert hopper(label)[1]["same_with_data"]

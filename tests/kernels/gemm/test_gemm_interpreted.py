@@ -76,6 +76,7 @@ def cases():
 CASES = list(cases())
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("index", range(len(CASES)), ids=[label for label, *_ in CASES])
 def test_result_is_within_the_tolerance_and_inputs_are_untouched(interpreted, index):
     _, kernel, problem, c = CASES[index]

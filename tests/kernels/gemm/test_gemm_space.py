@@ -192,3 +192,24 @@ def test_reduced_problem_is_small_keeps_its_edges_and_breaks_no_new_constraint(s
             assert size % block == true % block
             assert min(true, (most - 1) * block) <= size <= most * block
         assert small.model_dump(exclude={"M", "N", "K"}) == p.model_dump(exclude={"M", "N", "K"})
+
+
+@pytest.mark.parametrize(
+    ("version", "refused"), [("3.6.0", False), ("3.7.0", False), ("3.7.1", True), ("3.10.0", True)]
+)
+def test_sixteen_warps_on_blackwell_are_refused_where_triton_leaves_them_32_registers(monkeypatch, version, refused):
+    monkeypatch.setattr("triton.__version__", version)
+    wide = {"family": "persistent_tma", "BLOCK_N": 256, "BLOCK_K": 128, "num_warps": 16, "EPILOGUE_SUBTILE": 2}
+    spec = registry.get("fused_matmul")
+    why = spec.constraint(problem(), config(**wide), hardware_named("B200"))
+    assert (why or "").startswith("blackwell_registers: Triton") == refused
+    assert spec.constraint(problem(), config(**wide | {"BLOCK_K": 64}), hardware_named("B200")) is None
+    assert "blackwell" not in (spec.constraint(problem(), config(**wide), H200) or "")
+
+
+@pytest.mark.parametrize(("version", "refused"), [("3.7.1", False), ("3.8.0", True), ("3.9.0", True)])
+def test_cdna4_holds_every_stage_in_shared_memory_from_triton_3_8_on(monkeypatch, version, refused):
+    monkeypatch.setattr("triton.__version__", version)
+    deep = config(family="pointer", BLOCK_N=256, num_warps=8, num_stages=4)  # 4 x 48 KiB; a CU has 160
+    why = registry.get("fused_matmul").constraint(problem(), deep, hardware_named("MI355X"))
+    assert (why or "").startswith("shared_memory") == refused

@@ -153,9 +153,12 @@ def test_a_kernel_without_operations_has_no_tflops_per_watt():
         Task.of(Silent(), PROBLEM, H200, "tflops_per_watt")
 
 
-@pytest.mark.parametrize("metric", ["tflops_per_watt", "joules"])
-def test_a_recorded_device_refuses_energy_in_one_sentence(metric, tmp_path):
-    with pytest.raises(SetupError, match=r"holds times, no energy.*--device cuda:0") as refused:
+@pytest.mark.parametrize(
+    ("metric", "bitwise", "says"),
+    [("tflops_per_watt", False, "no energy"), ("joules", False, "no energy"), (None, True, "--bitwise .* no results")],
+)
+def test_a_recorded_device_refuses_energy_and_bits_in_one_sentence(metric, bitwise, says, tmp_path):
+    with pytest.raises(SetupError, match=rf"{says}.*--device cuda:0") as refused:
         open_session(
             "fused_matmul",
             None,
@@ -169,6 +172,7 @@ def test_a_recorded_device_refuses_energy_in_one_sentence(metric, tmp_path):
             seed=0,
             run_id="r",
             progress=print,
+            bitwise=bitwise,
         )
     assert "\n" not in str(refused.value)
 

@@ -43,6 +43,7 @@ def test_permuted_values_are_the_same_values_for_other_configs():
     assert any(recorded.get(c.key()) != ms for c, ms in permuted.times.items())
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "path", [p if p == MATMUL else pytest.param(p, marks=pytest.mark.long) for p in SPACES], ids=lambda p: p.name
 )

@@ -14,6 +14,7 @@ from typing import Any
 import triton.profiler as proton
 
 from kernels.hardware import hardware_for
+from kernels.hardware.asked_gpu import DriverSilent, ask
 from tools.harness.compiling.compiler import reason
 from tools.harness.process.gpu_lock import GpuLock
 from tools.harness.process.identity import rebuild
@@ -44,9 +45,10 @@ def profile(job: Json, index: int) -> Json:
 
     spec, problem = rebuild(job)
     torch.cuda.set_device(index)
-    hardware = hardware_for(torch.cuda.get_device_name(index))
-    if hardware is None:
-        return {"missing": f"there are no facts about {torch.cuda.get_device_name(index)}"}
+    try:
+        hardware = hardware_for(torch.cuda.get_device_name(index)) or ask(index)
+    except DriverSilent as e:
+        return {"missing": str(e)}
     config = spec.config_type.model_validate(job["config"])
     generator = torch.Generator(device=f"cuda:{index}").manual_seed(0)
     inputs = spec.arrange(problem, config, spec.inputs(problem, generator, f"cuda:{index}"))

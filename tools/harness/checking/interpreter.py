@@ -133,9 +133,7 @@ def interpreter(init: dict[str, Any]) -> Any:
         hardware = replace(hardware_named(job["hardware"]), sms=3)
         try:
             if job["stress"]:
-                return stress(
-                    spec, problem, config, lambda i, out: spec.launch(problem, config, i, out, hardware), "cpu"
-                )
+                return stress(spec, problem, config, "cpu", hardware)
             inputs = spec.inputs(problem, torch.Generator().manual_seed(job["seed"]), "cpu")
             effects = spec.effects(problem)
             before = copied(spec.arrange(problem, config, inputs))
@@ -166,11 +164,6 @@ def interpreter(init: dict[str, Any]) -> Any:
         }
 
     return serve
-
-
-def launched(spec: Any, problem: Any, config: Any, hardware: Any, inputs: Any, out: Any) -> None:
-    """Launch `config` once."""
-    spec.launch(problem, config, inputs, out, hardware)
 
 
 def numpy_advice(message: str) -> str:

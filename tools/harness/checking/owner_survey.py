@@ -159,13 +159,21 @@ def _info(device: str) -> Json:
     import torch
     import triton
 
+    from kernels.hardware import hardware_for
+    from kernels.hardware.asked_gpu import DriverSilent, ask
+    from kernels.hardware.gpu_facts import to_json
     from tools.harness.measuring.worker import assembler_for
 
     index = int(device.partition(":")[2] or 0)
     if not torch.cuda.is_available() or index >= torch.cuda.device_count():
         return {"missing": f"there is no {device} here"}
     name = torch.cuda.get_device_name(index)
-    return {"name": name, "triton": triton.__version__, "assembler": assembler_for(name)}
+    try:
+        hardware = hardware_for(name) or ask(index)
+    except DriverSilent as e:
+        return {"missing": str(e)}
+    about = {"name": name, "triton": triton.__version__, "assembler": assembler_for(hardware)}
+    return {**about, "facts": to_json(hardware)}
 
 
 class _Looked:

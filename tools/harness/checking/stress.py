@@ -1,28 +1,35 @@
-"""Inputs that nobody chose: a finalist must be right on them too.
+"""Inputs and shapes that nobody chose: a finalist must be right on them too.
 
 1. Each kind of input is made of a nominal draw by a change of its floating tensors. Integers (indices, offsets,
    lengths, tables) stay as they were drawn. A tensor that is nowhere negative stays so.
 2. A kind counts if the reference gives no NaN for it and the first baseline, what a user would write in the same
    precision, is right by the same bound. If not, the kind is left out, and the result names it.
 3. The launch must then be right as well. Infinity and the dtype's largest number count as equal.
-4. Before all this, a launch that does nothing must be rejected.
+4. Shapes around the problem's are tried on nominal values (:mod:`tools.harness.checking.held_out`). One that the
+   kernel refuses by an exception is left out.
+5. Every input matters: if no result changes with the values of one input, the result names that input.
+6. Before all this, a launch that does nothing must be rejected.
 """
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import torch
 
 from kernels.launches.bound import Bound, copied, storage_bytes
-from kernels.launches.domain import KINDS
+from kernels.launches.domain import FIRST, KINDS
 from kernels.launches.expected import Results, bounds, expected, named
 from kernels.launches.leaves import tensors_in
 from kernels.spec import KernelSpec
-from tools.harness.checking.verify import judge_against
+from tools.harness.checking.held_out import held_out_shapes
+from tools.harness.checking.verify import judge_against, scale_error, stray_write
+from tools.harness.compiling.error_line import reason
+from tools.harness.process.machine_trouble import describe_trouble
 
 Change = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 MOST_S = 8.0
@@ -53,8 +60,6 @@ CHANGES: dict[str, Change] = {
     "minus infinite": _with(-torch.inf),
 }
 """By kind, what it makes of the values of one tensor, in float32 (float64 for float64)."""
-FIRST = 3
-"""As many kinds come before the tests of single inputs, the rest after them, if time is left."""
 SLACK = 4.0
 """A spec derives its bound for nominal inputs. On others PyTorch must keep it, and the launch four times it: what is
 unsafe misses it by far."""
@@ -65,7 +70,7 @@ def changed(inputs: Any, change: Change, generator: torch.Generator, only: str |
     seen: set[int] = set()
     for path, t in tensors_in(inputs).items():
         key = t.untyped_storage()._cdata
-        if key in seen or not t.is_floating_point() or t.element_size() < 2 or only not in (None, path):
+        if key in seen or not _changeable(t) or only not in (None, path):
             continue
         seen.add(key)
         flat = storage_bytes(t).view(t.dtype)
@@ -75,58 +80,166 @@ def changed(inputs: Any, change: Change, generator: torch.Generator, only: str |
     return inputs
 
 
+def _changeable(t: torch.Tensor) -> bool:
+    return t.is_floating_point() and t.element_size() >= 2
+
+
 def _other(x: torch.Tensor, g: torch.Generator) -> torch.Tensor:
     return torch.randn(x.shape, generator=g, device=x.device).to(x.dtype) + 0.5
+
+
+@dataclass
+class _Finalist:
+    """A config and how it is launched."""
+
+    spec: KernelSpec[Any, Any]
+    config: Any
+    device: str
+    hardware: Any
+    done: Callable[[], None]
+    generator: torch.Generator
+
+    def attempt(self, problem: Any, change: Change | None, only: str | None, other_shape: bool) -> Attempt:
+        """Launch on one kind of inputs. On another shape, what raises without harm is the kernel's refusal of it."""
+        spec = self.spec
+        try:
+            drawn, inputs = self._inputs(problem, change, only)
+            arranged = spec.arrange(problem, self.config, inputs)
+            bound = Bound(spec.effects(problem), arranged, spec.output(problem, self.device))
+            references = expected(spec, problem, inputs, list(bound.results))
+            why_not = _unfit(spec, problem, inputs, bound.results, references)
+            if not why_not and only is not None and not self._depends(problem, drawn, bound.results, references):
+                why_not = "no result depends on it by more than the tolerance"
+        except Exception as e:
+            if not other_shape or describe_trouble(e):
+                raise
+            return Attempt("left out", f"its inputs or its reference fail: {reason(e)}")
+        if why_not:
+            return Attempt("left out", why_not)
+        before = copied(arranged)
+        bound.poison(bool(secrets.randbits(1)), self.generator)
+        try:
+            spec.launch(problem, self.config, bound.inputs, bound.out, self.hardware)
+        except Exception as e:
+            self.done()  # raises if the GPU is beyond use
+            if not other_shape or describe_trouble(e):
+                raise
+            return Attempt("left out", f"the launch refuses it: {reason(e)}")
+        self.done()
+        stray = stray_write(spec, bound.untouched(before))
+        if stray:
+            return Attempt("wrong", stray)
+        loose = {name: SLACK * b for name, b in bounds(spec, problem, bound.results).items()}
+        why, error, accepted = judge_against(spec, problem, bound.results, references, saturating=True, accepted=loose)
+        found = {"error": error if error < float("inf") else None, "bound": accepted}
+        return Attempt("wrong" if why else "right", why, found)
+
+    def _inputs(self, problem: Any, change: Change | None, only: str | None) -> tuple[Any, Any]:
+        drawn = self.spec.inputs(problem, self.generator.manual_seed(secrets.randbelow(HIDDEN)), self.device)
+        return drawn, drawn if change is None else changed(copied(drawn), change, self.generator, only)
+
+    def _depends(self, problem: Any, drawn: Any, results: Results, changed: Results) -> bool:
+        """Whether a change of one input was more than rounding in some result."""
+        before = expected(self.spec, problem, drawn, list(results))
+        allowed = {name: SLACK * b for name, b in bounds(self.spec, problem, results).items()}
+        return any(
+            t.numel() and scale_error(t.nan_to_num(), before[n].nan_to_num()) > allowed[n] for n, t in changed.items()
+        )
+
+
+@dataclass
+class Attempt:
+    """What became of one launch."""
+
+    verdict: Literal["right", "wrong", "left out"]
+    why: str = ""
+    figures: dict[str, float | None] = field(default_factory=dict)
+
+
+@dataclass
+class _Job:
+    """One kind of inputs."""
+
+    kind: str
+    problems: list[Any]
+    change: Change | None = None
+    only: str | None = None
+
+    def describe(self, problem: Any) -> str:
+        if self.only is not None:
+            return f"with other values of {self.kind}"
+        return f"on {self.kind} inputs" if self.change is not None else f"on {self.kind} ({problem.label()})"
 
 
 def stress(
     spec: KernelSpec[Any, Any],
     problem: Any,
     config: Any,
-    launch: Callable[[Any, Any], None],
     device: str,
+    hardware: Any,
     done: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """Run `config` on every kind of input. `launch(inputs, out)` starts it, `done` waits for it.
+    """Run `config` on every kind of input and shape. `done` waits for a launch.
 
-    The answer holds ``status``, ``reason``, ``tried`` and ``left_out`` (kind to reason). What the launch raises is
-    raised."""
+    The answer holds ``status``, ``reason``, ``tried`` and ``left_out`` (kind to reason). What the launch raises on
+    `problem` itself is raised."""
     generator = torch.Generator(device)
     tried: list[str] = []
     left_out: dict[str, str] = dict.fromkeys(spec.domain, "outside the kernel's declared domain")
     began = time.monotonic()
-    paths = [p for p, t in tensors_in(spec.inputs(problem, None, "meta")).items() if t.is_floating_point()]
-    kinds: list[tuple[str, Change, str | None]] = [(kind, CHANGES[kind], None) for kind in KINDS]
-    alone: list[tuple[str, Change, str | None]] = [(f"input {p} alone", _other, p) for p in paths]
-    jobs = [*kinds[:FIRST], *alone, *kinds[FIRST:]]
     nothing = _nothing_passes(spec, problem, config, generator, device)
     if nothing:
         return {"status": "correctness", "reason": nothing, "tried": [], "left_out": {}}
-    for kind, change, only in jobs:
-        if kind in left_out:
-            continue
-        if time.monotonic() - began > MOST_S:
-            left_out[kind] = f"no time left after {MOST_S:g} s"
-            continue
-        drawn = spec.inputs(problem, generator.manual_seed(secrets.randbelow(HIDDEN)), device)
-        inputs = changed(copied(drawn), change, generator, only)
-        bound = Bound(spec.effects(problem), spec.arrange(problem, config, inputs), spec.output(problem, device))
-        references = expected(spec, problem, inputs, list(bound.results))
-        why_not = _unfit(spec, problem, inputs, bound.results, references)
-        if why_not:
-            left_out[kind] = why_not
-            continue
-        bound.poison(bool(secrets.randbits(1)), generator)
-        launch(bound.inputs, bound.out)
-        done()
-        loose = {name: SLACK * b for name, b in bounds(spec, problem, bound.results).items()}
-        why, error, accepted = judge_against(spec, problem, bound.results, references, saturating=True, accepted=loose)
-        if why:
-            reason = f"on {kind} inputs: {why}" if only is None else f"with other values of {kind}: {why}"
-            found = {"error": error if error < float("inf") else None, "bound": accepted}
-            return {"status": "correctness", "reason": reason, "tried": tried, "left_out": left_out, **found}
-        tried.append(kind)
+    finalist = _Finalist(spec, config, device, hardware, done, generator)
+    for job in _jobs(spec, problem, config, hardware, left_out):
+        verdicts: dict[str, Attempt] = {}
+        for given in job.problems:
+            if time.monotonic() - began > MOST_S:
+                left_out[job.kind] = f"no time left after {MOST_S:g} s"
+                break
+            try:
+                found = finalist.attempt(given, job.change, job.only, given is not problem)
+            except Exception as e:
+                if given is problem or describe_trouble(e):
+                    raise
+                raise RuntimeError(f"{job.describe(given)}: {reason(e)}") from e
+            if found.verdict == "wrong":
+                why = f"{job.describe(given)}: {found.why}"
+                if given is not problem:
+                    why += f'; if the kernel does not take them, let constraint() refuse them, or add "{job.kind}" to '
+                    why += "its domain"
+                return {"status": "correctness", "reason": why, "tried": tried, "left_out": left_out, **found.figures}
+            verdicts[given.label()] = found
+        refused = {label: v.why for label, v in verdicts.items() if v.verdict == "left out"}
+        if len(refused) < len(verdicts):
+            tried.append(job.kind)
+            left_out |= {f"{job.kind} at {label}": why for label, why in refused.items()}
+        elif refused:
+            left_out.setdefault(job.kind, next(iter(refused.values())))
     return {"status": "correct", "reason": "", "tried": tried, "left_out": left_out}
+
+
+def _jobs(
+    spec: KernelSpec[Any, Any], problem: Any, config: Any, hardware: Any, left_out: dict[str, str]
+) -> Iterator[_Job]:
+    """What to try, the most telling first. Kinds in `left_out` are not tried; kinds that cannot be are added to it."""
+    values = [_Job(kind, [problem], CHANGES[kind]) for kind in KINDS if kind not in left_out]
+    yield from values[:FIRST]
+    for path, t in tensors_in(spec.inputs(problem, None, "meta")).items():
+        if _changeable(t):
+            yield _Job(f"input {path} alone", [problem], _other, path)
+        elif t.is_floating_point():
+            left_out[f"input {path} alone"] = "8-bit numbers stay as they are drawn"
+    shapes = []
+    for held_out in held_out_shapes(spec, problem, config, hardware):
+        if held_out.kind in left_out:
+            continue
+        if held_out.why_not:
+            left_out[held_out.kind] = held_out.why_not
+        else:
+            left_out |= {f"{held_out.kind} in {dim}": why for dim, why in held_out.kept.items()}
+            shapes.append(_Job(held_out.kind, held_out.problems))
+    yield from [*shapes[:1], *values[FIRST:], *shapes[1:]]
 
 
 def _unfit(spec: KernelSpec[Any, Any], problem: Any, inputs: Any, results: Results, references: Results) -> str:

@@ -95,8 +95,8 @@ def judge_against(
     unwritten = spec.effects(problem).unwritten
     worst = ("", 0.0, 0.0)
     for name, out in results.items():
-        given = _saturated(out, references[name]) if saturating else (out, references[name])
-        found = _fault(*given, accepted[name], name in unwritten, self_test)
+        given = saturated(out, references[name]) if saturating else (out, references[name])
+        found = result_fault(*given, accepted[name], name in unwritten, self_test)
         if found[0]:
             return found if len(results) == 1 else (f"result {name}: {found[0]}", *found[1:])
         if not worst[2] or found[1] * worst[2] > worst[1] * found[2]:
@@ -104,7 +104,7 @@ def judge_against(
     return worst
 
 
-def _saturated(out: torch.Tensor, reference: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def saturated(out: torch.Tensor, reference: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Both with infinities, and what the dtype of `out` cannot hold, as its largest number."""
     if not out.is_floating_point():
         return out, reference
@@ -112,9 +112,11 @@ def _saturated(out: torch.Tensor, reference: torch.Tensor) -> tuple[torch.Tensor
     return out.clamp(-most, most), reference.clamp(-most, most)
 
 
-def _fault(
+def result_fault(
     out: torch.Tensor, reference: torch.Tensor, bound: float, unwritten: bool, self_test: bool
 ) -> tuple[str, float, float]:
+    """(reason, error, bound) of one result; reason is empty if `out` is right. `unwritten`: places where the reference
+    is NaN are not compared. `self_test`: make sure first that zeros, rubbish and half a result would be rejected."""
     if tuple(reference.shape) != tuple(out.shape):
         return f"the output's shape is {tuple(out.shape)}, the reference's {tuple(reference.shape)}", math.inf, bound
     if unwritten:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kernels.hardware import Hardware
+from kernels.hardware.gpu_facts import to_json
 from kernels.spec import Config, KernelSpec, Problem
 from tools.harness.compiling.cache import default_cache, triton_environment
 from tools.harness.device import MachineTrouble
@@ -54,7 +55,7 @@ class LocalCompilePool:
         self.workers = workers or len(os.sched_getaffinity(0))
         self._idle: queue.SimpleQueue[Child] = queue.SimpleQueue()
         self._all: list[Child] = []
-        self._init = {"hardware": hardware.name, "cache": str(self.cache)}
+        self._init = {"hardware": to_json(hardware), "cache": str(self.cache)}
         self._scratch = tempfile.TemporaryDirectory(prefix="autokernel-") if shut_in else None
         while prestart is not None and not shut_in and (child := prestart.take(COMPILER)) is not None:
             child.begin(self._init)

@@ -23,7 +23,8 @@ from typing import Any
 import triton
 from triton.runtime.jit import JITFunction
 
-from kernels.hardware import Hardware, hardware_named, occupancy
+from kernels.hardware import Hardware, occupancy
+from kernels.hardware.gpu_facts import from_json
 from kernels.triton.stub_driver import stub_driver
 from tools.harness.compiling.error_line import printed
 from tools.harness.compiling.error_line import reason as reason
@@ -55,10 +56,10 @@ def before_fork() -> None:
 
 
 def compiler(init: Json) -> Any:
-    """Serve compile jobs for one target. `init`: ``hardware`` (name), ``cache`` (Triton's cache directory)."""
+    """Serve compile jobs for one target. `init`: ``hardware`` (its facts), ``cache`` (Triton's cache directory)."""
     # A device worker on the same machine has to launch on time.
     os.setpriority(os.PRIO_PROCESS, 0, max(os.getpriority(os.PRIO_PROCESS, 0), COMPILER_NICE))
-    hardware = hardware_named(init["hardware"])
+    hardware = from_json(init["hardware"])
     figures = Path(init["cache"]) / "figures"
     try:
         figures.mkdir(parents=True, exist_ok=True)

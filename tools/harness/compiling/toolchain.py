@@ -28,6 +28,8 @@ HARMLESS = {
     "TRITON_CACHE_AUTOTUNING", "TRITON_ALWAYS_COMPILE", "TRITON_INTERPRET",
 }  # fmt: skip
 """Those among them that do not."""
+HARNESS = ("TRITON_DEFAULT_FP_FUSION",)
+"""Those that have one value in all our processes, whatever the user's environment says."""
 
 
 def assembler(hardware: Hardware) -> str | None:
@@ -64,6 +66,12 @@ def assemblers() -> list[str]:
 def overrides() -> dict[str, str]:
     """The variables of this process that change what is compiled."""
     return {k: v for k, v in sorted(os.environ.items()) if k.startswith(PREFIXES) and k not in HARMLESS}
+
+
+def describe_overrides() -> str | None:
+    """The same as ``NAME=value NAME=value``, without what the harness itself sets; ``None`` if there is none."""
+    set_by_user = {k: v for k, v in overrides().items() if k not in HARNESS}
+    return " ".join(f"{k}={v}" for k, v in set_by_user.items()) or None
 
 
 def cache_key(spec: KernelSpec[Any, Any]) -> str:

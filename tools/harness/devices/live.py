@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from kernels.hardware import Hardware, hardware_for
+from kernels.hardware.gpu_facts import to_json
 from kernels.spec import Baseline, Config, KernelSpec, Problem
 from memory.proofs.rule import OWN
 from memory.shared_models import DeviceInfo
@@ -21,9 +21,10 @@ from tools.harness.measuring.choices import drop_slower, expand, merge_choices, 
 from tools.harness.measuring.floor import implausible
 from tools.harness.measuring.rounds import comparison, joules_of, merged, narrow, worse
 from tools.harness.measuring.statistics import median_ci
+from tools.harness.measuring.unlisted_gpu import CEILINGS_S, adopt_facts, find_facts
 from tools.harness.process.gpu_workers import WORKER, Answer, GpuWorkers, Role, StartFailed
 from tools.harness.process.prestart import Prestart
-from tools.harness.results import CheckResult, Comparison, Figure, Measurement, Proof, StressResult
+from tools.harness.results import Bits, CheckResult, Comparison, Figure, Measurement, Proof, StressResult
 
 WINDOW_S = 0.8
 """Sustained regime: a second is what it takes for rounds to agree within 0.3 % (H200 at its 700 W; windows of 0.2 s
@@ -41,9 +42,7 @@ class LiveDevice:
     """Bound to one kernel and problem on ``cuda:N``. Jobs never overlap on the GPU."""
 
     def __init__(self, spec: KernelSpec[Any, Any], problem: Problem, info: DeviceInfo, workers: GpuWorkers) -> None:
-        hardware = hardware_for(info.name)
-        if hardware is None:
-            raise DeviceError(f"there are no facts about {info.name} in kernels/hardware.py; add an entry for it there")
+        hardware = adopt_facts(info)
         self.info, self.hardware, self.spec, self.problem, self.workers = info, hardware, spec, problem, workers
         self.cache = workers.cache
         """Triton's cache, which the compile pool shares."""
@@ -72,7 +71,10 @@ class LiveDevice:
         workers = GpuWorkers(int(number), spec, problem, cache or default_cache(), factory, lock, prestart)
         try:
             answer = workers.describe_gpu()
-            return cls(spec, problem, DeviceInfo(kind="live", hardware=_name(answer["name"]), **answer), workers)
+            ceilings = {"op": "ceilings", "dtype": "float16"}
+            facts = find_facts(answer, lambda: workers.run("baselines", ceilings, CEILINGS_S))
+            about = {"hardware": facts.name, "facts": to_json(facts) if facts.origins else None}
+            return cls(spec, problem, DeviceInfo(kind="live", **(answer | about)), workers)
         except StartFailed as e:
             workers.close()
             raise DeviceError(str(e)) from e
@@ -105,7 +107,8 @@ class LiveDevice:
                 "samples": 2,
                 "looked_at": 2,
                 "repeatable": True,
-                "census": True,
+                # PyTorch's profiler needs four seconds to start, in each worker: only where there is something to find.
+                "census": getattr(self.spec, "launches_others", True),
                 "move": True,
             }
             m = self._measurement(config, "burst", self.workers.run("candidates", {"op": "burst", **job}))
@@ -118,6 +121,14 @@ class LiveDevice:
         answer = self.workers.run("candidates", {"op": "stress", "config": _values(config)})
         kept = {k: v for k, v in answer.items() if k in StressResult.model_fields}
         return StressResult(config=_values(config), where=f"gpu {self.problem.label()}", **kept)
+
+    def no_bits(self) -> None:
+        """Bits can be compared here."""
+
+    def compare_bits(self, config: Config) -> tuple[Bits | None, str]:
+        """Launch `config` and the owner's config on equal inputs."""
+        answer = self.workers.run("candidates", {"op": "bits", "config": _values(config)})
+        return answer.get("bits"), answer.get("bits_why") or answer.get("reason") or ""
 
     def measure(
         self, configs: Sequence[Config], regime: Regime = "burst", samples: int | None = None
@@ -269,6 +280,9 @@ class LiveDevice:
             telemetry=ours[-1].telemetry,
             how=f"{len(ours)} interleaved rounds in shuffled order on this GPU, {regime}; {stressed.summary()}",
             survived=stressed.tried,
+            left_out=stressed.left_out,
+            bits=stressed.bits,
+            bits_why=stressed.bits_why,
         )
 
     def _prepare_all(
@@ -350,11 +364,6 @@ class LiveDevice:
         m.ms, m.ci_ms = median_ci(m.samples_ms)
         why = implausible(self.spec, self.problem, self.hardware, m.ms, regime)
         return m.model_copy(update={"status": "implausible", "reason": why}) if why else m
-
-
-def _name(device_name: str) -> str | None:
-    hardware: Hardware | None = hardware_for(device_name)
-    return hardware.name if hardware else None
 
 
 def _values(config: Config) -> Answer:

@@ -14,7 +14,6 @@ from typing import Any, Protocol
 import numpy as np
 from pydantic import ValidationError
 
-from kernels.hardware import hardware_named
 from kernels.spec import Config, KernelSpec, Problem
 from memory.shared_models import DeviceInfo
 from memory.terms import Regime
@@ -24,8 +23,9 @@ from tools.harness.landscapes.named import require_fit
 from tools.harness.landscapes.readings import BaselineReadings, Entry, Landscape, LandscapeError, ReadingSet
 from tools.harness.measuring.choices import merge_choices
 from tools.harness.measuring.statistics import RESAMPLES, Z, median_ci
+from tools.harness.measuring.unlisted_gpu import adopt_facts
 from tools.harness.process.prestart import Prestart
-from tools.harness.results import CheckResult, Comparison, Figure, Measurement, Proof
+from tools.harness.results import Bits, CheckResult, Comparison, Figure, Measurement, Proof
 
 
 class Checker(Protocol):
@@ -48,6 +48,10 @@ class RecordedDevice:
             raise LandscapeError(f"the landscape {landscape.name} does not name its GPU model in metadata.autokernel")
         self.landscape, self.spec, self.problem, self._checker = landscape, spec, problem, checker
         self.hardware: str = landscape.device.hardware
+        try:
+            self.facts = adopt_facts(landscape.device)
+        except ValueError as e:
+            raise LandscapeError(f"the landscape {landscape.name} is of a GPU that is not known: {e}") from e
         self.info = landscape.device.model_copy(
             update={"kind": "recorded", "landscape": landscape.file, "recorded_at": landscape.recorded_at}
         )
@@ -60,20 +64,21 @@ class RecordedDevice:
         differ."""
         import triton
 
-        from tools.harness.compiling.toolchain import assembler
+        from tools.harness.compiling.toolchain import assembler, describe_overrides
 
         try:
-            here = assembler(hardware_named(self.hardware)) if self.info.assembler else None
+            here = assembler(self.facts) if self.info.assembler else None
         except RuntimeError:  # it is missing: the first compilation reports that
             here = None
-        return self.info.model_copy(update={"triton": triton.__version__, "assembler": here})
+        tools = {"triton": triton.__version__, "assembler": here, "overrides": describe_overrides()}
+        return self.info.model_copy(update=tools)
 
     def gpus(self) -> int:
         return 1
 
     def compile_pool(self, prestart: Prestart | None = None) -> CompilePool:
         """Compiles for real: the compiler needs no GPU."""
-        return LocalCompilePool(hardware_named(self.hardware), prestart=prestart, shut_in=self.spec.shut_in)
+        return LocalCompilePool(self.facts, prestart=prestart, shut_in=self.spec.shut_in)
 
     def expect_measurements(self) -> None:
         """Nothing to prepare: times are looked up."""
@@ -100,6 +105,12 @@ class RecordedDevice:
     def measure(self, configs: Sequence[Config], regime: Regime = "burst") -> list[Measurement]:
         """Set A, drift-corrected; `seconds` is what compilation aside it took on the GPU."""
         return [self._measure(config, regime) for config in configs]
+
+    def no_bits(self) -> str:
+        return f"the landscape {self.landscape.name} holds times, no results"
+
+    def compare_bits(self, config: Config) -> tuple[Bits | None, str]:
+        return None, self.no_bits()
 
     def no_energy(self) -> str:
         return f"the landscape {self.landscape.name} holds times, no energy"

@@ -31,6 +31,11 @@ MOST_SHIFTS = 16
 _sleep: Any = torch.cuda._sleep
 
 
+def spin(ms: float) -> None:
+    """Keep the device busy for at least `ms`."""
+    _sleep(int(ms * CYCLES_PER_MS))
+
+
 class Wrong(Exception):
     """The output of a timed launch was not the result."""
 
@@ -133,7 +138,7 @@ class Arena:
         self.scratch.fill_(1)
 
     def spin(self, ms: float = SPIN_MS) -> None:
-        _sleep(int(ms * CYCLES_PER_MS))
+        spin(ms)
 
     def untouched(self, seed: int) -> list[tuple[str, torch.Tensor]]:
         """Flags on the device: what still holds what `seed` made (:meth:`kernels.launches.bound.Bound.untouched`)."""

@@ -11,6 +11,7 @@ from kernels.launches.leaves import tensors_in
 from kernels.spec import Baseline, Inputs, KernelSpec
 
 COPY_BYTES = 2 << 30
+"""Of the card's free memory at most a sixth."""
 MATMUL_SIDES = (4096, 6144, 8192, 12288)
 """The best of several: which size the library likes best differs from card to card."""
 READINGS = 5
@@ -23,15 +24,19 @@ def ceilings(device: str, dtype: torch.dtype) -> dict[str, float]:
     """Bytes (read plus written) a second and operations a second, each the best of some readings."""
     from tools.harness.measuring.timing import timed
 
-    source = torch.empty(COPY_BYTES, dtype=torch.uint8, device=device).random_()
+    free = torch.cuda.mem_get_info(device)[0]
+    size = min(COPY_BYTES, free // 6 // COPY_STEP * COPY_STEP)
+    source = torch.empty(size, dtype=torch.uint8, device=device).random_()
     target = torch.empty_like(source)
     copy_ms = min(timed(lambda: target.copy_(source)) for _ in range(READINGS))
+    source = target = source[:0]
     best = 0.0
-    for side in MATMUL_SIDES:
+    for side in [s for s in MATMUL_SIDES if 16 * s * s < free] or MATMUL_SIDES[:1]:
         a, b = (torch.randn(side, side, device=device).to(_multiplied(dtype)) for _ in range(2))
         ms = min(timed(lambda a=a, b=b: a @ b) for _ in range(READINGS))  # type: ignore[misc]
         best = max(best, 2 * side**3 / ms * 1e3)
-    return {"copy_bytes_per_s": 2 * COPY_BYTES / copy_ms * 1e3, "matmul_flops_per_s": best}
+    torch.cuda.empty_cache()
+    return {"copy_bytes_per_s": 2 * size / copy_ms * 1e3, "matmul_flops_per_s": best}
 
 
 def _multiplied(dtype: torch.dtype) -> torch.dtype:

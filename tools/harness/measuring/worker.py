@@ -17,11 +17,14 @@ from typing import Any
 import torch
 import triton
 
-from kernels.hardware import Hardware, hardware_for
+from kernels.hardware import Hardware, hardware_for, known_hardware
+from kernels.hardware.asked_gpu import DriverSilent, ask
+from kernels.hardware.gpu_facts import to_json
+from tools.harness.checking.bits import compare_bits
 from tools.harness.checking.census import foreign_kernels, started_kernels
 from tools.harness.checking.stress import stress
 from tools.harness.compiling.compiler import reason
-from tools.harness.compiling.toolchain import add_to_triton_key, assembler, cache_key
+from tools.harness.compiling.toolchain import add_to_triton_key, assembler, cache_key, describe_overrides
 from tools.harness.measuring.arena import Arena, Refused, Wrong
 from tools.harness.measuring.ceilings import ceilings, copying
 from tools.harness.measuring.choices import expand
@@ -73,7 +76,7 @@ class Worker:
         if operation == "info":
             return self.info()
         if operation == "ceilings":
-            return self.ceilings()
+            return self.ceilings(job.get("dtype"))
         if operation == "counter":
             return self.counter()
         if operation == "open":
@@ -89,6 +92,8 @@ class Worker:
                 self.census(call)
             if operation == "stress":
                 return {**self.stress(job), "seconds": time.perf_counter() - started}
+            if operation == "bits":
+                return {"status": "correct", **self.bits(job), "seconds": time.perf_counter() - started}
             answer = self.burst(job, call) if operation == "burst" else self.sustained(job, call)
             return {**answer, "seconds": time.perf_counter() - started, "cache_hits": self.take_hits()}
         except Refused as e:
@@ -125,10 +130,15 @@ class Worker:
     def open(self) -> Arena:
         if self.arena is None:
             torch.cuda.set_device(self.index)
-            self.hardware = hardware_for(torch.cuda.get_device_name(self.index))
             self.arena = Arena(self.spec, self.problem, self.device)
             self.nvml = Nvml.open(str(torch.cuda.get_device_properties(self.index).uuid))
         return self.arena
+
+    def facts(self) -> Hardware:
+        """The facts of this GPU; the parent has completed and kept those of one without published facts."""
+        if self.hardware is None:
+            self.hardware = hardware_for(torch.cuda.get_device_name(self.index)) or ask(self.index)
+        return self.hardware
 
     def subject(self, job: Json) -> Call:
         """The call to be timed: a config's launch into the arena's output, or a baseline's own way."""
@@ -136,8 +146,7 @@ class Worker:
         if "config" in job:
             config: Any = rebuild_config(self.spec, job["config"])
             self.share_cache()
-            spec, problem, hardware = self.spec, self.problem, self.hardware
-            assert hardware is not None, "the driver refuses a GPU without facts"
+            spec, problem, hardware = self.spec, self.problem, self.facts()
 
             arena.use(config)
             if job.get("move"):
@@ -180,14 +189,22 @@ class Worker:
         }
 
     def stress(self, job: Json) -> Json:
-        """A finalist on inputs that nobody chose."""
-        config = self.spec.config_type.model_validate(job["config"])
+        """A finalist on inputs and shapes that nobody chose, and its bits."""
+        config = rebuild_config(self.spec, job["config"])
+        found = stress(self.spec, self.problem, config, self.device, self.facts(), synchronize)
+        return {**found, **(self.bits(job) if found["status"] == "correct" else {})}
 
-        def launch(inputs: Any, out: Any) -> None:
-            assert self.hardware is not None, "the driver refuses a GPU without facts"
-            self.spec.launch(self.problem, config, inputs, out, self.hardware)
-
-        return stress(self.spec, self.problem, config, launch, self.device, synchronize)
+    def bits(self, job: Json) -> Json:
+        """Whether a config's results are those of the owner's launch. If that one fails, nothing is known."""
+        config = rebuild_config(self.spec, job["config"])
+        try:
+            bits, why = compare_bits(self.spec, self.problem, config, self.device, self.facts(), synchronize)
+        except Exception as e:
+            synchronize()  # raises if the GPU is beyond use
+            if describe_trouble(e):
+                raise
+            return {"bits": None, "bits_why": f"a launch fails: {reason(e)}"}
+        return {"bits": bits, "bits_why": why}
 
     def sustained(self, job: Json, call: Call) -> Json:
         arena = self.open()
@@ -230,6 +247,12 @@ class Worker:
             there = ", ".join(f"cuda:{i}" for i in range(torch.cuda.device_count()))
             return {"missing": f"there is no cuda:{self.index} on this machine; there is {there}"}
         properties = torch.cuda.get_device_properties(self.index)
+        hardware = known_hardware(properties.name)
+        if hardware is None:
+            try:
+                hardware = ask(self.index)
+            except DriverSilent as e:
+                return {"missing": str(e)}
         nvml = Nvml.open(str(getattr(properties, "uuid", "")))
         return {
             "name": properties.name,
@@ -237,9 +260,11 @@ class Worker:
             "cuda": torch.version.cuda or torch.version.hip,
             "torch": torch.__version__,
             "triton": triton.__version__,
-            "assembler": assembler_for(properties.name),
+            "assembler": assembler_for(hardware),
+            "overrides": describe_overrides(),
             "host": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
             "power_limit_w": nvml.power_limit_w() if nvml else None,
+            "facts": None if known_hardware(properties.name) else to_json(hardware),
         }
 
     def counter(self) -> Json:
@@ -255,17 +280,16 @@ class Worker:
             time.sleep(0.005)
         return {}
 
-    def ceilings(self) -> Json:
+    def ceilings(self, dtype: str | None) -> Json:
+        """Of products in `dtype`, by default the problem's."""
         torch.cuda.set_device(self.index)
-        return ceilings(self.device, self.problem.torch_dtype)
+        return ceilings(self.device, getattr(torch, dtype) if dtype else self.problem.torch_dtype)
 
 
-def assembler_for(device_name: str) -> str | None:
-    """The assembler that Triton uses for this card; ``None`` for an unknown card, or if it is missing: the first
-    compilation reports that."""
-    hardware = hardware_for(device_name)
+def assembler_for(hardware: Hardware) -> str | None:
+    """The assembler that Triton uses for this card; ``None`` if it is missing: the first compilation reports that."""
     try:
-        return assembler(hardware) if hardware else None
+        return assembler(hardware)
     except RuntimeError:
         return None
 

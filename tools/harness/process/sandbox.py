@@ -94,7 +94,8 @@ class NoSandbox(RuntimeError):
 
 
 def enter(writable: Iterable[str]) -> None:
-    """Shut this process in for good: only the folders of `writable` can be written. Raises NoSandbox."""
+    """Shut this process in for good: only the folders and files (a GPU's devices, say) of `writable` can be written.
+    Raises NoSandbox."""
     machine = platform.machine()
     if sys.platform != "linux" or machine not in ARCHITECTURES:
         raise NoSandbox(f"{sys.platform} on {machine} is not known to the sandbox")
@@ -165,7 +166,8 @@ def _restrict_files(libc: ctypes.CDLL, writable: Iterable[str]) -> None:
     ruleset = libc.syscall(CREATE_RULESET, attributes, ctypes.c_size_t(size), 0)
     if ruleset < 0:
         raise NoSandbox(f"Landlock refuses a ruleset ({os.strerror(ctypes.get_errno())})")
-    places = [(path, WRITES) for path in writable] + [(path, WRITE_FILE) for path in DEVICES]
+    paths = [*writable, *DEVICES]
+    places = [(path, WRITES if os.path.isdir(path) else WRITE_FILE) for path in paths]
     for path, rights in places:
         try:
             place = os.open(path, os.O_PATH | os.O_CLOEXEC)
