@@ -21,16 +21,18 @@ if TYPE_CHECKING:
 
 
 def run(game: Game, strategy: str) -> None:
-    """`strategy` is a module of ``kernel_tuner.strategies``. Restarted where it ends before the evaluations do: some
+    """`strategy` is one of Kernel Tuner's names. Restarted where it ends before the evaluations do: some
     stop at a local optimum."""
     try:
-        tune = importlib.import_module(f"kernel_tuner.strategies.{strategy}").tune
         interface = importlib.import_module("kernel_tuner.interface")
         runners = importlib.import_module("kernel_tuner.runners.runner")
         spaces = importlib.import_module("kernel_tuner.searchspace")
         util = importlib.import_module("kernel_tuner.util")
     except ImportError as e:
         raise Missing("this agent needs Kernel Tuner: pip install 'triton-autokernel[evals]'") from e
+    if strategy not in interface.strategy_map:
+        raise Missing(f"this Kernel Tuner has no strategy {strategy}: pip install 'triton-autokernel[evals]'")
+    tune = interface.strategy_map[strategy].tune
 
     names = list(game.parameters)
     ranks = [tuple(game.place(c, n) for n in names) for c in game.configs]

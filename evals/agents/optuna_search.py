@@ -12,6 +12,10 @@ from evals.contest.game import Game
 from evals.errors import Missing
 from tools.harness.landscapes.readings import config_key
 
+LEAST = 5
+"""Major version of Optuna: from it on the samplers' defaults are what its authors recommend. TPE looks at all
+parameters together there."""
+
 
 def import_optuna() -> Any:
     """Optuna, quiet. Raises Missing."""
@@ -19,14 +23,16 @@ def import_optuna() -> Any:
         optuna = importlib.import_module("optuna")
     except ImportError as e:
         raise Missing("this agent needs Optuna: pip install 'triton-autokernel[evals]'") from e
+    if int(optuna.__version__.partition(".")[0]) < LEAST:
+        raise Missing(f"this agent needs Optuna {LEAST}, this is {optuna.__version__}: pip install 'optuna>={LEAST}'")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     return optuna
 
 
 def run(game: Game, sampler: str) -> None:
-    """Search by `sampler`, a class of ``optuna.samplers``, through Optuna's ask and tell. Numbers are ordered by rank,
-    everything else is a category.
+    """Search by `sampler`, a class of ``optuna.samplers`` with its defaults, through Optuna's ask and tell. Numbers are
+    ordered by rank, everything else is a category.
 
     A suggestion outside the space, or one that was tried, is moved to the nearest untried config: a sampler that knows
     no constraints would waste most of its turns on such spaces."""

@@ -39,22 +39,29 @@ LOOP = "evals.agents.loop:run"
 OPTUNA = "evals.agents.optuna_search:run"
 KERNEL_TUNER = "evals.agents.kernel_tuner_search:run"
 
+FOREST = "evals.agents.forest_search:run"
+
 AGENTS = {
     "default": Agent("evals.agents.searches:measure_default"),
     "embedded": Agent(LOOP, {"model": "embedded"}),
     "exhaustive": Agent("evals.agents.searches:measure_in_order"),
+    "forest_tree": Agent(FOREST, {"population": 100, "copies": 5, "generations": 20}),
+    "forest_tree_quick": Agent(FOREST, {"population": 30, "copies": 2, "generations": 5}),
     "gp": Agent(OPTUNA, {"sampler": "GPSampler"}, "optuna"),
     "greedy": Agent("evals.agents.searches:climb_greedily"),
+    "kt_adaptive_tabu_greywolf": Agent(KERNEL_TUNER, {"strategy": "adaptive_tabu_greywolf"}, "kernel_tuner"),
     "kt_diff_evo": Agent(KERNEL_TUNER, {"strategy": "diff_evo"}, "kernel_tuner"),
     "kt_genetic_algorithm": Agent(KERNEL_TUNER, {"strategy": "genetic_algorithm"}, "kernel_tuner"),
     "kt_greedy_ils": Agent(KERNEL_TUNER, {"strategy": "greedy_ils"}, "kernel_tuner"),
+    "kt_hybrid_vndx": Agent(KERNEL_TUNER, {"strategy": "hybrid_vndx"}, "kernel_tuner"),
     "kt_pso": Agent(KERNEL_TUNER, {"strategy": "pso"}, "kernel_tuner"),
     "kt_simulated_annealing": Agent(KERNEL_TUNER, {"strategy": "simulated_annealing"}, "kernel_tuner"),
     "random": Agent("evals.agents.searches:draw_at_random"),
     "tpe": Agent(OPTUNA, {"sampler": "TPESampler"}, "optuna"),
 }
 """The agents that come with the project, in the order in which they are listed. The searches of ``kt_`` agents and of
-``tpe`` (tree-structured Parzen estimator) and ``gp`` (Gaussian process, expected improvement) have default options."""
+``tpe`` (tree-structured Parzen estimator) and ``gp`` (Gaussian process, expected improvement) have default options.
+``forest_tree`` has the sizes of Helion's full effort, ``forest_tree_quick`` those of its quick effort."""
 
 PRELOADED = {
     LOOP: (
@@ -67,6 +74,7 @@ PRELOADED = {
     ),
     OPTUNA: ("optuna.samplers",),
     KERNEL_TUNER: ("kernel_tuner.interface", "kernel_tuner.searchspace"),
+    FOREST: ("sklearn.ensemble",),
 }
 """By search: modules that its runs need."""
 

@@ -14,9 +14,10 @@ from statistics import fmean, median
 
 import numpy as np
 
+from evals.scoring.regret import regret_interval
 from evals.scoring.score import SHARES, Score
+from tools.harness.measuring.statistics import RESAMPLES
 
-RESAMPLES = 2000
 LEAST_PAIRS = 5
 """Paired runs below which no agent is called better: the bootstrap of a few runs knows only those few."""
 Interval = tuple[float, float]
@@ -37,11 +38,20 @@ class Aggregate:
     P_ci: Interval | None
     P50: float | None
     P50_ci: Interval | None
+    oracle_P: float | None
+    """Of an oracle that names set A's best config at once."""
+    of_oracle: float | None
+    """P as a share of the oracle's; ``None`` where the oracle itself is no better than random search."""
+    of_oracle_ci: Interval | None
+    evals_to_near: float | None
+    """Until the regret is at most 1 %: median over runs, ``None`` where fewer than half got there."""
     evals_to: dict[int, float | None]
     """Median over runs, ``None`` where fewer than half got there."""
     seconds_to: dict[int, float | None]
     regret: float | None
     """Mean over the runs that found anything."""
+    regret_ci: Interval | None
+    """Over landscapes, seeds and set B's readings."""
     invalid_share: float
     duplicates: float
     seconds: float
@@ -59,6 +69,8 @@ def aggregate(scores: Sequence[Score], landscape: str | None = None) -> Aggregat
     grouped = [[s for s in scores if s.landscape == name] for name in places]
     p, p_ci = _mean(grouped, lambda s: s.P)
     p50, p50_ci = _mean(grouped, lambda s: s.P50)
+    share, share_ci = _share_of_oracle(grouped)
+    resampled = [[s.resampled_regret for s in group if s.resampled_regret is not None] for group in grouped]
     return Aggregate(
         agent=scores[0].agent,
         variant=scores[0].variant,
@@ -69,9 +81,14 @@ def aggregate(scores: Sequence[Score], landscape: str | None = None) -> Aggregat
         P_ci=p_ci,
         P50=p50,
         P50_ci=p50_ci,
+        oracle_P=_mean(grouped, lambda s: s.oracle_P)[0],
+        of_oracle=share,
+        of_oracle_ci=share_ci,
+        evals_to_near=_median([s.evals_to_near for s in scores]),
         evals_to={share: _median([s.evals_to[share] for s in scores]) for share in SHARES},
         seconds_to={share: _median([s.seconds_to[share] for s in scores]) for share in SHARES},
         regret=_mean(grouped, lambda s: s.regret)[0],
+        regret_ci=regret_interval(found) if (found := [runs for runs in resampled if runs]) else None,
         invalid_share=_level(grouped, lambda s: s.invalid_share),
         duplicates=_level(grouped, lambda s: float(s.duplicates)),
         seconds=_level(grouped, lambda s: s.seconds),
@@ -151,6 +168,29 @@ def _mean(
     clusters = [[v for s in group if (v := figure(s)) is not None] for group in grouped]
     clusters = [c for c in clusters if c]
     return (fmean(map(fmean, clusters)), interval(clusters)) if clusters else (None, None)
+
+
+def _share_of_oracle(grouped: Sequence[Sequence[Score]]) -> tuple[float | None, Interval | None]:
+    """Mean P over the oracle's mean P, and its interval. Neither if the oracle is no better than random search; no
+    interval if it is not on landscapes that resampling may draw."""
+    scored = [group for group in grouped if group[0].oracle_P is not None and any(s.P is not None for s in group)]
+    clusters = [np.array([s.P for s in group if s.P is not None]) for group in scored]
+    oracles = np.array([group[0].oracle_P for group in scored], float)
+    if not clusters or oracles.mean() <= 0:
+        return None, None
+    rng = np.random.default_rng(0)
+    found, against = np.zeros(RESAMPLES), np.zeros(RESAMPLES)
+    for places in rng.integers(len(clusters), size=(len(clusters), RESAMPLES)):
+        against += oracles[places] / len(clusters)
+        for i, cluster in enumerate(clusters):
+            here = np.flatnonzero(places == i)
+            seeds = rng.integers(len(cluster), size=(len(here), len(cluster)))
+            found[here] += cluster[seeds].mean(1) / len(clusters)
+    whole = fmean(float(c.mean()) for c in clusters) / float(oracles.mean())
+    if against.min() <= 0:
+        return whole, None
+    low, high = np.quantile(found / against, [0.025, 0.975])
+    return whole, (float(low), float(high))
 
 
 def _level(grouped: Sequence[Sequence[Score]], figure: Callable[[Score], float]) -> float:

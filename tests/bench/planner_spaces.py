@@ -26,6 +26,7 @@ from kernels.registry import get
 from kernels.spec import Config, Problem
 from tools.harness.landscapes.named import read_landscape
 from tools.harness.landscapes.readings import Entry, Landscape
+from tools.harness.measuring.statistics import median_ci
 from tools.harness.results import CompileResult, Measurement
 from tools.planner.cost.resources import Flags, Floats
 from tools.session.task import Task
@@ -74,8 +75,9 @@ class Space:
             return Measurement(config=values, status=status, reason=entry.reason)
         ms, readings = self.times[config], entry.sets.get("A")
         if readings is not None and readings.samples_ms:
-            drawn = float(np.median(dice.choice(readings.samples_ms, len(readings.samples_ms))))
-            ms = drawn * self.landscape.drift(readings)
+            drawn = dice.choice(readings.samples_ms, len(readings.samples_ms)) * self.landscape.drift(readings)
+            ms, ci = median_ci(drawn)
+            return Measurement(config=values, status="correct", ms=ms, ci_ms=ci)
         return Measurement(config=values, status="correct", ms=ms)
 
 

@@ -5,8 +5,8 @@
 2. A Gaussian process learns from the measurements where the cost model is wrong. A failure lowers the probability that
    similar configs succeed.
 3. A batch is picked so that near twins do not fill it (:mod:`tools.planner.batch`).
-4. The planner advises to stop when no config is expected to gain what a measurement costs
-   (:mod:`tools.planner.stopping`). The caller may go on.
+4. The planner advises to stop when no config is expected to gain what a measurement costs, and all untried ones
+   together probably hold no more than 1 % (:mod:`tools.planner.stopping`). The caller may go on.
 
 If no cost model covers the kernel, the planner measures a few configs first and then uses the data alone: those that
 the kernel itself calls promising (its owner's config and the neighbours of it), else random ones. A design that spreads
@@ -26,11 +26,12 @@ from tools.planner.batch import pick_batch, shortlist
 from tools.planner.compiled_columns import compiled_columns
 from tools.planner.cost.lookup import Model, model_of
 from tools.planner.cost.physics import Physics
-from tools.planner.cost.resources import Floats
+from tools.planner.cost.resources import Floats, Indices
 from tools.planner.evidence import Evidence
 from tools.planner.features import Encoder
 from tools.planner.reasons import origin
-from tools.planner.stopping import advise
+from tools.planner.regret_estimate import READ, RIVALS, STRETCH, Regret, estimate_regret
+from tools.planner.stopping import HONEST, advise, confirm
 from tools.planner.transfer import NearProblem, estimate_correction
 from tools.session.task import Task
 
@@ -73,6 +74,8 @@ class Plan:
     """Expected relative gain of the best next measurement."""
     try_first: int = 0
     """How many of the proposals to try before asking again: their results may change the rest."""
+    regret: Regret | None = None
+    """Of the fastest config measured, if the expected gain alone advises a stop; otherwise nobody needs it."""
     importance: dict[str, float] = field(default_factory=dict)
     """Share of the predicted variation of log(ms) over the space that each parameter explains alone (first-order Sobol
     index), largest first. Empty until there are enough measurements."""
@@ -168,11 +171,15 @@ class Planner:
             picks = pick_batch(prediction.model, *shortlisted, best, count, range(len(first)))
         top = float(gain[free].max())
         advice = advise(evidence, prediction.model.surprise, top, prediction.blind, prediction.taught)
+        regret = self._estimate_regret(evidence, prediction, np.flatnonzero(free), gain) if advice.stop else None
+        if regret is not None:
+            advice = confirm(advice, regret)
         return Plan(
             proposals=[self._proposal(short[j], prediction, short[j] in seed_indices) for j in picks],
             stop=advice.stop,
             why=advice.why,
             gain=top,
+            regret=regret,
             try_first=min(len(picks), max(len(first), _batch_size(prediction, patient))),
             importance=self._importance(prediction.mean) if prediction.timed >= IMPORTANCE_FROM else {},
         )
@@ -198,7 +205,9 @@ class Planner:
         rows = sorted(view.index[c] for c in times)
         log_ms = np.log(np.array([times[view.configs[i]] for i in rows], dtype=float))
         taught = self._correction is not None
-        model = surrogate.fit(points[rows], log_cost[rows], log_ms, physics is not None or taught, taught)
+        own = evidence.variances()
+        variances = np.array([own[view.configs[i]] for i in rows], dtype=float)
+        model = surrogate.fit(points[rows], log_cost[rows], log_ms, physics is not None or taught, taught, variances)
         fastest = int(np.argmin(log_ms)) if rows else None
 
         tried = sorted(view.index[c] for c in verdicts if c in view.index)
@@ -222,6 +231,23 @@ class Planner:
             leader=None if fastest is None else view.configs[rows[fastest]],
             leader_log_ms=0.0 if fastest is None else float(log_ms[fastest]),
         )
+
+    def _estimate_regret(
+        self, evidence: Evidence, prediction: _Prediction, free: Indices, gain: Floats
+    ) -> Regret | None:
+        """Of the fastest config measured in the space; ``None`` if all that was measured lies outside. `free` are the
+        untried configs' indices, `gain` (n,) the expected improvement of each config."""
+        times = {self._view.index[c]: ms for c, ms in evidence.times().items() if c in self._view.index}
+        if not times:
+            return None
+        read = sorted(times, key=lambda i: (prediction.mean[i], i))[:READ]
+        leader = min(times, key=lambda i: times[i])
+        untried = [int(i) for i in free[np.argsort(-gain[free], kind="stable")][:RIVALS]]
+        surprise = prediction.model.surprise
+        return estimate_regret(
+            prediction.model, prediction.points, prediction.mean, prediction.odds,
+            [leader, *(i for i in read if i != leader)], untried, max(STRETCH, surprise if surprise > HONEST else 0.0),
+        )  # fmt: skip
 
     def _estimate_cost(self, view: _View, evidence: Evidence) -> Physics | None:
         if view.cost_model is None:

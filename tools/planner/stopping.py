@@ -1,11 +1,15 @@
-"""Advises a stop when no measurement is expected to gain what it costs and there are enough measurements to rely on
-this expectation."""
+"""Advises a stop when no measurement is expected to gain what it costs, there are enough measurements to rely on this
+expectation, and the configs left untried hold at most 1 % with a probability of 95 %.
+
+The expected gain of one measurement is small also if many configs could each be a little better, or one much better
+with small odds. The probability sees this, because it looks at all of them together."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tools.planner.evidence import Evidence
+from tools.planner.regret_estimate import CONFIDENCE, Regret
 
 WORTH_A_MEASUREMENT = 0.0005
 """Expected relative gain below which a measurement is not worth its time: 0.05 %, a sixth of the 0.3 % within which
@@ -22,6 +26,9 @@ problem: a search that has just found a better config does not know its space ye
 6 searches of a space with four good configs among 1,400 stopped 32 % short of the best. All 6 found it when they went
 on."""
 
+TOLERANCE = 0.01
+"""What untried configs may gain, with a probability of CONFIDENCE, when the search stops. No smaller regret is claimed:
+two sittings of one config differ by up to this."""
 HONEST = 1.5
 """Up to this many standard deviations, the uncertainty counts as right: a dozen measurements scatter that much."""
 
@@ -53,3 +60,14 @@ def advise(evidence: Evidence, surprise: float, gain: float, blind: bool, taught
         if since_best < BARREN_SHARE * len(times):
             return Advice(False, f"{reason}, which are too few because no cost model covers the kernel")
     return Advice(True, reason)
+
+
+def confirm(advice: Advice, regret: Regret) -> Advice:
+    """The `advice` to stop, with what the best config is known to be worth; no stop if untried configs may hold more
+    than TOLERANCE."""
+    chance = f"with {CONFIDENCE:.0%} probability"
+    if regret.untried > TOLERANCE:
+        why = f"{advice.why}, but {chance} all untried configs together may gain up to {regret.untried:.1%}"
+        return Advice(False, f"{why}; a stop allows {TOLERANCE:.0%}")
+    bound = max(regret.bound, TOLERANCE)
+    return replace(advice, why=f"{advice.why}; {chance} the best one measured is within {bound:.1%} of the best config")

@@ -83,7 +83,7 @@ class Surrogate:
 
     process: GaussianProcessRegressor
     noise: float
-    """Variance of a reading's log(ms)."""
+    """Variance of a reading's log(ms), beside what its own interval shows."""
     slope: float
     offset: float
     best: float | None = None
@@ -119,8 +119,16 @@ class Surrogate:
         return np.asarray(self.process.predict(points, return_cov=True)[1])
 
 
-def fit(points: Floats, log_cost: Floats, log_ms: Floats, informed: bool, taught: bool = False) -> Surrogate:
-    """Fit to measurements: `points` (n, columns), `log_cost` and `log_ms` (n,); n may be 0.
+def fit(
+    points: Floats,
+    log_cost: Floats,
+    log_ms: Floats,
+    informed: bool,
+    taught: bool = False,
+    variances: Floats | None = None,
+) -> Surrogate:
+    """Fit to measurements: `points` (n, columns), `log_cost` and `log_ms` (n,); n may be 0. `variances` (n,) of log(ms)
+    are what each reading's own interval shows; the noise that all readings share is fitted and added.
 
     `informed` tells whether `log_cost` is a prediction; without one, pass zeros. `taught` tells whether near problems
     have corrected it."""
@@ -130,13 +138,15 @@ def fit(points: Floats, log_cost: Floats, log_ms: Floats, informed: bool, taught
 
     from tools.planner.main_effects import MainEffects
 
+    own = np.zeros(len(log_ms)) if variances is None else variances
     if len(log_ms) > MAX_POINTS:
         order = np.argsort(log_ms, kind="stable")
         spread_out = np.linspace(MAX_POINTS // 2, len(order) - 1, MAX_POINTS - MAX_POINTS // 2).round().astype(int)
         keep = np.concatenate([order[: MAX_POINTS // 2], order[spread_out]])
-        points, log_cost, log_ms = points[keep], log_cost[keep], log_ms[keep]
+        points, log_cost, log_ms, own = points[keep], log_cost[keep], log_ms[keep], own[keep]
     best = None if informed or not len(log_ms) else float(log_ms.min())
     if best is not None:
+        own = own / (1 + (log_ms - best) / SQUEEZE) ** 2
         log_ms = best + SQUEEZE * np.log1p((log_ms - best) / SQUEEZE)
     spread = PRIOR_SPREAD_TAUGHT if taught else PRIOR_SPREAD if informed else PRIOR_SPREAD_UNKNOWN
     if not informed and len(log_ms) >= FIT_FROM:
@@ -152,10 +162,10 @@ def fit(points: Floats, log_cost: Floats, log_ms: Floats, informed: bool, taught
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a hyper-parameter may well end at its bound
             tune = np.linspace(0, len(residual) - 1, min(len(residual), TUNE_POINTS)).round().astype(int)
-            tuned = GaussianProcessRegressor(noisy, alpha=0.0, optimizer=_maximize_posterior)
+            tuned = GaussianProcessRegressor(noisy, alpha=own[tune], optimizer=_maximize_posterior)
             tuned.fit(points[tune], residual[tune])
         kernel, noise = tuned.kernel_.k1, tuned.kernel_.k2.noise_level
-    process = GaussianProcessRegressor(kernel, alpha=noise, optimizer=None)
+    process = GaussianProcessRegressor(kernel, alpha=noise + own if len(own) else noise, optimizer=None)
     if len(log_ms):
         process.fit(points, residual)
     return Surrogate(process, float(noise), slope, offset, best)

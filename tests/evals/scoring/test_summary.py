@@ -11,7 +11,8 @@ from evals.scoring.summary import aggregate, compare, interval
 
 def score(agent="a", landscape="x", seed=0, P=0.5, passed=True, evals=10) -> Score:
     return Score(
-        agent=agent, landscape=landscape, variant="plain", seed=seed, P=P, P50=P, evals_to=dict.fromkeys(SHARES, evals),
+        agent=agent, landscape=landscape, variant="plain", seed=seed, P=P, P50=P, oracle_P=0.8,
+        evals_to_near=evals, evals_to=dict.fromkeys(SHARES, evals),
         seconds_to=dict.fromkeys(SHARES, None), regret=0.01, evaluations=20, invalid_share=0.1, duplicates=0,
         seconds=1.0, tokens=0, dollars=0.0, end="budget", passed=passed,
     )  # fmt: skip

@@ -8,9 +8,10 @@ import sys
 import numpy as np
 import pytest
 
-from tests.tools.planner.problems import STRANGE, StrangeConfig
+from tests.tools.planner.problems import STRANGE, StrangeConfig, measured
 from tools.planner import surrogate
 from tools.planner.batch import pick_batch
+from tools.planner.evidence import Evidence
 from tools.planner.features import Encoder
 
 pytestmark = pytest.mark.process
@@ -92,3 +93,25 @@ def test_a_batch_prefers_another_config_to_a_twin_of_its_first():
 def test_scikit_learn_is_not_imported_before_the_first_decision():
     code = "import sys, tools.suggest_configs; sys.exit('sklearn' in sys.modules or 'scipy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_reading_with_a_wide_interval_counts_less():
+    points, log_ms = np.linspace(0, 1, 9)[:, None], np.zeros(9)
+    log_ms[4] = -0.05  # a lucky reading, which its own samples contradict
+    wide = np.zeros(9)
+    wide[4] = 0.05**2
+    trusted, doubted = (
+        surrogate.fit(points, np.zeros(9), log_ms, informed=True, variances=v).predict(points, np.zeros(9))[0][4]
+        for v in (np.zeros(9), wide)
+    )
+    assert trusted < 2 * doubted < 0
+
+
+def test_the_variance_of_a_time_is_that_of_its_interval():
+    sure, doubtful, silent = STRANGE[:3]
+    seen = {
+        sure: measured(sure, 1.0).model_copy(update={"ci_ms": (1.0, 1.0)}),
+        doubtful: measured(doubtful, 1.0).model_copy(update={"ci_ms": (np.exp(-0.0196), np.exp(0.0196))}),
+        silent: measured(silent, 1.0),
+    }
+    assert list(Evidence(measured=seen).variances().values()) == pytest.approx([0.0, 0.01**2, 0.0])

@@ -15,6 +15,7 @@ from tools.harness.results import CompileResult
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
+Indices = npt.NDArray[np.intp]
 
 Compiled = Mapping[int, CompileResult]
 """The compiler's figures by the config's index."""
