@@ -126,7 +126,7 @@ def check_triton() -> list[Finding]:
     findings = [Finding("triton", "ok", f"{found['version']}, compiles for sm_90")]
     numpy, triton = version_of("numpy") or "0", str(found["version"])
     if triton.startswith("3.6") and tuple(map(int, numpy.split(".")[:2])) >= (2, 4):
-        said = f"numpy {numpy} with triton {triton}: the interpreter, which checks correctness without a GPU, fails"
+        said = f"numpy {numpy} with triton {triton}: your own programs fail under TRITON_INTERPRET=1; our checks do not"
         findings.append(Finding("numpy", "note", said, "pip install 'numpy<2.4'"))
     return findings
 
