@@ -94,6 +94,7 @@ COMMANDS = (
     Command("evals report", ("{runs}",), ("runs",), ("--html", "--leaderboard")),
     Command("evals tasks", (), parse_only=True),
     Command("evals leaderboard", ("--runs", "{runs}"), ("runs",), ("--leaderboard",), ".md"),
+    Command("evals judge", parse_only=True),
     Command("evals list", heavy=True),
     Command("evals record", ("--kernel", "softmax", "--out", "{out}.json"), parse_only=True, codes=(2,)),
 )

@@ -197,7 +197,7 @@ def test_a_trace_is_shown_with_what_it_lacks(tmp_path, capsys):
     path = written(tmp_path / "t.ndjson", [compilation(scaled, "a"), launch("a")])
     assert main(["captures", "show", path]) == 0
     out = capsys.readouterr().out
-    assert "1 launches, 1 distinct, of 1 functions" in out
+    assert "1 launch, 1 distinct, of 1 function" in out
     assert "no values, no times" in " ".join(out.split())
 
 

@@ -38,14 +38,14 @@ def ask(module):
 
 
 def test_a_child_finds_our_packages_whatever_lies_in_the_current_folder(elsewhere):
-    assert ask("kernels.hardware") == str(ROOT / "kernels" / "hardware.py")
+    assert ask("kernels.hardware") == str(ROOT / "kernels" / "hardware" / "__init__.py")
 
 
 def test_a_child_finds_our_packages_whatever_is_installed_under_their_names(tmp_path, monkeypatch):
     (tmp_path / "kernels").mkdir()
     (tmp_path / "kernels" / "__init__.py").write_text("raise RuntimeError('another project')\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert ask("kernels.hardware") == str(ROOT / "kernels" / "hardware.py")
+    assert ask("kernels.hardware") == str(ROOT / "kernels" / "hardware" / "__init__.py")
 
 
 @pytest.mark.parametrize("room", ["agent", "memory"])
