@@ -23,7 +23,7 @@ OTHERS_VARIABLES = ("PYTEST_", "KMP_", "TORCHINDUCTOR_", "RAY_")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config):
-    """For ``-n auto``: three for two cores; none where a file, a test or the GPU's part was asked for."""
+    """For ``-n auto``: one for each core; none where a file, a test or the GPU's part was asked for."""
     alone = bool(re.search(r"(?<!not )\bgpu\b", config.option.markexpr)) or any(map(is_named, config.args))
     return 0 if alone else workers()
 

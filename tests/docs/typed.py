@@ -20,7 +20,7 @@ OPTIONAL = {"litellm", "datasette", "pip", "git", "export", "claude", "codex", "
 SHORTENED = {
     "python -m agent maximise attention TFLOPS": ("--dry-run",),
     "python -m evals run --agents embedded,random --seeds 5 --landscape rms_norm-32768x4096-fp16-h200": (
-        "--max-evals", "6",
+        "--max-evals", "6", "--seeds", "1",
     ),
 }  # fmt: skip
 """Lines that take over 20 s as they are printed: run with these options added, and as printed on demand (`-m long`)."""
@@ -34,6 +34,9 @@ ON_DEMAND = {
 }
 """Blocks with one of these lines take over 10 s: CI sees that their commands and options exist, and they run on demand
 (`-m long`)."""
+
+PROGRAMS_ON_DEMAND = ("docs/PYTHON.md", "docs/FLEET.md", "docs/KERNELS.md")
+"""Pages with programs that take 30 s to a minute on two cores. CI compiles them; the README's program runs there."""
 
 
 def is_on_demand(block: Block) -> bool:

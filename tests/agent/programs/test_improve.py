@@ -106,6 +106,7 @@ def test_a_launch_is_proven_on_a_gpu_and_the_rest_says_why(gpu, on_gpu, tmp_path
     assert "beyond --share 0.95" in rest["reason"]
 
 
+@pytest.mark.long
 def test_bitwise_leaves_out_what_does_not_give_the_owners_bits(gpu, on_gpu, tmp_path, capsys):
     out = tmp_path / "tuned.json"
     words = ["improve", str(on_gpu), "-o", str(out), "--kernel", "gated", "--json", "--bitwise"]

@@ -113,6 +113,7 @@ def test_a_copy_moves_to_what_is_better_and_ends_after_two_generations_without_a
     assert nowhere.patience < 0
 
 
+@pytest.mark.long
 @pytest.mark.process
 def test_it_plays_to_the_end_the_same_way_each_time():
     landscape, ledgers = honest(), []

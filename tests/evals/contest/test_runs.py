@@ -69,7 +69,7 @@ def lenient_t4(path: Path) -> Path:
     return path
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("made", "variant"), [(conv, "plain"), (lenient_t4, "plain"), (conv, "renamed"), (lenient_t4, "permuted")]
 )

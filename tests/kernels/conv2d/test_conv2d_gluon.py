@@ -179,6 +179,7 @@ def test_shared_memory_is_that_of_the_ring_the_staging_buffers_and_the_barriers(
     assert 0 < figures.shared_bytes - shared_bytes(c) <= BARRIERS_BYTES
 
 
+@pytest.mark.long
 def test_a_launch_on_meta_tensors_compiles_the_kernel_that_a_launch_on_data_needs(compiled_for):
     answer = compiled_for("H200", "conv2d", SHAPES["ragged"].model_dump(), TURNS.model_dump())
     assert (answer["name"], answer["same_with_data"]) == ("conv2d_warp_specialized", True)

@@ -276,6 +276,7 @@ assert len(launched) == 9, launched
 """
 
 
+@pytest.mark.long
 def test_the_kernels_themselves_run_on_strided_transposed_and_unaligned_inputs(tmp_path):
     script = tmp_path / "child.py"
     script.write_text(INTERPRETED)

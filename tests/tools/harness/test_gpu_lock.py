@@ -178,6 +178,7 @@ print(json.dumps([seen, [_resolve(name)[0] is not None for name in (*COMPILER, *
 """
 
 
+@pytest.mark.long
 def test_this_torchs_compiler_releases_the_lock_and_its_autotuners_are_known(tmp_path):
     """Otherwise preparing baselines is right, and slow: the GPU waits while PyTorch compiles."""
     command = [sys.executable, "-c", COMPILES, str(tmp_path / "lock")]
