@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.docs.pages import blocks, commands
+from tests.docs.reader import MAIN_JOB
 from tests.docs.typed import SHORTENED, run_commands, run_program
 
 pytestmark = pytest.mark.docs
@@ -12,6 +13,7 @@ pytestmark = pytest.mark.docs
 
 @pytest.mark.parametrize("block", [b for b in blocks("sh") if b.page == "README.md"], ids=str)
 def test_commands_run_as_printed(block, reader):
+    reader.run("README.md", *MAIN_JOB)  # who reads on has run it: the memory holds something
     run_commands(block, reader)
 
 

@@ -20,10 +20,11 @@ OPTIONAL = {"litellm", "datasette", "pip", "git", "export", "claude", "codex", "
 SHORTENED = {
     "python -m agent maximise attention TFLOPS": ("--dry-run",),
     "python -m evals run --agents embedded,random --seeds 5 --landscape rms_norm-32768x4096-fp16-h200": (
-        "--max-evals", "6", "--seeds", "1",
+        "--seeds", "1", "--max-evals", "6",
     ),
 }  # fmt: skip
-"""Lines that take over 20 s as they are printed: run with these options added, and as printed on demand (`-m long`)."""
+"""Lines that take over 20 s as they are printed: run with these options in place of their own or added, and as printed
+on demand (`-m long`)."""
 
 ON_DEMAND = {
     "python -m evals tasks --model embedded",
@@ -72,6 +73,13 @@ def understood(words: list[str]) -> bool:
     return bool(help_) and all(option in help_ for option in options)
 
 
+def shortened(words: list[str]) -> list[str]:
+    """The line as it is run here: without options that it is given anew, and with the new ones."""
+    new = SHORTENED.get(" ".join(words), ())
+    kept = [w for i, w in enumerate(words) if w not in new[::2] and (i == 0 or words[i - 1] not in new[::2])]
+    return [*kept, *new]
+
+
 def run_commands(block: Block, reader: Reader, whole: bool = False) -> None:
     """In order; what needs a GPU or an endpoint must be understood. So must the lines of a block that runs on demand,
     unless it is to be run `whole`."""
@@ -87,7 +95,7 @@ def run_commands(block: Block, reader: Reader, whole: bool = False) -> None:
         elif only_understood or needs_more_than_this_machine(words):
             assert "pytest" in words or understood(words), f"{block}: no such command or option: {' '.join(words)}"
         else:
-            done = reader.run(block.page, *words[1:], *SHORTENED.get(" ".join(words), ()))
+            done = reader.run(block.page, *shortened(words)[1:])
             assert done.returncode == 0, f"{block}: {' '.join(words)}\n{done.stderr[-2000:]}"
 
 
