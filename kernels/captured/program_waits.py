@@ -20,12 +20,11 @@ Json = dict[str, Any]
 
 SHARED = ("atomic_", "inline_asm", "mbarrier", "gdc_wait")
 """Parts of the names of operations that read or change what other programs see."""
-COOPERATIVE = ("launch_cooperative_grid",)
 
 
 def reason_to_wait(launch: CapturedLaunch, functions: Mapping[str, Json]) -> str | None:
     """Why the programs of this launch may wait for one another, as the end of a sentence; None if nothing shows it."""
-    asked = next((name for name in COOPERATIVE if launch.options.get(name)), None)
+    asked = next((name for name in waiting_loops.COOPERATIVE if launch.options.get(name)), None)
     if asked is not None:
         return f"its launch asks for {asked}"
     for part in functions_of(launch, functions):

@@ -83,8 +83,8 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
         self._configs = [c for c in _rows(self.launch_space, names, self._own) if _key(c, names) in self._grids]
         self.config_type = _config_type(launch.name, self._configs)
         self._identities = [launch.function["identity"], *_argument_identities(launch.arguments, functions)]
-        self.launches_others = self._pre_hook is not None
-        """Whether it might start other kernels than the captured one: a hook is a function of the owner's."""
+        self.has_hook = self._pre_hook is not None
+        """Whether a function of the owner's runs before each launch."""
         object.__setattr__(self, "name", f"captured.{launch.name}"[:100])
         object.__setattr__(self, "deterministic", not any("atomic" in how for how in launch.writes.values()))
 

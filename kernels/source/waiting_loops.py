@@ -11,6 +11,8 @@ import ast
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+COOPERATIVE = ("launch_cooperative_grid",)
+"""Launch options that make all programs resident, for the sake of waiting."""
 SHARED = ("atomic_", "inline_asm")
 """Parts of the names of operations that read or change what other programs see."""
 WAITS = ("atomic_poll", "nvshmem", "symm_mem", "signal_wait", "multimem")

@@ -13,11 +13,8 @@ from typing import Any
 
 from kernels.source.closure import Spec, reached_functions
 from kernels.source.locate import source_file
-from kernels.source.waiting_loops import DeviceFunction
+from kernels.source.waiting_loops import COOPERATIVE, DeviceFunction
 from kernels.source.waiting_loops import reason_to_wait as reason_of
-
-COOPERATIVE = ("launch_cooperative_grid",)
-"""Launch options that make all programs resident, for the sake of waiting."""
 
 
 def reason_to_wait(spec: Spec) -> str | None:

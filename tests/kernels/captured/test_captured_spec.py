@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from types import SimpleNamespace
 
 import pytest
@@ -17,6 +18,7 @@ from kernels.capture.reading.launch_space import space_of
 from kernels.captured.captured_kernels import captured_kernel, reference_of
 from kernels.captured.captured_problem import rounded_up, written_bounds
 from kernels.captured.program_waits import reason_to_wait
+from kernels.captured.spec import CapturedKernel
 from kernels.hardware import hardware_named
 from kernels.launches.leaves import tensors_in
 from kernels.registry import get
@@ -24,6 +26,7 @@ from tests.captures import capture_text
 from tools.harness.checking.held_out import held_out_shapes
 from tools.harness.checking.owner_survey import OwnerSurvey
 from tools.harness.checking.promoted_reference import PromotingInterpreter
+from tools.harness.devices.live import may_start_others
 
 H200 = hardware_named("H200")
 
@@ -150,6 +153,19 @@ def test_a_heuristic_that_no_module_holds_leaves_launch_options_alone(kernels):
     fields = set(kernel.config_type.model_fields)
     assert fields == {"num_warps", "num_stages"}
     assert "no module holds" in kernel.fixed["BLOCK"]
+
+
+def test_only_a_captured_launch_without_a_hook_needs_no_census(kernels):
+    kernel = kernels["half"]
+    assert not may_start_others(kernel)
+    hooked = copy(kernel)
+    object.__setattr__(hooked, "has_hook", True)
+    assert may_start_others(hooked)
+    claims = type("Claims", (CapturedKernel,), {})  # a spec may say of itself what it likes
+    subclass = copy(kernel)
+    subclass.__class__ = claims
+    assert may_start_others(subclass)
+    assert may_start_others(get("softmax"))
 
 
 def test_shared_memory_and_offsets_are_kept(kernels):
