@@ -49,7 +49,7 @@ CAUSES: dict[Name, Name] = {
     "bank conflicts": "shared-memory port",
     "serialised matrix instructions": "latency",
 }
-"""A cause within another unit's time. It is named in the unit's place, with the unit's share, if it makes most of it."""
+"""A cause within another unit's time. It is named in the unit's place, by its share, if it makes most of it."""
 OWN_READS = 1.15
 """Matrix instructions read their operands through the shared-memory port themselves: up to here the port is theirs, and
 beyond it it is what they wait for."""
