@@ -44,10 +44,10 @@ def answer(found: ConfigExplained) -> Json:
         "widths": {memory: _rounded(found_) for memory, found_ in main.work.widths.items()},
         "loops": [[loop.source.line if loop.source else 0, loop.trips] for loop in main.work.loops[:5]],
     }
+    if verdict.measured_ms is not None:
+        result["measured_ms"] = _round(verdict.measured_ms)
     if found.card is not None:
         result |= card_facts(found, found.card)
-    elif verdict.measured_ms is not None:
-        result["measured_ms"] = _round(verdict.measured_ms)
     if main.chain is not None and main.chain[0]:
         result["waits"] = {kind: round(n / main.chain[0], 2) for kind, n in main.chain[1].most_common(3)}
     if len(found.launches) > 1:
