@@ -73,7 +73,7 @@ class RecordedRun(SuiteRun):
 
 def check(seconds):
     """What the GPU's tests of the two kernels say: their last line, and every failure's."""
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-n", "8", "-p", "no:cacheprovider", *TESTS]
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", *TESTS]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=max(1.0, seconds), check=False)
     except subprocess.TimeoutExpired:
