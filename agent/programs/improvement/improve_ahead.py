@@ -22,6 +22,10 @@ class Ahead:
     def expect(self, launch: str) -> None:
         """Begin the reference of this launch, and start the processes of its run."""
         self._begin(launch)
+        self.start_processes()
+
+    def start_processes(self) -> None:
+        """Start the processes of the next run, whichever launch it is for, unless they wait already."""
         if self._device is not None and self._processes is None:
             self._processes = Prestart.of(self._device)
 

@@ -54,6 +54,7 @@ class GpuWorkers:
         which these workers share the GPU with others (:class:`tools.harness.process.gpu_lock.GpuLock`). `prestart` may
         hold workers that were started before."""
         self._factory = factory
+        self.index = index
         self.cache = cache
         self.shared = lock is not None
         """Whether other devices may use the GPU too."""
