@@ -58,7 +58,7 @@ class _EditableConfig(Config):
 def editable(spec: KernelSpec[Any, Any], folder: Path, reference: str) -> KernelSpec[Any, Any]:
     """`spec` with variants from `folder`. `reference` finds `spec` in another process."""
     kind = type(spec)
-    made: Any = object.__new__(type(f"Editable{kind.__name__}", (_Editable, kind), {"__module__": kind.__module__}))
+    made: Any = object.__new__(type(f"Editable{kind.__name__}", (Editable, kind), {"__module__": kind.__module__}))
     made.__dict__.update(vars(spec))
     made.__dict__["_owners_spec"] = spec
     made.__dict__["_folder"] = folder
@@ -86,7 +86,7 @@ def found_again(name: str, get: Callable[[str], KernelSpec[Any, Any]]) -> Kernel
     return found
 
 
-class _Editable(KernelSpec[Any, Any]):
+class Editable(KernelSpec[Any, Any]):
     """Methods that know of variants; all others are the owner's."""
 
     shut_in = True
@@ -250,12 +250,13 @@ class _Editable(KernelSpec[Any, Any]):
         name = TUNED if any(b.name == "owner" for b in found) else "owner"
         title = f"{self.name} as its owner wrote it, the best of its configs"
         prepare = partial(_prepare, self._owners_spec)
-        return [*found, Baseline(name, title, prepare, own_code=True, choices=self._owners_choices)]
+        few = 0 if name == TUNED else MOST_OWNERS  # before anything is measured
+        choices = partial(self._owners_choices, None if self._any_owners else few)
+        return [*found, Baseline(name, title, prepare, own_code=True, choices=choices)]
 
-    def _owners_choices(self, problem: Problem) -> dict[str, Callable[[Any, Any], Callable[[], Any]]]:
+    def _owners_choices(self, most: int | None, problem: Problem) -> dict[str, Callable[[Any, Any], Callable[[], Any]]]:
         configs = list(self._best_owners)
-        if not configs:
-            most = None if self._any_owners else MOST_OWNERS
+        if not configs and most != 0:
             configs = list(itertools.islice(self._owners_spec.candidates(problem, _here()), most))
         return {f"owner {c.key()}": partial(_prepare, self._owners_spec, config=c) for c in configs}
 

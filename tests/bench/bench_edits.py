@@ -108,7 +108,9 @@ def improved(path: Path, folder: Path, seconds: float) -> dict[str, Any]:
         path, folder / "tuned-edits.json", ",".join(_there(path)), max_seconds=seconds, share=1.0, memory=memory,
         cold=True, edit=True, even=True,
     )  # fmt: skip
-    made = improve(request, LineWatch(lambda line: print(line, file=sys.stderr)))
+    began = time.perf_counter()
+    watch = LineWatch(lambda line: print(f"{time.perf_counter() - began:6.1f} s {line}", file=sys.stderr))
+    made = improve(request, watch)
     rows = []
     for job, judged, outcome in made.rows:
         evidence = next(
