@@ -23,6 +23,8 @@ _BUILTIN = {
     "swiglu": "kernels.swiglu:Swiglu",
     "attention": "kernels.attention.spec:Attention",
     "conv2d": "kernels.conv2d.spec:Conv2d",
+    "grouped_matmul": "kernels.grouped.spec:GroupedMatmul",
+    "attention_backward": "kernels.attention_backward.spec:AttentionBackward",
 }
 
 

@@ -31,11 +31,15 @@ def interpreted(init):
         assert spec.constraint(problem, config, hardware) is None, (problem, config)
         inputs = spec.inputs(problem, torch.Generator().manual_seed(case["seed"]), "cpu")
         before = [None if t is None else t.clone() for t in inputs]
-        out = spec.output(problem, "cpu").fill_(UNWRITTEN)
+        out = spec.output(problem, "cpu")
+        results = out if isinstance(out, tuple) else (out,)
+        for result in results:
+            result.fill_(UNWRITTEN)
         spec.launch(problem, config, inputs, out, hardware)
         reference = spec.reference(problem, inputs)
-        error = (out.double() - reference).abs().max() / reference.abs().max()
+        references = reference if isinstance(reference, tuple) else (reference,)
+        errors = [(r.double() - f).abs().max() / f.abs().max() for r, f in zip(results, references, strict=True)]
         unchanged = all(t is None or torch.equal(t, b) for t, b in zip(inputs, before, strict=True))
-        return {"error": error.item(), "bound": spec.tolerance(problem), "unchanged": unchanged}
+        return {"error": max(e.item() for e in errors), "bound": spec.tolerance(problem), "unchanged": unchanged}
 
     return serve

@@ -214,14 +214,13 @@ def test_the_planner_tries_the_rewrites_once_something_is_measured():
     edited = done("edit_kernel", {"variants": [*variants, {"variant": "bb", "configs": [{"A": 1, "edit": "bb"}]}]})
     name, given = next_call(measured, edited)
     assert (name, [c["edit"] for c in given["configs"]]) == ("run_benchmark", ["aa", "bb", "aa"])
-    faster = done(
-        "run_benchmark", {"results": [{"config": {"A": 1, "edit": "bb X=2"}, "status": "correct", "ms": 0.5}]}
-    )
+
+    def timed(ms):
+        row = {"config": {"A": 1, "edit": "bb X=2"}, "status": "correct", "ms": ms}
+        return done("run_benchmark", {"results": [row]})
+
     assert next_call(measured, edited, timed(0.5)) == ("edit_kernel", {"rewrite": "every", "parent": "bb"})
-    slower = done(
-        "run_benchmark", {"results": [{"config": {"A": 1, "edit": "bb X=2"}, "status": "correct", "ms": 1.5}]}
-    )
-    assert next_call(measured, edited, slower)[0] == "suggest_configs"
+    assert next_call(measured, edited, timed(1.5))[0] == "suggest_configs"
     assert next_call(measured, done("edit_kernel", {"fence": "passed"}))[0] == "suggest_configs"
     assert next_call(measured, rewrites=())[0] == "suggest_configs"
 

@@ -50,6 +50,9 @@ MOST_EVALS = 60
 """Configs measured of one launch at most."""
 MOST_EDITED_EVALS = 160
 """The same with variants."""
+MOST_FINALISTS = 2
+"""Configs of a launch that are tried for a proof: of a launch that its owner's config fits, a dozen lie within noise of
+it, and each sitting takes the time of another launch's search."""
 CHECKED = 3
 """Configs of a launch that the interpreter checks: the owner's and its nearest neighbours."""
 SEED = 20_261_128
@@ -153,6 +156,7 @@ class Work:
     ) -> None:
         r = self._request
         self._compile_choices(job, problem)
+        edits = r.edit and self._editable(job)
         objective = Objective(
             goal=f"improve {r.file.name}: {job.launch.name} {problem.label()}",
             kernel=job.reference,
@@ -162,8 +166,10 @@ class Work:
             model=r.model,
             cold=r.cold,
             bitwise=r.bitwise,
-            edit=r.edit and self._editable(job),
-            limits=Limits(max_evals=MOST_EDITED_EVALS if r.edit else MOST_EVALS, max_seconds=seconds),
+            edit=edits,
+            limits=Limits(
+                max_evals=MOST_EDITED_EVALS if edits else MOST_EVALS, max_seconds=seconds, max_finalists=MOST_FINALISTS
+            ),
             seed=r.seed,
         )
         try:
