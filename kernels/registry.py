@@ -26,6 +26,8 @@ _BUILTIN = {
     "attention": "kernels.attention.spec:Attention",
     "conv2d": "kernels.conv2d.spec:Conv2d",
     "fused_linear_cross_entropy": "kernels.cross_entropy.spec:FusedLinearCrossEntropy",
+    "grouped_matmul": "kernels.grouped.spec:GroupedMatmul",
+    "attention_backward": "kernels.attention_backward.spec:AttentionBackward",
 }
 
 

@@ -61,6 +61,8 @@ class FusedLinearCrossEntropy(KernelSpec[CrossEntropyProblem, CrossEntropyConfig
         "cross entropy",
         "flce",
         "fused linear and cross entropy",
+        "fused linear + cross entropy",
+        "linear + cross entropy",
     )
     problem_type = CrossEntropyProblem
     config_type = CrossEntropyConfig

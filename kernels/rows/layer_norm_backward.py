@@ -30,6 +30,8 @@ class LayerNormBackward(NormBackward[LayerNormBackwardProblem]):
         "backward layernorm",
         "layer_norm gradient",
         "layernorm gradient",
+        "layer_norm gradients",
+        "layernorm gradients",
         "gradient of layer_norm",
         "gradient of layernorm",
         "backward of layer_norm",

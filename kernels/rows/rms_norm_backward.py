@@ -27,6 +27,8 @@ class RmsNormBackward(NormBackward[RmsNormBackwardProblem]):
         "backward rmsnorm",
         "rms_norm gradient",
         "rmsnorm gradient",
+        "rms_norm gradients",
+        "rmsnorm gradients",
         "gradient of rms_norm",
         "gradient of rmsnorm",
         "backward of rms_norm",

@@ -45,6 +45,9 @@ from tools.harness.process.prestart import Prestart
 
 MOST_EVALS = 60
 """Configs measured of one launch at most."""
+MOST_FINALISTS = 2
+"""Configs of a launch that are tried for a proof: of a launch that its owner's config fits, a dozen lie within noise of
+it, and each sitting takes the time of another launch's search."""
 CHECKED = 3
 """Configs of a launch that the interpreter checks: the owner's and its nearest neighbours."""
 SEED = 20_261_128
@@ -155,7 +158,7 @@ class Work:
             model=r.model,
             cold=r.cold,
             bitwise=r.bitwise,
-            limits=Limits(max_evals=MOST_EVALS, max_seconds=seconds),
+            limits=Limits(max_evals=MOST_EVALS, max_seconds=seconds, max_finalists=MOST_FINALISTS),
             seed=r.seed,
         )
         try:
