@@ -168,8 +168,8 @@ GPU = (
 OTHER_OPERATIONS = """
 attention flashattention softmax layernorm rmsnorm batchnorm groupnorm norm conv conv1d conv2d conv3d convolution swiglu
 geglu glu moe rope embedding dropout scan sort topk fft histogram transpose reduction gemv spmm grouped batched sparse
-backward gradient gradients sigmoid tanh elu mish hardswish softplus quantized quantised dequant relu6 selu prelu depthwise cumsum
-argmax
+backward gradient gradients sigmoid tanh elu mish hardswish softplus quantized quantised dequant relu6 selu prelu
+depthwise cumsum argmax
 """
 
 FOREIGN = frozenset(OTHER_OPERATIONS.split())
