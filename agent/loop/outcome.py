@@ -93,6 +93,8 @@ class Outcome(BaseModel):
     if they were not compared."""
     bits_why: str = ""
     """In what they differ, or why they were not compared."""
+    level: list[dict[str, Any]] = Field(default_factory=list)
+    """The configs within noise of the fastest one, that one included, in the order in which they are tried."""
     infrastructure: bool
     """No proof could be made, because our own machinery failed: no config is to blame."""
     importance: dict[str, float] = Field(default_factory=dict)
@@ -138,9 +140,10 @@ def outcome_of(
     earlier: dict[str, Any] | None = None,
     rule: int = EVERY_BASELINE,
     failures: Failures = Failures(),  # noqa: B008 -- frozen
+    level: Sequence[dict[str, Any]] = (),
 ) -> Outcome:
     """`proofs` are those tried, in order. `earlier` is the best proof of other runs. `rule` is that of the run.
-    `failures`: what all configs failed with, if they did."""
+    `failures`: what all configs failed with, if they did. `level`: the configs within noise of the fastest."""
     tried = judge_tried(proofs, setting.energy, objective.against, rule)
     chosen = choose(tried)
     proof, baselines, judged = chosen or (None, [], judge_one(proofs, [], setting.energy, objective.against, rule))
@@ -171,6 +174,7 @@ def outcome_of(
         left_out=proof.get("left_out", {}) if proof else {},
         bits=proof.get("bits") if proof else None,
         bits_why=proof.get("bits_why", "") if proof else "",
+        level=list(level),
         infrastructure=all(p["status"] == "infrastructure" for p in proofs) if proofs else failures.infrastructure,
         importance=importance or {},
         trace=trace,

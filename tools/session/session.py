@@ -298,6 +298,9 @@ class Session:
         ahead = sorted(sound, key=lambda c: self._end(timed[c], 0 if live else 1))
         found = [*ahead, *(c for _, _, c in ranked if c not in timed)][:limit]
         level = [c for c in ahead if self._end(timed[c], -1) <= self._end(timed[ahead[0]], 1)] or close[:1]
+        if self.task.spec.ordered_ties:
+            level.sort(key=lambda c: c.key())
+            found = [*level, *(c for c in found if c not in level)][:limit]
         return found, min(len(level), len(found))
 
     def _with_owner_bits(self, ranked: list[tuple[float, int, Config]]) -> list[tuple[float, int, Config]]:
