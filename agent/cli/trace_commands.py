@@ -34,10 +34,12 @@ def loudness_of(quiet: bool) -> Loudness:
 
 
 def find_trace(trace: str) -> Path:
-    """The trace of a path or of a run's id. Raises UsageError for an unknown id."""
+    """The trace of a path or of a run's id. Raises UsageError for an unknown id, and for a path that names no file."""
     from agent.trace.paths import trace_path
 
     path = Path(trace).expanduser()
+    if not path.name:
+        raise UsageError(f"{trace!r} names no trace: give a file or a run, python -m agent runs lists the runs.")
     if path.exists() or len(path.parts) != 1 or path.suffix:
         return path
     try:
