@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from memory.command_line.command_errors import run_command_line
-from memory.command_line.strict_commands import StrictGroup
+from memory.command_line.strict_commands import FiniteRange, StrictGroup
 from tools.session.budget import MAX_EVALS
 
 MISSING = "error: MCP needs one more package: pip install 'triton-autokernel[mcp]' (or: pip install 'mcp>=2.3')."
@@ -68,7 +68,7 @@ def list_(kernel: str, json_: bool) -> None:
 )
 @click.option(
     "--max-seconds",
-    type=click.FloatRange(1, 1e7),
+    type=FiniteRange(1, 1e7),
     default=3600.0,
     show_default=True,
     metavar="S",

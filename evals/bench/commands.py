@@ -25,7 +25,7 @@ from evals.explain.explain_command import explain
 from kernels.quiet import output_to_stderr
 from memory.command_line.command_errors import run_command_line
 from memory.command_line.output_files import check_output, write_output
-from memory.command_line.strict_commands import StrictGroup
+from memory.command_line.strict_commands import FiniteRange, StrictGroup
 
 if TYPE_CHECKING:
     from evals.bench.suite import Case
@@ -42,7 +42,7 @@ CONFIGS = click.option(
 )
 SECONDS = click.option(
     "--seconds",
-    type=click.FloatRange(min=0.1),
+    type=FiniteRange(min=0.1),
     default=10.0,
     show_default=True,
     help="Seconds per proof; a proof has at least 12 rounds.",

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from evals.commands.selection import UsageMistake, mistakes_as_usage_errors
-from memory.command_line.strict_commands import strict_command
+from memory.command_line.strict_commands import FiniteRange, strict_command
 from memory.terms import printable
 
 
@@ -20,11 +20,11 @@ from memory.terms import printable
 )
 @click.option("--device", default="auto", show_default=True, metavar="cpu|cuda:N", help="Where both run.")
 @click.option(
-    "--deadline", type=click.FloatRange(min=1), default=120.0, show_default=True, help="Seconds for one call."
+    "--deadline", type=FiniteRange(min=1), default=120.0, show_default=True, help="Seconds for one call."
 )
 @click.option(
     "--max-seconds",
-    type=click.FloatRange(min=1),
+    type=FiniteRange(min=1),
     default=120.0,
     show_default=True,
     help="Begin no further kind of other inputs after so many seconds.",

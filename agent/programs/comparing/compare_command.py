@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from agent.errors import FAILED, PROVEN, UNPROVEN, UsageError
-from memory.command_line.strict_commands import strict_command
+from memory.command_line.strict_commands import FiniteRange, strict_command
 
 
 @strict_command()
@@ -22,7 +22,7 @@ from memory.command_line.strict_commands import strict_command
 )
 @click.option(
     "--tolerance",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     default=0.0,
     metavar="R",
     help="Of saved tensors: largest difference over the largest value of a tensor (0).",
