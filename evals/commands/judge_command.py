@@ -19,9 +19,7 @@ from memory.terms import printable
     "--workload", type=click.Path(path_type=Path, dir_okay=False), help="For a definition: one workload a line."
 )
 @click.option("--device", default="auto", show_default=True, metavar="cpu|cuda:N", help="Where both run.")
-@click.option(
-    "--deadline", type=FiniteRange(min=1), default=120.0, show_default=True, help="Seconds for one call."
-)
+@click.option("--deadline", type=FiniteRange(min=1), default=120.0, show_default=True, help="Seconds for one call.")
 @click.option(
     "--max-seconds",
     type=FiniteRange(min=1),

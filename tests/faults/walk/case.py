@@ -164,14 +164,14 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def in_pythons_own_start(text: str) -> bool:
     """Whether a signal met Python before it ran a line of this project: nothing can answer it there."""
     ours = tuple(f'File "{ROOT}/{package}/' for package in PACKAGES)
-    return text.rstrip().endswith("KeyboardInterrupt") and UNCAUGHT[0] in text and not any(o in text for o in ours)
+    return "\nKeyboardInterrupt" in text and UNCAUGHT[0] in text and not any(o in text for o in ours)
 
 
 def faults(case: Case, ended: Ended) -> list[str]:
     """What is wrong, as words of :data:`KINDS` with details."""
     found = []
     text = ended.stderr + ended.stdout
-    if case.signals and ended.code not in (0, None) and in_pythons_own_start(text):
+    if case.signals and ended.code is not None and in_pythons_own_start(text):
         return []
     if any(word in text for word in UNCAUGHT):
         last = [line for line in text.splitlines() if line.strip()][-1:]
