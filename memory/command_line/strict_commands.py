@@ -100,12 +100,15 @@ def refuse_repeated(order: Sequence[click.Parameter], context: click.Context) ->
 
 
 def refuse_empty(values: Mapping[str, Any], order: Sequence[click.Parameter], context: click.Context) -> None:
-    """Raises click.UsageError for an option whose value is empty: a variable of the shell that was not set."""
+    """Raises click.UsageError for an option or a path that is empty: a variable of the shell that was not set."""
     for parameter in order:
-        if isinstance(parameter, click.Option) and not isinstance(parameter, MayBeEmpty) and parameter.name:
-            value = values.get(parameter.name)
-            if value == "" or (isinstance(value, list) and "" in value):
-                raise click.UsageError(f"{_shown(parameter)} is empty: give it a value, or leave it out.", context)
+        value = values.get(parameter.name) if parameter.name else None
+        if isinstance(parameter, MayBeEmpty) or not (value == "" or (isinstance(value, list | tuple) and "" in value)):
+            continue
+        if isinstance(parameter, click.Option):
+            raise click.UsageError(f"{_shown(parameter)} is empty: give it a value, or leave it out.", context)
+        if isinstance(parameter.type, click.Path):
+            raise click.UsageError(f"{parameter.make_metavar(context)} is empty: give it a path.", context)
 
 
 def _shown(option: click.Option) -> str:
