@@ -343,9 +343,12 @@ def test_no_text_of_ours_holds_a_module_path(name):
     [
         ("gemm.stream_k_schedule", "LEAST_STEPS", {"matmul", "fused_matmul"}),
         ("gemm.gluon", "CONSUMER_REGISTERS", {"matmul", "fused_matmul"}),
+        ("grouped.gluon", "CONSUMER_REGISTERS", {"grouped_matmul"}),
         ("attention.gluon", "CONSUMER_REGISTERS", {"attention"}),
+        ("attention_backward.gluon", "CONSUMER_REGISTERS", {"attention_backward"}),
         ("conv2d.gluon", "CONSUMER_REGISTERS", {"conv2d"}),
         ("attention.spec", "SHARPNESS", {"attention"}),
+        ("attention_backward.spec", "SHARPNESS", {"attention_backward"}),
         ("rows.spec", "ELEMENT_BYTES", set()),
     ],
 )
