@@ -88,7 +88,7 @@ class AttentionBackward(KernelSpec[AttentionProblem, AttentionBackwardConfig]):
         first = inputs[0]
         assert first is not None
         found = by_library(problem, inputs) if first.is_cuda else by_formula(problem, inputs, torch.float32)
-        return cast(torch.Tensor, tuple(t.to(problem.torch_dtype) for t in found))
+        return cast(torch.Tensor, tuple(t.to(first.dtype) for t in found))
 
     def reference(self, problem: AttentionProblem, inputs: Inputs) -> torch.Tensor:
         return cast(torch.Tensor, by_formula(problem, inputs, torch.float64))
