@@ -347,9 +347,12 @@ PRODUCTS = {"matmul", "fused_matmul", "grouped_matmul", "fused_linear_cross_entr
     [
         ("gemm.stream_k_schedule", "LEAST_STEPS", PRODUCTS),
         ("gemm.gluon", "CONSUMER_REGISTERS", PRODUCTS),
+        ("grouped.gluon", "CONSUMER_REGISTERS", {"grouped_matmul"}),
         ("attention.gluon", "CONSUMER_REGISTERS", {"attention"}),
+        ("attention_backward.gluon", "CONSUMER_REGISTERS", {"attention_backward"}),
         ("conv2d.gluon", "CONSUMER_REGISTERS", {"conv2d"}),
         ("attention.spec", "SHARPNESS", {"attention"}),
+        ("attention_backward.spec", "SHARPNESS", {"attention_backward"}),
         ("rows.spec", "ELEMENT_BYTES", set()),
     ],
 )
