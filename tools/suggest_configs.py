@@ -22,8 +22,8 @@ DECLARATION = Declaration("choosing what to try", activity="think", returns="pro
 
 DOUBTFUL = 0.7
 """Odds of working below which a proposal says so."""
-TOP_PARAMETERS = 6
-"""Parameters whose importance is reported."""
+TOP_EFFECTS = 8
+"""Effects of parameters, and of pairs of them, that are reported."""
 
 
 class SuggestConfigs(Closed):
@@ -61,9 +61,9 @@ def answer(plan: Plan) -> dict[str, Any]:
     found: dict[str, Any] = {"proposals": [row(p) for p in plan.proposals], "stop": plan.stop, "why": plan.why}
     if plan.try_first < len(plan.proposals):
         found["ask_again_after"] = plan.try_first
-    if plan.importance:
-        top = list(plan.importance.items())[:TOP_PARAMETERS]
-        found["importance"] = {name: round(share, 2) for name, share in top}
+    if top := plan.effects[:TOP_EFFECTS]:
+        found["effects"] = {effect.name: float(f"{effect.change:.2g}") for effect in top}
+        found["effects_measured"] = [effect.name for effect in top if effect.measured]
     return found
 
 

@@ -54,12 +54,13 @@ def test_what_the_user_declined_is_not_proposed_again():
     assert not [p for p in again if p["config"] in [q["config"] for q in first]]
 
 
-def test_tool_reports_importance_once_there_is_evidence():
+def test_tool_reports_effects_once_there_is_evidence():
     space = SPEC.space(SQUARE, H200)
     seen = {c: measured(c, ms(c)) for c in space[::40]}
     answer = suggest_configs.run(FakeSession(seen), suggest_configs.SuggestConfigs(count=1), "call")
-    assert set(answer["importance"]) <= set(GemmConfig.model_fields)
-    assert len(answer["importance"]) <= suggest_configs.TOP_PARAMETERS
+    assert {p for name in answer["effects"] for p in name.split(" x ")} <= set(GemmConfig.model_fields)
+    assert 0 < len(answer["effects"]) <= suggest_configs.TOP_EFFECTS
+    assert set(answer["effects_measured"]) <= set(answer["effects"])
 
 
 def test_batches_are_for_a_pool_that_compiles_them_in_parallel(tmp_path):
