@@ -35,6 +35,7 @@ NAMES = (
     "record_lesson",
     "neighbours",
     "explain_kernel",
+    "nominate_finalists",
 )
 """The built-in tools, ``tools/NAME.py``. Their order is part of the prompt: keep it, so that prompt caches hold."""
 ON_REQUEST = ("edit_kernel",)

@@ -188,9 +188,20 @@ def priced_in(objective: Objective) -> bool:
     return objective.price is not None or objective.model in (EMBEDDED, CLIENT)
 
 
-def effects_in(messages: Sequence[Message], tools: Sequence[ToolSchema], name: str = "effects") -> dict[str, float]:
-    """The effects of the parameters by the latest proposals that state them (in answers of an earlier version: their
-    ``importance``); empty if none do."""
+def effects_in(messages: Sequence[Message], tools: Sequence[ToolSchema]) -> dict[str, float]:
+    """The effects of the parameters, measured or predicted, by the latest proposals that state them, largest first;
+    empty if none do."""
+    found = _latest(messages, tools, "effects")
+    together = [effect for kind in ("measured", "predicted") for effect in found.get(kind, {}).items()]
+    return dict(sorted(together, key=lambda effect: -effect[1]))
+
+
+def importance_in(messages: Sequence[Message], tools: Sequence[ToolSchema]) -> dict[str, float]:
+    """The importance of the parameters by the latest proposals of an earlier version."""
+    return _latest(messages, tools, "importance")
+
+
+def _latest(messages: Sequence[Message], tools: Sequence[ToolSchema], name: str) -> dict[str, Any]:
     asked = [call.result for call in done_calls(messages, tools) if call.declared.returns == "proposals"]
     return next((result[name] for result in reversed(asked) if result.get(name)), {})
 

@@ -62,6 +62,10 @@ class GemmConfig(Config):
     """Tuning choices of one launch. A field that a family does not use stays at its default."""
 
     family: Family
+    """How a tile is computed. ``pointer``: loads by pointer, one program per tile. ``tma``: loads by descriptor, one
+    program per tile. ``persistent_tma``: one program per SM takes several tiles. ``warp_specialized``: the same, and a
+    warp of its own loads. ``split_k``: several programs share the K range of a tile and add up. ``stream_k``: all SMs
+    share all K steps evenly."""
     BLOCK_M: Literal[16, 32, 64, 128, 256]
     BLOCK_N: Literal[16, 32, 64, 128, 256]
     BLOCK_K: Literal[32, 64, 128, 256]

@@ -7,7 +7,7 @@ import json
 from agent.cli.show import show
 from agent.export.pages.run_page import export
 from agent.export.reader import read_story
-from agent.loop.outcome import SHOWN_PARAMETERS, effects_in, list_shares
+from agent.loop.outcome import SHOWN_PARAMETERS, effects_in, importance_in, list_shares
 from agent.models.base import ToolSchema, call_tool
 from agent.trace.trace import read_trace
 from tests.agent.fake_actions import ONE_CONFIGS, TOOLS
@@ -24,13 +24,14 @@ def asked(number, result, name="suggest_configs"):
 
 def test_the_effects_are_those_of_the_planners_last_answer_that_tells_them():
     told = [
-        *asked(0, {"effects": {"BLOCK_M": 0.9}}),
-        *asked(1, {"effects": {"num_stages": 0.5, "BLOCK_M": 0.2}}),
+        *asked(0, {"effects": {"measured": {"BLOCK_M": 0.9}, "predicted": {}}, "importance": {"BLOCK_K": 0.1}}),
+        *asked(1, {"effects": {"measured": {"num_stages": 0.2}, "predicted": {"BLOCK_M x num_stages": 0.5}}}),
         *asked(2, {"proposals": [], "stop": True}),
-        *asked(3, {"effects": {"num_warps": 1.0}}, "query_history"),
-        {"role": "user", "content": '{"effects": {"num_warps": 1.0}}'},
+        *asked(3, {"effects": {"measured": {"num_warps": 1.0}}}, "query_history"),
+        {"role": "user", "content": '{"effects": {"measured": {"num_warps": 1.0}}}'},
     ]
-    assert effects_in(told, SCHEMAS) == {"num_stages": 0.5, "BLOCK_M": 0.2}
+    assert list(effects_in(told, SCHEMAS).items()) == [("BLOCK_M x num_stages", 0.5), ("num_stages", 0.2)]
+    assert importance_in(told, SCHEMAS) == {"BLOCK_K": 0.1}
     assert effects_in(told[-3:], SCHEMAS) == {}
 
 

@@ -19,6 +19,7 @@ from memory.shared_models import DeviceInfo
 from memory.terms import Regime
 from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.harness.device import CompilePool
+from tools.harness.landscapes.baseline_times import read_baseline_times
 from tools.harness.landscapes.named import require_fit
 from tools.harness.landscapes.readings import BaselineReadings, Entry, Landscape, LandscapeError, ReadingSet
 from tools.harness.measuring.choices import merge_choices
@@ -190,6 +191,9 @@ class RecordedDevice:
 
     def ceilings(self) -> dict[str, float]:
         return dict(self.landscape.ceilings)
+
+    def baseline_times(self) -> dict[str, float]:
+        return read_baseline_times(self.landscape)
 
     def close(self) -> None:
         self._checker.close()
