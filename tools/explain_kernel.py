@@ -1,5 +1,5 @@
 """Say what limits a config, from its machine code: the busiest unit or the largest loss with its share, the next one
-behind it, instruction mix, bytes and re-reads, occupancy, waits, hot source lines. Costs no evaluation and no GPU time.
+behind it, instruction mix, bytes and re-reads, occupancy, waits, hot source lines.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""Have measured configs timed once more, beside the fastest one, and name them for the final proof: for configs whose
-times lie within noise of each other. Free. A nominated config is proven before the others that are within noise.
+"""Time measured configs again beside the fastest, and have them proven before others within noise of them. Free.
 
 On a recorded device there are no more readings: the interval, if there is one, then holds the scatter between sittings
 too."""

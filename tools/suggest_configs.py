@@ -1,7 +1,7 @@
-"""Propose the configs most worth measuring next, from a cost model of this GPU and from what this run has measured:
-predicted time, uncertainty, why, and whether going on is worth it. Costs no evaluation. First comes what is expected to
-gain most, given those before it; its prediction may be slower and less certain. `effects`: the share of ms that a field
-alone loses near the best when it leaves its best value; `a x b`: how far the effect of one depends on the other.
+"""Propose the configs most worth measuring next, from a cost model of this GPU and all measurements: predicted time,
+uncertainty, why, and whether going on is worth it. Free. First comes what is expected to gain most, given those before
+it. `effects`: the share of ms that a field alone loses near the best; `a x b`: how far the effect of one depends on the
+other.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DECLARATION = Declaration("choosing what to try", activity="think", returns="pro
 
 DOUBTFUL = 0.7
 """Odds of working below which a proposal says so."""
-TOP_EFFECTS = 6
+TOP_EFFECTS = 4
 """Effects of parameters, and of pairs of them, that are reported: so many measured and so many predicted ones."""
 
 

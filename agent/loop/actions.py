@@ -139,7 +139,7 @@ class LiveActions:
             facts=(facts_of(task.hardware) if known else {})
             | ({"gpus": session.gpus} if session.gpus > 1 else {})
             | ({"compiles_at_once": batch} if (batch := session.batch) else {})
-            | ({"measured_ceilings": found} if recorded and (found := session.ceilings()) else {}),
+            | ({"measured_ceilings": in_units(found)} if recorded and (found := session.ceilings()) else {}),
             baseline_ms=list_baselines(session),
             space=values_in(session.space),
             space_size=len(session.space),
@@ -147,7 +147,7 @@ class LiveActions:
             space_words={
                 "fields": describe_fields(task.spec.config_type, session.space),
                 "families": describe_families(session.space),
-                "static_rules_by_example": describe_rules(task.spec, task.problem, task.hardware),
+                "static_rules_by_example": describe_rules(task.spec, task.problem, task.hardware, session.space),
             },
         )
         self.tools = [
@@ -219,13 +219,21 @@ class LiveActions:
         self._session.close()
 
 
+def in_units(ceilings: dict[str, float]) -> dict[str, float]:
+    """Measured rates as a model reads them."""
+    names = {"copy_bytes_per_s": "copy_tb_per_s", "matmul_flops_per_s": "matmul_tflops"}
+    return {names.get(name, name): float(f"{rate / 1e12:.4g}") for name, rate in ceilings.items()}
+
+
 def list_baselines(session: Session) -> dict[str, float | None]:
-    """What there is to beat, and its time if that is known."""
+    """What there is to beat, and its time if that is known. Where times are known, a baseline without one did not
+    run."""
     times = session.baseline_times()
     found = {}
     for baseline in session.task.spec.baselines(session.task.problem):
         name = baseline.name if baseline.equivalent else f"{baseline.name} (computes less)"
-        found[name] = times.get(baseline.name)
+        if not times or baseline.name in times:
+            found[name] = times.get(baseline.name)
     return found
 
 

@@ -26,14 +26,13 @@ problem and one device, which are fixed and stated below.
 
 How to work:
 - Begin with query_history and suggest_configs.
-- suggest_configs is a planner with a cost model of this GPU and a surrogate fitted to all measurements. Take its \
-proposals unless you have a reason, add your own ideas, and ask again after every few measurements, because it learns.
+- Take the proposals of suggest_configs unless you have a reason, add your own ideas, and ask again after every few \
+measurements, because it learns.
 - compile_kernel shows registers, spills and shared memory. Leave configs with spilled registers or serialised matrix \
 instructions unmeasured.
-- run_benchmark measures; a timing counts only when the output was verified. check_correctness tests without timing.
+- run_benchmark measures; a timing counts only when the output was verified.
 - A config that the space does not hold is refused, free, with the nearest that exist; neighbours lists what exists.
-- nominate_finalists times close ones again and names what the final proof tries first.
-- record_lesson keeps one general insight, with its evidence, for later runs; once, near the end.
+- record_lesson once, near the end.
 
 What it costs: a reading, a failed compilation or a failed check costs one evaluation, once a config. All else is free \
 of evaluations: repeats, refused configs, compilations and checks that go well, other tools. Each message costs \

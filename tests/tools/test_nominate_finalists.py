@@ -110,6 +110,6 @@ def test_a_field_with_one_value_is_not_explained_and_no_rule_is_cut_in_a_word(se
     task, kept = session.task, [c for c in session.space if c.PER_SM == 0]
     assert "PER_SM" in describe_fields(task.spec.config_type, session.space)
     assert "PER_SM" not in describe_fields(task.spec.config_type, kept)
-    rules = describe_rules(task.spec, task.problem, task.hardware)
+    rules = describe_rules(task.spec, task.problem, task.hardware, session.space)
     assert rules
     assert not [r for r in rules if len(r) > 160]

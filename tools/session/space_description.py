@@ -15,7 +15,6 @@ from itertools import pairwise
 from math import prod
 from typing import Any
 
-from kernels.defaults import Undefined, field_values
 from kernels.hardware import Hardware
 from kernels.spec import Config, KernelSpec, Problem
 from tools.session.neighbourhood import field_values_of
@@ -66,13 +65,15 @@ def _texts_under_fields(config_type: type[Config]) -> dict[str, str]:
     return found
 
 
-def describe_rules(spec: KernelSpec[Any, Any], problem: Problem, hardware: Hardware) -> list[str]:
-    """The static rules that refuse random combinations of the fields' values, each with one of its refusals as the
-    example. The same each time."""
+def describe_rules(
+    spec: KernelSpec[Any, Any], problem: Problem, hardware: Hardware, space: Sequence[Config]
+) -> list[str]:
+    """The static rules that refuse random combinations of the values that occur in `space`, each with one of its
+    refusals as the example. The same each time."""
     config_type, rng = spec.config_type, random.Random(0)
-    try:
-        values = {name: field_values(config_type, name) for name in config_type.model_fields}
-    except Undefined:
+    rows = [field_values_of(config) for config in space]
+    values = {name: _ordered({row[name] for row in rows}) for name in config_type.model_fields} if rows else {}
+    if not values:
         return []
     refused, examples = Counter[str](), dict[str, str]()
     for _ in range(min(DRAWS, 4 * prod(map(len, values.values())))):
