@@ -18,7 +18,7 @@ from tools.declaration import Declaration
 
 if TYPE_CHECKING:
     from kernels.spec import KernelSpec
-    from tools.planner.effects import Effect
+    from tools.planner.parameter_effects import Effect
     from tools.planner.propose import Plan, Proposal
     from tools.session.session import Session
 

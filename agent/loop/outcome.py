@@ -98,7 +98,7 @@ class Outcome(BaseModel):
     """No proof could be made, because our own machinery failed: no config is to blame."""
     effects: dict[str, float] = Field(default_factory=dict)
     """Parameter, or two as ``a x b`` → what it changes near the best, relative to the time, largest first
-    (:mod:`tools.planner.effects`); empty where the planner was not asked or had too few measurements."""
+    (:mod:`tools.planner.parameter_effects`); empty where the planner was not asked or had too few measurements."""
     importance: dict[str, float] = Field(default_factory=dict)
     """Of a run by an earlier version: parameter → share of the predicted variation of log(ms) over the space that it
     explains alone."""

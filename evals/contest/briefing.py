@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from tools.harness.device import DeviceError
-from tools.harness.landscapes.baseline_times import read_baseline_times
 from tools.harness.landscapes.readings import Landscape
+from tools.harness.landscapes.recorded_baselines import read_baseline_times
 
 Values = dict[str, Any]
 """One config: parameter → value."""

@@ -13,10 +13,9 @@ from kernels.quiet import output_to_stderr
 from memory.command_line.strict_commands import strict_command
 
 if TYPE_CHECKING:
-    from kernels.hardware import Hardware
-    from kernels.spec import Config, KernelSpec, Problem
+    from kernels.spec import Config, KernelSpec
     from tools.evidence.explain_config import ConfigExplained
-    from tools.harness.compiling.compile_pool import LocalCompilePool
+    from tools.evidence.live.profiled_card import Card
 
 
 @strict_command("explain")
@@ -32,8 +31,12 @@ if TYPE_CHECKING:
 @click.option(
     "--diff", "stage", type=click.Choice(["ptx", "ttgir", "amdgcn"]), help="With --against: print the assembly's diff."
 )
+@click.option("--live", is_flag=True, help="Also run it on this machine's GPU under Proton; --gpu is that GPU then.")
+@click.option("--ncu", is_flag=True, help="With --live: ask Nsight Compute for counters too; takes up to 30 s.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_context
 def explain(
+    context: click.Context,
     kernel: str,
     gpu: str,
     shape: tuple[int, ...] | None,
@@ -42,20 +45,31 @@ def explain(
     against: str | None,
     keep: Path | None,
     stage: str | None,
+    live: bool,
+    ncu: bool,
     as_json: bool,
 ) -> None:
     """What limits a kernel: the busiest unit with its share, the next one, and the figures that say so.
 
-    KERNEL is a built-in name, path.py:NAME, module:NAME, or a folder that --keep has written. No GPU is needed."""
+    KERNEL is a built-in name, path.py:NAME, module:NAME, or a folder that --keep has written. No GPU is needed, except
+    for --live."""
     from tools.evidence.answer import answer, page
     from tools.evidence.differences import assembly_diff, differences, text_of
     from tools.evidence.explain_config import CannotExplain
 
     if stage is not None and against is None:
         raise click.UsageError("--diff compares two configs: say which with --against")
+    if ncu and not live:
+        raise click.UsageError("--ncu asks a GPU: add --live")
+    given_gpu = context.get_parameter_source("gpu") == click.core.ParameterSource.COMMANDLINE
     try:
         with mistakes_as_refusals(), output_to_stderr():
-            found, other = _explained(kernel, gpu, shape, dtype, changes, against, keep)
+            card = open_card(kernel, gpu if given_gpu else None) if live else None
+            try:
+                found, other = _explained(kernel, gpu, shape, dtype, changes, against, keep, card, ncu)
+            finally:
+                if card is not None:
+                    card.close()
     except CannotExplain as e:
         raise Refused(str(e)) from e
     if as_json:
@@ -77,13 +91,16 @@ def _explained(
     changes: str | None,
     against: str | None,
     keep: Path | None,
+    card: Card | None,
+    ncu: bool,
 ) -> tuple[ConfigExplained, ConfigExplained | None]:
     from kernels.hardware import hardware_named
     from kernels.registry import get
     from tools.evidence.explain_config import SUMMARY, explain_config, explain_kept
+    from tools.evidence.live_explanation import explain_live
     from tools.harness.compiling.compile_pool import LocalCompilePool
 
-    hardware = hardware_named(gpu)
+    hardware = hardware_named(gpu) if card is None else card.hardware()
     kept = Path(against) if against is not None and (Path(against) / SUMMARY).exists() else None
     if (Path(kernel) / SUMMARY).exists():
         if against is not None and kept is None:
@@ -95,25 +112,33 @@ def _explained(
     config = _changed(spec, default, changes)
     pool = LocalCompilePool(hardware, workers=1)
     try:
-        found = explain_config(spec, problem, config, hardware, pool, folder=keep)
+
+        def explained(config: Config, folder: Path | None = None) -> ConfigExplained:
+            if card is None:
+                return explain_config(spec, problem, config, hardware, pool, folder=folder)
+            return explain_live(spec, problem, config, hardware, pool, card, folder, ncu)
+
+        found = explained(config, keep)
         if against is None:
             return found, None
-        return found, explain_kept(kept) if kept else _other(spec, problem, config, against, hardware, pool)
+        return found, explain_kept(kept) if kept else explained(_changed(spec, config, against))
     finally:
         pool.close()
 
 
-def _other(
-    spec: KernelSpec[Any, Any],
-    problem: Problem,
-    config: Config,
-    against: str,
-    hardware: Hardware,
-    pool: LocalCompilePool,
-) -> ConfigExplained:
-    from tools.evidence.explain_config import explain_config
+def open_card(kernel: str, gpu: str | None) -> Card:
+    """This machine's first GPU for profiling. Raises ValueError with one sentence if it cannot be."""
+    from tools.evidence.explain_config import SUMMARY
+    from tools.evidence.live.profiled_card import Card
+    from tools.harness.measuring.telemetry import gpus_present
 
-    return explain_config(spec, problem, _changed(spec, config, against), hardware, pool)
+    if (Path(kernel) / SUMMARY).exists():
+        raise ValueError(f"--live runs a kernel, and {kernel} is kept code: name the kernel itself")
+    if gpu is not None:
+        raise ValueError(f"--live explains for this machine's GPU: leave --gpu {gpu} out")
+    if not gpus_present():
+        raise ValueError("--live needs a GPU, and this machine has none that works: leave it out, and the code is read")
+    return Card()
 
 
 def _changed(spec: KernelSpec[Any, Any], config: Config, changes: str | None) -> Config:

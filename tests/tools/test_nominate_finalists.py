@@ -6,10 +6,11 @@ import pytest
 
 from evals.tasks.worlds import open_recorded_session
 from tests.tools.test_session import Clockwork
-from tools import nominate_finalists, registry
-from tools.harness.landscapes.baseline_times import read_baseline_times
+from tools import registry
 from tools.harness.landscapes.named import named_landscape
+from tools.harness.landscapes.recorded_baselines import read_baseline_times
 from tools.harness.measuring.choices import split_name
+from tools.session import nominate_finalists
 from tools.session.space_description import describe_fields, describe_rules
 
 LANDSCAPE = "rms_norm-32768x4096-fp16-h200"

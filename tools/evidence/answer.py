@@ -6,14 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tools.evidence.bottleneck import CAUSES, Limit, share_of
+from tools.evidence.bottleneck import CAUSES, Limit, moved
 from tools.evidence.counts.block_work import BlockWork
 from tools.evidence.explain_config import ConfigExplained
 from tools.evidence.explanation import Explained
+from tools.evidence.live.profiled_card import Seen
 
 MOST_BYTES = 1500
 """Of the JSON answer: tool results stay in a model's view for many turns."""
-DROPPED = ("waits", "loops", "widths", "instructions", "lines", "notes")
+DROPPED = ("waits", "loops", "widths", "instructions", "lines", "notes", "missing", "card")
 """What an answer does without first, if it is too long."""
 LINES = 5
 
@@ -45,6 +46,8 @@ def answer(found: ConfigExplained) -> Json:
     }
     if verdict.measured_ms is not None:
         result["measured_ms"] = _round(verdict.measured_ms)
+    if found.card is not None:
+        result |= card_facts(found, found.card)
     if main.chain is not None and main.chain[0]:
         result["waits"] = {kind: round(n / main.chain[0], 2) for kind, n in main.chain[1].most_common(3)}
     if len(found.launches) > 1:
@@ -58,10 +61,39 @@ def answer(found: ConfigExplained) -> Json:
     return result
 
 
+def card_facts(found: ConfigExplained, card: Seen) -> Json:
+    """What a card showed: times, achieved rates by the counts, what warps waited for; and what it did not show."""
+    if card.ms is None:
+        return {"missing": list(card.notes)}
+    facts: Json = {"achieved": achieved(found, card.ms)}
+    if total := sum(card.samples.values()):
+        top = sorted(card.samples.items(), key=lambda item: -item[1])[:3]
+        facts["stalls"] = {name: round(n / total, 2) for name, n in top}
+    if card.cycles:
+        facts["cycles"] = {name: round(n) for name, n in list(card.cycles.items())[:5]}
+    if found.main.verdict.unexplained:
+        facts["unexplained"] = "the card took far longer than the counts explain"
+    if card.counters:
+        facts["ncu"] = {n: round(x, 3) for n, x in card.counters.get(found.main.launch.name, {}).items()}
+    result: Json = {"from": "card", "measured_ms": _round(card.ms), "card": facts}
+    return result | ({"missing": list(card.notes)} if card.notes else {})
+
+
+def achieved(found: ConfigExplained, ms: float) -> Json:
+    """Counted bytes and operations of all launches over the measured time: TB/s and TFLOP/s."""
+    dram = sum(moved(e.work, e.launch.blocks) for e in found.launches)
+    through = sum(e.work.l2_bytes * e.launch.blocks for e in found.launches)
+    multiplied = 2 * sum(sum(e.work.matrix.values()) * e.launch.blocks for e in found.launches)
+    rates = {"dram_tb_per_s": dram / ms * 1e-9, "l2_tb_per_s": through / ms * 1e-9}
+    if multiplied:
+        rates["matrix_tflops"] = multiplied / ms * 1e-9
+    return {name: _round(rate) for name, rate in rates.items()}
+
+
 def shares(e: Explained, most: int = 6) -> dict[str, float]:
     """The busiest units and the largest losses, each with its share, from the largest on."""
     names = [n for n in (*e.verdict.model.units, "launch overhead", "tail wave", "imbalance") if n not in CAUSES]
-    found = {n: round(share_of(e.verdict.model, n, e.verdict.measured_ms), 3) for n in names}
+    found = {n: round(e.verdict.share(n), 3) for n in names}
     return {n: s for n, s in sorted(found.items(), key=lambda item: -item[1])[:most] if s >= 0.01}
 
 
@@ -97,8 +129,9 @@ def page(found: ConfigExplained) -> str:
     compiled, verdict, work, launch = main.compiled, main.verdict, main.work, main.launch
     measured = "" if verdict.measured_ms is None else f", measured {verdict.measured_ms:.4g} ms"
     grid = "x".join(map(str, launch.grid))
+    seen = found.card if found.card is not None and found.card.ms is not None else None
     lines = [
-        f"{found.kernel} {found.problem} on {found.hardware.name}, from its code",
+        f"{found.kernel} {found.problem} on {found.hardware.name}, from its code{' and the card' if seen else ''}",
         " ".join(f"{k}={v}" for k, v in found.config.items()),
         "",
         f"limit  {verdict.limit.name} {verdict.limit.share:.0%}: {verdict.limit.why}",
@@ -128,9 +161,33 @@ def page(found: ConfigExplained) -> str:
         waited = ", ".join(f"{kind} {n / main.chain[0]:.0%}" for kind, n in main.chain[1].most_common(5))
         lines.append(f"warp   {main.chain[0]:,.0f} clocks alone, of which it waits for {waited}")
     lines += [f"line   {name} {share:.0%}" for name, share in hot_lines(main)[:LINES]]
+    if found.card is not None:
+        lines += card_lines(found, found.card)
     lines += [f"note   {note}" for note in main.notes]
     lines.append(f"kept   {found.folder}")
     return "\n".join(lines)
+
+
+def card_lines(found: ConfigExplained, card: Seen) -> list[str]:
+    """The card's part of the page."""
+    lines = []
+    if card.ms is not None:
+        rates = ", ".join(
+            f"{name.replace('_per_s', '/s').replace('_', ' ')} {x}" for name, x in achieved(found, card.ms).items()
+        )
+        lines.append(f"card   {card.ms:.4g} ms, {rates}")
+    if card.between_starts_ms is not None:
+        lines.append(f"       {card.between_starts_ms:.4g} ms from one launch to the next in a CUDA graph")
+    if found.main.verdict.unexplained:
+        lines.append("       far longer than what was counted explains: what warps waited for decides")
+    if total := sum(card.samples.values()):
+        top = sorted(card.samples.items(), key=lambda item: -item[1])[:5]
+        lines.append(f"       of {total:,} samples: " + ", ".join(f"{name} {n / total:.0%}" for name, n in top))
+    lines += [f"       {name}: {n:,} samples" for name, n in list(card.frames.items())[:LINES] if ":" in name]
+    lines += [f"       scope {name}: {n:,.0f} clocks" for name, n in card.cycles.items()]
+    for kernel, units in card.counters.items():
+        lines.append(f"ncu    {kernel}: " + ", ".join(f"{name} {x:.0%}" for name, x in units.items()))
+    return lines + [f"note   {note}" for note in card.notes]
 
 
 def _limit(limit: Limit) -> Json:

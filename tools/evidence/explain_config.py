@@ -7,8 +7,10 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from tools.evidence.counts.kept_launch import read_launches
@@ -18,6 +20,8 @@ from tools.harness.results import CompileResult
 if TYPE_CHECKING:
     from kernels.hardware import Hardware
     from kernels.spec import Config, KernelSpec, Problem
+    from tools.evidence.bottleneck import Name
+    from tools.evidence.live.profiled_card import Seen
     from tools.harness.compiling.compile_pool import LocalCompilePool
 
 SUMMARY = "explained.json"
@@ -41,6 +45,8 @@ class ConfigExplained:
     """Operations and fewest bytes of the problem."""
     launches: tuple[Explained, ...]
     folder: Path
+    card: Seen | None = None
+    """What a card showed of it, where one was asked."""
 
     @property
     def main(self) -> Explained:
@@ -86,8 +92,14 @@ def explain_config(
     return explain_kept(where, measured_ms)
 
 
-def explain_kept(folder: Path, measured_ms: float | None = None) -> ConfigExplained:
-    """Explain code that was kept before. Raises CannotExplain."""
+def explain_kept(
+    folder: Path,
+    measured_ms: float | None = None,
+    card: Seen | None = None,
+    counters: Mapping[str, Mapping[Name, float]] = MappingProxyType({}),
+) -> ConfigExplained:
+    """Explain code that was kept before; with what a `card` showed of it by that, and by the `counters` that ncu read
+    of its kernels. Raises CannotExplain."""
     from kernels.hardware import hardware_named
     from kernels.hardware.gpu_facts import from_json
 
@@ -98,7 +110,14 @@ def explain_kept(folder: Path, measured_ms: float | None = None) -> ConfigExplai
         launches = read_launches(folder)
         several = len(launches) > 1
         explained = tuple(
-            explain_launch(one, compiled, hardware, disassembler(), None if several else measured_ms)
+            explain_launch(
+                one,
+                compiled,
+                hardware,
+                disassembler(),
+                None if several else measured_ms,
+                None if card is None else card.measured(one.name, counters.get(one.name, {})),
+            )
             for one in launches
         )
         return ConfigExplained(
@@ -110,6 +129,7 @@ def explain_kept(folder: Path, measured_ms: float | None = None) -> ConfigExplai
             about["bytes"],
             explained,
             folder,
+            card,
         )
     except (OSError, KeyError, TypeError) as e:
         raise CannotExplain(f"{folder} holds no kept code ({type(e).__name__}): write one with explain --keep") from e

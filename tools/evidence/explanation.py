@@ -20,6 +20,7 @@ from tools.evidence.counts.amd_work import amd_work
 from tools.evidence.counts.block_work import BlockWork, block_work
 from tools.evidence.counts.kept_launch import KeptLaunch
 from tools.evidence.counts.warp_chain import chain
+from tools.evidence.measured import Measured, judge_measured
 from tools.evidence.rates import LATENCY, matrix_rate, rates_of
 from tools.harness.results import CompileResult
 
@@ -48,9 +49,12 @@ def explain_launch(
     hardware: Hardware,
     nvdisasm: str | None,
     measured_ms: float | None = None,
+    measured: Measured | None = None,
 ) -> Explained:
-    """The evidence on one launch. `nvdisasm` is the disassembler's path; without it, and where it fails, what PTX alone
-    says is answered, and a note says what is missing. Raises ValueError for code that cannot be read at all."""
+    """The evidence on one launch, by its code, by a time of the whole config that was measured before (`measured_ms`),
+    or by what a card showed of it (`measured`). `nvdisasm` is the disassembler's path; without it, and where it fails,
+    what PTX alone says is answered, and a note says what is missing. Raises ValueError for code that cannot be read at
+    all."""
     notes: list[str] = []
     code: Code | None = None
     runs: list[float] = []
@@ -99,7 +103,14 @@ def explain_launch(
         code,
         tuple(runs),
     )
-    verdict = judge(model, lambda name: reason(found, name), measured_ms)
+
+    def why(name: Name) -> str:
+        return reason(found, name)
+
+    if measured is None:
+        verdict = judge(model, why, measured_ms)
+    else:
+        verdict = judge_measured(model, measured, launch.blocks, hardware.sms, rates.clock, why)
     return Explained(launch, compiled, hardware, work, waited, verdict, found.notes, code, tuple(runs))
 
 

@@ -27,9 +27,9 @@ from tools.planner.compiled_columns import compiled_columns
 from tools.planner.cost.lookup import Model, model_of
 from tools.planner.cost.physics import Physics
 from tools.planner.cost.resources import Floats, Indices
-from tools.planner.effects import Effect, estimate_effects
 from tools.planner.evidence import Evidence
 from tools.planner.features import Encoder
+from tools.planner.parameter_effects import Effect, estimate_effects
 from tools.planner.reasons import origin
 from tools.planner.regret_estimate import READ, RIVALS, STRETCH, Regret, estimate_regret
 from tools.planner.stopping import HONEST, advise, confirm

@@ -35,6 +35,7 @@ def improve(request: Request, watch: Watch, search: RunSearch | None = None) -> 
     survey = OwnerSurvey(CPU if device == INTERPRETER else device)
     ahead = Ahead(str(request.file), SEED, None if device == INTERPRETER else device)
     try:
+        ahead.begin()  # beside the survey's own process
         info = survey.device_info()
         missing = info.get("missing") or info.get("reason")
         if missing:

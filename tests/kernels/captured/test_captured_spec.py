@@ -24,9 +24,9 @@ from kernels.launches.leaves import tensors_in
 from kernels.registry import get
 from tests.captures import capture_text
 from tools.harness.checking.held_out import held_out_shapes
+from tools.harness.checking.own_kernel import own_kernel
 from tools.harness.checking.owner_survey import OwnerSurvey
 from tools.harness.checking.promoted_reference import PromotingInterpreter
-from tools.harness.devices.live import may_start_others
 
 H200 = hardware_named("H200")
 
@@ -157,15 +157,15 @@ def test_a_heuristic_that_no_module_holds_leaves_launch_options_alone(kernels):
 
 def test_only_a_captured_launch_without_a_hook_needs_no_census(kernels):
     kernel = kernels["half"]
-    assert not may_start_others(kernel)
+    assert own_kernel(kernel) == "half"
     hooked = copy(kernel)
     object.__setattr__(hooked, "has_hook", True)
-    assert may_start_others(hooked)
+    assert own_kernel(hooked) is None
     claims = type("Claims", (CapturedKernel,), {})  # a spec may say of itself what it likes
     subclass = copy(kernel)
     subclass.__class__ = claims
-    assert may_start_others(subclass)
-    assert may_start_others(get("softmax"))
+    assert own_kernel(subclass) is None
+    assert own_kernel(get("softmax")) is None
 
 
 def test_shared_memory_and_offsets_are_kept(kernels):

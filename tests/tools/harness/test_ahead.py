@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import triton
 
 from agent.loop.actions import LiveActions
 from kernels.hardware import hardware_named
@@ -16,9 +17,13 @@ from tests.exploits.axpy import AxpyProblem
 from tests.faults.broken import Faulty, FaultyConfig
 from tests.tools.harness.paced import GPU_S, locked
 from tools.harness.compiling.compile_pool import LocalCompilePool
+from tools.harness.devices import live as live_device
 from tools.harness.devices.live import LiveDevice
+from tools.harness.measuring import worker
 from tools.harness.process import gpu_workers
+from tools.harness.process.gpu_lock import GpuLock
 from tools.harness.process.gpu_workers import GpuWorkers
+from tools.harness.process.identity import describe
 from tools.session.budget import Budget
 from tools.session.session import Ids, Session
 from tools.session.task import Task
@@ -33,6 +38,11 @@ class TwoRivals(Faulty):
         return [*super().baselines(problem), Baseline("compiled", "torch.compile", lambda p, inputs: lambda: None)]
 
 
+class OwnCode(Faulty):
+    def baselines(self, problem):
+        return [Baseline("owner", "the owner's launch", lambda p, inputs: lambda: None, own_code=True)]
+
+
 def notes(folder, what="gpu"):
     lines = (folder / "notes").read_text().splitlines() if (folder / "notes").exists() else []
     return sorted((n for n in map(json.loads, lines) if n["what"] == what), key=lambda n: n["began"])
@@ -41,6 +51,7 @@ def notes(folder, what="gpu"):
 @pytest.fixture
 def open_live(tmp_path, monkeypatch):
     monkeypatch.setenv("NOTES", str(tmp_path))
+    monkeypatch.setattr(live_device, "_CEILINGS", {})
     made = []
 
     def open_live(how="well"):
@@ -188,3 +199,15 @@ def test_a_proof_is_expected_once_a_run_has_measured_something(open_live, tmp_pa
     actions.call("d", "run_benchmark", right)
     until(lambda: len(notes(tmp_path, "prepared")) == 2)
     actions.close()
+
+
+def test_the_owners_launch_is_prepared_without_torch_compile(tmp_path, monkeypatch):
+    monkeypatch.setattr(triton.knobs.compilation, "listener", None)  # which a worker replaces
+    monkeypatch.setattr(worker, "can_release_while_compiling", lambda: pytest.fail("Inductor was asked for"))
+    (tmp_path / "lock").touch()
+    ours = worker.Worker({**describe(OwnCode(), PROBLEM), "index": 0, "lock": str(tmp_path / "lock")})
+    monkeypatch.setattr(ours, "prepare", lambda job: {"status": "correct", "held": not other.acquire(0.0)})
+    other = GpuLock(str(tmp_path / "lock"))
+    job = {"op": "prepare", "baseline": "owner", "samples": 1, "shares_gpu": True, "ahead": True}
+    assert ours.serve(job) == {"status": "correct", "held": True}
+    assert other.acquire(0.0)

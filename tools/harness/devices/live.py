@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from kernels.spec import Baseline, Config, KernelSpec, Problem
 from memory.proofs.rule import OWN
 from memory.shared_models import DeviceInfo
 from memory.terms import Regime
+from tools.harness.checking.own_kernel import own_kernel
 from tools.harness.compiling.cache import default_cache
 from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.harness.device import DeviceError
@@ -37,6 +37,8 @@ BLOCK: dict[Regime, int] = {"burst": 4, "sustained": 1}
 CONTEND_ROUNDS: dict[Regime, int] = {"burst": 16, "sustained": 4}
 MIN_ROUNDS: dict[Regime, int] = {"burst": 12, "sustained": 4}
 MAX_ROUNDS = 80
+_CEILINGS: dict[tuple[int, str], dict[str, float]] = {}
+"""By number of the GPU and dtype."""
 
 
 class LiveDevice:
@@ -108,7 +110,7 @@ class LiveDevice:
                 "samples": 2,
                 "looked_at": 2,
                 "repeatable": True,
-                "census": may_start_others(self.spec),
+                "census": own_kernel(self.spec) is None,
                 "move": True,
             }
             m = self._measurement(config, "burst", self.workers.run("candidates", {"op": "burst", **job}))
@@ -324,8 +326,12 @@ class LiveDevice:
         return f"{self.info.name} cannot say: {why}" if why else None
 
     def ceilings(self) -> dict[str, float]:
-        answer = self.workers.run("baselines", {"op": "ceilings"})
-        return {k: v for k, v in answer.items() if k.endswith("_per_s")}
+        """Measured once a process for each GPU and dtype: they are the card's, whatever is tuned on it."""
+        key = self.workers.index, self.problem.dtype
+        if not _CEILINGS.get(key):
+            answer = self.workers.run("baselines", {"op": "ceilings"})
+            _CEILINGS[key] = {k: v for k, v in answer.items() if k.endswith("_per_s")}
+        return _CEILINGS[key]
 
     def baseline_times(self) -> dict[str, float]:
         """None before they ran: the final sitting times them."""
@@ -388,11 +394,3 @@ def _as_baseline(config: Config) -> Baseline[Any]:
         raise NotImplementedError("a config is launched by the candidates' worker, not prepared by the baselines'")
 
     return Baseline(OWN, title, prepare)
-
-
-def may_start_others(spec: Any) -> bool:
-    """Whether a launch might start kernels other than its own, for which a census looks: PyTorch's profiler needs four
-    seconds to start in each worker. A captured launch without a hook starts one kernel, by code of ours. The spec is
-    not asked: one that cheats would say no."""
-    captured = sys.modules.get("kernels.captured.spec")
-    return captured is None or type(spec) is not captured.CapturedKernel or bool(spec.has_hook)

@@ -19,9 +19,9 @@ from memory.shared_models import DeviceInfo
 from memory.terms import Regime
 from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.harness.device import CompilePool
-from tools.harness.landscapes.baseline_times import read_baseline_times
 from tools.harness.landscapes.named import require_fit
 from tools.harness.landscapes.readings import BaselineReadings, Entry, Landscape, LandscapeError, ReadingSet
+from tools.harness.landscapes.recorded_baselines import read_baseline_times
 from tools.harness.measuring.choices import merge_choices
 from tools.harness.measuring.statistics import RESAMPLES, Z, median_ci
 from tools.harness.measuring.unlisted_gpu import adopt_facts

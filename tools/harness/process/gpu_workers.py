@@ -54,12 +54,15 @@ class GpuWorkers:
         which these workers share the GPU with others (:class:`tools.harness.process.gpu_lock.GpuLock`). `prestart` may
         hold workers that were started before."""
         self._factory = factory
+        self.index = index
         self.cache = cache
         self.shared = lock is not None
         """Whether other devices may use the GPU too."""
         self._file = None if lock else tempfile.NamedTemporaryFile(prefix="autokernel-gpu-")  # noqa: SIM115
         path = str(lock) if self._file is None else self._file.name
         self._gpu = GpuLock(path)
+        self.index, self.lock = index, Path(path)
+        """The GPU's number, and the file by which others share it with these workers."""
         self._init = {**describe(spec, problem), "index": index, "lock": path}
         self._environment = worker_environment(cache)
         self._role_locks: dict[Role, threading.RLock] = {

@@ -161,6 +161,17 @@ def estimate_attention(a: Heads, dtype: str, hardware: Hardware, compiled: Compi
         np.minimum(1, np.log2(1 + found.spill_bytes) / 12),
     ]
 
+    busy = {
+        "tensor cores": products,
+        "special functions": scores / EXPONENTIALS_PER_CLOCK,
+        "issue slots": instructions,
+        "shared-memory port": shared_clocks + exchange,
+        "L2 port": load,
+        "spills": spills,
+    }
+    steps_of_sm = a.tiles * a.steps / hardware.sms
+    terms = {name: steps_of_sm * clocks_of_step / clock * 1e3 for name, clocks_of_step in busy.items()}
+
     def explain(i: int) -> str:
         count = "one CTA" if blocks[i] == 1 else f"{blocks[i]:.0f} CTAs"
         spilt = f" and {found.spill_bytes[i]:.0f} B spilled" if found.spill_bytes[i] else ""
@@ -169,4 +180,5 @@ def estimate_attention(a: Heads, dtype: str, hardware: Hardware, compiled: Compi
         room = f"{a.stages[i]:.0f} stages of {a.block_n[i]:.0f} keys leave {count} per SM"
         return f"{tile}; {room}; bound by {max(limits, key=lambda name: limits[name])}"
 
-    return Physics(clocks / clock * 1e3 + LAUNCH_MS, PHYSICS_WEIGHT * np.stack(columns, axis=1), found.fits, explain)
+    ms = clocks / clock * 1e3 + LAUNCH_MS
+    return Physics(ms, PHYSICS_WEIGHT * np.stack(columns, axis=1), found.fits, explain, terms)

@@ -43,4 +43,6 @@ def _matmul(tiles: Tiles, dtype: str, hardware: Hardware, compiled: Compiled) ->
     cost = estimate(tiles, launch, hardware, dtype)
     if cost is None:
         return None
-    return Physics(cost.ms, launch_columns(cost, launch), launch.fits, partial(explain_launch, tiles, launch, cost))
+    return Physics(
+        cost.ms, launch_columns(cost, launch), launch.fits, partial(explain_launch, tiles, launch, cost), cost.terms
+    )

@@ -9,6 +9,7 @@ calibrates them, so only the order of configs matters.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import log2
 
@@ -75,6 +76,8 @@ class Cost:
     """Share of an SM's time outside main loops."""
     memory: Floats
     """Device memory time divided by the SMs' time."""
+    terms: Mapping[str, Floats]
+    """ms for which each unit is busy in the whole launch (:class:`tools.planner.cost.physics.Physics`)."""
 
     def limiter(self, i: int) -> str:
         """The engine that bounds config `i`."""
@@ -304,4 +307,9 @@ def estimate(tiles: Tiles, launch: Launch, hardware: Hardware, dtype: str) -> Co
         fill=np.where(tiles.streaming, 1.0, tiles.count / ((full + last) * places * hardware.sms)),
         overhead=exposed / clocks,
         memory=memory_clocks / clocks,
+        terms={
+            name: of_step * tiles.k_steps * tiles.count / hardware.sms / clock * 1e3
+            for name, of_step in (("tensor cores", tensor), ("shared-memory port", shared), ("L2 port", l2))
+        }
+        | {"DRAM": memory_clocks / clock * 1e3},
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from tools.planner.cost.resources import Flags, Floats
 
@@ -36,3 +36,6 @@ class Physics:
     """Whether one block fits an SM at all."""
     explain: Callable[[int], str]
     """Describes config i in one line."""
+    terms: Mapping[str, Floats] = field(default_factory=dict)
+    """ms for which each unit is busy in the whole launch, by the names of :mod:`tools.evidence.bottleneck`: what the
+    model rests on, checked by ``tests.bench.bench_terms``."""

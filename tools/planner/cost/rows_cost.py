@@ -178,6 +178,14 @@ def estimate_rows(rows: Rows, dtype: str, hardware: Hardware, compiled: Compiled
         np.minimum(1, np.log2(1 + found.spill_bytes) / 12),
     ]
 
+    busy = {
+        "issue slots": rows.blocks * issue,
+        "L2 port": port,
+        "spills": rows.blocks * through_l1,
+        "DRAM": share,
+    }
+    terms = {name: per_sm * clocks_of_tile / clock * 1e3 for name, clocks_of_tile in busy.items()}
+
     def explain(i: int) -> str:
         count = f"{resident[i]:.0f} program" + ("" if resident[i] == 1 else "s")
         kept = f"{elements[i]:.0f} elements and {found.registers[i]:.0f} registers a thread"
@@ -186,4 +194,4 @@ def estimate_rows(rows: Rows, dtype: str, hardware: Hardware, compiled: Compiled
         flight = f"{count} per SM keep {kib:.0f} KiB in flight of {enough / 1024:.0f} needed"
         return f"{kept}{spilt}; {flight}; {rounds[i]:.0f} rounds filled to {fill[i]:.0%}"
 
-    return Physics(ms, PHYSICS_WEIGHT * np.stack(columns, axis=1), found.fits, explain)
+    return Physics(ms, PHYSICS_WEIGHT * np.stack(columns, axis=1), found.fits, explain, terms)

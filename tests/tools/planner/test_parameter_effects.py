@@ -10,9 +10,9 @@ import pytest
 
 from tests.tools.planner.problems import H200, SPEC, STRANGE, StrangeProblem, measured
 from tools.harness.landscapes.named import named_landscape
-from tools.planner.effects import LEAST, estimate_effects
 from tools.planner.evidence import Evidence
 from tools.planner.features import Encoder
+from tools.planner.parameter_effects import LEAST, estimate_effects
 from tools.planner.propose import Planner
 from tools.session.task import Task
 
