@@ -18,7 +18,7 @@ from langgraph.runtime import Runtime
 from agent.failures import failures_in
 from agent.loop import progress, prompt
 from agent.loop.actions import Left
-from agent.loop.outcome import Outcome, importance_in, outcome_of
+from agent.loop.outcome import Outcome, effects_in, importance_in, outcome_of
 from agent.loop.search_end import answer_tokens, is_replaceable, judge, price_in, with_reserve
 from agent.loop.state import Context as Context
 from agent.loop.state import State, fresh
@@ -317,6 +317,7 @@ def report(state: State, runtime: Runtime[Context]) -> JSON:
             takeover="; ".join(dict.fromkeys(state["took_over"])),
             turns=state["turn"],
             seconds=context.elapsed(),
+            effects=effects_in(state["messages"], context.actions.tools),
             importance=importance_in(state["messages"], context.actions.tools),
             earlier=context.actions.earlier_proof(context.objective.against),
             rule=context.rule,
