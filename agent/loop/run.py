@@ -59,7 +59,9 @@ def open_actions(
     processes for it that were started before."""
     from tools.harness.process import prestart as processes
 
-    with started or processes.Prestart.of(objective.device) as prestart:  # while its processes import, this one does
+    with started or processes.Prestart.of(
+        objective.device, objective.edit
+    ) as prestart:  # while its processes import, this one does
         import langgraph.graph  # noqa: F401 -- what the loop needs
 
         from tools.session.open_session import SetupError, open_session
