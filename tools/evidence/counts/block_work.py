@@ -17,6 +17,8 @@ from tools.evidence.counts.ptx_walk import Walk, Walker
 
 BLOCKS = 48
 """Blocks of the grid that are walked at most."""
+MORE_BLOCKS = 1024
+"""If numbers among the inputs decide how often loops turn."""
 COST = {"special": 2.0, "tensor cores": 8.0}
 """Of an instruction against another, for lines and for blocks that do more than others."""
 
@@ -84,7 +86,11 @@ def block_work(launch: KeptLaunch, ptx_text: str, sass: Code | None) -> tuple[Bl
     """The work of one block, and for every SASS instruction how many warps run it how often."""
     ptx = read_ptx(ptx_text)
     parameters = parameters_of(launch, ptx.parameters)
-    walk = Walker(ptx, parameters.launched).walk(sample(launch.blocks, BLOCKS))
+    walker = Walker(ptx, parameters.launched)
+    blocks = sample(launch.blocks, BLOCKS)
+    if walker.data_decides:  # the numbers may hold one block that is unlike all others
+        blocks = list(dict.fromkeys([*blocks, *sample(launch.blocks, MORE_BLOCKS)]))
+    walk = walker.walk(blocks)
     work = BlockWork(tensors={t.name: t for t in parameters.tensors.values()})
     _memory(work, ptx, walk, parameters)
     _matrix(work, ptx, walk)
