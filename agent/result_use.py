@@ -8,7 +8,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-OPS = ("attention", "conv2d", "fused_matmul", "layer_norm", "matmul", "rms_norm", "softmax", "swiglu")
+OPS = (
+    "attention",
+    "conv2d",
+    "fused_linear_cross_entropy",
+    "fused_matmul",
+    "layer_norm",
+    "layer_norm_backward",
+    "matmul",
+    "rms_norm",
+    "rms_norm_backward",
+    "softmax",
+    "swiglu",
+)
 """Kernels that are functions of ``kernels.ops`` under the same name."""
 
 

@@ -20,9 +20,14 @@ _BUILTIN = {
     "softmax": "kernels.rows.softmax:Softmax",
     "rms_norm": "kernels.rows.rms_norm:RmsNorm",
     "layer_norm": "kernels.rows.layer_norm:LayerNorm",
+    "rms_norm_backward": "kernels.rows.rms_norm_backward:RmsNormBackward",
+    "layer_norm_backward": "kernels.rows.layer_norm_backward:LayerNormBackward",
     "swiglu": "kernels.swiglu:Swiglu",
     "attention": "kernels.attention.spec:Attention",
     "conv2d": "kernels.conv2d.spec:Conv2d",
+    "fused_linear_cross_entropy": "kernels.cross_entropy.spec:FusedLinearCrossEntropy",
+    "grouped_matmul": "kernels.grouped.spec:GroupedMatmul",
+    "attention_backward": "kernels.attention_backward.spec:AttentionBackward",
 }
 
 

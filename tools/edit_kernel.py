@@ -7,7 +7,6 @@ compiler and the interpreter say, and a config to measure; the field `edit` of a
 from __future__ import annotations
 
 import ast
-import difflib
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import BaseModel, Field
@@ -22,13 +21,17 @@ if TYPE_CHECKING:
     from tools.session.session import Session
 
 DECLARATION = Declaration("judging edited code", activity="compile")
-RewriteName = Literal["", "pipelined loops", "unrolled loops", "streaming", "base two", "reciprocal roots"]
-"""None, or one of ``kernels/editing/rewrites.py``, which this module does without until it is called."""
-REWRITE_NAMES = get_args(RewriteName)[1:]
+EVERY = "every"
+RewriteName = Literal[
+    "", "every", "split rows", "smaller blocks", "pipelined loops", "unrolled loops", "split loops", "one reduction",
+    "one pass", "second pass backwards", "streaming", "persistent", "several rows", "wider blocks", "swizzled order",
+    "base two", "exponential tanh", "single divisions", "reciprocal roots",
+]  # fmt: skip
+"""None, all, or one of ``kernels/editing/rewrites.py``, which this module does without until it is called."""
+REWRITE_NAMES = get_args(RewriteName)[2:]
 SHORTEST_REASON = 10
-MOST_EDITS = 40
+MOST_EDITS = 60
 """Of one run."""
-DIFF_LINES = 400
 
 
 class MetaParameter(Closed):
@@ -43,7 +46,9 @@ class EditKernel(Closed):
 
     source: str = Field(default="", max_length=40_000, description="the functions, the kernel last; empty: show them")
     reason: str = Field(default="", max_length=600, description="what limits the kernel and why this moves it")
-    rewrite: RewriteName = Field(default="", description="instead of a source: a known rewrite")
+    rewrite: RewriteName = Field(
+        default="", description="instead of a source: a known rewrite of the owner's code or of `parent`; or every one"
+    )
     meta_parameters: list[MetaParameter] = Field(default=[], max_length=8)
     grid: str = Field(
         default="",
@@ -69,11 +74,15 @@ def run(session: Session, args: EditKernel, call_id: str) -> dict[str, Any]:
     """The verdict on the edit, and the variant that it has become if it passed the fence."""
     from kernels.editing.refused_edit import RefusedEdit
     from kernels.editing.variants import keep, text_of
+    from tools.session.rewriting import difference, try_all
 
     task = session.task
     spec: Any = task.spec
     if args.rewrite:
-        found = _rewrite(session, args)
+        try:
+            found = try_all(session, args.parent, call_id) if args.rewrite == EVERY else _rewrite(session, args)
+        except RefusedEdit as e:
+            return {"error": "parent", "why": str(e)}
         if isinstance(found, dict):
             return found
         args = found
@@ -152,31 +161,23 @@ def _bare(source: str) -> str:
 
 def _rewrite(session: Session, args: EditKernel) -> EditKernel | dict[str, Any]:
     """The edit that a known rewrite makes, or why it makes none."""
-    from kernels.editing.rewrites import BY_NAME, rewritten
-    from tools.explain_kernel import limit_of
+    from kernels.editing.rewrites import BY_NAME
+    from tools.session.rewriting import as_meta, base_config, limits_of, made_by
 
     task = session.task
     spec: Any = task.spec
     rewrite = BY_NAME[args.rewrite]
-    best = session.best()
-    config = session.config(best.config) if best else task.spec.default_config(task.problem, task.hardware)
-    limits = limit_of(session, config)
-    names = [limits[key]["name"] for key in ("limit", "next") if key in limits]
-    if names and not set(names) & set(rewrite.limits):
-        why = f"it moves {' or '.join(rewrite.limits)}, and the kernel is limited by {', then '.join(names)}"
-        return {"rewrite": rewrite.name, "applies": False, "why": why}
-    for name in spec.editable_functions(task.problem, task.hardware):
-        source = rewritten(spec.owner(task.problem, task.hardware, name), rewrite)
-        if source is not None:
-            meta = [MetaParameter(name=n, values=list(values)) for n, values in rewrite.meta]
-            return EditKernel(source=source, reason=rewrite.reason, meta_parameters=meta)
-    return {"rewrite": rewrite.name, "applies": False, "why": "there is nothing in the source that it would change"}
-
-
-def difference(before: str, after: str, name: str, new: str) -> str:
-    """A unified diff of two sources as the fence writes them."""
-    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), name, new, lineterm="", n=2)
-    return "\n".join(list(lines)[:DIFF_LINES])
+    parent = spec.variant(args.parent, task.problem, task.hardware)[0] if args.parent else None
+    found = made_by(session, rewrite, parent, limits_of(session, base_config(session, args.parent)))
+    if isinstance(found, str):
+        return {"rewrite": rewrite.name, "applies": False, "why": found}
+    return EditKernel(
+        source=found.source,
+        reason=rewrite.reason,
+        meta_parameters=[MetaParameter.model_validate(m) for m in as_meta(found.meta)],
+        grid=found.grid,
+        parent=args.parent,
+    )
 
 
 def _variant(spec: Any, problem: Any, hardware: Any, args: EditKernel) -> Variant:
@@ -228,7 +229,6 @@ def _limits(session: Session, config: Config, parent: str) -> tuple[str, str]:
 
 
 def _row(session: Session, args: EditKernel, verdict: str, why: str, **more: Any) -> VariantRow:
-    ids, reason = session.ids, " ".join(args.reason.split())
-    return VariantRow(
-        session.run_id, session.task.spec.name, ids.problem, ids.environment, reason, verdict, why, **more
-    )
+    from tools.session.rewriting import edit_row
+
+    return edit_row(session, args.reason, verdict, why, **more)

@@ -32,6 +32,9 @@ class Limits(Closed):
     """Messages asked of a language model; the embedded planner's cost nothing and do not count."""
     max_model_seconds: float = Field(default=MAX_MODEL_SECONDS, gt=0)
     """Wall time of a language model's answers, which does not count as ``max_seconds``."""
+    max_finalists: int | None = Field(default=None, ge=1)
+    """Configs that pass their sitting without a proof, after which no more are tried; ``None``: all within noise of the
+    best, up to the loop's own limit."""
 
 
 class Target(Closed):

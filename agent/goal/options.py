@@ -35,8 +35,7 @@ def choose_kernel(
     names = {spoken(alias): kernel for kernel in kernels for alias in (*kernel.aliases, kernel.name)}
     said = {name: names[name] for name in longest_first(names) if text.says(name)}
     nouns = [kernel for name, kernel in said.items() if name not in ADJECTIVES]
-    shapes = {kernel.dims for kernel in nouns}
-    named = [kernel for kernel in said.values() if not nouns or kernel in nouns or kernel.dims in shapes]
+    named = [k for k in said.values() if not nouns or k in nouns or any(related([k, noun]) for noun in nouns)]
     if option is not None:
         if named and named[0].name != option.name:
             notices.append(f"--kernel {option.name} overrules {named[0].name} in the goal")
@@ -50,12 +49,16 @@ def choose_kernel(
 
 
 def related(kernels: Sequence[KernelWords]) -> bool:
-    """Whether one kernel has the dimensions and all options of the others, so that naming both means that one."""
-    largest = max(kernels, key=lambda kernel: len(kernel.choices))
-    return all(
-        kernel == largest or (kernel.dims == largest.dims and set(kernel.choices) < set(largest.choices))
-        for kernel in kernels
-    )
+    """Whether one kernel has the dimensions and all options of the others and its name says theirs, so that naming both
+    means that one: a ``fused_matmul`` is a ``matmul``, and a ``fused_linear_cross_entropy`` of the same dimensions is
+    none."""
+    largest = max(kernels, key=lambda kernel: (len(kernel.choices), len(kernel.name)))
+    return all(kernel == largest or _is_a(largest, kernel) for kernel in kernels)
+
+
+def _is_a(kernel: KernelWords, other: KernelWords) -> bool:
+    names = f" {spoken(kernel.name)} ", f" {spoken(other.name)} "
+    return names[1] in names[0] and kernel.dims == other.dims and set(other.choices) <= set(kernel.choices)
 
 
 def read_options(text: Text, kernel: KernelWords) -> Options:

@@ -284,12 +284,15 @@ def verify(state: State, runtime: Runtime[Context]) -> JSON:
 
 def worth_another(proofs: list[JSON], close: bool, context: Context) -> bool:
     """Whether the next finalist is tried; `close` if it lies within noise of the best. Not after one that is proven,
-    nor if a rival could not be timed or is so far ahead that it beats every near config."""
+    nor after as many as the objective lets come through their sitting, nor if a rival could not be timed or is so far
+    ahead that it beats every near config."""
     if sum(proof["status"] == "infrastructure" for proof in proofs) >= MOST_SPOILT:
         return False
     tried = judge_tried(proofs, context.actions.setting.energy, context.objective.against, context.rule)
     if not tried or proofs[-1]["status"] != "correct":
         return close or not tried
+    if len(tried) >= (context.objective.limits.max_finalists or FINALISTS):
+        return False
     judged = tried[-1][2]
     return context.rule != FIRST_BASELINE and close and judged.verdict in ("level", "slower") and not judged.hopeless
 

@@ -37,6 +37,10 @@ batches of 12 scored as batches of 6 do in the mean, and batches of 16 less (doc
 MOST_AT_ONCE = 32
 """Configs that a tool takes in one call. A batch is for one GPU: several measure as many each, up to this."""
 FINALISTS = 3
+EVERY = "every"
+"""In place of a rewrite's name: all whose condition holds."""
+ROUNDS = 3
+"""Times that rewrites are tried, each on what the last one has made fastest."""
 MOST_BARREN = 18
 """Configs in a row that did not compile, after which it gives up."""
 
@@ -123,8 +127,15 @@ def next_move(
             return f"Measure {min(len(ready), left)}.", [call_tool(MEASURE, {"configs": ready[:left]})]
     first = not any(call.name == PROPOSE for call in own)
     all_known = last.name == PROPOSE and last.arguments.get("ignore_measurements") and not proposals
-    if rewrites and left and last.name == MEASURE and not any(call.name == EDIT for call in done):
-        return "Try known rewrites of its code.", [call_tool(EDIT, {"rewrite": name}) for name in rewrites]
+    if last.name == EDIT and left and (variants := variants_of(last)):
+        return f"Measure {min(len(variants), left)} configs of variants.", [
+            call_tool(MEASURE, {"configs": variants[: min(left, MOST_AT_ONCE)]})
+        ]
+    if rewrites and left and last.name == MEASURE and (parent := next_parent(done)) is not None:
+        of = f"of the variant {parent}" if parent else "of its code"
+        return f"Try known rewrites {of}.", [
+            call_tool(EDIT, {"rewrite": EVERY, **({"parent": parent} if parent else {})})
+        ]
     if (last.name in (HISTORY, MEASURE, COMPILE, EDIT) or all_known) and left and barren(own) < MOST_BARREN:
         count = FIRST_BATCH if first else BATCH
         count = max(count, min(at_once, LARGEST_BATCH))
@@ -140,6 +151,28 @@ def next_move(
         if passed:
             return "What limits the best?", [call_tool(ROOFLINE, {"config": passed[0]})]
     return conclusion(done), []
+
+
+def variants_of(call: Done) -> list[dict[str, Any]]:
+    """The configs of the variants that a call made, the first of each variant first."""
+    lists = [v["configs"] for v in call.result.get("variants", ()) if v.get("configs")]
+    longest = max(map(len, lists), default=0)
+    return [configs[i] for i in range(longest) for configs in lists if i < len(configs)]
+
+
+def next_parent(done: Sequence[Done]) -> str | None:
+    """What to rewrite next: the owner's code (an empty text) once something is measured, then the variant that became
+    the fastest by the last rewrites; None if nothing has."""
+    edits = [i for i, call in enumerate(done) if call.name == EDIT]
+    if not edits:
+        return ""
+    if len(edits) >= ROUNDS or edits[-1] != len(done) - 2:
+        return None
+    fastest = next(iter(finalists(done)), {})
+    before = next(iter(finalists(done[:-1])), {})
+    parent = str(fastest.get("edit", "")).partition(" ")[0]
+    known = {str(done[i].arguments.get("parent", "")) for i in edits}
+    return parent if parent and parent not in known and fastest != before else None
 
 
 def evaluations_left(done: Sequence[Done], evaluations: int) -> int:

@@ -71,7 +71,11 @@ def show(file: Path, json_: bool) -> int:
 
 @strict_command()
 @capture_file
-@click.option("--kernel", metavar="NAME", help="Only this kernel: its name, module:NAME, or a launch's digest.")
+@click.option(
+    "--kernel",
+    metavar="NAME",
+    help="Only these kernels: name, module:NAME or a launch's digest, with commas between them.",
+)
 @click.option("--device", default="auto", metavar="DEVICE", help="auto, cuda:N, or interpreter: check, time nothing.")
 @click.option("--max-seconds", type=float, default=600.0, metavar="S", help="Time of all launches together (600).")
 @click.option("--share", type=float, default=0.95, metavar="X", help="Part of the GPU time that is looked at (0.95).")
@@ -81,6 +85,7 @@ def show(file: Path, json_: bool) -> int:
 @click.option("--memory", type=click.Path(path_type=Path), metavar="PATH", help="The SQLite file of all attempts.")
 @click.option("--cold", is_flag=True, help="Start without what earlier runs know.")
 @click.option("--bitwise", is_flag=True, help="Prove only what gives the bits of the launch as captured.")
+@click.option("--edit", is_flag=True, help="Device code may be edited too: by known rewrites, or by the model.")
 @as_json
 def improve(
     file: Path,
@@ -94,6 +99,7 @@ def improve(
     memory: Path | None,
     cold: bool,
     bitwise: bool,
+    edit: bool,
     json_: bool,
 ) -> int:
     """Tune the launches of FILE, a capture, and prove what is faster.
@@ -139,6 +145,7 @@ def improve(
         memory,
         cold,
         bitwise=bitwise,
+        edit=edit,
     )
     watch = LineWatch(lambda line: click.echo(printable(line, "?"), err=True))
     with redirect_stdout(sys.stderr):  # what a kernel's own code prints is no result

@@ -102,7 +102,7 @@ class _Room:
     """One process with a folder that it may write."""
 
     def __init__(self, side: str, about: Json, folder: str, deadline_s: float, sandboxed: bool) -> None:
-        self.about, self.folder, self.deadline_s = about, folder, deadline_s
+        self.about, self.folder, self.deadline_s, self.sandboxed = about, folder, deadline_s, sandboxed
         devices = [] if about["device"] == CPU else [path for mask in DEVICES for path in glob.glob(mask)]
         writable = [folder, *devices] if sandboxed else None
         forked = not sandboxed and about["device"] == CPU
@@ -123,6 +123,11 @@ class ReferenceRoom(_Room):
 
     def open(self) -> Json:
         opened = self._ask({"op": "open", **self.about})
+        if "no_device" in opened:
+            without = "; if it can be used outside, --no-sandbox judges there" if self.sandboxed else ""
+            raise Failed(
+                "infrastructure", f"{self.about['device']} cannot be used here: {opened['no_device']}{without}"
+            )
         self.device_name, self.result_bytes = str(opened["device_name"]), int(opened["bytes"])
         return opened
 

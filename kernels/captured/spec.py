@@ -46,6 +46,8 @@ OPTIONS = ("num_warps", "num_stages", "maxnreg")
 """Launch options that move."""
 INTERPRETED_PROGRAMS = 2048
 """Programs of a grid up to which the interpreter runs a launch."""
+INTERPRETED_BYTES = 256 << 20
+"""Of the arguments, up to which it does: NumPy goes through them some tens of times in seconds."""
 BENCH_MS = {"warmup": 10, "rep": 40}
 """Of each config when the autotuner's choice is made anew (``triton.testing.do_bench``; Triton's own choice takes 25
 and 100)."""
@@ -245,9 +247,12 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
 
     def interpretable(self, config: Config) -> str | None:
         programs = elements(list(self._grids[_key(config.model_dump(), tuple(self._own))]))
-        if programs <= INTERPRETED_PROGRAMS:
-            return None
-        return f"its {programs:,} programs are too many for Triton's interpreter (at most {INTERPRETED_PROGRAMS:,})"
+        if programs > INTERPRETED_PROGRAMS:
+            return f"its {programs:,} programs are too many for Triton's interpreter (at most {INTERPRETED_PROGRAMS:,})"
+        if self.captured.bytes > INTERPRETED_BYTES:
+            size, most = self.captured.bytes >> 20, INTERPRETED_BYTES >> 20
+            return f"its {size:,} MiB are too many for Triton's interpreter (at most {most})"
+        return None
 
     def source_hash(self) -> str:
         """Of the captured function and those that it is passed."""

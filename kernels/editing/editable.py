@@ -8,7 +8,7 @@ launch of a config with a variant is the owner's launch, with the variant's func
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,6 +23,7 @@ from kernels.editing.refused_edit import RefusedEdit
 from kernels.editing.variants import Variant, chosen, complete, launch_instead, load, text_of
 from kernels.hardware import Hardware
 from kernels.launches.expected import results_of
+from kernels.launches.leaves import ALONE
 from kernels.spec import Baseline, Config, KernelSpec, Problem
 
 FIELD = "edit"
@@ -36,7 +37,12 @@ MOST_LOOKED_AT = 48
 MOST_META = 16
 """Combinations of a variant's meta-parameters that are tried."""
 MOST_OWNERS = 12
-"""The owner's configs that its baseline is the best of."""
+"""The owner's configs that its baseline is the best of, if none was measured."""
+BEST_OWNERS = 3
+"""The fastest that a run has measured, otherwise."""
+TUNED = "owner tuned"
+"""A baseline: the owner's code at the best config that is known of it. A variant has to beat that, not only the launch
+as it was captured."""
 
 
 class _EditableConfig(Config):
@@ -52,7 +58,7 @@ class _EditableConfig(Config):
 def editable(spec: KernelSpec[Any, Any], folder: Path, reference: str) -> KernelSpec[Any, Any]:
     """`spec` with variants from `folder`. `reference` finds `spec` in another process."""
     kind = type(spec)
-    made: Any = object.__new__(type(f"Editable{kind.__name__}", (_Editable, kind), {"__module__": kind.__module__}))
+    made: Any = object.__new__(type(f"Editable{kind.__name__}", (Editable, kind), {"__module__": kind.__module__}))
     made.__dict__.update(vars(spec))
     made.__dict__["_owners_spec"] = spec
     made.__dict__["_folder"] = folder
@@ -75,10 +81,12 @@ def editable(spec: KernelSpec[Any, Any], folder: Path, reference: str) -> Kernel
 def found_again(name: str, get: Callable[[str], KernelSpec[Any, Any]]) -> KernelSpec[Any, Any]:
     """The editable kernel ``edited:FOLDER|NAME``; `get` finds the owner's."""
     folder, _, reference = name.removeprefix(MARK).partition("|")
-    return editable(get(reference), Path(folder), reference)
+    found = editable(get(reference), Path(folder), reference)
+    found.__dict__["_any_owners"] = True
+    return found
 
 
-class _Editable(KernelSpec[Any, Any]):
+class Editable(KernelSpec[Any, Any]):
     """Methods that know of variants; all others are the owner's."""
 
     shut_in = True
@@ -86,6 +94,14 @@ class _Editable(KernelSpec[Any, Any]):
     _folder: Path
     _variants: dict[str, Variant]
     _launched: dict[tuple[str, str, str], list[OwnersLaunch]]
+    _best_owners: tuple[Config, ...] = ()
+    _any_owners = False
+    """In a process that is told by its name which config of the owner's it is to launch."""
+
+    def stand_against(self, measured: Iterable[Config]) -> None:
+        """From now on the owner's code is timed at the first of these configs, the fastest first, that have no edit."""
+        owners = (self.owners_config(c) for c in measured if not getattr(c, FIELD))
+        self.__dict__["_best_owners"] = tuple(itertools.islice(owners, BEST_OWNERS))
 
     def owners_config(self, config: Config) -> Config:
         """`config` without its variant."""
@@ -214,7 +230,7 @@ class _Editable(KernelSpec[Any, Any]):
         if not text:
             self._owners_spec.launch(problem, owners, inputs, out, hardware)
             return
-        variant, values = self.variant(text, problem, hardware)
+        variant, values = self.variant(text, problem, hardware or _here())
         with machine_code_only(), instead_of_launches(launch_instead(variant, values)):
             self._owners_spec.launch(problem, owners, inputs, out, hardware)
 
@@ -231,13 +247,17 @@ class _Editable(KernelSpec[Any, Any]):
     def baselines(self, problem: Problem) -> list[Baseline[Any]]:
         """The owner's, and the owner's launch, tuned: the best of its own configs."""
         found = list(self._owners_spec.baselines(problem))
-        if all(b.name != "owner" for b in found):
-            title = f"{self.name} as its owner wrote it, the best of its configs"
-            found.append(Baseline("owner", title, partial(_prepare, self._owners_spec), choices=self._owners_choices))
-        return found
+        name = TUNED if any(b.name == "owner" for b in found) else "owner"
+        title = f"{self.name} as its owner wrote it, the best of its configs"
+        prepare = partial(_prepare, self._owners_spec)
+        few = 0 if name == TUNED else MOST_OWNERS  # before anything is measured
+        choices = partial(self._owners_choices, None if self._any_owners else few)
+        return [*found, Baseline(name, title, prepare, own_code=True, choices=choices)]
 
-    def _owners_choices(self, problem: Problem) -> dict[str, Callable[[Any, Any], Callable[[], Any]]]:
-        configs = list(itertools.islice(self._owners_spec.candidates(problem, _here()), MOST_OWNERS))
+    def _owners_choices(self, most: int | None, problem: Problem) -> dict[str, Callable[[Any, Any], Callable[[], Any]]]:
+        configs = list(self._best_owners)
+        if not configs and most != 0:
+            configs = list(itertools.islice(self._owners_spec.candidates(problem, _here()), most))
         return {f"owner {c.key()}": partial(_prepare, self._owners_spec, config=c) for c in configs}
 
     def source_hash(self) -> str:
@@ -268,7 +288,7 @@ def _prepare(spec: KernelSpec[Any, Any], problem: Any, inputs: Any, config: Conf
 
     def call() -> Any:
         spec.launch(problem, chosen_config, arranged, out, hardware)
-        return found if len(found) > 1 else next(iter(found.values()))
+        return found[ALONE] if list(found) == [ALONE] else found
 
     return call
 

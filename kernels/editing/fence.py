@@ -9,7 +9,7 @@ executes the function. So the source is judged before either sees it, on its syn
        (:mod:`kernels.editing.fencing.device_names`). What a value can be asked depends on its kind
        (:mod:`kernels.editing.fencing.fence_walk`).
     3. Pointers come from arguments alone, claims from the owner alone, loops unroll within bounds.
-    4. The signature is the owner's. New parameters are constants at its end.
+    4. The signature is the owner's. New parameters are constants at its end, the owner's grid among them if asked for.
 
 What passes is written anew from the tree. The bytes that were given are never compiled, interpreted or stored as code.
 """
@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kernels.editing.fencing.abstract_values import Value
+from kernels.editing.fencing.abstract_values import Value, whole
 from kernels.editing.fencing.device_calls import Body, DeviceCalls
 from kernels.editing.fencing.device_names import BUILTIN_NAMES
 from kernels.editing.fencing.name_scope import NameScope, is_decorator_of_triton
@@ -32,6 +32,8 @@ from kernels.editing.refused_edit import RefusedEdit
 MetaValue = int | str
 MOST_META_PARAMETERS = 8
 MOST_META_VALUES = 16
+GRID_NAMES = ("GRID_0", "GRID_1", "GRID_2")
+"""New arguments of these names are the numbers of the owner's grid, whatever the variant's own grid is."""
 RESERVED = frozenset({"num_warps", "num_stages", "num_ctas", "maxnreg", "grid", "warmup", "self"})
 
 
@@ -50,6 +52,8 @@ class FencedEdit:
     the owner's parts among them."""
     meta: dict[str, tuple[MetaValue, ...]]
     """New meta-parameters and their values, the first of them the default."""
+    grid_names: tuple[str, ...] = ()
+    """Those of GRID_NAMES that the kernel takes."""
 
 
 def fence(owner: OwnerFunction, source: str, meta: Mapping[str, Any] | None = None) -> FencedEdit:
@@ -86,7 +90,7 @@ def _meta(meta: Mapping[str, Any], owner: OwnerFunction) -> dict[str, tuple[Meta
     found = {}
     for name, values in meta.items():
         plain = name.isascii() and name.isidentifier() and not name.startswith("_")
-        if not plain or name in RESERVED | own | BUILTIN_NAMES:
+        if not plain or name in {*RESERVED, *own, *BUILTIN_NAMES, *GRID_NAMES}:
             raise RefusedEdit(f"a new meta-parameter cannot be named {name!a}")
         given = tuple(values)
         kinds = {type(v) for v in given}
@@ -133,14 +137,16 @@ def _kernel_arguments(
             raise RefusedEdit(f"the annotation of {ours.arg} is not the owner's", ours)
         ours.annotation = theirs.annotation
     added = given.args[len(owners.args) :]
-    if {a.arg for a in added} != set(meta):
-        missing = sorted(set(meta) ^ {a.arg for a in added})
+    grid_numbers = {a.arg for a in added} & set(GRID_NAMES)
+    if {a.arg for a in added} - grid_numbers != set(meta):
+        missing = sorted(set(meta) ^ ({a.arg for a in added} - grid_numbers))
         raise RefusedEdit(f"{missing[0]} must be a new argument and a stated meta-parameter, both", kernel)
     for a in added:
         if not is_constexpr(a.annotation, scope):
             raise RefusedEdit(f"the new argument {a.arg} must be annotated tl.constexpr", a)
-    _check_defaults(kernel, owners, added, meta)
+    _check_defaults(kernel, owners, added, {**meta, **dict.fromkeys(grid_numbers, (1,))})
     known = dict(owner.arguments) | {n: choice_value(list(v)) for n, v in meta.items()}
+    known |= {n: whole(1, 2**31 - 1) for n in grid_numbers}
     return {a.arg: known.get(a.arg, UNKNOWN_CONSTANT) for a in given.args}
 
 
@@ -227,7 +233,9 @@ def _written(
         digests[function.name] = digest_of(part)
         parts[digests[function.name]] = part
         texts.append(text)
-    return FencedEdit(owner.digest, "\n\n".join(texts), digests[functions[-1].name], parts, meta)
+    own = {p["name"] for p in owner.part["parameters"]}
+    taken = tuple(a.arg for a in functions[-1].args.args if a.arg in GRID_NAMES and a.arg not in own)
+    return FencedEdit(owner.digest, "\n\n".join(texts), digests[functions[-1].name], parts, meta, taken)
 
 
 def _outside(function: ast.FunctionDef) -> list[ast.expr]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import torch
@@ -124,7 +125,17 @@ def owner_function(
         for n in first.function.arg_names
     }
     values |= {n: choice_value(moved[n]) for n in values if n in moved}
-    return checked(owner_of(first.function, values)), first
+    owner = checked(owner_of(first.function, values))
+    left_out = {n for n in values if all(launch.arguments.get(n, n) is None for launch in chosen)}
+    numbers = {n: of("none", "number") for n in left_out & _cast(owner.tree)}
+    return replace(owner, arguments={**owner.arguments, **numbers}), first
+
+
+def _cast(tree: ast.FunctionDef) -> set[str]:
+    """Arguments that the owner's own code converts: numbers, where others may be tensors."""
+    called = (n.func for n in ast.walk(tree) if isinstance(n, ast.Call))
+    methods = (f for f in called if isinstance(f, ast.Attribute) and f.attr in ("to", "cast"))
+    return {f.value.id for f in methods if isinstance(f.value, ast.Name)}
 
 
 def _moved(config_type: type[Config]) -> dict[str, list[Any]]:

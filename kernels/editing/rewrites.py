@@ -2,21 +2,25 @@
 pay.
 
 A rewrite works on the syntax tree of the kernel and gives source that goes through the fence like any other. Whether it
-is right and faster is for the proof to say.
+is right and faster is for the proof to say. The changes themselves are in :mod:`kernels.editing.rewriting`.
 """
 
 from __future__ import annotations
 
 import ast
-import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kernels.editing.owner_function import OwnerFunction
+from kernels.editing.rewriting import arithmetic, caches, loops, programs
+from kernels.editing.rewriting.code import Code, copied
+from kernels.editing.variants import Variant
 
-LOG2E, LN2 = 1.4426950408889634, 0.6931471805599453
-Change = Callable[[ast.FunctionDef], bool]
-"""Changes the tree, and returns whether it found anything to change."""
+Change = Callable[[Code], bool]
+"""Changes the code, and returns whether it found anything to change."""
+MULTIPROCESSORS = 132
+"""Where nothing is known of the GPU."""
+MEMORY, ARITHMETIC = ("DRAM", "L2 port", "latency"), ("special functions", "fp32 pipe", "issue slots")
 
 
 @dataclass(frozen=True)
@@ -29,140 +33,141 @@ class Rewrite:
     limits: tuple[str, ...]
     """The limits, by the names of ``explain_kernel``, that it may move."""
     change: Change
-    meta: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
 
-def rewritten(owner: OwnerFunction, rewrite: Rewrite) -> str | None:
-    """The owner's kernel with `rewrite`; ``None`` if there is nothing to change."""
-    tree = copy.deepcopy(owner.tree)
-    names = {a.arg for a in tree.args.args}
-    if owner.bindings.get("tl") != {"module": "triton.language"} or names & {name for name, _ in rewrite.meta}:
+@dataclass(frozen=True)
+class Rewritten:
+    """What a rewrite makes of a kernel."""
+
+    source: str
+    meta: dict[str, tuple[int | str, ...]] = field(default_factory=dict)
+    """All new constants, with those of the variant that was rewritten."""
+    grid: str = ""
+    elements: str = ""
+    """The constant that is the number of elements of a block, by which the number of warps is chosen."""
+
+
+def rewritten(
+    owner: OwnerFunction, rewrite: Rewrite, parent: Variant | None = None, multiprocessors: int = MULTIPROCESSORS
+) -> Rewritten | None:
+    """The owner's kernel, or the variant `parent` of it, with `rewrite`; ``None`` if there is nothing to change."""
+    if owner.bindings.get("tl") != {"module": "triton.language"}:
         return None
-    if not rewrite.change(tree):
+    if parent is None:
+        code = Code(owner, copied(owner.tree), {}, "", multiprocessors)
+    else:
+        *helpers, kernel = [n for n in ast.parse(parent.edit.source).body if isinstance(n, ast.FunctionDef)]
+        grid = parent.grid.text if parent.grid else ""
+        code = Code(owner, kernel, dict(parent.edit.meta), grid, multiprocessors, helpers=helpers)
+    if not rewrite.change(code):
         return None
-    tree.decorator_list = []
-    for name, _ in rewrite.meta:
-        tree.args.args.append(ast.arg(name, ast.parse("tl.constexpr", mode="eval").body))
-    if tree.args.defaults:
-        tree.args.defaults += [ast.Constant(values[0]) for _, values in rewrite.meta]
-    return ast.unparse(ast.fix_missing_locations(tree))
-
-
-def is_of_language(node: ast.AST, *names: str) -> bool:
-    """Whether `node` calls ``tl.NAME`` or ``tl.math.NAME`` with one of these names."""
-    return isinstance(node, ast.Call) and ast.unparse(node.func) in {f"tl.{m}{n}" for n in names for m in ("", "math.")}
-
-
-def _base_two(tree: ast.FunctionDef) -> bool:
-    """exp by exp2 and log by log2, whose factor the compiler can join with others."""
-    found = False
-
-    class Exponentials(ast.NodeTransformer):
-        def visit_Call(self, node: ast.Call) -> ast.expr:
-            nonlocal found
-            self.generic_visit(node)
-            if len(node.args) != 1 or node.keywords:
-                return node
-            if is_of_language(node, "exp"):
-                found = True
-                scaled = ast.BinOp(node.args[0], ast.Mult(), ast.Constant(LOG2E))
-                return ast.Call(ast.parse("tl.exp2", mode="eval").body, [scaled], [])
-            if is_of_language(node, "log"):
-                found = True
-                inner = ast.Call(ast.parse("tl.log2", mode="eval").body, node.args, [])
-                return ast.BinOp(inner, ast.Mult(), ast.Constant(LN2))
-            return node
-
-    Exponentials().visit(tree)
-    return found
-
-
-def _reciprocal_roots(tree: ast.FunctionDef) -> bool:
-    """1 / sqrt(x) by rsqrt(x), one special function instead of a root and a division."""
-    found = False
-
-    class Roots(ast.NodeTransformer):
-        def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
-            nonlocal found
-            self.generic_visit(node)
-            one = isinstance(node.left, ast.Constant) and node.left.value in (1, 1.0)
-            if one and isinstance(node.op, ast.Div) and is_of_language(node.right, "sqrt"):
-                found = True
-                assert isinstance(node.right, ast.Call)
-                return ast.Call(ast.parse("tl.rsqrt", mode="eval").body, node.right.args, [])
-            return node
-
-    Roots().visit(tree)
-    return found
-
-
-def _streaming(tree: ast.FunctionDef) -> bool:
-    """Loads outside loops are read once by this program: they need not stay in the cache, nor need what is stored."""
-    loops = [n for n in ast.walk(tree) if isinstance(n, ast.For | ast.While)]
-    repeated = {id(n) for loop in loops for n in ast.walk(loop)}
-    found = False
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Call) or {k.arg for k in node.keywords} & {"eviction_policy", "cache_modifier"}:
-            continue
-        if is_of_language(node, "load") and id(node) not in repeated and len(node.args) <= 3:
-            node.keywords.append(ast.keyword("eviction_policy", ast.Constant("evict_first")))
-            found = True
-        elif is_of_language(node, "store") and len(node.args) <= 3:
-            node.keywords.append(ast.keyword("cache_modifier", ast.Constant(".cs")))
-            found = True
-    return found
-
-
-def _loops(keyword: str, parameter: str) -> Change:
-    """Give every device loop that loads an option of tl.range."""
-
-    def change(tree: ast.FunctionDef) -> bool:
-        found = False
-        for loop in [n for n in ast.walk(tree) if isinstance(n, ast.For) and isinstance(n.iter, ast.Call)]:
-            turns = loop.iter
-            assert isinstance(turns, ast.Call)
-            plain = ast.unparse(turns.func) in ("range", "tl.range") and keyword not in {k.arg for k in turns.keywords}
-            if plain and any(is_of_language(n, "load") for s in loop.body for n in ast.walk(s)):
-                turns.func = ast.parse("tl.range", mode="eval").body
-                turns.keywords.append(ast.keyword(keyword, ast.Name(parameter, ast.Load())))
-                found = True
-        return found
-
-    return change
+    code.tree.decorator_list = []
+    texts = [ast.unparse(ast.fix_missing_locations(f)) for f in (*code.helpers, code.tree)]
+    return Rewritten("\n\n\n".join(texts), code.meta, code.grid, code.elements)
 
 
 REWRITES = (
     Rewrite(
+        "split rows",
+        "one program computes a whole row element by element: parts of it are smaller blocks of more programs",
+        (*MEMORY, *ARITHMETIC, "spills", "imbalance", "tail wave"),
+        programs.split_rows,
+    ),
+    Rewrite(
+        "smaller blocks",
+        "its blocks leave few registers and few programs at once: smaller ones hide more of each other's waiting",
+        (*MEMORY, *ARITHMETIC, "spills", "imbalance", "tail wave"),
+        loops.smaller_blocks,
+    ),
+    Rewrite(
         "pipelined loops",
         "its loops wait for loads: with several stages the next turn's loads are under way",
-        ("latency", "DRAM"),
-        _loops("num_stages", "PIPELINE"),
-        (("PIPELINE", (2, 3, 4)),),
+        ("latency", "DRAM", "L2 port"),
+        loops.with_option("num_stages", "PIPELINE", (2, 3, 4)),
     ),
     Rewrite(
         "unrolled loops",
         "turns of a loop that are joined have more loads under way and fewer instructions of control",
-        ("latency", "issue slots", "integer pipe"),
-        _loops("loop_unroll_factor", "UNROLL"),
-        (("UNROLL", (2, 4)),),
+        ("latency", "DRAM", "issue slots", "integer pipe"),
+        loops.with_option("loop_unroll_factor", "UNROLL", (2, 4)),
+    ),
+    Rewrite(
+        "split loops",
+        "one program goes through a long row alone: several share it, and the last wave is fuller",
+        ("latency", "DRAM", "tail wave", "imbalance"),
+        programs.split_loops,
+    ),
+    Rewrite(
+        "one reduction",
+        "each turn reduces a block to a number and waits for all threads: blocks are added, and reduced once",
+        ("latency", "DRAM", "issue slots", "shared-memory port"),
+        loops.reduced_once,
+    ),
+    Rewrite(
+        "one pass",
+        "two loops go over the same memory, and the second needs no result of the first: one pass loads it once",
+        (*MEMORY, "issue slots"),
+        loops.merged_loops,
+    ),
+    Rewrite(
+        "second pass backwards",
+        "a second pass over the same memory starts where the first one ended, which still lies in the cache",
+        MEMORY,
+        caches.second_pass_backwards,
     ),
     Rewrite(
         "streaming",
         "what is read once or only written need not stay in the caches",
         ("DRAM", "L2 port"),
-        _streaming,
+        caches.streaming,
+    ),
+    Rewrite(
+        "persistent",
+        "each program computes one row and waits for its loads: as many as run at once load the next row ahead",
+        ("latency", "DRAM", "tail wave", "launch overhead"),
+        programs.persistent,
+    ),
+    Rewrite(
+        "several rows",
+        "programs are short, and much of each is its start: one computes several rows",
+        ("latency", "DRAM", "launch overhead"),
+        programs.several_rows,
+    ),
+    Rewrite(
+        "wider blocks",
+        "each thread loads little at once: wider blocks have more bytes under way",
+        MEMORY,
+        programs.wider_blocks,
+    ),
+    Rewrite(
+        "swizzled order",
+        "programs that run at once share few tiles: in groups they read from the cache what others have read",
+        (*MEMORY, "tensor cores", "serialised matrix instructions"),
+        programs.swizzled,
     ),
     Rewrite(
         "base two",
         "exp and log are computed to base two: their factors join with others",
-        ("special functions", "fp32 pipe", "issue slots"),
-        _base_two,
+        ARITHMETIC,
+        arithmetic.base_two,
+    ),
+    Rewrite(
+        "exponential tanh",
+        "tanh is one power of two and one division, without a branch",
+        ARITHMETIC,
+        arithmetic.exponential_tanh,
+    ),
+    Rewrite(
+        "single divisions",
+        "a block is divided by a number in each turn: one division before the loop and products do the same",
+        ARITHMETIC,
+        arithmetic.single_divisions,
     ),
     Rewrite(
         "reciprocal roots",
         "one special function does the work of a root and a division",
-        ("special functions", "fp32 pipe", "issue slots"),
-        _reciprocal_roots,
+        ARITHMETIC,
+        arithmetic.reciprocal_roots,
     ),
 )
 BY_NAME = {rewrite.name: rewrite for rewrite in REWRITES}

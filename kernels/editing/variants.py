@@ -143,11 +143,14 @@ def launch_instead(variant: Variant, values: Mapping[str, MetaValue]) -> Any:
         if str(python_function(owner).__name__) != variant.name:
             return go_on(owner, *args, grid=grid, **kwargs)
         arguments = named_arguments(owner, args, kwargs)
-        if variant.grid is not None:
+        new: dict[str, Any] = dict(values)
+        if variant.grid is not None or variant.edit.grid_names:
             numbers = dict(zip(("grid_0", "grid_1", "grid_2"), grid_of(grid, arguments), strict=True))
+            new |= {n: numbers[n.lower()] for n in variant.edit.grid_names}
+        if variant.grid is not None:
             grid = variant.grid.programs({**arguments, **values, **numbers})
         options = {n: v for n, v in kwargs.items() if n in LAUNCH_OPTIONS or n not in arguments}
-        return go_on(function, grid=grid, **{**arguments, **values, **options})
+        return go_on(function, grid=grid, **{**arguments, **new, **options})
 
     return instead
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from kernels.hardware import hardware_for
-from kernels.ops import call_cache, operators, tuned_files
+from kernels.ops import call_cache, gradients, operators, tuned_files
 from kernels.ops.operators import DTYPE_NAMES, NoKernelWarning, choose_config, spec_of
 from kernels.spec import sentence
 
@@ -28,10 +28,13 @@ __all__ = [
     "attention",
     "config_of",
     "conv2d",
+    "fused_linear_cross_entropy",
     "fused_matmul",
     "layer_norm",
+    "layer_norm_backward",
     "matmul",
     "rms_norm",
+    "rms_norm_backward",
     "softmax",
     "swiglu",
     "use",
@@ -157,6 +160,69 @@ def conv2d(
     _require_shapes(covered, "conv2d", "images no smaller than the filter, padding included", x, w)
     out: Tensor = torch.ops.autokernel.conv2d(x, w, bias, stride, padding, dilation)
     return out
+
+
+def rms_norm_backward(
+    grad: Tensor, x: Tensor, weight: Tensor, eps: float = 1e-6, rstd: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Gradients of ``rms_norm`` for x (..., N) and weight (N), N at least 4, given that of its result, ``grad``
+    (..., N). `rstd` (...) in fp32 is 1 / sqrt(mean(x^2) + eps) of the rows, if the forward pass has kept it."""
+    _require_norm("rms_norm_backward", grad, x, weight, eps, rstd)
+    rows = None if rstd is None else rstd.reshape(-1)
+    dx, dweight = torch.ops.autokernel.rms_norm_backward(_as_rows(grad), _as_rows(x), weight, rows, eps)
+    return dx.reshape(x.shape), dweight
+
+
+def layer_norm_backward(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    eps: float = 1e-5,
+    mean: Tensor | None = None,
+    rstd: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of ``layer_norm`` for x (..., N), weight (N) and bias (N), N at least 4, given that of its result,
+    ``grad`` (..., N). `mean` and `rstd` (...) in fp32 are the rows' statistics, if the forward pass has kept them."""
+    _require_norm("layer_norm_backward", grad, x, weight, eps, mean, rstd)
+    _require((mean is None) == (rstd is None), "layer_norm_backward takes mean and rstd together, or neither")
+    rows = [None if t is None else t.reshape(-1) for t in (mean, rstd)]
+    found = torch.ops.autokernel.layer_norm_backward(_as_rows(grad), _as_rows(x), weight, *rows, eps)
+    dx, dweight, dbias = found
+    return dx.reshape(x.shape), dweight, dbias
+
+
+def fused_linear_cross_entropy(x: Tensor, weight: Tensor, target: Tensor, ignore_index: int = -100) -> Tensor:
+    """Mean cross-entropy, in fp32, of the logits x @ weight^T: x (..., K), weight (N, K) as in ``torch.nn.Linear``,
+    target (...) of int64. Rows whose target is `ignore_index` do not count; the loss of a target outside the vocabulary
+    is NaN.
+
+    The logits are never in memory as a whole. The gradients for x and weight are made with the loss, in one call, so
+    this is for training. They are handed out once: a second backward pass needs a second call."""
+    _require_alike("fused_linear_cross_entropy", x, weight)
+    _require_numbers("fused_linear_cross_entropy", int, ignore_index=ignore_index)
+    if not isinstance(target, Tensor) or target.dtype != torch.int64:
+        given = target.dtype if isinstance(target, Tensor) else type(target).__name__
+        raise TypeError(f"fused_linear_cross_entropy takes targets of int64, got {given}")
+    _require(target.device == x.device, f"fused_linear_cross_entropy got targets on {target.device}, x on {x.device}")
+    fits = x.dim() >= 1 and weight.dim() == 2 and x.shape[-1] == weight.shape[1] and target.shape == x.shape[:-1]
+    wanted = "x (..., K), weight (N, K) and target (...)"
+    _require_shapes(fits, "fused_linear_cross_entropy", wanted, x, weight, target)
+    _require_shapes(x.numel() > 0 and weight.numel() > 0, "fused_linear_cross_entropy", "at least one row", x, weight)
+    loss: Tensor = gradients.linear_cross_entropy(_as_rows(x), weight, target.reshape(-1), ignore_index)[0]
+    return loss
+
+
+def _require_norm(op: str, grad: Tensor, x: Tensor, weight: Tensor, eps: float, *statistics: Tensor | None) -> None:
+    """Raises TypeError or ValueError unless these are the arguments of a norm's gradient."""
+    _require_alike(op, grad, x, weight)
+    _require_numbers(op, float, eps=eps)
+    fits = x.dim() >= 1 and grad.shape == x.shape and weight.shape == x.shape[-1:]
+    _require_shapes(fits, op, "grad and x of one shape and a weight of x's columns", grad, x, weight)
+    _require_shapes(x.shape[-1] >= gradients.LEAST_COLUMNS, op, "rows of at least 4 elements", x)
+    for given in statistics:
+        alike = given is None or (given.dtype == torch.float32 and given.device == x.device)
+        _require(alike, f"{op} takes statistics in float32 on x's device")
+        _require_shapes(given is None or given.shape == x.shape[:-1], op, "one statistic for each row", x, given)
 
 
 def _as_rows(x: Tensor) -> Tensor:

@@ -35,47 +35,45 @@ class NoKernelWarning(RuntimeWarning):
 @torch.library.custom_op("autokernel::fused_matmul", mutates_args=())
 def _fused_matmul(x: Tensor, w: Tensor, bias: Tensor | None, activation: str) -> Tensor:
     column_major = w.stride(1) != 1 and w.stride(0) == 1
-    operand = _make_ready(w.t()).t() if column_major else _make_ready(w)
+    operand = make_ready(w.t()).t() if column_major else make_ready(w)
     layout = "col" if column_major else "row"
     shape = x.shape[0], w.shape[1], x.shape[1]
-    inputs = _make_ready(x), operand, None if bias is None else _make_ready(bias)
-    return _run("fused_matmul", shape, inputs, activation=activation, bias=bias is not None, b_layout=layout)
+    inputs = make_ready(x), operand, None if bias is None else make_ready(bias)
+    return run("fused_matmul", shape, inputs, activation=activation, bias=bias is not None, b_layout=layout)
 
 
 @torch.library.custom_op("autokernel::softmax", mutates_args=())
 def _softmax(x: Tensor) -> Tensor:
-    return _run("softmax", tuple(x.shape), (_make_ready(x),))
+    return run("softmax", tuple(x.shape), (make_ready(x),))
 
 
 @torch.library.custom_op("autokernel::rms_norm", mutates_args=())
-def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    return _run("rms_norm", tuple(x.shape), (_make_ready(x), _make_ready(weight)), eps=eps)
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    return run("rms_norm", tuple(x.shape), (make_ready(x), make_ready(weight)), eps=eps)
 
 
 @torch.library.custom_op("autokernel::layer_norm", mutates_args=())
-def _layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    return _run("layer_norm", tuple(x.shape), (_make_ready(x), _make_ready(weight), _make_ready(bias)), eps=eps)
+def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    return run("layer_norm", tuple(x.shape), (make_ready(x), make_ready(weight), make_ready(bias)), eps=eps)
 
 
 @torch.library.custom_op("autokernel::swiglu", mutates_args=())
 def _swiglu(gate: Tensor, up: Tensor) -> Tensor:
-    return _run("swiglu", tuple(gate.shape), (_make_ready(gate), _make_ready(up)))
+    return run("swiglu", tuple(gate.shape), (make_ready(gate), make_ready(up)))
 
 
 @torch.library.custom_op("autokernel::attention", mutates_args=())
 def _attention(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
     group = q.shape[1] // k.shape[1]
-    return _run(
-        "attention", tuple(q.shape), (_make_ready(q), _make_ready(k), _make_ready(v)), causal=causal, GROUP=group
-    )
+    return run("attention", tuple(q.shape), (make_ready(q), make_ready(k), make_ready(v)), causal=causal, GROUP=group)
 
 
 @torch.library.custom_op("autokernel::conv2d", mutates_args=())
 def _conv2d(x: Tensor, w: Tensor, bias: Tensor | None, stride: int, padding: int, dilation: int) -> Tensor:
     shape = *x.shape, w.shape[0], *w.shape[1:3]
-    inputs = _make_ready(x), _make_ready(w), None if bias is None else _make_ready(bias)
+    inputs = make_ready(x), make_ready(w), None if bias is None else make_ready(bias)
     options = {"stride": stride, "padding": padding, "dilation": dilation, "bias": bias is not None}
-    return _run("conv2d", shape, inputs, **options)
+    return run("conv2d", shape, inputs, **options)
 
 
 @_fused_matmul.register_fake
@@ -96,11 +94,11 @@ def _like_first(x: Tensor, *rest: Any) -> Tensor:
     return x.new_empty(x.shape)
 
 
-for _operator in (_softmax, _rms_norm, _layer_norm, _swiglu, _attention):
+for _operator in (_softmax, rms_norm, layer_norm, _swiglu, _attention):
     _operator.register_fake(_like_first)
 
 
-def _save_inputs(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+def save_inputs(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(*(i for i in inputs if isinstance(i, Tensor)))
     ctx.rest = [i for i in inputs if not isinstance(i, Tensor)]
 
@@ -119,7 +117,7 @@ def _fused_matmul_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return (*backward.fused_matmul(grad, x, w, bias[0] if bias else None, ctx.rest[-1]), None)
 
 
-_fused_matmul.register_autograd(_fused_matmul_backward, setup_context=_save_inputs)
+_fused_matmul.register_autograd(_fused_matmul_backward, setup_context=save_inputs)
 
 
 def _conv2d_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -127,15 +125,9 @@ def _conv2d_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return (*backward.conv2d(grad, x, w, bool(bias), *ctx.rest[-3:]), None, None, None)
 
 
-_conv2d.register_autograd(_conv2d_backward, setup_context=_save_inputs)
+_conv2d.register_autograd(_conv2d_backward, setup_context=save_inputs)
 _softmax.register_autograd(lambda ctx, grad: backward.softmax(grad, *ctx.saved_tensors), setup_context=_save_output)
-_rms_norm.register_autograd(
-    lambda ctx, grad: (*backward.rms_norm(grad, *ctx.saved_tensors, *ctx.rest), None), setup_context=_save_inputs
-)
-_layer_norm.register_autograd(
-    lambda ctx, grad: (*backward.layer_norm(grad, *ctx.saved_tensors, *ctx.rest), None), setup_context=_save_inputs
-)
-_swiglu.register_autograd(lambda ctx, grad: backward.swiglu(grad, *ctx.saved_tensors), setup_context=_save_inputs)
+_swiglu.register_autograd(lambda ctx, grad: backward.swiglu(grad, *ctx.saved_tensors), setup_context=save_inputs)
 
 
 def _attention_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -148,9 +140,9 @@ _attention.register_autograd(_attention_backward, setup_context=_save_inputs_and
 # -- launch
 
 
-def _run(kernel: str, shape: tuple[int, ...], inputs: Inputs, **options: Any) -> Tensor:
-    """Launch `kernel` with its chosen config. Without a kernel for the device, PyTorch computes the result and a
-    warning is issued."""
+def run(kernel: str, shape: tuple[int, ...], inputs: Inputs, **options: Any) -> Any:
+    """Launch `kernel` with its chosen config; its result, or a tuple of several. Without a kernel for the device,
+    PyTorch computes the result and a warning is issued."""
     first = inputs[0]
     assert first is not None
     spec = spec_of(kernel)
@@ -178,11 +170,13 @@ def _compiled(kernel: str, problem: Problem, device: int) -> list[bool]:
     return []
 
 
-def _by_pytorch(spec: KernelSpec[Any, Any], shape: tuple[int, ...], inputs: Inputs, options: dict[str, Any]) -> Tensor:
+def _by_pytorch(spec: KernelSpec[Any, Any], shape: tuple[int, ...], inputs: Inputs, options: dict[str, Any]) -> Any:
     fields = {**dict(zip(spec.problem_type.dims, shape, strict=True)), **options}
     problem = spec.problem_type.model_construct(**{**spec.default_problem().model_dump(), **fields})
-    first = spec.baselines(problem)[0]
-    return first.prepare(problem, inputs)().contiguous()
+    # An operator runs below autograd: a kernel whose eager way needs it has its formula besides.
+    formula = getattr(spec, "formula", None)
+    found: Any = formula(problem, inputs) if formula else spec.baselines(problem)[0].prepare(problem, inputs)()
+    return tuple(t.contiguous() for t in found) if isinstance(found, tuple) else found.contiguous()
 
 
 _entries: list[tuned_files.Entry] | None = None
@@ -237,7 +231,7 @@ def warn_once(kernel: str, where: str) -> None:
     )
 
 
-def _make_ready(t: Tensor) -> Tensor:
+def make_ready(t: Tensor) -> Tensor:
     """`t`, or a copy of it if it is not contiguous and aligned."""
     t = t.contiguous()
     return t if t.data_ptr() % call_cache.ALIGNMENT == 0 else t.clone()

@@ -63,8 +63,9 @@ class Decision:
     """Compile-time constants that it sets, in place of what the program or its autotuner passes."""
     options: Json
     """Launch options by name (``OPTIONS``)."""
-    source: str | None = None
-    """Reserved for a variant of the function's source. None: the program's own."""
+    source: Json | None = None
+    """A variant of the function's device code: what ``kernels/editing/variants.py`` keeps of one, its ``hash``, and the
+    ``values`` of its new constants. None: the program's own code."""
 
     @property
     def digest(self) -> str:
@@ -152,8 +153,8 @@ def fault_of(row: TunedRow, evidence: Json | None) -> str | None:
 
 
 def _fault_of_decision(decision: Decision) -> str | None:
-    if decision.source is not None:
-        return "needs another source, which this version cannot apply"
+    if decision.source is not None and (wrong := _fault_of_source(decision.source)) is not None:
+        return wrong
     for name, value in decision.options.items():
         if name not in OPTIONS:
             return f"sets {name}, which is no launch option"
@@ -165,6 +166,22 @@ def _fault_of_decision(decision: Decision) -> str | None:
     for name, value in decision.constexprs.items():
         if not isinstance(value, bool | int | float | str | type(None)):
             return f"sets {name} to a {type(value).__name__}"
+    return None
+
+
+SOURCE_FIELDS: dict[str, type] = {
+    "version": int, "kernel": str, "owner": str, "source": str, "meta": dict, "grid": str, "hash": str, "values": dict,
+}  # fmt: skip
+LONGEST_SOURCE = 20_000
+
+
+def _fault_of_source(source: Json) -> str | None:
+    if not isinstance(source, dict) or {n: type(v) for n, v in source.items()} != SOURCE_FIELDS:
+        return "has a variant that no version of this program writes"
+    if len(source["source"]) > LONGEST_SOURCE:
+        return f"has a variant of more than {LONGEST_SOURCE:,} characters"
+    if set(source["values"]) != set(source["meta"]):
+        return "has a variant without a value for each of its constants"
     return None
 
 

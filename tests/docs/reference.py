@@ -27,7 +27,7 @@ PUBLIC = {
     "agent.campaign": ("matmul_shapes", "write_campaign"),
     "kernels.ops": (
         "use", "config_of", "matmul", "fused_matmul", "softmax", "rms_norm", "layer_norm", "swiglu", "attention",
-        "conv2d",
+        "conv2d", "rms_norm_backward", "layer_norm_backward", "fused_linear_cross_entropy",
     ),
     "kernels.spec": ("Problem", "Config", "Baseline", "KernelSpec"),
     "kernels.autotuned": ("AutotunedKernel",),

@@ -8,8 +8,11 @@ import torch
 
 from kernels import registry
 from kernels.hardware import hardware_named
+from kernels.launches.expected import bounds, expected, results_of
+from kernels.launches.leaves import tensors_in
 from kernels.triton.interpreter_arguments import patch_scalars
 from kernels.triton.interpreter_bf16 import patch_bf16
+from tools.harness.checking.verify import scale_error
 
 UNWRITTEN = 12345.0
 
@@ -31,11 +34,15 @@ def interpreted(init):
         assert spec.constraint(problem, config, hardware) is None, (problem, config)
         inputs = spec.inputs(problem, torch.Generator().manual_seed(case["seed"]), "cpu")
         before = [None if t is None else t.clone() for t in inputs]
-        out = spec.output(problem, "cpu").fill_(UNWRITTEN)
+        out = spec.output(problem, "cpu")
+        for t in tensors_in(out).values():
+            t.fill_(UNWRITTEN)
         spec.launch(problem, config, inputs, out, hardware)
-        reference = spec.reference(problem, inputs)
-        error = (out.double() - reference).abs().max() / reference.abs().max()
+        results = results_of(spec.effects(problem), inputs, out)
+        references, accepted = expected(spec, problem, inputs, list(results)), bounds(spec, problem, results)
+        errors = {name: scale_error(result, references[name]) for name, result in results.items()}
+        worst = max(errors, key=lambda name: errors[name] / accepted[name])
         unchanged = all(t is None or torch.equal(t, b) for t, b in zip(inputs, before, strict=True))
-        return {"error": error.item(), "bound": spec.tolerance(problem), "unchanged": unchanged}
+        return {"error": errors[worst], "bound": accepted[worst], "result": worst, "unchanged": unchanged}
 
     return serve

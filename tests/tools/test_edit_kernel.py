@@ -175,6 +175,25 @@ def test_a_known_rewrite_is_made_where_the_limit_asks_for_it(session):
     assert rewrite("pipelined loops")["why"] == "there is nothing in the source that it would change"
 
 
+def test_all_rewrites_are_made_and_compiled_together(session):
+    answer = registry.tools_for(session)["edit_kernel"].call(session, {"rewrite": "every"}, "t0000c000")
+    made = {v["rewrite"]: v for v in answer["variants"]}
+    assert {"streaming", "wider blocks"} <= made.keys()
+    assert made["wider blocks"]["compile"] == "correct"
+    assert {c["edit"].partition(" ")[2] for c in made["wider blocks"]["configs"]} == {"WIDE=2", "WIDE=4"}
+    assert "limited by DRAM" in answer["left_out"]["base two"]
+    kept = {row["hash"]: row for row in rows(session)}
+    assert kept[made["wider blocks"]["variant"]]["grid"] == "cdiv(grid_0, WIDE), grid_1, grid_2"
+    further = {"rewrite": "every", "parent": made["streaming"]["variant"]}
+    second = registry.tools_for(session)["edit_kernel"].call(session, further, "t0000c000")
+    child = next(v for v in second["variants"] if v["rewrite"] == "wider blocks")
+    assert {r["hash"]: r["parent"] for r in rows(session)}[child["variant"]] == made["streaming"]["variant"]
+    unknown = registry.tools_for(session)["edit_kernel"].call(
+        session, {**further, "parent": "0123456789ab"}, "t0000c000"
+    )
+    assert "no variant" in unknown["why"]
+
+
 def test_an_edit_without_a_reason_is_refused(session):
     answer = registry.tools_for(session)["edit_kernel"].call(session, {"source": HONEST}, "t0000c000")
     assert "reason" in answer["problems"][0]
@@ -185,11 +204,25 @@ def test_the_planner_tries_the_rewrites_once_something_is_measured():
         return Done(name, {}, result, registry.builtin_declarations()[name])
 
     measured = done("run_benchmark", {"results": [{"config": {"A": 1}, "status": "correct", "ms": 1.0}]})
-    _, calls = next_move([measured], 10, rewrites=REWRITE_NAMES)
-    assert [json.loads(c["function"]["arguments"]) for c in calls] == [{"rewrite": n} for n in REWRITE_NAMES]
-    edited = done("edit_kernel", {"fence": "passed"})
-    assert next_move([measured, edited], 10, rewrites=REWRITE_NAMES)[1][0]["function"]["name"] == "suggest_configs"
-    assert next_move([measured], 10)[1][0]["function"]["name"] == "suggest_configs"
+
+    def next_call(*calls, **more):
+        called = next_move(calls, 10, **{"rewrites": REWRITE_NAMES, **more})[1][0]["function"]
+        return called["name"], json.loads(called["arguments"])
+
+    assert next_call(measured) == ("edit_kernel", {"rewrite": "every"})
+    variants = [{"variant": "aa", "configs": [{"A": 1, "edit": "aa"}, {"A": 2, "edit": "aa"}]}, {"configs": []}]
+    edited = done("edit_kernel", {"variants": [*variants, {"variant": "bb", "configs": [{"A": 1, "edit": "bb"}]}]})
+    name, given = next_call(measured, edited)
+    assert (name, [c["edit"] for c in given["configs"]]) == ("run_benchmark", ["aa", "bb", "aa"])
+
+    def timed(ms):
+        row = {"config": {"A": 1, "edit": "bb X=2"}, "status": "correct", "ms": ms}
+        return done("run_benchmark", {"results": [row]})
+
+    assert next_call(measured, edited, timed(0.5)) == ("edit_kernel", {"rewrite": "every", "parent": "bb"})
+    assert next_call(measured, edited, timed(1.5))[0] == "suggest_configs"
+    assert next_call(measured, done("edit_kernel", {"fence": "passed"}))[0] == "suggest_configs"
+    assert next_call(measured, rewrites=())[0] == "suggest_configs"
 
 
 def test_a_run_sends_a_bounded_number_of_edits(session):

@@ -42,9 +42,15 @@ FIELD_SPELLINGS: dict[str, dict[str, tuple[str, ...]]] = {
 OPTION_ONLY = {"half": "fp16"}
 """Spellings that ``--dtype`` takes and a goal does not: "half the latency" is no dtype."""
 
-SWITCHES: dict[str, tuple[str, ...]] = {"causal": ("causal masking", "causal mask", "causally masked")}
+SWITCHES: dict[str, tuple[str, ...]] = {
+    "causal": ("causal masking", "causal mask", "causally masked"),
+    "saved": ("saved statistics", "given statistics"),
+}
 """More names of a switch that is on."""
-SWITCHED_OFF: dict[str, tuple[str, ...]] = {"causal": ("noncausal", "bidirectional")}
+SWITCHED_OFF: dict[str, tuple[str, ...]] = {
+    "causal": ("noncausal", "bidirectional"),
+    "saved": ("recomputed statistics", "statistics recomputed"),
+}
 """Words that switch it off."""
 
 DIMENSION_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -64,6 +70,22 @@ DIMENSION_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
         "M": ("rows", "tokens"),
         "N": ("hidden size", "hidden dimension", "hidden dim", "hidden", "columns", "cols"),
         "eps": ("epsilon",),
+    },
+    "rms_norm_backward": {
+        "M": ("rows", "tokens"),
+        "N": ("hidden size", "hidden dimension", "hidden dim", "hidden", "columns", "cols"),
+        "eps": ("epsilon",),
+    },
+    "layer_norm_backward": {
+        "M": ("rows", "tokens"),
+        "N": ("hidden size", "hidden dimension", "hidden dim", "hidden", "columns", "cols"),
+        "eps": ("epsilon",),
+    },
+    "fused_linear_cross_entropy": {
+        "M": ("rows", "tokens"),
+        "N": ("vocabulary size", "vocab size", "vocabulary", "vocab"),
+        "K": ("hidden size", "hidden dimension", "hidden dim", "hidden"),
+        "ignore_index": ("ignored index",),
     },
     "swiglu": {"M": ("rows", "tokens"), "N": ("intermediate size", "columns", "cols")},
     "conv2d": {
@@ -146,7 +168,8 @@ GPU = (
 OTHER_OPERATIONS = """
 attention flashattention softmax layernorm rmsnorm batchnorm groupnorm norm conv conv1d conv2d conv3d convolution swiglu
 geglu glu moe rope embedding dropout scan sort topk fft histogram transpose reduction gemv spmm grouped batched sparse
-backward sigmoid tanh elu mish hardswish softplus quantized quantised dequant relu6 selu prelu depthwise cumsum argmax
+backward gradient gradients sigmoid tanh elu mish hardswish softplus quantized quantised dequant relu6 selu prelu
+depthwise cumsum argmax
 """
 
 FOREIGN = frozenset(OTHER_OPERATIONS.split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from tools.harness.checking.promoted_reference import PromotingInterpreter, Reference
@@ -18,6 +19,13 @@ class Ahead:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="reference")
         self._references: dict[str, Future[Reference]] = {}
         self._processes: Prestart | None = None
+
+    def begin(self) -> None:
+        """Start everything that imports, before it is known which launch comes first."""
+        self._thread.submit(self._interpreter.start)
+        self.start_processes()
+        if self._device is not None:
+            threading.Thread(target=_import_the_loop, name="imports", daemon=True).start()
 
     def expect(self, launch: str) -> None:
         """Begin the reference of this launch, and start the processes of its run."""
@@ -49,3 +57,10 @@ class Ahead:
         self._thread.shutdown(cancel_futures=True)
         if self._processes is not None:
             self._processes.close()
+
+
+def _import_the_loop() -> None:
+    """What each run needs, a second or two of imports, while this process waits for its children."""
+    import langgraph.graph  # noqa: F401
+
+    import tools.session.open_session  # noqa: F401

@@ -30,6 +30,10 @@ class Request:
     bitwise: bool = False
     """Whether a proven config must give the bits of the launch as captured."""
     seed: int = 0
+    edit: bool = False
+    """Whether device code may be edited: by known rewrites, or by the model."""
+    even: bool = False
+    """Whether each launch is given the same time, instead of by what it promises."""
 
 
 @dataclass

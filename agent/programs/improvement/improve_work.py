@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from agent.errors import UsageError
@@ -23,6 +24,7 @@ from agent.models.prices import priced
 from agent.programs.improvement.improve_ahead import Ahead
 from agent.programs.improvement.improve_plan import Job, Plan, Untuned, seconds_for
 from agent.programs.improvement.improve_request import Improved, Request
+from agent.programs.improvement.lineage import lineage_of
 from agent.programs.improvement.tuned_rows import (
     NOTHING_TIMED,
     Judged,
@@ -36,6 +38,7 @@ from kernels.capture.reading.rebuilt_arguments import described_tensors
 from kernels.captured.captured_problem import CapturedProblem, written_bounds
 from kernels.hardware import Hardware, hardware_named
 from kernels.tuned.tuned_file import write_table
+from memory.file import default_path
 from memory.terms import count_of
 from tools.harness.checking.interpreter import Interpreter
 from tools.harness.checking.owner_survey import OwnerSurvey, Survey
@@ -45,6 +48,11 @@ from tools.harness.process.prestart import Prestart
 
 MOST_EVALS = 60
 """Configs measured of one launch at most."""
+MOST_EDITED_EVALS = 160
+"""The same with variants."""
+MOST_FINALISTS = 2
+"""Configs of a launch that are tried for a proof: of a launch that its owner's config fits, a dozen lie within noise of
+it, and each sitting takes the time of another launch's search."""
 CHECKED = 3
 """Configs of a launch that the interpreter checks: the owner's and its nearest neighbours."""
 SEED = 20_261_128
@@ -83,6 +91,7 @@ class Work:
         self._request, self._device, self._made = request, device, made
         self._survey, self._ahead, self._watch, self._search = survey, ahead, watch, search
         self._interpreter = Interpreter()
+        self._variants = (request.memory or default_path()).absolute().parent / "variants"
         self._pool: LocalCompilePool | None = None
 
     def all(self, found: Plan, began: float) -> None:
@@ -94,7 +103,8 @@ class Work:
                 if left <= 0:
                     self._leave(job, f"the time was up (--max-seconds {self._request.max_seconds:g})")
                 else:
-                    self._one(job, seconds_for(job, waiting, left), waiting[1:])
+                    part = left / len(waiting) if self._request.even else seconds_for(job, waiting, left)
+                    self._one(job, part, waiting[1:])
                 waiting.remove(job)
                 self._write()
         finally:
@@ -146,6 +156,7 @@ class Work:
     ) -> None:
         r = self._request
         self._compile_choices(job, problem)
+        edits = r.edit and self._editable(job)
         objective = Objective(
             goal=f"improve {r.file.name}: {job.launch.name} {problem.label()}",
             kernel=job.reference,
@@ -155,7 +166,10 @@ class Work:
             model=r.model,
             cold=r.cold,
             bitwise=r.bitwise,
-            limits=Limits(max_evals=MOST_EVALS, max_seconds=seconds),
+            edit=edits,
+            limits=Limits(
+                max_evals=MOST_EDITED_EVALS if edits else MOST_EVALS, max_seconds=seconds, max_finalists=MOST_FINALISTS
+            ),
             seed=r.seed,
         )
         try:
@@ -166,12 +180,45 @@ class Work:
         wrong: str | None = None
         errors: dict[str, float] = {}
         if outcome.proven and outcome.best is not None and exact.reason is None:
-            found = self._survey.errors(job.reference, problem.model_dump(), outcome.best.config, exact, SEED)
+            kernel = self._found_as(job, outcome.best.config)
+            found = self._survey.errors(kernel, problem.model_dump(), outcome.best.config, exact, SEED)
             wrong = found if isinstance(found, str) else beyond_float64(survey, found)
             errors = {} if isinstance(found, str) else found
         judged = judge(outcome, wrong, job.kernel.owner_config().model_dump())
         more = {"error": errors, "measured_ms": survey.ms, "bounds": problem.bound_of()}
         self._add(job, judged, outcome, evidence_of(job, survey, exact, judged, outcome, **more))
+
+    def _editable(self, job: Job) -> bool:
+        """Whether the launch's code can be edited; what cannot is tuned by configs alone, and says why."""
+        from kernels.editing.refused_edit import RefusedEdit
+
+        try:
+            editable_kernel(job, self._variants).editable_functions(
+                job.kernel.default_problem(), hardware_named("H200")
+            )
+        except RefusedEdit as e:
+            self._watch.notify(f"{job.launch.name} {job.launch.digest[:8]}: its code is not edited: {e}")
+            return False
+        return True
+
+    def _found_as(self, job: Job, config: dict[str, Any]) -> str:
+        """The name by which a process finds the kernel of `config`."""
+        from kernels.editing.editable import FIELD, MARK
+
+        return f"{MARK}{self._variants}|{job.reference}" if config.get(FIELD) else job.reference
+
+    def _source_of(self, job: Job, config: dict[str, Any] | None) -> dict[str, Any] | None:
+        """The variant that `config` chooses, as the table holds it; None if it is the owner's code."""
+        from kernels.editing.editable import FIELD
+        from kernels.editing.variants import chosen, complete, load
+
+        if not config or not config.get(FIELD):
+            return None
+        made: Any = editable_kernel(job, self._variants)
+        name, given = chosen(config[FIELD])
+        owner = partial(made.owner, job.kernel.default_problem(), hardware_named("H200"))
+        variant = load(self._variants / f"{name}.json", owner)
+        return {**variant.recorded(), "hash": variant.hash, "values": complete(variant, given)}
 
     def _compile_choices(self, job: Job, problem: CapturedProblem) -> None:
         """Compile the autotuner's configs on all cores: its choice is made anew, and would compile one by one."""
@@ -199,7 +246,10 @@ class Work:
         self._add(job, judged, None, evidence)
 
     def _add(self, job: Job, judged: Judged, outcome: Outcome | None, evidence: dict[str, Any]) -> None:
-        self._made.table.add(row_of(job, self._made.environment, judged), evidence)
+        source = self._source_of(job, judged.config)
+        if source is not None:
+            evidence["lineage"] = lineage_of(self._request.memory, source["hash"])
+        self._made.table.add(row_of(job, self._made.environment, judged, source), evidence)
         self._made.rows.append((job, judged, outcome))
         self._watch.notify(f"{job.launch.name} {job.launch.digest[:8]}: {judged.status}: {judged.why}")
 
@@ -213,6 +263,13 @@ class Work:
             write_table(self._made.table, self._request.out)
         except OSError as e:
             raise UsageError(f"{self._request.out} cannot be written ({e.strerror}): name another file by -o.") from e
+
+
+def editable_kernel(job: Job, folder: Path) -> Any:
+    """The launch as a kernel with variants from `folder`."""
+    from kernels.editing.editable import editable
+
+    return editable(job.kernel, folder, job.reference)
 
 
 def _poisoned(job: Job, survey: Survey) -> tuple[str, ...]:

@@ -35,7 +35,7 @@ def improve(request: Request, watch: Watch, search: RunSearch | None = None) -> 
     survey = OwnerSurvey(CPU if device == INTERPRETER else device)
     ahead = Ahead(str(request.file), SEED, None if device == INTERPRETER else device)
     try:
-        ahead.start_processes()  # beside the survey's own
+        ahead.begin()  # beside the survey's own process
         info = survey.device_info()
         missing = info.get("missing") or info.get("reason")
         if missing:

@@ -89,8 +89,9 @@ def judge(outcome: Outcome, wrong: str | None, own: dict[str, Any]) -> Judged:
     return Judged("proven", outcome.why, best.config)
 
 
-def row_of(job: Job, environment: TunedEnvironment, judged: Judged) -> TunedRow:
-    """The row. A stock row of an autotuned kernel holds the autotuner's choice, so that nobody benchmarks for it."""
+def row_of(job: Job, environment: TunedEnvironment, judged: Judged, source: Json | None = None) -> TunedRow:
+    """The row. A stock row of an autotuned kernel holds the autotuner's choice, so that nobody benchmarks for it.
+    `source`: the variant of the decision, if it is none of the owner's code."""
     function, config = job.launch.function, judged.config
     if config is None and job.launch.config is not None:
         config = job.kernel.owner_config().model_dump()
@@ -99,15 +100,16 @@ def row_of(job: Job, environment: TunedEnvironment, judged: Judged) -> TunedRow:
         environment=environment,
         key=job.key,
         status=judged.status,
-        decision=None if config is None else decision_of(config),
+        decision=None if config is None else decision_of(config, source),
     )
 
 
-def decision_of(config: dict[str, Any]) -> Decision:
+def decision_of(config: dict[str, Any], source: Json | None = None) -> Decision:
     """A config of the kernel's as a decision."""
     return Decision(
-        constexprs={n: v for n, v in config.items() if n not in OPTIONS},
+        constexprs={n: v for n, v in config.items() if n not in (*OPTIONS, "edit")},
         options={n: v for n, v in config.items() if n in OPTIONS and v is not None},
+        source=source,
     )
 
 

@@ -19,18 +19,24 @@ def open_capture(path: Path) -> Capture:
 
 
 def select_launches(capture: Capture, only: str | None) -> list[CapturedLaunch]:
-    """The launches that `only` names; all if it is None. Raises UsageError if there are none."""
+    """The launches that `only` names, several with commas between them; all if it is None. Raises UsageError if there
+    are none of one of them."""
     if not capture.launches:
         raise UsageError(f"{capture.path} holds no launch that could be tuned: `captures show` says what it holds.")
     if only is None:
         return capture.launches
-    found = [
-        x
-        for x in capture.launches
-        if only in (x.name, f"{x.function['module']}:{x.function['qualname']}")
-        or (len(only) >= 6 and x.digest.startswith(only))
-    ]
+    found: list[CapturedLaunch] = []
+    for name in filter(None, (part.strip() for part in only.split(","))):
+        named = [x for x in capture.launches if _is_named(x, name)]
+        if not named:
+            names = ", ".join(sorted({x.name for x in capture.launches}))
+            raise UsageError(f"{capture.path} holds no launch of {name}: choose one of {names}.")
+        found += [x for x in named if x not in found]
     if not found:
-        names = ", ".join(sorted({x.name for x in capture.launches}))
-        raise UsageError(f"{capture.path} holds no launch of {only}: choose one of {names}.")
+        raise UsageError(f"--kernel {only!r} names no kernel.")
     return found
+
+
+def _is_named(launch: CapturedLaunch, name: str) -> bool:
+    function = f"{launch.function['module']}:{launch.function['qualname']}"
+    return name in (launch.name, function) or (len(name) >= 6 and launch.digest.startswith(name))

@@ -96,6 +96,19 @@ def test_every_finalist_within_noise_is_tried_until_one_is_proven(tmp_path):
     assert state["outcome"]["best"]["config"] == BEST
 
 
+def test_no_more_finalists_come_through_than_the_objective_allows(tmp_path):
+    configs = [{"tile": 128, "warps": warps} for warps in (4, 8, 2)]
+    limits = {"max_finalists": 1}
+
+    def model():
+        return Scripted(calls(("run_benchmark", {"configs": configs})))
+
+    _, actions, _ = play(tmp_path / "level", model(), limits, compiled_ms=0.2)
+    assert [name for _, name in actions.calls].count("prove") == 1
+    _, actions, _ = play(tmp_path / "wrong", model(), limits, verdicts=["correctness", "correct"], compiled_ms=0.2)
+    assert [name for _, name in actions.calls].count("prove") == 2, "one that is wrong does not count"
+
+
 def test_a_sitting_that_our_machinery_spoils_is_not_repeated_for_ever(tmp_path):
     model = Scripted(calls(("run_benchmark", {"configs": SPACE[:12]})))
     state, actions, _ = play(tmp_path, model, verdicts=["infrastructure"] * 12)

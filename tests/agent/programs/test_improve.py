@@ -22,6 +22,7 @@ from tools.harness.checking.owner_survey import OwnerSurvey
 from tools.harness.compiling import cache
 from tools.harness.devices import live
 from tools.harness.devices.live import LiveDevice
+from tools.harness.process import sandbox
 from tools.harness.process.prestart import Prestart
 from tools.harness.results import CompileResult
 
@@ -82,6 +83,7 @@ def gpu(monkeypatch, tmp_path):
     monkeypatch.setattr(improve_work, "LocalCompilePool", NothingToCompile)
     monkeypatch.setattr(cache, "default_cache", lambda: tmp_path / "cache")
     monkeypatch.setattr(improve_work, "MOST_EVALS", 10)
+    monkeypatch.setattr(improve_work, "MOST_EDITED_EVALS", 24)
 
 
 def test_a_launch_is_proven_on_a_gpu_and_the_rest_says_why(gpu, on_gpu, tmp_path, capsys):
@@ -104,6 +106,26 @@ def test_a_launch_is_proven_on_a_gpu_and_the_rest_says_why(gpu, on_gpu, tmp_path
     assert evidence["bits"] == said["launches"][0]["bits"] == "differ"
     (rest,) = table.untuned
     assert "beyond --share 0.95" in rest["reason"]
+
+
+@pytest.mark.skipif(sandbox.why_not() is not None, reason=f"{sandbox.why_not()}")
+def test_with_edits_a_variant_is_proven_over_the_owners_code_tuned(gpu, on_gpu, tmp_path, capsys):
+    out = tmp_path / "tuned.json"
+    words = ["improve", str(on_gpu), "-o", str(out), "--kernel", "gated", "--json", "--edit"]
+    assert main([*words, "--memory", str(tmp_path / "m.db")]) == 0
+    table = read_table(out)
+    (row,) = table.rows
+    source, evidence = row.decision.source, table.evidence[row.name]
+    assert row.status == "proven"
+    assert source["kernel"] == "gated"
+    assert source["values"].keys() == source["meta"].keys()
+    assert (tmp_path / "variants" / f"{source['hash']}.json").exists()
+    baselines = {b["name"]: b for b in evidence["baselines"]}
+    assert baselines.keys() == {"owner", "autotuner", "owner tuned"}
+    assert baselines["owner tuned"]["ci"][0] > 1
+    assert [step["hash"] for step in evidence["lineage"]][-1] == source["hash"]
+    assert evidence["lineage"][0]["parent"] == ""
+    assert 0 < evidence["error"]["out_ptr"] <= evidence["bounds"]["out_ptr"]
 
 
 @pytest.mark.long

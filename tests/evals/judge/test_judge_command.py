@@ -5,6 +5,8 @@ import json
 import pytest
 
 from evals.commands.commands import main
+from evals.judge.judging import Judging, Options
+from evals.judge.read_pairs import pairs
 from tests.exploits import judged
 from tools.harness.process import sandbox
 
@@ -152,6 +154,14 @@ def test_a_problem_whose_check_cannot_fail_is_blind(files, capsys):
     verdict = json.loads(capsys.readouterr().out)
     assert verdict["status"] == "blind"
     assert "accepts an output of zeros" in verdict["reason"]
+
+
+@pytest.mark.process
+def test_a_gpu_that_does_not_start_says_nothing_of_the_candidate(files):
+    (pair,) = pairs(*files, None)
+    v = Judging(pair, Options("cuda:7", sandboxed=False)).run()
+    assert v.status == "infrastructure"
+    assert v.reason.startswith("cuda:7 cannot be used here: ")
 
 
 def test_what_does_not_go_together_is_refused(files, tmp_path, capsys):

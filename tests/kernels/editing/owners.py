@@ -206,6 +206,34 @@ def jsd(X, Y, loss, dX, stride, beta: tl.constexpr, n_cols, BLOCK: tl.constexpr)
         tl.store(dX + offs, (1 - beta) * q * (x - log_m), mask=offs < n_cols)
 
 
+@triton.jit
+def moments(X, out, stride, n, BLOCK: tl.constexpr):
+    row = tl.program_id(0).to(tl.int64)
+    X += row * stride
+    total = 0.0
+    for i in range(0, n, BLOCK):
+        offs = i + tl.arange(0, BLOCK)
+        x = tl.load(X + offs, mask=offs < n, other=0.0).to(tl.float32)
+        total += tl.sum(x)
+    squares = 0.0
+    for i in range(0, n, BLOCK):
+        offs = i + tl.arange(0, BLOCK)
+        x = tl.load(X + offs, mask=offs < n, other=0.0).to(tl.float32)
+        squares += tl.sum(x * x)
+    tl.store(out + row * 2, total / n)
+    tl.store(out + row * 2 + 1, squares / n)
+
+
+@triton.jit
+def tiles(A, B, C, M, N, K: tl.constexpr, TILE_M: tl.constexpr, TILE_N: tl.constexpr):
+    rows = tl.program_id(0) * TILE_M + tl.arange(0, TILE_M)
+    columns = tl.program_id(1) * TILE_N + tl.arange(0, TILE_N)
+    inner = tl.arange(0, K)
+    a = tl.load(A + rows[:, None] * K + inner[None, :])
+    b = tl.load(B + inner[:, None] * N + columns[None, :])
+    tl.store(C + rows[:, None] * N + columns[None, :], tl.dot(a, b))
+
+
 def owner(function, **values):
     """The function as the fence sees it: parameters in capitals are constants, others pointers if they have no size."""
     found = {}
@@ -230,3 +258,5 @@ MATMUL = owner(
 ATTENTION = owner(attention, Q=P, K=P, V=P, Out=P, HEAD=whole(64, 128), BLOCK_M=whole(64), BLOCK_N=whole(32, 64))
 CROSS_ENTROPY = owner(cross_entropy, X=P, Y=P, loss_ptr=P, BLOCK=whole(1024, 65536))
 JSD = owner(jsd, X=P, Y=P, loss=P, dX=P, beta=NUMBER, BLOCK=whole(1024, 65536))
+MOMENTS = owner(moments, X=P, out=P, BLOCK=whole(1024, 65536))
+TILES = owner(tiles, A=P, B=P, C=P, K=whole(16, 128), TILE_M=whole(16, 128), TILE_N=whole(16, 128))

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,24 @@ from tools.harness.process import sandbox
 from tools.harness.process.child import Child
 
 pytestmark = [pytest.mark.process, pytest.mark.skipif(sandbox.why_not() is not None, reason=f"{sandbox.why_not()}")]
+
+
+def name_a_thread():
+    """As pthread_setname_np does for another thread."""
+    wait, named = threading.Event(), []
+    thread = threading.Thread(target=wait.wait)
+    thread.start()
+    try:
+        named.append(Path(f"/proc/self/task/{thread.native_id}/comm").write_text("named"))
+    finally:
+        wait.set()
+        thread.join()
+
+
+def write_to_a_pair():
+    one, other = socket.socketpair()
+    with one, other:
+        one.sendall(b"x")
 
 
 def serve_attempts(init):
@@ -34,6 +53,12 @@ def serve_attempts(init):
             "tcp": lambda: socket.create_connection(("127.0.0.1", job["port"]), 2),
             "udp": lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM),
             "unix": lambda: socket.socket(socket.AF_UNIX),
+            "connect": lambda: socket.socket(socket.AF_UNIX).connect(path),
+            "address": lambda: socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"x", path),
+            "message": lambda: socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendmsg([b"x"], [], 0, path),
+            "bind": lambda: socket.socket(socket.AF_UNIX).bind(path),
+            "pair": lambda: write_to_a_pair(),
+            "name": lambda: name_a_thread(),
             "kill": lambda: os.kill(job["pid"], 0),
             "program": lambda: subprocess.run([sys.executable, "-c", f"open({path!r}, 'w')"], check=True),
             "read": lambda: Path(path).read_text(),
@@ -58,6 +83,40 @@ def shut_in(tmp_path_factory):
     yield lambda what, **about: child.call({"what": what, **about}, 60)["ended"], scratch
     child.kill()
     del os.environ["MY_API_KEY"]
+
+
+@pytest.fixture(scope="module")
+def shut_in_with_a_gpu(tmp_path_factory):
+    scratch = tmp_path_factory.mktemp("scratch")
+    writable = [str(scratch), "/dev/nvidia-of-no-machine"]
+    child = Child("tests.tools.harness.test_sandbox:serve_attempts", {}, writable=writable)
+    yield lambda what, **about: child.call({"what": what, **about}, 60)["ended"], scratch
+    child.kill()
+
+
+def test_with_a_gpu_it_may_do_what_cuda_does_as_it_starts(shut_in_with_a_gpu):
+    attempt, scratch = shut_in_with_a_gpu
+    assert [attempt(what) for what in ("unix", "pair", "name")] == ["done"] * 3
+    assert attempt("bind", path=str(scratch / "socket")) == "done"
+
+
+def test_with_a_gpu_it_reaches_nobody_either(shut_in_with_a_gpu, tmp_path):
+    attempt, _ = shut_in_with_a_gpu
+    stream, letters = str(tmp_path / "stream"), str(tmp_path / "letters")
+    with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        one.bind(stream)
+        one.listen()
+        other.bind(letters)
+        tried = {"connect": stream, "address": letters, "message": letters}
+        assert {what: attempt(what, path=path) for what, path in tried.items()} == dict.fromkeys(
+            tried, "PermissionError"
+        )
+        other.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            other.recv(1)
+    assert attempt("udp") == "PermissionError"
+    assert attempt("bind", path=str(tmp_path / "socket")) == "PermissionError"
+    assert attempt("write", path=str(tmp_path / "kept")) == "PermissionError"
 
 
 @pytest.mark.parametrize(

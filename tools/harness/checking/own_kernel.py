@@ -13,6 +13,12 @@ def own_kernel(spec: Any) -> str | None:
     A captured launch without a hook starts one kernel, by code of ours. The spec is not asked: one that cheats would
     say so too."""
     captured = sys.modules.get("kernels.captured.spec")  # whoever holds such a spec has imported it
-    if captured is None or type(spec) is not captured.CapturedKernel or spec.has_hook:
+    editable = sys.modules.get("kernels.editing.editable")
+    if captured is None:
+        return None
+    kind = type(spec)
+    edited = editable is not None and kind.__bases__ == (editable.Editable, captured.CapturedKernel)
+    plain = edited and not {"launch", "function", "has_hook"} & vars(kind).keys()
+    if not (kind is captured.CapturedKernel or plain) or spec.has_hook:
         return None
     return str(spec.captured.name)

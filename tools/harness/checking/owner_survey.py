@@ -70,7 +70,8 @@ class OwnerSurvey:
         return Survey(None, **tuples, **answer)
 
     def errors(self, kernel: str, problem: Json, config: Json, exact: Reference, seed: int) -> dict[str, float] | str:
-        """Result → scale-relative error of `config` against `exact`; or why it could not be launched."""
+        """Result → scale-relative error of `config` against `exact`; or why it could not be launched. `kernel`:
+        ``FILE#LAUNCH``, or the same with variants (:mod:`kernels.editing.editable`)."""
         job = {"op": "errors", "kernel": kernel, "problem": problem, "config": config, "seed": seed}
         answer = self._ask(job, exact)
         return str(answer["reason"]) if "reason" in answer else dict(answer["errors"])
@@ -116,7 +117,7 @@ def surveyor(init: Json) -> Any:
 
     from kernels.capture.reading.live_functions import HasChanged
     from kernels.capture.reading.rebuilt_functions import CannotRebuild
-    from kernels.captured.captured_kernels import captured_kernel
+    from kernels.registry import get
     from tools.harness.compiling.compiler import reason
     from tools.harness.compiling.toolchain import add_to_triton_key, cache_key
 
@@ -138,7 +139,7 @@ def surveyor(init: Json) -> Any:
         if job["op"] == "info":
             return _info(device)
         try:
-            spec = captured_kernel(job["kernel"])
+            spec: Any = get(job["kernel"])
             if device != CPU:
                 torch.cuda.set_device(torch.device(device))
                 add_to_triton_key(cache_key(spec))

@@ -50,17 +50,22 @@ class PromotingInterpreter:
     def __init__(self) -> None:
         self._child: Child | None = None
 
-    def reference(self, capture: str, launch: str, seed: int, deadline_s: float = DEADLINE_S) -> Reference:
-        """The reference of the launch with this digest, on arguments made by `seed`
-        (``kernels.capture.reading.rebuilt_arguments``)."""
+    def start(self) -> Child:
+        """The child, which imports while it is not needed yet."""
         if self._child is None or not self._child.alive:
             environment = {"TRITON_INTERPRET": "1"}
             self._child = Child("tools.harness.checking.promoted_reference:promoting_interpreter", {}, environment)
+        return self._child
+
+    def reference(self, capture: str, launch: str, seed: int, deadline_s: float = DEADLINE_S) -> Reference:
+        """The reference of the launch with this digest, on arguments made by `seed`
+        (``kernels.capture.reading.rebuilt_arguments``)."""
+        child = self.start()
         with tempfile.TemporaryDirectory() as folder:
             out = str(Path(folder) / "stored.npz")
             job = {"capture": capture, "launch": launch, "seed": seed, "out": out}
             try:
-                answer = self._child.call(job, deadline_s)
+                answer = child.call(job, deadline_s)
             except ChildTimeout:
                 return Reference(f"the interpreter needed more than {deadline_s:g} s")
             except ChildDied as e:

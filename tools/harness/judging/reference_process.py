@@ -73,6 +73,10 @@ class ReferenceProcess:
     def do_open(self, job: Json) -> Json:
         """Make the reference, run it twice on equal inputs, and write its constructor's arguments and its state."""
         torch.set_num_threads(job["threads"])
+        try:
+            torch.zeros(1, device=job["device"])
+        except (RuntimeError, AssertionError) as e:  # a PyTorch without CUDA asserts
+            return {"no_device": describe_error(e, job["file"])}
         self.file = job["file"]
         self.problem, self.named = make_problem(job), job["named"]
         inputs = self.problem.draw(secrets.randbits(62))

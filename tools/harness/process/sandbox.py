@@ -8,6 +8,10 @@ Three mechanisms of Linux, none of which can be taken back, and which every proc
                 modules, keys or BPF; no change of owner or mode of a file, which Landlock does not watch
     rlimits     memory, size of a file, open files, processor time, no core dump
 
+A process that is given a GPU's devices has two rights more, without which CUDA ends its start by error 304 (driver
+580): it names its threads, by files of its own under ``/proc/self/task``, and makes and binds a local socket. It can
+connect none, and send to none by address.
+
 They are called by number through ctypes, because that needs nothing installed and is 100 lines. Reading is not
 restricted: the child has to find Python, PyTorch and Triton. It is started without the environment's secrets.
 
@@ -40,6 +44,9 @@ WRITE_FILE = 1 << 1
 TCP = 0b11
 SCOPES = 0b11
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full")
+GPUS = ("/dev/nvidia", "/dev/kfd", "/dev/dri")
+"""Beginnings of the paths of a GPU's devices."""
+THREADS = "/proc/self/task"
 
 ALLOW, KILL, REFUSE = 0x7FFF0000, 0x80000000, 0x00050000 | errno.EPERM
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -63,6 +70,14 @@ REFUSED = {
 }  # fmt: skip
 """System calls that are answered with "not permitted" (arch/x86/entry/syscalls/syscall_64.tbl and
 include/uapi/asm-generic/unistd.h)."""
+SOCKET = {"x86_64": 41, "aarch64": 198}
+ADDRESSED = {"x86_64": (42, 46, 307), "aarch64": (203, 211, 269)}
+"""connect, sendmsg, sendmmsg: what a local socket could reach others by."""
+SENDTO = {"x86_64": 44, "aarch64": 206}
+"""Refused with an address; without one it is how a pair of sockets is written to."""
+AF_UNIX = 1
+FIRST, FIFTH = 16, 48
+"""Where a filter finds the first and the fifth argument of a call (struct seccomp_data), the lower half first."""
 
 MOST_MEMORY = 24 << 30
 MOST_FILE = 2 << 30
@@ -94,8 +109,10 @@ class NoSandbox(RuntimeError):
 
 
 def enter(writable: Iterable[str]) -> None:
-    """Shut this process in for good: only the folders and files (a GPU's devices, say) of `writable` can be written.
-    Raises NoSandbox."""
+    """Shut this process in for good: only the folders and files of `writable` can be written. If a GPU's devices are
+    among them, CUDA can start. Raises NoSandbox."""
+    writable = list(writable)
+    gpu = any(path.startswith(GPUS) for path in writable)
     machine = platform.machine()
     if sys.platform != "linux" or machine not in ARCHITECTURES:
         raise NoSandbox(f"{sys.platform} on {machine} is not known to the sandbox")
@@ -103,8 +120,8 @@ def enter(writable: Iterable[str]) -> None:
     _limit()
     if libc.prctl(38, 1, 0, 0, 0) != 0:  # PR_SET_NO_NEW_PRIVS
         raise NoSandbox("privileges cannot be given up")
-    _restrict_files(libc, writable)
-    _refuse_calls(libc, machine)
+    _restrict_files(libc, [*writable, THREADS] if gpu else writable)
+    _refuse_calls(libc, machine, gpu)
     os.environ[INSIDE] = "1"
 
 
@@ -186,12 +203,19 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
-def _refuse_calls(libc: ctypes.CDLL, machine: str) -> None:
+def _refuse_calls(libc: ctypes.CDLL, machine: str, gpu: bool) -> None:
     """A classic BPF program: another architecture ends the process, listed calls are not permitted."""
     numbers = sorted({*REFUSED[machine], *BOTH})
     load, equal, at_least, give = 0x20, 0x15, 0x35, 0x06
     code = [(load, 0, 0, 4), (equal, 1, 0, ARCHITECTURES[machine]), (give, 0, 0, KILL), (load, 0, 0, 0)]
     code += [(at_least, 0, 1, X32), (give, 0, 0, REFUSE)]
+    if gpu:
+        numbers = sorted({*numbers, *ADDRESSED[machine]} - {SOCKET[machine]})
+        local = [(load, 0, 0, FIRST), (equal, 0, 1, AF_UNIX), (give, 0, 0, ALLOW), (give, 0, 0, REFUSE)]
+        nobody = [(load, 0, 0, FIFTH), (equal, 0, 3, 0), (load, 0, 0, FIFTH + 4), (equal, 0, 1, 0)]
+        nobody += [(give, 0, 0, ALLOW), (give, 0, 0, REFUSE)]
+        for number, rule in ((SOCKET[machine], local), (SENDTO[machine], nobody)):
+            code += [(equal, 0, len(rule), number), *rule]  # each rule ends: the number is still there where it is not
     for number in numbers:
         code += [(equal, 0, 1, number), (give, 0, 0, REFUSE)]
     code.append((give, 0, 0, ALLOW))

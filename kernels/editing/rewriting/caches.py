@@ -1,0 +1,106 @@
+"""Rewrites of what a kernel asks of the caches."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+
+from kernels.editing.rewriting.code import (
+    Code,
+    calls,
+    carried,
+    loops_of,
+    named,
+    statements,
+    steps_of,
+    target_of,
+)
+
+HINTS = {"eviction_policy", "cache_modifier"}
+
+
+def streaming(code: Code) -> bool:
+    """What this program loads once, and what it stores, need not stay in the cache."""
+    roots = roots_in(code)
+    loads = Counter(_root(call, roots) for call in calls(code.tree, "load"))
+    shared = bool(calls(code.tree, "dot", "dot_scaled"))  # tiles that other programs load as well
+    found = False
+    for call, turning in _with_loops(code.tree):
+        if {k.arg for k in call.keywords} & HINTS or len(call.args) > 3:
+            continue
+        is_load = ast.unparse(call.func) == "tl.load"
+        again = turning is not None and (shared or not _follows(call, turning))
+        if is_load and not again and loads[_root(call, roots)] == 1:
+            call.keywords.append(ast.keyword("eviction_policy", ast.Constant("evict_first")))
+            found = True
+        elif not is_load:
+            call.keywords.append(ast.keyword("cache_modifier", ast.Constant(".cs")))
+            found = True
+    return found
+
+
+def second_pass_backwards(code: Code) -> bool:
+    """A loop over what a loop before it has loaded already goes backwards, so that what was loaded last, and still lies
+    in the cache, is read first. The first loop asks the cache to keep it, the second lets it go."""
+    roots = roots_in(code)
+    seen: list[tuple[str, set[str]]] = []
+    found = False
+    for loop in loops_of(code.tree):
+        steps, place = steps_of(loop), target_of(loop)
+        if steps is None or ast.unparse(steps[0]) != "0":
+            continue
+        loaded = {_root(c, roots) for c in calls(loop, "load")} - {""}
+        header = ast.unparse(loop.iter)
+        shared = loaded & {r for h, rs in seen if h == header for r in rs}
+        seen.append((header, loaded))
+        turn = f"{place}_turn"
+        if not shared or carried(loop, code.tree) or not code.free(turn) or _returns(loop):
+            continue
+        end, step = ast.unparse(steps[1]), ast.unparse(steps[2])
+        loop.target = ast.Name(turn, ast.Store())
+        first = statements(f"{place} = (tl.cdiv({end}, {step}) - 1) * ({step}) - {turn}")
+        loop.body = first + loop.body
+        for call in calls(loop, "load"):
+            if _root(call, roots) in shared and not {k.arg for k in call.keywords} & HINTS:
+                call.keywords.append(ast.keyword("eviction_policy", ast.Constant("evict_first")))
+        found = True
+    return found
+
+
+def _returns(loop: ast.For) -> bool:
+    return any(isinstance(n, ast.Return) for n in ast.walk(loop))
+
+
+def roots_in(code: Code) -> dict[str, str]:
+    """Each local that is an address of an argument: which argument it is of."""
+    found = {p: p for p in code.parameters}
+    for node in ast.walk(code.tree):
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+            left = _leftmost(node.value)
+            if left in found:
+                found.setdefault(node.targets[0].id, found[left])
+    return found
+
+
+def _leftmost(node: ast.expr) -> str:
+    while isinstance(node, ast.BinOp):
+        node = node.left
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _root(call: ast.Call, roots: dict[str, str]) -> str:
+    return roots.get(_leftmost(call.args[0]), "") if call.args else ""
+
+
+def _with_loops(tree: ast.FunctionDef) -> list[tuple[ast.Call, ast.For | ast.While | None]]:
+    """Loads and stores, each with the innermost loop around it."""
+    inner: dict[int, ast.For | ast.While] = {}
+    for loop in (n for n in ast.walk(tree) if isinstance(n, ast.For | ast.While)):  # outer loops come first
+        inner |= {id(n): loop for n in ast.walk(loop)}
+    return [(c, inner.get(id(c))) for c in calls(tree, "load", "store")]
+
+
+def _follows(call: ast.Call, loop: ast.For | ast.While) -> bool:
+    """Whether the address moves with the loop."""
+    moving = {n.id for n in ast.walk(loop) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    return bool(call.args) and bool(named(call.args[0]) & moving)

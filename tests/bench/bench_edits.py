@@ -1,0 +1,197 @@
+"""What known rewrites of device code bring, without a model: ``python -m tests.bench.bench_edits OUT [--seconds S]``.
+
+Needs a GPU and ``liger-kernel``. Seven launches of Liger's (geglu forward and backward, the backward passes of rms_norm
+and layer_norm, jsd, cross_entropy, group_norm forward) are captured in an unchanged program, and ``improve --edit``
+goes through them, cold, each in an equal part of S seconds (175). Written to OUT: the capture, ``tuned-edits.json``,
+the memory with every variant, and ``edits.json``: of each launch the owner's time, the owner's code tuned, the best
+variant with its rewrites, the ratios with their intervals, and the best time of every variant that was measured.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+SECONDS = 175.0
+LAYERS = ("geglu", "rms_norm", "layer_norm", "jsd", "cross_entropy", "group_norm")
+LAUNCHES = (
+    "_geglu_tanh_forward_kernel", "_geglu_tanh_backward_kernel", "_rms_norm_backward_kernel",
+    "_layer_norm_backward_kernel", "_jsd_kernel", "liger_cross_entropy_kernel", "_group_norm_forward_kernel",
+)  # fmt: skip
+
+
+def program() -> None:
+    """Two passes over the layers, as a user's program makes them."""
+    import torch
+
+    from tests.bench.bench_captured_layers import layers, run
+
+    for name, layer in layers().items():
+        if name in LAYERS:
+            try:
+                run(layer)
+                run(layer)
+                torch.cuda.synchronize()
+            except Exception as e:  # noqa: BLE001 -- a layer of another version of the library is reported
+                print(f"{name} failed: {type(e).__name__}: {e}"[:200], file=sys.stderr)
+
+
+def captured(folder: Path) -> Path:
+    path = folder / "edits.capture"
+    path.unlink(missing_ok=True)
+    words = [sys.executable, "-m", "tests.bench.bench_edits", "--program"]
+    command = [sys.executable, "-m", "agent", "capture", "-o", str(path), "--", *words]
+    subprocess.run(command, env=dict(os.environ), check=True, timeout=120)
+    return path
+
+
+def rewrite_names(lineage: list[dict[str, Any]]) -> str:
+    from kernels.editing.rewrites import REWRITES
+
+    names = {" ".join(r.reason.split()): r.name for r in REWRITES}
+    return ", ".join(names.get(step["reason"], step["reason"][:40]) for step in lineage) or "none"
+
+
+def measured_variants(memory: Path, kernel: str) -> list[dict[str, Any]]:
+    """The best time of each variant of a kernel, the owner's code (no rewrite) among them, the fastest first."""
+    from agent.programs.improvement.lineage import lineage_in
+    from memory.store import Memory
+
+    opened = Memory.open(memory)
+    try:
+        rows = opened.ask(
+            "SELECT c.config AS config, a.ms AS ms, a.status AS status FROM attempts a JOIN configs c "
+            "ON c.id = a.config_id WHERE a.kind = 'benchmark' AND c.kernel = ?",
+            [f"captured.{kernel}"],
+        )
+        best: dict[str, tuple[float, str]] = {}
+        failed: dict[str, int] = {}
+        for row in rows:
+            config = json.loads(row["config"])
+            name = str(config.get("edit", "")).partition(" ")[0]
+            if row["status"] != "correct" or row["ms"] is None:
+                failed[name] = failed.get(name, 0) + 1
+            elif name not in best or row["ms"] < best[name][0]:
+                best[name] = row["ms"], " ".join(f"{n}={v}" for n, v in config.items() if v is not None)
+        found = [
+            {
+                "rewrites": rewrite_names(lineage_in(opened, name)),
+                "ms": ms,
+                "config": text,
+                "failed": failed.get(name, 0),
+            }
+            for name, (ms, text) in sorted(best.items(), key=lambda item: item[1][0])
+        ]
+        broken = [n for n in failed if n not in best]
+        return found + [
+            {"rewrites": rewrite_names(lineage_in(opened, n)), "ms": None, "config": "", "failed": failed[n]}
+            for n in broken
+        ]
+    finally:
+        opened.close()
+
+
+def improved(path: Path, folder: Path, seconds: float) -> dict[str, Any]:
+    from agent.loop.progress import LineWatch
+    from agent.programs.improvement.improve_request import Request
+    from agent.programs.improvement.improving import improve
+
+    memory = folder / "edits-memory.db"
+    memory.unlink(missing_ok=True)
+    request = Request(
+        path, folder / "tuned-edits.json", ",".join(_there(path)), max_seconds=seconds, share=1.0, memory=memory,
+        cold=True, edit=True, even=True,
+    )  # fmt: skip
+    began = time.perf_counter()
+    watch = LineWatch(lambda line: print(f"{time.perf_counter() - began:6.1f} s {line}", file=sys.stderr))
+    made = improve(request, watch)
+    rows = []
+    for job, judged, outcome in made.rows:
+        evidence = next(
+            made.table.evidence[r.name]
+            for r in made.table.rows
+            if r.key == job.key and r.function.qualname == job.launch.function["qualname"]
+        )
+        rivals = {b.name: b for b in outcome.baselines} if outcome else {}
+        owner, tuned = rivals.get("owner"), rivals.get("owner tuned")
+        rows.append(
+            {
+                "kernel": job.launch.name,
+                "status": judged.status,
+                "why": judged.why,
+                "owner_ms": owner.ms if owner else None,
+                "owner_tuned_ms": tuned.ms if tuned else None,
+                "ms": outcome.best.ms if outcome and outcome.best else None,
+                "config": judged.config,
+                "rewrites": rewrite_names(evidence.get("lineage", [])),
+                "over the owner": [owner.speedup, owner.ci] if owner else None,
+                "over the owner tuned": [tuned.speedup, tuned.ci] if tuned else None,
+                "evaluations": outcome.evaluations if outcome else 0,
+                "seconds": outcome.seconds if outcome else 0.0,
+                "inputs": outcome.survived if outcome else [],
+                "errors": evidence.get("error"),
+                "owner's errors": evidence.get("owner_error"),
+                "reference": evidence["reference"],
+                "variants": measured_variants(memory, job.launch.name),
+            }
+        )
+    return {
+        "gpu": made.environment.gpu,
+        "triton": made.environment.triton,
+        "seconds": made.seconds,
+        "not tuned": [{"kernel": u.kernel, "reason": u.reason} for u in made.untuned],
+        "rows": rows,
+    }
+
+
+def _there(path: Path) -> list[str]:
+    """Those of LAUNCHES that were captured."""
+    from kernels.capture.reading.captured_launches import read_capture
+
+    names = {x.name for x in read_capture(str(path)).launches}
+    return [n for n in LAUNCHES if n in names]
+
+
+def render(report: dict[str, Any]) -> str:
+    lines = [f"{'kernel':30} {'owner':>8} {'tuned':>8} {'variant':>8}  over the owner tuned       status    rewrites"]
+    gains = []
+    for row in report["rows"]:
+        ratio = row["over the owner tuned"]
+        shown = f"{ratio[0]:.3f}x [{ratio[1][0]:.3f}, {ratio[1][1]:.3f}]" if ratio and ratio[0] and ratio[1] else "-"
+        times = [f"{row[n]:8.4f}" if row[n] else "       -" for n in ("owner_ms", "owner_tuned_ms", "ms")]
+        lines.append(f"{row['kernel'][:30]:30} {' '.join(times)}  {shown:26} {row['status']:9} {row['rewrites']}")
+        if row["status"] != "proven":
+            lines.append(f"    {row['why'][:200]}")
+        for v in row["variants"][:6]:
+            time_of = "failed" if v["ms"] is None else f"{v['ms']:.4f}"
+            lines.append(f"      {time_of} {v['rewrites']}: {v['config'][:110]}")
+        if "group_norm" not in row["kernel"]:
+            gains.append(ratio[0] if row["status"] == "proven" and ratio and ratio[0] else 1.0)
+    lines += [f"not tuned: {u['kernel']}: {u['reason']}" for u in report["not tuned"]]
+    mean = math.exp(sum(map(math.log, gains)) / len(gains)) if gains else float("nan")
+    lines.append(f"geometric mean over the owner's code tuned, without group_norm: {mean:.4f} of {len(gains)} launches")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--program"]:
+        program()
+        return
+    began = time.perf_counter()
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    seconds = float(sys.argv[3]) if sys.argv[2:3] == ["--seconds"] else SECONDS
+    report = improved(captured(folder), folder, seconds)
+    report["seconds with capture"] = time.perf_counter() - began
+    (folder / "edits.json").write_text(json.dumps(report, indent=1))
+    print(render(report))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+"""Gradients of the norms, and the fused linear layer with its loss, on one GPU against every baseline.
+
+    python -m tests.bench.bench_gradients FOLDER [--budget SECONDS] [--configs N] [--only ENTRY,…]
+
+Each entry is searched for a moment (what the kernel's owner calls promising, the planner's choices, a spread of the
+space); its best config is checked on stress inputs and proven against the baselines in alternation, as ``python -m
+kernels bench`` does it. Then the peak of memory of ``fused_linear_cross_entropy`` and of its baselines is taken, in a
+process of its own.
+
+FOLDER/gradients.json holds all rows, with every config that was screened, and the peaks. It is whole after each row.
+The table comes last."""
+
+import json
+import subprocess
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import click
+
+from evals.bench import targets
+from evals.bench.output import print_progress, print_table, store
+from evals.bench.suite import Case, Entry, Target
+from evals.bench.suite_run import SuiteRun
+
+PEAKS_S = 35.0
+"""Seconds that are kept for the peaks of memory."""
+RATIO_OF_PEAKS = 0.35
+"""The largest peak, of eager PyTorch's, that the project aims at."""
+BOTH = ("burst", "sustained")
+OURS = "fused_linear_cross_entropy"
+
+
+def _norm(name, kernel, rows, judged=("burst",)):
+    rivals = ("unfused", "compiled", "liger", "copy")
+    return Entry(
+        name,
+        Case(kernel, (rows, 4096), {"dtype": "bf16"}),
+        judged,
+        dict.fromkeys(judged, rivals),
+        tuple(Target(j, "compiled", 1.05) for j in judged),
+    )
+
+
+LOSS = Entry(
+    "cross-entropy",
+    Case(OURS, (4096, 128256, 4096), {"dtype": "bf16"}),
+    ("burst",),
+    {"burst": ("unfused", "compiled", "liger", "rounded")},
+    (Target("burst", "unfused", 1.0), Target("burst", "compiled", 1.0)),
+)
+ENTRIES = (
+    _norm("rms-norm-backward", "rms_norm_backward", 16384, BOTH),
+    LOSS,
+    _norm("layer-norm-backward", "layer_norm_backward", 16384, BOTH),
+    _norm("rms-norm-backward-4096", "rms_norm_backward", 4096),
+    _norm("layer-norm-backward-4096", "layer_norm_backward", 4096),
+)
+"""Sizes of Llama 3 8B. The loss is opened with the first entry and measured second: torch.compile needs a minute for
+its products."""
+
+
+class OutOfTime(Exception):
+    """No further entry is begun."""
+
+
+class RecordedRun(SuiteRun):
+    """A suite that also screens what the kernel's owner calls promising, whose rows keep what was screened, and in
+    which a failure of one entry ends no other."""
+
+    def _configs(self, live):
+        owners = live.spec.promising(live.problem, live.hardware)
+        return list(dict.fromkeys([*owners, *super()._configs(live)]))
+
+    def _judge(self, entry, judged, opened):
+        try:
+            row = super()._judge(entry, judged, opened)
+        except Exception as e:  # noqa: BLE001 -- it is part of the answer
+            traceback.print_exc()
+            about = {"entry": entry.name, "judged": judged, "kernel": entry.case.kernel, "targets": [], "baselines": []}
+            row = about | {"status": "failed", "reason": f"{type(e).__name__}: {e}"}
+        return row | {"screened": [m.model_dump(mode="json", exclude_none=True) for m in opened.screened]}
+
+
+def peaks(config):
+    """Prints a line of JSON for the kernel and for each baseline: peak bytes above the inputs, and ms, of one call on
+    the loss's problem.
+
+    The outputs count, as they are allocated within the call; for the kernel they are made here, before its launch."""
+    import torch
+
+    from kernels.hardware import hardware_for
+
+    spec, problem = LOSS.case.load()
+    inputs = spec.inputs(problem, torch.Generator("cuda").manual_seed(0), "cuda")
+    hardware = hardware_for(torch.cuda.get_device_name())
+    chosen = spec.config_type.model_validate(config) if config else spec.default_config(problem, hardware)
+
+    def ours():
+        out = spec.output(problem, "cuda")
+        spec.launch(problem, chosen, inputs, out, hardware)
+        return out
+
+    size = sum(t.numel() * t.element_size() for t in inputs)
+    print(json.dumps({"inputs": size, "config": chosen.model_dump(mode="json")}), flush=True)
+    calls = {OURS: lambda: ours}
+    # The slowest to prepare comes last.
+    baselines = sorted(spec.baselines(problem), key=lambda b: b.name == "compiled")
+    calls |= {b.name: lambda b=b: b.prepare(problem, inputs) for b in baselines}
+    missing = {b.name: b.missing(problem) for b in baselines}
+    for name, prepare in calls.items():
+        found = {"reason": missing.get(name)}
+        if not found["reason"]:
+            try:
+                found = _peak(prepare())
+            except Exception as e:  # noqa: BLE001 -- it is part of the answer
+                found = {"reason": f"{type(e).__name__}: {e}"}
+        print(json.dumps({name: found}), flush=True)
+
+
+def _peak(call):
+    import torch
+
+    for _ in range(2):
+        call()
+    torch.cuda.synchronize()
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    started, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    started.record()
+    kept = call()
+    ended.record()
+    torch.cuda.synchronize()
+    peak = torch.cuda.max_memory_allocated() - before
+    del kept
+    return {"bytes": peak, "ms_once": started.elapsed_time(ended)}
+
+
+def peaks_apart(config, seconds):
+    """What :func:`peaks` prints, in a process of its own, up to the first trouble or the end of the time."""
+    code = f"from tests.bench.bench_gradients import peaks; peaks({config!r})"
+    trouble = {}
+    try:
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=max(1.0, seconds), check=False)
+        said = done.stdout
+        if done.returncode != 0:
+            trouble = {"reason": done.stderr.decode()[-2000:]}
+    except subprocess.TimeoutExpired as e:
+        said, trouble = e.stdout or b"", {"reason": f"not all were taken within {seconds:.0f} s"}
+    found = {}
+    for line in said.decode().splitlines():
+        if line.startswith("{"):
+            found |= json.loads(line)
+    sizes = [found.get(name, {}).get("bytes") for name in (OURS, "unfused")]
+    if all(sizes):
+        found["ratio"] = sizes[0] / sizes[1]
+    return found | trouble
+
+
+def print_peaks(found):
+    rows = [
+        {"way": name, "peak GB": f"{value['bytes'] / 1e9:.3f}", "ms once": f"{value['ms_once']:.2f}"}
+        if "bytes" in value
+        else {"way": name, "peak GB": "-", "ms once": value["reason"][:200]}
+        for name, value in found.items()
+        if isinstance(value, dict) and name != "config"
+    ]
+    print_table(rows, ("way", "peak GB", "ms once"))
+    if "ratio" in found:
+        verdict = "met" if found["ratio"] <= RATIO_OF_PEAKS else "missed"
+        click.echo(f"peak over eager's: {found['ratio']:.3f} (at most {RATIO_OF_PEAKS}: {verdict})")
+    if "reason" in found:
+        click.echo(f"peaks of memory: {found['reason']}")
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--budget", default=195.0, show_default=True, help="Seconds for everything.")
+@click.option("--configs", default=20, show_default=True, help="Configs that are screened for an entry.")
+@click.option("--seconds", default=1.5, show_default=True, help="Seconds of a proof's readings.")
+@click.option("--only", default="", help="Names of entries, separated by commas.")
+def main(folder, budget, configs, seconds, only):
+    began = time.monotonic()
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = tuple(e for e in ENTRIES if not only or e.name in only.split(","))
+    rows, memory = [], {}
+    out = folder / "gradients.json"
+
+    def keep(found):
+        rows[:] = found
+        store(out, {"rows": rows, "peaks": memory})
+        print_progress(f"{time.monotonic() - began:.0f} s: {found[-1]['entry']} {found[-1]['judged']} is done")
+        if time.monotonic() - began > budget - PEAKS_S:
+            raise OutOfTime
+
+    try:
+        RecordedRun("cuda:0", configs, seconds, None, print_progress).rows(wanted, keep)
+    except OutOfTime:
+        print_progress("no time left for further entries")
+    except Exception:  # noqa: BLE001 -- the peaks and the table still come
+        traceback.print_exc()
+    config = next((r["config"] for r in rows if r["entry"] == LOSS.name and r["status"] == "correct"), None)
+    memory.update(peaks_apart(config, budget - (time.monotonic() - began)))
+    store(out, {"rows": rows, "peaks": memory})
+    for row in rows:
+        screened = row.get("screened", [])
+        timed = sorted((m for m in screened if m["status"] == "correct"), key=lambda m: m["ms"])
+        click.echo(f"{row['entry']} {row['judged']}: {row['status']} {row.get('reason', '')}")
+        for m in timed[:3]:
+            click.echo(f"  {m['ms']:.4f} ms {m['config']}")
+        for m in [m for m in screened if m["status"] != "correct"][:3]:
+            click.echo(f"  {m['status']}: {m.get('reason', '')[:160]} {m['config']}")
+    print_peaks(memory)
+    columns = ("entry", "regime", "ms", "rate", "mJ", "against", "ratio", "target", "verdict")
+    print_table(targets.lines(rows, [], None), columns)
+    click.echo(f"{time.monotonic() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""``grouped_matmul`` and ``attention_backward`` on one GPU against every baseline, in under four minutes.
+
+    python -m tests.bench.bench_moe_and_backward FOLDER [--budget SECONDS] [--configs N] [--only ENTRY,…]
+
+Each entry is searched for a moment (what the kernel's owner calls promising, the planner's choices, a spread of the
+space), then its best config is proven against the baselines in alternation, as ``python -m kernels bench`` does it.
+FOLDER/moe-and-backward.json holds all rows, with every config that was screened; it is whole after each row. What the
+GPU's tests of both kernels say comes after that, if time is left, and the table last."""
+
+import subprocess
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import click
+
+from evals.bench import targets
+from evals.bench.output import print_progress, print_table, store
+from evals.bench.suite import Case, Entry, Target
+from evals.bench.suite_run import SuiteRun
+
+BOTH = ("burst", "sustained")
+CHECK_S = 45.0
+"""Seconds that are kept for the GPU's tests."""
+TESTS = ("tests/kernels/grouped", "tests/kernels/attention_backward")
+
+
+def _grouped(name, shape, judged=("burst",), **options):
+    least = [Target(j, "loop", 1.1) for j in judged]
+    if options.get("dtype") != "fp16":
+        least += [Target(j, "grouped", 1.0) for j in judged]
+    return Entry(name, Case("grouped_matmul", shape, options), judged, targets=tuple(least))
+
+
+def _backward(name, shape, judged=("burst",), **options):
+    least = [Target(j, rival, 1.0) for j in judged for rival in ("cudnn", "flash")]
+    return Entry(name, Case("attention_backward", shape, options), judged, targets=tuple(least))
+
+
+ENTRIES = (
+    _backward("backward-causal", (4, 32, 4096, 128), BOTH, causal=True),
+    _grouped("mixtral-up", (8192, 14336, 4096, 8), BOTH),
+    _grouped("deepseek-up", (24576, 2816, 2048, 64), align=1),
+    _backward("backward-gqa", (4, 32, 4096, 128), causal=True, GROUP=4, dtype="bf16"),
+    _grouped("mixtral-fp8", (8192, 14336, 4096, 8), dtype="fp8", scales="row"),
+    _grouped("mixtral-down", (8192, 4096, 14336, 8), align=1),
+    _grouped("deepseek-skewed", (24576, 2048, 1408, 64), align=128, routing="skewed"),
+    _grouped("mixtral-decode", (128, 14336, 4096, 8), align=1),
+    _backward("backward-whole", (4, 32, 4096, 128), causal=False, dtype="bf16"),
+    _grouped("mixtral-fp16", (8192, 14336, 4096, 8), dtype="fp16"),
+)
+"""4,096 tokens, of which each goes to two of 8 experts (Mixtral) or to six of 64 (DeepSeek-V2-Lite); 64 tokens in
+``decode``."""
+
+
+class OutOfTime(Exception):
+    """No further entry is begun."""
+
+
+class RecordedRun(SuiteRun):
+    """A suite whose rows keep what was screened."""
+
+    def _judge(self, entry, judged, opened):
+        try:
+            row = super()._judge(entry, judged, opened)
+        except Exception as e:  # noqa: BLE001 -- one entry's failure must not end the others
+            traceback.print_exc()
+            about = {"entry": entry.name, "judged": judged, "kernel": entry.case.kernel, "targets": [], "baselines": []}
+            row = about | {"status": "failed", "reason": f"{type(e).__name__}: {e}"}
+        return row | {"screened": [m.model_dump(mode="json", exclude_none=True) for m in opened.screened]}
+
+
+def check(seconds):
+    """What the GPU's tests of the two kernels say: their last line, and every failure's."""
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", *TESTS]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=max(1.0, seconds), check=False)
+    except subprocess.TimeoutExpired:
+        return [f"the tests did not end within {seconds:.0f} s"]
+    said = done.stdout.splitlines()
+    return [line for line in said if line.startswith(("FAILED", "ERROR", "E  "))][:20] + said[-1:]
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--budget", default=210.0, show_default=True, help="Seconds for everything.")
+@click.option("--configs", default=20, show_default=True, help="Configs that are screened for an entry.")
+@click.option("--seconds", default=1.0, show_default=True, help="Seconds of a proof's readings.")
+@click.option("--only", default="", help="Names of entries, separated by commas.")
+def main(folder, budget, configs, seconds, only):
+    began = time.monotonic()
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = tuple(e for e in ENTRIES if not only or e.name in only.split(","))
+    rows, checked = [], []
+    out = folder / "moe-and-backward.json"
+
+    def keep(found):
+        rows[:] = found
+        store(out, {"rows": rows, "checked": checked})
+        print_progress(f"{time.monotonic() - began:.0f} s: {found[-1]['entry']} {found[-1]['judged']} is done")
+        if time.monotonic() - began > budget - CHECK_S:
+            raise OutOfTime
+
+    try:
+        RecordedRun("cuda:0", configs, seconds, None, print_progress).rows(wanted, keep)
+    except OutOfTime:
+        print_progress("no time left for further entries")
+    except Exception:  # noqa: BLE001 -- the tests and the table still come
+        traceback.print_exc()
+    checked += check(budget - (time.monotonic() - began))
+    store(out, {"rows": rows, "checked": checked})
+    for row in rows:
+        timed = sorted(
+            ((m["ms"], m["config"]) for m in row["screened"] if m["status"] == "correct"), key=lambda t: t[0]
+        )
+        failed = [
+            (m["status"], m.get("reason", "")[:100], m["config"]) for m in row["screened"] if m["status"] != "correct"
+        ]
+        click.echo(f"{row['entry']} {row['judged']}: {row['status']} {row.get('reason', '')}")
+        for ms, config in timed[:4]:
+            click.echo(f"  {ms:.4f} ms {' '.join(map(str, config.values()))}")
+        for line in failed[:4]:
+            click.echo(f"  {line}")
+    click.echo("\n".join(checked))
+    print_table(
+        targets.lines(rows, [], None), ("entry", "regime", "ms", "rate", "against", "ratio", "target", "verdict")
+    )
+
+
+if __name__ == "__main__":
+    main()
