@@ -18,7 +18,7 @@ def test_constants_at_constant_places_are_signals():
     assert signal_of(instruction("st.shared.b32", "[global_smem+229552]", "33554689")) == (229552, b"\x01\x01\x00\x02")
     assert signal_of(instruction("st.shared.b32", "[%r3]", "1")) is None
     assert signal_of(instruction("st.shared.b32", "[global_smem]", "%r1")) is None
-    assert signal_of(instruction("st.shared.v2.b32", "[global_smem]", "{1, 2}")) is None
+    assert signal_of(instruction("st.shared.v2.b32", "[global_smem+8]", "{0, 256}")) == (8, b"\0\0\0\0\0\1\0\0")
 
 
 def test_each_reading_finds_the_next_constant_and_the_last_stays():
@@ -51,3 +51,37 @@ def test_floats_are_no_numbers():
     assert reads_numbers("ld.global.b32")
     assert reads_numbers("ld.global.L1::evict_last.v4.b32")
     assert not reads_numbers("ld.shared.b32")
+
+
+PTX = """
+.visible .entry k(
+	.param .u64 .ptr .global .align 1 k_param_0
+)
+{
+	ld.shared.b8 	%r1, [global_smem+4];
+	$L_brx_0: .branchtargets
+		$L__BB0_1,
+		$L__BB0_2;
+	brx.idx 	%r1, $L_brx_0;
+$L__BB0_1:
+	add.s32 	%r2, %r1, 1;
+	ret;
+$L__BB0_2:
+	ret;
+}
+"""
+
+
+def test_a_jump_table_is_read_where_its_label_stands_on_the_same_line():
+    from tools.evidence.code.ptx_code import read_ptx
+
+    (switch,) = (x for x in read_ptx(PTX).code.instructions if x.flow == "switch")
+    assert switch.targets == ("$L__BB0_1", "$L__BB0_2")
+
+
+def test_the_disassemblers_comment_names_a_jumps_targets():
+    from tools.evidence.code.sass_code import _instruction
+
+    told = 'R2 -0x190                      (*"BRANCH_TARGETS .L_x_2,.L_x_65"*)'
+    assert _instruction("BRX", told, "", None).targets == (".L_x_2", ".L_x_65")
+    assert _instruction("BRX", "R2 `(.L_x_7)", "", None).targets == (".L_x_7",)

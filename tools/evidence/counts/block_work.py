@@ -115,10 +115,18 @@ def block_work(launch: KeptLaunch, ptx_text: str, sass: Code | None) -> tuple[Bl
 
 
 def sample(blocks: int, most: int) -> list[int]:
-    """Numbers of at most `most` blocks, evenly over the grid, the first and the last among them."""
-    if blocks <= most:
-        return list(range(blocks))
-    return sorted({round(n * (blocks - 1) / (most - 1)) for n in range(most)})
+    """Numbers of at most `most` blocks, evenly over the grid: the first, the last, then ever finer between them, so
+    that a walk that ends early has not seen one end alone."""
+    count = min(blocks, most)
+    even = [round(n * (blocks - 1) / max(1, count - 1)) for n in range(count)]
+    order = sorted(range(1, max(1, count - 1)), key=lambda n: _reversed_bits(n, count))
+    return list(dict.fromkeys([even[0], even[-1], *(even[n] for n in order)]))
+
+
+def _reversed_bits(n: int, count: int) -> int:
+    """`n` read backwards in binary: neighbours come far apart."""
+    width = max(1, (count - 1).bit_length())
+    return int(f"{n:0{width}b}"[::-1], 2)
 
 
 def _memory(work: BlockWork, ptx: Ptx, walk: Walk, parameters: Parameters) -> None:

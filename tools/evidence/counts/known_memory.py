@@ -22,18 +22,18 @@ _WHOLE = re.compile(r"[bus](8|16|32|64)")
 
 
 def signal_of(x: Instruction) -> tuple[int, bytes] | None:
-    """Offset in shared memory and bytes, if `x` stores a constant at a constant place."""
-    if not x.opcode.startswith("st.shared.b") or len(x.operands) != 2 or ".v" in x.opcode:
+    """Offset in shared memory and bytes, if `x` stores constants at a constant place."""
+    if not x.opcode.startswith("st.shared") or len(x.operands) != 2:
         return None
     place = _CONSTANT_STORE.match(x.operands[0])
+    kind, bits = width_of(x.opcode)
+    if place is None or kind == "f" or bits not in (8, 16, 32, 64):
+        return None
     try:
-        value = int(x.operands[1].strip("{} "), 0)
+        values = [int(part, 0) for part in x.operands[1].strip("{} ").split(",")]
     except ValueError:
         return None
-    bits = width_of(x.opcode)[1]
-    if place is None or bits not in (8, 16, 32, 64):
-        return None
-    return int(place[1] or 0), (value % (1 << bits)).to_bytes(bits // 8, "little")
+    return int(place[1] or 0), b"".join((value % (1 << bits)).to_bytes(bits // 8, "little") for value in values)
 
 
 def reads_numbers(opcode: str) -> bool:

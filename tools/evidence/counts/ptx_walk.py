@@ -25,7 +25,7 @@ VISITS = 2
 """Addresses are computed on the first two visits of a block: the first iteration and one that stands for the rest."""
 BUDGET = 400_000
 """Instructions that the walk of one block may compute, about a second."""
-ENOUGH = 60_000
+ENOUGH = 200_000
 """Once so many are computed, no further block is walked."""
 SKIP_AFTER = 64
 """Turns of a loop of one basic block after which the rest is computed at once, if it can be."""
