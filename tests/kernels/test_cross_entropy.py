@@ -121,6 +121,7 @@ def test_each_broken_constraint_is_named(changed, shape, says):
 
 
 @pytest.mark.compile
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("gpu", ["H200", "MI300X"])
 def test_the_default_config_compiles_without_spills(compile_pool, gpu):
     hardware, problem = hardware_named(gpu), SPEC.default_problem()
