@@ -341,8 +341,8 @@ def test_no_text_of_ours_holds_a_module_path(name):
 @pytest.mark.parametrize(
     ("module", "constant", "kernels"),
     [
-        ("gemm.stream_k_schedule", "LEAST_STEPS", {"matmul", "fused_matmul"}),
-        ("gemm.gluon", "CONSUMER_REGISTERS", {"matmul", "fused_matmul"}),
+        ("gemm.stream_k_schedule", "LEAST_STEPS", {"matmul", "fused_matmul", "fused_linear_cross_entropy"}),
+        ("gemm.gluon", "CONSUMER_REGISTERS", {"matmul", "fused_matmul", "fused_linear_cross_entropy"}),
         ("grouped.gluon", "CONSUMER_REGISTERS", {"grouped_matmul"}),
         ("attention.gluon", "CONSUMER_REGISTERS", {"attention"}),
         ("attention_backward.gluon", "CONSUMER_REGISTERS", {"attention_backward"}),
