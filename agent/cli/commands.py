@@ -198,7 +198,8 @@ def run(
     \b
     A goal may hold, in any order:
       a kernel    matmul, fused matmul, softmax, rms_norm, layer_norm, swiglu, attention, conv2d,
-                  rms_norm backward, layer_norm backward, fused linear cross entropy
+                  rms_norm backward, layer_norm backward, fused linear cross entropy,
+                  grouped matmul, attention backward
       a shape     4096x4096x512, M=64 N=4096, 16 heads, sequence length 8192, hidden 8192
       options     fp16, bf16, fp8, gelu, bias, no bias, not causal, column major, stride 2
       a metric    TFLOPS, bandwidth, latency, TFLOPS per watt, joules

@@ -59,8 +59,8 @@ def open_actions(
     processes for it that were started before."""
     from tools.harness.process import prestart as processes
 
-    with started or processes.Prestart.of(objective.device) as prestart:  # while its processes import, this one does
-        import langgraph.graph  # noqa: F401 -- what the loop needs
+    with started or processes.Prestart.of(objective.device, objective.edit) as prestart:
+        import langgraph.graph  # noqa: F401 -- what the loop needs, while the processes import
 
         from tools.session.open_session import SetupError, open_session
 

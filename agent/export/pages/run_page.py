@@ -8,7 +8,7 @@ from typing import Any
 
 from agent.export.story import Attempt, Call, Story, Turn, key, rows
 from agent.goal.objective import Setting
-from agent.loop.outcome import describe_stop, list_important
+from agent.loop.outcome import EFFECTS_MEAN, describe_stop, list_shares
 from agent.trace.trace import JSON
 from kernels.hardware import hardware_named
 from kernels.hardware.gpu_facts import from_json
@@ -81,16 +81,19 @@ def facts(story: Story) -> list[tuple[str, str]]:
         ("a better proof", outcome.earlier.describe() if outcome and outcome.earlier else ""),
         ("search", f"{len(story.attempts)} evaluations, {len(story.turns)} turns, {total_seconds(story):.0f} s"),
         ("ended because", describe_stop(outcome) if outcome else story.stopped),
-        ("what matters", importance(story)),
+        ("what matters", what_matters(story)),
         ("run", story.run),
         ("parent", f"{parent.get('run')}" if isinstance(parent, dict) else ""),
         ("made with", f"{made} {story.header.get('git') or ''}".strip()),
     ]
 
 
-def importance(story: Story) -> str:
-    found = story.outcome.importance if story.outcome else {}
-    return f"{list_important(found)} (of the predicted variation, each alone)" if found else ""
+def what_matters(story: Story) -> str:
+    """The effects of the parameters; of a run by an earlier version, their importance."""
+    effects, importance = (story.outcome.effects, story.outcome.importance) if story.outcome else ({}, {})
+    if effects:
+        return f"{list_shares(effects)} ({EFFECTS_MEAN})"
+    return f"{list_shares(importance)} (of the predicted variation, each alone)" if importance else ""
 
 
 def evidence(story: Story) -> JSON | None:

@@ -36,6 +36,11 @@ FIELD_SPELLINGS: dict[str, dict[str, tuple[str, ...]]] = {
         "row": ("row wise scales", "rowwise scales", "row scales", "per row scales", "scales per row"),
         "tensor": ("tensor wise scales", "tensorwise scales", "tensor scales", "per tensor scales"),
     },
+    "routing": {
+        "even": ("even routing", "routed evenly", "evenly routed"),
+        "skewed": ("skewed routing", "skewed groups", "uneven routing"),
+        "single": ("routed to one expert", "all rows to one expert", "single expert"),
+    },
 }
 """Of options whose values mean something else elsewhere, the only spellings."""
 
@@ -59,6 +64,19 @@ DIMENSION_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
         "H": ("query heads", "attention heads", "heads"),
         "S": ("sequence length", "seq length", "seq len", "seqlen", "context length", "context", "sequence", "seq"),
         "D": ("head dimension", "head dim", "head size", "headdim"),
+    },
+    "attention_backward": {
+        "B": ("batch size", "batch"),
+        "H": ("query heads", "attention heads", "heads"),
+        "S": ("sequence length", "seq length", "seq len", "seqlen", "context length", "sequence", "seq"),
+        "D": ("head dimension", "head dim", "head size", "headdim"),
+    },
+    "grouped_matmul": {
+        "M": ("rows",),
+        "N": ("intermediate size",),
+        "K": ("hidden size", "hidden dimension", "hidden dim", "hidden"),
+        "E": ("experts",),
+        "align": ("alignment",),
     },
     "softmax": {"M": ("rows",), "N": ("columns", "cols")},
     "rms_norm": {
@@ -191,7 +209,7 @@ FOREIGN = frozenset(OTHER_OPERATIONS.split())
 """Words that name an operation: a goal that holds one which no kernel here answers to is refused."""
 
 OTHER_FUNCTIONS = ("quick gelu", "fast gelu", "exact gelu", "erf gelu", "squared relu", "linear attention",
-                   "sparse attention", "sliding window", "paged attention", "grouped gemm", "batched gemm")  # fmt: skip
+                   "sparse attention", "sliding window", "paged attention", "batched gemm")  # fmt: skip
 """Phrases whose words are known one by one, and which mean something that no kernel here computes."""
 
 NO_CHOICE = """

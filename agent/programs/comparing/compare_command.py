@@ -29,6 +29,7 @@ from memory.command_line.strict_commands import FiniteRange, WholeRange, strict_
 )
 @click.option("--cold", is_flag=True, help="Each run begins with an empty compile cache; no warm-up runs.")
 @click.option("--unproven", is_flag=True, help="Apply rows that nobody proved, too.")
+@click.option("--yes", is_flag=True, help="Apply edited device code without asking: you have read it.")
 @click.option("--json", "json_", is_flag=True, help="Print one JSON object instead of text.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("command", nargs=-1)
@@ -41,6 +42,7 @@ def compare(
     tolerance: float,
     cold: bool,
     unproven: bool,
+    yes: bool,
     json_: bool,
     file: Path,
     command: tuple[str, ...],
@@ -55,11 +57,13 @@ def compare(
     from agent.programs.applying import usable_table
     from agent.programs.comparing.comparison import compare_pairs, render_comparison
     from agent.programs.comparing.program_runs import Plan, run_pairs
+    from agent.programs.edited_rows import ask_for_edits
 
     if not command:
         raise UsageError("compare needs a command: python -m agent compare tuned.json -- python train.py")
     usable_table(file)
-    plan = Plan(command, file, pairs, metric, saved, kernels, cold, unproven)
+    edits = yes or ask_for_edits(file)
+    plan = Plan(command, file, pairs, metric, saved, kernels, cold, unproven, edits)
     with tempfile.TemporaryDirectory(prefix="autokernel-compare-") as folder:
         ran = run_pairs(plan, Path(folder), lambda line: click.echo(f"compare: {line}", err=True))
         found = compare_pairs(ran, plan, higher_is_better, tolerance)
