@@ -279,7 +279,7 @@ def verify(state: State, runtime: Runtime[Context]) -> JSON:
         proofs.append(context.journal.once("verify", key, prove)["proof"])
         if not worth_another(proofs, place + 1 < chosen.get("close", 1), context):
             break
-    return {"proofs": proofs}
+    return {"proofs": proofs, "level": chosen["finalists"][: chosen.get("close", 1)]}
 
 
 def worth_another(proofs: list[JSON], close: bool, context: Context) -> bool:
@@ -322,6 +322,7 @@ def report(state: State, runtime: Runtime[Context]) -> JSON:
             earlier=context.actions.earlier_proof(context.objective.against),
             rule=context.rule,
             failures=failures_in(state["messages"], context.actions.tools),
+            level=state.get("level", []),  # absent where an earlier version paused
         )
         row: JSON = outcome.model_dump(mode="json")
         context.actions.finish(

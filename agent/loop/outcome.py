@@ -94,6 +94,8 @@ class Outcome(BaseModel):
     if they were not compared."""
     bits_why: str = ""
     """In what they differ, or why they were not compared."""
+    level: list[dict[str, Any]] = Field(default_factory=list)
+    """The configs within noise of the fastest one, that one included, in the order in which they are tried."""
     infrastructure: bool
     """No proof could be made, because our own machinery failed: no config is to blame."""
     effects: dict[str, float] = Field(default_factory=dict)
@@ -143,9 +145,10 @@ def outcome_of(
     earlier: dict[str, Any] | None = None,
     rule: int = EVERY_BASELINE,
     failures: Failures = Failures(),  # noqa: B008 -- frozen
+    level: Sequence[dict[str, Any]] = (),
 ) -> Outcome:
     """`proofs` are those tried, in order. `earlier` is the best proof of other runs. `rule` is that of the run.
-    `failures`: what all configs failed with, if they did."""
+    `failures`: what all configs failed with, if they did. `level`: the configs within noise of the fastest."""
     tried = judge_tried(proofs, setting.energy, objective.against, rule)
     chosen = choose(tried)
     proof, baselines, judged = chosen or (None, [], judge_one(proofs, [], setting.energy, objective.against, rule))
@@ -176,6 +179,7 @@ def outcome_of(
         left_out=proof.get("left_out", {}) if proof else {},
         bits=proof.get("bits") if proof else None,
         bits_why=proof.get("bits_why", "") if proof else "",
+        level=list(level),
         infrastructure=all(p["status"] == "infrastructure" for p in proofs) if proofs else failures.infrastructure,
         effects=effects or {},
         importance=importance or {},
@@ -274,7 +278,9 @@ def render(outcome: Outcome, setting: Setting, replay: str) -> str:
 def describe_stop(outcome: Outcome) -> str:
     """Why the search ended. Only a language model or a client is called a model."""
     if outcome.objective.get("model") == EMBEDDED:
-        over = "the planner found nothing more worth measuring" if outcome.evaluations_left else "the budget is used up"
+        allowed = outcome.objective.get("limits", {}).get("max_evals", 0)  # older outcomes lack what was left
+        left = outcome.evaluations_left or outcome.evaluations < allowed
+        over = "the planner found nothing more worth measuring" if left else "the budget is used up"
         return outcome.stopped.replace("the model concluded", over)
     return outcome.stopped
 

@@ -298,6 +298,8 @@ class Session:
         ahead = sorted(sound, key=lambda c: self._end(timed[c], 0 if live else 1))
         level = [c for c in ahead if self._end(timed[c], -1) <= self._end(timed[ahead[0]], 1)] or close[:1]
         first = [c for c in self.nominated if c in level]
+        if self.task.spec.ordered_ties:
+            first += sorted(level, key=lambda c: c.key())
         found = [*dict.fromkeys([*first, *ahead, *(c for _, _, c in ranked if c not in timed)])][:limit]
         return found, min(len(level), len(found))
 
