@@ -136,7 +136,7 @@ class LiveActions:
             bound=bound,
             hardware=task.hardware.name,
             device=session.device.info.model_dump(mode="json"),
-            facts=(facts_of(task.hardware) if known else {})
+            facts=(facts_of(task.hardware, task.problem.dtype) if known else {})
             | ({"gpus": session.gpus} if session.gpus > 1 else {})
             | ({"compiles_at_once": batch} if (batch := session.batch) else {})
             | ({"measured_ceilings": in_units(found)} if recorded and (found := session.ceilings()) else {}),
@@ -237,8 +237,10 @@ def list_baselines(session: Session) -> dict[str, float | None]:
     return found
 
 
-def facts_of(hardware: Hardware) -> JSON:
-    """A GPU's numbers as a model reads them; ``origin`` if they are not a data sheet's."""
+def facts_of(hardware: Hardware, dtype: str) -> JSON:
+    """A GPU's numbers as a model reads them, with the peak of `dtype` alone if it has one; ``origin`` if they are not a
+    data sheet's."""
+    peak = {dtype: hardware.peak[dtype]} if dtype in hardware.peak else hardware.peak
     return {
         "model": hardware.name,
         "arch": hardware.arch,
@@ -249,7 +251,7 @@ def facts_of(hardware: Hardware) -> JSON:
         "threads_per_sm": hardware.threads_per_sm,
         "l2_mib": hardware.l2_bytes // 2**20,
         "memory_tb_per_s": hardware.bandwidth / 1e12,
-        "peak_tflops": {dtype: round(rate / 1e12, 1) for dtype, rate in hardware.peak.items()},
+        "peak_tflops": {dtype: round(rate / 1e12, 1) for dtype, rate in peak.items()},
     } | ({"origin": hardware.describe_origin("bandwidth", "peak")} if hardware.origins else {})
 
 

@@ -30,7 +30,6 @@ How to work:
 measurements, because it learns.
 - compile_kernel shows registers, spills and shared memory. Leave configs with spilled registers or serialised matrix \
 instructions unmeasured.
-- run_benchmark measures; a timing counts only when the output was verified.
 - A config that the space does not hold is refused, free, with the nearest that exist; neighbours lists what exists.
 - record_lesson once, near the end.
 

@@ -1,4 +1,4 @@
-"""Time measured configs again beside the fastest, and have them proven before others within noise of them. Free.
+"""Time measured configs again beside the fastest, and have them proven before others within noise of them.
 
 On a recorded device there are no more readings: the interval, if there is one, then holds the scatter between sittings
 too."""
