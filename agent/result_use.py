@@ -10,9 +10,11 @@ from typing import Any
 
 OPS = (
     "attention",
+    "attention_backward",
     "conv2d",
     "fused_linear_cross_entropy",
     "fused_matmul",
+    "grouped_matmul",
     "layer_norm",
     "layer_norm_backward",
     "matmul",

@@ -8,7 +8,8 @@ With the scores S = q k^T / sqrt(D), the weights P = exp(S - lse) and the inner 
 block of queries and a block of keys twice, once for the keys' gradients and once for the queries': ``pointer`` and
 ``tma`` (by descriptor). Their sums have a fixed order, so equal inputs give equal bits. ``fused`` goes over the pairs
 once, five products instead of seven: a program owns a block of keys and adds its share of dq to an fp32 buffer, by the
-tensor memory accelerator and in no fixed order; ``finish_queries`` rounds the buffer.
+tensor memory accelerator and in no fixed order; ``finish_queries`` rounds the buffer. ``warp_specialized``
+(``kernels/attention_backward/gluon.py``) does the same with one warp that loads and two groups that compute.
 
 A head of keys is owned by one program, which takes all GROUP heads of queries that share it in turn: the gradients of
 keys and values are summed in registers, in a fixed order.
@@ -30,7 +31,7 @@ import triton.language as tl
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from kernels.attention.space import AttentionProblem
-from kernels.attention_backward.space import AttentionBackwardConfig
+from kernels.attention_backward.space import ONE_PASS, AttentionBackwardConfig
 from kernels.gemm.tiles import multiply_add, rounded
 
 LOG2_E = math.log2(math.e)
@@ -40,15 +41,18 @@ ROWS = 64
 
 @triton.jit
 def inner_products(
-    out_ptr, dout_ptr, delta_ptr, sum_ptr, COUNT, D: tl.constexpr, ROWS: tl.constexpr
+    out_ptr, dout_ptr, lse_ptr, delta_ptr, base_2_ptr, sum_ptr, COUNT, D: tl.constexpr, ROWS: tl.constexpr
 ):  # fmt: skip
-    """delta = rowsum(dout * out) in fp32. The buffer for dq, if there is one, is filled with zeros."""
+    """delta = rowsum(dout * out) in fp32, and lse to the base 2. The buffer for dq, if there is one, is filled with
+    zeros."""
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     at = rows.to(tl.int64)[:, None] * D + tl.arange(0, D)[None, :]
     inside = rows < COUNT
     out = tl.load(out_ptr + at, mask=inside[:, None], other=0.0).to(tl.float32)
     dout = tl.load(dout_ptr + at, mask=inside[:, None], other=0.0).to(tl.float32)
     tl.store(delta_ptr + rows, tl.sum(out * dout, 1), mask=inside)
+    lse = tl.load(lse_ptr + rows, mask=inside, other=0.0) * 1.4426950408889634
+    tl.store(base_2_ptr + rows, lse, mask=inside)
     if sum_ptr is not None:
         tl.store(sum_ptr + at, tl.zeros((ROWS, D), tl.float32), mask=inside[:, None])
 
@@ -112,7 +116,7 @@ def add_queries(
         queries = query + tl.arange(0, BLOCK_Q)
         q = load_rows(q_source, head, query, S, D, BLOCK_Q, TMA)
         # A query from S on gets the weight exp2(-inf) = 0.
-        lse = tl.load(lse_ptr + head * S + queries, mask=queries < S, other=float("inf")) * 1.4426950408889634
+        lse = tl.load(lse_ptr + head * S + queries, mask=queries < S, other=float("inf"))
         scores = multiply_add(k, q.T, tl.zeros((BLOCK_KV, BLOCK_Q), tl.float32))
         weights = tl.exp2(scores * scale - lse[None, :])
         if CUT:
@@ -244,7 +248,7 @@ def backward_queries(
     queries = query + tl.arange(0, BLOCK_Q)
     q = load_rows(q_source, head, query, S, D, BLOCK_Q, TMA)
     dout = load_rows(dout_source, head, query, S, D, BLOCK_Q, TMA)
-    lse = tl.load(lse_ptr + head * S + queries, mask=queries < S, other=float("inf")) * 1.4426950408889634
+    lse = tl.load(lse_ptr + head * S + queries, mask=queries < S, other=float("inf"))
     delta = tl.load(delta_ptr + head * S + queries, mask=queries < S, other=0.0)
     dq = tl.zeros((BLOCK_Q, D), tl.float32)
     # Keys from S on are zero and add nothing, so only the diagonal needs a mask.
@@ -274,11 +278,20 @@ def launch_backward(
     dq, dk, dv = results
     rows = p.B * p.H * p.S
     delta = torch.empty((p.B, p.H, p.S), dtype=torch.float32, device=dq.device)
-    sums = torch.empty(dq.shape, dtype=torch.float32, device=dq.device) if c.family == "fused" else None
+    lse = torch.empty_like(delta)
+    sums = torch.empty(dq.shape, dtype=torch.float32, device=dq.device) if c.family in ONE_PASS else None
     grid = (triton.cdiv(rows, ROWS),)
-    inner_products[grid](inputs["out"], inputs["dout"], delta, sums, rows, D=p.D, ROWS=ROWS, num_warps=4)
+    given = inputs["out"], inputs["dout"], inputs["lse"]
+    inner_products[grid](*given, delta, lse, sums, rows, D=p.D, ROWS=ROWS, num_warps=4)
     tma = c.family != "pointer"
     root = 1 / math.sqrt(p.D)
+    if c.family == "warp_specialized":
+        from kernels.attention_backward import gluon  # not every Triton has Gluon
+
+        assert sums is not None
+        gluon.launch(p, c, inputs, lse, delta, sums, dk, dv)
+        finish_queries[grid](sums, dq, rows, root, D=p.D, ROWS=ROWS, num_warps=4)
+        return
     shared: dict[str, Any] = {"GROUP": p.GROUP, "CAUSAL": p.causal, "TMA": tma, "D": p.D}
 
     def source(name: str, block: int) -> Any:
@@ -290,7 +303,7 @@ def launch_backward(
         source("v", c.BLOCK_KV),
         source("dout", c.BLOCK_Q),
         None if sums is None else by_head(sums, c.BLOCK_Q),
-        inputs["lse"],
+        lse,
         delta,
         dk,
         dv,
@@ -311,7 +324,7 @@ def launch_backward(
         source("k", c.DQ_BLOCK_KV),
         source("v", c.DQ_BLOCK_KV),
         source("dout", c.DQ_BLOCK_Q),
-        inputs["lse"],
+        lse,
         delta,
         dq,
         p.S,

@@ -7,15 +7,22 @@ from itertools import product
 from typing import Literal
 
 from kernels.attention.space import ELEMENT_BYTES, AttentionProblem
+from kernels.gemm.gluon_space import has_gluon
 from kernels.hardware import Hardware
 from kernels.spec import Config
+
+ONE_PASS = ("fused", "warp_specialized")
+"""Families that go over every pair of a query and a key once."""
+CONSUMERS, CONSUMER_ROWS = 2, 64
+"""Number of groups of four computing warps in the family ``warp_specialized``, and the keys of each group: the rows of
+one matrix instruction."""
 
 
 class AttentionBackwardConfig(Config):
     """Tuning choices of one call: of the kernel that owns keys, and of the kernel that owns queries (``pointer`` and
-    ``tma``; with ``fused`` those stay at their defaults)."""
+    ``tma``; in the other families those stay at their defaults)."""
 
-    family: Literal["pointer", "tma", "fused"]
+    family: Literal["pointer", "tma", "fused", "warp_specialized"]
     BLOCK_KV: Literal[16, 32, 64, 128]
     """Keys of a program that owns keys."""
     BLOCK_Q: Literal[16, 32, 64, 128]
@@ -75,16 +82,18 @@ def shared_queries(problem: AttentionProblem, config: AttentionBackwardConfig) -
 def constraint(problem: AttentionProblem, config: AttentionBackwardConfig, hardware: Hardware) -> str | None:
     """The first static constraint that `config` breaks, as ``name: why, with its numbers``."""
     p, c, h = problem, config, hardware
-    if c.family == "fused":
+    if c.family in ONE_PASS:
         for field in QUERY_FIELDS:
             value, default = getattr(c, field), AttentionBackwardConfig.model_fields[field].default
             if value != default:
-                return f"unused_field: family fused does not use {field}, so it must be {default}, got {value}"
+                return f"unused_field: family {c.family} does not use {field}, so it must be {default}, got {value}"
     if c.family != "pointer" and not h.has_tma:
         return f"tma_hardware: family {c.family} needs compute capability 9.0 or later, {h.name} is {h.arch}"
     for name in ("BLOCK_KV", "BLOCK_Q", "DQ_BLOCK_Q", "DQ_BLOCK_KV"):
         if (block := getattr(c, name)) > max(64, 1 << (p.S - 1).bit_length()):
             return f"tile: {name} {block} is mostly padding for {p.S} positions"
+    if c.family == "warp_specialized":
+        return _warp_specialized_constraint(p, c, h)
     kernels = [("keys", c.num_warps, held_keys(p, c, h.warp_size), shared_keys(p, c))]
     if c.family != "fused":
         kernels.append(("queries", c.DQ_WARPS, held_queries(p, c, h.warp_size), shared_queries(p, c)))
@@ -103,19 +112,54 @@ def constraint(problem: AttentionProblem, config: AttentionBackwardConfig, hardw
     return None
 
 
+def ring_bytes(problem: AttentionProblem, config: AttentionBackwardConfig) -> int:
+    """Bytes of shared memory of ``warp_specialized``, without barriers: keys and values, queries with their gradients
+    and two numbers each in flight, two buffers of dS^T, the share of dq in fp32, and 8 KiB per consumer to rearrange
+    the gradients for coalesced stores."""
+    c, row = config, problem.D * ELEMENT_BYTES
+    found = 2 * (c.BLOCK_KV + c.num_stages * c.BLOCK_Q) * row + 8 * c.num_stages * c.BLOCK_Q
+    return found + 2 * c.BLOCK_KV * c.BLOCK_Q * ELEMENT_BYTES + c.BLOCK_Q * problem.D * 4 + CONSUMERS * 8192
+
+
+def _warp_specialized_constraint(
+    problem: AttentionProblem, config: AttentionBackwardConfig, hardware: Hardware
+) -> str | None:
+    p, c, h = problem, config, hardware
+    if not has_gluon():
+        return "gluon_missing: family warp_specialized needs a Triton with triton.experimental.gluon.nvidia.hopper"
+    if h.arch != 90:
+        return (
+            f"gluon_hardware: family warp_specialized needs the warp-group instructions of compute capability 9.0, "
+            f"{h.name} is {h.arch}"
+        )
+    if (c.BLOCK_KV, c.BLOCK_Q, c.num_warps) != (CONSUMERS * CONSUMER_ROWS, 64, 8):
+        return (
+            f"consumers: family warp_specialized has two groups of 4 warps and {CONSUMER_ROWS} keys each, "
+            f"BLOCK_KV 128, BLOCK_Q 64 and num_warps 8, got {c.BLOCK_KV}, {c.BLOCK_Q} and {c.num_warps}"
+        )
+    if p.S % c.BLOCK_KV:
+        return f"whole_blocks: family warp_specialized masks no ends, so {c.BLOCK_KV} must divide S, got {p.S}"
+    if (shared := ring_bytes(p, c)) > h.shared_per_block:
+        return f"shared_memory: at least {shared} bytes needed, a block of {h.name} has {h.shared_per_block}"
+    return None
+
+
 MOST_KEYS, MOST_QUERIES = 8, 6
 """Choices of either kernel of a two-pass family that are combined with one another."""
 
 
 def candidates(problem: AttentionProblem, hardware: Hardware) -> Iterator[AttentionBackwardConfig]:
-    """Configs that are worth trying, in a fixed order: every choice of ``fused``; of the other families the choices for
-    keys with the first choice for queries, and the reverse, because the two kernels run one after the other."""
+    """Configs that are worth trying, in a fixed order: every choice of the one-pass families; of the other families the
+    choices for keys with the first choice for queries, and the reverse, because the two kernels run one after the
+    other."""
     keys = [
         (kv, q, warps, stages)
         for kv, q, warps, stages in product((128, 64, 32), (64, 128, 32), (8, 4), (2, 3, 1))
         if kv * q >= 64 * warps and kv * problem.D / (warps * 32) >= 16
     ]
     if hardware.has_tma:
+        for stages in (1, 2, 3):
+            yield _config("warp_specialized", 128, 64, 8, stages)
         for kv, q, warps, stages in keys:
             yield _config("fused", kv, q, warps, stages)
     for family in ("tma", "pointer") if hardware.has_tma else ("pointer",):
@@ -138,15 +182,16 @@ def _config(family: str, kv: int, q: int, warps: int, stages: int, *queries: int
 
 
 def promising(problem: AttentionProblem, hardware: Hardware) -> list[AttentionBackwardConfig]:
-    """Blocks of 128 keys on eight warps and of 64 keys on four, in one pass and in two."""
-    found = [_config("fused", *sizes) for sizes in ((128, 64, 8, 2), (128, 64, 8, 3), (64, 64, 4, 2), (128, 32, 8, 3))]
+    """What was fastest at 4x32x4096x128 causal on an H200, by family."""
+    found = [_config("warp_specialized", 128, 64, 8, stages) for stages in (2, 3, 1)]
     found += [
         _config("tma", *sizes)
         for sizes in (
-            (128, 64, 8, 3, 128, 64, 8, 3), (128, 64, 8, 2, 128, 128, 8, 2), (64, 64, 4, 2, 128, 64, 8, 2),
-            (64, 64, 4, 2, 64, 64, 4, 2), (128, 64, 8, 3, 64, 64, 4, 2),
+            (64, 64, 4, 2, 128, 64, 8, 2), (64, 64, 4, 2, 128, 128, 8, 2), (128, 64, 8, 2, 128, 128, 8, 2),
+            (128, 64, 8, 3, 128, 64, 8, 3),
         )
     ]  # fmt: skip
+    found += [_config("fused", *sizes) for sizes in ((128, 64, 8, 3), (64, 64, 4, 2))]
     return [c for c in found if constraint(problem, c, hardware) is None]
 
 
@@ -155,6 +200,6 @@ def default_config(problem: AttentionProblem, hardware: Hardware) -> AttentionBa
     choices = [
         _config(family, *sizes)
         for family in ("tma", "pointer")
-        for sizes in ((128, 64, 8, 2, 128, 64, 8, 2), (64, 64, 4, 2, 64, 64, 4, 2), (64, 32, 4, 1, 64, 32, 4, 1))
+        for sizes in ((64, 64, 4, 2, 128, 64, 8, 2), (64, 64, 4, 2, 64, 64, 4, 2), (64, 32, 4, 1, 64, 32, 4, 1))
     ]
     return next(c for c in choices if constraint(problem, c, hardware) is None)

@@ -29,7 +29,7 @@ class AttentionBackward(KernelSpec[AttentionProblem, AttentionBackwardConfig]):
     problem_type = AttentionProblem
     config_type = AttentionBackwardConfig
     deterministic = False
-    """The family ``fused`` adds to dq in no fixed order."""
+    """The families ``fused`` and ``warp_specialized`` add to dq in no fixed order."""
 
     def default_config(self, problem: AttentionProblem, hardware: Hardware) -> AttentionBackwardConfig:
         return space.default_config(problem, hardware)
@@ -42,6 +42,13 @@ class AttentionBackward(KernelSpec[AttentionProblem, AttentionBackwardConfig]):
 
     def constraint(self, problem: AttentionProblem, config: AttentionBackwardConfig, hardware: Hardware) -> str | None:
         return space.constraint(problem, config, hardware)
+
+    def interpretable(self, config: AttentionBackwardConfig) -> str | None:
+        if config.family == "warp_specialized":
+            return "family warp_specialized is written in Gluon, which Triton's interpreter does not run"
+        if config.family == "fused":
+            return "family fused adds by descriptor, which Triton's interpreter does not do"
+        return None
 
     def inputs(self, problem: AttentionProblem, generator: torch.Generator | None, device: str) -> Inputs:
         """q (B, H, S, D) normal with standard deviation 3; k, v (B, H / GROUP, S, D) and dout (B, H, S, D) standard
@@ -81,7 +88,7 @@ class AttentionBackward(KernelSpec[AttentionProblem, AttentionBackwardConfig]):
         first = inputs[0]
         assert first is not None
         found = by_library(problem, inputs) if first.is_cuda else by_formula(problem, inputs, torch.float32)
-        return cast(torch.Tensor, tuple(t.to(problem.torch_dtype) for t in found))
+        return cast(torch.Tensor, tuple(t.to(first.dtype) for t in found))
 
     def reference(self, problem: AttentionProblem, inputs: Inputs) -> torch.Tensor:
         return cast(torch.Tensor, by_formula(problem, inputs, torch.float64))
@@ -114,6 +121,6 @@ class AttentionBackward(KernelSpec[AttentionProblem, AttentionBackwardConfig]):
         """A smaller problem: one sequence, two heads of keys, and up to three of the largest block along S, with the
         true shape's remainder."""
         p, c = problem, config
-        block = max(c.BLOCK_KV, c.BLOCK_Q, *((c.DQ_BLOCK_Q, c.DQ_BLOCK_KV) if c.family != "fused" else ()))
+        block = max(c.BLOCK_KV, c.BLOCK_Q, *((c.DQ_BLOCK_Q, c.DQ_BLOCK_KV) if c.family in ("pointer", "tma") else ()))
         heads = min(p.H, 2 * p.GROUP)
         return p.model_copy(update={"B": 1, "H": heads, "S": shrunk(p.S, block, 2)})

@@ -34,7 +34,8 @@ def operands(inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, 
 def loop(problem: GroupedProblem, inputs: Inputs, sizes: tuple[int, ...]) -> torch.Tensor:
     """One product for each group that has rows, written into its rows of the result. `sizes` are known on the host."""
     a, b, _, scales = operands(inputs)
-    out = torch.empty((problem.M, problem.N), dtype=problem.result_dtype, device=a.device)
+    dtype = a.dtype if scales is None else torch.bfloat16
+    out = torch.empty((problem.M, problem.N), dtype=dtype, device=a.device)
     start = 0
     for group, size in enumerate(sizes):
         rows = slice(start, start + size)

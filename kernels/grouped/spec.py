@@ -21,7 +21,6 @@ from kernels.grouped import grouped_launch, space
 from kernels.grouped.config import GroupedConfig, GroupedProblem, group_sizes
 from kernels.grouped.grouped_products import grouped_baselines, loop, operands, sizes_of
 from kernels.hardware import Hardware
-from kernels.matmul import Matmul, MatmulProblem
 from kernels.spec import Baseline, Inputs, KernelSpec
 
 
@@ -126,10 +125,16 @@ class GroupedMatmul(KernelSpec[GroupedProblem, GroupedConfig]):
         return out
 
     def tolerance(self, problem: GroupedProblem) -> float:
-        """That of a matmul with the same K and dtype (``Gemm.tolerance`` derives it): every element of C is one of
-        its."""
-        p = problem
-        return Matmul().tolerance(MatmulProblem(M=p.M, N=p.N, K=p.K, dtype=p.dtype, b_layout=p.b_layout))
+        """That of a matmul with the same K and dtype, because every element of C is one of its (``Gemm.tolerance``
+        derives it): the rounding of the result, u = 2^-11 (fp16) or 2^-8; K/8 truncations of 2^-24 in tensor cores and
+        random errors of 4 sqrt(K) * 2^-24; for fp8, K/32 cuts of the accumulator of 2^-14 and 33 K/32 cuts of either
+        sign, 4 sqrt(11 K/32) * 2^-13; a sixteenth for second-order terms, and 8 * 2^-24."""
+        accumulation = (problem.K / 8 + 4 * math.sqrt(problem.K)) * 2.0**-24
+        if problem.dtype == "fp8":
+            cuts = math.ceil(problem.K / 32)
+            accumulation = cuts * 2.0**-14 + 4 * math.sqrt(11 * cuts) * 2.0**-13
+        unit = 2.0**-11 if problem.dtype == "fp16" else 2.0**-8
+        return (unit + accumulation) * (1 + 1 / 16) + 8 * 2.0**-24
 
     def flops(self, problem: GroupedProblem) -> int:
         """2 M N K, padding included."""

@@ -37,6 +37,18 @@ def _activation(grad: Tensor, product: Tensor, activation: str) -> Tensor:
     return found
 
 
+def grouped_matmul(grad: Tensor, x: Tensor, w: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients for x (M, K) and w (E, K, N) of the products of groups of rows; waits for the groups' `ends` (E)."""
+    dx, dw = torch.zeros_like(x), torch.zeros_like(w)
+    start = 0
+    for group, end in enumerate(ends.tolist()):
+        rows = slice(start, end)
+        dx[rows] = grad[rows] @ w[group].t()
+        dw[group] = x[rows].t() @ grad[rows]
+        start = end
+    return dx, dw
+
+
 def conv2d(
     grad: Tensor, x: Tensor, w: Tensor, bias: bool, stride: int, padding: int, dilation: int
 ) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -26,10 +26,12 @@ from kernels.spec import sentence
 __all__ = [
     "NoKernelWarning",
     "attention",
+    "attention_backward",
     "config_of",
     "conv2d",
     "fused_linear_cross_entropy",
     "fused_matmul",
+    "grouped_matmul",
     "layer_norm",
     "layer_norm_backward",
     "matmul",
@@ -84,6 +86,23 @@ def fused_matmul(x: Tensor, w: Tensor, bias: Tensor | None = None, activation: s
 def matmul(x: Tensor, w: Tensor) -> Tensor:
     """x @ w: x (..., K), w (K, N)."""
     return fused_matmul(x, w)
+
+
+@call_cache.replayed
+def grouped_matmul(x: Tensor, w: Tensor, ends: Tensor) -> Tensor:
+    """x[rows of e] @ w[e] for E groups of rows that follow one another, as a mixture of experts needs it: x (M, K) with
+    its rows sorted by expert, w (E, K, N) with unit stride along N or along K (``weights.transpose(1, 2)``), ends (E)
+    of int32 on the same device, the row after each group's last one. `ends` must not fall, and the last one must be M;
+    the host never waits for them, so they are not checked."""
+    _require_alike("grouped_matmul", x, w)
+    if not isinstance(ends, Tensor) or ends.dtype != torch.int32:
+        given = ends.dtype if isinstance(ends, Tensor) else type(ends).__name__
+        raise TypeError(f"grouped_matmul takes ends of int32, got {given}")
+    _require(ends.device == x.device, f"grouped_matmul got ends on {ends.device}, x on {x.device}")
+    fits = x.dim() == 2 and w.dim() == 3 and x.shape[1] == w.shape[1] and ends.shape == w.shape[:1]
+    _require_shapes(fits, "grouped_matmul", "x (M, K), w (E, K, N) and ends (E)", x, w, ends)
+    out: Tensor = torch.ops.autokernel.grouped_matmul(x, w, ends)
+    return out
 
 
 @call_cache.replayed
@@ -189,6 +208,24 @@ def layer_norm_backward(
     found = torch.ops.autokernel.layer_norm_backward(_as_rows(grad), _as_rows(x), weight, *rows, eps)
     dx, dweight, dbias = found
     return dx.reshape(x.shape), dweight, dbias
+
+
+def attention_backward(
+    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, causal: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of ``attention`` for q, k and v, given its result ``out``, that of the result, ``grad`` (both
+    (B, H, S, D)), and the natural logarithms ``lse`` (B, H, S) of the softmax's sums in fp32."""
+    _require_alike("attention_backward", grad, q, k, v, out)
+    alike = q.dim() == k.dim() == 4 and k.shape == v.shape and (q.shape[0], *q.shape[2:]) == (k.shape[0], *k.shape[2:])
+    fits = alike and q.shape[3] in (64, 128) and k.shape[1] > 0 and q.shape[1] % k.shape[1] == 0
+    fits = fits and grad.shape == out.shape == q.shape
+    wanted = "grad, q and out (B, H, S, D) and k, v (B, H / GROUP, S, D) with D 64 or 128"
+    _require_shapes(fits, "attention_backward", wanted, grad, q, k, v, out)
+    sums = isinstance(lse, Tensor) and lse.dtype == torch.float32 and lse.device == q.device
+    _require(sums, "attention_backward takes lse in float32 on q's device")
+    _require_shapes(lse.shape == q.shape[:3], "attention_backward", "lse (B, H, S)", lse, q)
+    dq, dk, dv = torch.ops.autokernel.attention_backward(grad, q, k, v, out, lse, causal)
+    return dq, dk, dv
 
 
 def fused_linear_cross_entropy(x: Tensor, weight: Tensor, target: Tensor, ignore_index: int = -100) -> Tensor:

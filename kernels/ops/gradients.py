@@ -1,4 +1,4 @@
-"""The ops whose kernels make gradients: those of the norms, and a linear layer with its loss.
+"""The ops whose kernels make gradients: those of the norms and of attention, and a linear layer with its loss.
 
 ``ops.rms_norm`` and ``ops.layer_norm`` get their gradients from the first two. The third one makes its gradients in the
 forward pass; its backward pass multiplies them by the loss's own gradient.
@@ -45,6 +45,23 @@ def linear_cross_entropy(x: Tensor, weight: Tensor, target: Tensor, ignore_index
     given = make_ready(x), make_ready(weight), make_ready(target)
     loss, dx, dweight = run("fused_linear_cross_entropy", shape, given, ignore_index=ignore_index)
     return loss, dx, dweight
+
+
+@torch.library.custom_op("autokernel::attention_backward", mutates_args=())
+def attention_backward(
+    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, causal: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    given = tuple(make_ready(t) for t in (q, k, v, out, lse, grad))
+    group = q.shape[1] // k.shape[1]
+    dq, dk, dv = run("attention_backward", tuple(q.shape), given, causal=causal, GROUP=group)
+    return dq, dk, dv
+
+
+@attention_backward.register_fake
+def _(
+    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, causal: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    return q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape)
 
 
 @rms_norm_backward.register_fake

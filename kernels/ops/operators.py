@@ -76,6 +76,20 @@ def _conv2d(x: Tensor, w: Tensor, bias: Tensor | None, stride: int, padding: int
     return run("conv2d", shape, inputs, **options)
 
 
+@torch.library.custom_op("autokernel::grouped_matmul", mutates_args=())
+def _grouped_matmul(x: Tensor, w: Tensor, ends: Tensor) -> Tensor:
+    column_major = w.stride(2) != 1 and w.stride(1) == 1
+    operand = make_ready(w.transpose(1, 2)).transpose(1, 2) if column_major else make_ready(w)
+    layout = "col" if column_major else "row"
+    shape = x.shape[0], w.shape[2], x.shape[1], w.shape[0]
+    return run("grouped_matmul", shape, (make_ready(x), operand, make_ready(ends)), align=1, b_layout=layout)
+
+
+@_grouped_matmul.register_fake
+def _(x: Tensor, w: Tensor, ends: Tensor) -> Tensor:
+    return x.new_empty((x.shape[0], w.shape[2]))
+
+
 @_fused_matmul.register_fake
 def _(x: Tensor, w: Tensor, bias: Tensor | None, activation: str) -> Tensor:
     return x.new_empty((x.shape[0], w.shape[1]))
@@ -118,6 +132,13 @@ def _fused_matmul_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 
 _fused_matmul.register_autograd(_fused_matmul_backward, setup_context=save_inputs)
+
+
+def _grouped_matmul_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    return (*backward.grouped_matmul(grad, *ctx.saved_tensors), None)
+
+
+_grouped_matmul.register_autograd(_grouped_matmul_backward, setup_context=save_inputs)
 
 
 def _conv2d_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:

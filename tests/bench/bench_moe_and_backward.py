@@ -71,9 +71,9 @@ class RecordedRun(SuiteRun):
         return row | {"screened": [m.model_dump(mode="json", exclude_none=True) for m in opened.screened]}
 
 
-def check(seconds):
+def check(seconds, chosen):
     """What the GPU's tests of the two kernels say: their last line, and every failure's."""
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", *TESTS]
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "-k", chosen, *TESTS]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=max(1.0, seconds), check=False)
     except subprocess.TimeoutExpired:
@@ -88,7 +88,8 @@ def check(seconds):
 @click.option("--configs", default=20, show_default=True, help="Configs that are screened for an entry.")
 @click.option("--seconds", default=1.0, show_default=True, help="Seconds of a proof's readings.")
 @click.option("--only", default="", help="Names of entries, separated by commas.")
-def main(folder, budget, configs, seconds, only):
+@click.option("--tests", default="", help="Only the GPU's tests that this expression selects, as for pytest -k.")
+def main(folder, budget, configs, seconds, only, tests):
     began = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     wanted = tuple(e for e in ENTRIES if not only or e.name in only.split(","))
@@ -108,7 +109,7 @@ def main(folder, budget, configs, seconds, only):
         print_progress("no time left for further entries")
     except Exception:  # noqa: BLE001 -- the tests and the table still come
         traceback.print_exc()
-    checked += check(budget - (time.monotonic() - began))
+    checked += check(budget - (time.monotonic() - began), tests)
     store(out, {"rows": rows, "checked": checked})
     for row in rows:
         timed = sorted(

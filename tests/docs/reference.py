@@ -28,6 +28,7 @@ PUBLIC = {
     "kernels.ops": (
         "use", "config_of", "matmul", "fused_matmul", "softmax", "rms_norm", "layer_norm", "swiglu", "attention",
         "conv2d", "rms_norm_backward", "layer_norm_backward", "fused_linear_cross_entropy",
+        "grouped_matmul", "attention_backward",
     ),
     "kernels.spec": ("Problem", "Config", "Baseline", "KernelSpec"),
     "kernels.autotuned": ("AutotunedKernel",),

@@ -9,11 +9,11 @@ from pathlib import Path
 import click
 
 from agent.errors import FAILED, PROVEN, UNPROVEN, UsageError
-from memory.command_line.strict_commands import strict_command
+from memory.command_line.strict_commands import FiniteRange, WholeRange, strict_command
 
 
 @strict_command()
-@click.option("--pairs", type=click.IntRange(5), default=5, metavar="N", help="Pairs of runs (5, the least).")
+@click.option("--pairs", type=WholeRange(5), default=5, metavar="N", help="Pairs of runs (5, the least).")
 @click.option("--metric", metavar="REGEX", help="A number in the program's output, in the first group; the last match.")
 @click.option("--higher-is-better", is_flag=True, help="The metric is a rate, such as tokens per second.")
 @click.option("--kernels", is_flag=True, help="GPU time by kernel, too; the profiler runs in both kinds of runs.")
@@ -22,7 +22,7 @@ from memory.command_line.strict_commands import strict_command
 )
 @click.option(
     "--tolerance",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     default=0.0,
     metavar="R",
     help="Of saved tensors: largest difference over the largest value of a tensor (0).",

@@ -33,6 +33,8 @@ class Judged:
     why: str
     config: dict[str, Any] | None
     """The config of the decision; None if the launch stays as it is."""
+    tie: bool = False
+    """Whether other configs were within noise of it, so that another run may decide for one of them."""
 
 
 def bounds_of(survey: Survey) -> dict[str, float] | str:
@@ -84,11 +86,12 @@ def judge(outcome: Outcome, wrong: str | None, own: dict[str, Any]) -> Judged:
         return Judged("stock", why, None)
     if wrong is not None:
         return Judged("stock", f"the fastest config is not right: {wrong}", None)
+    tie = len(outcome.level) > 1 and best.config in outcome.level
     if len(outcome.survived) < LEAST_KINDS:
         kinds = ", ".join(outcome.survived) or "none"
         why = f"it was right on fewer than {LEAST_KINDS} kinds of inputs that the owner's launch survives ({kinds})"
-        return Judged("unproven", why, best.config)
-    return Judged("proven", outcome.why, best.config)
+        return Judged("unproven", why, best.config, tie)
+    return Judged("proven", outcome.why, best.config, tie)
 
 
 def row_of(job: Job, environment: TunedEnvironment, judged: Judged, source: Json | None = None) -> TunedRow:
@@ -103,6 +106,7 @@ def row_of(job: Job, environment: TunedEnvironment, judged: Judged, source: Json
         key=job.key,
         status=judged.status,
         decision=None if config is None else decision_of(config, source),
+        tie=judged.tie,
     )
 
 

@@ -91,7 +91,9 @@ def test_spaces_are_legal_without_repeats_and_not_too_large(hardware):
         ({"family": "fused", "DQ_WARPS": 8}, "unused_field"),
         ({"family": "tma", "BLOCK_Q": 128}, "registers"),
         ({"family": "tma", "DQ_BLOCK_KV": 128, "DQ_WARPS": 4, "DQ_BLOCK_Q": 128}, "registers"),
-        ({"family": "fused", "num_stages": 4, "BLOCK_KV": 128, "BLOCK_Q": 64}, "shared_memory"),
+        ({"family": "fused", "num_stages": 4}, "shared_memory"),
+        ({"family": "warp_specialized"}, "shared_memory"),
+        ({"family": "warp_specialized", "BLOCK_KV": 64}, "consumers"),
     ],
 )
 def test_what_a_config_breaks_has_a_name(broken, name):
@@ -99,9 +101,19 @@ def test_what_a_config_breaks_has_a_name(broken, name):
     assert SPEC.constraint(p, AttentionBackwardConfig(**{**HOPPER, **broken}), H200).startswith(f"{name}: ")
 
 
-@pytest.mark.parametrize("family", ["tma", "fused"])
+def test_warp_specialized_names_what_it_lacks(monkeypatch):
+    chosen = AttentionBackwardConfig(**{**HOPPER, "family": "warp_specialized", "num_stages": 2})
+    assert SPEC.constraint(SPEC.default_problem(), chosen, H200) is None
+    assert SPEC.constraint(problem((1, 2, 700, 64), {}), chosen, H200).startswith("whole_blocks: ")
+    assert SPEC.constraint(SPEC.default_problem(), chosen, hardware_named("B200")).startswith("gluon_hardware: ")
+    monkeypatch.setattr("kernels.attention_backward.space.has_gluon", lambda: False)
+    assert SPEC.constraint(SPEC.default_problem(), chosen, H200).startswith("gluon_missing: ")
+
+
+@pytest.mark.parametrize("family", ["tma", "fused", "warp_specialized"])
 def test_hopper_kernels_use_its_instructions(compile_pool, family):
-    chosen = AttentionBackwardConfig(family=family, **HOPPER, **(QUERIES if family == "tma" else {}))
+    more = {"tma": QUERIES, "warp_specialized": {"num_stages": 2}}.get(family, {})
+    chosen = AttentionBackwardConfig(**{**HOPPER, "family": family, **more})
     (found,) = compile_pool("H200").compile(SPEC, SPEC.default_problem(), [chosen])
     assert found.status == "correct", found.reason
     assert found.tensor_core == "wgmma"
@@ -114,6 +126,9 @@ ON_GPU = {
     "shared keys": ((1, 8, 512, 128), {"GROUP": 4, "dtype": "bf16"}),
     "narrow heads": ((2, 4, 1025, 64), {"GROUP": 2}),
     "short": ((1, 2, 65, 64), {"causal": True}),
+    "whole blocks": ((2, 9, 640, 128), {"causal": True}),
+    "whole blocks, not causal": ((1, 6, 384, 128), {"GROUP": 3, "causal": False, "dtype": "bf16"}),
+    "narrow whole blocks": ((1, 4, 512, 64), {"GROUP": 2}),
 }
 
 
@@ -124,6 +139,8 @@ FAMILIES = [
         {"family": "tma", **QUERIES},
         {"family": "fused"},
         {"family": "fused", "BLOCK_KV": 64, "num_warps": 4, "num_stages": 2},
+        {"family": "warp_specialized", "num_stages": 2},
+        {"family": "warp_specialized", "num_stages": 1},
     )
 ]
 
