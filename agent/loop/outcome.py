@@ -278,7 +278,9 @@ def render(outcome: Outcome, setting: Setting, replay: str) -> str:
 def describe_stop(outcome: Outcome) -> str:
     """Why the search ended. Only a language model or a client is called a model."""
     if outcome.objective.get("model") == EMBEDDED:
-        over = "the planner found nothing more worth measuring" if outcome.evaluations_left else "the budget is used up"
+        allowed = outcome.objective.get("limits", {}).get("max_evals", 0)  # older outcomes lack what was left
+        left = outcome.evaluations_left or outcome.evaluations < allowed
+        over = "the planner found nothing more worth measuring" if left else "the budget is used up"
         return outcome.stopped.replace("the model concluded", over)
     return outcome.stopped
 

@@ -80,6 +80,7 @@ def list_(kernel: str, json_: bool) -> None:
     "--against", multiple=True, metavar="NAME", help="Judge the win against this baseline alone; repeat it for more."
 )
 @click.option("--yes", is_flag=True, help="Leave words of the goal out that are not understood.")
+@click.option("--edit", is_flag=True, help="The client may send new device code, which is fenced and proven.")
 @click.option("--transport", type=click.Choice(["stdio", "http"]), default="stdio", show_default=True)
 @click.option(
     "--port", type=WholeRange(0, 65535), default=8765, show_default=True, help="For http; 0 takes a free one."
@@ -98,6 +99,7 @@ def serve(
     seed: int,
     against: tuple[str, ...],
     yes: bool,
+    edit: bool,
     transport: str,
     port: int,
 ) -> int:
@@ -142,7 +144,7 @@ def serve(
             yes=yes,
             seed=seed,
         )
-        objective, notices = requested(goal, given)
+        objective, notices = requested(goal, given, edit=edit)
         run = Run.new(objective, memory, terminal.notify, notices)
     else:
         run = Run.resumed(str(resume), terminal.notify)

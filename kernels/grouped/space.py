@@ -161,14 +161,15 @@ def promising(problem: GroupedProblem, hardware: Hardware) -> list[GroupedConfig
 
 
 def default_config(problem: GroupedProblem, hardware: Hardware) -> GroupedConfig:
-    """``warp_specialized`` with a 128x256 tile if the GPU has the instructions for it and groups fill such tiles, else
-    a 128x128 tile or a smaller one by descriptor, else by pointer. The last choice breaks no constraint, unless the
-    hardware has no fp8.
+    """``warp_specialized`` with a 128x256 tile if the GPU has the instructions for it and groups are made of such
+    tiles, else a 128x128 tile or a smaller one by descriptor, else by pointer. The last choice breaks no constraint,
+    unless the hardware has no fp8.
 
     Raises ValueError for an fp8 problem on hardware without fp8."""
     size = problem.torch_dtype.itemsize
     tall = problem.M // problem.E > 64
-    choices = [_config("warp_specialized", 128, 256, 64, 8, 8, 4, EPILOGUE_SUBTILE=4)] if tall else []
+    whole = tall and problem.align % 128 == 0
+    choices = [_config("warp_specialized", 128, 256, 64, 8, 8, 4, EPILOGUE_SUBTILE=4, CONSUMERS=2)] if whole else []
     choices += [
         _config(family, bm, bn, bk * 2 // size, 8, warps, stages)
         for family in ("persistent_tma", "pointer")

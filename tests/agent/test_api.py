@@ -62,6 +62,14 @@ def test_modules_of_the_same_names_further_down_the_path_do_no_harm(tmp_path):
     assert done.stdout == "optimise\n"
 
 
+@pytest.mark.parametrize("edit", [False, True])
+def test_device_code_is_edited_only_if_asked_for(small_world, edit):
+    small_world()
+    result = optimise("maximise fused TFLOPS", max_evals=4, edit=edit)
+    objective = next(json.loads(line) for line in result.trace.read_text().splitlines() if '"objective"' in line)
+    assert f'"edit": {json.dumps(edit)}' in json.dumps(objective)
+
+
 def test_a_result_says_what_was_found_and_against_what(small_world):
     small_world()
     result = optimise("maximise fused TFLOPS", max_evals=24)

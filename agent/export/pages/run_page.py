@@ -8,7 +8,7 @@ from typing import Any
 
 from agent.export.story import Attempt, Call, Story, Turn, key, rows
 from agent.goal.objective import Setting
-from agent.loop.outcome import EFFECTS_MEAN, list_shares
+from agent.loop.outcome import EFFECTS_MEAN, describe_stop, list_shares
 from agent.trace.trace import JSON
 from kernels.hardware import hardware_named
 from kernels.hardware.gpu_facts import from_json
@@ -66,6 +66,7 @@ def facts(story: Story) -> list[tuple[str, str]]:
     objective, setting, outcome = story.objective, story.setting, story.outcome
     best, parent = outcome.best if outcome else None, story.header.get("parent")
     versions = story.header.get("versions")
+    rate = f", {best.value:.1f} {setting.unit}" if best and setting.metric != "latency" else ""
     made = " ".join(f"{n} {v}" for n, v in versions.items()) if isinstance(versions, dict) else ""
     return [
         ("goal", objective.goal),
@@ -75,11 +76,11 @@ def facts(story: Story) -> list[tuple[str, str]]:
         ("regime", setting.regime),
         ("model", f"{objective.model}, seed {objective.seed}"),
         ("best config", " ".join(f"{n}={v}" for n, v in best.config.items()) if best else ""),
-        ("time", f"{best.ms:.4f} ms, {best.tflops:.1f} TFLOP/s" if best else ""),
+        ("time", f"{best.ms:.4f} ms{rate}" if best else ""),
         ("of the roof", f"{best.share_of_roofline:.1%}" if best and best.share_of_roofline else ""),
         ("a better proof", outcome.earlier.describe() if outcome and outcome.earlier else ""),
         ("search", f"{len(story.attempts)} evaluations, {len(story.turns)} turns, {total_seconds(story):.0f} s"),
-        ("ended because", story.stopped),
+        ("ended because", describe_stop(outcome) if outcome else story.stopped),
         ("what matters", what_matters(story)),
         ("run", story.run),
         ("parent", f"{parent.get('run')}" if isinstance(parent, dict) else ""),

@@ -61,10 +61,12 @@ def trusted(survey: Survey, path: str) -> bool:
     return path in survey.errors and SLACK * survey.errors[path] <= USELESS
 
 
-def beyond_float64(survey: Survey, errors: dict[str, float]) -> str | None:
-    """Why a config's errors against float64 are too large; None if they are not."""
+def beyond_float64(survey: Survey, errors: dict[str, float], edited: bool = False) -> str | None:
+    """Why a config's errors against float64 are too large; None if they are not. `edited`: whether its code is, which
+    may be no further off than the owner's, or than rounding explains."""
+    slack = 1 if edited else 2
     for path, error in errors.items():
-        allowed = max(survey.roundings.get(path, 0.0), 2 * survey.errors.get(path, 0.0))
+        allowed = max(survey.roundings.get(path, 0.0), slack * survey.errors.get(path, 0.0))
         if trusted(survey, path) and error > allowed:
             return f"its {path} is {error:.2g} off float64, where the owner's launch is {survey.errors[path]:.2g} off"
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from html.parser import HTMLParser
@@ -83,6 +84,15 @@ def test_a_recorded_run_says_so_on_top_and_a_live_one_does_not():
     assert banner in recorded
     assert recorded.index(banner) < recorded.index('class="verdict')
     assert 'class="recorded"' not in live
+
+
+def test_the_page_says_what_the_terminal_says_of_the_best_and_of_the_end():
+    story = story_of(example())
+    facts = dict(run_page.facts(story))
+    assert facts["time"] == f"{story.outcome.best.ms:.4f} ms, {story.outcome.best.value:.1f} TFLOP/s"
+    assert facts["ended because"] == "the planner found nothing more worth measuring"
+    setting = story.setting.model_copy(update={"metric": "gbps", "unit": "GB/s"})
+    assert dict(run_page.facts(dataclasses.replace(story, setting=setting)))["time"].endswith(" GB/s")
 
 
 def test_a_run_that_proved_nothing_lists_its_attempts_and_why(tmp_path):

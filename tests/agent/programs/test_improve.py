@@ -125,6 +125,7 @@ def test_with_edits_a_variant_is_proven_over_the_owners_code_tuned(gpu, on_gpu, 
     assert baselines["owner tuned"]["ci"][0] > 1
     assert [step["hash"] for step in evidence["lineage"]][-1] == source["hash"]
     assert evidence["lineage"][0]["parent"] == ""
+    assert list(evidence["held_out"].values()) == ["right"]  # the launch with half as many rows
     assert 0 < evidence["error"]["out_ptr"] <= evidence["bounds"]["out_ptr"]
     capsys.readouterr()
     assert main(["apply", str(out), "--", "true"]) == 2
