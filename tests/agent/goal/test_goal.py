@@ -165,9 +165,12 @@ def test_device_gpu_regime_and_limits_are_read():
     assert notices == []
 
 
-@pytest.mark.parametrize(
-    "shape", ["4096x", "axb", "64x-1x64", "64x0x64", "1e3x4x4", "x", "", "9999999999x1x1", "64.5x1x1"]
-)
+@pytest.mark.parametrize("shape", ["4096x", "axb", "64x-1x64", "64x0x64", "1e3x4x4", "x", "", "64.5x1x1"])
 def test_a_shape_that_is_none_is_refused(shape):
     with pytest.raises(UsageError, match="positive whole numbers"):
         read("matmul", shape=shape)
+
+
+def test_a_shape_that_is_too_large_is_refused():
+    with pytest.raises(UsageError, match="9999999999x1x1 is too large"):
+        read("matmul", shape="9999999999x1x1")
