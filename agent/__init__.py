@@ -37,6 +37,9 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
+    from agent.own_names import require_own_names
+
+    require_own_names()
     return getattr(importlib.import_module(_WHERE[name]), name)
 
 

@@ -38,6 +38,7 @@ def optimise(
     max_model_seconds: float | None = None,
     memory: str | os.PathLike[str] | None = None,
     cold: bool = False,
+    edit: bool = False,
     against: str | Sequence[str] = (),
     yes: bool = False,
     seed: int = 0,
@@ -60,6 +61,7 @@ def optimise(
       `max_model_seconds` (10800 of answers), `max_tokens`, `max_cost` (US dollars), `max_model_calls` (100): the search
       ends at the first limit it reaches.
     - `memory`: the SQLite file of all attempts; `cold`: start without what earlier runs know.
+    - `edit`: whether device code may be edited too, by known rewrites or by the model (docs/EDITING.md).
     - `against`: the names of the only baselines that the verdict is judged by; every equivalent one without it.
     - `yes`: leave words of the goal out that are not understood, with a notice, instead of refusing the goal.
     - `progress` is called in the calling thread with a :class:`~agent.loop.progress.Standing` for every line and every
@@ -97,7 +99,7 @@ def optimise(
         yes=yes,
         seed=whole("seed", seed, least=0) or 0,
     )
-    objective, notices = requested(goal, given, cold)
+    objective, notices = requested(goal, given, cold, edit)
     path = Path(memory) if memory is not None else None
     return Result.of(begin(objective, path, base_url, CallbackWatch(progress), notices=notices))
 

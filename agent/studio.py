@@ -29,7 +29,7 @@ class Request(BaseModel):
     goal: str = Field(description="What to tune, in words, such as: maximise fused TFLOPS", min_length=1)
     kernel: str | None = Field(None, description="A registered kernel, path.py:NAME or module:NAME.")
     shape: str | None = Field(None, description="The problem's dimensions in the kernel's order, 4096x4096x4096.")
-    dtype: str | None = Field(None, description="fp16 or bf16, as far as the kernel has it.")
+    dtype: str | None = Field(None, description="fp16, bf16 or fp8, as far as the kernel has it.")
     options: dict[str, str | int | float | bool] | None = Field(
         None, description="Other fields of the kernel's problem."
     )

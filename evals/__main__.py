@@ -2,12 +2,13 @@
 
 import signal
 import sys
-from pathlib import Path
 
 
 def main() -> int:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command line can answer it
+    from pathlib import Path
+
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from tools.harness.process.own_packages import claim
 

@@ -133,6 +133,9 @@ class KernelSpec(ABC, Generic[P, C]):
     domain: ClassVar[tuple[str, ...]] = ()
     """Kinds of inputs and shapes that the kernel does not take, of those in ``kernels/launches/domain.py``, e.g.
     ``("large", "odd sizes")``. A finalist is not tried on them, and the verdict names them."""
+    ordered_ties: ClassVar[bool] = False
+    """Whether of the configs within noise of the fastest the first by its text is the result, so that runs agree,
+    instead of the one that read fastest."""
     one_size: ClassVar[str] = ""
     """Why a problem without dimensions has no other shapes, as the end of a sentence."""
     shut_in: ClassVar[bool] = False

@@ -11,7 +11,7 @@ import click
 
 from memory.attempt import Row
 from memory.command_line.command_errors import run_command_line
-from memory.command_line.strict_commands import StrictGroup
+from memory.command_line.strict_commands import StrictGroup, WholeRange
 from memory.file import default_path
 from memory.upkeep import commands
 
@@ -28,7 +28,7 @@ def query_options(f: F) -> F:
     """Adds the options of the commands that print rows."""
     f = click.option("--csv", "shape", flag_value="csv", help="CSV instead of a table.")(f)
     f = click.option("--json", "shape", flag_value="json", help="JSON instead of a table.")(f)
-    f = click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Rows at most.")(f)
+    f = click.option("--limit", type=WholeRange(1), default=20, show_default=True, help="Rows at most.")(f)
     f = click.option("--problem", help="Problems with this text in their label, e.g. 4096x4096x4096.")(f)
     f = click.option("--kernel", help="Only this kernel.")(f)
     return commands.memory_option(f)
@@ -128,7 +128,7 @@ def history(path: Path | None, kernel: str | None, problem: str | None, limit: i
 
 @cli.command()
 @commands.memory_option
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Rows at most.")
+@click.option("--limit", type=WholeRange(1), default=20, show_default=True, help="Rows at most.")
 @click.option("--json", "shape", flag_value="json", help="JSON instead of a table.")
 @click.option("--csv", "shape", flag_value="csv", help="CSV instead of a table.")
 def runs(path: Path | None, limit: int, shape: str | None) -> None:

@@ -19,7 +19,7 @@ DECLARATION = Declaration("compiling", activity="compile", returns="compilations
 
 
 def arguments(spec: KernelSpec[Any, Any]) -> type[BaseModel]:
-    return config_list("CompileKernel", spec, "configs to compile")
+    return config_list("CompileKernel", spec, "configs to compile", text=True)
 
 
 def run(session: Session, args: Any, call_id: str) -> dict[str, Any]:

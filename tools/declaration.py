@@ -12,11 +12,12 @@ from typing import Any, Literal, get_args
 
 Activity = Literal["compile", "check", "measure", "look", "think"]
 """What a call is on a run's time line."""
-Returns = Literal["", "compilations", "checks", "measurements", "proposals", "history", "roofline"]
+Returns = Literal["", "compilations", "checks", "measurements", "proposals", "history", "roofline", "finalists"]
 """What an answer holds. ``compilations``, ``checks`` and ``measurements``: a list ``results`` with a row for each
 config, its fields those of ``CompileResult``, ``CheckResult`` and ``Measurement`` (:mod:`tools.harness.results`).
 ``proposals``: a list ``proposals`` of configs, ``stop`` and ``why``. ``history``: ``question`` and ``rows`` of the
-memory. ``roofline``: ``bound`` and ``share_of_floor`` of one config. Empty: anything else, shown as it is."""
+memory. ``roofline``: ``bound`` and ``share_of_floor`` of one config. ``finalists``: a list ``finalists``; its rows
+without ``beside`` are tried first by the final proof, among their like. Empty: anything else, shown as it is."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Say what limits a config, from its machine code: the busiest unit or the largest loss with its share, the next one
-behind it, instruction mix, bytes and re-reads, occupancy, waits, hot source lines. Costs no evaluation. With `live` a
-measured config also runs under a profiler on the GPU for some seconds: achieved rates, stall reasons, sampled lines.
+behind it, instruction mix, bytes and re-reads, occupancy, waits, hot source lines. With `live` a measured config also
+runs under a profiler on the GPU for some seconds: achieved rates, stall reasons, sampled lines.
 """
 
 from __future__ import annotations

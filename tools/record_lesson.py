@@ -1,5 +1,5 @@
 """Write down one general insight of this run, with the evidence for it, for later runs on this kernel: what to try or
-avoid and why. It is kept as quoted text and proves nothing. Costs no evaluation.
+avoid and why. It is kept as quoted text and proves nothing.
 """
 
 from __future__ import annotations

@@ -35,10 +35,14 @@ NAMES = (
     "record_lesson",
     "neighbours",
     "explain_kernel",
+    "nominate_finalists",
 )
-"""The built-in tools, ``tools/NAME.py``. Their order is part of the prompt: keep it, so that prompt caches hold."""
+"""The built-in tools, ``tools/NAME.py`` but for ELSEWHERE. Their order is part of the prompt: keep it, so that prompt
+caches hold."""
 ON_REQUEST = ("edit_kernel",)
 """Built-in tools that are there for some kernels alone: their module says for which by ``offered``."""
+ELSEWHERE = {"nominate_finalists": "tools.session.nominate_finalists"}
+"""Built-in tools whose module stands beside what it acts on."""
 ENTRY_POINTS = "autokernel.tools"
 """The group in which an installed package may offer tools: ``my_tool = "my_package.my_tool"``, a module."""
 
@@ -92,12 +96,12 @@ def modules() -> dict[str, str]:
     """Tool name to dotted module: the built-in ones, then those of installed packages and those registered here."""
     offered = {e.name: e.value for e in importlib.metadata.entry_points(group=ENTRY_POINTS)}
     others = {name: module for name, module in (offered | _registered).items() if name not in NAMES + ON_REQUEST}
-    return {name: f"tools.{name}" for name in NAMES + ON_REQUEST} | dict(sorted(others.items()))
+    return {name: _module_of(name) for name in NAMES + ON_REQUEST} | dict(sorted(others.items()))
 
 
 def builtin_declarations() -> dict[str, Declaration]:
     """What the built-in tools declare, by name: for traces of before tools declared anything."""
-    return {name: _load(name, f"tools.{name}").DECLARATION for name in NAMES + ON_REQUEST}
+    return {name: _load(name, _module_of(name)).DECLARATION for name in NAMES + ON_REQUEST}
 
 
 def tools_for(session: Session) -> dict[str, Tool]:
@@ -115,6 +119,11 @@ def tools_of(spec: KernelSpec[Any, Any]) -> dict[str, Tool]:
         summary = (module.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
         found[name] = Tool(name, summary, module.arguments(spec), module.run, module.DECLARATION)
     return found
+
+
+def _module_of(name: str) -> str:
+    """The dotted module of a built-in tool."""
+    return ELSEWHERE.get(name, f"tools.{name}")
 
 
 def _always(spec: KernelSpec[Any, Any]) -> bool:

@@ -1,5 +1,5 @@
 """Where a measured config stands against the hardware: arithmetic intensity, which roof bounds it, achieved share of
-compute and of memory bandwidth, by the GPU's facts and by measured ceilings. Costs no evaluation.
+compute and of memory bandwidth, by the GPU's facts and by measured ceilings.
 """
 
 from __future__ import annotations

@@ -38,7 +38,10 @@ def conduct(
         number = len(chosen.outcomes) + 1
         known = finished(chosen.job.run_id(number))
         if known is None:
-            watch.notify(f"{chosen.job.label}: run {number}, {chosen.gain_ms():.3f} ms a forward pass to be gained")
+            place = f"problem {standings.index(chosen) + 1} of {len(standings)}"
+            watch.notify(
+                f"{place}, {chosen.job.label}: run {number}, {chosen.gain_ms():.3f} ms a forward pass to be gained"
+            )
         try:
             outcome = known or run(chosen.job, number, min(campaign.slice, evaluations), seconds, memory, watch)
         except UsageError as e:

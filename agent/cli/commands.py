@@ -31,7 +31,7 @@ from agent.programs.comparing.compare_command import compare
 from agent.programs.foreign.table_command import table
 from agent.programs.patching import patch
 from memory.command_line.command_errors import run_command_line
-from memory.command_line.strict_commands import StrictGroup
+from memory.command_line.strict_commands import StrictGroup, WholeRange
 from tools.session.budget import MAX_EVALS, MAX_SECONDS
 
 if TYPE_CHECKING:
@@ -113,8 +113,8 @@ def commands() -> None:
     shell_complete=completion.kernels,
     help="A registered kernel, path.py:NAME or module:NAME.",
 )
-@click.option("--shape", metavar="MxNxK", help="The problem's dimensions, in the kernel's order.")
-@click.option("--dtype", metavar="DTYPE", help="fp16 or bf16, as far as the kernel has it.")
+@click.option("--shape", metavar="MxNxK", help="The problem's dimensions in the kernel's order, each up to 1073741824.")
+@click.option("--dtype", metavar="DTYPE", help="fp16, bf16 or fp8, as far as the kernel has it.")
 @option_option
 @click.option(
     "--device",
@@ -130,18 +130,18 @@ def commands() -> None:
 @click.option("--base-url", metavar="URL", help="A server that speaks the OpenAI protocol.")
 @click.option("--effort", type=click.Choice(EFFORTS), help="How hard a reasoning model thinks; its own default.")
 @api_option
-@click.option("--max-evals", type=click.IntRange(1, MOST), metavar="N", help=f"Configs measured at most ({MAX_EVALS}).")
+@click.option("--max-evals", type=WholeRange(1, MOST), metavar="N", help=f"Configs measured at most ({MAX_EVALS}).")
 @click.option("--max-seconds", type=float, callback=check_seconds, metavar="S", help=f"Search time ({MAX_SECONDS:g}).")
 @click.option("--endpoint", metavar="NAME", help="Kind of server, e.g. vllm; detected by default.")
-@click.option("--max-tokens", type=click.IntRange(1, 10**12), metavar="N", help="Model tokens at most.")
+@click.option("--max-tokens", type=WholeRange(1, 10**12), metavar="N", help="Model tokens at most.")
 @click.option("--max-cost", type=float, callback=check_dollars, metavar="USD", help="US dollars for the model at most.")
-@click.option("--max-model-calls", type=click.IntRange(1, MOST), metavar="N", help="Messages of the model (100).")
+@click.option("--max-model-calls", type=WholeRange(1, MOST), metavar="N", help="Messages of the model (100).")
 @click.option(
     "--max-model-seconds", type=float, callback=check_seconds, metavar="S", help="Time of the model's answers (10800)."
 )
 @click.option("--attempt-seconds", type=float, callback=check_seconds, metavar="S", help="One try of an answer (300).")
 @click.option("--patience-seconds", type=float, callback=check_seconds, metavar="S", help="Tries of an answer (600).")
-@click.option("--reply-tokens", type=click.IntRange(256, MOST), metavar="N", help="Tokens of one answer at most.")
+@click.option("--reply-tokens", type=WholeRange(256, MOST), metavar="N", help="Tokens of one answer at most.")
 @click.option(
     "--against",
     multiple=True,
@@ -153,7 +153,7 @@ def commands() -> None:
 @click.option("--memory", type=click.Path(path_type=Path), metavar="PATH", help="The SQLite file of all attempts.")
 @click.option("--cold", is_flag=True, help="Start without what earlier runs know; this one is still remembered.")
 @click.option("--edit", is_flag=True, help="The model may send new device code, which is fenced and proven.")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, metavar="N", help="Seed (0).")
+@click.option("--seed", type=WholeRange(0, 2**32 - 1), default=0, metavar="N", help="Seed (0).")
 @click.option("--yes", is_flag=True, help="Leave words of the goal out that are not understood.")
 @click.option("--dry-run", is_flag=True, help="Print the problem as it is understood and stop; no device is opened.")
 @loudness
@@ -207,7 +207,7 @@ def run(
       limits      20 evaluations, 5 minutes, 1 hour, $5
       a device    cuda:1, all GPUs, recorded; a GPU's name (H200), which the device must have
 
-    Any other word refuses the goal. docs/GOALS.md lists all words and 200 goals with what they mean."""
+    Any other word refuses the goal. docs/GOALS.md lists all words and 400 goals with what they mean."""
     read_env()
     from agent.cli.device_line import device_line
     from agent.goal.goal import Given

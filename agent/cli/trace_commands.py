@@ -14,7 +14,7 @@ from agent.errors import PROVEN, UNPROVEN, UsageError
 from agent.models.apis import API_CHOICES, ApiChoice
 from agent.models.effort import EFFORTS, read_effort
 from memory.command_line.output_files import check_output, write_output
-from memory.command_line.strict_commands import strict_command
+from memory.command_line.strict_commands import WholeRange, strict_command
 
 FORMATS = {
     "html": ("agent.export.pages.run_page", ".html"),
@@ -34,10 +34,12 @@ def loudness_of(quiet: bool) -> Loudness:
 
 
 def find_trace(trace: str) -> Path:
-    """The trace of a path or of a run's id. Raises UsageError for an unknown id."""
+    """The trace of a path or of a run's id. Raises UsageError for an unknown id, and for a path that names no file."""
     from agent.trace.paths import trace_path
 
     path = Path(trace).expanduser()
+    if not path.name:
+        raise UsageError(f"{trace!r} names no trace: give a file or a run, python -m agent runs lists the runs.")
     if path.exists() or len(path.parts) != 1 or path.suffix:
         return path
     try:
@@ -114,9 +116,7 @@ def replay(trace: str, live_tools: bool, device: str | None, memory: Path | None
 
 @strict_command()
 @trace_argument
-@click.option(
-    "--at", type=click.IntRange(1), required=True, metavar="N", help="The turn to take again, as show counts."
-)
+@click.option("--at", type=WholeRange(1), required=True, metavar="N", help="The turn to take again, as show counts.")
 @click.option("--model", metavar="NAME", help="Who decides from there on (as before).")
 @click.option("--base-url", metavar="URL", help="A server that speaks the OpenAI protocol.")
 @click.option("--effort", type=click.Choice(EFFORTS), help="How hard the model thinks from there on (as before).")
@@ -124,7 +124,7 @@ def replay(trace: str, live_tools: bool, device: str | None, memory: Path | None
     "--api", type=click.Choice(API_CHOICES), help="Which of OpenAI's APIs (as before; auto for another model)."
 )
 @click.option("--say", "words", metavar="WORDS", help="A message from the user before that turn.")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), metavar="N", help="Another seed.")
+@click.option("--seed", type=WholeRange(0, 2**32 - 1), metavar="N", help="Another seed.")
 @click.option("--memory", type=click.Path(path_type=Path), metavar="PATH", help="The SQLite file of all attempts.")
 @quiet
 @as_json

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -19,15 +20,18 @@ from agent.goal.objective import Limits, Objective
 from agent.goal.options import Options, choose_kernel, parse_options, read_options, refuse_options_of_others
 from agent.goal.words.metrics import read_metric
 from agent.goal.words.numbers import one_of, parse_shape, read_dimensions, read_shape, read_spending
+from agent.goal.words.pairs import pad, read_pairs, read_shared_heads, share_heads
 from agent.goal.words.text import Text
 from agent.goal.words.vocabulary import (
     DTYPES,
     FIELD_WORDS,
     FOREIGN,
     GPU,
+    IMPLIED,
     NEGATIONS,
     OPTION_ONLY,
     OTHER_FUNCTIONS,
+    SHARED_HEADS,
     KernelWords,
     spellings,
     spoken,
@@ -86,17 +90,26 @@ def read_goal(
     if other := [phrase for phrase in OTHER_FUNCTIONS if text.says(phrase)]:
         raise UsageError(cannot_read(goal, kernels, other))
     gpu = one_of("GPU", [" ".join(m.group().split()) for m in text.take(rf"(?<![\w.]){GPU}(?!\w)")])
+    before = text.left
     chosen = choose_kernel(goal, option, text, kernels, notices)
+    pairs, kv_heads = read_pairs(text, before, chosen), read_shared_heads(text, chosen)
     options = read_dimensions(text, chosen)
+    for name, value in pairs.items():
+        if options.setdefault(name, value) != value:
+            raise UsageError(f"The goal names more than one {name} ({options[name]}, {value}): say one.")
     spending, device = read_spending(text), read_device(text)
     shapes = read_shape(text, chosen)
     options |= read_options(text, chosen)
+    options = implied(before, chosen) | options
+    pad(options, pairs, chosen, any(spoken(one).startswith("padding") for one in given.options), notices)
     metric = read_metric(text, targets)
     regime = one_of("regime", [name for name in ("sustained", "burst") if text.says(name)])
     refuse_rest(goal, text, given, chosen, kernels, describe(chosen, shapes, options), notices)
 
     shape = choose_shape(given, shapes, options, chosen, notices)
     choose_options(given, options, chosen, notices)
+    if kv_heads is not None:
+        share_heads(options, kv_heads, query_heads(chosen, shape, options), chosen)
     if given.device and device:
         overrule("--device", given.device, device, notices)
     for name in LIMITS:
@@ -125,6 +138,20 @@ def read_goal(
         limits=Limits.model_validate(spending),
         seed=given.seed,
     ), notices
+
+
+def implied(before: str, kernel: KernelWords) -> Options:
+    """What a kernel's name in the goal says of its options."""
+    said = [options for name, options in IMPLIED.items() if re.search(rf"(?<![\w.]){name}(?!\w)", before)]
+    return {name: value for options in said for name, value in options.items() if value in kernel.choices.get(name, ())}
+
+
+def query_heads(kernel: KernelWords, shape: tuple[int, ...] | None, options: Options) -> int:
+    """The query heads of the problem that the goal means so far."""
+    heads, _ = SHARED_HEADS[kernel.name]
+    if shape is not None and len(shape) == len(kernel.dims):
+        return shape[kernel.dims.index(heads)]
+    return int(options.get(heads, kernel.defaults[heads]))
 
 
 def read_device(text: Text) -> str | None:

@@ -37,6 +37,10 @@ CURES: tuple[tuple[str, str], ...] = (
     (r"activation|epilogue|layout|scales|dtype|precision", "name the option's value, such as gelu, fp16, column major"),
     (r"or", "a goal is one problem and one metric, and all its targets shall be reached"),
     (r"gpus|devices", "several GPUs are --device cuda:all"),
+    (r"channels?", "channels are C=… of the input or K=… of the result"),
+    (r"s|(\d+h)?\d+m(in)?", "write a time out: 2 hours 30 minutes, 90 seconds"),
+    (r"window|sliding|mask", "the only mask is causal, which is on or off"),
+    (r"image|filter|filters|\d+x\d+", "a 3x3 filter is R=3 S=3, a 56x56 image H=56 W=56"),
 )  # fmt: skip
 """Words that were not understood → how to say what they may mean."""
 NUMBER_CURE = "give a number its name (M=4096), its unit, or write a shape (4096x4096x4096)"

@@ -57,10 +57,15 @@ SHARE_OF_RIVAL = re.compile(
 FASTER_THAN = re.compile(
     rf"(?:(?:(?P<under>{UNDER})\s+|(?:{OVER})\s+)?{START}(?P<factor>{NUMBER})\s*(?P<kind>x|times|%|percent)\s+)?"
     rf"(?<!\w)(?:{FASTER})\s+(?:the\s+)?(?P<rival>{_RIVAL})(?!\w)(?!\.\w)"
+    rf"(?:\s+by\s+(?:at least\s+)?(?P<by>{NUMBER})\s*(?P<by_kind>x|%|percent)(?!\w))?"
+)
+TIMES_OVER = re.compile(
+    rf"{START}(?P<factor>{NUMBER})\s*(?:x|times)\s+over\s+(?:the\s+)?(?P<rival>{_RIVAL})(?!\w)(?!\.\w)"
 )
 AMOUNT = re.compile(
     rf"(?:(?:(?P<under>{UNDER})|(?P<over>{OVER}))\s*)?{START}(?P<value>{NUMBER})\s*"
     rf"(?P<unit>{'|'.join(re.escape(unit) for unit in longest_first(UNITS))})(?![\w/])"
+    r"(?:\s+or\s+(?:(?P<or_less>less|lower|faster)|(?P<or_more>more|higher|better))(?!\w))?"
 )
 
 
@@ -74,18 +79,23 @@ def read_targets(text: Text) -> list[Target]:
     for match in text.take(FASTER_THAN):
         if match["under"]:
             raise contradiction(match, "faster", "at least")
+        if match["factor"] and match["by"]:
+            raise UsageError(f"The goal names two factors in {written(match)!r}: say one.")
         value = 1.0
-        if match["factor"]:
-            value = float(match["factor"])
-            value = 1 + value / 100 if match["kind"] in ("%", "percent") else value
+        if match["factor"] or match["by"]:
+            value = float(match["factor"] or match["by"])
+            value = 1 + value / 100 if (match["kind"] or match["by_kind"]) in ("%", "percent") else value
         found.append(
             Target(words=written(match), kind="baseline", baseline=match["rival"], value=positive(match, value))
         )
+    for match in text.take(TIMES_OVER):
+        value = positive(match, float(match["factor"]))
+        found.append(Target(words=written(match), kind="baseline", baseline=match["rival"], value=value))
     for match in text.take(AMOUNT):
         metric, factor = UNITS[match["unit"]]
-        if metric in DOWNWARD and match["over"]:
+        if metric in DOWNWARD and (match["over"] or match["or_more"]):
             raise contradiction(match, match["unit"], "under")
-        if metric not in DOWNWARD and match["under"]:
+        if metric not in DOWNWARD and (match["under"] or match["or_less"]):
             raise contradiction(match, match["unit"], "at least")
         value = positive(match, float(match["value"]) * factor)
         found.append(Target(words=written(match), kind="metric", metric=metric, value=value))

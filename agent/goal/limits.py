@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+LARGEST_DIMENSION = 2**30
+"""Of a shape. A kernel may allow less."""
 LONGEST = 1e7
 """Seconds: four months."""
 MOST = 10**6

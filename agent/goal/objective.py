@@ -131,6 +131,9 @@ class Setting(Closed):
     """``DeviceInfo``: kind, name, driver, versions."""
     facts: dict[str, Any] = Field(default_factory=dict)
     """The hardware's numbers, by name and unit."""
+    baseline_ms: dict[str, float | None] = Field(default_factory=dict)
+    """What there is to beat: name of a baseline → ms per launch, ``None`` if that is not known before the final
+    sitting."""
     space: dict[str, list[Any]] = Field(default_factory=dict)
     """Config field → values that occur in the space."""
     space_size: int = 0

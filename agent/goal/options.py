@@ -84,6 +84,9 @@ def read_options(text: Text, kernel: KernelWords) -> Options:
             others = ", ".join(str(value) for value in allowed if value not in denied)
             raise UsageError(f"The goal rules {field} {', '.join(denied)} out: say which it wants, one of {others}.")
         said += [ways[way] for way in longest_first(ways) if text.says(way)]
+        if field == "dtype" and len(set(said)) > 1:
+            several = ", ".join(dict.fromkeys(said))
+            raise UsageError(f"The goal names more than one dtype ({several}): say the one that the inputs have.")
         if chosen := one_of(field, said):
             options[field] = chosen
     return options

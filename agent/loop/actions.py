@@ -139,14 +139,15 @@ class LiveActions:
             facts=(facts_of(task.hardware) if known else {})
             | ({"gpus": session.gpus} if session.gpus > 1 else {})
             | ({"compiles_at_once": batch} if (batch := session.batch) else {})
-            | ({"measured_ceilings": found} if recorded and (found := session.ceilings()) else {}),
+            | ({"measured_ceilings": in_units(found)} if recorded and (found := session.ceilings()) else {}),
+            baseline_ms=list_baselines(session),
             space=values_in(session.space),
             space_size=len(session.space),
             combinations=count_combinations(session.space),
             space_words={
-                "fields": describe_fields(task.spec.config_type),
+                "fields": describe_fields(task.spec.config_type, session.space),
                 "families": describe_families(session.space),
-                "static_rules_by_example": describe_rules(task.spec, task.problem, task.hardware),
+                "static_rules_by_example": describe_rules(task.spec, task.problem, task.hardware, session.space),
             },
         )
         self.tools = [
@@ -167,8 +168,6 @@ class LiveActions:
         if self._session.budget.seconds_left() <= 0:
             return {"error": "budget", "limit": "seconds", "why": "the run's time is used up; nothing more is run"}
         tool = self._tools[name]
-        if tool.declared.returns == "proposals":
-            self.release_reserve()  # what is kept for the planner's proposals is there for whoever asks for them
         answer: JSON = plain(tool.call(self._session, arguments, call_id))
         if tool.declared.spends_evaluations and self._session.best() is not None:
             self._session.expect_proof()
@@ -218,6 +217,24 @@ class LiveActions:
 
     def close(self) -> None:
         self._session.close()
+
+
+def in_units(ceilings: dict[str, float]) -> dict[str, float]:
+    """Measured rates as a model reads them."""
+    names = {"copy_bytes_per_s": "copy_tb_per_s", "matmul_flops_per_s": "matmul_tflops"}
+    return {names.get(name, name): float(f"{rate / 1e12:.4g}") for name, rate in ceilings.items()}
+
+
+def list_baselines(session: Session) -> dict[str, float | None]:
+    """What there is to beat, and its time if that is known. Where times are known, a baseline without one did not
+    run."""
+    times = session.baseline_times()
+    found = {}
+    for baseline in session.task.spec.baselines(session.task.problem):
+        name = baseline.name if baseline.equivalent else f"{baseline.name} (computes less)"
+        if not times or baseline.name in times:
+            found[name] = times.get(baseline.name)
+    return found
 
 
 def facts_of(hardware: Hardware) -> JSON:

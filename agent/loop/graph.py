@@ -18,7 +18,7 @@ from langgraph.runtime import Runtime
 from agent.failures import failures_in
 from agent.loop import progress, prompt
 from agent.loop.actions import Left
-from agent.loop.outcome import Outcome, importance_in, outcome_of
+from agent.loop.outcome import Outcome, effects_in, importance_in, outcome_of
 from agent.loop.search_end import answer_tokens, is_replaceable, judge, price_in, with_reserve
 from agent.loop.state import Context as Context
 from agent.loop.state import State, fresh
@@ -279,7 +279,7 @@ def verify(state: State, runtime: Runtime[Context]) -> JSON:
         proofs.append(context.journal.once("verify", key, prove)["proof"])
         if not worth_another(proofs, place + 1 < chosen.get("close", 1), context):
             break
-    return {"proofs": proofs}
+    return {"proofs": proofs, "level": chosen["finalists"][: chosen.get("close", 1)]}
 
 
 def worth_another(proofs: list[JSON], close: bool, context: Context) -> bool:
@@ -317,10 +317,12 @@ def report(state: State, runtime: Runtime[Context]) -> JSON:
             takeover="; ".join(dict.fromkeys(state["took_over"])),
             turns=state["turn"],
             seconds=context.elapsed(),
+            effects=effects_in(state["messages"], context.actions.tools),
             importance=importance_in(state["messages"], context.actions.tools),
             earlier=context.actions.earlier_proof(context.objective.against),
             rule=context.rule,
             failures=failures_in(state["messages"], context.actions.tools),
+            level=state.get("level", []),  # absent where an earlier version paused
         )
         row: JSON = outcome.model_dump(mode="json")
         context.actions.finish(

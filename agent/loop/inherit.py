@@ -27,7 +27,13 @@ def inherit(session: Session, events: Sequence[Event]) -> None:
 
     regime = session.task.regime
     declared = declared_in(events[0].body if events else {})
-    for name, row in tool_rows(events):
+    for name, row in tool_rows(events, "finalists"):
+        if declared.get(name, UNDECLARED).returns == "finalists" and "beside" not in row:
+            session.nominated |= {c: None for c in [session.config(row["config"])] if session.refusal(c) is None}
+    for name, row in tool_rows(events, "proposals"):
+        if declared.get(name, UNDECLARED).returns == "proposals":
+            session.budget.proposed.add(session.config(row["config"]).key())
+    for name, row in tool_rows(events, "results"):
         returns = declared.get(name, UNDECLARED).returns
         try:
             config = session.config(row["config"])
@@ -49,15 +55,15 @@ def inherit(session: Session, events: Sequence[Event]) -> None:
             ) from e
 
 
-def tool_rows(events: Sequence[Event]) -> Iterator[tuple[str, JSON]]:
-    """(tool, row) for every row of a tool result before the fork."""
+def tool_rows(events: Sequence[Event], key: str) -> Iterator[tuple[str, JSON]]:
+    """(tool, row) for every row under `key` of a tool result before the fork."""
     names = {event.key: str(event.body.get("name")) for event in events if event.type == "tool_call"}
     for event in events:
         if event.type == "fork":
             return
         result = event.body.get("result")
         if event.type == "tool_result" and isinstance(result, dict):
-            for row in rows(result, "results"):
+            for row in rows(result, key):
                 yield names.get(event.key, ""), row
 
 

@@ -22,7 +22,8 @@ from memory.proofs.rule import OWN, Judged, Word, judge_rows
 SHOWN_NAME, SHOWN_KERNELS = 60, 4
 """Characters of a GPU kernel's name, and number of them, that the report shows of a baseline."""
 SHOWN_PARAMETERS = 6
-"""Number of parameters that the report names as important."""
+"""Number of parameters, and pairs of them, whose effects the report names."""
+EFFECTS_MEAN = "what each alone loses near the best, a x b: how far the effect of one depends on the other"
 
 
 class Best(BaseModel):
@@ -93,11 +94,16 @@ class Outcome(BaseModel):
     if they were not compared."""
     bits_why: str = ""
     """In what they differ, or why they were not compared."""
+    level: list[dict[str, Any]] = Field(default_factory=list)
+    """The configs within noise of the fastest one, that one included, in the order in which they are tried."""
     infrastructure: bool
     """No proof could be made, because our own machinery failed: no config is to blame."""
+    effects: dict[str, float] = Field(default_factory=dict)
+    """Parameter, or two as ``a x b`` → what it changes near the best, relative to the time, largest first
+    (:mod:`tools.planner.parameter_effects`); empty where the planner was not asked or had too few measurements."""
     importance: dict[str, float] = Field(default_factory=dict)
-    """Parameter → share of the predicted variation of log(ms) over the space that it explains alone (first-order Sobol
-    index), largest first; empty where the planner was not asked or had too few measurements."""
+    """Of a run by an earlier version: parameter → share of the predicted variation of log(ms) over the space that it
+    explains alone."""
     trace: str
 
     @property
@@ -134,13 +140,15 @@ def outcome_of(
     cost: float = 0.0,
     takeover: str = "",
     evaluations_left: int = 0,
+    effects: dict[str, float] | None = None,
     importance: dict[str, float] | None = None,
     earlier: dict[str, Any] | None = None,
     rule: int = EVERY_BASELINE,
     failures: Failures = Failures(),  # noqa: B008 -- frozen
+    level: Sequence[dict[str, Any]] = (),
 ) -> Outcome:
     """`proofs` are those tried, in order. `earlier` is the best proof of other runs. `rule` is that of the run.
-    `failures`: what all configs failed with, if they did."""
+    `failures`: what all configs failed with, if they did. `level`: the configs within noise of the fastest."""
     tried = judge_tried(proofs, setting.energy, objective.against, rule)
     chosen = choose(tried)
     proof, baselines, judged = chosen or (None, [], judge_one(proofs, [], setting.energy, objective.against, rule))
@@ -171,7 +179,9 @@ def outcome_of(
         left_out=proof.get("left_out", {}) if proof else {},
         bits=proof.get("bits") if proof else None,
         bits_why=proof.get("bits_why", "") if proof else "",
+        level=list(level),
         infrastructure=all(p["status"] == "infrastructure" for p in proofs) if proofs else failures.infrastructure,
+        effects=effects or {},
         importance=importance or {},
         trace=trace,
     )
@@ -182,10 +192,22 @@ def priced_in(objective: Objective) -> bool:
     return objective.price is not None or objective.model in (EMBEDDED, CLIENT)
 
 
+def effects_in(messages: Sequence[Message], tools: Sequence[ToolSchema]) -> dict[str, float]:
+    """The effects of the parameters, measured or predicted, by the latest proposals that state them, largest first;
+    empty if none do."""
+    found = _latest(messages, tools, "effects")
+    together = [effect for kind in ("measured", "predicted") for effect in found.get(kind, {}).items()]
+    return dict(sorted(together, key=lambda effect: -effect[1]))
+
+
 def importance_in(messages: Sequence[Message], tools: Sequence[ToolSchema]) -> dict[str, float]:
-    """The importance of the parameters by the latest proposals that state it; empty if none do."""
+    """The importance of the parameters by the latest proposals of an earlier version."""
+    return _latest(messages, tools, "importance")
+
+
+def _latest(messages: Sequence[Message], tools: Sequence[ToolSchema], name: str) -> dict[str, Any]:
     asked = [call.result for call in done_calls(messages, tools) if call.declared.returns == "proposals"]
-    return next((result["importance"] for result in reversed(asked) if result.get("importance")), {})
+    return next((result[name] for result in reversed(asked) if result.get(name)), {})
 
 
 def best_of(setting: Setting, proof: dict[str, Any]) -> Best:
@@ -239,8 +261,10 @@ def render(outcome: Outcome, setting: Setting, replay: str) -> str:
     lines.append(f"search     {spent}; ended because {describe_stop(outcome)}")
     if outcome.earlier is not None:
         lines.append(f"better     {outcome.earlier.describe()}")
+    if outcome.effects:
+        lines.append(f"effects    {list_shares(outcome.effects)}: {EFFECTS_MEAN}")
     if outcome.importance:
-        told = list_important(outcome.importance)
+        told = list_shares(outcome.importance)
         lines.append(f"importance {told}: how much of the differences in predicted time each explains alone")
     lines += [f"target     {target.describe()}" for target in outcome.targets]
     lines += [f"note       {notice}" for notice in outcome.notices]
@@ -259,9 +283,9 @@ def describe_stop(outcome: Outcome) -> str:
     return outcome.stopped
 
 
-def list_important(importance: dict[str, float]) -> str:
-    """The parameters that explain at least 1 % each, such as ``BLOCK_N 41%, family 22%``."""
-    shares = [f"{name} {share:.0%}" for name, share in importance.items() if share >= 0.01]
+def list_shares(found: dict[str, float]) -> str:
+    """The parameters with at least 1 % each, such as ``BLOCK_N 41%, family 22%``."""
+    shares = [f"{name} {share:.0%}" for name, share in found.items() if share >= 0.01]
     return ", ".join(shares[:SHOWN_PARAMETERS]) or "no parameter by itself"
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from agent.goal.objective import Objective, Setting
     from agent.models.base import Message, ToolSchema
 
-VERSION = 3
+VERSION = 4
 
 SYSTEM = """\
 You tune GPU kernels by calling tools. You search for the configuration of one Triton kernel that runs fastest on one \
@@ -26,13 +26,13 @@ problem and one device, which are fixed and stated below.
 
 How to work:
 - Begin with query_history and suggest_configs.
-- suggest_configs is a planner with a cost model of this GPU and a surrogate fitted to all measurements. Take its \
-proposals unless you have a reason, add your own ideas, and ask again after every few measurements, because it learns.
+- Take the proposals of suggest_configs unless you have a reason, add your own ideas, and ask again after every few \
+measurements, because it learns.
 - compile_kernel shows registers, spills and shared memory. Leave configs with spilled registers or serialised matrix \
 instructions unmeasured.
-- run_benchmark measures; a timing counts only when the output was verified. check_correctness tests without timing.
+- run_benchmark measures; a timing counts only when the output was verified.
 - A config that the space does not hold is refused, free, with the nearest that exist; neighbours lists what exists.
-- record_lesson keeps one general insight, with its evidence, for later runs; once, near the end.
+- record_lesson once, near the end.
 
 What it costs: a reading, a failed compilation or a failed check costs one evaluation, once a config. All else is free \
 of evaluations: repeats, refused configs, compilations and checks that go well, other tools. Each message costs \
@@ -99,6 +99,7 @@ def opening(objective: Objective, setting: Setting) -> list[Message]:
             if setting.floor_ms is not None
             else {}
         ),
+        **describe_baselines(setting),
         "device": {"name": setting.device.get("name"), "kind": setting.device.get("kind"), **setting.facts},
         "space": {
             "configs": setting.space_size,
@@ -111,7 +112,7 @@ def opening(objective: Objective, setting: Setting) -> list[Message]:
         "goal": objective.goal,
         "budget": {
             "evaluations": limits.max_evals - reserve,
-            **({"more_once_you_call_suggest_configs": reserve} if reserve else {}),
+            **({"more_for_proposals_of_suggest_configs": reserve} if reserve else {}),
             "seconds": limits.max_seconds,
             "tokens": limits.max_tokens,
             "dollars": limits.max_cost,
@@ -136,6 +137,13 @@ def reserve_for(objective: Objective) -> int:
     if objective.alone or objective.model in (EMBEDDED, CLIENT):
         return 0
     return reserve_of(objective.limits.max_evals)
+
+
+def describe_baselines(setting: Setting) -> dict[str, Any]:
+    """What there is to beat."""
+    if not any(setting.baseline_ms.values()):
+        return {"baselines": f"{', '.join(setting.baseline_ms)}: timed at the end"} if setting.baseline_ms else {}
+    return {"baselines_ms": {name: ms or "timed at the end" for name, ms in setting.baseline_ms.items()}}
 
 
 def describe_judging(setting: Setting) -> dict[str, Any]:

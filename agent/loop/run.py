@@ -59,8 +59,8 @@ def open_actions(
     processes for it that were started before."""
     from tools.harness.process import prestart as processes
 
-    with started or processes.Prestart.of(objective.device) as prestart:  # while its processes import, this one does
-        import langgraph.graph  # noqa: F401 -- what the loop needs
+    with started or processes.Prestart.of(objective.device, objective.edit) as prestart:
+        import langgraph.graph  # noqa: F401 -- what the loop needs, while the processes import
 
         from tools.session.open_session import SetupError, open_session
 
@@ -296,9 +296,9 @@ def invoke(context: Context, connection: sqlite3.Connection, ask: Ask = nobody) 
 
     compiled = graph.build(SqliteSaver(connection))
     config = {"configurable": {"thread_id": context.run_id}, "recursion_limit": recursion_limit(context.objective)}
-    known = compiled.get_state(config).values
-    first = None if known else graph.start(context)
     try:
+        known = compiled.get_state(config).values  # makes the checkpoint's tables
+        first = None if known else graph.start(context)
         final: JSON = compiled.invoke(first, config, context=context, durability="sync")
         while interrupts := final.get("__interrupt__"):
             asked = time.monotonic()

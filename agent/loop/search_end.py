@@ -38,12 +38,13 @@ def judge(state: State, context: Context) -> JSON:
     """The decision before a turn: ``stop`` or ``takeover`` (why, or empty), whether the planner then plays to the end
     (``finishing``) or has just handed back (``hands_back``), the ``note`` before the turn, and what is ``left``."""
     planner = context.objective.model == EMBEDDED or bool(state["takeover"])
-    if state["takeover"] or asked_planner(state, context):
-        context.actions.release_reserve()
+    if state["finishing"]:
+        context.actions.release_reserve()  # again, if the run was resumed since
     left = context.actions.left()
     verdict = judge_planner(state, context, left) if planner else judge_model(state, context, left)
     if verdict.get("takeover"):
-        context.actions.release_reserve()
+        if verdict.get("finishing"):
+            context.actions.release_reserve()
         verdict["note"] = prompt.describe_takeover(with_reserve(left).evaluations)
     stop = verdict.get("stop", "")
     return {
@@ -98,11 +99,6 @@ def judge_model(state: State, context: Context, left: Left) -> JSON:
 def is_replaceable(context: Context) -> bool:
     """Whether the planner may take the model's place: not in a scored run, and not that of somebody's coding agent."""
     return not context.objective.alone and context.objective.model not in (EMBEDDED, CLIENT)
-
-
-def asked_planner(state: State, context: Context) -> bool:
-    """Whether whoever decides has asked the planner for proposals."""
-    return any(call.declared.returns == "proposals" for call in done_calls(state["messages"], context.actions.tools))
 
 
 def advised_to_stop(state: State, context: Context) -> bool:
@@ -217,7 +213,7 @@ def spare(state: State, context: Context, left: Left) -> JSON:
     limits = context.objective.limits
     return {
         "evaluations": left.evaluations,
-        "more_once_you_call_suggest_configs": left.reserve or None,
+        "more_for_proposals_of_suggest_configs": left.reserve or None,
         "seconds": round(left.seconds),
         "model_calls": limits.max_model_calls - state["model_calls"],
         "tokens": None if limits.max_tokens is None else limits.max_tokens - state["tokens"],

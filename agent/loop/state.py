@@ -57,6 +57,8 @@ class State(TypedDict):
     stop: str
     """Why the search ended; empty while it goes on."""
     proofs: list[JSON]
+    level: list[JSON]
+    """The configs within noise of the fastest, in the order in which they are tried."""
     outcome: JSON
 
 
@@ -106,5 +108,6 @@ def fresh(messages: list[Message]) -> State:
         "model_seconds": 0.0,
         "stop": "",
         "proofs": [],
+        "level": [],
         "outcome": {},
     }

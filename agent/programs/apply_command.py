@@ -13,6 +13,7 @@ from memory.command_line.strict_commands import strict_command
 
 @strict_command()
 @click.option("--unproven", is_flag=True, help="Apply rows that nobody proved, too.")
+@click.option("--yes", is_flag=True, help="Apply edited device code without asking: you have read it.")
 @click.option("--report", is_flag=True, help="Print at the end which rows were used how often, and what missed.")
 @click.option("--json", "json_", is_flag=True, help="Print the report as one JSON object.")
 @click.option(
@@ -27,6 +28,7 @@ from memory.command_line.strict_commands import strict_command
 @click.argument("command", nargs=-1)
 def apply(
     unproven: bool,
+    yes: bool,
     report: bool,
     json_: bool,
     verify_ranks: bool,
@@ -45,6 +47,7 @@ def apply(
     A launch that no row fits is made as the program has it, with one line on stderr for each reason. stdout and exit
     code are the program's."""
     from agent.programs import applying
+    from agent.programs.edited_rows import ask_for_edits
 
     if path_ or install_ or uninstall_:
         from kernels.tuned.applying.begin_apply import site_file
@@ -56,7 +59,8 @@ def apply(
         raise UsageError("apply needs a table and a command: python -m agent apply tuned.json -- python train.py")
     from kernels.tuned.applying.apply_report import add_up, render_report
 
-    code, parts = applying.apply_to_program(command, file, unproven, verify_ranks)
+    edits = yes or ask_for_edits(file)
+    code, parts = applying.apply_to_program(command, file, unproven, verify_ranks, edits)
     if report or json_:
         click.echo(json.dumps(add_up(parts)) if json_ else render_report(parts), err=True)
     return code

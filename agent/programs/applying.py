@@ -19,11 +19,11 @@ from kernels.tuned.tuned_table import TunedTable
 class Applied:
     """A table in use in this process, until :meth:`take_back` or the end of a ``with`` block."""
 
-    def __init__(self, table: TunedTable, name: str, unproven: bool) -> None:
+    def __init__(self, table: TunedTable, name: str, unproven: bool, edits: bool = False) -> None:
         from kernels.tuned.applying.applied_table import AppliedTable
         from kernels.tuned.applying.apply_hooks import AlreadyApplied, ApplyHooks
 
-        self._applied = AppliedTable(table, unproven, name=name)
+        self._applied = AppliedTable(table, unproven, name=name, edits=edits)
         self._hooks = ApplyHooks(self._applied)
         try:
             self._hooks.install()
@@ -58,15 +58,15 @@ class Applied:
         self.take_back()
 
 
-def apply(path: str | os.PathLike[str], unproven: bool = False) -> Applied:
+def apply(path: str | os.PathLike[str], unproven: bool = False, edits: bool = False) -> Applied:
     """Apply the table at `path` to the Triton launches of this process from now on.
 
         applied = apply("tuned.json")                # until applied.take_back()
         with apply("tuned.json") as applied: …       # for a block
 
-    `unproven`: rows that nobody proved, too. Raises UsageError if the file cannot be used, or another table is applied
-    already."""
-    return Applied(usable_table(path), str(path), unproven)
+    `unproven`: rows that nobody proved, too. `edits`: rows with edited device code, too, which you have read. Raises
+    UsageError if the file cannot be used, or another table is applied already."""
+    return Applied(usable_table(path), str(path), unproven, edits)
 
 
 def usable_table(path: str | os.PathLike[str]) -> TunedTable:
@@ -77,20 +77,23 @@ def usable_table(path: str | os.PathLike[str]) -> TunedTable:
         raise UsageError(str(e)) from e
 
 
-def variables(path: Path, unproven: bool = False, verify_ranks: bool = False, report: str = "") -> dict[str, str]:
+def variables(
+    path: Path, unproven: bool = False, verify_ranks: bool = False, report: str = "", edits: bool = False
+) -> dict[str, str]:
     """The environment by which a program's Python processes apply the table."""
     from kernels.tuned.applying import begin_apply
 
     return {
         begin_apply.TABLE_VARIABLE: str(path.resolve()),
         begin_apply.UNPROVEN_VARIABLE: "1" if unproven else "",
+        begin_apply.EDITS_VARIABLE: "1" if edits else "",
         begin_apply.VERIFY_VARIABLE: "1" if verify_ranks else "",
         begin_apply.REPORT_VARIABLE: report,
     }
 
 
 def apply_to_program(
-    command: Sequence[str], path: Path, unproven: bool, verify_ranks: bool
+    command: Sequence[str], path: Path, unproven: bool, verify_ranks: bool, edits: bool = False
 ) -> tuple[int, list[dict[str, Any]]]:
     """Run `command` with the table; its exit code, and what each of its processes reported.
 
@@ -98,7 +101,7 @@ def apply_to_program(
     usable_table(path)
     with tempfile.TemporaryDirectory(prefix="autokernel-apply-") as folder:
         report = Path(folder) / "report"
-        code = start_program(command, variables(path, unproven, verify_ranks, str(report)))
+        code = start_program(command, variables(path, unproven, verify_ranks, str(report), edits))
         lines = report.read_text(encoding="utf-8").splitlines() if report.exists() else []
     return code, [json.loads(line) for line in lines]
 

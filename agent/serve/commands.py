@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from memory.command_line.command_errors import run_command_line
-from memory.command_line.strict_commands import StrictGroup
+from memory.command_line.strict_commands import FiniteRange, StrictGroup, WholeRange
 from tools.session.budget import MAX_EVALS
 
 MISSING = "error: MCP needs one more package: pip install 'triton-autokernel[mcp]' (or: pip install 'mcp>=2.3')."
@@ -48,8 +48,8 @@ def list_(kernel: str, json_: bool) -> None:
 @click.option("--goal", metavar="WORDS", help="What to tune, as for python -m agent.")
 @click.option("--resume", metavar="RUN", help="Go on with a run that a client left, instead of a goal.")
 @click.option("--kernel", metavar="NAME", help="A registered kernel, path.py:NAME or module:NAME.")
-@click.option("--shape", metavar="MxNxK", help="The problem's dimensions, in the kernel's order.")
-@click.option("--dtype", metavar="DTYPE", help="fp16 or bf16, as far as the kernel has it.")
+@click.option("--shape", metavar="MxNxK", help="The problem's dimensions in the kernel's order, each up to 1073741824.")
+@click.option("--dtype", metavar="DTYPE", help="fp16, bf16 or fp8, as far as the kernel has it.")
 @click.option(
     "--option",
     "options",
@@ -60,7 +60,7 @@ def list_(kernel: str, json_: bool) -> None:
 @click.option("--device", metavar="DEVICE", help="auto (default), cuda:N, or recorded[:LANDSCAPE].")
 @click.option(
     "--budget",
-    type=click.IntRange(1, 10**6),
+    type=WholeRange(1, 10**6),
     default=MAX_EVALS,
     show_default=True,
     metavar="N",
@@ -68,21 +68,22 @@ def list_(kernel: str, json_: bool) -> None:
 )
 @click.option(
     "--max-seconds",
-    type=click.FloatRange(1, 1e7),
+    type=FiniteRange(1, 1e7),
     default=3600.0,
     show_default=True,
     metavar="S",
     help="From the start to the last call; the proof has its own time.",
 )
 @click.option("--memory", type=click.Path(path_type=Path), metavar="PATH", help="The SQLite file of all attempts.")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, metavar="N", help="Seed (0).")
+@click.option("--seed", type=WholeRange(0, 2**32 - 1), default=0, metavar="N", help="Seed (0).")
 @click.option(
     "--against", multiple=True, metavar="NAME", help="Judge the win against this baseline alone; repeat it for more."
 )
 @click.option("--yes", is_flag=True, help="Leave words of the goal out that are not understood.")
+@click.option("--edit", is_flag=True, help="The client may send new device code, which is fenced and proven.")
 @click.option("--transport", type=click.Choice(["stdio", "http"]), default="stdio", show_default=True)
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="For http; 0 takes a free one."
+    "--port", type=WholeRange(0, 65535), default=8765, show_default=True, help="For http; 0 takes a free one."
 )
 def serve(
     goal: str | None,
@@ -98,6 +99,7 @@ def serve(
     seed: int,
     against: tuple[str, ...],
     yes: bool,
+    edit: bool,
     transport: str,
     port: int,
 ) -> int:
@@ -142,7 +144,7 @@ def serve(
             yes=yes,
             seed=seed,
         )
-        objective, notices = requested(goal, given)
+        objective, notices = requested(goal, given, edit=edit)
         run = Run.new(objective, memory, terminal.notify, notices)
     else:
         run = Run.resumed(str(resume), terminal.notify)

@@ -9,7 +9,7 @@ from typing import Any
 
 JSON = dict[str, Any]
 
-ROWS = ("results", "proposals", "rows", "neighbours")
+ROWS = ("results", "proposals", "rows", "neighbours", "finalists")
 """Fields of an answer that may hold rows of configs."""
 DIGITS = 4
 """Significant digits of a number that was measured or computed."""

@@ -25,7 +25,7 @@ from evals.explain.explain_command import explain
 from kernels.quiet import output_to_stderr
 from memory.command_line.command_errors import run_command_line
 from memory.command_line.output_files import check_output, write_output
-from memory.command_line.strict_commands import StrictGroup
+from memory.command_line.strict_commands import FiniteRange, StrictGroup, WholeRange
 
 if TYPE_CHECKING:
     from evals.bench.suite import Case
@@ -38,11 +38,11 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON obje
 DEVICE = click.option("--device", default="cuda:0", show_default=True, help="The GPU: cuda:N.")
 OUT = click.option("--out", type=click.Path(path_type=Path), help="Write the rows as JSON here, case by case.")
 CONFIGS = click.option(
-    "--configs", type=click.IntRange(min=0), default=48, show_default=True, help="Configs tried per case."
+    "--configs", type=WholeRange(min=0), default=48, show_default=True, help="Configs tried per case."
 )
 SECONDS = click.option(
     "--seconds",
-    type=click.FloatRange(min=0.1),
+    type=FiniteRange(min=0.1),
     default=10.0,
     show_default=True,
     help="Seconds per proof; a proof has at least 12 rounds.",
@@ -211,8 +211,8 @@ def fusion(device: str, configs: int, seconds: float, out: Path | None, as_json:
 @click.option("--shape", callback=read_shape, help="e.g. 4096x4096x4096; the kernel's default shape without it.")
 @click.option("--dtype", help="fp16 or bf16.")
 @DEVICE
-@click.option("--limit", type=click.IntRange(min=1), help="Time this many configs, evenly over the space; default all.")
-@click.option("--top", type=click.IntRange(min=1), default=15, show_default=True, help="Rows of the table.")
+@click.option("--limit", type=WholeRange(min=1), help="Time this many configs, evenly over the space; default all.")
+@click.option("--top", type=WholeRange(min=1), default=15, show_default=True, help="Rows of the table.")
 @OUT
 @JSON
 def sweep(

@@ -10,14 +10,18 @@ from evals.bench.roofline import Roofs
 from memory.pages import frame
 
 Row = dict[str, Any]
-WIDTH, HEIGHT = 960, 520
-LEFT, RIGHT, TOP, BOTTOM = 64, WIDTH - 24, 34, HEIGHT - 56
+WIDE, NARROW = (960, 520), (360, 340)
+"""Width and height, of a screen and of a phone."""
+LEFT, TOP = 64, 34
 LINE = 14
 """Pixels from one label to the next."""
 
 
-def drawing(rows: list[Row], roofs: Roofs, title: str) -> str:
-    """An ``<svg>`` element with logarithmic axes: TFLOP/s over FLOP per byte, a roof per dtype, a dot per problem."""
+def drawing(rows: list[Row], roofs: Roofs, title: str, size: tuple[int, int] = WIDE) -> str:
+    """An ``<svg>`` element with logarithmic axes: TFLOP/s over FLOP per byte, a roof per dtype, a dot per problem. A
+    drawing that is not wide names a problem by its number in the table."""
+    width, height = size
+    right, bottom, wide = width - 24, height - 56, size == WIDE
     points = [r for r in rows if r["tflops"] > 0]
     dtypes = list(dict.fromkeys(r["dtype"] for r in points)) or ["fp16"]
     peaks = {d: p / 1e12 for d in dtypes if (p := roofs.peak(d)) is not None}
@@ -29,23 +33,23 @@ def drawing(rows: list[Row], roofs: Roofs, title: str) -> str:
     floor = min([low * slope, *(r["tflops"] / 2 for r in points)])
 
     def x(value: float) -> float:
-        return round(LEFT + (math.log(value / low) / math.log(high / low)) * (RIGHT - LEFT), 1)
+        return round(LEFT + (math.log(value / low) / math.log(high / low)) * (right - LEFT), 1)
 
     def y(value: float) -> float:
-        return round(BOTTOM - (math.log(value / floor) / math.log(2 * top / floor)) * (BOTTOM - TOP), 1)
+        return round(bottom - (math.log(value / floor) / math.log(2 * top / floor)) * (bottom - TOP), 1)
 
     parts = []
     for mark in marks(floor, 2 * top):
-        parts.append(f'<line class="axis" x1="{LEFT}" x2="{RIGHT}" y1="{y(mark)}" y2="{y(mark)}"/>')
+        parts.append(f'<line class="axis" x1="{LEFT}" x2="{right}" y1="{y(mark)}" y2="{y(mark)}"/>')
         parts.append(text(LEFT - 6, y(mark) + 4, f"{mark:g}", "end"))
-    parts += [text(x(mark), BOTTOM + 16, f"{mark:g}", "middle") for mark in marks(low, high)]
+    parts += [text(x(mark), bottom + 16, f"{mark:g}", "middle") for mark in marks(low, high)]
     parts.append(text(LEFT, TOP - 18, "TFLOP/s"))
-    parts.append(text(RIGHT, BOTTOM + 34, "FLOP per byte", "end"))
+    parts.append(text(right, bottom + 34, "FLOP per byte", "end"))
     start = max(low, floor / slope)
     for dtype, peak in peaks.items():
-        path = f"M{x(start)},{y(start * slope)}L{x(peak / slope)},{y(peak)}L{RIGHT},{y(peak)}"
+        path = f"M{x(start)},{y(start * slope)}L{x(peak / slope)},{y(peak)}L{right},{y(peak)}"
         parts.append(f'<path class="roof" d="{path}"/>')
-        parts.append(text(RIGHT, y(peak) - 6, f"{peak:.4g} TFLOP/s, {dtype}", "end"))
+        parts.append(text(right, y(peak) - 6, f"{peak:.4g} TFLOP/s, {dtype}", "end"))
     middle = math.sqrt(start * ridge)
     parts.append(text(x(middle) - 10, y(middle * slope) - 8, f"{slope:.3g} TB/s", "end"))
     taken: list[tuple[float, float]] = []
@@ -56,16 +60,16 @@ def drawing(rows: list[Row], roofs: Roofs, title: str) -> str:
         parts.append(
             f'<circle class="dot record" cx="{across}" cy="{down}" r="4"><title>{escape(label)}</title></circle>'
         )
-        left = across > (LEFT + RIGHT) / 2
-        height = down + 4
-        while any(abs(height - other_y) < LINE and abs(across - other_x) < 200 for other_x, other_y in taken):
-            height += LINE
-        taken.append((across, height))
-        label = f"{named} {r['share_of_roof']:.0%}"
-        parts.append(text(across + (-9 if left else 9), height, label, "end" if left else "start"))
+        left = across > (LEFT + right) / 2
+        base, room = down + 4, 200 if wide else 60
+        while any(abs(base - other_y) < LINE and abs(across - other_x) < room for other_x, other_y in taken):
+            base += LINE
+        taken.append((across, base))
+        label = f"{named if wide else rows.index(r) + 1}{'' if wide else ':'} {r['share_of_roof']:.0%}"
+        parts.append(text(across + (-9 if left else 9), base, label, "end" if left else "start"))
     inner = "\n".join(parts)
-    about = f'class="drawing" role="img" aria-label="{escape(title)}"'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" {about}>\n{inner}\n</svg>'
+    about = f'class="drawing {"wide" if wide else "narrow"}" role="img" aria-label="{escape(title)}"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" {about}>\n{inner}\n</svg>'
 
 
 def marks(low: float, high: float) -> list[float]:
@@ -88,12 +92,12 @@ def svg_file(rows: list[Row], roofs: Roofs, title: str) -> str:
 def html_page(rows: list[Row], roofs: Roofs, title: str, sources: list[str]) -> str:
     """An HTML page with the drawing and the table."""
     columns = ("kernel", "problem", "ms", "intensity", "tflops", "tb_per_s", "bound", "share_of_roof", "config")
-    names = ("kernel", "problem", "ms", "FLOP per byte", "TFLOP/s", "TB/s", "bound", "of the roof", "config")
+    names = ("#", "kernel", "problem", "ms", "FLOP per byte", "TFLOP/s", "TB/s", "bound", "of the roof", "config")
     content = {
         "sources": sources,
-        "drawing": drawing(rows, roofs, title),
+        "drawings": [drawing(rows, roofs, title, size) for size in (WIDE, NARROW)],
         "columns": [(name, "long wide" if name == "config" else "") for name in names],
-        "rows": [[_cell(c, row[c]) for c in columns] for row in rows],
+        "rows": [[str(number), *(_cell(c, row[c]) for c in columns)] for number, row in enumerate(rows, 1)],
     }
     return frame.page("evals.bench/roofline.html", title, content)
 

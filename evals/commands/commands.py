@@ -16,7 +16,7 @@ from evals.commands.leaderboard_command import leaderboard_command
 from evals.commands.score_commands import compare_command, report_command, run_command, tasks_command
 from evals.progress_bar import ProgressBar
 from memory.command_line.command_errors import run_command_line
-from memory.command_line.strict_commands import StrictGroup
+from memory.command_line.strict_commands import FiniteRange, StrictGroup, WholeRange
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 UNFINISHED = 3
@@ -83,13 +83,11 @@ def list_command(as_json: bool) -> None:
 )
 @click.option("--device", default="cuda:0", show_default=True, help="The GPU to record: cuda:N.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The .json.gz (or .json) to write.")
-@click.option("--limit", type=click.IntRange(min=1), help="Record so many configs, drawn at random.")
-@click.option(
-    "--samples", type=click.IntRange(min=2), default=10, show_default=True, help="Readings per config and pass."
-)
-@click.option("--max-seconds", type=click.FloatRange(min=0), default=3600.0, show_default=True)
+@click.option("--limit", type=WholeRange(min=1), help="Record so many configs, drawn at random.")
+@click.option("--samples", type=WholeRange(min=2), default=10, show_default=True, help="Readings per config and pass.")
+@click.option("--max-seconds", type=FiniteRange(min=0), default=3600.0, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--workers", type=click.IntRange(min=1), help="Compile processes; one per core without it.")
+@click.option("--workers", type=WholeRange(min=1), help="Compile processes; one per core without it.")
 @click.option("--compile-only", is_flag=True, help="Compile and stop; the same command without this measures.")
 def record_command(
     kernel: str,

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from evals.commands.selection import UsageMistake, mistakes_as_usage_errors
-from memory.command_line.strict_commands import strict_command
+from memory.command_line.strict_commands import FiniteRange, strict_command
 from memory.terms import printable
 
 
@@ -19,12 +19,10 @@ from memory.terms import printable
     "--workload", type=click.Path(path_type=Path, dir_okay=False), help="For a definition: one workload a line."
 )
 @click.option("--device", default="auto", show_default=True, metavar="cpu|cuda:N", help="Where both run.")
-@click.option(
-    "--deadline", type=click.FloatRange(min=1), default=120.0, show_default=True, help="Seconds for one call."
-)
+@click.option("--deadline", type=FiniteRange(min=1), default=120.0, show_default=True, help="Seconds for one call.")
 @click.option(
     "--max-seconds",
-    type=click.FloatRange(min=1),
+    type=FiniteRange(min=1),
     default=120.0,
     show_default=True,
     help="Begin no further kind of other inputs after so many seconds.",

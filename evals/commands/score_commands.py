@@ -29,7 +29,7 @@ from evals.commands.selection import (
     set_model_options,
     unfinished_journal,
 )
-from memory.command_line.strict_commands import MayBeEmpty, strict_command
+from memory.command_line.strict_commands import MayBeEmpty, WholeRange, strict_command
 
 if TYPE_CHECKING:
     from evals.contest.ledger import Ledger
@@ -53,18 +53,14 @@ VARIANTS = ("plain", "renamed", "permuted")
     "--api", type=click.Choice(API_CHOICES), help="Which of OpenAI's APIs the models are asked through (auto)."
 )
 @click.option("--landscape", "landscapes", multiple=True, metavar="NAME|FILE", help="Repeatable; all without it.")
-@click.option("--seeds", type=click.IntRange(min=1, max=1000), default=5, show_default=True, help="Runs per landscape.")
-@click.option(
-    "--max-evals", type=click.IntRange(min=1), help="Evaluations of a run; what the scores look at without it."
-)
+@click.option("--seeds", type=WholeRange(min=1, max=1000), default=5, show_default=True, help="Runs per landscape.")
+@click.option("--max-evals", type=WholeRange(min=1), help="Evaluations of a run; what the scores look at without it.")
 @click.option(
     "--variant", type=click.Choice(VARIANTS), default="plain", show_default=True, help="Disguise of the space."
 )
 @click.option("--live", is_flag=True, help="Measure on a GPU of the landscape's kind instead of looking up.")
 @click.option("--device", help="With --live: the GPU, cuda:N; cuda:0 without it.")
-@click.option(
-    "--workers", type=click.IntRange(min=1), help="Runs side by side; one per core without it, one with --live."
-)
+@click.option("--workers", type=WholeRange(min=1), help="Runs side by side; one per core without it, one with --live.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Keep the runs in this file (JSON lines).")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a report.")
 @click.option("--leaderboard", type=click.Path(path_type=Path, dir_okay=False), help="Write a Markdown leaderboard.")
@@ -207,7 +203,7 @@ def report_command(
 @click.option("--effort", type=click.Choice(EFFORTS), help="How hard the model thinks; its own default.")
 @click.option("--api", type=click.Choice(API_CHOICES), help="Which of OpenAI's APIs the model is asked through (auto).")
 @click.option("--landscape", metavar="NAME|FILE", help="Of a kernel of ours; the first one without it.")
-@click.option("--seeds", type=click.IntRange(min=1, max=1000), default=1, show_default=True)
+@click.option("--seeds", type=WholeRange(min=1, max=1000), default=1, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def tasks_command(
     model: str,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
 
 from tools.harness.device import DeviceError
 from tools.harness.landscapes.readings import Landscape
+from tools.harness.landscapes.recorded_baselines import read_baseline_times
 
 Values = dict[str, Any]
 """One config: parameter → value."""
@@ -30,6 +31,10 @@ class Briefing:
     device: str = "unknown"
     default: Values | None = None
     """The kernel's own default config, if it was recorded."""
+    ceilings: dict[str, float] = field(default_factory=dict)
+    """The rates that were measured on the GPU, by name; empty for disguised spaces."""
+    baseline_ms: dict[str, float] = field(default_factory=dict)
+    """Name of a PyTorch baseline → its time; empty for disguised spaces."""
 
 
 def briefing_of(landscape: Landscape, disguised: bool = False) -> Briefing:
@@ -64,6 +69,8 @@ def _known(landscape: Landscape, bare: Briefing) -> Briefing:
         hardware=landscape.device.hardware,
         device=bare.device,
         default=author.model_dump(mode="json") if author.key() in landscape.entries else None,
+        ceilings=dict(landscape.ceilings),
+        baseline_ms=read_baseline_times(landscape),
     )
 
 

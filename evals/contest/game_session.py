@@ -109,7 +109,10 @@ class GameDevice:
         return Proof(config=dump(config), status="infrastructure", reason=why)
 
     def ceilings(self) -> dict[str, float]:
-        return {}
+        return dict(self._game.briefing.ceilings)
+
+    def baseline_times(self) -> dict[str, float]:
+        return dict(self._game.briefing.baseline_ms)
 
     def _read(self, config: Config) -> Reading:
         """A repeated reading is looked up: the loop asks again, not the agent."""

@@ -61,6 +61,7 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
 
     problem_type = CapturedProblem
     metric = "latency"
+    ordered_ties = True
     one_size = "a capture holds the grid and the numbers of one launch, not how they follow from shapes"
 
     def __init__(self, launch: CapturedLaunch, functions: Mapping[str, Json], folder: Path) -> None:

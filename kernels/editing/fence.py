@@ -21,13 +21,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kernels.editing.fencing.abstract_values import Value, whole
-from kernels.editing.fencing.device_calls import Body, DeviceCalls
-from kernels.editing.fencing.device_names import BUILTIN_NAMES
-from kernels.editing.fencing.name_scope import NameScope, is_decorator_of_triton
-from kernels.editing.fencing.source_limits import parse
-from kernels.editing.owner_function import UNKNOWN_CONSTANT, Json, OwnerFunction, choice_value, digest_of
-from kernels.editing.refused_edit import RefusedEdit
+from .fencing.abstract_values import Value, whole
+from .fencing.device_calls import Body, DeviceCalls
+from .fencing.device_names import BUILTIN_NAMES
+from .fencing.name_scope import NameScope, is_decorator_of_triton
+from .fencing.source_limits import parse
+from .owner_function import UNKNOWN_CONSTANT, Json, OwnerFunction, choice_value, digest_of
+from .refused_edit import RefusedEdit
 
 MetaValue = int | str
 MOST_META_PARAMETERS = 8
@@ -173,7 +173,7 @@ def _check_defaults(
 
 def is_constexpr(annotation: ast.expr | None, scope: NameScope) -> bool:
     """Whether an annotation is Triton's constexpr, written or as the text of it."""
-    from kernels.editing.fencing.device_names import DeviceName
+    from .fencing.device_names import DeviceName
 
     if isinstance(annotation, ast.Name):
         found = scope.use(annotation.id)

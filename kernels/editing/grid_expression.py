@@ -9,7 +9,7 @@ import ast
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kernels.editing.refused_edit import RefusedEdit
+from .refused_edit import RefusedEdit
 
 MOST_CHARACTERS = 500
 DEEPEST = 24

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from kernels.capture.describing.device_closure import describe_function
-from kernels.editing.fencing import device_names
-from kernels.editing.fencing.abstract_values import DTYPE, NONE, NUMBER, STRING, Value, of, tuple_of, whole
-from kernels.editing.fencing.source_limits import remove_texts
-from kernels.editing.refused_edit import RefusedEdit
+from ..capture.describing.device_closure import describe_function
+from .fencing import device_names
+from .fencing.abstract_values import DTYPE, NONE, NUMBER, STRING, Value, of, tuple_of, whole
+from .fencing.source_limits import remove_texts
+from .refused_edit import RefusedEdit
 
 Json = dict[str, Any]
 STANDARD: dict[str, Json] = {

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
-import torch
 from triton.runtime.interpreter import InterpretedFunction
 from triton.runtime.jit import JITFunction
 
 from kernels.capture.describing.device_closure import python_function
-from kernels.editing.fencing.abstract_values import NUMBER, STRING, Value, joined, of, tuple_of, whole
+from kernels.editing.argument_values import numbers_left_out, value_of
+from kernels.editing.fencing.abstract_values import Value, joined
+from kernels.editing.launch_arguments import grid_of, named_arguments
 from kernels.editing.owner_function import (
     UNKNOWN_CONSTANT,
     OwnerFunction,
-    PassedFunction,
     checked,
     choice_value,
     owner_of,
@@ -31,7 +30,6 @@ Run = Callable[..., Any]
 GoOn = Callable[..., Any]
 Instead = Callable[[Any, tuple[Any, ...], Any, dict[str, Any], GoOn], Any]
 """(function, positional, grid, keywords, run of this class) in the place of a launch."""
-LAUNCH_OPTIONS = frozenset({"num_warps", "num_stages", "num_ctas", "maxnreg"})
 
 
 @dataclass(frozen=True)
@@ -65,19 +63,6 @@ def instead_of_launches(instead: Instead) -> Iterator[None]:
     finally:
         for kind, run in before.items():
             kind.run = run
-
-
-def named_arguments(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """A launch's arguments by parameter, without launch options."""
-    found = dict(zip(function.arg_names, args, strict=False))
-    return found | {n: v for n, v in kwargs.items() if n in function.arg_names}
-
-
-def grid_of(grid: Any, arguments: Mapping[str, Any]) -> tuple[int, ...]:
-    """The owner's grid, three numbers."""
-    given = grid(dict(arguments)) if callable(grid) else grid
-    numbers = [int(n) for n in (given if isinstance(given, tuple | list) else (given,))]
-    return tuple((*numbers, 1, 1, 1)[:3])
 
 
 def owners_launches(spec: KernelSpec[Any, Any], problem: Any, config: Config, hardware: Hardware) -> list[OwnersLaunch]:
@@ -120,22 +105,12 @@ def owner_function(
     first = chosen[0]
     moved = _moved(spec.config_type)
     constants = _constants(first.function)
-    values = {
-        n: joined([_value(launch.arguments.get(n), n in constants, n in launch.arguments) for launch in chosen])
-        for n in first.function.arg_names
-    }
+    values = {n: joined([_value(launch, n, n in constants) for launch in chosen]) for n in first.function.arg_names}
     values |= {n: choice_value(moved[n]) for n in values if n in moved}
     owner = checked(owner_of(first.function, values))
     left_out = {n for n in values if all(launch.arguments.get(n, n) is None for launch in chosen)}
-    numbers = {n: of("none", "number") for n in left_out & _cast(owner.tree)}
+    numbers = numbers_left_out(owner.tree, left_out)
     return replace(owner, arguments={**owner.arguments, **numbers}), first
-
-
-def _cast(tree: ast.FunctionDef) -> set[str]:
-    """Arguments that the owner's own code converts: numbers, where others may be tensors."""
-    called = (n.func for n in ast.walk(tree) if isinstance(n, ast.Call))
-    methods = (f for f in called if isinstance(f, ast.Attribute) and f.attr in ("to", "cast"))
-    return {f.value.id for f in methods if isinstance(f.value, ast.Name)}
 
 
 def _moved(config_type: type[Config]) -> dict[str, list[Any]]:
@@ -155,26 +130,5 @@ def _constants(function: Any) -> set[str]:
     return {p.name for p in parameters if "constexpr" in str(p.annotation)}
 
 
-def _value(value: Any, constant: bool, given: bool) -> Value:
-    """What an argument of a launch may be."""
-    if not given:
-        return UNKNOWN_CONSTANT
-    if isinstance(value, torch.Tensor) or hasattr(value, "data_ptr"):
-        return of("pointer")
-    if value is None:
-        return of("none", "pointer")  # another launch may give the tensor
-    if isinstance(value, str):
-        return STRING
-    if isinstance(value, bool | int):
-        return whole(int(value)) if constant else NUMBER
-    if isinstance(value, float):
-        return NUMBER
-    if isinstance(value, tuple | list):
-        return tuple_of([_value(v, constant, True) for v in value])
-    if hasattr(value, "block_shape"):
-        return of("descriptor")
-    if isinstance(value, JITFunction | InterpretedFunction):
-        return Value(frozenset({"function"}), function=PassedFunction(str(python_function(value).__name__)))
-    if type(value).__name__ == "dtype":
-        return of("dtype")
-    return UNKNOWN_CONSTANT
+def _value(launch: OwnersLaunch, name: str, constant: bool) -> Value:
+    return value_of(launch.arguments[name], constant) if name in launch.arguments else UNKNOWN_CONSTANT

@@ -18,13 +18,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from kernels.capture.describing.device_closure import python_function
-from kernels.capture.reading.rebuilt_functions import CannotRebuild, rebuild_function
-from kernels.editing.fence import FencedEdit, MetaValue, fence
-from kernels.editing.grid_expression import GridExpression
-from kernels.editing.owner_function import OwnerFunction
-from kernels.editing.owner_launches import LAUNCH_OPTIONS, grid_of, named_arguments
-from kernels.editing.refused_edit import RefusedEdit
+from ..capture.describing.device_closure import python_function
+from ..capture.reading.rebuilt_functions import CannotRebuild, rebuild_function
+from .fence import FencedEdit, MetaValue, fence
+from .grid_expression import GridExpression
+from .launch_arguments import LAUNCH_OPTIONS, grid_of, named_arguments
+from .owner_function import OwnerFunction
+from .refused_edit import RefusedEdit
 
 VERSION = 1
 LONGEST_FILE = 200_000

@@ -62,6 +62,9 @@ class GemmConfig(Config):
     """Tuning choices of one launch. A field that a family does not use stays at its default."""
 
     family: Family
+    """``pointer``, ``tma``: one program per tile, loads by pointer or descriptor. ``persistent_tma``: one program per
+    SM. ``warp_specialized``: that, and a warp of its own loads. ``split_k``, ``stream_k``: programs share the K of a
+    tile."""
     BLOCK_M: Literal[16, 32, 64, 128, 256]
     BLOCK_N: Literal[16, 32, 64, 128, 256]
     BLOCK_K: Literal[32, 64, 128, 256]

@@ -63,6 +63,8 @@ class RowsConfig(Config):
     """Tuning choices of one launch. A field that a family does not use stays at its default."""
 
     family: Literal["row", "walk", "loop"]
+    """``row``: a program holds whole rows in registers. ``walk``: a few programs per SM walk over the rows, the next
+    ones in flight. ``loop``: a program reads its rows twice, in blocks."""
     ROWS: Literal[1, 2, 4, 8, 16, 32]
     """Rows of one program."""
     num_warps: Literal[1, 2, 4, 8, 16, 32]

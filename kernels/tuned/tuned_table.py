@@ -91,6 +91,11 @@ class TunedRow:
     """Whether other configs were level with the decision, so that the fixed order chose it."""
 
     @property
+    def edited(self) -> bool:
+        """Whether a decision of the row holds device code."""
+        return any(d.source is not None for d in (self.decision, *self.also) if d is not None)
+
+    @property
     def name(self) -> str:
         """Names the row in the evidence and in messages. It says what the row is for, not what it decides."""
         return digest_of([asdict(self.function), self.environment.to_json(), self.key])[:12]

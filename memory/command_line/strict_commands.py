@@ -45,8 +45,27 @@ VERSION = click.Option(
 )
 
 
+def describe_range(least: float | None, most: float | None, above: bool = False) -> str:
+    """``1 to 1,000,000``, ``at least 1``, ``above 0``: a range of numbers in words."""
+    low = "" if least is None else f"{least:,.10g}"
+    if most is None:
+        return f"above {low}" if above else f"at least {low}" if low else "any number"
+    high = f"{most:,.10g}"
+    return f"{'above ' if above else ''}{low} to {high}" if low else f"at most {high}"
+
+
+class WholeRange(click.IntRange):
+    """A range of whole numbers that is named in words."""
+
+    def _describe_range(self) -> str:
+        return describe_range(self.min, self.max, self.min_open)
+
+
 class FiniteRange(click.FloatRange):
-    """A range that refuses NaN, which lies in every range of click's."""
+    """A range that refuses NaN, which lies in every range of click's, and that is named in words."""
+
+    def _describe_range(self) -> str:
+        return describe_range(self.min, self.max, self.min_open)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)
@@ -100,12 +119,15 @@ def refuse_repeated(order: Sequence[click.Parameter], context: click.Context) ->
 
 
 def refuse_empty(values: Mapping[str, Any], order: Sequence[click.Parameter], context: click.Context) -> None:
-    """Raises click.UsageError for an option whose value is empty: a variable of the shell that was not set."""
+    """Raises click.UsageError for an option or a path that is empty: a variable of the shell that was not set."""
     for parameter in order:
-        if isinstance(parameter, click.Option) and not isinstance(parameter, MayBeEmpty) and parameter.name:
-            value = values.get(parameter.name)
-            if value == "" or (isinstance(value, list) and "" in value):
-                raise click.UsageError(f"{_shown(parameter)} is empty: give it a value, or leave it out.", context)
+        value = values.get(parameter.name) if parameter.name else None
+        if isinstance(parameter, MayBeEmpty) or not (value == "" or (isinstance(value, list | tuple) and "" in value)):
+            continue
+        if isinstance(parameter, click.Option):
+            raise click.UsageError(f"{_shown(parameter)} is empty: give it a value, or leave it out.", context)
+        if isinstance(parameter.type, click.Path):
+            raise click.UsageError(f"{parameter.make_metavar(context)} is empty: give it a path.", context)
 
 
 def _shown(option: click.Option) -> str:

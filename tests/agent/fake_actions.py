@@ -79,6 +79,7 @@ class FakeActions:
         self.earlier = earlier
         self.closed = False
         self.declined: list[str] = []
+        self.proposed: set[str] = set()
 
     def measured(self) -> list[str]:
         return self.ledger.read_text().splitlines() if self.ledger.exists() else []
@@ -97,6 +98,7 @@ class FakeActions:
     def suggest_configs(self, count, ignore_measurements=False):
         known = {*self.measured(), *self.declined, BROKEN}
         new = [c for c in SPACE if json.dumps(c) not in known]
+        self.proposed |= {json.dumps(c) for c in new[:count]}
         return {
             "proposals": [{"config": c} for c in new[:count]],
             "stop": not new,
@@ -117,7 +119,9 @@ class FakeActions:
             key = json.dumps(config)
             if key not in self.measured():
                 if self.left().evaluations == 0:
-                    continue
+                    if not (self.reserve and key in self.proposed):
+                        continue
+                    self.reserve -= 1
                 time.sleep(self.pause)
                 with self.ledger.open("a") as f:
                     f.write(key + "\n")

@@ -7,6 +7,7 @@ import dataclasses
 import importlib.util
 import json
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -33,6 +34,40 @@ def test_importing_it_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("program", "named"),
+    [
+        ("import tools; from agent import optimise", "'tools' means {folder}/tools.py"),
+        ("from agent import optimise", "'tools' means {folder}/tools.py"),
+        ("import types; sys.modules['memory'] = types.ModuleType('memory'); import agent; agent.optimise", "'memory'"),
+    ],
+    ids=["imported before", "found first", "made by the program"],
+)
+def test_a_program_with_modules_of_the_same_names_gets_one_sentence(program, named, tmp_path):
+    (tmp_path / "tools.py").write_text("mine = 1\n")
+    script = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{program}"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: agent needs its own ")
+    assert named.format(folder=tmp_path) in last
+
+
+def test_modules_of_the_same_names_further_down_the_path_do_no_harm(tmp_path):
+    (tmp_path / "tools.py").write_text("mine = 1\n")
+    script = f"import sys; sys.path.append({str(tmp_path)!r}); from agent import optimise; print(optimise.__name__)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "optimise\n"
+
+
+@pytest.mark.parametrize("edit", [False, True])
+def test_device_code_is_edited_only_if_asked_for(small_world, edit):
+    small_world()
+    result = optimise("maximise fused TFLOPS", max_evals=4, edit=edit)
+    objective = next(json.loads(line) for line in result.trace.read_text().splitlines() if '"objective"' in line)
+    assert f'"edit": {json.dumps(edit)}' in json.dumps(objective)
 
 
 def test_a_result_says_what_was_found_and_against_what(small_world):

@@ -187,6 +187,7 @@ def main(folder, budget, configs, seconds, only):
     wanted = tuple(e for e in ENTRIES if not only or e.name in only.split(","))
     rows, memory = [], {}
     out = folder / "gradients.json"
+    print_progress(f"{len(wanted)} entries in at most {budget:.0f} s; torch.compile prepares the first ones")
 
     def keep(found):
         rows[:] = found

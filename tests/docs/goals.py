@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 
 from agent.goal.goal_targets import RIVALS, UNITS
+from agent.goal.words.chinese import CHINESE
 from agent.goal.words.translations import GERMAN, SPANISH
 from agent.goal.words.vocabulary import (
     DIMENSION_WORDS,
@@ -41,6 +42,10 @@ leaves unknown words out and prints a notice. It does not excuse a negation, a c
 - A direction must fit its metric: "minimise TFLOPS" is refused.
 - A number needs a name or a unit: `M=64`, `32 heads`, `hidden 8192`, `800 TFLOPS`, `20 evaluations`. Named dimensions
   that the goal leaves out are those of the kernel's default problem.
+- Two numbers are a filter or an image by the word beside them: "3x3 convolution", "filter size 5", "56x56 image". If no
+  padding is named, the filter is padded so that the image keeps its size.
+- Heads of keys and values ("8 kv heads", "multi-query") set GROUP, the query heads that share one of them.
+- A linear layer has no activation, unless the goal names one.
 - A target ("800 TFLOPS", "under 0.2 ms", "90 % of peak", "faster than torch.compile") is judged by the final sitting.
   It is reached if its whole 95 % interval is. A win that misses a target stays PROVEN; the verdict says that the target
   was not reached, and the exit code is 3. A target does not end the search. It adds to the verdict, which asks for a
@@ -85,6 +90,7 @@ def words() -> Iterator[str]:
     yield f"| carry no choice | {' '.join(NO_CHOICE.split())} |"
     yield f"| German | {', '.join(GERMAN)} |"
     yield f"| Spanish | {', '.join(SPANISH)} |"
+    yield f"| Chinese | {', '.join(CHINESE)} |"
     yield ""
 
 

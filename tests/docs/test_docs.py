@@ -9,7 +9,7 @@ import tomllib
 
 import pytest
 
-from tests.docs import goals, reference
+from tests.docs import goals, reference, trouble
 from tests.docs.pages import PAGES, ROOT, anchors, headings, links
 
 pytestmark = pytest.mark.docs
@@ -54,6 +54,10 @@ def test_the_reference_is_up_to_date():
 
 def test_the_page_of_goals_is_up_to_date():
     assert goals.page() == goals.PAGE.read_text(encoding="utf-8"), "run `python -m tests.docs.goals`"
+
+
+def test_the_page_of_machine_trouble_is_up_to_date():
+    assert trouble.page() == trouble.PAGE.read_text(encoding="utf-8"), "run `python -m tests.docs.trouble`"
 
 
 def test_every_data_file_is_somebodys_source():

@@ -21,6 +21,7 @@ from unittest.mock import patch
 import triton
 from triton import knobs
 
+from agent.trace.paths import checkpoint_path
 from kernels.hardware import hardware_named
 from tools.harness.checking.interpreter import Interpreter as INTERPRETER_CLASS
 from tools.harness.compiling.cache import default_cache
@@ -124,7 +125,7 @@ def cache_fails(number: int) -> Callable[[Path], AbstractContextManager[Any]]:
 
 
 def compiling_raises(error: BaseException) -> Callable[[Path], AbstractContextManager[Any]]:
-    return lambda folder: patch("triton.runtime.jit.JITFunction.create_binder", raised_in_triton(error))
+    return lambda folder: patch("triton.runtime.jit.JITFunction._do_compile", raised_in_triton(error))
 
 
 @contextmanager
@@ -180,11 +181,13 @@ def trace_full(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def checkpoint_full(folder: Path) -> Iterator[None]:
+    """SQLite has no pages left for the checkpoint; the memory, which the same module opens, has."""
     real = sqlite3.connect
 
-    def connect(path: Any, **kwargs: Any) -> sqlite3.Connection:
-        connection = real(path, **kwargs)
-        connection.execute("PRAGMA max_page_count = 2")
+    def connect(path: Any, *rest: Any, **kwargs: Any) -> sqlite3.Connection:
+        connection = real(path, *rest, **kwargs)
+        if str(path).endswith(checkpoint_path(Path("run.jsonl")).name.removeprefix("run")):
+            connection.execute("PRAGMA max_page_count = 2")
         return connection
 
     with patch("agent.loop.run.sqlite3.connect", connect):

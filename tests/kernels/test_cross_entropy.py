@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from triton.runtime.jit import JITFunction
 
 from kernels import registry
 from kernels.check_spec import examine
@@ -119,8 +121,34 @@ def test_each_broken_constraint_is_named(changed, shape, says):
 
 
 @pytest.mark.compile
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("gpu", ["H200", "MI300X"])
 def test_the_default_config_compiles_without_spills(compile_pool, gpu):
     hardware, problem = hardware_named(gpu), SPEC.default_problem()
     (figures,) = compile_pool(gpu).compile(SPEC, problem, [SPEC.default_config(problem, hardware)])
     assert (figures.status, figures.spill_bytes) == ("correct", 0), figures.reason
+
+
+class Allocations(TorchDispatchMode):
+    """Notes the bytes of what PyTorch allocates."""
+
+    def __init__(self):
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        found = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten.empty.memory_format:
+            self.bytes += found.numel() * found.element_size()
+        return found
+
+
+@pytest.mark.parametrize("chunks", [1, 2, 4])
+def test_a_launch_allocates_one_chunk_of_logits_and_the_losses(monkeypatch, chunks):
+    monkeypatch.setattr(JITFunction, "run", lambda *args, **kwargs: None)
+    problem, hardware = SPEC.default_problem(), hardware_named("H200")
+    config = SPEC.default_config(problem, hardware).model_copy(update={"CHUNKS": chunks})
+    inputs, out = SPEC.inputs(problem, None, "meta"), SPEC.output(problem, "meta")
+    with Allocations() as allocated:
+        SPEC.launch(problem, config, inputs, out, hardware)
+    assert allocated.bytes == 2 * problem.M // chunks * problem.N + 4 * problem.M + 4

@@ -122,6 +122,23 @@ def test_close_configs_are_told_apart_by_a_second_look(session):
     assert session.finalists(2)[0] == [configs[2], configs[1]]
 
 
+def test_of_configs_within_noise_a_kernel_may_ask_for_the_first_by_its_text(session, monkeypatch):
+    configs = [FaultyConfig(BLOCK=b) for b in (128, 256, 512)]
+    session.measure(configs, "a")
+    contend = session.device.contend
+
+    def blurred(near, *rest):
+        readings = contend(near, *rest)
+        return [m.model_copy(update={"ci_ms": (m.ms - 1.5e-4, m.ms + 1.5e-4)}) for m in readings]
+
+    monkeypatch.setattr(session.device, "contend", blurred)
+    assert session.finalists(3) == (configs[::-1], 2)  # the first two lie within noise
+    monkeypatch.setattr(type(session.task.spec), "ordered_ties", True)
+    first = sorted(configs[1:], key=lambda c: c.key())
+    assert session.finalists(3) == ([*first, configs[0]], 2)
+    assert first != configs[:0:-1], "the text's order is another than that of the times"
+
+
 class Exact(Clockwork):
     """A device that compares bits: blocks above 256 add in another order."""
 

@@ -19,9 +19,10 @@ MAX_CONFIGS = 32
 def config_list(name: str, spec: KernelSpec[Any, Any], purpose: str, text: bool = False) -> type[BaseModel]:
     """A model with one field ``configs``: 1 to 32 of the kernel's own closed configs. With `text` its schema is that of
     a text which holds their JSON: one tool's schema tells the fields of a config."""
-    field = Field(min_length=1, max_length=MAX_CONFIGS, description=purpose)
+    words = f"{purpose}: a JSON list as in run_benchmark" if text else purpose
+    field = Field(min_length=1, max_length=MAX_CONFIGS, description=words)
     configs: Any = list[spec.config_type]  # type: ignore[name-defined]
-    annotation: Any = Annotated[configs, as_text(f"{purpose}: a JSON list as in run_benchmark")] if text else configs
+    annotation: Any = Annotated[configs, as_text(words)] if text else configs
     return create_model(name, __base__=Closed, configs=(annotation, field))
 
 

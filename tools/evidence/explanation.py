@@ -110,7 +110,8 @@ def explain_launch(
     if measured is None:
         verdict = judge(model, why, measured_ms)
     else:
-        verdict = judge_measured(model, measured, launch.blocks, hardware.sms, rates.clock, why)
+        unknown: frozenset[Name] = frozenset() if work.atomic_words_known else frozenset({"atomics"})
+        verdict = judge_measured(model, measured, launch.blocks, hardware.sms, rates.clock, why, unknown)
     return Explained(launch, compiled, hardware, work, waited, verdict, found.notes, code, tuple(runs))
 
 

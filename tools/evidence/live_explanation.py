@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 COUNTERS: dict[Name, tuple[str, ...]] = {
     "DRAM": ("dram__throughput.avg.pct_of_peak_sustained_elapsed",),
     "L2 port": (
-        "lts__throughput.avg.pct_of_peak_sustained_elapsed",
-        "l1tex__m_xbar2l1tex_read_bytes.avg.pct_of_peak_sustained_elapsed",
+        "lts__lts2xbar_cycles_active.avg.pct_of_peak_sustained_elapsed",
+        "lts__t_tag_requests.avg.pct_of_peak_sustained_elapsed",
     ),
     "shared-memory port": ("l1tex__data_pipe_lsu_wavefronts_mem_shared.avg.pct_of_peak_sustained_elapsed",),
     "tensor cores": (

@@ -38,6 +38,12 @@ class Measured:
     """Shares that a profiler read, by unit."""
 
 
+UNSURE = 0.5
+"""A counted share below it does not rule out a unit of which the counts say that they do not know all."""
+
+
+THROUGH: tuple[Name, ...] = ("L2 port", "DRAM")
+"""What spilled registers go through where L1 does not hold them."""
 FAMILIES: dict[str, tuple[Name, ...]] = {
     "long_scoreboard": ("spills", "L2 port", "DRAM", "atomics", "latency"),
     "lg_throttle": ("spills", "atomics", "L2 port", "DRAM"),
@@ -68,12 +74,21 @@ def active_share(measured: Measured, sms: int, clock: float) -> float | None:
 
 
 def judge_measured(
-    model: Model, measured: Measured, blocks: int, sms: int, clock: float, why: Callable[[Name], str]
+    model: Model,
+    measured: Measured,
+    blocks: int,
+    sms: int,
+    clock: float,
+    why: Callable[[Name], str],
+    unknown: frozenset[Name] = frozenset(),
 ) -> Verdict:
     """The limit of a launch of `blocks` blocks and the next one, by what the card said. Shares are of the kernel time
-    and the launch together."""
+    and the launch together. `unknown`: units of which the counts may miss the most, because data decides."""
     whole = measured.ms + LAUNCH_MS
-    units = dict(model.units) | {name: share * measured.ms for name, share in measured.counters.items()}
+    read = dict(measured.counters)
+    if model.units.get("spills", 0.0) > max(model.units.get(n, 0.0) for n in THROUGH):
+        read = {n: share for n, share in read.items() if n not in THROUGH}  # they carry what was spilled
+    units = dict(model.units) | {name: share * measured.ms for name, share in read.items()}
     seen = replace(model, units=units)
     estimated = seen.ms() - seen.launch
     loss = 1.0 if estimated <= 0 else measured.ms / estimated
@@ -83,7 +98,7 @@ def judge_measured(
     shares["launch overhead"] = LAUNCH_MS / whole
     ranked = rank(seen, {"launch overhead": shares["launch overhead"]})
     if loss > UNEXPLAINED:
-        ranked = _unexplained(ranked, shares, measured, active_share(measured, sms, clock), blocks / sms)
+        ranked = _unexplained(ranked, shares, measured, active_share(measured, sms, clock), blocks / sms, unknown)
     limits = []
     for unit in ranked[:2]:
         causes = [c for c, of in CAUSES.items() if of == unit and units.get(c, 0.0) > MOST * units[unit]]
@@ -101,7 +116,12 @@ def judge_measured(
 
 
 def _unexplained(
-    ranked: list[Name], shares: dict[Name, float], measured: Measured, active: float | None, blocks_per_sm: float
+    ranked: list[Name],
+    shares: dict[Name, float],
+    measured: Measured,
+    active: float | None,
+    blocks_per_sm: float,
+    unknown: frozenset[Name],
 ) -> list[Name]:
     """The order if the counts explain too little: what most warps wait for comes first. Without samples the order
     stays."""
@@ -119,6 +139,8 @@ def _unexplained(
     if not counted:
         return ranked
     first = counted[0]
+    if shares[first] < UNSURE:
+        first = next((n for n in family if n in unknown), first)
     if "latency" in family and shares[first] < 0.2:
         first = "latency"  # nothing that was counted is busy: the waiting itself
     shares[first] = max(shares[first], min(1.0, shares[first] + rest * weighed[most] / sum(weighed.values())))

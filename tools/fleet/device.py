@@ -184,6 +184,10 @@ class FleetDevice:
         [(_, answer)] = self.fleet.run([Job("ceilings", (), NET_S)])
         return {k: v for k, v in answer.items() if k.endswith("_per_s")}
 
+    def baseline_times(self) -> dict[str, float]:
+        """None before they ran: the final sitting times them."""
+        return {}
+
     def close(self) -> None:
         """Returns once the cluster counts the GPUs as free, so that the next device of this process gets them."""
         held = sum(w.ready for w in self.fleet.workers)

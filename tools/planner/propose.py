@@ -29,6 +29,7 @@ from tools.planner.cost.physics import Physics
 from tools.planner.cost.resources import Floats, Indices
 from tools.planner.evidence import Evidence
 from tools.planner.features import Encoder
+from tools.planner.parameter_effects import Effect, estimate_effects
 from tools.planner.reasons import origin
 from tools.planner.regret_estimate import READ, RIVALS, STRETCH, Regret, estimate_regret
 from tools.planner.stopping import HONEST, advise, confirm
@@ -46,8 +47,8 @@ PROMISING = 8
 PATIENT_SHARE = 0.05
 """If measuring in batches saves no time, the planner decides again after this share of the measurements made so far:
 after every measurement at first, and less often later, so that decisions do not take most of the time."""
-IMPORTANCE_FROM = 8
-"""Correct measurements needed before parameter importance is computed."""
+EFFECTS_FROM = 8
+"""Correct measurements needed before the parameters' effects are estimated."""
 FITS_ODDS, MISFIT_ODDS = 0.9, 0.02
 """Probability of success before any evidence, if the estimated shared memory fits an SM and if it does not."""
 
@@ -76,9 +77,9 @@ class Plan:
     """How many of the proposals to try before asking again: their results may change the rest."""
     regret: Regret | None = None
     """Of the fastest config measured, if the expected gain alone advises a stop; otherwise nobody needs it."""
-    importance: dict[str, float] = field(default_factory=dict)
-    """Share of the predicted variation of log(ms) over the space that each parameter explains alone (first-order Sobol
-    index), largest first. Empty until there are enough measurements."""
+    effects: list[Effect] = field(default_factory=list)
+    """What parameters and pairs of them change near the best, largest first. Empty until there are enough
+    measurements."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ class Planner:
             gain=top,
             regret=regret,
             try_first=min(len(picks), max(len(first), _batch_size(prediction, patient))),
-            importance=self._importance(prediction.mean) if prediction.timed >= IMPORTANCE_FROM else {},
+            effects=self._estimate_effects(evidence, prediction.mean) if prediction.timed >= EFFECTS_FROM else [],
         )
 
     def _read(self, configs: Sequence[Config]) -> _View:
@@ -275,16 +276,17 @@ class Planner:
             reason=reason,
         )
 
-    def _importance(self, mean: Floats) -> dict[str, float]:
-        total = float(mean.var())
-        if total <= 0:
-            return {}
-        shares = {}
-        for name, levels in self._levels.items():
-            sizes = np.bincount(levels)
-            level_means = np.bincount(levels, weights=mean) / sizes
-            shares[name] = float(sizes @ (level_means - mean.mean()) ** 2 / len(mean)) / total
-        return dict(sorted(shares.items(), key=lambda item: -item[1]))
+    def _estimate_effects(self, evidence: Evidence, mean: Floats) -> list[Effect]:
+        """From the measured times, and the predicted `mean` (n,) of all other configs."""
+        times = {self._view.index[c]: ms for c, ms in evidence.times().items() if c in self._view.index}
+        measured, log_ms = np.zeros(len(self.space), bool), mean.copy()
+        measured[list(times)] = True
+        log_ms[list(times)] = np.log(list(times.values()))
+        works = np.ones(len(self.space), bool)
+        works[[self._view.index[c] for c, ok in evidence.verdicts().items() if not ok and c in self._view.index]] = (
+            False
+        )
+        return estimate_effects(self._levels, log_ms, measured, works)
 
 
 def _batch_size(prediction: _Prediction, patient: bool) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 MAX_EVALS = 40
@@ -31,7 +32,9 @@ class Budget:
     charged: set[str] = field(default_factory=set)
     """Keys (:meth:`kernels.spec.Config.key`) of the configs that cost an evaluation."""
     reserve: int = 0
-    """Evaluations that are kept for the embedded planner, as long as whoever decides does not ask it for proposals."""
+    """Evaluations that are kept for the embedded planner: for what it measures itself, and for its proposals."""
+    proposed: set[str] = field(default_factory=set)
+    """Keys of the configs that the embedded planner proposed. They may spend the reserve."""
 
     @property
     def evals(self) -> int:
@@ -41,6 +44,26 @@ class Budget:
     def evals_left(self) -> int:
         """Evaluations that may be spent now."""
         return max(0, self.max_evals - self.reserve - self.evals)
+
+    def affordable(self, keys: Sequence[str]) -> set[str]:
+        """Those of `keys`, none of them charged yet, that may be tried at once if each costs an evaluation: the first
+        ones, and of the planner's proposals as many more as the reserve holds."""
+        left, reserve, found = self.evals_left(), self.reserve, set[str]()
+        for key in keys:
+            if left:
+                left -= 1
+            elif reserve and key in self.proposed:
+                reserve -= 1
+            else:
+                continue
+            found.add(key)
+        return found
+
+    def charge(self, key: str) -> None:
+        """Charge an evaluation for a config, once. If nothing but the reserve is left, it is taken from there."""
+        if key not in self.charged and not self.evals_left():
+            self.reserve = max(0, self.reserve - 1)
+        self.charged.add(key)
 
     def release_reserve(self) -> None:
         """Give the reserve to whoever decides."""

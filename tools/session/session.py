@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast
 
 from kernels.spec import Config, KernelSpec, Problem
 from memory.proofs.best_proof import BestProof, best_proof
+from memory.proofs.timed_baselines import baseline_times
 from memory.shared_models import DeviceInfo
 from memory.store import Begin, Figures, Finish, Memory, MemoryFileError
 from memory.terms import Kind
@@ -111,6 +112,8 @@ class Session:
     """For edited code, once there is some."""
     contended: dict[Config, Measurement] = field(default_factory=dict)
     """Finalists, timed against one another."""
+    nominated: dict[Config, None] = field(default_factory=dict)
+    """Configs that whoever decides wants proven, in order."""
     differing: dict[Config, str] = field(default_factory=dict)
     """Configs whose bits were compared with the owner's, and why they are refused; empty if they are the same."""
     _ceilings: dict[str, float] | None = None
@@ -236,9 +239,9 @@ class Session:
             else:
                 refused[config] = refuse(config, reason)
         while waiting:
-            paid = [c for c in waiting if c.key() in self.budget.charged]
-            unpaid = [c for c in waiting if c.key() not in self.budget.charged][: self.budget.evals_left()]
-            batch = [c for c in waiting if c in {*paid, *unpaid}]
+            charged = self.budget.charged
+            affordable = self.budget.affordable([c.key() for c in waiting if c.key() not in charged])
+            batch = [c for c in waiting if c.key() in charged or c.key() in affordable]
             if not batch:
                 break
             attempt(batch)
@@ -255,7 +258,7 @@ class Session:
         else:
             costs = kind in ("compile", "check") and result.status not in ("correct", "infrastructure")
         if costs:
-            self.budget.charged.add(config.key())
+            self.budget.charge(config.key())
 
     def _verdict(self, compiled: CompileResult) -> Measurement | None:
         """What compilation alone says of a config: that it cannot run, or that it is another one over again; ``None``
@@ -279,16 +282,13 @@ class Session:
         """The fastest verified configs of this run, best first, and how many of them lie within noise of the best. On a
         GPU those within CLOSE of the best are timed once more against one another: a screening of five samples cannot
         tell them apart. Recorded ones are ranked by the upper ends of their intervals."""
-        ranked = sorted(
-            (m.ms, i, c)
-            for i, (c, m) in enumerate(self.measured.items())
-            if m.status == "correct" and m.ms is not None and self._sound(c)
-        )
+        ranked = self._candidates()
         if self.task.bitwise:
             ranked = self._with_owner_bits(ranked)
         within, most = (FRUGAL_CLOSE, FRUGAL_CONTENDERS) if self.task.energy else (CLOSE, CONTENDERS)
         live = self.device.info.kind == "live"
         close = [c for ms, _, c in ranked if not live or ms <= ranked[0][0] * within][:most]
+        close += [c for _, _, c in ranked if c in self.nominated and c not in close]
         timed = self.contended
         if len(close) > 1 and live:
             timed.update(zip(close, self._record("benchmark", close, "contend", self._contend), strict=True))
@@ -296,9 +296,39 @@ class Session:
             timed.update(zip(close, self._contend(close), strict=False))
         sound = [c for c in timed if timed[c].status == "correct"]
         ahead = sorted(sound, key=lambda c: self._end(timed[c], 0 if live else 1))
-        found = [*ahead, *(c for _, _, c in ranked if c not in timed)][:limit]
         level = [c for c in ahead if self._end(timed[c], -1) <= self._end(timed[ahead[0]], 1)] or close[:1]
+        first = [c for c in self.nominated if c in level]
+        if self.task.spec.ordered_ties:
+            first += sorted(level, key=lambda c: c.key())
+        found = [*dict.fromkeys([*first, *ahead, *(c for _, _, c in ranked if c not in timed)])][:limit]
         return found, min(len(level), len(found))
+
+    def _candidates(self) -> list[tuple[float, int, Config]]:
+        """Everything that may be proven, fastest first, with its time and its place in the run."""
+        return sorted(
+            (m.ms, i, c)
+            for i, (c, m) in enumerate(self.measured.items())
+            if m.status == "correct" and m.ms is not None and self._sound(c)
+        )
+
+    def is_candidate(self, config: Config) -> bool:
+        """Whether `config` was measured correctly in this run and nothing is known against it."""
+        return any(c == config for _, _, c in self._candidates())
+
+    def nominate(self, configs: Sequence[Config]) -> list[Measurement]:
+        """Time these candidates once more, against one another and the fastest, and have them proven before others that
+        lie within noise of them. The new readings, fastest first; the fastest is among them."""
+        if not configs:
+            return []
+        self.nominated |= dict.fromkeys(configs)
+        fastest = self._candidates()[0][2]
+        together = list(dict.fromkeys([*configs, fastest]))
+        if self.device.info.kind == "live":
+            found = self._record("benchmark", together, "contend", self._contend)
+        else:
+            found = self._contend(together)
+        self.contended.update(zip(together, found, strict=False))
+        return sorted(found, key=lambda m: (m.status != "correct", m.ms or 0.0))
 
     def _with_owner_bits(self, ranked: list[tuple[float, int, Config]]) -> list[tuple[float, int, Config]]:
         """The fastest CONTENDERS of `ranked` that give the bits of the owner's launch. If none does, the fastest alone,
@@ -383,6 +413,15 @@ class Session:
         if self._ceilings is None:
             self._ceilings = self.device.ceilings()
         return self._ceilings
+
+    def baseline_times(self) -> dict[str, float]:
+        """Name → ms per launch of the baselines, as the device knows them without running any, else as the newest
+        sitting of an earlier run read them; a cold run does not look there."""
+        known = self.device.baseline_times()
+        if known or self.cold:
+            return known
+        regime = "sustained" if self.task.energy else self.task.regime
+        return baseline_times(self.memory, self.ids.problem, self.ids.environment, regime)
 
     def forget_space(self) -> None:
         """The space has grown: list it anew when it is next needed."""

@@ -15,7 +15,6 @@ from itertools import pairwise
 from math import prod
 from typing import Any
 
-from kernels.defaults import Undefined, field_values
 from kernels.hardware import Hardware
 from kernels.spec import Config, KernelSpec, Problem
 from tools.session.neighbourhood import field_values_of
@@ -24,17 +23,21 @@ DRAWS = 1000
 """Random combinations whose refusals are collected."""
 MOST_RULES = 8
 """Rules that are told, those that refuse most first."""
-RULE_CHARS = 95
+RULE_CHARS = 160
+"""Characters of a rule's example. The shortest one is told, so that few are cut."""
 
 
-def describe_fields(config_type: type[Config]) -> dict[str, str]:
-    """Field → its meaning, as the text under it says, and its default."""
+def describe_fields(config_type: type[Config], space: Sequence[Config] = ()) -> dict[str, str]:
+    """Field → its meaning, as the text under it says, and its default. A field that has one value in `space` is not
+    explained: there is nothing to choose."""
     meanings: dict[str, str] = {}
     for base in reversed(config_type.__mro__):
         if issubclass(base, Config):
             meanings |= _texts_under_fields(base)
     found = {}
     for name, info in config_type.model_fields.items():
+        if len(space) > 1 and len({getattr(config, name) for config in space}) == 1:
+            continue
         meaning = " ".join((info.description or meanings.get(name) or "").replace("``", "").split())
         default = "" if info.is_required() else f"default {info.default}"
         if meaning or default:
@@ -62,13 +65,15 @@ def _texts_under_fields(config_type: type[Config]) -> dict[str, str]:
     return found
 
 
-def describe_rules(spec: KernelSpec[Any, Any], problem: Problem, hardware: Hardware) -> list[str]:
-    """The static rules that refuse random combinations of the fields' values, each with one of its refusals as the
-    example. The same each time."""
+def describe_rules(
+    spec: KernelSpec[Any, Any], problem: Problem, hardware: Hardware, space: Sequence[Config]
+) -> list[str]:
+    """The static rules that refuse random combinations of the values that occur in `space`, each with one of its
+    refusals as the example. The same each time."""
     config_type, rng = spec.config_type, random.Random(0)
-    try:
-        values = {name: field_values(config_type, name) for name in config_type.model_fields}
-    except Undefined:
+    rows = [field_values_of(config) for config in space]
+    values = {name: _ordered({row[name] for row in rows}) for name in config_type.model_fields} if rows else {}
+    if not values:
         return []
     refused, examples = Counter[str](), dict[str, str]()
     for _ in range(min(DRAWS, 4 * prod(map(len, values.values())))):
@@ -77,7 +82,9 @@ def describe_rules(spec: KernelSpec[Any, Any], problem: Problem, hardware: Hardw
             rule = reason.partition(":")[0]
             refused[rule] += 1
             examples[rule] = min(examples.get(rule, reason), reason, key=lambda text: (len(text), text))
-    return [examples[rule][:RULE_CHARS] for rule, _ in refused.most_common(MOST_RULES)]
+    return [
+        textwrap.shorten(examples[rule], RULE_CHARS, placeholder=" …") for rule, _ in refused.most_common(MOST_RULES)
+    ]
 
 
 def describe_families(space: Sequence[Config]) -> dict[str, Any]:

@@ -141,7 +141,18 @@ function draw() {
   }
 }
 
+function copyConfig(button, source) {
+  button.addEventListener("click", () => {
+    const range = document.createRange(), selection = window.getSelection();
+    range.selectNodeContents(source); // works in a file that was opened from a disk, where the clipboard's API may not
+    selection.removeAllRanges();
+    selection.addRange(range);
+    button.textContent = document.execCommand("copy") ? "Copied" : "Selected";
+  });
+}
+
 draw();
+if (document.getElementById("copy")) copyConfig(document.getElementById("copy"), document.getElementById("config"));
 baselinesTable(document.getElementById("baselines"));
 attemptsTable(document.getElementById("attempts"));
 conversation(document.getElementById("conversation"));

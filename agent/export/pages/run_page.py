@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from typing import Any
 
 from agent.export.story import Attempt, Call, Story, Turn, key, rows
 from agent.goal.objective import Setting
-from agent.loop.outcome import list_important
+from agent.loop.outcome import EFFECTS_MEAN, list_shares
 from agent.trace.trace import JSON
 from kernels.hardware import hardware_named
 from kernels.hardware.gpu_facts import from_json
@@ -14,6 +16,8 @@ from memory.pages import frame
 
 POINTS_LISTED = 200
 """Most turning points that the page lists. It gives the number of the others."""
+REASONS_LISTED = 12
+"""Most ends of attempts that the page of a run that is not proven lists."""
 FIGURES = ("registers", "spill_bytes", "shared_bytes")
 """The compiler's figures that the table shows."""
 
@@ -31,6 +35,11 @@ def export(story: Story) -> str:
         "POINTS_LISTED": POINTS_LISTED,
         "evidence": evidence(story),
         "activities": sum_activities(story),
+        "total": total_seconds(story),
+        "recorded": recorded(story),
+        "where": story.setting.where(),
+        "config": config_text(story),
+        "tried": [] if story.outcome and story.outcome.proven else list_tried(story),
     }
     charts, tables = (frame.read_resource(f"agent.export.pages/{name}.js") for name in ("charts", "page"))
     script = charts + tables.replace('"use strict";\n', "", 1)
@@ -69,18 +78,21 @@ def facts(story: Story) -> list[tuple[str, str]]:
         ("time", f"{best.ms:.4f} ms, {best.tflops:.1f} TFLOP/s" if best else ""),
         ("of the roof", f"{best.share_of_roofline:.1%}" if best and best.share_of_roofline else ""),
         ("a better proof", outcome.earlier.describe() if outcome and outcome.earlier else ""),
-        ("search", f"{len(story.attempts)} evaluations, {len(story.turns)} turns, {story.seconds:.0f} s"),
+        ("search", f"{len(story.attempts)} evaluations, {len(story.turns)} turns, {total_seconds(story):.0f} s"),
         ("ended because", story.stopped),
-        ("what matters", importance(story)),
+        ("what matters", what_matters(story)),
         ("run", story.run),
         ("parent", f"{parent.get('run')}" if isinstance(parent, dict) else ""),
         ("made with", f"{made} {story.header.get('git') or ''}".strip()),
     ]
 
 
-def importance(story: Story) -> str:
-    found = story.outcome.importance if story.outcome else {}
-    return f"{list_important(found)} (of the predicted variation, each alone)" if found else ""
+def what_matters(story: Story) -> str:
+    """The effects of the parameters; of a run by an earlier version, their importance."""
+    effects, importance = (story.outcome.effects, story.outcome.importance) if story.outcome else ({}, {})
+    if effects:
+        return f"{list_shares(effects)} ({EFFECTS_MEAN})"
+    return f"{list_shares(importance)} (of the predicted variation, each alone)" if importance else ""
 
 
 def evidence(story: Story) -> JSON | None:
@@ -105,12 +117,46 @@ def _share(given: Any) -> float:
     return float(given) if isinstance(given, int | float) else 0.0
 
 
+def recorded(story: Story) -> str:
+    """What a reader has to know of a recorded device; empty for a GPU."""
+    device = story.setting.device
+    if device.get("kind") != "recorded":
+        return ""
+    source, gpu = device.get("landscape"), device.get("name")
+    return f"Recorded: no GPU was used. Times were looked up in {source}, measured on {gpu}."
+
+
+def config_text(story: Story) -> str:
+    """The best config as JSON, to be copied."""
+    best = story.outcome.best if story.outcome else None
+    return json.dumps(best.config) if best else ""
+
+
+def list_tried(story: Story) -> list[str]:
+    """What became of the attempts of a run that proved nothing: how many ended alike and why, the most frequent first;
+    then the final sittings."""
+    ends = Counter((a.status, "" if a.status == "correct" else a.reason or "") for a in story.attempts)
+    lines = [f"{count} × {status}{f': {reason}' if reason else ''}" for (status, reason), count in ends.most_common()]
+    more = len(lines) - REASONS_LISTED
+    lines = lines[:REASONS_LISTED] + ([f"and {more} more ends, in the table of attempts"] if more > 0 else [])
+    for number, proof in enumerate(story.proofs, 1):
+        rows = [row for row in proof.get("comparisons") or () if isinstance(row, dict) and row.get("speedup")]
+        over = ", ".join(f"{row['speedup']:.3f}x over {row.get('name')}" for row in rows)
+        lines.append(f"final sitting {number}: {over or proof.get('reason') or proof.get('status')}")
+    return lines
+
+
+def total_seconds(story: Story) -> float:
+    """The search's time as the report prints it; of a run that has not ended, the time since its first event."""
+    return story.outcome.seconds if story.outcome else story.seconds
+
+
 def sum_activities(story: Story) -> dict[str, float]:
-    """Seconds of each activity."""
+    """Seconds of each activity; ``other`` is what is left of the search's time."""
     spent: dict[str, float] = {}
     for activity, _, seconds, _ in story.spans:
         spent[activity] = spent.get(activity, 0.0) + seconds
-    return spent
+    return {**spent, "other": max(0.0, total_seconds(story) - sum(spent.values()))}
 
 
 def data(story: Story) -> JSON:

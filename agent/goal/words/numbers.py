@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from agent.errors import UsageError
-from agent.goal.limits import LONGEST, MOST, MOST_DOLLARS
+from agent.goal.limits import LARGEST_DIMENSION, LONGEST, MOST, MOST_DOLLARS
 from agent.goal.words.text import END, NUMBER, START, Text
 from agent.goal.words.vocabulary import DIMENSION_WORDS, KernelWords, longest_first
 
@@ -86,8 +86,10 @@ def read_spending(text: Text) -> dict[str, int | float | None]:
 def parse_shape(text: str) -> tuple[int, ...]:
     """``4096x4096x512`` as numbers. Raises UsageError."""
     parts = re.split(r"\s*(?:[x×*,]|by)\s*", text.strip().lower())
-    if not all(re.fullmatch(r"[0-9]{1,9}", part) and int(part) > 0 for part in parts):
+    if not all(re.fullmatch(r"[0-9]{1,99}", part) and int(part) > 0 for part in parts):
         raise UsageError(f"A shape is positive whole numbers joined by x, such as 4096x4096x4096, not {text!r}.")
+    if max(map(int, parts)) > LARGEST_DIMENSION:
+        raise UsageError(f"The shape {text} is too large: a dimension is at most {LARGEST_DIMENSION}.")
     return tuple(int(part) for part in parts)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from agent.errors import UsageError
+from agent.goal.words.chinese import WIDE, in_english
 from agent.goal.words.translations import TRANSLATIONS
 from agent.goal.words.vocabulary import FILLER
 
@@ -13,7 +14,19 @@ TAKEN = "|"
 NUMBER = r"\d{1,12}(?:\.\d{1,6})?"
 START, END = r"(?<![\w.,-])", r"(?!\w)(?!\.\d)"
 """Around a number or a word that is taken as a whole: ``4096.`` may end a sentence, ``4096.5`` is another number."""
-SIGNS = {"×": "x", "³": "^3", "≥": ">=", "≤": "<=", "’": "'", "µ": "u", "μ": "u", "–": "-", "—": " , ", "|": " , "}
+SIGNS = {
+    "×": "x",
+    "²": "^2",
+    "³": "^3",
+    "≥": ">=",
+    "≤": "<=",
+    "’": "'",
+    "µ": "u",
+    "μ": "u",
+    "–": "-",
+    "—": " , ",
+    "|": " , ",
+}
 NEGATIVE = re.compile(r"(?:(?<=[\s(=:*])|(?<=\dx)|(?<=^))-\d[\d.]*")
 DECIMAL_COMMA = re.compile(r"(?<![\w.,])\d+,\d{1,2}(?=\s*(?:ms|us|x|%|tflops?|tb/s|gb/s|hours?|minutes?|h)\b(?!\s*\d))")
 JOINED = re.compile(r"(?<![\w.,])\d[\d,]*(?:\s*(?:x|by)\s*\d[\d,]*)+")
@@ -28,9 +41,10 @@ class Text:
 
     def __init__(self, goal: str) -> None:
         """Raises UsageError for a number that cannot be meant."""
-        text = goal.lower()
+        text = goal.translate(WIDE).lower()
         for sign, plain in SIGNS.items():
             text = text.replace(sign, plain)
+        text = in_english(text)
         if found := NEGATIVE.search(text):
             raise UsageError(f"The goal holds the negative number {found.group()}: dimensions and limits are positive.")
         text = re.sub(r"(?<=[^\W\d])(?<!\de)[_-](?=\w)|(?<=\d)[_-](?=[^\W\d_])", " ", text)

@@ -1,5 +1,5 @@
-"""What German and Spanish goals say, in the English words of the vocabulary. A word that stands in no list is not
-understood, in any language."""
+"""What German and Spanish goals say, in the English words of the vocabulary (Chinese: ``chinese.py``). A word that
+stands in no list is not understood, in any language."""
 
 from __future__ import annotations
 
@@ -28,6 +28,16 @@ GERMAN = {
     "prozent": "percent",
     "so schnell wie möglich": "as fast as possible", "schnelle": "fast",
     "schneller": "faster", "größe": "size", "form": "shape",
+    "kausale maske": "causal mask", "kopf": "head", "köpfe": "heads", "köpfen": "heads",
+    "kopfdimension": "head dimension", "sequenzlänge": "sequence length", "kontextlänge": "context length",
+    "batchgröße": "batch size", "token": "tokens", "verborgene größe": "hidden size",
+    "verborgene dimension": "hidden dimension", "eingangskanäle": "input channels",
+    "eingangskanälen": "input channels", "ausgangskanäle": "output channels", "ausgangskanälen": "output channels",
+    "kanäle": "channels", "kanälen": "channels", "schrittweite": "stride", "höhe": "height", "breite": "width",
+    "bild": "image", "bilder": "images", "bildern": "images", "mikrosekunden": "microseconds",
+    "millisekunden": "milliseconds", "spitze": "peak", "spitzenleistung": "peak", "senken": "reduce",
+    "erhöhen": "increase", "steigern": "increase", "aktivierung": "activation", "aber": "but", "um": "by",
+    "mal": "by", "doppelt so schnell wie": "2x faster than", "so schnell wie": "as fast as",
 }  # fmt: skip
 
 SPANISH = {
@@ -51,7 +61,7 @@ SPANISH = {
 
 SPOKEN_AMOUNTS = {
     "half an hour": "30 minutes", "an hour": "1 hour", "one hour": "1 hour", "a minute": "1 minute",
-    "one minute": "1 minute",
+    "one minute": "1 minute", "twice as fast as": "2x faster than",
 }  # fmt: skip
 
 TRANSLATIONS = tuple(sorted({**SPANISH, **GERMAN, **SPOKEN_AMOUNTS}.items(), key=lambda pair: (-len(pair[0]), pair[0])))

@@ -62,7 +62,7 @@ DIMENSION_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     "attention": {
         "B": ("batch size", "batch"),
         "H": ("query heads", "attention heads", "heads"),
-        "S": ("sequence length", "seq length", "seq len", "seqlen", "context length", "sequence", "seq"),
+        "S": ("sequence length", "seq length", "seq len", "seqlen", "context length", "context", "sequence", "seq"),
         "D": ("head dimension", "head dim", "head size", "headdim"),
     },
     "attention_backward": {
@@ -115,6 +115,21 @@ DIMENSION_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     },
 }
 """Kernel → dimension or numeric option → the words that name it beside its own name."""
+
+PAIRS: dict[str, dict[tuple[str, str], tuple[str, ...]]] = {
+    "conv2d": {
+        ("R", "S"): ("filter size", "kernel size", "filter", "kernel"),
+        ("H", "W"): ("image size", "images", "image", "feature maps", "feature map", "pixels"),
+    }
+}
+"""Kernel → two dimensions that are written as ``3x3`` beside one of these words. Beside the kernel's own name it is the
+first pair: a 3x3 convolution."""
+
+SHARED_HEADS: dict[str, tuple[str, str]] = {"attention": ("H", "GROUP")}
+"""Kernel → its query heads, and how many of them share a head of keys and values."""
+
+IMPLIED: dict[str, dict[str, str]] = {"linear": {"activation": "none"}}
+"""Name of a kernel → what it says of the options that a goal does not name: a linear layer has no activation."""
 
 DTYPES = ("fp16", "bf16", "fp32", "fp64", "tf32", "fp8", "e5m2", "fp4", "int8", "int4")
 """Number formats that are recognised, so that one the kernel lacks is refused by name."""
@@ -202,7 +217,7 @@ a an the of for on in at to and with by as is it its this that my our your me us
 want need make get give find reach hit achieve target tune tuning tuned optimise optimize optimised optimized improve
 speed up faster fast quick quickly best possible performance performant efficient efficiently optimal optimum kernel
 kernels triton gpu pytorch torch size shape problem using use run within matrix matrices multiply config configuration
-do try search operation op operator followed should must layer
+do try search operation op operator followed should must layer but
 """
 
 FILLER = frozenset(NO_CHOICE.split())
@@ -228,6 +243,8 @@ class KernelWords:
     """Option name → values a goal may choose: the strings of a closed set, or ``True`` and ``False``."""
     numbers: dict[str, type[int] | type[float]] = field(default_factory=dict)
     """Numeric options that are no dimensions, with the kind of their number."""
+    defaults: dict[str, int] = field(default_factory=dict)
+    """Whole numbers of the problem that is tuned when a goal names none; empty for a kernel whose goals need none."""
 
 
 def registered() -> tuple[KernelWords, ...]:
@@ -240,7 +257,11 @@ def words_of(kernel: str) -> KernelWords:
     spec = get(kernel)
     problem_type: Any = spec.problem_type
     choices, numbers = _options_of(problem_type)
-    return KernelWords(spec.name, tuple(spec.aliases), tuple(spec.problem_type.dims), dict(choices), dict(numbers))
+    dims = tuple(spec.problem_type.dims)
+    asked = spec.name in PAIRS or SHARED_HEADS.get(spec.name, ("", ""))[1] in numbers
+    default = spec.default_problem().model_dump() if asked else {}
+    defaults = {name: value for name, value in default.items() if type(value) is int}
+    return KernelWords(spec.name, tuple(spec.aliases), dims, dict(choices), dict(numbers), defaults)
 
 
 @cache

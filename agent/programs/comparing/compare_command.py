@@ -9,11 +9,11 @@ from pathlib import Path
 import click
 
 from agent.errors import FAILED, PROVEN, UNPROVEN, UsageError
-from memory.command_line.strict_commands import strict_command
+from memory.command_line.strict_commands import FiniteRange, WholeRange, strict_command
 
 
 @strict_command()
-@click.option("--pairs", type=click.IntRange(5), default=5, metavar="N", help="Pairs of runs (5, the least).")
+@click.option("--pairs", type=WholeRange(5), default=5, metavar="N", help="Pairs of runs (5, the least).")
 @click.option("--metric", metavar="REGEX", help="A number in the program's output, in the first group; the last match.")
 @click.option("--higher-is-better", is_flag=True, help="The metric is a rate, such as tokens per second.")
 @click.option("--kernels", is_flag=True, help="GPU time by kernel, too; the profiler runs in both kinds of runs.")
@@ -22,13 +22,14 @@ from memory.command_line.strict_commands import strict_command
 )
 @click.option(
     "--tolerance",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     default=0.0,
     metavar="R",
     help="Of saved tensors: largest difference over the largest value of a tensor (0).",
 )
 @click.option("--cold", is_flag=True, help="Each run begins with an empty compile cache; no warm-up runs.")
 @click.option("--unproven", is_flag=True, help="Apply rows that nobody proved, too.")
+@click.option("--yes", is_flag=True, help="Apply edited device code without asking: you have read it.")
 @click.option("--json", "json_", is_flag=True, help="Print one JSON object instead of text.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("command", nargs=-1)
@@ -41,6 +42,7 @@ def compare(
     tolerance: float,
     cold: bool,
     unproven: bool,
+    yes: bool,
     json_: bool,
     file: Path,
     command: tuple[str, ...],
@@ -55,11 +57,13 @@ def compare(
     from agent.programs.applying import usable_table
     from agent.programs.comparing.comparison import compare_pairs, render_comparison
     from agent.programs.comparing.program_runs import Plan, run_pairs
+    from agent.programs.edited_rows import ask_for_edits
 
     if not command:
         raise UsageError("compare needs a command: python -m agent compare tuned.json -- python train.py")
     usable_table(file)
-    plan = Plan(command, file, pairs, metric, saved, kernels, cold, unproven)
+    edits = yes or ask_for_edits(file)
+    plan = Plan(command, file, pairs, metric, saved, kernels, cold, unproven, edits)
     with tempfile.TemporaryDirectory(prefix="autokernel-compare-") as folder:
         ran = run_pairs(plan, Path(folder), lambda line: click.echo(f"compare: {line}", err=True))
         found = compare_pairs(ran, plan, higher_is_better, tolerance)

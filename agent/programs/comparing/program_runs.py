@@ -40,6 +40,8 @@ class Plan:
     cold: bool = False
     """Whether each run begins with an empty compile cache of Triton; otherwise one run of each kind warms it."""
     unproven: bool = False
+    edits: bool = False
+    """Rows with edited device code, which a person has read."""
 
 
 @dataclass
@@ -132,7 +134,7 @@ def _arm(plan: Plan, tuned: bool, folder: Path, report: Path) -> dict[str, str]:
     """The variables of a run. Under the interpreter the run without the table applies an empty one, because Triton's
     autotuner and driver need what comes with it."""
     if tuned:
-        return variables(plan.table, plan.unproven, report=str(report))
+        return variables(plan.table, plan.unproven, report=str(report), edits=plan.edits)
     if os.environ.get("TRITON_INTERPRET") != "1":
         return dict.fromkeys(variables(plan.table), "")
     from kernels.tuned.tuned_file import write_table

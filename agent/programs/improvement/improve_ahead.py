@@ -12,8 +12,10 @@ from tools.harness.process.prestart import Prestart
 class Ahead:
     """Works on the launches of one capture in the order in which they are expected."""
 
-    def __init__(self, capture: str, seed: int, device: str | None) -> None:
-        """`seed` makes the arguments of the references. `device`: the GPU of the runs; None if nothing is timed."""
+    def __init__(self, capture: str, seed: int, device: str | None, edits: bool = False) -> None:
+        """`seed` makes the arguments of the references. `device`: the GPU of the runs; None if nothing is timed.
+        `edits`: whether the runs may edit device code."""
+        self._edits = edits
         self._capture, self._seed, self._device = capture, seed, device
         self._interpreter = PromotingInterpreter()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="reference")
@@ -35,7 +37,7 @@ class Ahead:
     def start_processes(self) -> None:
         """Start the processes of the next run, whichever launch it is for, unless they wait already."""
         if self._device is not None and self._processes is None:
-            self._processes = Prestart.of(self._device)
+            self._processes = Prestart.of(self._device, self._edits)
 
     def reference(self, launch: str) -> Reference:
         """The launch's float64 reference; waits for it."""

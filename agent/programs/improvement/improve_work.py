@@ -21,6 +21,7 @@ from agent.goal.objective import Limits, Objective
 from agent.loop.outcome import Outcome
 from agent.loop.progress import Watch
 from agent.models.prices import priced
+from agent.programs.improvement.held_out_launches import try_held_out
 from agent.programs.improvement.improve_ahead import Ahead
 from agent.programs.improvement.improve_plan import Job, Plan, Untuned, seconds_for
 from agent.programs.improvement.improve_request import Improved, Request
@@ -93,6 +94,7 @@ class Work:
         self._interpreter = Interpreter()
         self._variants = (request.memory or default_path()).absolute().parent / "variants"
         self._pool: LocalCompilePool | None = None
+        self._edited_pool: LocalCompilePool | None = None
 
     def all(self, found: Plan, began: float) -> None:
         self._write()  # a file that cannot be written is known before anything is spent
@@ -109,8 +111,8 @@ class Work:
                 self._write()
         finally:
             self._interpreter.close()
-            if self._pool is not None:
-                self._pool.close()
+            for pool in filter(None, (self._pool, self._edited_pool)):
+                pool.close()
 
     def _one(self, job: Job, seconds: float, later: Sequence[Job]) -> None:
         configs = len(job.kernel.launch_space.configs)
@@ -182,10 +184,18 @@ class Work:
         if outcome.proven and outcome.best is not None and exact.reason is None:
             kernel = self._found_as(job, outcome.best.config)
             found = self._survey.errors(kernel, problem.model_dump(), outcome.best.config, exact, SEED)
-            wrong = found if isinstance(found, str) else beyond_float64(survey, found)
+            edited = bool(outcome.best.config.get("edit"))
+            wrong = found if isinstance(found, str) else beyond_float64(survey, found, edited)
             errors = {} if isinstance(found, str) else found
+        held_out: dict[str, str] = {}
+        if wrong is None and outcome.proven and outcome.best is not None and outcome.best.config.get("edit"):
+            held_out, wrong = try_held_out(
+                job, outcome.best.config, self._made.capture, self._variants, self._ahead, self._survey,
+                self._compile_edited, SEED,
+            )  # fmt: skip
         judged = judge(outcome, wrong, job.kernel.owner_config().model_dump())
-        more = {"error": errors, "measured_ms": survey.ms, "bounds": problem.bound_of()}
+        more: dict[str, Any] = {"error": errors, "measured_ms": survey.ms, "bounds": problem.bound_of()}
+        more |= {"held_out": held_out} if held_out else {}
         self._add(job, judged, outcome, evidence_of(job, survey, exact, judged, outcome, **more))
 
     def _editable(self, job: Job) -> bool:
@@ -219,6 +229,14 @@ class Work:
         owner = partial(made.owner, job.kernel.default_problem(), hardware_named("H200"))
         variant = load(self._variants / f"{name}.json", owner)
         return {**variant.recorded(), "hash": variant.hash, "values": complete(variant, given)}
+
+    def _compile_edited(self, kernel: Any, problem: Any, config: Any) -> str | None:
+        """Compile edited code in a process that is shut in: nobody else compiles it. Why that failed, or None."""
+        if self._hardware is None:
+            return None
+        self._edited_pool = self._edited_pool or LocalCompilePool(self._hardware, workers=1, shut_in=True)
+        (found,) = self._edited_pool.compile(kernel, problem, [config])
+        return None if found.status == "correct" else f"it does not compile: {found.reason}"
 
     def _compile_choices(self, job: Job, problem: CapturedProblem) -> None:
         """Compile the autotuner's configs on all cores: its choice is made anew, and would compile one by one."""

@@ -33,7 +33,7 @@ def improve(request: Request, watch: Watch, search: RunSearch | None = None) -> 
     select_launches(capture, request.kernel)  # before processes are started for it
     device = _device(request.device)
     survey = OwnerSurvey(CPU if device == INTERPRETER else device)
-    ahead = Ahead(str(request.file), SEED, None if device == INTERPRETER else device)
+    ahead = Ahead(str(request.file), SEED, None if device == INTERPRETER else device, request.edit)
     try:
         ahead.begin()  # beside the survey's own process
         info = survey.device_info()

@@ -33,6 +33,8 @@ class Judged:
     why: str
     config: dict[str, Any] | None
     """The config of the decision; None if the launch stays as it is."""
+    tie: bool = False
+    """Whether other configs were within noise of it, so that another run may decide for one of them."""
 
 
 def bounds_of(survey: Survey) -> dict[str, float] | str:
@@ -59,10 +61,12 @@ def trusted(survey: Survey, path: str) -> bool:
     return path in survey.errors and SLACK * survey.errors[path] <= USELESS
 
 
-def beyond_float64(survey: Survey, errors: dict[str, float]) -> str | None:
-    """Why a config's errors against float64 are too large; None if they are not."""
+def beyond_float64(survey: Survey, errors: dict[str, float], edited: bool = False) -> str | None:
+    """Why a config's errors against float64 are too large; None if they are not. `edited`: whether its code is, which
+    may be no further off than the owner's, or than rounding explains."""
+    slack = 1 if edited else 2
     for path, error in errors.items():
-        allowed = max(survey.roundings.get(path, 0.0), 2 * survey.errors.get(path, 0.0))
+        allowed = max(survey.roundings.get(path, 0.0), slack * survey.errors.get(path, 0.0))
         if trusted(survey, path) and error > allowed:
             return f"its {path} is {error:.2g} off float64, where the owner's launch is {survey.errors[path]:.2g} off"
     return None
@@ -82,11 +86,12 @@ def judge(outcome: Outcome, wrong: str | None, own: dict[str, Any]) -> Judged:
         return Judged("stock", why, None)
     if wrong is not None:
         return Judged("stock", f"the fastest config is not right: {wrong}", None)
+    tie = len(outcome.level) > 1 and best.config in outcome.level
     if len(outcome.survived) < LEAST_KINDS:
         kinds = ", ".join(outcome.survived) or "none"
         why = f"it was right on fewer than {LEAST_KINDS} kinds of inputs that the owner's launch survives ({kinds})"
-        return Judged("unproven", why, best.config)
-    return Judged("proven", outcome.why, best.config)
+        return Judged("unproven", why, best.config, tie)
+    return Judged("proven", outcome.why, best.config, tie)
 
 
 def row_of(job: Job, environment: TunedEnvironment, judged: Judged, source: Json | None = None) -> TunedRow:
@@ -101,6 +106,7 @@ def row_of(job: Job, environment: TunedEnvironment, judged: Judged, source: Json
         key=job.key,
         status=judged.status,
         decision=None if config is None else decision_of(config, source),
+        tie=judged.tie,
     )
 
 

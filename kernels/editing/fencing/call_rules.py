@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
 
-from kernels.editing.fencing.abstract_values import NUMBER, Span, Value, joined, of
-from kernels.editing.fencing.device_names import DeviceName
-from kernels.editing.fencing.source_limits import LONGEST_MESSAGE
-from kernels.editing.refused_edit import RefusedEdit
+from ..refused_edit import RefusedEdit
+from .abstract_values import NUMBER, Span, Value, joined, of
+from .device_names import DeviceName
+from .source_limits import LONGEST_MESSAGE
 
 
 class Caller(Protocol):

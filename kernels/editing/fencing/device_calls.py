@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kernels.editing.fencing.abstract_values import NONE, NUMBER, STRING, Value, whole
-from kernels.editing.fencing.call_rules import Caller, CallRules, Claims
-from kernels.editing.fencing.device_names import CLAIMS, DeviceName
-from kernels.editing.fencing.fence_walk import FunctionWalk
-from kernels.editing.fencing.name_scope import FencedFunction, NameScope
-from kernels.editing.fencing.owner_claims import described, owners_claims
-from kernels.editing.owner_function import OwnerFunction, OwnersDevice, function_tree
-from kernels.editing.refused_edit import RefusedEdit
+from ..owner_function import OwnerFunction, OwnersDevice, function_tree
+from ..refused_edit import RefusedEdit
+from .abstract_values import NONE, NUMBER, STRING, Value, whole
+from .call_rules import Caller, CallRules, Claims
+from .device_names import CLAIMS, DeviceName
+from .fence_walk import FunctionWalk
+from .name_scope import FencedFunction, NameScope
+from .owner_claims import described, owners_claims
 
 MOST_EXPANDED = 200_000
 """Parts of the source once loops are unrolled and calls expanded. A matmul's kernel has 500."""

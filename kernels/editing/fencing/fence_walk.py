@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kernels.editing.fencing import device_names
-from kernels.editing.fencing.abstract_values import (
+from ..owner_function import OwnersDevice, PassedFunction
+from ..refused_edit import RefusedEdit
+from . import device_names
+from .abstract_values import (
     DTYPE,
     NONE,
     NUMBER,
@@ -25,12 +27,10 @@ from kernels.editing.fencing.abstract_values import (
     tuple_of,
     whole,
 )
-from kernels.editing.fencing.call_rules import Arguments, CallRules, bound_arguments
-from kernels.editing.fencing.device_names import DeviceName
-from kernels.editing.fencing.name_scope import Enumeration, FencedFunction, Found, Module, NameScope
-from kernels.editing.fencing.source_limits import LONGEST_TEXT
-from kernels.editing.owner_function import OwnersDevice, PassedFunction
-from kernels.editing.refused_edit import RefusedEdit
+from .call_rules import Arguments, CallRules, bound_arguments
+from .device_names import DeviceName
+from .name_scope import Enumeration, FencedFunction, Found, Module, NameScope
+from .source_limits import LONGEST_TEXT
 
 MOST_PASSES = 12
 """Over a loop: kinds only grow, and there are eleven."""

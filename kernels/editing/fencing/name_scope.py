@@ -6,10 +6,10 @@ import ast
 from dataclasses import dataclass
 from typing import Any
 
-from kernels.editing.fencing import device_names
-from kernels.editing.fencing.abstract_values import Value, of
-from kernels.editing.fencing.device_names import DeviceName
-from kernels.editing.owner_function import STANDARD, Json, OwnersDevice, meaning
+from ..owner_function import STANDARD, Json, OwnersDevice, meaning
+from . import device_names
+from .abstract_values import Value, of
+from .device_names import DeviceName
 
 SIMILAR = 3
 

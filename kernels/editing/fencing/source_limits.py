@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import warnings
 
-from kernels.editing.refused_edit import RefusedEdit
+from ..refused_edit import RefusedEdit
 
 MOST_CHARACTERS = 20_000
 MOST_NODES = 12_000

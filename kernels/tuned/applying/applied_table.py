@@ -31,7 +31,8 @@ class NotServed:
 class AppliedTable:
     """Answers for the launches of this process.
 
-    `unproven`: whether rows are applied that nobody proved. `name`: of the file, for people. `say`: prints one line."""
+    `unproven`: whether rows are applied that nobody proved. `name`: of the file, for people. `say`: prints one line.
+    `edits`: whether rows are applied that hold edited device code, which a person has read."""
 
     def __init__(
         self,
@@ -39,9 +40,11 @@ class AppliedTable:
         unproven: bool = False,
         name: str = "a table",
         say: Callable[[str], None] | None = None,
+        edits: bool = False,
     ) -> None:
-        self.table, self._unproven, self._name = table, unproven, name
-        self.digest = table.digest + ("+unproven" if unproven else "")
+        self.table, self._unproven, self._name, self._edits = table, unproven, name, edits
+        edited = edits and any(row.edited for row in table.rows)
+        self.digest = table.digest + ("+unproven" if unproven else "") + ("+edits" if edited else "")
         """Equal in two processes if they apply the same."""
         self._say_line = say or _print
         self._said: set[str] = set()
@@ -93,6 +96,13 @@ class AppliedTable:
             if len(allowed) < len(rows):
                 count = len(rows) - len(allowed)
                 self.say(f"{name}: {count} unproven row{'s' * (count > 1)} not applied without --unproven")
+            if not self._edits and any(r.edited for r in allowed):
+                count = sum(r.edited for r in allowed)
+                allowed = [r for r in allowed if not r.edited]
+                which = f"{count} row{'s' * (count > 1)} with edited device code"
+                self.say(f"{name}: {which} not applied: read the code, then apply with --yes")
+                if not allowed:
+                    return NotServed(owner, name, "its rows hold edited device code, which nobody allowed")
             if not allowed:
                 reason = "its rows are unproven" if rows else "it has changed since the table was made"
                 self.say(f"{name}: {reason}: it is launched as the program has it")

@@ -1,10 +1,11 @@
 """Begins and ends the use of a table in one process.
 
-Four variables of the environment say what is applied to a Python process that loads
+Five variables of the environment say what is applied to a Python process that loads
 ``kernels/capture/site/sitecustomize.py`` as it starts:
 
     AUTOKERNEL_APPLY=tuned.json           the table
     AUTOKERNEL_APPLY_UNPROVEN=1           rows that nobody proved, too
+    AUTOKERNEL_APPLY_EDITS=1              rows with edited device code, which a person has read
     AUTOKERNEL_APPLY_REPORT=FILE          append one line of JSON at the end; ``-`` prints a table to stderr
     AUTOKERNEL_APPLY_VERIFY_RANKS=1       end the program if the ranks of torch.distributed read other tables
 """
@@ -27,6 +28,7 @@ from .rank_check import RankCheck
 
 TABLE_VARIABLE = "AUTOKERNEL_APPLY"
 UNPROVEN_VARIABLE = "AUTOKERNEL_APPLY_UNPROVEN"
+EDITS_VARIABLE = "AUTOKERNEL_APPLY_EDITS"
 REPORT_VARIABLE = "AUTOKERNEL_APPLY_REPORT"
 VERIFY_VARIABLE = "AUTOKERNEL_APPLY_VERIFY_RANKS"
 TO_STDERR = "-"
@@ -45,7 +47,8 @@ def apply_to_process() -> None:
     path, verify = os.environ[TABLE_VARIABLE], bool(os.environ.get(VERIFY_VARIABLE))
     applied = None
     try:
-        applied = AppliedTable(read_table(path), bool(os.environ.get(UNPROVEN_VARIABLE)), name=path)
+        unproven, edits = (bool(os.environ.get(n)) for n in (UNPROVEN_VARIABLE, EDITS_VARIABLE))
+        applied = AppliedTable(read_table(path), unproven, name=path, edits=edits)
     except NotATable as e:
         print(f"apply: {e}. Every launch is made as the program has it.", file=sys.stderr)
     if verify:

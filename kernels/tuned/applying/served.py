@@ -33,6 +33,8 @@ class Served:
         """Constants that the program passes and the row changes: its grid must follow them."""
         self.places: tuple[tuple[int, Any], ...] = ()
         """Of those among them that are passed by position."""
+        self.variant: Any = None
+        """Edited device code that is launched in the function's place (``served_variant.py``); None: the program's."""
         self.tried = False
         """Whether a launch was made."""
         self.ready: Json | None = None

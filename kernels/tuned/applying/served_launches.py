@@ -17,6 +17,7 @@ from ..tuned_table import Decision, TunedEnvironment, TunedRow
 from .between_rows import RowIndex
 from .launch_matcher import LaunchMatcher, Tally
 from .served import FollowedGrid, NoRow, NotApplied, Served, Unserved, describe_key, one_line
+from .served_variant import ServedVariant
 
 Json = dict[str, Any]
 
@@ -155,6 +156,10 @@ class ServedFunction:
         served.moved = frozenset(n for n, v in own.items() if n in self._set or _constant(passed.get(n)) != v)
         if served.moved and not callable(grid):
             raise NotApplied(f"row {label} changes {min(served.moved)}, and the grid is given as numbers")
+        if decision.source is not None:
+            served.variant = ServedVariant(
+                decision.source, self.function, passed, frozenset(self.constexprs), dict(decision.constexprs)
+            )
         early = own if self.tuners else {**own, **decision.options}
         served.places = tuple((i, early[n]) for i, n in enumerate(self.names[: len(args)]) if n in early)
         taken = set(self.names[: len(args)])
@@ -203,7 +208,7 @@ class ServedFunction:
             raise NotApplied(reason) from e
         served.tried = True
         plain = not served.places and all(hasattr(d, "configs") for d in self.chain[:-1])
-        if plain and (served.config is None or served.config.pre_hook is None):
+        if plain and served.variant is None and (served.config is None or served.config.pre_hook is None):
             served.ready = {**served.early, **(served.config.all_kwargs() if served.config is not None else {})}
         return result
 
@@ -221,6 +226,8 @@ class ServedFunction:
             for name, heuristic in decorator.values.items():
                 if name not in served.decision.constexprs and name not in served.decision.options:
                     passed[name] = heuristic(self._named(decorator, args, grid, passed))
+        if served.variant is not None:
+            return served.variant.launch(run, self.function, args, grid, passed)
         return run(self.function, *args, grid=grid, warmup=False, **passed)
 
     def _tune(self, tuner: Any, served: Served, args: tuple[Any, ...], grid: Any, passed: Json) -> Json:

@@ -16,7 +16,7 @@ from agent.campaign.plan import read_campaign
 from agent.campaign.schedule import Standing, next_job
 from agent.errors import AgentError, UsageError
 from agent.loop import run
-from agent.loop.progress import Watch
+from agent.loop.progress import LineWatch, Watch
 from kernels.ops import tuned_files
 from tests.agent.fake_actions import FakeActions
 
@@ -84,6 +84,13 @@ def test_every_problem_gets_a_run_and_the_rest_goes_where_most_is_to_be_saved(pl
     assert [len(s.outcomes) for s in standings] == [2, 1]
     assert sum(o.evaluations for s in standings for o in s.outcomes) == 16
     assert world["opened"][0][1] == (4096, 4096, 4096)
+
+
+def test_progress_says_which_problem_of_how_many(plan, world):
+    lines = []
+    conduct(plan, None, LineWatch(lines.append), lambda standings: None)
+    begun = [line.partition(",")[0] for line in lines if "to be gained" in line]
+    assert begun[:2] == ["problem 1 of 2", "problem 2 of 2"]
 
 
 def test_a_finished_campaign_is_not_run_again(plan, world):

@@ -190,3 +190,10 @@ def test_show_and_runs_import_nothing_heavy():
     command = [sys.executable, "-c", script, str(example())]
     done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("set()")
+
+
+@pytest.mark.parametrize("path", ["", ".", "/"])
+@pytest.mark.parametrize("command", [("show",), ("export", "--format", "triton")], ids=["show", "export"])
+def test_a_path_that_names_no_file_is_one_sentence(path, command, capsys):
+    assert main([*command, path]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {path!r} names no trace: ")

@@ -66,6 +66,44 @@ def test_the_page_is_one_file_that_loads_nothing(path):
     assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest|https?://(?!www\.w3\.org/2000/svg)", page)
 
 
+@pytest.mark.parametrize("path", TRACES, ids=[path.name for path in TRACES])
+def test_the_pages_times_add_up_to_the_searchs_time(path):
+    story = story_of(path)
+    spent, total = run_page.sum_activities(story), run_page.total_seconds(story)
+    assert total == story.outcome.seconds
+    assert sum(spent.values()) == pytest.approx(total, abs=0.05)
+    page = run_page.export(story)
+    assert f"Together {total:.1f} s" in page
+    assert f"{len(story.turns)} turns, {total:.0f} s" in page
+
+
+def test_a_recorded_run_says_so_on_top_and_a_live_one_does_not():
+    recorded, live = (run_page.export(story_of(GALLERY / f"{n}-h200.jsonl")) for n in ("embedded-recorded", "live"))
+    banner = 'class="recorded">Recorded: no GPU was used. Times were looked up in fused_matmul-4096x4096x4096'
+    assert banner in recorded
+    assert recorded.index(banner) < recorded.index('class="verdict')
+    assert 'class="recorded"' not in live
+
+
+def test_a_run_that_proved_nothing_lists_its_attempts_and_why(tmp_path):
+    def change(kind, key, body):
+        if kind == "end":
+            body |= {"proven": False, "why": "level with unfused"}
+        if kind == "tool_result":
+            for row in body["result"].get("results", ())[1:]:
+                row |= {"status": "timeout", "reason": "no answer in 60 s", "ms": None}
+        return body
+
+    story = story_of(edited(example(), tmp_path / "lost.jsonl", change))
+    tried = run_page.list_tried(story)
+    failed = sum(a.status == "timeout" for a in story.attempts)
+    assert failed > 3
+    assert f"{failed} × timeout: no answer in 60 s" in tried
+    assert any(line.startswith("final sitting 1: 1.087x over unfused") for line in tried)
+    assert "<h2>What was tried</h2>" in run_page.export(story)
+    assert "<h2>What was tried</h2>" not in run_page.export(story_of(example()))
+
+
 def test_text_of_a_run_cannot_become_markup(tmp_path):
     page = run_page.export(story_of(hostile(tmp_path)))
     found = Outside()
@@ -144,6 +182,13 @@ def test_the_tables_sort_and_filter(browser, tmp_path):
     expected = sum(f"{word} " in f"{' '.join(f'{k}={v}' for k, v in a.config.items())} " for a in story.attempts)
     find = f"const s = document.querySelector('input'); s.value = '{word}'; s.dispatchEvent(new Event('input'));"
     assert len(browser.ask(find + column)) == expected
+
+
+def test_the_config_can_be_copied_from_a_file(browser, tmp_path):
+    browser.open(page_of(example(), tmp_path))
+    press = "document.getElementById('copy').click(); return window.getSelection().toString()"
+    assert json.loads(browser.ask(press)) == story_of(example()).outcome.best.config
+    assert browser.ask("return document.getElementById('copy').textContent") in ("Copied", "Selected")
 
 
 def test_the_conversation_holds_every_call_and_its_answer(browser, tmp_path):

@@ -80,3 +80,8 @@ def test_an_option_overrules_the_goal_with_a_notice():
     objective, notices = understood("causal attention", Given(options=("causal=false",)))
     assert objective.options == {"causal": False}
     assert notices == ["--option causal False overrules True in the goal"]
+
+
+def test_the_largest_dimension_is_named():
+    with pytest.raises(UsageError, match="a dimension is at most 1073741824"):
+        understood("matmul", Given(shape="99999999999x1x1"))

@@ -196,7 +196,8 @@ def test_the_planner_plays_one_batch_and_hands_back_and_the_model_was_warned(tmp
     assert "One more turn like it, and the embedded planner takes over" in model.heard[2][-1]["content"]
     back = model.heard[3][-1]["content"]
     assert "it is your turn again" in back
-    assert json.loads(back.partition("Left: ")[2])["evaluations"] == 12, "the planner measured a batch of eight"
+    left = json.loads(back.partition("Left: ")[2])
+    assert left["evaluations"] == 8, "the planner measured a batch of eight, and four are kept for it"
     speakers = [e.body["model"] for e in events if e.type == "model_response"]
     assert speakers[:8] == [*["scripted"] * 3, *["embedded"] * 4, "scripted"]
     assert state["outcome"]["evaluations"] == 20, "the planner spends what the model left"
@@ -249,17 +250,29 @@ def test_a_reserve_is_kept_for_the_planner_and_spent_by_it(tmp_path):
     model = Scripted(*every)
     state, _, events = play(tmp_path, model, {"max_evals": 20}, alone=False)
     told = json.loads(model.heard[0][1]["content"])["budget"]
-    assert (told["evaluations"], told["more_once_you_call_suggest_configs"]) == (16, 4)
+    assert (told["evaluations"], told["more_for_proposals_of_suggest_configs"]) == (16, 4)
     assert state["outcome"]["evaluations"] == 20
     measured_by = [e.body["model"] for e in events if e.type == "model_response"]
     assert measured_by[-1] == "embedded"
 
 
-def test_who_asks_the_planner_gets_the_reserve(tmp_path):
-    ask = calls(("suggest_configs", {"count": 1}))
-    model = Scripted(ask, MEASURE)
-    play(tmp_path, model, {"max_evals": 20}, alone=False)
-    assert json.loads(model.heard[1][-1]["content"].partition("Left: ")[2])["evaluations"] == 20
+def test_who_measures_what_the_planner_proposes_has_the_reserve_too(tmp_path):
+    model = Scripted(calls(("suggest_configs", {"count": 20})), calls(("run_benchmark", {"configs": SPACE[:20]})))
+    state, _, _ = play(tmp_path, model, {"max_evals": 20}, alone=False)
+    left = [json.loads(m[-1]["content"].partition("Left: ")[2]) for m in model.heard[1:3]]
+    assert (left[0]["evaluations"], left[0]["more_for_proposals_of_suggest_configs"]) == (16, 4)
+    assert (left[1]["evaluations"], left[1].get("more_for_proposals_of_suggest_configs")) == (0, None)
+    assert state["outcome"]["evaluations"] == 20
+
+
+def test_who_asks_the_planner_and_measures_other_configs_leaves_it_the_reserve(tmp_path):
+    one_by_one = [calls(("run_benchmark", {"configs": [c]})) for c in reversed(SPACE)]
+    state, _, events = play(
+        tmp_path, Scripted(calls(("suggest_configs", {"count": 1})), *one_by_one), {"max_evals": 20}, alone=False
+    )
+    measured_by = [e.body["model"] for e in events if e.type == "model_response"]
+    assert measured_by[-1] == "embedded"
+    assert state["outcome"]["evaluations"] == 20
 
 
 def test_a_model_that_measures_in_the_last_turn_it_has_for_it_keeps_the_wheel(tmp_path):

@@ -7,7 +7,7 @@ import json
 from agent.cli.show import show
 from agent.export.pages.run_page import export
 from agent.export.reader import read_story
-from agent.loop.outcome import SHOWN_PARAMETERS, importance_in, list_important
+from agent.loop.outcome import SHOWN_PARAMETERS, effects_in, importance_in, list_shares
 from agent.models.base import ToolSchema, call_tool
 from agent.trace.trace import read_trace
 from tests.agent.fake_actions import ONE_CONFIGS, TOOLS
@@ -22,28 +22,29 @@ def asked(number, result, name="suggest_configs"):
     return [{"role": "assistant", "content": None, "tool_calls": [call]}, answer]
 
 
-def test_the_importance_is_that_of_the_planners_last_answer_that_tells_it():
+def test_the_effects_are_those_of_the_planners_last_answer_that_tells_them():
     told = [
-        *asked(0, {"importance": {"BLOCK_M": 0.9}}),
-        *asked(1, {"importance": {"num_stages": 0.5, "BLOCK_M": 0.2}}),
+        *asked(0, {"effects": {"measured": {"BLOCK_M": 0.9}, "predicted": {}}, "importance": {"BLOCK_K": 0.1}}),
+        *asked(1, {"effects": {"measured": {"num_stages": 0.2}, "predicted": {"BLOCK_M x num_stages": 0.5}}}),
         *asked(2, {"proposals": [], "stop": True}),
-        *asked(3, {"importance": {"num_warps": 1.0}}, "query_history"),
-        {"role": "user", "content": '{"importance": {"num_warps": 1.0}}'},
+        *asked(3, {"effects": {"measured": {"num_warps": 1.0}}}, "query_history"),
+        {"role": "user", "content": '{"effects": {"measured": {"num_warps": 1.0}}}'},
     ]
-    assert importance_in(told, SCHEMAS) == {"num_stages": 0.5, "BLOCK_M": 0.2}
-    assert importance_in(told[-3:], SCHEMAS) == {}
+    assert list(effects_in(told, SCHEMAS).items()) == [("BLOCK_M x num_stages", 0.5), ("num_stages", 0.2)]
+    assert importance_in(told, SCHEMAS) == {"BLOCK_K": 0.1}
+    assert effects_in(told[-3:], SCHEMAS) == {}
 
 
 def test_only_the_parameters_that_explain_something_are_printed():
-    assert list_important({"BLOCK_M": 0.62, "num_warps": 0.144, "FLATTEN": 0.004}) == "BLOCK_M 62%, num_warps 14%"
-    assert list_important({"FLATTEN": 0.004}) == "no parameter by itself"
-    assert list_important({f"p{i}": 0.1 for i in range(9)}).count("%") == SHOWN_PARAMETERS
+    assert list_shares({"BLOCK_M": 0.62, "num_warps": 0.144, "FLATTEN": 0.004}) == "BLOCK_M 62%, num_warps 14%"
+    assert list_shares({"FLATTEN": 0.004}) == "no parameter by itself"
+    assert list_shares({f"p{i}": 0.1 for i in range(9)}).count("%") == SHOWN_PARAMETERS
 
 
 def test_a_real_runs_report_and_page_print_what_matters():
     story = read_story(read_trace(example()))
     suggested = [call.result for turn in story.turns for call in turn.calls if call.name == "suggest_configs"]
     assert story.outcome.importance == suggested[-1]["importance"]
-    said = list_important(story.outcome.importance)
+    said = list_shares(story.outcome.importance)
     assert f"importance {said}: how much" in show(story, "t.jsonl")
     assert said in export(story)

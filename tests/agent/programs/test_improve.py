@@ -75,7 +75,7 @@ def on_gpu(example):
 def gpu(monkeypatch, tmp_path):
     """This machine seems to have an H200."""
     monkeypatch.setattr("tools.harness.measuring.telemetry.gpus_present", lambda: 1)
-    monkeypatch.setattr(Prestart, "of", classmethod(lambda cls, device: cls(tmp_path, 0, None)))
+    monkeypatch.setattr(Prestart, "of", classmethod(lambda cls, *asked: cls(tmp_path, 0, None)))
     monkeypatch.setattr(improving, "OwnerSurvey", lambda device: SurveyOnGpu("cpu"))
     opened = functools.partial(LiveDevice.open, factory="tests.agent.programs.scripted_gpu:worker")
     monkeypatch.setattr(LiveDevice, "open", opened)
@@ -83,7 +83,7 @@ def gpu(monkeypatch, tmp_path):
     monkeypatch.setattr(improve_work, "LocalCompilePool", NothingToCompile)
     monkeypatch.setattr(cache, "default_cache", lambda: tmp_path / "cache")
     monkeypatch.setattr(improve_work, "MOST_EVALS", 10)
-    monkeypatch.setattr(improve_work, "MOST_EDITED_EVALS", 24)
+    monkeypatch.setattr(improve_work, "MOST_EDITED_EVALS", 14)
 
 
 def test_a_launch_is_proven_on_a_gpu_and_the_rest_says_why(gpu, on_gpu, tmp_path, capsys):
@@ -125,7 +125,14 @@ def test_with_edits_a_variant_is_proven_over_the_owners_code_tuned(gpu, on_gpu, 
     assert baselines["owner tuned"]["ci"][0] > 1
     assert [step["hash"] for step in evidence["lineage"]][-1] == source["hash"]
     assert evidence["lineage"][0]["parent"] == ""
+    assert list(evidence["held_out"].values()) == ["right"]  # the launch with half as many rows
     assert 0 < evidence["error"]["out_ptr"] <= evidence["bounds"]["out_ptr"]
+    capsys.readouterr()
+    assert main(["apply", str(out), "--", "true"]) == 2
+    said = capsys.readouterr().err
+    assert source["source"] in said
+    assert "read it, then apply the table with --yes" in said
+    assert main(["apply", str(out), "--yes", "--", "true"]) == 0
 
 
 @pytest.mark.long

@@ -63,12 +63,16 @@ OWN = {"BLOCK": 128, "num_warps": 4, "num_stages": 2}
 OTHER = {"BLOCK": 64, "num_warps": 8, "num_stages": 2}
 
 
-def outcome(proven=True, kinds=("large", "tiny", "negative"), config=OTHER, low=1.1):
+def outcome(proven=True, kinds=("large", "tiny", "negative"), config=OTHER, low=1.1, level=()):
     baselines = [SimpleNamespace(ci=(low, low + 0.01)), SimpleNamespace(ci=None), SimpleNamespace(ci=(1.5, 1.6))]
-    best = SimpleNamespace(config=config)
     return SimpleNamespace(
-        proven=proven, best=best, survived=list(kinds), why="1.2x over owner", baselines=baselines
-    )  # fmt: skip
+        proven=proven,
+        best=SimpleNamespace(config=config),
+        survived=list(kinds),
+        why="1.2x over owner",
+        baselines=baselines,
+        level=level or [config],
+    )
 
 
 def test_verdicts():
@@ -92,6 +96,12 @@ def test_the_owners_config_and_what_two_processes_differ_by_are_no_gain():
     assert (near.status, near.config) == ("stock", None)
     assert "two processes" in near.why
     assert judge(outcome(low=1.006), None, OWN).status == "proven"
+
+
+def test_what_another_run_may_decide_otherwise_is_a_tie():
+    assert judge(outcome(level=[OTHER, OWN]), None, OWN).tie
+    assert not judge(outcome(), None, OWN).tie
+    assert not judge(outcome(level=[OWN, {**OTHER, "num_warps": 2}]), None, OWN).tie  # the one tried after them
 
 
 @pytest.mark.process

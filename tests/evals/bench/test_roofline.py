@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from evals.bench.commands import cli
 from evals.bench.roofline import Roofs, of_datasheet, rows
-from evals.bench.roofline_svg import drawing, marks
+from evals.bench.roofline_svg import NARROW, drawing, marks
 from kernels.hardware import hardware_named
 from kernels.ops.tuned_files import Entry
 from memory import file
@@ -56,6 +56,16 @@ def test_the_drawing_has_a_dot_a_result_and_a_roof_a_dtype():
     for node in svg.iter():
         for place in ("cx", "cy", "x1", "x2", "y1", "y2"):
             assert 0 <= float(node.get(place, 0)) <= 960
+
+
+def test_a_phones_drawing_is_no_wider_than_a_phone_and_numbers_its_problems():
+    svg = ElementTree.fromstring(drawing(rows([MATMUL, SOFTMAX], ROOFS), ROOFS, "a", NARROW))
+    assert svg.get("viewBox") == "0 0 360 340"
+    words = [node.text for node in svg.iter(f"{SVG}text")]
+    assert [word[:2] for word in words if word[-1] == "%"] == ["2:", "1:"], "the fastest first; numbers are the table's"
+    for node in svg.iter():
+        for place in ("cx", "x1", "x2"):
+            assert 0 <= float(node.get(place, 0)) <= 360
 
 
 def test_marks_thin_out_over_many_decades():

@@ -107,3 +107,22 @@ def test_what_is_no_submission_is_refused(tmp_path):
     (tmp_path / "x.json").write_text("{}")
     assert "is no submission" in run("leaderboard", "--add", tmp_path / "x.json").output
     assert run("leaderboard", "--folder", tmp_path / "none").exit_code == 2
+
+
+def test_the_kept_games_hold_and_score_what_the_documents_say():
+    """No evaluation of theirs went to a config that the space does not hold."""
+    from evals.contest.submission import read_submission
+    from evals.scoring.score import Board
+    from tests.bench.bench_wheel import ROOT, SUBMISSIONS, describe
+    from tools.harness.landscapes.named import named_landscape
+
+    said = json.loads((ROOT / "docs" / "data" / "wheel.json").read_text())["runs"]
+    kept = {(row["landscape"], row["agent"]): row for row in said}
+    played = [x for path in SUBMISSIONS for x in read_submission(path)]
+    assert len(played) >= 8
+    for ledger in played:
+        row = describe(ledger, Board(named_landscape(ledger.source)))
+        recorded = dict(kept[row["landscape"], row["agent"]])
+        del recorded["more_regret"]
+        assert row == recorded
+        assert row["outside_the_space"] == 0

@@ -35,7 +35,7 @@ CASES = list(cases())
 
 
 @pytest.mark.process
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("index", range(len(CASES)), ids=[label for label, *_ in CASES])
 def test_gradients_are_within_the_tolerance_and_inputs_are_untouched(interpreted, index):
     _, name, problem, config = CASES[index]
@@ -122,6 +122,7 @@ def test_a_forgotten_input_is_rejected(name, index):
 
 
 @pytest.mark.compile
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("gpu", ["H200", "MI300X"])
 @pytest.mark.parametrize("name", NAMES)
 def test_default_configs_compile_without_spills(compile_pool, name, gpu):

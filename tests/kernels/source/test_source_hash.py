@@ -338,6 +338,10 @@ def test_no_text_of_ours_holds_a_module_path(name):
     assert "triton {" in text
 
 
+PRODUCTS = {"matmul", "fused_matmul", "grouped_matmul", "fused_linear_cross_entropy"}
+"""Kernels whose launch reaches that of a matmul."""
+
+
 @pytest.mark.parametrize(
     ("module", "constant", "kernels"),
     [

@@ -96,12 +96,12 @@ def rows_of(*launches, block=128, status="proven", change=None, environment=None
 class Applied:
     """A table of `rows` in use, and what it printed."""
 
-    def __init__(self, rows, unproven=False):
+    def __init__(self, rows, unproven=False, edits=False):
         table = TunedTable()
         for row in rows:
             table.add(row, {"speedup": 1.2} if row.status == "proven" else None)
         self.printed: list[str] = []
-        self.table = AppliedTable(table, unproven, say=self.printed.append)
+        self.table = AppliedTable(table, unproven, say=self.printed.append, edits=edits)
         self._hooks = ApplyHooks(self.table)
 
     def __enter__(self):
@@ -185,6 +185,46 @@ def planted(field):
     return both(rows_of(launch_in_place, change=change), launch_in_place, times=2)
 
 
+TWICE = """
+def in_place(x, n, seed, BLOCK: tl.constexpr, TURNS: tl.constexpr, GRID_0: tl.constexpr):
+    for i in tl.static_range(TURNS):
+        at = (tl.program_id(0) * TURNS + i) * BLOCK + tl.arange(0, BLOCK)
+        tl.store(x + at, tl.load(x + at, mask=at < n) + 1000 * GRID_0 + BLOCK, mask=at < n)
+"""
+WRITES_FILES = """
+def in_place(x, n, seed, BLOCK: tl.constexpr):
+    open("/tmp/marker", "w")
+"""
+
+
+def edited(what):
+    """A row with edited code: two blocks a program, and the number of programs that there were in what it writes."""
+
+    def change(row):
+        from kernels.editing.argument_values import value_of
+        from kernels.editing.owner_function import owner_of
+        from kernels.editing.variants import make_variant
+
+        values = {"x": torch.zeros(1), "n": 512, "seed": 7, "BLOCK": 32}
+        given = {n: value_of(v, n == "BLOCK") for n, v in values.items()}
+        variant = make_variant(owner_of(in_place, given), TWICE, {"TURNS": [2, 4]}, "cdiv(grid_0, TURNS)")
+        source = {**variant.recorded(), "hash": variant.hash, "values": {"TURNS": 4}}
+        source |= {
+            "other source": {"source": WRITES_FILES, "meta": {}, "values": {}},
+            "other hash": {"source": source["source"].replace("1000", "2000")},
+            "other owner": {"owner": "0" * 16},
+            "value": {"values": {"TURNS": 3}},
+            "grid": {"grid": "cdiv(grid_0, TURNS) * 0"},
+        }.get(what, {})
+        return dataclasses.replace(row, decision=Decision({"BLOCK": 64}, {}, source))
+
+    rows = rows_of(launch_in_place, change=change)
+    with Applied(rows, edits=what != "not allowed") as applied:
+        found = launch_in_place()
+        again = launch_in_place()
+    return {"with": [found, again], "after": launch_in_place(), **applied.told()}
+
+
 def unproven_allowed():
     return both(rows_of(launch_in_place, status="unproven"), launch_in_place, unproven=True)
 
@@ -250,6 +290,17 @@ def threads():
 def scenes(init):
     """A child's factory (:class:`tools.harness.process.child.Child`). A case: the name of a scene and its arguments."""
     torch.set_num_threads(1)
-    known = (autotuned, stock_row, follows, planted, unproven_allowed, between, varying, numbers_without_end, threads)
+    known = (
+        edited,
+        autotuned,
+        stock_row,
+        follows,
+        planted,
+        unproven_allowed,
+        between,
+        varying,
+        numbers_without_end,
+        threads,
+    )
     named = {scene.__name__: scene for scene in known}
     return lambda case: named[case["scene"]](*case.get("arguments", ()))

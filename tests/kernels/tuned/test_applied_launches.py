@@ -69,6 +69,32 @@ def test_a_row_that_does_not_fit_is_named_once_and_not_applied(scene, field, rea
     assert sum(found["missed"].values()) == 2
 
 
+def test_edited_code_is_launched_in_the_functions_place(scene):
+    found = scene("edited", "as it is")
+    # 512 elements in blocks of 64 were 8 programs; now there are two, of four blocks each.
+    assert found["with"] == [[8064.0], [8064.0]]
+    assert found["after"] == [32.0]
+    assert (found["used"], found["printed"]) == (2, [])
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("not allowed", "in_place: 1 row with edited device code not applied: read the code, then apply with --yes"),
+        ("other source", "in_place: its edited code is refused: line "),
+        ("other hash", "its text is not the one that its hash names"),
+        ("other owner", "it was made of other code than this function's"),
+        ("value", "TURNS of the variant"),
+        ("grid", "hash names"),
+    ],
+)
+def test_edited_code_that_does_not_fit_is_named_once_and_not_launched(scene, what, reason):
+    found = scene("edited", what)
+    assert found["with"] == [[32.0], [32.0]]
+    assert [reason in line for line in found["printed"]] == [True]
+    assert found["used"] == 0
+
+
 def test_unproven_rows_are_applied_if_asked_for(scene):
     assert scene("unproven_allowed")["with"] == [128.0]
 

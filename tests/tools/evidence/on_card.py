@@ -174,7 +174,7 @@ class Visit:
             for case, row in zip(self.cases, self.rows, strict=True):
                 if case.found is None:
                     continue
-                if self.left < 60:
+                if self.left < 45:
                     row["error"] = "no time left for Proton"
                     continue
                 started = time.monotonic()

@@ -8,6 +8,7 @@ import pytest
 
 from kernels.hardware import hardware_named
 from tests.tools.evidence.exam import KERNELS
+from tests.tools.evidence.planted_others import OTHERS, Histogram, Ragged
 from tools.evidence.answer import MOST_BYTES, answer, page
 from tools.evidence.differences import differences, text_of
 from tools.evidence.explain_config import SUMMARY, CannotExplain, explain_config, explain_kept
@@ -50,6 +51,47 @@ def test_the_limit_is_named(explained, kind):
 @pytest.mark.parametrize("kind", SLOW, ids=lambda k: k.name)
 def test_the_limits_of_the_others_are_named(explained, kind):
     check(explained, kind)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", [k for k in OTHERS if k not in (Ragged, Histogram)], ids=lambda k: k.name)
+def test_the_second_exam(explained, kind):
+    verdict = explained(kind).main.verdict
+    assert verdict.limit.name == kind.limit, verdict.model
+
+
+def test_lengths_among_the_inputs_show_imbalance(explained):
+    found = explained(Ragged)
+    assert found.main.verdict.limit.name == "imbalance"
+    assert max(found.main.work.costs) > 20 * min(found.main.work.costs)
+    assert not found.main.notes
+
+
+@pytest.mark.long
+def test_words_that_data_chooses_are_said_to_be_unknown(explained):
+    """Which counters a histogram adds to passes through shared memory, where the walk does not follow: without a card
+    its atomics are taken to be spread."""
+    assert not explained(Histogram).main.work.atomic_words_known
+
+
+def test_specialised_warps_do_what_they_are_told(explained, tmp_path_factory, compile_pool):
+    """Each partition reads from shared memory what to do: the loading warp's bytes are counted, and nothing spins."""
+    from kernels.registry import get
+
+    spec, hardware = get("fused_matmul"), hardware_named("H200")
+    problem = spec.parse_problem((1024, 1024, 1024), {})
+    default = spec.default_config(problem, hardware).model_dump()
+    config = spec.config_type.model_validate(
+        default | {"family": "warp_specialized", "BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 64, "num_warps": 8}
+        | {"num_stages": 4, "GROUP_M": 8, "FLATTEN": False}
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("specialised")
+    found = explain_config(spec, problem, config, hardware, compile_pool("H200"), folder=folder)
+    work, blocks = found.main.work, found.main.launch.blocks
+    assert not work.notes
+    tiles = (1024 // 128) ** 2
+    assert work.bulk_bytes * blocks == tiles * 1024 * (128 + 128) * 2
+    assert 2 * sum(work.matrix.values()) * blocks == 2 * 1024**3
 
 
 def test_an_answer_is_short_and_names_limit_lines_and_traffic(explained):

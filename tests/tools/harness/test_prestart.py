@@ -10,12 +10,14 @@ from agent.goal.objective import Objective
 from agent.loop.progress import Watch
 from agent.loop.run import open_actions
 from kernels.hardware import hardware_named
+from tests.exploits.axpy import Axpy, AxpyProblem
 from tests.faults.broken import Faulty, FaultyConfig
 from tests.tools.harness.test_ahead import PROBLEM
 from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.harness.devices.live import LiveDevice
 from tools.harness.measuring import telemetry
 from tools.harness.process import prestart as module
+from tools.harness.process import sandbox
 from tools.harness.process.child import ChildDied
 from tools.harness.process.prestart import COMPILER, COMPILER_NICE, Prestart
 
@@ -103,8 +105,8 @@ def test_a_run_that_cannot_be_opened_leaves_nobody(monkeypatch, tmp_path):
     monkeypatch.setattr(telemetry, "gpus_present", lambda: 1)
     made, of = [], Prestart.of
 
-    def noted(device):
-        prestart = of(device)
+    def noted(device, shut_in=False):
+        prestart = of(device, shut_in)
         made.extend(c for waiting in prestart._waiting.values() for c in waiting)
         return prestart
 
@@ -115,3 +117,20 @@ def test_a_run_that_cannot_be_opened_leaves_nobody(monkeypatch, tmp_path):
         open_actions(objective, tmp_path / "m.db", "run", Watch())
     assert made
     assert gone(made)
+
+
+@pytest.mark.skipif(sandbox.why_not() is not None, reason=f"{sandbox.why_not()}")
+def test_compilers_of_edited_code_are_shut_in_from_the_start(tmp_path):
+    hardware = hardware_named("H200")
+    with Prestart(tmp_path / "cache", 1, None, shut_in=True) as prestart:
+        pool = LocalCompilePool(hardware, workers=1, cache=tmp_path / "cache", prestart=prestart)
+        pool.close()
+        assert prestart  # a pool whose compilers are not shut in leaves them
+        shut_in = LocalCompilePool(hardware, workers=1, cache=tmp_path / "cache", prestart=prestart, shut_in=True)
+        assert not prestart
+        scratch = Path(shut_in._scratch.name)
+        assert scratch.exists()
+        assert shut_in.compile(Axpy(), AxpyProblem(), [Axpy().config_type(BLOCK=512)])[0].status == "correct"
+        assert len(shut_in._all) == 1
+        shut_in.close()
+    assert not scratch.exists()

@@ -162,13 +162,12 @@ def test_a_dtype_without_a_peak_has_no_cost_model_but_still_proposals():
     assert [p.predicted_ms for p in plan.proposals] == [None] * 4
 
 
-def test_importance_names_the_parameter_that_matters():
+def test_effects_name_the_parameter_that_matters():
     seen = {c: measured(c, 1 + math.log2(c.unroll)) for c in STRANGE[::7]}
     t = Task(SPEC, StrangeProblem(), H200)
-    importance = Planner(t, STRANGE).propose(Evidence(measured=seen), 1).importance
-    assert next(iter(importance)) == "unroll"
-    assert importance["unroll"] > 0.8
-    assert sum(importance.values()) <= 1.01
+    effects = Planner(t, STRANGE).propose(Evidence(measured=seen), 1).effects
+    assert effects[0].name == "unroll"
+    assert effects[0].change > 10 * max(e.change for e in effects if "unroll" not in e.parameters)
 
 
 class Owned(type(SPEC)):

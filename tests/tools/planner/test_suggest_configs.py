@@ -15,6 +15,7 @@ from tests.tools.planner.problems import H200, SPEC, SQUARE, STRANGE, StrangePro
 from tools import suggest_configs
 from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.planner.propose import Proposal
+from tools.session.budget import Budget
 from tools.session.task import Task
 
 pytestmark = pytest.mark.compile
@@ -28,7 +29,7 @@ class FakeSession:
         self.pool = pool
         self.task, self.compiled, self.checked, self.measured = task(), {}, {}, seen or {}
         self.seeds, self.near_problems, self.planner, self.space = [], [], None, SPEC.space(SQUARE, H200)
-        self.declined = set()
+        self.declined, self.budget = set(), Budget()
 
 
 def test_tool_answers_small_json():
@@ -54,12 +55,15 @@ def test_what_the_user_declined_is_not_proposed_again():
     assert not [p for p in again if p["config"] in [q["config"] for q in first]]
 
 
-def test_tool_reports_importance_once_there_is_evidence():
+def test_tool_reports_effects_once_there_is_evidence():
     space = SPEC.space(SQUARE, H200)
     seen = {c: measured(c, ms(c)) for c in space[::40]}
     answer = suggest_configs.run(FakeSession(seen), suggest_configs.SuggestConfigs(count=1), "call")
-    assert set(answer["importance"]) <= set(GemmConfig.model_fields)
-    assert len(answer["importance"]) <= suggest_configs.TOP_PARAMETERS
+    assert set(answer["effects"]) == {"measured", "predicted"}
+    assert any(answer["effects"].values())
+    for effects in answer["effects"].values():
+        assert len(effects) <= suggest_configs.TOP_EFFECTS
+        assert {p for name in effects for p in name.split(" x ")} <= set(GemmConfig.model_fields)
 
 
 def test_batches_are_for_a_pool_that_compiles_them_in_parallel(tmp_path):

@@ -13,6 +13,7 @@ _FILE = re.compile(r'^\.file\s+(\d+)\s+"([^"]+)"(?:\s+"([^"]+)")?')
 _LOCATION = re.compile(r"^\.loc\s+(\d+)\s+(\d+)(?:.*inlined_at\s+(\d+)\s+(\d+))?")
 LIBRARY = "/triton/language/"
 """Sources below it are Triton's own: the line that called them is taken instead."""
+_TABLE = re.compile(r"^(?:([A-Za-z_$][\w$]*):\s*)?\.branchtargets\s+(.*)$", re.DOTALL)
 _GUARD = re.compile(r"^@(!?[\w%]+)\s+(.*)$", re.DOTALL)
 
 
@@ -87,8 +88,8 @@ def _code(body: str, files: dict[str, str]) -> Code:
         if not pending.endswith(";"):
             continue
         for statement in pending.split(";"):
-            if statement.startswith(".branchtargets"):
-                tables[label] = tuple(t.strip() for t in statement.removeprefix(".branchtargets").split(","))
+            if table := _TABLE.match(statement):  # its label stands before it, or on a line of its own
+                tables[table[1] or label] = tuple(t.strip() for t in table[2].split(","))
             elif statement.strip():
                 for part in _statements(statement.strip(), labels, len(instructions), scopes[-1]):
                     instructions.append(_instruction(part, source, scopes[-1]))

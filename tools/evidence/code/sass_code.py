@@ -16,6 +16,8 @@ _LINE = re.compile(r"^\s*/\*[0-9a-f]{4,}\*/\s+(?:\{\s*)?(?:@(!?U?P[T\d]+)\s+)?([
 _LABEL = re.compile(r"^(\.L[\w.]*):")
 _SOURCE = re.compile(r'^\s*//## File "([^"]*)", line (\d+)')
 _SECTION = re.compile(r"^\s*\.section\s+\.text\.([\w$.]+)")
+_TABLE = re.compile(r"BRANCH_TARGETS ([^\"]*)")
+_LABELS = re.compile(r"\.L[\w.]*")
 _TARGET = re.compile(r"`\((\.L[\w.]*)\)")
 
 
@@ -85,7 +87,8 @@ def _instruction(opcode: str, rest: str, guard: str, source: Source | None) -> I
     if base in ("BRA", "JMP"):
         flow, targets = "branch", tuple(_TARGET.findall(rest))
     elif base in ("BRX", "BRXU", "JMX"):
-        flow, targets = "switch", tuple(_TARGET.findall(rest))
+        table = _TABLE.search(rest)  # nvdisasm writes the table's labels into a comment, where it knows them
+        flow, targets = "switch", tuple(_LABELS.findall(table[1] if table else rest))
     elif base in ("EXIT", "RET", "KILL"):
         flow = "exit"
     return Instruction(opcode, tuple(o.strip() for o in rest.split(",") if o.strip()), guard, source, flow, targets)

@@ -17,6 +17,8 @@ from tools.evidence.counts.ptx_walk import Walk, Walker
 
 BLOCKS = 48
 """Blocks of the grid that are walked at most."""
+MORE_BLOCKS = 1024
+"""If numbers among the inputs decide how often loops turn."""
 COST = {"special": 2.0, "tensor cores": 8.0}
 """Of an instruction against another, for lines and for blocks that do more than others."""
 
@@ -84,7 +86,11 @@ def block_work(launch: KeptLaunch, ptx_text: str, sass: Code | None) -> tuple[Bl
     """The work of one block, and for every SASS instruction how many warps run it how often."""
     ptx = read_ptx(ptx_text)
     parameters = parameters_of(launch, ptx.parameters)
-    walk = Walker(ptx, parameters.launched).walk(sample(launch.blocks, BLOCKS))
+    walker = Walker(ptx, parameters.launched)
+    blocks = sample(launch.blocks, BLOCKS)
+    if walker.data_decides:  # the numbers may hold one block that is unlike all others
+        blocks = list(dict.fromkeys([*blocks, *sample(launch.blocks, MORE_BLOCKS)]))
+    walk = walker.walk(blocks)
     work = BlockWork(tensors={t.name: t for t in parameters.tensors.values()})
     _memory(work, ptx, walk, parameters)
     _matrix(work, ptx, walk)
@@ -109,10 +115,18 @@ def block_work(launch: KeptLaunch, ptx_text: str, sass: Code | None) -> tuple[Bl
 
 
 def sample(blocks: int, most: int) -> list[int]:
-    """Numbers of at most `most` blocks, evenly over the grid, the first and the last among them."""
-    if blocks <= most:
-        return list(range(blocks))
-    return sorted({round(n * (blocks - 1) / (most - 1)) for n in range(most)})
+    """Numbers of at most `most` blocks, evenly over the grid: the first, the last, then ever finer between them, so
+    that a walk that ends early has not seen one end alone."""
+    count = min(blocks, most)
+    even = [round(n * (blocks - 1) / max(1, count - 1)) for n in range(count)]
+    order = sorted(range(1, max(1, count - 1)), key=lambda n: _reversed_bits(n, count))
+    return list(dict.fromkeys([even[0], even[-1], *(even[n] for n in order)]))
+
+
+def _reversed_bits(n: int, count: int) -> int:
+    """`n` read backwards in binary: neighbours come far apart."""
+    width = max(1, (count - 1).bit_length())
+    return int(f"{n:0{width}b}"[::-1], 2)
 
 
 def _memory(work: BlockWork, ptx: Ptx, walk: Walk, parameters: Parameters) -> None:

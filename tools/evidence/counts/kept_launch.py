@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tools.evidence.code.ptx_code import Parameter
+from tools.evidence.counts.known_memory import Numbers
 from tools.evidence.counts.ptx_walk import PARAMETER_BASE, POINTER_SHIFT, Launched
 
 INDEX = "launches.json"
@@ -104,6 +108,7 @@ def parameters_of(launch: KeptLaunch, declared: list[Parameter]) -> Parameters:
     values: dict[str, int] = {}
     tensors: dict[int, Tensor] = {}
     boxes: dict[int, int] = {}
+    data: dict[int, Numbers] = {}
     waiting = list(enumerate(declared))
     descriptors = iter(launch.descriptors)
 
@@ -125,6 +130,9 @@ def parameters_of(launch: KeptLaunch, declared: list[Parameter]) -> Parameters:
             break
         place, parameter = waiting.pop(0)
         tensors[place] = Tensor(argument["name"], argument["bytes"])
+        if "numbers" in argument:
+            with contextlib.suppress(OSError, ValueError):  # a folder that lost them is read as if it never had them
+                data[place] = np.load(launch.folder / argument["numbers"], mmap_mode="r")
         values[parameter.name] = (place + 1) << POINTER_SHIFT
         if "shape" in argument:
             native = parameter.type == "b8"
@@ -134,5 +142,5 @@ def parameters_of(launch: KeptLaunch, declared: list[Parameter]) -> Parameters:
                 take(size)
             while not native and waiting and waiting[0][1].type in ("u8", "b8"):  # padding and rounding flags
                 take(0)
-    launched = Launched(launch.grid, launch.num_warps, values, launch.partitions)
+    launched = Launched(launch.grid, launch.num_warps, values, data, launch.partitions)
     return Parameters(launched, tensors, boxes)

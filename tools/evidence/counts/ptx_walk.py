@@ -1,14 +1,15 @@
 """Walks PTX for some blocks of a grid: how often each basic block runs, and which addresses its loads and stores touch.
 
-Only what branches and addresses depend on is computed (the backward slice of their registers); everything else, loaded
-data among it, is unknown. A branch that depends on loaded data falls through, and the walk says how many there were.
+Only what branches and addresses depend on is computed (the backward slice of their registers); everything else is
+unknown, and so is loaded data, except for :mod:`known_memory`. A branch that depends on what is unknown falls through,
+and the walk says how many there were.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from tools.evidence.code.assembly import Instruction
 from tools.evidence.code.ptx_code import Ptx, split_operands
+from tools.evidence.counts.known_memory import KnownMemory, Numbers, reads_numbers, signal_of
 from tools.evidence.counts.memory_access import Access, access_of
 from tools.evidence.counts.ptx_values import LANES, Operation, Value, operation
 
@@ -23,7 +25,7 @@ VISITS = 2
 """Addresses are computed on the first two visits of a block: the first iteration and one that stands for the rest."""
 BUDGET = 400_000
 """Instructions that the walk of one block may compute, about a second."""
-ENOUGH = 60_000
+ENOUGH = 200_000
 """Once so many are computed, no further block is walked."""
 SKIP_AFTER = 64
 """Turns of a loop of one basic block after which the rest is computed at once, if it can be."""
@@ -60,6 +62,8 @@ class Launched:
     warps: int
     values: dict[str, int]
     """Parameter name to its number; a pointer is an address as ``POINTER_SHIFT`` has it."""
+    data: Mapping[int, Numbers] = field(default_factory=dict)
+    """Place of a pointer parameter to the whole numbers that its tensor holds, where they are known."""
     partitions: tuple[tuple[int, int], ...] = ()
     """(first warp, warps) of each specialised partition, in the order of the jump table."""
 
@@ -136,6 +140,8 @@ class Walker:
         self.results = [_results(x) for x in instructions]
         self.sources = [_sources(x) for x in instructions]
         self.kinds = [access_of(x.opcode) for x in instructions]
+        self.memory = KnownMemory(launch.data, POINTER_SHIFT)
+        self.signals = {i: signal for i, x in enumerate(instructions) if (signal := signal_of(x))}
         guards = {i: x.guard.lstrip("!") for i, x in enumerate(instructions) if x.guard}
         control = {r for i, x in enumerate(instructions) if x.flow in ("branch", "switch") for r in self.sources[i]}
         control |= {guards[i] for i, x in enumerate(instructions) if x.flow and i in guards}
@@ -143,7 +149,13 @@ class Walker:
         memory |= {guards[i] for i, kind in enumerate(self.kinds) if kind and i in guards}
         controlling, addressing = self._slice(control, guards), self._slice(memory, guards)
         blocks = range(len(self.code.starts))
-        self.control = [[i for i in self.code.block(b) if i in controlling or instructions[i].flow] for b in blocks]
+        self.numbers = {i for i, x in enumerate(instructions) if launch.data and reads_numbers(x.opcode)}
+        self.data_decides = bool(self.numbers & controlling)
+        """Whether branches depend on numbers of the inputs that are known."""
+        self.control = [
+            [i for i in self.code.block(b) if i in controlling or i in self.signals or instructions[i].flow]
+            for b in blocks
+        ]
         self.exact = [[i for i in self.code.block(b) if i in addressing or self.kinds[i]] for b in blocks]
         self.steps = [self._plan(i) for i in range(len(instructions))]
         self.spent = 0
@@ -169,6 +181,7 @@ class Walker:
         seen = Walk()
         alike: dict[int, int] = {}
         for n, block in enumerate(blocks):
+            self.memory.forget()
             counts: Counter[int] = Counter()
             ways: dict[frozenset[tuple[int, int]], int] = {}
             for warp in alike or range(self.launch.warps):
@@ -202,6 +215,7 @@ class Walker:
         first = Registers(special | {"%tid.x": 32 * warp, "%laneid": 0}, self.symbols)
         every = Registers(special | {"%tid.x": LANES + 32 * warp, "%laneid": LANES}, self.symbols)
         visits: Counter[int] = Counter()
+        readings: Counter[int] = Counter()
         switched = False
         at: int | None = 0
         code, instructions = self.code, self.code.instructions
@@ -213,8 +227,15 @@ class Walker:
             for i in self.control[at]:
                 x_ = instructions[i]
                 self.spent += 1
+                if i in self.signals:
+                    if not x_.guard or first.guard(x_):
+                        self.memory.signal(*self.signals[i])
+                    continue
                 if not x_.flow:
                     self._compute(i, first)
+                    if x_.opcode == "ld.shared.b8" and (place := _address(x_.operands[1], first)) is not None:
+                        readings[i] += 1
+                        first[x_.operands[0]] = self.memory.signalled(place, readings[i])
                     continue
                 guard = first.guard(x_)
                 if guard is None:
@@ -320,9 +341,28 @@ class Walker:
             function, operands = (lambda opcode, read: None), ()
         return Step(names, function, x.opcode, operands, x.guard.lstrip("!"), x.guard.startswith("!"))
 
+    def _load(self, i: int, step: Step, registers: Registers) -> None:
+        """Load numbers that are known; a lane that the guard leaves out keeps what it had."""
+        x = self.code.instructions[i]
+        found = self.memory.load(x.opcode, _address(x.operands[1], registers))
+        guard = registers.guard(x)
+        for place, name in enumerate(step.names):
+            value = found[place] if place < len(found) else None
+            if isinstance(guard, int):
+                if guard:
+                    registers[name] = value
+            elif guard is None or value is None:
+                registers[name] = None if guard is None else value
+            else:
+                before = registers[name]
+                registers[name] = None if before is None else np.where(guard != 0, value, before)
+
     def _compute(self, i: int, registers: Registers) -> None:
         step = self.steps[i]
         if step is None:
+            return
+        if i in self.numbers:
+            self._load(i, step, registers)
             return
         try:
             value = step.function(step.opcode, [registers[o] for o in step.operands])

@@ -57,7 +57,7 @@ def read_tree(tree: Any) -> Json:
             if metric.startswith("stalled_") and value:
                 samples[metric.removeprefix("stalled_")] += int(value)
         if metrics.get("num_samples"):
-            sampled[name] += int(metrics["num_samples"])
+            sampled[name.rpartition("/")[2]] += int(metrics["num_samples"])  # file.py:12@kernel, without its folders
         if metrics.get("normalized_cycles"):
             cycles[name] = cycles.get(name, 0.0) + float(metrics["normalized_cycles"])
     return {

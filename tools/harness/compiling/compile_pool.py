@@ -45,7 +45,7 @@ class LocalCompilePool:
     ) -> None:
         """`hardware` is the GPU model to compile for, `cache` Triton's cache directory (the project's own by default),
         `deadline_s` the seconds after which a compilation is killed. With `shut_in` the children have no network, and
-        write to the cache and a folder of their own alone; those of `prestart` are not used.
+        write to the cache and a folder of their own alone. Those of `prestart` are used if they are of that kind.
 
         Raises MachineTrouble if the cache cannot be written."""
         self.hardware = hardware
@@ -56,8 +56,11 @@ class LocalCompilePool:
         self._idle: queue.SimpleQueue[Child] = queue.SimpleQueue()
         self._all: list[Child] = []
         self._init = {"hardware": to_json(hardware), "cache": str(self.cache)}
-        self._scratch = tempfile.TemporaryDirectory(prefix="autokernel-") if shut_in else None
-        while prestart is not None and not shut_in and (child := prestart.take(COMPILER)) is not None:
+        fitting = prestart if prestart is not None and (prestart.scratch is not None) == shut_in else None
+        self._scratch = fitting.take_scratch() if fitting is not None else None
+        if shut_in and self._scratch is None:
+            self._scratch = tempfile.TemporaryDirectory(prefix="autokernel-")
+        while fitting is not None and (child := fitting.take(COMPILER)) is not None:
             child.begin(self._init)
             self._all.append(child)
             self._idle.put(child)

@@ -28,7 +28,8 @@ from kernels.hardware.gpu_facts import from_json
 from kernels.triton.stub_driver import stub_driver
 from tools.harness.compiling.error_line import printed
 from tools.harness.compiling.error_line import reason as reason
-from tools.harness.compiling.kept_code import Launching, keep
+from tools.harness.compiling.kept_code import Launching, keep, write_index
+from tools.harness.compiling.kept_numbers import integer_inputs, keep_numbers
 from tools.harness.compiling.toolchain import add_to_triton_key, cache_key
 from tools.harness.process.identity import rebuild, rebuild_config
 from tools.harness.process.machine_trouble import describe_trouble
@@ -96,7 +97,10 @@ def compiler(init: Json) -> Any:
         if not kernels:
             return {"status": "compile", "reason": "launch() started no Triton kernel", "seconds": seconds}
         if "keep" in job:
-            keep(launchings, Path(job["keep"]))
+            folder = Path(job["keep"])
+            index = keep(launchings, folder, integer_inputs(inputs))
+            keep_numbers(spec, problem, config, index, folder)
+            write_index(index, folder)
         try:
             with stub_driver(hardware):
                 parts = [figures_of(k, hardware, log.getvalue(), figures, seconds) for k, _ in kernels]

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -33,8 +35,9 @@ class Launching:
     grid: Any
 
 
-def keep(launches: list[Launching], folder: Path) -> list[Json]:
-    """Write every launch's code into `folder` and return what :data:`INDEX` says of them, in order."""
+def keep(launches: list[Launching], folder: Path, inputs: Mapping[int, str] = MappingProxyType({})) -> list[Json]:
+    """Write every launch's code into `folder` and return what :data:`INDEX` says of them, in order. `inputs` maps the
+    identity of an input tensor to its path, which is told of the arguments that are that tensor."""
     folder.mkdir(parents=True, exist_ok=True)
     index = []
     for place, launch in enumerate(launches):
@@ -62,13 +65,17 @@ def keep(launches: list[Launching], folder: Path) -> list[Json]:
                 "arguments": [
                     argument
                     for name_, kind in launch.kernel.src.signature.items()
-                    for argument in _arguments(name_, kind, bound.get(name_))
+                    for argument in _arguments(name_, kind, bound.get(name_), inputs)
                 ],
                 "files": files,
             }
         )
-    (folder / INDEX).write_text(json.dumps(index, indent=1))
+    write_index(index, folder)
     return index
+
+
+def write_index(index: list[Json], folder: Path) -> None:
+    (folder / INDEX).write_text(json.dumps(index, indent=1))
 
 
 def partitions(ttgir: str) -> list[list[int]]:
@@ -104,17 +111,19 @@ def _product(numbers: Any) -> int:
     return result
 
 
-def _arguments(name: str, kind: Any, value: Any) -> list[Json]:
+def _arguments(name: str, kind: Any, value: Any, inputs: Mapping[int, str]) -> list[Json]:
     """An argument that the machine code takes: a number, a tensor or a descriptor of one."""
     if isinstance(kind, tuple | list):
         parts = zip(kind, value, strict=False)
-        return [a for n, (t, v) in enumerate(parts) for a in _arguments(f"{name}[{n}]", t, v)]
+        return [a for n, (t, v) in enumerate(parts) for a in _arguments(f"{name}[{n}]", t, v, inputs)]
     if kind == "constexpr":
         return []
     base = getattr(value, "base", value)
     about: Json = {"name": name, "type": str(kind)}
     if isinstance(base, torch.Tensor):
         about["bytes"] = base.numel() * base.element_size()
+        if base is value and id(value) in inputs:
+            about["input"] = inputs[id(value)]
         if base is not value:  # a descriptor of the tensor
             about |= {"shape": [*map(int, value.shape)], "strides": [*map(int, value.strides)]}
     elif isinstance(value, int | float):

@@ -333,6 +333,10 @@ class LiveDevice:
             _CEILINGS[key] = {k: v for k, v in answer.items() if k.endswith("_per_s")}
         return _CEILINGS[key]
 
+    def baseline_times(self) -> dict[str, float]:
+        """None before they ran: the final sitting times them."""
+        return {}
+
     def close(self) -> None:
         self.workers.close()
 

@@ -21,6 +21,7 @@ from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.harness.device import CompilePool
 from tools.harness.landscapes.named import require_fit
 from tools.harness.landscapes.readings import BaselineReadings, Entry, Landscape, LandscapeError, ReadingSet
+from tools.harness.landscapes.recorded_baselines import read_baseline_times
 from tools.harness.measuring.choices import merge_choices
 from tools.harness.measuring.statistics import RESAMPLES, Z, median_ci
 from tools.harness.measuring.unlisted_gpu import adopt_facts
@@ -190,6 +191,9 @@ class RecordedDevice:
 
     def ceilings(self) -> dict[str, float]:
         return dict(self.landscape.ceilings)
+
+    def baseline_times(self) -> dict[str, float]:
+        return read_baseline_times(self.landscape)
 
     def close(self) -> None:
         self._checker.close()

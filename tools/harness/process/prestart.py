@@ -7,6 +7,7 @@ known (:meth:`tools.harness.process.child.Child.begin`)."""
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Self
 
@@ -26,30 +27,36 @@ COMPILER_NICE = 10
 class Prestart:
     """Processes by the factory that they will serve with. Whoever takes one has to end it. ``close`` ends the rest."""
 
-    def __init__(self, cache: Path, compilers: int, worker: str | None = WORKER) -> None:
-        """Start `compilers` compilers and two device workers of the factory `worker`, or none if that is ``None``."""
+    def __init__(self, cache: Path, compilers: int, worker: str | None = WORKER, shut_in: bool = False) -> None:
+        """Start `compilers` compilers and two device workers of the factory `worker`, or none if that is ``None``. With
+        `shut_in` the compilers are those of edited code: no network, and they write to the cache and ``scratch``."""
         self._waiting: dict[str, list[Child]] = {COMPILER: []}
+        self.scratch = tempfile.TemporaryDirectory(prefix="autokernel-") if shut_in else None
+        """The folder of compilers that are shut in. Whoever takes one of them takes the folder too."""
         try:
             if worker is not None:
                 self._waiting[worker] = []
                 for _ in range(WORKERS):
                     self._waiting[worker].append(Child(worker, env=worker_environment(cache)))
             for _ in range(compilers):
-                child = Child(COMPILER, env=triton_environment(cache), forked=True, nice=COMPILER_NICE)
+                writable = [self.scratch.name, str(cache)] if self.scratch is not None else None
+                environment, forked = triton_environment(cache), writable is None
+                child = Child(COMPILER, env=environment, writable=writable, forked=forked, nice=COMPILER_NICE)
                 self._waiting[COMPILER].append(child)
         except BaseException:
             self.close()
             raise
 
     @classmethod
-    def of(cls, device: str) -> Prestart:
-        """The processes for a run on `device`: none unless `device` is a single GPU and this machine has one."""
+    def of(cls, device: str, shut_in: bool = False) -> Prestart:
+        """The processes for a run on `device`: none unless `device` is a single GPU and this machine has one.
+        `shut_in`: whether the run may compile edited code."""
         from tools.harness.measuring.telemetry import gpus_present
 
         kind, _, which = device.partition(":")
         single = kind == "auto" or (kind == "cuda" and (which or "0").isdecimal())
         if single and gpus_present():
-            return cls(default_cache(), min(COMPILERS, len(os.sched_getaffinity(0))))
+            return cls(default_cache(), min(COMPILERS, len(os.sched_getaffinity(0))), shut_in=shut_in)
         return cls(default_cache(), 0, None)
 
     def __bool__(self) -> bool:
@@ -69,6 +76,14 @@ class Prestart:
         for waiting in self._waiting.values():
             while waiting:
                 waiting.pop().kill()
+        if self.scratch is not None:
+            self.scratch.cleanup()
+            self.scratch = None
+
+    def take_scratch(self) -> tempfile.TemporaryDirectory[str] | None:
+        """The folder of compilers that are shut in, which the taker then owns."""
+        taken, self.scratch = self.scratch, None
+        return taken
 
     def __enter__(self) -> Self:
         return self
