@@ -24,7 +24,7 @@ import triton
 import triton.language as tl
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from kernels.gemm.tiles import Scales, epilogue, halves, multiply_add, rounded, tile_position
+from kernels.gemm.tiles import Scales, halves, multiply_add, rounded, tile_position
 from kernels.grouped.config import GroupedConfig, GroupedProblem, most_blocks, programs, whole_tiles
 from kernels.hardware import Hardware
 
@@ -80,15 +80,15 @@ def grouped_tile(
 
 
 @triton.jit
-def scales_of(b_scale_ptr, group, N, ROW_SCALES: tl.constexpr):
-    """Where the scales of one group's B begin."""
-    if b_scale_ptr is None:
-        found = b_scale_ptr
-    elif ROW_SCALES:
-        found = b_scale_ptr + group.to(tl.int64) * N
-    else:
-        found = b_scale_ptr + group
-    return found
+def scaled(acc, a_scale_ptr, b_scale_ptr, group, rows, cols, M, N, ROW_SCALES: tl.constexpr):
+    """acc times the scales of its rows of A and of its columns of the group's B. `rows` and `cols` are those in C."""
+    if a_scale_ptr is not None:
+        if ROW_SCALES:
+            acc *= tl.load(a_scale_ptr + rows, mask=rows < M, other=0.0)[:, None]
+            acc *= tl.load(b_scale_ptr + group.to(tl.int64) * N + cols, mask=cols < N, other=0.0)[None, :]
+        else:
+            acc *= tl.load(a_scale_ptr) * tl.load(b_scale_ptr + group)
+    return acc
 
 
 @triton.jit
@@ -139,8 +139,7 @@ def grouped_pointer(
                 b_ptrs += BLOCK_K
             else:
                 b_ptrs += tl.full((), BLOCK_K, tl.int64) * N
-        scale = scales_of(b_scale_ptr, group, N, ROW_SCALES)
-        c = epilogue(acc, None, a_scale_ptr, scale, rows, cols, M, N, ROW_SCALES, "none")
+        c = scaled(acc, a_scale_ptr, b_scale_ptr, group, rows, cols, M, N, ROW_SCALES)
         inside = (rows[:, None] < end) & (cols[None, :] < N)
         tl.store(
             c_ptr + rows.to(tl.int64)[:, None] * N + cols[None, :],
@@ -156,6 +155,7 @@ def store_group(
     acc,
     a_scale_ptr,
     b_scale_ptr,
+    group,
     row,
     col,
     end,
@@ -171,7 +171,7 @@ def store_group(
     power of two. WHOLE means that all rows are before `end`."""
     if PIECES == 1:
         rows, cols = row + tl.arange(0, HEIGHT), col + tl.arange(0, WIDTH)
-        c = epilogue(acc, None, a_scale_ptr, b_scale_ptr, rows, cols, M, N, ROW_SCALES, "none")
+        c = scaled(acc, a_scale_ptr, b_scale_ptr, group, rows, cols, M, N, ROW_SCALES)
         if WHOLE:
             c_desc.store([row, col], rounded(c, c_desc.dtype))
         else:
@@ -191,6 +191,7 @@ def store_group(
                 left if side == 0 else right,
                 a_scale_ptr,
                 b_scale_ptr,
+                group,
                 row,
                 col + side * half,
                 end,
@@ -237,13 +238,13 @@ def grouped_tma(
             a = a_desc.load([row, k * BLOCK_K])
             b = b_desc.load([group * N + col, k * BLOCK_K]).T if B_COL else b_desc.load([group * K + k * BLOCK_K, col])
             acc = multiply_add(a, b, acc)
-        scale = scales_of(b_scale_ptr, group, N, ROW_SCALES)
         store_group(
             c_desc,
             c_ptr,
             acc,
             a_scale_ptr,
-            scale,
+            b_scale_ptr,
+            group,
             row,
             col,
             end,

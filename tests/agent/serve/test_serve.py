@@ -46,7 +46,7 @@ CONFIG = {
 SLOWER = {**CONFIG, "num_stages": 3, "EPILOGUE_SUBTILE": 2}
 TOOLS = [
     "describe_task", "query_history", "suggest_configs", "compile_kernel", "check_correctness", "run_benchmark",
-    "roofline_report", "record_lesson", "neighbours", "explain_kernel", "finish",
+    "roofline_report", "record_lesson", "neighbours", "explain_kernel", "nominate_finalists", "finish",
 ]  # fmt: skip
 
 
