@@ -9,7 +9,15 @@ from agent.models.base import Message, parse_arguments
 from agent.trace.trace import JSON
 from agent.turn.calls import call_signature
 
-CHANGING = ("evaluations_left", "best", "repaired", "repeats", "left_out", "seconds")
+CHANGING = (
+    "evaluations_left",
+    "more_for_proposals_of_suggest_configs",
+    "best",
+    "repaired",
+    "repeats",
+    "left_out",
+    "seconds",
+)
 """Fields of an answer that change although its call brought nothing new."""
 
 

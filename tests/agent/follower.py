@@ -21,7 +21,8 @@ def follow(body, batch=6):
         return ("run_benchmark", {"configs": ready}) if ready else ("suggest_configs", {"count": batch})
     if result.get("proposals") and not result["stop"]:
         return ("compile_kernel", {"configs": [row["config"] for row in result["proposals"]]})
-    if "proposals" in result or result.get("evaluations_left") == 0:
+    spent = result.get("evaluations_left") == 0 and not result.get("more_for_proposals_of_suggest_configs")
+    if "proposals" in result or spent:
         return "The planner says that more is not worth its cost."
     assert "suggest_configs" in tools
     return ("suggest_configs", {"count": 8 if result.get("question") else batch})

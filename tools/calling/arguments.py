@@ -37,6 +37,8 @@ def describe_budget(session: Session, asked: int, answered: int) -> dict[str, An
     asked for the budget did not allow."""
     budget = session.budget
     found: dict[str, Any] = {"evaluations_left": budget.evals_left()}
+    if budget.reserve:
+        found["more_for_proposals_of_suggest_configs"] = budget.reserve
     if answered < asked:
         found["left_out"] = (
             f"{asked - answered} configs: each may cost an evaluation, and the budget of {budget.max_evals} is spent"
