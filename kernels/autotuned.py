@@ -116,6 +116,12 @@ class AutotunedKernel(KernelSpec[P, Config]):
             known[key] = pruned(self.kernel, args, named)
         return known[key]
 
+    def not_made(self, problem: P, config: Config, hardware: Hardware) -> str | None:
+        if getattr(layers_of(self.kernel).tuner, "early_config_prune", None) is None:
+            return None
+        made = config in self.candidates(problem, hardware)
+        return None if made else "its early_config_prune does not make this config there"
+
     def launch(self, problem: P, config: Config, inputs: Inputs, out: Any, hardware: Hardware) -> None:
         """Do what the autotuner does after its choice."""
         values = {n: v for n, v in config.model_dump().items() if v is not None}

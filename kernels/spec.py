@@ -239,6 +239,11 @@ class KernelSpec(ABC, Generic[P, C]):
         """Why Triton's interpreter cannot run this config, as a clause; ``None`` if it can."""
         return None
 
+    def not_made(self, problem: P, config: C, hardware: Hardware) -> str | None:
+        """Why the owner's own way of making configs does not make this one for `problem`, as a clause; ``None`` if it
+        does, or makes the same for every problem."""
+        return None
+
     def registers(self, config: C) -> int:
         """Accumulator registers per thread that the config implies; 0 for a kernel without accumulators."""
         return 0

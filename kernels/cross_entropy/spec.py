@@ -96,6 +96,11 @@ class FusedLinearCrossEntropy(KernelSpec[CrossEntropyProblem, CrossEntropyConfig
     def constraint(self, problem: CrossEntropyProblem, config: CrossEntropyConfig, hardware: Hardware) -> str | None:
         return choices.constraint(problem, config, hardware)
 
+    def interpretable(self, config: CrossEntropyConfig) -> str | None:
+        if config.family == "warp_specialized":
+            return "family warp_specialized is written in Gluon, which Triton's interpreter does not run"
+        return None
+
     def inputs(self, problem: CrossEntropyProblem, generator: torch.Generator | None, device: str) -> Inputs:
         """x standard normal, weight with a deviation of 1/sqrt(K), so that logits are standard normal; targets even
         over the vocabulary, one of sixteen ignored if there are sixteen."""

@@ -52,3 +52,13 @@ def test_a_mistake_in_arguments_is_said_of_arguments():
     assert "TwoOfOut.arguments() raised AttributeError: 'tuple' object has no attribute 'dtype'" in line
     assert line.endswith("; out holds the 2 results as eager() gives them")
     assert "undeclared" not in line
+
+
+def test_a_config_that_is_made_for_one_size_is_not_made_for_another():
+    kernel, whole, odd = own.PruneMakes(), own.Line(N=1024), own.Line(N=1023)
+    even = next(kernel.candidates(whole, H200))
+    assert even.EVEN
+    assert kernel.not_made(whole, even, H200) is None
+    assert kernel.not_made(odd, even, H200) == "its early_config_prune does not make this config there"
+    listed = own.KeywordConstexpr()
+    assert listed.not_made(odd, next(listed.candidates(whole, H200)), H200) is None

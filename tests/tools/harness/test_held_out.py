@@ -44,6 +44,11 @@ class Even(Attend):
         return "N is odd" if problem.N % 2 else None
 
 
+class Made(Attend):
+    def not_made(self, problem, config, hardware):
+        return "there are no such configs" if problem.N % 2 else None
+
+
 def shapes(spec, problem=Heads()):  # noqa: B008 -- frozen
     return {
         x.kind: [p.shape() for p in x.problems] or x.why_not for x in held_out_shapes(spec, problem, Blocks(), None)
@@ -72,6 +77,11 @@ def test_what_the_constraint_refuses_is_not_tried_and_the_refusal_is_the_reason(
     }
     assert not kept["one tile more"]
     assert shapes(Even())["odd sizes"] == [(8, 1, 300)]  # an odd Q is no multiple of K as it is
+
+
+def test_a_config_is_not_tried_where_its_owner_would_not_make_it():
+    refused = shapes(Made(), Heads(Q=1, K=1))["odd sizes"]
+    assert refused == "the kernel refuses N=299: there are no such configs"
 
 
 def test_no_shape_is_the_problem_itself_or_comes_twice():

@@ -133,11 +133,24 @@ def test_each_kernel_of_a_launch_has_its_own_part_of_the_log():
             "kernel.py:12:8: error: 'tt.dot' op expects the same element type",
         ),
         ("PassManager::run failed", "", "PassManager::run failed"),
-        ("at 3:4:\n  tl.static_assert(x)\nAssertionError: VALUE has to be 2", "", "AssertionError: VALUE has to be 2"),
+        (
+            "at 3:4:\n  tl.static_assert(x)\n  ^\nAssertionError: VALUE has to be 2",
+            "",
+            "AssertionError: VALUE has to be 2 (line 3 of the function)",
+        ),
+        ("at 30:8:\n  no_error = 1\n  b = f(a)\n      ^", "", "b = f(a) (line 30 of the function)"),
     ],
 )  # fmt: skip
 def test_the_telling_line_is_the_reason(said, printed, told):
     assert reason(RuntimeError(said), printed) == f"RuntimeError: {told}"
+
+
+def test_the_error_of_a_called_function_is_the_reason():
+    inner = ValueError("at 2:4:\n  y = x + undefined\n          ^\nNameError('undefined is not defined')")
+    outer = RuntimeError("at 30:8:\n  b = f(a)\n      ^")
+    outer.__cause__ = inner
+    inside = "ValueError: NameError('undefined is not defined') (line 2 of the function)"
+    assert reason(outer) == f"RuntimeError: {inside} (line 30 of the function)"
 
 
 def test_the_key_changes_with_the_assembler_and_with_variables_that_change_code(monkeypatch):

@@ -88,6 +88,7 @@ class _Search:
         try:
             found = type(problem).model_validate({**problem.model_dump(), **sizes})
             why = self.spec.constraint(found, self.config, self.hardware)
+            why = why or self.spec.not_made(found, self.config, self.hardware)
             if why is None:
                 self.spec.inputs(found, None, "meta")
                 return found

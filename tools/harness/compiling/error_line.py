@@ -13,13 +13,22 @@ EMPTY_WORDS = re.compile(
     r"failed to (?:translate|legalize) module|Pipeline failed while executing"
 )
 """Lines that say that something failed and not what."""
+PLACE = re.compile(r"at (\d+):\d+:")
+"""The first line of an error of Triton's front end."""
 TEMPORARY = re.compile(r"\S*/tmp\w+\.ptx, line \d+; ")
 
 
 def reason(error: BaseException, printed: str = "") -> str:
     """One line of a compiler's exception: the line that tells what is wrong, with the error's type. `printed` is what
-    the compiler wrote beside it: MLIR names the cause there and raises ``PassManager::run failed``."""
+    the compiler wrote beside it: MLIR names the cause there and raises ``PassManager::run failed``. Triton's front end
+    begins with a place, goes on with source up to a caret, and ends with what is wrong, or has that as its cause."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if lines and (place := PLACE.fullmatch(lines[0])):
+        said = lines[-1]
+        if set(said) <= {"^"}:
+            cause = error.__cause__
+            said = reason(cause) if cause is not None else " ".join(lines[-2:-1])
+        return f"{type(error).__name__}: {said} (line {place[1]} of the function)"[:300]
     telling = next(filter(is_telling, lines), "") or next(filter(is_telling, printed.splitlines()), "")
     if not telling:
         telling = next((x for x in lines if "error" in x.lower() or "assert" in x.lower()), lines[0] if lines else "")
