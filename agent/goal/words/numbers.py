@@ -24,21 +24,27 @@ SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
 def read_dimensions(text: Text, kernel: KernelWords) -> dict[str, str | int | float | bool]:
-    """Dimensions and numeric options by name: ``M=64``, ``M 64``, ``32 heads``, ``hidden 8192``, ``stride 2``."""
+    """Dimensions and numeric options by name: ``M=64``, ``M 64``, ``32 heads``, ``hidden 8192``, ``stride 2``.
+
+    From left to right: in ``8 heads 64 batch`` as in ``heads 8 batch 64`` each number has one name."""
     found: dict[str, str | int | float | bool] = {}
-    names = {name: (name.lower(),) for name in (*kernel.dims, *kernel.numbers)}
-    ways = {name: (*own, *DIMENSION_WORDS.get(kernel.name, {}).get(name, ())) for name, own in names.items()}
-    spoken = {way.replace("_", " "): name for name, several in ways.items() for way in several}
+    named = {name: (name.lower(),) for name in (*kernel.dims, *kernel.numbers)}
+    ways = {name: (*own, *DIMENSION_WORDS.get(kernel.name, {}).get(name, ())) for name, own in named.items()}
+    spoken = {way.replace("_", " "): name for name, words in ways.items() for way in words}
     said: dict[str, list[str]] = {}
+    patterns, names = [], []
     for way in longest_first(spoken):
         name = spoken[way]
         number = r"\d+(?:\.\d+)?(?:e-?\d+)?" if kernel.numbers.get(name) is float else r"\d+"
         after = r"(?!\w)(?!\.\d)(?!\s*(?:[x*]|by\b)\s*\d)(?!\s*,\s*\d+\s*,)(?!\s*%)"
-        for match in text.take(rf"(?<![\w.]){re.escape(way)}\s*(?:=|:|\bof\b|\bis\b)?\s*({number}){after}"):
-            said.setdefault(name, []).append(match.group(1))
+        patterns.append(rf"(?<![\w.]){re.escape(way)}\s*(?:=|:|\bof\b|\bis\b)?\s*({number}){after}")
+        names.append(name)
         if len(way) > 1:
-            for match in text.take(rf"{START}({number})\s+{re.escape(way)}(?![\w=])(?!\s*[=:]?\s*\d)"):
-                said.setdefault(name, []).append(match.group(1))
+            patterns.append(rf"{START}(?<!x )(?<!by )(?<!\* )({number})\s+{re.escape(way)}(?![\w=])(?!\s*[=:]\s*\d)")
+            names.append(name)
+    for match in text.take("|".join(patterns)) if patterns else ():
+        assert match.lastindex is not None
+        said.setdefault(names[match.lastindex - 1], []).append(match[match.lastindex])
     for name in [name for name in ways if name in said]:
         value = one_of(name, said[name])
         assert value is not None
