@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import inspect
+import os
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,8 @@ def get(name: str) -> KernelSpec[Any, Any]:
         return captured_kernel(name)
     reference = name if ":" in name else offered().get(name, name)
     if finder.split_reference(reference) is None:
+        if "/" in name or os.sep in name:
+            raise ValueError(f"there is no file or folder {name}: name a kernel, or your own as path.py:NAME")
         choices = ", ".join([*names(), *offered()])
         raise ValueError(
             f"no kernel named {name!r}: choose one of {choices}, or name your own as path.py:NAME or module:NAME"

@@ -45,7 +45,8 @@ def judge_command(
 
     Two .py files hold Model, get_inputs and get_init_inputs, and ModelNew (KernelBench). Two .json files are a
     definition and a solution (flashinfer-bench, SOL-ExecBench), with --workload. Both files run in processes of their
-    own. Exit code 0 if the candidate is right, 3 if it is not, 2 for files that cannot be judged."""
+    own. Exit code 0 if the candidate is right, 3 if it is not or is the reference itself, 2 for files that
+    cannot be judged."""
     from evals.judge.judging import Judging, Options
     from evals.judge.read_pairs import pairs
     from evals.judge.verdict import exit_code, render

@@ -82,6 +82,7 @@ def test_a_kernel_of_a_module_loads():
     [
         ("matmull", "no kernel named 'matmull': choose one of matmul, fused_matmul, softmax"),
         ("", "no kernel named ''"),
+        ("kept_nothing/", "there is no file or folder kept_nothing/: name a kernel"),
         (":", "no kernel named ':'"),
         ("nowhere.py:Mine", "no kernel file at nowhere.py"),
         ("no.such.module:Mine", "cannot be imported: ModuleNotFoundError"),

@@ -75,7 +75,9 @@ def explain_config(
         return explain_kept(where, measured_ms)
     compiled = pool.keep(spec, problem, config, where)
     if compiled.status != "correct":
-        raise CannotExplain(f"the config does not compile for {hardware.name}: {compiled.status}: {compiled.reason}")
+        shown = " ".join(f"{name}={value}" for name, value in config.model_dump(mode="json").items())
+        why = f"{compiled.status}: {compiled.reason}"
+        raise CannotExplain(f"the config {shown} does not compile for {hardware.name}: {why}")
     from kernels.hardware.gpu_facts import to_json
 
     about = {
