@@ -116,5 +116,8 @@ class Faulty(Axpy):
 
     config_type = FaultyConfig
 
+    def candidates(self, problem, hardware):
+        yield from (FaultyConfig(BLOCK=b) for b in (256, 512, 1024, 2048))
+
     def launch(self, problem, config, inputs, out, hardware):
         KINDS[config.fault]().launch(problem, config, inputs, out, hardware)

@@ -10,7 +10,7 @@ import pytest
 
 from agent.models.base import read_arguments
 from kernels.spec import Config
-from tools import compile_kernel, query_history, roofline_report, suggest_configs
+from tools import compile_kernel, query_history, roofline_report, run_benchmark, suggest_configs
 from tools.calling.repair import repair
 from tools.declaration import Declaration
 from tools.registry import Tool
@@ -24,7 +24,7 @@ class Kernel(Config):
 
 
 SPEC = SimpleNamespace(config_type=Kernel)
-CONFIGS = compile_kernel.arguments(SPEC)
+CONFIGS = run_benchmark.arguments(SPEC)
 GOOD = {"family": "loop", "BLOCK": 16, "num_warps": 4, "FLATTEN": False}
 
 
@@ -57,6 +57,12 @@ def test_what_has_one_meaning_is_repaired(given):
     assert made == [GOOD]
     assert found.problems == []
     assert found.notes or "rows" in str(given)
+
+
+def test_a_text_is_no_repair_where_the_schema_asks_for_one():
+    found = repair(compile_kernel.arguments(SPEC), {"configs": json.dumps([GOOD])})
+    assert [c.model_dump() for c in found.parsed.configs] == [GOOD]
+    assert found.notes == []
 
 
 def test_what_is_right_is_not_touched():
