@@ -37,7 +37,7 @@ def main(file: Path) -> None:
     planner = {row["landscape"]: row for row in rows if row["agent"] == EMBEDDED}
     for row in rows:
         row["more_regret"] = round(row["regret"] - planner[row["landscape"]]["regret"], 6)
-    command = f"python -m tests.bench.bench_wheel {file}"
+    command = "python -m tests.bench.bench_wheel"
     file.write_text(json.dumps({"command": command, "runs": rows}, indent=1) + "\n", encoding="utf-8")
     print(render(rows))
 

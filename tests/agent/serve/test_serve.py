@@ -387,4 +387,5 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as home:
         os.environ |= {"XDG_DATA_HOME": home, "CUDA_VISIBLE_DEVICES": ""}
         text = json.dumps(exchange(coding_agent()), indent=1)
-        EXCHANGE.write_text(text.replace(home, "/home/user/.local/share") + "\n")
+        text = text.replace(home, "/home/user/.local/share").replace(str(ROOT), "/home/user/triton-autokernel")
+        EXCHANGE.write_text(text + "\n")
