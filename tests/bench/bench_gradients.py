@@ -14,7 +14,6 @@ import json
 import subprocess
 import sys
 import time
-import traceback
 from pathlib import Path
 
 import click
@@ -22,7 +21,7 @@ import click
 from evals.bench import targets
 from evals.bench.output import print_progress, print_table, store
 from evals.bench.suite import Case, Entry, Target
-from evals.bench.suite_run import SuiteRun
+from tests.bench.recorded_run import RecordedRun, print_screened, run_within
 
 PEAKS_S = 35.0
 """Seconds that are kept for the peaks of memory."""
@@ -61,26 +60,12 @@ ENTRIES = (
 its products."""
 
 
-class OutOfTime(Exception):
-    """No further entry is begun."""
-
-
-class RecordedRun(SuiteRun):
-    """A suite that also screens what the kernel's owner calls promising, whose rows keep what was screened, and in
-    which a failure of one entry ends no other."""
+class PromisingRun(RecordedRun):
+    """Screens what the kernel's owner calls promising, too."""
 
     def _configs(self, live):
         owners = live.spec.promising(live.problem, live.hardware)
         return list(dict.fromkeys([*owners, *super()._configs(live)]))
-
-    def _judge(self, entry, judged, opened):
-        try:
-            row = super()._judge(entry, judged, opened)
-        except Exception as e:  # noqa: BLE001 -- it is part of the answer
-            traceback.print_exc()
-            about = {"entry": entry.name, "judged": judged, "kernel": entry.case.kernel, "targets": [], "baselines": []}
-            row = about | {"status": "failed", "reason": f"{type(e).__name__}: {e}"}
-        return row | {"screened": [m.model_dump(mode="json", exclude_none=True) for m in opened.screened]}
 
 
 def peaks(config):
@@ -192,27 +177,13 @@ def main(folder, budget, configs, seconds, only):
     def keep(found):
         rows[:] = found
         store(out, {"rows": rows, "peaks": memory})
-        print_progress(f"{time.monotonic() - began:.0f} s: {found[-1]['entry']} {found[-1]['judged']} is done")
-        if time.monotonic() - began > budget - PEAKS_S:
-            raise OutOfTime
 
-    try:
-        RecordedRun("cuda:0", configs, seconds, None, print_progress).rows(wanted, keep)
-    except OutOfTime:
-        print_progress("no time left for further entries")
-    except Exception:  # noqa: BLE001 -- the peaks and the table still come
-        traceback.print_exc()
+    run = PromisingRun("cuda:0", configs, seconds, None, print_progress)
+    run_within(run, wanted, budget - PEAKS_S, keep)
     config = next((r["config"] for r in rows if r["entry"] == LOSS.name and r["status"] == "correct"), None)
     memory.update(peaks_apart(config, budget - (time.monotonic() - began)))
     store(out, {"rows": rows, "peaks": memory})
-    for row in rows:
-        screened = row.get("screened", [])
-        timed = sorted((m for m in screened if m["status"] == "correct"), key=lambda m: m["ms"])
-        click.echo(f"{row['entry']} {row['judged']}: {row['status']} {row.get('reason', '')}")
-        for m in timed[:3]:
-            click.echo(f"  {m['ms']:.4f} ms {m['config']}")
-        for m in [m for m in screened if m["status"] != "correct"][:3]:
-            click.echo(f"  {m['status']}: {m.get('reason', '')[:160]} {m['config']}")
+    print_screened(rows, 3)
     print_peaks(memory)
     columns = ("entry", "regime", "ms", "rate", "mJ", "against", "ratio", "target", "verdict")
     print_table(targets.lines(rows, [], None), columns)

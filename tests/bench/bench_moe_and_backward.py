@@ -10,7 +10,6 @@ GPU's tests of both kernels say comes after that, if time is left, and the table
 import subprocess
 import sys
 import time
-import traceback
 from pathlib import Path
 
 import click
@@ -18,7 +17,7 @@ import click
 from evals.bench import targets
 from evals.bench.output import print_progress, print_table, store
 from evals.bench.suite import Case, Entry, Target
-from evals.bench.suite_run import SuiteRun
+from tests.bench.recorded_run import RecordedRun, print_screened, run_within
 
 BOTH = ("burst", "sustained")
 CHECK_S = 45.0
@@ -54,23 +53,6 @@ ENTRIES = (
 ``decode``."""
 
 
-class OutOfTime(Exception):
-    """No further entry is begun."""
-
-
-class RecordedRun(SuiteRun):
-    """A suite whose rows keep what was screened."""
-
-    def _judge(self, entry, judged, opened):
-        try:
-            row = super()._judge(entry, judged, opened)
-        except Exception as e:  # noqa: BLE001 -- one entry's failure must not end the others
-            traceback.print_exc()
-            about = {"entry": entry.name, "judged": judged, "kernel": entry.case.kernel, "targets": [], "baselines": []}
-            row = about | {"status": "failed", "reason": f"{type(e).__name__}: {e}"}
-        return row | {"screened": [m.model_dump(mode="json", exclude_none=True) for m in opened.screened]}
-
-
 def check(seconds, chosen):
     """What the GPU's tests of the two kernels say: their last line, and every failure's."""
     command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "-k", chosen, *TESTS]
@@ -99,30 +81,12 @@ def main(folder, budget, configs, seconds, only, tests):
     def keep(found):
         rows[:] = found
         store(out, {"rows": rows, "checked": checked})
-        print_progress(f"{time.monotonic() - began:.0f} s: {found[-1]['entry']} {found[-1]['judged']} is done")
-        if time.monotonic() - began > budget - CHECK_S:
-            raise OutOfTime
 
-    try:
-        RecordedRun("cuda:0", configs, seconds, None, print_progress).rows(wanted, keep)
-    except OutOfTime:
-        print_progress("no time left for further entries")
-    except Exception:  # noqa: BLE001 -- the tests and the table still come
-        traceback.print_exc()
+    run = RecordedRun("cuda:0", configs, seconds, None, print_progress)
+    run_within(run, wanted, budget - CHECK_S, keep)
     checked += check(budget - (time.monotonic() - began), tests)
     store(out, {"rows": rows, "checked": checked})
-    for row in rows:
-        timed = sorted(
-            ((m["ms"], m["config"]) for m in row["screened"] if m["status"] == "correct"), key=lambda t: t[0]
-        )
-        failed = [
-            (m["status"], m.get("reason", "")[:100], m["config"]) for m in row["screened"] if m["status"] != "correct"
-        ]
-        click.echo(f"{row['entry']} {row['judged']}: {row['status']} {row.get('reason', '')}")
-        for ms, config in timed[:4]:
-            click.echo(f"  {ms:.4f} ms {' '.join(map(str, config.values()))}")
-        for line in failed[:4]:
-            click.echo(f"  {line}")
+    print_screened(rows, 4)
     click.echo("\n".join(checked))
     print_table(
         targets.lines(rows, [], None), ("entry", "regime", "ms", "rate", "against", "ratio", "target", "verdict")
