@@ -57,6 +57,9 @@ def render(made: Improved, out: str) -> str:
     if made.capture.damaged:
         damaged = count_of(made.capture.damaged, "damaged line")
         lines += ["", f"Left out of the capture: {damaged}; launches and counts may be too low."]
+    kept = len(made.table.rows) - len(found)
+    if kept > 0:
+        lines += ["", f"{count_of(kept, 'further row')}: the autotuner's choice as captured, without its benchmark"]
     proven = sum(r["decision"] == "proven" for r in found)
     where = made.environment.gpu if made.timed else "Triton's interpreter, which times nothing"
     lines += ["", f"{proven} of {len(found)} launches proven faster on {where}, in {made.seconds:.0f} s; table {out}"]

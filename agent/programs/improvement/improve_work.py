@@ -27,18 +27,21 @@ from agent.programs.improvement.improve_plan import Job, Plan, Untuned, seconds_
 from agent.programs.improvement.improve_request import Improved, Request
 from agent.programs.improvement.lineage import lineage_of
 from agent.programs.improvement.tuned_rows import (
+    KEPT,
     NOTHING_TIMED,
     Judged,
     beyond_float64,
     bounds_of,
     evidence_of,
     judge,
+    kept_choice,
     row_of,
 )
 from kernels.capture.reading.rebuilt_arguments import described_tensors
 from kernels.captured.captured_problem import CapturedProblem, written_bounds
 from kernels.hardware import Hardware, hardware_named
 from kernels.tuned.tuned_file import write_table
+from kernels.tuned.tuned_table import fault_of
 from memory.file import default_path
 from memory.terms import count_of
 from tools.harness.checking.interpreter import Interpreter
@@ -97,6 +100,7 @@ class Work:
         self._edited_pool: LocalCompilePool | None = None
 
     def all(self, found: Plan, began: float) -> None:
+        self._keep_choices(found)
         self._write()  # a file that cannot be written is known before anything is spent
         waiting = list(found.jobs)
         try:
@@ -113,6 +117,13 @@ class Work:
             self._interpreter.close()
             for pool in filter(None, (self._pool, self._edited_pool)):
                 pool.close()
+
+    def _keep_choices(self, found: Plan) -> None:
+        """Rows of all autotuned launches as they are; what is tuned replaces its own."""
+        for launch, key in found.autotuned:
+            row = kept_choice(launch, key, self._made.environment)
+            if row is not None and fault_of(row, None) is None:
+                self._made.table.add(row, {"why": KEPT, "launch": launch.digest, "launches": launch.count})
 
     def _one(self, job: Job, seconds: float, later: Sequence[Job]) -> None:
         configs = len(job.kernel.launch_space.configs)

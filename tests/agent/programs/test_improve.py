@@ -13,6 +13,7 @@ import pytest
 
 from agent.cli.commands import main
 from agent.programs.improvement import improve_work, improving
+from agent.programs.improvement.tuned_rows import KEPT
 from kernels.capture.capture_file import append, line_of, read
 from kernels.hardware import hardware_named
 from kernels.hardware.gpu_facts import to_json
@@ -93,7 +94,9 @@ def test_a_launch_is_proven_on_a_gpu_and_the_rest_says_why(gpu, on_gpu, tmp_path
     said = json.loads(capsys.readouterr().out)
     table = read_table(out)
     assert said["digest"] == table.digest
-    (row,) = table.rows
+    kept, row = sorted(table.rows, key=lambda r: r.status == "proven")  # one is beyond the share
+    assert (kept.status, kept.decision.constexprs, kept.decision.options["num_warps"]) == ("stock", {"BLOCK": 256}, 4)
+    assert table.evidence[kept.name]["why"] == KEPT
     assert (row.function.qualname, row.status, row.environment.gpu) == ("gated", "proven", GPU)
     assert row.decision.options["num_warps"] == 8
     evidence = table.evidence[row.name]
@@ -114,7 +117,7 @@ def test_with_edits_a_variant_is_proven_over_the_owners_code_tuned(gpu, on_gpu, 
     words = ["improve", str(on_gpu), "-o", str(out), "--kernel", "gated", "--json", "--edit"]
     assert main([*words, "--memory", str(tmp_path / "m.db")]) == 0
     table = read_table(out)
-    (row,) = table.rows
+    (row,) = [r for r in table.rows if r.status == "proven"]
     source, evidence = row.decision.source, table.evidence[row.name]
     assert row.status == "proven"
     assert source["kernel"] == "gated"
