@@ -95,7 +95,7 @@ def test_a_launch_is_proven_on_a_gpu_and_the_rest_says_why(gpu, on_gpu, tmp_path
     table = read_table(out)
     assert said["digest"] == table.digest
     kept, row = sorted(table.rows, key=lambda r: r.status == "proven")  # one is beyond the share
-    assert (kept.status, kept.decision.constexprs, kept.decision.options["num_warps"]) == ("stock", {"BLOCK": 256}, 4)
+    assert (kept.status, kept.decision.constexprs, kept.decision.options["num_warps"]) == ("stock", {"BLOCK": 256}, 2)
     assert table.evidence[kept.name]["why"] == KEPT
     assert (row.function.qualname, row.status, row.environment.gpu) == ("gated", "proven", GPU)
     assert row.decision.options["num_warps"] == 8
