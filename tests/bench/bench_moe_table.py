@@ -208,7 +208,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, nargs="?", metavar="OUT")
     parser.add_argument("--program", action="store_true", help="make the launches alone")
-    parser.add_argument("--seconds", type=float, default=220.0, help="for all rows together (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=260.0, help="for all rows together (%(default)s)")
     options = parser.parse_args()
     if options.program:
         program()

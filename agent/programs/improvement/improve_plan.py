@@ -53,6 +53,8 @@ class Plan:
     jobs: list[Job]
     """What promises most comes first."""
     untuned: list[Untuned]
+    held_out: list[Job] = field(default_factory=list)
+    """Launches without a row, for which the table's answers are timed."""
     autotuned: list[tuple[CapturedLaunch, Json]] = field(default_factory=list)
     """Launches whose autotuner has chosen, with their keys, the costliest last: whether they are tuned or not, the
     table holds the choice, so that the program needs no benchmark for it."""

@@ -9,7 +9,9 @@ from agent.loop.progress import Watch
 from agent.programs.improvement.improve_ahead import Ahead
 from agent.programs.improvement.improve_plan import plan
 from agent.programs.improvement.improve_request import Improved, Request
-from agent.programs.improvement.improve_work import SEED, RunSearch, Work, run_search
+from agent.programs.improvement.improve_surveys import SEED
+from agent.programs.improvement.improve_work import RunSearch, Work, run_search
+from agent.programs.improvement.table_gaps import hold_out, take_out
 from agent.programs.improvement.wanted_launches import open_capture, select_launches
 from kernels.hardware.gpu_facts import from_json
 from kernels.tuned.tuned_table import TunedEnvironment, TunedTable
@@ -49,6 +51,7 @@ def improve(request: Request, watch: Watch, search: RunSearch | None = None) -> 
         hardware = from_json(info["facts"]) if timed else None
         found = plan(capture, request.share, request.kernel, info["name"] if timed else None, hardware)
         environment = TunedEnvironment(info["name"], info["triton"], info["assembler"], info.get("overrides"))
+        take_out(found, hold_out(found.jobs, request.held_out))
         made = Improved(capture, environment, TunedTable(), untuned=list(found.untuned), timed=timed)
         work = Work(request, device, survey, ahead, made, watch, search or run_search, hardware)
         work.all(found, began)

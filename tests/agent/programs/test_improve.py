@@ -18,7 +18,7 @@ from kernels.capture.capture_file import append, line_of, read
 from kernels.hardware import hardware_named
 from kernels.hardware.gpu_facts import to_json
 from kernels.tuned.tuned_file import read_table
-from tests.captures import GPU, ROOT, as_if_on, capture_example
+from tests.captures import GPU, ROOT, as_if_on, capture_example, capture_text
 from tools.harness.checking.owner_survey import OwnerSurvey
 from tools.harness.compiling import cache
 from tools.harness.devices import live
@@ -109,6 +109,44 @@ def test_a_launch_is_proven_on_a_gpu_and_the_rest_says_why(gpu, on_gpu, tmp_path
     assert evidence["bits"] == said["launches"][0]["bits"] == "differ"
     (rest,) = table.untuned
     assert "beyond --share 0.95" in rest["reason"]
+
+
+SIZES = """
+import sys, torch, triton, triton.language as tl
+from agent.programs import capture
+
+@triton.jit
+def scaled(x_ptr, out_ptr, n, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(out_ptr + at, tl.load(x_ptr + at, mask=at < n) * 2.5, mask=at < n)
+
+with capture(sys.argv[1]):
+    for n in (256, 512, 768, 1024, 1280):
+        x = torch.randn(n)
+        scaled[(4,)](x, torch.empty(n), n, BLOCK=512, num_warps=4)
+"""
+
+
+def test_neighbours_share_a_proven_config_and_a_held_out_launch_states_the_worst_case(
+    gpu, tmp_path, capsys, monkeypatch
+):
+    sized = functools.partial(LiveDevice.open.func, factory="tests.agent.programs.scripted_gpu:sized_worker")
+    monkeypatch.setattr(LiveDevice, "open", sized)
+    source = as_if_on(GPU, capture_text(tmp_path / "sizes", SIZES), tmp_path / "sizes.capture")
+    out = tmp_path / "tuned.json"
+    words = ["improve", str(source), "-o", str(out), "--share", "1", "--held-out", "1", "--max-seconds", "600"]
+    assert main([*words, "--memory", str(tmp_path / "m.db")]) == 0
+    said = capsys.readouterr().out
+    table = read_table(out)
+    rows = sorted(table.rows, key=lambda r: r.key["arguments"]["n"])
+    assert [r.key["arguments"]["n"] for r in rows] == [256, 512, 1024, 1280]
+    assert [r.decision.options["num_warps"] for r in rows] == [8, 8, 2, 2]
+    assert [[d.options["num_warps"] for d in r.also] for r in rows] == [[], [], [8], []]
+    (entry,) = table.held_out
+    assert (entry["kernel"], entry["config"]["num_warps"], entry["status"]) == ("scaled", 8, "correct")
+    assert entry["speedup"] == pytest.approx(0.1 / 0.08, rel=1e-3)
+    assert entry["between"] == f"{rows[1].name}-{rows[2].name}"
+    assert "held out   1 between rows, 1 served by a config that is proven on both sides; worst 1.25" in said
 
 
 @pytest.mark.skipif(sandbox.why_not() is not None, reason=f"{sandbox.why_not()}")
