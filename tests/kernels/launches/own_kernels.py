@@ -672,24 +672,3 @@ class Indexed(Function):
 
     def eager(self, p, inputs):
         return {"out_ptr": inputs["x_ptr"][inputs["index_ptr"]]}
-
-
-HONEST = [
-    TwoOutputs, NamedOutputs, InPlace, SlicedInput, StridedOutput, ExpandedInput, Overrun, Pointers, TupleAndNone,
-    Arranged, ScratchAndUnwritten, KeywordConstexpr, ByName, PruneMakes, Cleared, PreHook, OwnerHook, Heuristics,
-    GridOfSms, Restored, Function, AliasedOutput, Random, PairAndTable, Descriptors, Indexed,
-]  # fmt: skip
-"""Every kernel that is right."""
-
-
-def twin(kind: type) -> type:
-    """The same kernel, wrong in one thing."""
-    if issubclass(kind, Cleared):
-        return type(f"{kind.__name__}Twin", (kind,), {"kernel": uncleared, "name": f"{kind.name}_twin"})
-    return type(f"{kind.__name__}Twin", (kind,), {"wrong": True, "name": f"{kind.name}_twin"})
-
-
-TWINS = [twin(kind) for kind in HONEST]
-for _twin in TWINS:
-    _twin.__module__ = __name__
-    globals()[_twin.__name__] = _twin
