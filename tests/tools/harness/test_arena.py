@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from kernels.defaults import normal
+from kernels.launches.bound import copied
 from kernels.launches.leaves import PointerTable
 from kernels.spec import Config, KernelSpec, Problem
 from tools.harness.measuring import arena as arenas
@@ -21,6 +22,7 @@ def no_gpu(monkeypatch):
     monkeypatch.setattr(timing, "_Event", Clock)
     monkeypatch.setattr(timing, "_record", lambda event: None)
     monkeypatch.setattr(timing, "_elapsed", lambda start, end: 1.0)
+    monkeypatch.setattr(timing, "_wait", lambda event: None)
     monkeypatch.setattr(timing, "synchronize", lambda: None)
     monkeypatch.setattr(arenas, "_sleep", lambda cycles: None)
     monkeypatch.setattr(arenas, "FLUSH_BYTES", 1)
@@ -102,7 +104,7 @@ class KnowsAddress(Both):
             out[0].zero_()
 
 
-def run(kind, moved=False):
+def run(kind, moved=False, samples=3):
     spec, problem = kind(), Line()
     arena = Arena(spec, problem, "cpu")
     config = Scale()
@@ -112,7 +114,7 @@ def run(kind, moved=False):
         spec.launch(problem, config, arena.bound.inputs, arena.bound.out, None)
         return arena.bound.results
 
-    first = timing.burst(arena, call, 3, 2, repeatable=True)
+    first = timing.burst(arena, call, samples, 2, repeatable=True)
     if moved:
         arena.move()
         return timing.burst(arena, call, 3, 2, repeatable=True)
@@ -145,6 +147,50 @@ def test_a_launch_that_works_at_one_address_alone_is_found_by_moving_it():
     KnowsAddress.known = None
     with pytest.raises(Wrong, match="result 0"):
         run(KnowsAddress, moved=True)
+
+
+def test_what_was_computed_before_the_clock_started_is_of_other_inputs(monkeypatch):
+    spec, problem, config = Both(), Line(N=4096), Scale()
+    arena = Arena(spec, problem, "cpu")
+    arena.use(config)
+    ready = []
+
+    def during_the_spin(cycles):
+        given, made = copied(arena.bound.inputs), spec.output(problem, "cpu")
+        spec.launch(problem, config, given, made, None)
+        ready[:] = [*made, given[0]]
+
+    def call():
+        if not ready:
+            spec.launch(problem, config, arena.bound.inputs, arena.bound.out, None)
+        else:
+            for result, made in zip((*arena.bound.out, arena.bound.inputs[0]), ready, strict=True):
+                result.copy_(made)
+        return arena.bound.results
+
+    monkeypatch.setattr(arenas, "_sleep", during_the_spin)
+    with pytest.raises(Wrong, match="result"):
+        timing.burst(arena, call, 3, 2, repeatable=False)
+
+
+@pytest.mark.parametrize(("works_on", "refused"), [((50.0,) * 9, True), ((50.0, 50.0, 0.0), False), ((0.0,), False)])
+def test_a_gpu_that_works_on_after_the_launch_is_noticed(works_on, refused, monkeypatch):
+    """`works_on`: ms that the device needs after the second event of one launch after another."""
+    now, waits = [0.0], iter(works_on)
+    left = [0.0]
+    monkeypatch.setattr(timing, "_clock", lambda: now[0])
+    monkeypatch.setattr(timing, "_wait", lambda event: left.__setitem__(0, next(waits)))
+
+    def wait():
+        now[0] += 1e-6 + 1e-3 * left[0]
+        left[0] = 0.0
+
+    monkeypatch.setattr(timing, "synchronize", wait)
+    if refused:
+        with pytest.raises(Wrong, match=r"another stream: the GPU goes on for 50\.001 ms"):
+            run(Both, samples=4)
+    else:
+        run(Both, samples=4)
 
 
 def test_numbers_change_from_job_to_job_and_not_within_one():
