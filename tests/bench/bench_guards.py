@@ -1,4 +1,4 @@
-"""What the guards of burst timing cost, and whether they change a time: ``python -m tests.bench.bench_guards [KERNEL …]``
+"""What the guards of burst timing cost, and whether they change a time: ``python -m tests.bench.bench_guards``
 
 The default config of each kernel is read with and without the guards in turn, in one process on a GPU. The guards are
 elements of the inputs that get their values last, and the wait for a GPU that works on after the launch
