@@ -24,7 +24,7 @@ from kernels.spec import Baseline
 from tools.harness.checking.bits import compare_bits
 from tools.harness.checking.census import foreign_kernels, started_kernels
 from tools.harness.checking.own_kernel import own_kernel
-from tools.harness.checking.stress import stress
+from tools.harness.checking.stress import MOST_S, stress
 from tools.harness.compiling.compiler import reason
 from tools.harness.compiling.toolchain import add_to_triton_key, assembler, cache_key, describe_overrides
 from tools.harness.measuring.arena import Arena, Refused, Wrong
@@ -200,7 +200,8 @@ class Worker:
     def stress(self, job: Json) -> Json:
         """A finalist on inputs and shapes that nobody chose, and its bits."""
         config = rebuild_config(self.spec, job["config"])
-        found = stress(self.spec, self.problem, config, self.device, self.facts(), synchronize)
+        most_s = job.get("most_s", MOST_S)
+        found = stress(self.spec, self.problem, config, self.device, self.facts(), synchronize, most_s)
         return {**found, **(self.bits(job) if found["status"] == "correct" else {})}
 
     def bits(self, job: Json) -> Json:
