@@ -241,8 +241,11 @@ class HookedDescriptor(DescribedKernel):
     name, metric, wrong, kernel = "hooked_descriptor", "gbps", False, shaped
     problem_type, config_type = Rows, configs_of(shaped)
 
+    def default_problem(self):
+        return Rows(N=104)
+
     def described(self, p):
-        rows = {"shape": (p.M, p.N), "dtype": p.dtype, "stride": (triton.cdiv(p.N, 8) * 8, 1)}
+        rows = {"shape": (p.M, p.N), "dtype": p.dtype, "stride": (p.N + 8, 1)}
         return {
             "x_desc": DescriptorArgument(base=TensorArgument(**rows), block_shape=(1, 16)),
             "out_desc": DescriptorArgument(base=TensorArgument(**rows, role="out"), block_shape=(1, 16)),

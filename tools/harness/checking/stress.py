@@ -61,6 +61,9 @@ CHANGES: dict[str, Change] = {
     "minus infinite": _with(-torch.inf),
 }
 """By kind, what it makes of the values of one tensor, in float32 (float64 for float64)."""
+MILDER: dict[str, tuple[Change, ...]] = {"large": (lambda x, g: x * 64, lambda x, g: x * 16)}
+"""In place of a kind that is left out, the first that is not: products of large numbers may leave the dtype's range, in
+PyTorch too."""
 SLACK = 4.0
 """A spec derives its bound for nominal inputs. On others PyTorch must keep it, and the launch four times it: what is
 unsafe misses it by far."""
@@ -165,6 +168,8 @@ class _Job:
     problems: list[Any]
     change: Change | None = None
     only: str | None = None
+    milder: tuple[Change, ...] = ()
+    """In place of `change` if that is left out."""
     elsewhere: _Finalist | None = None
     """Of another captured launch."""
 
@@ -205,6 +210,9 @@ def stress(
             try:
                 launched = job.elsewhere or finalist
                 found = launched.attempt(given, job.change, job.only, given is not problem)
+                for change in job.milder:
+                    if found.verdict == "left out":
+                        found = launched.attempt(given, change, job.only, given is not problem)
             except Exception as e:
                 if given is problem or describe_trouble(e):
                     raise
@@ -228,7 +236,9 @@ def stress(
 def _jobs(finalist: _Finalist, problem: Any, left_out: dict[str, str]) -> Iterator[_Job]:
     """What to try, the most telling first. Kinds in `left_out` are not tried; kinds that cannot be are added to it."""
     spec, config, hardware = finalist.spec, finalist.config, finalist.hardware
-    values = [_Job(kind, [problem], CHANGES[kind]) for kind in KINDS if kind not in left_out]
+    values = [
+        _Job(kind, [problem], CHANGES[kind], milder=MILDER.get(kind, ())) for kind in KINDS if kind not in left_out
+    ]
     yield from values[:FIRST]
     for path, t in tensors_in(spec.inputs(problem, None, "meta")).items():
         if _changeable(t):

@@ -8,19 +8,14 @@ Which samples are verified is drawn in secret after the count is fixed. The copy
 behind the second event on the same stream, so work that was still running elsewhere when the clock stopped is missing
 from it.
 
-The events are on one stream, and a launch may use others. Two checks are made for that:
-
-1. Some elements of every input, in secret places, get their values between the spin and the first event. Work that
-   another stream did during the spin has therefore read wrong values.
-2. In one sample that is not verified the host waits for the second event, and then for the whole GPU. If the GPU still
-   works by then, in every repetition, the launch is refused. A copy alone does not show this: it cannot start while
-   another stream's launch fills the GPU.
+The events are on one stream, and a launch may use others. So some elements of every input, in secret places, get their
+values between the spin and the first event: work that another stream did during the spin has read wrong values. That a
+launch joins the streams it uses is checked beside the clock (:mod:`tools.harness.checking.census`).
 """
 
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -48,11 +43,6 @@ and clock have settled, at most MOST_WARM_S. After a pause a card at its power l
 GRAPH_MS = 8.0
 """Work in one CUDA graph of the sustained regime: long against a replay's host cost, short against a window."""
 
-LEFT_MS = 0.008
-"""How much longer than an idle GPU the host may wait for the GPU after a launch's second event."""
-DRAINS = 5
-"""How often at most that wait is read. The shortest counts: a busy host is late now and then."""
-
 Call = Callable[[], Any]
 """A launch. It returns its results: tensors by name for a config, whatever ``eager`` gives for a baseline."""
 
@@ -60,8 +50,6 @@ Call = Callable[[], Any]
 _Event: Any = torch.cuda.Event
 _record: Any = torch.cuda.Event.record
 _elapsed: Any = torch.cuda.Event.elapsed_time
-_wait: Any = torch.cuda.Event.synchronize
-_clock = time.perf_counter
 synchronize = torch.cuda.synchronize
 
 
@@ -80,17 +68,6 @@ class Stopwatch:
     def ms(self) -> float:
         """Only after the device has passed the second event."""
         return float(_elapsed(self._start, self._end))
-
-    def left_ms(self) -> float:
-        """How long the device works on after the second event, and what it takes to ask."""
-        _wait(self._end)
-        return _wait_for_device()
-
-
-def _wait_for_device() -> float:
-    began = _clock()
-    synchronize()
-    return 1e3 * (_clock() - began)
 
 
 def timed(work: Callable[[], object], times: int = 1) -> float:
@@ -118,8 +95,7 @@ def burst(arena: Arena, call: Call, samples: int, looked_at: int, repeatable: bo
     """`samples` single-launch times in ms, `looked_at` of them verified (0: not comparable with the reference).
 
     Raises Wrong, and whatever the launch raises."""
-    order = secrets.SystemRandom().sample(range(samples), samples)
-    chosen, others = set(order[:looked_at]), order[looked_at:]
+    chosen = set(secrets.SystemRandom().sample(range(samples), min(looked_at, samples)))
     arena.refresh()
     call()  # loads the module, fills caches of the launcher; its time does not count
     synchronize()
@@ -127,8 +103,6 @@ def burst(arena: Arena, call: Call, samples: int, looked_at: int, repeatable: bo
     if not arena.changes_inputs and _probe(arena, call) < SMALL_MS:
         launches = secrets.SystemRandom().randint(*SMALL_LAUNCHES)
         timed_call, _ = captured(call, launches)
-    # A graph's launches are joined to its stream: what is not is left out of it, or its capture fails.
-    drained = others[0] if others and launches == 1 else None
     watches: list[Stopwatch] = []
     kept: list[Kept] = []
     for i in range(samples):
@@ -140,8 +114,6 @@ def burst(arena: Arena, call: Call, samples: int, looked_at: int, repeatable: bo
             if repeatable:
                 found.same = _repeated(arena, call, found)
             kept.append(found)
-        if i == drained:
-            _require_drained(arena, call, watch)
     synchronize()
     if not arena.bound.same_layout():
         raise Wrong("the launch changed the output tensor's shape, strides or storage")
@@ -169,21 +141,6 @@ def _sample(arena: Arena, timed_call: Call) -> tuple[int, Stopwatch, Any]:
     result = timed_call()
     watch.stop()
     return seed, watch, result
-
-
-def _require_drained(arena: Arena, call: Call, watch: Stopwatch) -> None:
-    """Raises Wrong if the GPU works on for a launch whose second event has passed. `watch` is that of the first one."""
-    left = watch.left_ms()
-    allowed = LEFT_MS + min(_wait_for_device() for _ in range(DRAINS))
-    for _ in range(DRAINS - 1):
-        if left <= allowed:
-            return
-        left = min(left, _sample(arena, call)[1].left_ms())
-    if left > allowed:
-        raise Wrong(
-            f"the launch leaves work to another stream: the GPU goes on for {left:.3f} ms after the launch is over on "
-            "the stream that it was started on"
-        )
 
 
 def _repeated(arena: Arena, call: Call, before: Kept) -> bool:

@@ -22,7 +22,7 @@ from kernels.hardware.asked_gpu import DriverSilent, ask
 from kernels.hardware.gpu_facts import to_json
 from kernels.spec import Baseline
 from tools.harness.checking.bits import compare_bits
-from tools.harness.checking.census import foreign_kernels, started_kernels
+from tools.harness.checking.census import started_kernels, take_census
 from tools.harness.checking.own_kernel import own_kernel
 from tools.harness.checking.stress import MOST_S, stress
 from tools.harness.compiling.compiler import reason
@@ -232,9 +232,15 @@ class Worker:
     def census(self, call: Call) -> None:
         """Raises Wrong where a launch is not the candidate's own Triton code."""
         call()
-        foreign = foreign_kernels(call)
-        if foreign:
-            raise Wrong(f"the launch runs GPU kernels that are not its own Triton code: {', '.join(foreign)[:200]}")
+        found = take_census(call)
+        if found.foreign:
+            names = ", ".join(found.foreign)[:200]
+            raise Wrong(f"the launch runs GPU kernels that are not its own Triton code: {names}")
+        if found.late:
+            raise Wrong(
+                f"the launch leaves work to another stream: {', '.join(found.late)[:200]} goes on when the launch is "
+                "over on the stream that it was started on; join the stream before launch() returns"
+            )
 
     def telemetry(self) -> Json | None:
         return self.nvml.read().model_dump() if self.nvml else None
