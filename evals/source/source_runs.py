@@ -193,7 +193,7 @@ def _model(task: str, player: str) -> ChatModel | None:
         return None
     from evals.source.form_sender import FormSender
 
-    return FormSender(task)
+    return FormSender.of_task(task)
 
 
 def _edits(memory: Path) -> int:
