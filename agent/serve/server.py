@@ -149,14 +149,14 @@ def describe_source(spec: KernelSpec[Any, Any]) -> dict[str, Any]:
         functions, _ = reached_functions(spec)
     except SourceMissing:
         return {"file": file, "text": Path(file).read_text(encoding="utf-8")[:SOURCE_CHARS] if file else ""}
-    shown, elsewhere, size = [], [], 0
+    shown, elsewhere, size = list[str](), list[str](), 0
     for function in functions:
-        text = inspect.getsource(function)
+        text, code = inspect.getsource(function), function.__code__
         size += len(text)
-        code = function.__code__
-        (shown if size <= SOURCE_CHARS else elsewhere).append(
-            text if size <= SOURCE_CHARS else f"{function.__name__} at {code.co_filename}:{code.co_firstlineno}"
-        )
+        if size <= SOURCE_CHARS:
+            shown.append(text)
+        else:
+            elsewhere.append(f"{function.__name__} at {code.co_filename}:{code.co_firstlineno}")
     return {"file": file, "text": "\n".join(shown), **({"not_shown": elsewhere} if elsewhere else {})}
 
 
