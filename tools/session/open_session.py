@@ -96,7 +96,7 @@ def open_session(
             )
         unable = opened.no_bits() if bitwise else None
         if unable:
-            raise ValueError(f"--bitwise is not possible here ({unable}): choose a GPU with --device cuda:0.")
+            raise ValueError(f"bitwise is not possible here ({unable}): choose a GPU, such as --device cuda:0.")
     except ValueError as e:
         opened.close()
         pool.close()

@@ -64,6 +64,7 @@ COMMANDS = (
     Command("agent improve", ("no-such.py",), parse_only=True),
     Command("agent patch", ("no-such.json",), parse_only=True),
     Command("agent captures show", ("{capture}",), ("capture",), heavy=True),
+    Command("agent captures compile", ("no-such.capture",), parse_only=True),
     Command("memory best", ("--memory", "{memory}"), ("memory",)),
     Command("memory failures", ("--memory", "{memory}"), ("memory",)),
     Command("memory history", ("--memory", "{memory}", "--json"), ("memory",)),
