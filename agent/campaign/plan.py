@@ -148,7 +148,7 @@ def read_campaign(path: Path) -> Campaign:
     if "edit" in said:
         raise UsageError(
             f"{path}: a campaign edits no device code, because kernels.ops reads its table and launches its own "
-            "kernels: leave edit out, and use python -m agent run --edit for one kernel, or improve --edit for captured "
+            "kernels: leave edit out. Use python -m agent run --edit for one kernel, or improve --edit for captured "
             "launches."
         )
     try:
