@@ -145,6 +145,12 @@ def read_campaign(path: Path) -> Campaign:
         raise UsageError(f"Cannot read {path}: {e.strerror or e}.") from e
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise UsageError(f"{path} is no TOML: {e}.") from e
+    if "edit" in said:
+        raise UsageError(
+            f"{path}: a campaign edits no device code, because kernels.ops reads its table and launches its own "
+            "kernels: leave edit out. Use python -m agent run --edit for one kernel, or improve --edit for captured "
+            "launches."
+        )
     try:
         campaign = Campaign.model_validate(said)
     except ValidationError as e:

@@ -199,6 +199,7 @@ def test_the_example_is_the_model_it_names():
         (("4096x1024x4096", "4096x1024"), "shape of 3 numbers"),
         (("fused_matmul", "fused_matnul"), "no kernel named"),
         (("max_evals", "max_eval"), "max_eval: there is no such field"),
+        (("slice = 6", "edit = true"), "a campaign edits no device code"),
         (("slice = 6", "slice = 0"), "slice: it must be at least"),
         (("[[problem]]", "[[problem"), "is no TOML"),
         (('shape = "4096x1024x4096"', 'shape = "4096x4096x4096"'), "twice"),
