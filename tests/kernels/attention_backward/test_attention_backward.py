@@ -34,6 +34,7 @@ def errors(found, references):
     return [((a.double() - r).abs().max() / r.abs().max()).item() for a, r in pairs]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("family", ["pointer", "tma"])
 @pytest.mark.parametrize("name", CASES)
 def test_every_family_is_within_the_tolerance_and_leaves_its_inputs(interpreted, family, name):
@@ -112,6 +113,7 @@ def test_warp_specialized_names_what_it_lacks(monkeypatch):
     assert SPEC.constraint(SPEC.default_problem(), chosen, H200).startswith("gluon_missing: ")
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("family", ["tma", "fused", "warp_specialized"])
 def test_hopper_kernels_use_its_instructions(compile_pool, family):
     more = {"tma": QUERIES, "warp_specialized": {"num_stages": 2, "AHEAD": True}}.get(family, {})
