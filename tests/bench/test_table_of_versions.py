@@ -34,8 +34,8 @@ def test_the_page_names_what_changed_and_what_was_not_compiled():
     assert "## MI300X\n\nNot compiled yet." in text
 
 
-def test_other_sources_are_not_compared():
-    text = page([row("3.6.0", 100), row("3.9.0", 32, source="b")], ("3.6.0", "3.9.0"), ("H200",))
+def test_other_configs_are_not_compared():
+    text = page([row("3.6.0", 100), row("3.9.0", 32, config={"BLOCK_M": 64})], ("3.6.0", "3.9.0"), ("H200",))
     assert "Nothing was compiled by two versions yet." in text
 
 

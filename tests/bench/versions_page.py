@@ -23,7 +23,7 @@ HEAD = """# Kernels under several versions of Triton
     python -m tests.bench.table_of_versions FOLDER
 
 One config of every family, on the kernel's default problem, compiled offline for one GPU of each architecture by each
-version of Triton with the assembler that it brings ([data](data/versions.json)). A cell has registers a thread, bytes
+version of Triton with the assembler that it brings (`docs/data/versions.json`). A cell has registers a thread, bytes
 of spills, KiB of shared memory and the matrix instruction; of a config with several kernels, those of the one with most
 shared memory. `=` means as in the version to its left. `–` means that it was not compiled: the command goes on where it
 stopped. Figures of compilation say nothing of speed.
@@ -98,7 +98,7 @@ def changes(found: dict[tuple[str, str, str, str], Row], versions: Sequence[str]
                 (k, f, first, row)
                 for (g, k, f, v), row in found.items()
                 if (g, v) == (gpu, version) and row["config"] and (first := found.get((g, k, f, versions[0])))
-                if (first["source"], first["config"]) == (row["source"], row["config"])
+                if first["config"] == row["config"]
             ]
             if not pairs:
                 continue
