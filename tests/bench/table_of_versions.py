@@ -63,7 +63,8 @@ def main(
     rows.sort(key=lambda row: names().index(row["kernel"]))
     if not rows:
         raise click.ClickException(f"{folder} holds no results: run the command without --page-only")
-    (docs / "data" / "versions.json").write_text(json.dumps({"rows": rows}, indent=0) + "\n")
+    lines = ",\n".join(json.dumps(row) for row in rows)
+    (docs / "data" / "versions.json").write_text(f'{{"rows": [\n{lines}\n]}}\n')
     loops = docs / "data" / "main-loops.json"
     assembled = json.loads(loops.read_text())["rows"] if loops.exists() else []
     (docs / "VERSIONS.md").write_text(page(rows, VERSIONS, GPUS, assembled))
