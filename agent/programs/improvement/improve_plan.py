@@ -97,10 +97,12 @@ def plan(capture: Capture, share: float, only: str | None, gpu: str | None, hard
 
 
 def seconds_for(job: Job, waiting: Sequence[Job], seconds: float) -> float:
-    """The part of `seconds` that `job` is given, by what it promises among `waiting`, which holds it."""
+    """The part of `seconds` that `job` is given: what a short search needs is kept for each of `waiting`, which holds
+    it, and the rest is divided by what they promise."""
     total = sum(j.gain_ms for j in waiting)
     part = job.gain_ms / total if total else 1 / len(waiting)
-    return min(seconds, max(SHORTEST_S, part * seconds))
+    kept = min(SHORTEST_S, seconds / len(waiting))
+    return kept + part * (seconds - kept * len(waiting))
 
 
 def _is_here(launch: CapturedLaunch, gpu: str, hardware: Hardware | None) -> bool:

@@ -94,6 +94,7 @@ COMMANDS = (
     Command("evals compare", ("{runs}",), ("runs",)),
     Command("evals report", ("{runs}",), ("runs",), ("--html", "--leaderboard")),
     Command("evals tasks", (), parse_only=True),
+    Command("evals source", (), parse_only=True, codes=(2,)),
     Command("evals leaderboard", ("--runs", "{runs}"), ("runs",), ("--leaderboard",), ".md"),
     Command("evals judge", parse_only=True),
     Command("evals list", heavy=True),
