@@ -93,7 +93,7 @@ def plan(capture: Capture, share: float, only: str | None, gpu: str | None, hard
             jobs[same] = found
     chosen = sorted((x for x in here if x.config is not None), key=_weight)
     autotuned = [(x, key_of_captured(x, capture.functions())) for x in chosen]
-    return Plan(sorted(jobs.values(), key=lambda j: -j.gain_ms), untuned, autotuned)
+    return Plan(sorted(jobs.values(), key=lambda j: -j.gain_ms), untuned, autotuned=autotuned)
 
 
 def seconds_for(job: Job, waiting: Sequence[Job], seconds: float) -> float:
