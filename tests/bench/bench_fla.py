@@ -8,6 +8,9 @@ unchanged, each step of this in an empty compile cache of its own, but for the c
 3. ``improve``, for ``--part`` of what the autotuners took. What it does not come to keeps the autotuner's choice.
 4. The program with the table, under ``apply``.
 
+On an H200 ``--layers gdn,gdn`` should fit into 420 s. gla's kernels have 270 configs, which Triton's autotuner compiles
+one by one: ``--layers gla,gdn`` may need more. Neither has been run on a GPU yet.
+
 ``OUT/fla.json`` holds what is printed: for each launch that was timed the best config over the autotuner's choice made
 anew, in turns; improve's time over the autotuners'; the first step with the table over that without.
 """
