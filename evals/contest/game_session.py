@@ -33,7 +33,9 @@ class GameCompiler:
     def __init__(self, game: Game, true: TrueValues) -> None:
         self._game, self._true = game, true
 
-    def compile(self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config]) -> list[CompileResult]:
+    def compile(
+        self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config], deadline_s: float | None = None
+    ) -> list[CompileResult]:
         found = self._game.compile_all([self._true(c) for c in configs])
         return [r.model_copy(update={"config": dump(c)}) for r, c in zip(found, configs, strict=True)]
 

@@ -30,7 +30,9 @@ class RecordedCompiler:
     def __init__(self, landscape: Landscape) -> None:
         self._entries = landscape.entries
 
-    def compile(self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config]) -> list[CompileResult]:
+    def compile(
+        self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config], deadline_s: float | None = None
+    ) -> list[CompileResult]:
         return [self._one(c) for c in configs]
 
     def close(self) -> None:
