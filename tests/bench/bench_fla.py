@@ -1,12 +1,15 @@
 """flash-linear-attention's layers against Triton's own autotuner, cold: ``python -m tests.bench.bench_fla OUT``.
 
-Needs a GPU and ``flash-linear-attention`` (0.6 asks for Triton 3.7.1 on Hopper). Two layers run forward and backward,
+Needs a GPU and ``flash-linear-attention`` (0.6 asks for Triton 3.7.1 on Hopper). Layers run forward and backward,
 unchanged, each step of this in an empty compile cache of its own, but for the capture:
 
 1. The program as it is. Triton prints what each of its autotuners took.
 2. The program under ``capture``, with the compile cache and the autotuners' choices of the first run.
 3. ``improve``, for ``--part`` of what the autotuners took. What it does not come to keeps the autotuner's choice.
 4. The program with the table, under ``apply``.
+
+On an H200 ``--layers gdn,gdn`` should fit into 420 s. gla's kernels have 270 configs, which Triton's autotuner compiles
+one by one: ``--layers gla,gdn`` may need more. Neither has been run on a GPU yet.
 
 ``OUT/fla.json`` holds what is printed: for each launch that was timed the best config over the autotuner's choice made
 anew, in turns; improve's time over the autotuners'; the first step with the table over that without.
@@ -34,16 +37,17 @@ AUTOTUNED = re.compile(r"Triton autotuning for function (\S+?),.*?finished after
 """What Triton prints under ``TRITON_PRINT_AUTOTUNING=1``."""
 
 
-def program() -> None:
-    """Two layers with backward. Prints the seconds of the first step, in which the autotuners run, and of the fastest
+def program(names: str) -> None:
+    """The layers with backward. Prints the seconds of the first step, in which the autotuners run, and of the fastest
     later one, and when the first ended."""
     import torch
     from fla.layers import GatedDeltaNet, GatedLinearAttention
 
-    layers = [
-        GatedLinearAttention(hidden_size=WIDTH, num_heads=HEADS // 4),
-        GatedDeltaNet(hidden_size=WIDTH, num_heads=HEADS // 2, head_dim=128),
-    ]
+    made = {
+        "gla": lambda: GatedLinearAttention(hidden_size=WIDTH, num_heads=HEADS // 4),
+        "gdn": lambda: GatedDeltaNet(hidden_size=WIDTH, num_heads=HEADS // 2, head_dim=128),
+    }
+    layers = [made[name]() for name in names.split(",")]
     took, ended = [], 0.0
     for layer in layers:
         layer.to("cuda", torch.bfloat16)
@@ -60,21 +64,23 @@ def program() -> None:
     print(json.dumps({"first_s": took[0], "later_s": min(took[1:]), "ended": ended}))
 
 
-def as_it_is(cache: Path) -> dict[str, Any]:
+def words_of(names: str) -> list[str]:
+    return [sys.executable, "-m", "tests.bench.bench_fla", "--program", "--layers", names]
+
+
+def as_it_is(cache: Path, names: str) -> dict[str, Any]:
     """Seconds of its steps, and of each autotuner as Triton prints them."""
     environment = {**os.environ, "TRITON_CACHE_DIR": str(cache), "TRITON_PRINT_AUTOTUNING": "1"}
-    words = [sys.executable, "-m", "tests.bench.bench_fla", "--program"]
-    printed = run(words, environment)
+    printed = run(words_of(names), environment)
     found = [(name, float(s)) for name, s in AUTOTUNED.findall(printed["output"])]
     return {**printed, "output": "", "autotuners": found, "autotuners_s": sum(s for _, s in found)}
 
 
-def applied(table: Path, cache: Path, report: Path) -> dict[str, Any]:
+def applied(table: Path, cache: Path, report: Path, names: str) -> dict[str, Any]:
     """Seconds of its steps with the table, and what was used and missed."""
     report.unlink(missing_ok=True)
     environment = {**os.environ, "TRITON_CACHE_DIR": str(cache), "AUTOKERNEL_APPLY_REPORT": str(report)}
-    words = [sys.executable, "-m", "agent", "apply", str(table), "--"]
-    words += [sys.executable, "-m", "tests.bench.bench_fla", "--program"]
+    words = [sys.executable, "-m", "agent", "apply", str(table), "--", *words_of(names)]
     printed = run(words, environment)
     reports = [json.loads(line) for line in report.read_text(encoding="utf-8").splitlines()]
     missed = [m for r in reports for m in r["missed"]]
@@ -89,7 +95,7 @@ def run(words: list[str], environment: dict[str, str]) -> dict[str, Any]:
     return {**found, "until_s": found["ended"] - began, "output": done.stdout}
 
 
-def measure(folder: Path, part: float, least: float) -> dict[str, Any]:
+def measure(folder: Path, part: float, least: float, names: str) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     report: dict[str, Any] = {}
 
@@ -100,13 +106,13 @@ def measure(folder: Path, part: float, least: float) -> dict[str, Any]:
 
     now = time.time_ns()
     cache = folder / f"cache-{now}"
-    note(plain=as_it_is(cache))
-    path = captured("fla", folder, [sys.executable, "-m", "tests.bench.bench_fla", "--program"], cache)
+    note(plain=as_it_is(cache, names))
+    path = captured("fla", folder, words_of(names), cache)
     note(capture=path.stat().st_size)
     os.environ["XDG_CACHE_HOME"] = str(folder / f"improve-{now}")  # the compile cache of improve
     tuning = report["plain"]["autotuners_s"]
     note(improve=improved("fla", path, folder, max(least, part * tuning)))
-    note(apply=applied(folder / "tuned-fla.json", folder / f"applied-{now}", folder / "applied.jsonl"))
+    note(apply=applied(folder / "tuned-fla.json", folder / f"applied-{now}", folder / "applied.jsonl", names))
     over = [r["autotuner"] for r in report["improve"]["rows"] if r["autotuner"] and r["autotuner"][1]]
     note(
         summary={
@@ -135,15 +141,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, nargs="?", metavar="OUT")
     parser.add_argument("--program", action="store_true", help="run the two layers alone")
+    parser.add_argument("--layers", default="gla,gdn", help="of gla and gdn, with commas between them (%(default)s)")
     parser.add_argument("--part", type=float, default=PART, help="of the autotuners' time, for improve (%(default)s)")
     parser.add_argument("--least", type=float, default=20.0, help="seconds for improve at least (%(default)s)")
     options = parser.parse_args()
     if options.program:
-        program()
+        program(options.layers)
         return
     if options.out is None:
         parser.error("name the folder OUT")
-    report = measure(options.out, options.part, options.least)
+    report = measure(options.out, options.part, options.least, options.layers)
     print("| kernel | status | over the autotuner's choice made anew | | configs | s |\n|---|---|---|---|---|---|")
     for row in report["improve"]["rows"]:
         ratio, ci = row["autotuner"] or (None, None)

@@ -4,6 +4,7 @@ On a GPU. The kernel is launched as serving engines do it: tokens sorted by expe
 one default config for few tokens and one for many. ``capture`` records a launch for each of 24 numbers of tokens,
 ``improve`` tunes them in one go (``--seconds``), and the table is applied to 100 other numbers: the launch with and
 without it, both recorded into CUDA graphs and replayed in turns. ``OUT/moe-table.json`` holds every ratio.
+It should take 380 s on an H200, and has not been run on a GPU yet; the kernel was checked in Triton's interpreter.
 """
 
 from __future__ import annotations

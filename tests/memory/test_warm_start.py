@@ -39,7 +39,9 @@ class Counting:
     def configs(self) -> Container[Config] | None:
         return None
 
-    def compile(self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config]) -> list[CompileResult]:
+    def compile(
+        self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config], deadline_s: float | None = None
+    ) -> list[CompileResult]:
         self.compiled += configs
         return [self._compile(cast(ToyConfig, c)) for c in configs]
 
