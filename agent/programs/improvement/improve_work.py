@@ -123,29 +123,16 @@ class Work:
         if later:
             self._ahead.expect(later[0].launch.digest)
         survey = self._survey.survey(job.reference, exact, SEED)
-        bounds = bounds_of(survey) if survey.reason is None else survey.reason
-        if isinstance(bounds, str):
-            self._leave(job, bounds)
+        problem = surveyed_problem(job, survey, self._hardware)
+        if isinstance(problem, str):
+            self._leave(job, problem)
             if started is not None:
                 started.close()
             return
-        problem = job.kernel.problem_of(
-            overwritten=" ".join(_poisoned(job, survey)),
-            unchanged=" ".join(survey.unchanged),
-            bounds=written_bounds(bounds),
-            moved=self._moved(job, survey),
-        )
         if self._made.timed:
             self._time(job, problem, survey, exact, seconds, started)
         else:
             self._check(job, problem, survey, exact)
-
-    def _moved(self, job: Job, survey: Survey) -> int:
-        """Fewest bytes that the launch moves; 1 if it was faster than all its bytes allow, because it reads a part."""
-        hardware = self._hardware
-        if survey.ms is None or hardware is None or hardware.bandwidth <= 0:
-            return job.launch.bytes or 1
-        return job.launch.bytes if survey.ms > job.launch.bytes / hardware.bandwidth * 1e3 else 1
 
     def _time(
         self,
@@ -288,6 +275,26 @@ def editable_kernel(job: Job, folder: Path) -> Any:
     from kernels.editing.editable import editable
 
     return editable(job.kernel, folder, job.reference)
+
+
+def surveyed_problem(job: Job, survey: Survey, hardware: Hardware | None) -> CapturedProblem | str:
+    """The launch's problem with what the survey found; or why the launch cannot be tuned."""
+    bounds = bounds_of(survey) if survey.reason is None else survey.reason
+    if isinstance(bounds, str):
+        return bounds
+    return job.kernel.problem_of(
+        overwritten=" ".join(_poisoned(job, survey)),
+        unchanged=" ".join(survey.unchanged),
+        bounds=written_bounds(bounds),
+        moved=_moved(job, survey, hardware),
+    )
+
+
+def _moved(job: Job, survey: Survey, hardware: Hardware | None) -> int:
+    """Fewest bytes that the launch moves; 1 if it was faster than all its bytes allow, because it reads a part."""
+    if survey.ms is None or hardware is None or hardware.bandwidth <= 0:
+        return job.launch.bytes or 1
+    return job.launch.bytes if survey.ms > job.launch.bytes / hardware.bandwidth * 1e3 else 1
 
 
 def _poisoned(job: Job, survey: Survey) -> tuple[str, ...]:
