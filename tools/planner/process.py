@@ -40,25 +40,17 @@ class Covariance:
     lengths: Floats
     effects: float | None = None
     """Variance of the sum of one-column effects; ``None`` leaves the term out."""
-    pairs: float | None = None
-    """Variance of the sum of what two columns do together; ``None`` leaves the term out."""
 
     def between(self, points: Floats, others: Floats) -> Floats:
         """(n, m) of `points` (n, columns) and `others` (m, columns)."""
         root = np.sqrt(5 * _squared(points / self.lengths, others / self.lengths))
         found = self.variance * (1 + root + root**2 / 3) * np.exp(-root)
-        for amplitude, term in zip(self.sums, _sums(points, others, len(self.sums)), strict=True):
-            found = found + amplitude * term
-        return found
-
-    @property
-    def sums(self) -> list[float]:
-        return [v for v in (self.effects, self.pairs) if v is not None]
+        return found if self.effects is None else found + self.effects * _main_effects(points, others)
 
     @property
     def at_a_point(self) -> float:
         """The variance before any measurement."""
-        return self.variance + sum(self.sums)
+        return self.variance + (self.effects or 0.0)
 
 
 @dataclass(frozen=True)
@@ -105,7 +97,7 @@ def condition(covariance: Covariance, points: Floats, values: Floats, noise: Flo
         return Process(covariance, points)
     from scipy.linalg import cho_solve
 
-    root = np.linalg.cholesky(covariance.between(points, points) + np.diag(noise))
+    root = np.asarray(np.linalg.cholesky(covariance.between(points, points) + np.diag(noise)), float)
     return Process(covariance, points, root, np.asarray(cho_solve((root, True), values, check_finite=False)))
 
 
@@ -125,17 +117,19 @@ class _Objective:
     """Minus the log posterior of the hyper-parameters' logarithms: the variances, the lengths, the noise."""
 
     def __init__(self, start: Covariance, noise: float, points: Floats, values: Floats, own: Floats) -> None:
-        self._sums = _sums(points, points, len(start.sums))
         self._points, self._values, self._own = points, values, own
-        self._terms = 1 + len(self._sums)
+        self._effects = None if start.effects is None else _main_effects(points, points)
+        amplitudes = [start.variance] if start.effects is None else [start.effects, start.variance]
+        self._terms = len(amplitudes)
         bounds = [AMPLITUDES] * self._terms + [LENGTHS] * points.shape[1] + [NOISES]
         self.bounds = np.log(np.array(bounds))
-        self.start = np.clip(np.log(np.array([*start.sums, start.variance, *start.lengths, noise])), *self.bounds.T)
+        self.start = np.clip(np.log(np.array([*amplitudes, *start.lengths, noise])), *self.bounds.T)
 
     def read(self, theta: Floats) -> tuple[Covariance, float]:
+        """The covariance and the noise at `theta`."""
         values = np.exp(theta)
-        sums = [float(v) for v in values[: self._terms - 1]]
-        return Covariance(float(values[self._terms - 1]), values[self._terms : -1], *sums), float(values[-1])
+        effects = None if self._effects is None else float(values[0])
+        return Covariance(float(values[self._terms - 1]), values[self._terms : -1], effects), float(values[-1])
 
     def __call__(self, theta: Floats) -> tuple[float, Floats]:
         from scipy.linalg.lapack import dpotri
@@ -145,8 +139,8 @@ class _Objective:
         root = np.sqrt(5 * _squared(scaled, scaled))
         decay = np.exp(-root)
         matern = covariance.variance * (1 + root + root**2 / 3) * decay
-        sums = [v * term for v, term in zip(covariance.sums, self._sums, strict=True)]
-        total = sum(sums, matern) + np.diag(self._own + noise)
+        terms = [matern] if self._effects is None else [(covariance.effects or 0.0) * self._effects, matern]
+        total = sum(terms) + np.diag(self._own + noise)
         try:
             lower = np.linalg.cholesky(total)
         except np.linalg.LinAlgError:
@@ -159,7 +153,7 @@ class _Objective:
         inner = np.outer(weights, weights) - inverse
         pull = inner * (covariance.variance * 5 / 3) * (1 + root) * decay
         by_length = pull.sum(1) @ scaled**2 - np.einsum("ij,ij->j", scaled, pull @ scaled)
-        by_amplitude = [0.5 * float((inner * term).sum()) for term in (*sums, matern)]
+        by_amplitude = [0.5 * float((inner * term).sum()) for term in terms]
         gradient = np.array([*by_amplitude, *by_length, 0.5 * noise * float(inner.trace())])
         away = (theta - self.start) / PRIOR_FACTOR
         return value + 0.5 * float(away @ away), away / PRIOR_FACTOR - gradient
@@ -171,20 +165,11 @@ def _squared(points: Floats, others: Floats) -> Floats:
     return np.asarray(np.maximum(found, 0.0))
 
 
-def _sums(points: Floats, others: Floats, orders: int) -> list[Floats]:
-    """The first `orders` of two covariances (n, m): of sums of one-column effects, and of sums of what two columns do
-    together. With k_i = 1 - |x_i - y_i| they are the means of k_i and of k_i k_j, i < j."""
+def _main_effects(points: Floats, others: Floats) -> Floats:
+    """``1 - mean_i |x_i - y_i|`` (n, m)."""
     from scipy.spatial.distance import cdist
 
-    if not orders:
-        return []
-    columns = points.shape[1]
-    apart = cdist(points, others, "cityblock")
-    first = columns - apart
-    if orders == 1 or columns < 2:
-        return [first / columns] * orders
-    squares = columns - 2 * apart + _squared(points, others)
-    return [first / columns, (first**2 - squares) / (columns * (columns - 1))]
+    return np.asarray(1 - cdist(points, others, "cityblock") / points.shape[1])
 
 
 def _solve_lower(root: Floats, right: Floats) -> Floats:

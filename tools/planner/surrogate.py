@@ -161,7 +161,7 @@ def success_odds(points: Floats, seen: Floats, worked: Flags, prior: Floats) -> 
 
     `seen` (k, columns) are the configs tried, and `worked` (k,) tells which of them succeeded. Nearer configs count
     more. `prior` (n,) counts as one observation. The result is a kernel-smoothed Bernoulli estimate (Nadaraya-Watson)
-    times a factor for the parameter values that explain failures: most compiler failures depend on one switch."""
+    times a factor for the values and pairs of values that explain failures: most depend on a switch or two sizes."""
     if not len(seen):
         return prior
     near = nearness(points, seen)
@@ -175,25 +175,37 @@ def nearness(points: Floats, others: Floats) -> Floats:
 
 
 def _level_factor(points: Floats, seen: Floats, worked: Flags) -> Floats:
-    """Success rate of the worst value among a point's parameters, divided by that of all configs tried; at most 1.
+    """Success rate of the worst value, or pair of values, among a point's parameters, divided by that of all configs
+    tried; at most 1.
 
-    The value with the lowest success rate is found first. The failures that it explains then no longer count against
-    the other values of the same configs."""
+    The value or pair with the lowest success rate is found first. The failures that it explains then no longer count
+    against the other values of the same configs. If a value and a pair explain the same failures equally well, the
+    value comes first."""
     overall = (worked.sum() + DOUBT) / (len(worked) + DOUBT)
-    levels = [(column, value) for column in range(seen.shape[1]) for value in np.unique(seen[:, column])]
-    has = [seen[:, column] == value for column, value in levels]
+    causes, has = _causes(seen, worked)
     factor, unexplained = np.ones(len(points)), np.ones(len(seen), bool)
     while not worked[unexplained].all():
-        tried = np.array([mask & unexplained for mask in has])
+        tried = has & unexplained
         rates = ((tried & worked).sum(1) + LEVEL_DOUBT * overall) / (tried.sum(1) + LEVEL_DOUBT)
         worst = int(np.argmin(rates))
         if rates[worst] >= overall or worked[tried[worst]].all():
             break
-        column, value = levels[worst]
-        alike = points[:, column] == value
+        alike = np.all([points[:, column] == value for column, value in causes[worst]], axis=0)
         factor[alike] = np.minimum(factor[alike], rates[worst] / overall)
         unexplained &= ~(tried[worst] & ~worked)
     return factor
+
+
+def _causes(seen: Floats, worked: Flags) -> tuple[list[tuple[tuple[int, float], ...]], Flags]:
+    """Values, as (column, value), and pairs of values that a failed config has, and which of `seen` has each (causes,
+    k). A config that asks for too much of something mostly does so by two parameters together."""
+    values = [(column, value) for column in range(seen.shape[1]) for value in np.unique(seen[~worked, column])]
+    has = np.array([seen[:, column] == value for column, value in values], bool).reshape(len(values), len(seen))
+    i, j = np.triu_indices(len(values), 1)
+    together = has[i] & has[j]
+    failed = (together & ~worked).any(1)  # two values of one column are never together
+    pairs = [(values[a], values[b]) for a, b in zip(i[failed], j[failed], strict=True)]
+    return [*((value,) for value in values), *pairs], np.vstack([has, together[failed]])
 
 
 def expected_improvement(mean: Floats, deviation: Floats, best: float) -> Floats:
