@@ -40,6 +40,7 @@ def optimise(
     cold: bool = False,
     edit: bool = False,
     against: str | Sequence[str] = (),
+    bitwise: bool = False,
     yes: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
@@ -63,6 +64,7 @@ def optimise(
     - `memory`: the SQLite file of all attempts; `cold`: start without what earlier runs know.
     - `edit`: whether device code may be edited too, by known rewrites or by the model (docs/EDITING.md).
     - `against`: the names of the only baselines that the verdict is judged by; every equivalent one without it.
+    - `bitwise`: prove only what gives the bits of the owner's launch. This needs a GPU.
     - `yes`: leave words of the goal out that are not understood, with a notice, instead of refusing the goal.
     - `progress` is called in the calling thread with a :class:`~agent.loop.progress.Standing` for every line and every
       step; what it raises ends the run.
@@ -96,6 +98,7 @@ def optimise(
         max_model_calls=whole("max_model_calls", max_model_calls),
         max_model_seconds=positive("max_model_seconds", max_model_seconds),
         against=(against,) if isinstance(against, str) else tuple(against),
+        bitwise=bitwise,
         yes=yes,
         seed=whole("seed", seed, least=0) or 0,
     )

@@ -44,6 +44,7 @@ class Request(BaseModel):
     max_cost: float | None = Field(None, gt=0, description="US dollars for the model at most.")
     max_model_calls: int | None = Field(None, ge=1, description="Messages of the model at most.")
     against: list[str] | None = Field(None, description="The only baselines that the verdict is judged by.")
+    bitwise: bool = Field(False, description="Prove only what gives the bits of the owner's launch. Needs a GPU.")
     memory: str | None = Field(None, description="The SQLite file of all attempts.")
     approve: bool = Field(False, description="Interrupt before each batch that runs on the device.")
     cold: bool = Field(False, description="Start without what earlier runs know.")
@@ -133,6 +134,7 @@ def objective_of(request: Request) -> tuple[Any, Any, list[str]]:
         max_cost=request.max_cost,
         max_model_calls=request.max_model_calls,
         against=tuple(request.against or ()),
+        bitwise=request.bitwise,
         approve=request.approve,
         yes=request.yes,
         seed=request.seed,

@@ -244,6 +244,11 @@ class KernelSpec(ABC, Generic[P, C]):
         does, or makes the same for every problem."""
         return None
 
+    def other_launches(self, problem: P, config: C) -> tuple[list[Any], str]:
+        """Launches of the same function with other shapes on which `config` must be right too, for a kernel whose
+        problem has no dimensions (:class:`kernels.captured.other_launches.OtherLaunch`), or why there are none."""
+        return [], ""
+
     def registers(self, config: C) -> int:
         """Accumulator registers per thread that the config implies; 0 for a kernel without accumulators."""
         return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import os
 import re
@@ -13,7 +14,6 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
-from filelock import FileLock
 
 from tests.order import is_named, place, workers
 
@@ -44,10 +44,13 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item, nextitem):
-    """One GPU test at a time, whichever process has it: they measure."""
-    if item.get_closest_marker("gpu") is None:
+    """One GPU test at a time, whichever process has it: they measure. Those that are marked ``gpu(measures=False)`` run
+    beside one another."""
+    mark = item.get_closest_marker("gpu")
+    if mark is None:
         return (yield)
-    with FileLock(common_folder(item.config) / "gpu.lock"):
+    with (common_folder(item.config) / "gpu.lock").open("w") as turn:  # closing it ends the turn
+        fcntl.flock(turn, fcntl.LOCK_EX if mark.kwargs.get("measures", True) else fcntl.LOCK_SH)
         return (yield)
 
 
@@ -127,6 +130,17 @@ def ready_workers(one_cache):
     from tools.harness.compiling.cache import default_cache
 
     found = ReadyWorkers(default_cache())
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="session")
+def shared_worker(one_cache):
+    """A worker on the GPU that checks kernels which do no harm, one after another."""
+    from tests.ready import SharedWorker
+    from tools.harness.compiling.cache import default_cache
+
+    found = SharedWorker(default_cache())
     yield found
     found.close()
 

@@ -67,6 +67,8 @@ class Campaign(Closed):
     metric: Metric | None = None
     against: tuple[str, ...] = ()
     """As ``--against``: names of the only baselines that verdicts are judged by."""
+    bitwise: bool = False
+    """As ``--bitwise``: only what gives the bits of the owner's launch is proven."""
     regime: Regime = "burst"
     model: str = "embedded"
     effort: Effort | None = None
@@ -102,9 +104,8 @@ class Job:
         """Of this job's run `number`: the same job, the same id, so that a campaign that was killed finds its runs."""
         c, layer = self.campaign, self.layer.model_dump_json(exclude={"count", "name", "device"})
         who = " ".join([c.model, *([c.effort] if c.effort else []), *([c.api] if c.api != "auto" else [])])
-        said = "\n".join(
-            [c.name, layer, self.device, str(c.metric), c.regime, who, str(c.slice), str(c.seed), *c.against]
-        )
+        parts = [c.name, layer, self.device, str(c.metric), c.regime, who, str(c.slice), str(c.seed), *c.against]
+        said = "\n".join([*parts, "bitwise"] if c.bitwise else parts)
         return f"{c.name.replace('.', '-')}-{hashlib.sha256(said.encode()).hexdigest()[:10]}-{number}"
 
     def against(self) -> tuple[str, ...]:
@@ -124,6 +125,7 @@ class Job:
             options={"dtype": layer.dtype, **layer.options},
             metric=c.metric,
             against=self.against(),
+            bitwise=c.bitwise,
             regime=c.regime,
             device=self.device,
             model=c.model,

@@ -180,10 +180,10 @@ def refuse_rest(
         raise UsageError(cannot_read(goal, kernels, foreign))
     if rest and rest == everything:
         raise UsageError(cannot_read(goal, kernels, []))
-    if not denied:
-        refuse_options_of_others(rest, chosen, kernels)
     if not rest:
         return
+    if not denied:
+        refuse_options_of_others(rest, chosen, kernels)
     if denied or foreign or not given.yes:
         raise UsageError(not_understood(list(dict.fromkeys(rest)), chosen, kernels, known))
     notices.append(f"these words of the goal were not understood and change nothing: {', '.join(rest)}")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from agent.errors import PROVEN, UNPROVEN, UsageError
-from memory.command_line.strict_commands import StrictGroup, strict_command
+from agent.errors import FAILED, PROVEN, UNPROVEN, UsageError
+from memory.command_line.strict_commands import StrictGroup, WholeRange, strict_command
 
 capture_file = click.argument("file", type=click.Path(path_type=Path))
 as_json = click.option("--json", "json_", is_flag=True, help="Print one JSON object instead of text.")
@@ -69,13 +69,33 @@ def show(file: Path, json_: bool) -> int:
     return PROVEN
 
 
+KERNEL_HELP = "Only these kernels: name, module:NAME or a launch's digest, with commas between them."
+
+
+@captures.command(name="compile")
+@capture_file
+@click.option("--for", "target", metavar="GPU", help="A GPU model such as H200; the one of the capture by default.")
+@click.option("--kernel", metavar="NAME", help=KERNEL_HELP)
+@click.option("--configs", type=WholeRange(1), default=1, metavar="N", help="Of each launch, the owner's first (1).")
+@as_json
+def compile_(file: Path, target: str | None, kernel: str | None, configs: int, json_: bool) -> int:
+    """Compile the launches of FILE for a GPU model; this machine needs no GPU.
+
+    \b
+    python -m agent captures compile run.capture --for H200
+
+    Prints registers, spills, shared memory and occupancy of each config, or why it does not compile. Exit code 1 if one
+    does not."""
+    from agent.programs.compile_captured import compile_captured, render_compiled
+
+    found = compile_captured(file, kernel, target, configs)
+    click.echo(json.dumps(found) if json_ else render_compiled(found))
+    return PROVEN if all(row["status"] == "correct" for row in found["compiled"]) else FAILED
+
+
 @strict_command()
 @capture_file
-@click.option(
-    "--kernel",
-    metavar="NAME",
-    help="Only these kernels: name, module:NAME or a launch's digest, with commas between them.",
-)
+@click.option("--kernel", metavar="NAME", help=KERNEL_HELP)
 @click.option("--device", default="auto", metavar="DEVICE", help="auto, cuda:N, or interpreter: check, time nothing.")
 @click.option("--max-seconds", type=float, default=600.0, metavar="S", help="Time of all launches together (600).")
 @click.option("--share", type=float, default=0.95, metavar="X", help="Part of the GPU time that is looked at (0.95).")
@@ -85,6 +105,13 @@ def show(file: Path, json_: bool) -> int:
 @click.option("--memory", type=click.Path(path_type=Path), metavar="PATH", help="The SQLite file of all attempts.")
 @click.option("--cold", is_flag=True, help="Start without what earlier runs know.")
 @click.option("--bitwise", is_flag=True, help="Prove only what gives the bits of the launch as captured.")
+@click.option(
+    "--held-out",
+    type=WholeRange(0),
+    default=0,
+    metavar="N",
+    help="Launches of a kernel that are not tuned: the table's answers between rows are timed on them (0).",
+)
 @click.option("--edit", is_flag=True, help="Device code may be edited too: by known rewrites, or by the model.")
 @as_json
 def improve(
@@ -99,6 +126,7 @@ def improve(
     memory: Path | None,
     cold: bool,
     bitwise: bool,
+    held_out: int,
     edit: bool,
     json_: bool,
 ) -> int:
@@ -146,6 +174,7 @@ def improve(
         cold,
         bitwise=bitwise,
         edit=edit,
+        held_out=held_out,
     )
     watch = LineWatch(lambda line: click.echo(printable(line, "?"), err=True))
     with redirect_stdout(sys.stderr):  # what a kernel's own code prints is no result

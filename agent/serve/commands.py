@@ -79,6 +79,7 @@ def list_(kernel: str, json_: bool) -> None:
 @click.option(
     "--against", multiple=True, metavar="NAME", help="Judge the win against this baseline alone; repeat it for more."
 )
+@click.option("--bitwise", is_flag=True, help="Prove only what gives the bits of the owner's launch.")
 @click.option("--yes", is_flag=True, help="Leave words of the goal out that are not understood.")
 @click.option("--edit", is_flag=True, help="The client may send new device code, which is fenced and proven.")
 @click.option("--transport", type=click.Choice(["stdio", "http"]), default="stdio", show_default=True)
@@ -98,6 +99,7 @@ def serve(
     memory: Path | None,
     seed: int,
     against: tuple[str, ...],
+    bitwise: bool,
     yes: bool,
     edit: bool,
     transport: str,
@@ -141,6 +143,7 @@ def serve(
             max_seconds=max_seconds,
             max_model_calls=1000 + 10 * budget,
             against=against,
+            bitwise=bitwise,
             yes=yes,
             seed=seed,
         )

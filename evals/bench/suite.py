@@ -99,6 +99,26 @@ def _memory_bound(kernel: str) -> Entry:
     return Entry(kernel, Case(kernel), against=against, targets=targets)
 
 
+def norm_backward(name: str, kernel: str, rows: int, judged: tuple[Judged, ...] = ("burst",)) -> Entry:
+    """Gradients of a norm of `rows` rows of 4,096 elements, as Llama 3 8B has them."""
+    rivals = ("unfused", "compiled", "liger", "copy")
+    targets = tuple(Target(j, "compiled", 1.05) for j in judged)
+    return Entry(name, Case(kernel, (rows, 4096), {"dtype": "bf16"}), judged, dict.fromkeys(judged, rivals), targets)
+
+
+def grouped(name: str, shape: tuple[int, ...], judged: tuple[Judged, ...] = ("burst",), **options: Any) -> Entry:
+    """Grouped matmul against a loop of single ones and PyTorch's own, which takes no fp16."""
+    targets = [Target(j, "loop", 1.1) for j in judged]
+    if options.get("dtype") != "fp16":
+        targets += [Target(j, "grouped", 1.0) for j in judged]
+    return Entry(name, Case("grouped_matmul", shape, options), judged, targets=tuple(targets))
+
+
+def attention_backward(name: str, judged: tuple[Judged, ...] = ("burst",), **options: Any) -> Entry:
+    targets = tuple(Target(j, rival, 1.0) for j in judged for rival in ("cudnn", "flash"))
+    return Entry(name, Case("attention_backward", (4, 32, 4096, 128), options), judged, targets=targets)
+
+
 MAIN = _fused(4096, 4096, 4096, "fp16")
 SHAPES = (
     _never_slower("fused-1024-fp16", _fused(1024, 1024, 1024, "fp16")),
@@ -109,6 +129,22 @@ SHAPES = (
     _never_slower(
         "fused-64x8192x8192-bf16", _fused(64, 8192, 8192, "bf16"), Target("burst", "copy", 0.85), also=("copy",)
     ),
+)
+
+LOSS = Entry(
+    "cross-entropy",
+    Case("fused_linear_cross_entropy", (4096, 128256, 4096), {"dtype": "bf16"}),
+    ("burst",),
+    {"burst": ("unfused", "compiled", "liger", "rounded")},
+    (Target("burst", "unfused", 1.0), Target("burst", "compiled", 1.0)),
+)
+"""The linear layer and the loss of Llama 3 8B for 4,096 tokens."""
+TRAINING = (
+    norm_backward("rms-norm-backward", "rms_norm_backward", 16384, BOTH),
+    norm_backward("layer-norm-backward", "layer_norm_backward", 16384, BOTH),
+    LOSS,
+    attention_backward("attention-backward", BOTH, causal=True),
+    grouped("grouped-matmul", (8192, 14336, 4096, 8), BOTH),
 )
 
 ENTRIES = (
@@ -139,6 +175,7 @@ ENTRIES = (
         Case("matmul", (4096, 4096, 4096), {"dtype": "fp8"}),
         targets=tuple(Target(judged, "best", 0.9) for judged in BOTH),
     ),
+    *TRAINING,
 )
 """The entries of ``bench --suite h200``, in this order. The memory-bound kernels come first, because torch.compile
 needs half a minute for a matmul and compiles the later entries while these are measured."""

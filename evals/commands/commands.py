@@ -15,6 +15,7 @@ from evals.commands.judge_command import judge_command
 from evals.commands.leaderboard_command import leaderboard_command
 from evals.commands.score_commands import compare_command, report_command, run_command, tasks_command
 from evals.progress_bar import ProgressBar
+from evals.source.source_command import source_command
 from memory.command_line.command_errors import run_command_line
 from memory.command_line.strict_commands import FiniteRange, StrictGroup, WholeRange
 
@@ -34,6 +35,7 @@ cli.add_command(report_command)
 cli.add_command(tasks_command)
 cli.add_command(leaderboard_command)
 cli.add_command(judge_command)
+cli.add_command(source_command)
 
 
 @cli.command("list")

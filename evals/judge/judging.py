@@ -48,6 +48,11 @@ class Options:
     sandboxed: bool = True
 
 
+def open_rooms(pair: Pair, options: Options) -> Rooms:
+    """Start both processes of a judgement."""
+    return Rooms(pair, options.device, options.deadline_s, options.sandboxed)
+
+
 @dataclass
 class Judging:
     pair: Pair
@@ -75,9 +80,10 @@ class Judging:
             versions={"torch": version_of("torch"), "triton": version_of("triton")},
         )
 
-    def run(self) -> Verdict:
-        """The verdict. Raises EvalsError if the reference cannot be used."""
-        with Rooms(self.pair, self.options.device, self.options.deadline_s, self.options.sandboxed) as rooms:
+    def run(self, started: Rooms | None = None) -> Verdict:
+        """The verdict. `started`: its processes if they run already; they are ended. Raises EvalsError if the reference
+        cannot be used."""
+        with started or open_rooms(self.pair, self.options) as rooms:
             try:
                 self._judge(rooms.reference, rooms.candidate)
             except Failed as e:

@@ -24,6 +24,8 @@ DEVICES = ("/dev/nvidia*", "/dev/nvidia-caps/*", "/dev/dri/*", "/dev/kfd")
 """What a GPU's driver opens for writing."""
 CACHES = ("TRITON_CACHE_DIR", "TORCH_EXTENSIONS_DIR", "TORCHINDUCTOR_CACHE_DIR", "XDG_CACHE_HOME", "CUDA_CACHE_PATH")
 THREADS = 1
+MEMORY = "/dev/shm"
+LEAST_MEMORY = 16 << 30
 CPU = "cpu"
 
 
@@ -70,7 +72,9 @@ class Rooms:
     """Both processes, from their folders to their end."""
 
     def __init__(self, pair: Pair, device: str, deadline_s: float, sandboxed: bool) -> None:
-        self._root = tempfile.TemporaryDirectory(prefix="autokernel-judge-", ignore_cleanup_errors=True)
+        self._root = tempfile.TemporaryDirectory(
+            prefix="autokernel-judge-", ignore_cleanup_errors=True, dir=None if device == CPU else _memory_folder()
+        )
         folders = {n: os.path.join(self._root.name, n) for n in ("problem", "reference", "entry", "candidate")}
         for folder in folders.values():
             os.mkdir(folder)
@@ -250,6 +254,17 @@ class CandidateRoom(_Room):
         if answer.get("status") != "correct":
             raise Failed(_status(answer.get("status")), str(answer.get("reason"))[:600])
         return answer
+
+
+def _memory_folder() -> str | None:
+    """A file system in memory with room for inputs and results, which are 2 GiB each at most; None if there is none.
+    Files on a disk wait for it, trial after trial."""
+    try:
+        found = os.statvfs(MEMORY)
+    except OSError:
+        return None
+    writable = os.access(MEMORY, os.W_OK | os.X_OK)
+    return MEMORY if writable and found.f_bavail * found.f_frsize >= LEAST_MEMORY else None
 
 
 def _status(found: Any) -> Status:

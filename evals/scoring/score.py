@@ -39,6 +39,8 @@ class Score:
     landscape: str
     variant: str
     seed: int
+    max_evals: int
+    """Evaluations that the run was allowed."""
     P: float | None
     """Performance score of the auto-tuning methodology, 0 random search, 1 the optimum at once."""
     P50: float | None
@@ -153,6 +155,7 @@ class Board:
             landscape=ledger.landscape,
             variant=ledger.variant,
             seed=ledger.seed,
+            max_evals=ledger.max_evals,
             P=self.scale.score(curve, self.scale.span()),
             P50=self.scale.score(curve, self.scale.short_span()),
             oracle_P=self.oracle_P,

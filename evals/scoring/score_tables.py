@@ -188,6 +188,8 @@ def describe_difference(d: Difference) -> str:
     """``better``, ``worse``, or why that cannot be told."""
     if d.pairs < LEAST_PAIRS:
         return f"too few runs to tell (at least {LEAST_PAIRS} are needed)"
+    if d.distinct < LEAST_PAIRS:
+        return f"too few different runs to tell (at least {LEAST_PAIRS} are needed; repeated runs count once)"
     if not d.enough:
         return "not told apart: every run differs by the same"
     return "better" if d.better else "worse" if d.better is False else "not told apart"

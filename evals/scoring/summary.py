@@ -19,7 +19,8 @@ from evals.scoring.score import SHARES, Score
 from tools.harness.measuring.statistics import RESAMPLES
 
 LEAST_PAIRS = 5
-"""Paired runs below which no agent is called better: the bootstrap of a few runs knows only those few."""
+"""Paired runs below which no agent is called better: the bootstrap of a few runs knows only those few. Runs of one
+landscape that all differ by the same number are one run repeated, and count once."""
 Interval = tuple[float, float]
 Cluster = Sequence[float]
 """One figure of every seed on one landscape."""
@@ -101,11 +102,13 @@ def aggregate(scores: Sequence[Score], landscape: str | None = None) -> Aggregat
 
 @dataclass(frozen=True)
 class Difference:
-    """First agent less the second, over the runs (landscape and seed) that both made."""
+    """First agent less the second, over the runs (landscape, seed and allowed evaluations) that both made."""
 
     first: str
     second: str
     pairs: int
+    distinct: int
+    """Of the pairs, without repeated runs."""
     landscapes: int
     P: float
     P_ci: Interval
@@ -116,17 +119,16 @@ class Difference:
     @property
     def enough(self) -> bool:
         """Whether there are enough runs to say anything."""
-        return self.pairs >= LEAST_PAIRS and self.P_ci[0] < self.P_ci[1]
+        return self.distinct >= LEAST_PAIRS and self.P_ci[0] < self.P_ci[1]
 
 
 def compare(first: Sequence[Score], second: Sequence[Score]) -> Difference | None:
-    """``None`` where no run of both can be paired."""
-    rivals = {(s.landscape, s.variant, s.seed): s.P for s in second}
+    """``None`` where no run of both can be paired. Runs without a finite score are not paired, and a run that stands
+    twice counts once. The order of the runs does not matter."""
+    ours, theirs = _finite_scores(first), _finite_scores(second)
     clusters: dict[str, list[float]] = {}
-    for s in first:
-        other = rivals.get((s.landscape, s.variant, s.seed))
-        if s.P is not None and other is not None:
-            clusters.setdefault(s.landscape, []).append(s.P - other)
+    for run in sorted(ours.keys() & theirs.keys()):
+        clusters.setdefault(run[0], []).append(ours[run] - theirs[run])
     if not clusters:
         return None
     groups = list(clusters.values())
@@ -135,12 +137,19 @@ def compare(first: Sequence[Score], second: Sequence[Score]) -> Difference | Non
         first=first[0].agent,
         second=second[0].agent,
         pairs=sum(map(len, groups)),
+        distinct=sum(len(g) if len(set(g)) > 1 else 1 for g in groups),
         landscapes=len(groups),
         P=fmean(map(fmean, groups)),
         P_ci=(low, high),
         better=True if low > 0 else False if high < 0 else None,
     )
     return found if found.enough else replace(found, better=None)
+
+
+def _finite_scores(scores: Sequence[Score]) -> dict[tuple[str, str, int, int], float]:
+    """P by run: landscape, variant, seed and allowed evaluations."""
+    found = {(s.landscape, s.variant, s.seed, s.max_evals): s.P for s in scores}
+    return {run: P for run, P in found.items() if P is not None and math.isfinite(P)}
 
 
 def interval(clusters: Sequence[Cluster]) -> Interval:

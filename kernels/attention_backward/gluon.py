@@ -108,12 +108,22 @@ def produce(
 
 
 @gluon.jit
+def multiply_keys(k, ring, q_full, number, last, zeros):
+    """Issue the product k q^T of the program's `number`-th block of queries when it has arrived. After the last block
+    there is none to wait for: the product of what the buffer holds is not used."""
+    q_bufs = ring[0]
+    stage, phase = place(number, q_bufs.shape[0])
+    mbarrier.wait(q_full.index(stage), phase, pred=number <= last)
+    return warpgroup_mma(k, q_bufs.index(stage).permute((1, 0)), zeros, use_acc=False, is_async=True)
+
+
+@gluon.jit
 def add_queries(
-    dk, dv, taken, lo, hi, head, key, S, scale, sum_desc, keys, ring, exchanged, staging, bars,
-    CUT: gl.constexpr, ME: gl.constexpr, ROWS: gl.constexpr,
+    dk, dv, owner, key, S, scale, sum_desc, keys, ring, exchanged, staging, bars,
+    GROUP: gl.constexpr, CAUSAL: gl.constexpr, AHEAD: gl.constexpr, ME: gl.constexpr, ROWS: gl.constexpr,
 ):  # fmt: skip
-    """Add the blocks of queries [lo, hi) of a head to the gradients of this consumer's keys, and the keys' share to the
-    sums of dq. `taken` blocks were taken before. CUT means that queries may come before keys."""
+    """Add all blocks of queries to the gradients of this consumer's keys, and the keys' share to the sums of dq. With
+    AHEAD, the product k q^T of the next block is issued before the products of this block are waited for."""
     k_buf, v_buf = keys
     q_bufs, dout_bufs, lse_bufs, delta_bufs = ring
     _, q_full, dout_full, empty, met = bars
@@ -126,44 +136,64 @@ def add_queries(
     SHARE: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, HALF, 16])
     OPERAND: gl.constexpr = gl.DotOperandLayout(0, dk.type.layout, 2)
     k, v = k_buf.slice(ME * ROWS, ROWS), v_buf.slice(ME * ROWS, ROWS)
-    for block in range(lo, hi):
+    zeros = gl.zeros([ROWS, BLOCK_Q], gl.float32, SCORES)
+    first = key // BLOCK_Q if CAUSAL else 0
+    blocks = S // BLOCK_Q - first
+    last = GROUP * blocks - 1
+    if AHEAD:
+        scores = warpgroup_mma_wait(0, deps=(multiply_keys(k, ring, q_full, 0, last, zeros),))
+    query = gl.to_tensor(first * BLOCK_Q)
+    row = owner * GROUP * S + query  # of the sums
+    for taken in range(0, GROUP * blocks):
         stage, phase = place(taken, STAGES)
-        zeros = gl.zeros([ROWS, BLOCK_Q], gl.float32, SCORES)
-        mbarrier.wait(q_full.index(stage), phase)
-        q = q_bufs.index(stage)
-        scores = warpgroup_mma(k, q.permute((1, 0)), zeros, use_acc=False, is_async=True)
+        if not AHEAD:
+            scores = multiply_keys(k, ring, q_full, taken, last, zeros)
         mbarrier.wait(dout_full.index(stage), phase)
         dout = dout_bufs.index(stage)
         dweights = warpgroup_mma(v, dout.permute((1, 0)), zeros, use_acc=False, is_async=True)
-        scores = warpgroup_mma_wait(1, deps=(scores,))
+        if not AHEAD:
+            scores = warpgroup_mma_wait(1, deps=(scores,))
         lse = lse_bufs.index(stage).load(gl.SliceLayout(0, SCORES))
         weights = gl.exp2(scores * scale - lse[None, :])
-        if CUT:
-            mine = key + ME * ROWS + gl.arange(0, ROWS, layout=gl.SliceLayout(1, SCORES))
-            queries = block * BLOCK_Q + gl.arange(0, BLOCK_Q, layout=gl.SliceLayout(0, SCORES))
-            weights = gl.where(mine[:, None] <= queries[None, :], weights, 0.0)
+        if CAUSAL:  # noqa: SIM102 -- known when the kernel is compiled
+            if query < key + CONSUMERS * ROWS:  # the diagonal cuts the block
+                mine = key + ME * ROWS + gl.arange(0, ROWS, layout=gl.SliceLayout(1, SCORES))
+                queries = query + gl.arange(0, BLOCK_Q, layout=gl.SliceLayout(0, SCORES))
+                weights = gl.where(mine[:, None] <= queries[None, :], weights, 0.0)
         dv = warpgroup_mma(gl.convert_layout(weights.to(DTYPE), OPERAND), dout, dv, is_async=True)
         dweights = warpgroup_mma_wait(1, deps=(dweights,))
         delta = delta_bufs.index(stage).load(gl.SliceLayout(0, SCORES))
         dscores = (weights * (dweights - delta[None, :])).to(DTYPE)
         exchange = exchanged.index(taken % 2)
         exchange.slice(ME * ROWS, ROWS).store(dscores)
-        dk = warpgroup_mma(gl.convert_layout(dscores, OPERAND), q, dk, is_async=True)
         fence_async_shared()
         meet()  # every warp's rows are written before one thread says so
         mbarrier.arrive(met.index(0), count=1)
+        dk = warpgroup_mma(exchange.slice(ME * ROWS, ROWS), q_bufs.index(stage), dk, is_async=True)
         mbarrier.wait(met.index(0), taken & 1)
         nothing = gl.zeros([BLOCK_Q, HALF], gl.float32, SHARE)
         columns = k_buf.slice(ME * HALF, HALF, dim=1)
         share = warpgroup_mma(exchange.permute((1, 0)), columns, nothing, use_acc=False, is_async=True)
-        dv, dk, share = warpgroup_mma_wait(0, deps=(dv, dk, share))
+        if AHEAD:
+            dv = warpgroup_mma_wait(2, deps=(dv,))
+            scores = multiply_keys(k, ring, q_full, taken + 1, last, zeros)
+            dk, share = warpgroup_mma_wait(1, deps=(dk, share))
+        else:
+            dv, dk, share = warpgroup_mma_wait(0, deps=(dv, dk, share))
         mbarrier.arrive(empty.index(stage), count=1)
         tma.store_wait(0)  # the addition that last used this buffer has read it
         staging.index(ME).store(share)
         fence_async_shared()
-        add_tile(sum_desc, [head * S + block * BLOCK_Q, ME * HALF], staging.index(ME))
-        taken += 1
-    return dk, dv, taken
+        add_tile(sum_desc, [row, ME * HALF], staging.index(ME))
+        query += BLOCK_Q
+        row += BLOCK_Q
+        if GROUP > 1:
+            skipped = gl.where(query == S, first * BLOCK_Q, 0)  # of the next head of queries
+            query = gl.where(query == S, skipped, query)
+            row += skipped
+        if AHEAD:
+            scores = warpgroup_mma_wait(0, deps=(scores,))
+    return dk, dv
 
 
 @gluon.jit
@@ -179,30 +209,18 @@ def store_rows(ptr, tile, row, D: gl.constexpr):
 @gluon.jit
 def consume(
     sum_desc, dk_ptr, dv_ptr, keys, ring, exchanged, staging, bars, owner, key, S, scale, root,
-    GROUP: gl.constexpr, CAUSAL: gl.constexpr, ME: gl.constexpr,
+    GROUP: gl.constexpr, CAUSAL: gl.constexpr, AHEAD: gl.constexpr, ME: gl.constexpr,
 ):  # fmt: skip
     """Compute the gradients of the keys and values of consumer ME."""
-    BLOCK_Q: gl.constexpr = ring[0].shape[1]
     D: gl.constexpr = ring[0].shape[2]
     ROWS: gl.constexpr = keys[0].shape[0] // CONSUMERS
     GRADIENT: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, D, 16])
     dk = gl.zeros([ROWS, D], gl.float32, GRADIENT)
     dv = gl.zeros([ROWS, D], gl.float32, GRADIENT)
-    taken = gl.to_tensor(0)
     mbarrier.wait(bars[0].index(0), 0)
-    first = key // BLOCK_Q if CAUSAL else 0
-    whole = (key + CONSUMERS * ROWS) // BLOCK_Q if CAUSAL else 0
-    for member in range(GROUP):
-        head = owner * GROUP + member
-        if CAUSAL:
-            dk, dv, taken = add_queries(
-                dk, dv, taken, first, whole, head, key, S, scale, sum_desc, keys, ring, exchanged, staging, bars,
-                True, ME, ROWS,
-            )  # fmt: skip
-        dk, dv, taken = add_queries(
-            dk, dv, taken, whole, S // BLOCK_Q, head, key, S, scale, sum_desc, keys, ring, exchanged, staging, bars,
-            False, ME, ROWS,
-        )  # fmt: skip
+    dk, dv = add_queries(
+        dk, dv, owner, key, S, scale, sum_desc, keys, ring, exchanged, staging, bars, GROUP, CAUSAL, AHEAD, ME, ROWS
+    )
     store_rows(dk_ptr, dk * root, owner * S + key + ME * ROWS, D)
     store_rows(dv_ptr, dv, owner * S + key + ME * ROWS, D)
     tma.store_wait(0)  # shared memory is freed when the program ends
@@ -212,7 +230,7 @@ def consume(
 def backward_warp_specialized(
     q_desc, k_desc, v_desc, dout_desc, lse_desc, delta_desc, sum_desc, dk_ptr, dv_ptr, heads, S, scale, root,
     GROUP: gl.constexpr, CAUSAL: gl.constexpr, TOGETHER: gl.constexpr, STAGES: gl.constexpr,
-    CONSUMER: gl.constexpr, PRODUCER: gl.constexpr,
+    AHEAD: gl.constexpr, CONSUMER: gl.constexpr, PRODUCER: gl.constexpr,
 ):  # fmt: skip
     """CONSUMER and PRODUCER are the registers of a thread of each role. The kernel is launched with the warps of one
     consumer. `heads` are those of keys in all sequences."""
@@ -243,11 +261,11 @@ def backward_warp_specialized(
     gl.warp_specialize([
         (consume, (
             sum_desc, dk_ptr, dv_ptr, keys, ring, exchanged, staging, bars, owner, key, S, scale, root,
-            GROUP, CAUSAL, 0,
+            GROUP, CAUSAL, AHEAD, 0,
         )),
         (consume, (
             sum_desc, dk_ptr, dv_ptr, keys, ring, exchanged, staging, bars, owner, key, S, scale, root,
-            GROUP, CAUSAL, 1,
+            GROUP, CAUSAL, AHEAD, 1,
         )),
         (produce, (
             (q_desc, k_desc, v_desc, dout_desc, lse_desc, delta_desc), keys, ring, bars, owner, key, S, GROUP, CAUSAL,
@@ -289,6 +307,7 @@ def launch(
         CAUSAL=p.causal,
         TOGETHER=HEADS_TOGETHER,
         STAGES=c.num_stages,
+        AHEAD=c.AHEAD,
         CONSUMER=CONSUMER_REGISTERS,
         PRODUCER=PRODUCER_REGISTERS,
         num_warps=4,

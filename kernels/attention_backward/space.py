@@ -37,6 +37,8 @@ class AttentionBackwardConfig(Config):
     DQ_WARPS: Literal[4, 8] = 4
     DQ_STAGES: Literal[1, 2, 3, 4] = 2
     """Blocks of keys in flight."""
+    AHEAD: Literal[False, True] = False
+    """Multiply the next block of queries with the keys before this block is done (``warp_specialized``)."""
 
 
 QUERY_FIELDS = ("DQ_BLOCK_Q", "DQ_BLOCK_KV", "DQ_WARPS", "DQ_STAGES")
@@ -87,6 +89,8 @@ def constraint(problem: AttentionProblem, config: AttentionBackwardConfig, hardw
             value, default = getattr(c, field), AttentionBackwardConfig.model_fields[field].default
             if value != default:
                 return f"unused_field: family {c.family} does not use {field}, so it must be {default}, got {value}"
+    if c.AHEAD and c.family != "warp_specialized":
+        return f"unused_field: family {c.family} does not work ahead, so AHEAD must be False"
     if c.family != "pointer" and not h.has_tma:
         return f"tma_hardware: family {c.family} needs compute capability 9.0 or later, {h.name} is {h.arch}"
     for name in ("BLOCK_KV", "BLOCK_Q", "DQ_BLOCK_Q", "DQ_BLOCK_KV"):
@@ -137,6 +141,8 @@ def _warp_specialized_constraint(
             f"consumers: family warp_specialized has two groups of 4 warps and {CONSUMER_ROWS} keys each, "
             f"BLOCK_KV 128, BLOCK_Q 64 and num_warps 8, got {c.BLOCK_KV}, {c.BLOCK_Q} and {c.num_warps}"
         )
+    if c.AHEAD and c.num_stages < 2:
+        return "ahead_stages: the next block is loaded while this one is held, so AHEAD needs num_stages of 2 or more"
     if p.S % c.BLOCK_KV:
         return f"whole_blocks: family warp_specialized masks no ends, so {c.BLOCK_KV} must divide S, got {p.S}"
     if (shared := ring_bytes(p, c)) > h.shared_per_block:
@@ -158,8 +164,8 @@ def candidates(problem: AttentionProblem, hardware: Hardware) -> Iterator[Attent
         if kv * q >= 64 * warps and kv * problem.D / (warps * 32) >= 16
     ]
     if hardware.has_tma:
-        for stages in (1, 2, 3):
-            yield _config("warp_specialized", 128, 64, 8, stages)
+        for stages, ahead in product((1, 2, 3), (True, False)):
+            yield _specialized(stages, ahead)
         for kv, q, warps, stages in keys:
             yield _config("fused", kv, q, warps, stages)
     for family in ("tma", "pointer") if hardware.has_tma else ("pointer",):
@@ -181,9 +187,14 @@ def _config(family: str, kv: int, q: int, warps: int, stages: int, *queries: int
     return AttentionBackwardConfig.model_validate(named | dict(zip(QUERY_FIELDS, queries, strict=False)))
 
 
+def _specialized(stages: int, ahead: bool) -> AttentionBackwardConfig:
+    """The family ``warp_specialized`` has one size of blocks."""
+    return _config("warp_specialized", 128, 64, 8, stages).model_copy(update={"AHEAD": ahead})
+
+
 def promising(problem: AttentionProblem, hardware: Hardware) -> list[AttentionBackwardConfig]:
     """What was fastest at 4x32x4096x128 causal on an H200, by family."""
-    found = [_config("warp_specialized", 128, 64, 8, stages) for stages in (2, 3, 1)]
+    found = [_specialized(stages, ahead) for stages, ahead in ((2, True), (2, False), (3, True), (1, False))]
     found += [
         _config("tma", *sizes)
         for sizes in (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import platformdirs
@@ -12,6 +13,7 @@ import platformdirs
 from kernels.capture.capture_file import NotACapture
 from kernels.capture.reading.captured_launches import Capture, read_capture
 from kernels.capture.reading.rebuilt_functions import CannotRebuild
+from kernels.captured.other_launches import MOST_OTHERS, others_of
 from kernels.captured.spec import CapturedKernel
 
 MARK = "#"
@@ -49,6 +51,16 @@ def _kernel(path: str, digest: str, size: int, modified: int) -> CapturedKernel:
     except CannotRebuild as e:
         raise ValueError(str(e)) from e
     spec.found_as = reference_of(path, launch.digest)
+
+    def siblings() -> list[CapturedKernel]:
+        found: list[CapturedKernel] = []
+        for other in others_of(capture, launch):
+            if len(found) < MOST_OTHERS:
+                with suppress(ValueError):  # it cannot be made anew, so nothing can be launched there
+                    found.append(_kernel(path, other, size, modified))
+        return found
+
+    spec.siblings = siblings
     return spec
 
 

@@ -34,8 +34,10 @@ from kernels.capture.reading.rebuilt_arguments import (
 from kernels.capture.reading.rebuilt_functions import CannotRebuild, rebuild_function
 from kernels.captured.called_functions import has_loop
 from kernels.captured.captured_problem import CapturedProblem
+from kernels.captured.other_launches import OtherLaunch, config_there
 from kernels.hardware import Hardware
 from kernels.launches.bound import copied
+from kernels.launches.domain import SHAPES_OF
 from kernels.launches.effects import Effects
 from kernels.launches.expected import results_of
 from kernels.spec import Baseline, Config, KernelSpec
@@ -86,6 +88,8 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
         self._configs = [c for c in _rows(self.launch_space, names, self._own) if _key(c, names) in self._grids]
         self.config_type = _config_type(launch.name, self._configs)
         self._identities = [launch.function["identity"], *_argument_identities(launch.arguments, functions)]
+        self.siblings: Callable[[], list[CapturedKernel]] = list
+        """Launches of the same function with other shapes; who reads the capture knows them."""
         self.has_hook = self._pre_hook is not None
         """Whether a function of the owner's runs before each launch."""
         object.__setattr__(self, "name", f"captured.{launch.name}"[:100])
@@ -239,6 +243,16 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
         if not times:
             raise RuntimeError("none of the autotuner's configs can be launched here")
         return self.prepare(problem, inputs, min(times, key=lambda c: times[c]))
+
+    def other_launches(self, problem: CapturedProblem, config: Config) -> tuple[list[OtherLaunch], str]:
+        """Captured launches of this function with other shapes. The survey's bounds hold there as well. What the owner
+        overwrites there is not known, so every tensor that is written is restored."""
+        found = []
+        for spec in self.siblings():
+            there, why_not = config_there(config, spec, OPTIONS)
+            name = f"{SHAPES_OF} {spec.captured.digest[:8]}"
+            found.append(OtherLaunch(name, spec, spec.problem_of(bounds=problem.bounds), there, why_not))
+        return found, "" if found else "the capture holds this function with these shapes alone"
 
     # -- the rest of the contract
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,6 +17,7 @@ from typing import Any, ClassVar
 from pydantic import Field, SerializerFunctionWrapHandler, create_model, model_serializer
 
 from kernels.capture.describing.device_closure import python_function
+from kernels.captured.other_launches import AS_OWNED
 from kernels.editing.machine_code_only import machine_code_only
 from kernels.editing.owner_function import OwnerFunction
 from kernels.editing.owner_launches import OwnersLaunch, instead_of_launches, owner_function, owners_launches
@@ -240,6 +242,22 @@ class Editable(KernelSpec[Any, Any]):
 
     def interpretable(self, config: Config) -> str | None:
         return self._owners_spec.interpretable(self.owners_config(config))
+
+    def other_launches(self, problem: Problem, config: Config) -> tuple[list[Any], str]:
+        """The owner's; a variant takes the function's place there too."""
+        launches, why_none = self._owners_spec.other_launches(problem, self.owners_config(config))
+        text = getattr(config, FIELD)
+        if not text:
+            return launches, why_none
+        found = []
+        for other in launches:
+            if other.config is not None or other.why_not == AS_OWNED:
+                spec: Any = editable(other.spec, self._folder, other.spec.found_as)
+                base = other.config or other.spec.owner_config()
+                changed = spec.config_type(**base.model_dump(), edit=text)
+                other = replace(other, spec=spec, config=changed, why_not="")
+            found.append(other)
+        return found, why_none
 
     def registers(self, config: Config) -> int:
         return self._owners_spec.registers(self.owners_config(config))

@@ -9,7 +9,8 @@ there is noticed as well.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import secrets
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -20,9 +21,14 @@ from kernels.launches.leaves import leaves, rebuild, tensors_in
 
 GUARD = 512
 """Bytes; the alignment of PyTorch's allocator, so that a guarded tensor is aligned like one of its own."""
+HELD_BACK, SPARED = 1024, 64
+"""At most so many elements of a storage get their values last, and at most one in so many, so that the caches stay
+cold."""
 ONES = 0xFF
 FILLED = 0xA5
 """About outputs and between their elements."""
+BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""Integers by their size in bytes."""
 
 
 def spoil(out: torch.Tensor, with_nan: bool, generator: torch.Generator | None = None) -> None:
@@ -45,6 +51,7 @@ class Placed:
         self._pattern = ONES if copy else FILLED
         self._whole: list[torch.Tensor] = []
         self._data: list[torch.Tensor] = []
+        self._sizes: list[int] = []
         numbers: dict[int, int] = {}
         for t in tensors_in(value).values():
             key = t.untyped_storage()._cdata
@@ -62,6 +69,7 @@ class Placed:
             data.copy_(storage_bytes(t))
         self._whole.append(whole)
         self._data.append(data)
+        self._sizes.append(min(t.element_size(), max(BITS)))
 
     def _moved(self, leaf: Any, numbers: dict[int, int]) -> Any:
         if not isinstance(leaf, torch.Tensor):
@@ -82,6 +90,23 @@ class Placed:
         for t in tensors_in(fresh).values():
             found.setdefault(t.untyped_storage()._cdata, t)
         return map(storage_bytes, found.values())
+
+    def hold_back(self) -> Callable[[], None]:
+        """Invert the bits of some elements of every storage, in places that are drawn anew; the function that is
+        returned inverts them again."""
+        held = []
+        for data, size in zip(self._data, self._sizes, strict=True):
+            numbers = data[: data.numel() // size * size].view(BITS[size])
+            step = max(SPARED, math.ceil(numbers.numel() / HELD_BACK))
+            first = secrets.randbelow(min(step, numbers.numel()) or 1)
+            held.append(numbers[first::step])
+
+        def invert() -> None:
+            for part in held:
+                part.bitwise_not_()
+
+        invert()
+        return invert
 
     def unchanged(self, fresh: Any, written: tuple[str, ...]) -> list[tuple[str, torch.Tensor]]:
         """(path, flag) for each storage: apart from the tensors at the paths `written`, it holds what that of `fresh`
@@ -154,6 +179,10 @@ class Bound:
     def refill(self, fresh: Any) -> None:
         self._inputs.refill(fresh)
 
+    def hold_back(self) -> Callable[[], None]:
+        """Spoil some elements of every input (:meth:`Placed.hold_back`)."""
+        return self._inputs.hold_back()
+
     def poison(self, with_nan: bool, generator: torch.Generator | None = None) -> None:
         self._out.poison(with_nan, generator)
 
@@ -198,7 +227,7 @@ def _bits(t: torch.Tensor) -> torch.dtype:
     """The integer type of the same size: NaN differs from itself, its bits do not."""
     if not t.dtype.is_floating_point:
         return torch.uint8 if t.dtype == torch.bool else t.dtype
-    return {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[t.element_size()]
+    return BITS[t.element_size()]
 
 
 def _dense(t: torch.Tensor) -> bool:

@@ -18,3 +18,5 @@ FIRST = 3
 
 SHAPES = ("odd sizes", "one tile less", "one tile more", "one-element sizes", "zero sizes")
 """Kinds of shapes around the problem's (:mod:`tools.harness.checking.held_out`)."""
+SHAPES_OF = "shapes of launch"
+"""Begins the name of a further kind: another captured launch of the same function."""

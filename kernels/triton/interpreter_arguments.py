@@ -5,12 +5,15 @@
    compiled kernel computes in fp32.
 2. A scalar that bounds a loop is a Python number. Triton 3.6 asks NumPy for it in a way that NumPy refuses from 2.4
    on: ``only 0-dimensional arrays can be converted``.
-3. Whole numbers are computed once. Triton computes them in 64 bits too, for an assertion that the interpreter never
+3. The variable of a loop over ``range`` is a scalar of Triton, too. The interpreter leaves it a Python number, so
+   that ``i.to(tl.int64)`` raises there.
+4. Whole numbers are computed once. Triton computes them in 64 bits too, for an assertion that the interpreter never
    makes, because its option ``debug`` is off.
 """
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -25,6 +28,8 @@ def patch_scalars(precision: type[np.floating[Any]] = np.float32) -> None:
     fp32 whatever that is."""
     interpreter._implicit_cvt = _with_floats(interpreter._implicit_cvt, precision)
     interpreter._patch_lang_tensor = _with_numbers(interpreter._patch_lang_tensor)
+    transformer: Any = interpreter.ASTTransformer
+    transformer.visit_For = _with_scalar_variable
     options = interpreter.interpreter_builder.options
     interpreter.interpreter_builder.options = replace(options, sanitize_overflow=options.debug)
 
@@ -45,3 +50,18 @@ def _with_numbers(patch: Callable[..., None]) -> Callable[..., None]:
         tensor.__index__ = lambda self: int(self.handle.data.item())
 
     return patched
+
+
+def _with_scalar_variable(self: ast.NodeTransformer, node: ast.For) -> ast.For:
+    """``for i in range(…)`` with ``i = interpreter_semantic.to_tensor(i, False)`` before the body, as the interpreter
+    does with what is assigned. ``tl.static_range`` gives constants, and is left alone."""
+    self.generic_visit(node)
+    call = node.iter.func if isinstance(node.iter, ast.Call) else None
+    named = call.id if isinstance(call, ast.Name) else call.attr if isinstance(call, ast.Attribute) else None
+    if named == "range" and isinstance(node.target, ast.Name):
+        name = node.target.id
+        scalar = ast.parse(f"{name} = interpreter_semantic.to_tensor({name}, False)").body[0]
+        for part in ast.walk(scalar):  # lines of an error are counted from the loop's
+            ast.copy_location(part, node)
+        node.body.insert(0, scalar)
+    return node

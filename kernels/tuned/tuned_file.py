@@ -1,7 +1,9 @@
 """Reads and writes ``tuned.json``.
 
     {"format": "autokernel-tuned", "version": 1, "digest": …, "decisions": [row, …],
-     "evidence": {row name: {…}}, "untuned": [{"kernel": …, "reason": …}]}
+     "evidence": {row name: {…}}, "untuned": [{"kernel": …, "reason": …}], "held_out": [{…}, …]}
+
+``held_out`` is missing if no launch was held out.
 
 ``digest`` is the SHA-256 of the canonical JSON of ``decisions``. A file whose digest is another one is refused as a
 whole: somebody changed a row by hand. A row that contradicts itself or its evidence is kept in ``faults``.
@@ -20,7 +22,7 @@ from .tuned_table import Decision, Json, TunedEnvironment, TunedFunction, TunedR
 
 FORMAT = "autokernel-tuned"
 VERSION = 1
-FIELDS = ("format", "version", "digest", "decisions", "evidence", "untuned")
+FIELDS = ("format", "version", "digest", "decisions", "evidence", "untuned", "held_out")
 
 
 class NotATable(ValueError):
@@ -64,6 +66,7 @@ def write_table(table: TunedTable, path: str | Path) -> None:
         "decisions": table.decisions,
         "evidence": {name: table.evidence[name] for name in sorted(table.evidence) if name in names},
         "untuned": table.untuned,
+        **({"held_out": table.held_out} if table.held_out else {}),
     }
     target = Path(path)
     handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
@@ -81,7 +84,8 @@ def write_table(table: TunedTable, path: str | Path) -> None:
 
 def _table(found: Json) -> TunedTable:
     _only(found, FIELDS, "the file")
-    for name, kind in (("digest", str), ("decisions", list), ("evidence", dict), ("untuned", list)):
+    found = {"held_out": [], **found}
+    for name, kind in (("digest", str), ("decisions", list), ("evidence", dict), ("untuned", list), ("held_out", list)):
         if not isinstance(found.get(name), kind):
             raise NotATable(f"lacks the field {name}, or it is no {kind.__name__}: write the table again")
     if found["digest"] != digest_of(found["decisions"]):
@@ -90,7 +94,7 @@ def _table(found: Json) -> TunedTable:
             "configs of your own as unproven rows"
         )
     evidence = found["evidence"]
-    table = TunedTable(evidence=evidence, untuned=found["untuned"])
+    table = TunedTable(evidence=evidence, untuned=found["untuned"], held_out=found["held_out"])
     for i, body in enumerate(found["decisions"]):
         row = _row(body, f"decision {i}")
         fault = fault_of(row, evidence.get(row.name))

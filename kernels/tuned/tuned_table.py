@@ -110,6 +110,9 @@ class TunedTable:
     """By the row's name. ``decision`` holds the digest of the decision that it is about."""
     untuned: list[Json] = field(default_factory=list)
     """``{"kernel": …, "reason": …}`` for each kernel without rows."""
+    held_out: list[Json] = field(default_factory=list)
+    """Launches between rows that were not tuned, with what the table's answer for them takes: ``speedup`` over the
+    launch as captured, ``ci``."""
     faults: dict[str, str] = field(default_factory=dict)
     """Rows that a reader refuses, with the reason. They are never applied, and not written again."""
 

@@ -62,12 +62,13 @@ def test_modules_of_the_same_names_further_down_the_path_do_no_harm(tmp_path):
     assert done.stdout == "optimise\n"
 
 
-@pytest.mark.parametrize("edit", [False, True])
-def test_device_code_is_edited_only_if_asked_for(small_world, edit):
+@pytest.mark.parametrize("asked", [False, True])
+def test_device_code_is_edited_and_bits_are_demanded_only_if_asked_for(small_world, asked):
     small_world()
-    result = optimise("maximise fused TFLOPS", max_evals=4, edit=edit)
+    result = optimise("maximise fused TFLOPS", max_evals=4, edit=asked, bitwise=asked)
     objective = next(json.loads(line) for line in result.trace.read_text().splitlines() if '"objective"' in line)
-    assert f'"edit": {json.dumps(edit)}' in json.dumps(objective)
+    assert f'"edit": {json.dumps(asked)}' in json.dumps(objective)
+    assert f'"bitwise": {json.dumps(asked)}' in json.dumps(objective)
 
 
 def test_a_result_says_what_was_found_and_against_what(small_world):
@@ -183,6 +184,7 @@ def test_what_progress_raises_ends_the_run(small_world):
         ({"kernel": 7}, "a name or a KernelSpec"),
         ({"model": "m"}, "OPENAI_API_KEY"),
         ({"base_url": "http://127.0.0.1:1"}, "--model"),
+        ({"bitwise": True, "device": "recorded"}, "bitwise is not possible here .* no results"),
     ],
 )
 def test_a_mistake_is_one_typed_sentence(arguments, says):

@@ -78,7 +78,12 @@ def test_steps_stream_with_their_reasons(graph):
 
 @pytest.mark.parametrize(
     ("wrong", "says"),
-    [({"goal": "make coffee"}, "names no kernel"), ({**GOAL, "device": "cuda:x"}, ""), ({**GOAL, "effort": "x"}, "x")],
+    [
+        ({"goal": "make coffee"}, "names no kernel"),
+        ({**GOAL, "device": "cuda:x"}, ""),
+        ({**GOAL, "effort": "x"}, "x"),
+        ({**GOAL, "bitwise": True}, "bitwise is not possible here"),
+    ],
 )
 def test_a_goal_that_cannot_be_run_is_the_outcome(monkeypatch, wrong, says):
     monkeypatch.setattr(studio, "_RUNS", [])

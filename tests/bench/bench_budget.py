@@ -53,7 +53,11 @@ def width(run: Played) -> float:
 def main(seeds: int, names: tuple[str, ...], out: Path | None) -> None:
     rows: list[dict[str, Any]] = []
     began = time.monotonic()
-    for landscape in list_landscapes():
+    known = list_landscapes()
+    unknown = [name for name in names if not any(name in landscape.name for landscape in known)]
+    if unknown:
+        raise click.UsageError(f"no landscape is named {unknown[0]}: there is {', '.join(x.name for x in known)}")
+    for landscape in known:
         if names and not any(name in landscape.name for name in names):
             continue
         found: list[str] = []
@@ -70,8 +74,8 @@ def main(seeds: int, names: tuple[str, ...], out: Path | None) -> None:
         print(f"{landscape.name}: {len(found)} faults; proven {share}  ({time.monotonic() - began:.0f} s)", flush=True)
         for fault in found[:10]:
             print(f"    {fault}")
-    if out:
-        out.write_text(json.dumps(rows, indent=1) + "\n")
+        if out:
+            out.write_text(json.dumps(rows, indent=1) + "\n")
     raise SystemExit(1 if any(row["faults"] for row in rows) else 0)
 
 

@@ -1,10 +1,12 @@
-"""What known rewrites of device code bring, without a model: ``python -m tests.bench.bench_edits OUT [--seconds S]``.
+"""What edits of device code bring: ``python -m tests.bench.bench_edits OUT [--seconds S] [--written]``.
 
 Needs a GPU and ``liger-kernel``. Seven launches of Liger's (geglu forward and backward, the backward passes of rms_norm
 and layer_norm, jsd, cross_entropy, group_norm forward) are captured in an unchanged program, and ``improve --edit``
-goes through them, cold, each in an equal part of S seconds (175). Written to OUT: the capture, ``tuned-edits.json``,
-the memory with every variant, and ``edits.json``: of each launch the owner's time, the owner's code tuned, the best
-variant with its rewrites, the ratios with their intervals, and the best time of every variant that was measured.
+goes through them, cold, each in an equal part of S seconds (175). The embedded planner decides, with known rewrites;
+with --written the edits in ``tests/bench/written_edits`` are sent through the same loop and tools. Written to OUT: the
+capture, ``tuned-edits.json``, the memory with every variant, and ``edits.json``: of each launch the owner's time, the
+owner's code tuned, the best variant with its rewrites, the ratios with their intervals, and the best time of every
+variant that was measured.
 """
 
 from __future__ import annotations
@@ -97,7 +99,7 @@ def measured_variants(memory: Path, kernel: str) -> list[dict[str, Any]]:
         opened.close()
 
 
-def improved(path: Path, folder: Path, seconds: float) -> dict[str, Any]:
+def improved(path: Path, folder: Path, seconds: float, model: str) -> dict[str, Any]:
     from agent.loop.progress import LineWatch
     from agent.programs.improvement.improve_request import Request
     from agent.programs.improvement.improving import improve
@@ -106,7 +108,7 @@ def improved(path: Path, folder: Path, seconds: float) -> dict[str, Any]:
     memory.unlink(missing_ok=True)
     request = Request(
         path, folder / "tuned-edits.json", ",".join(_there(path)), max_seconds=seconds, share=1.0, memory=memory,
-        cold=True, edit=True, even=True,
+        cold=True, edit=True, even=True, model=model,
     )  # fmt: skip
     began = time.perf_counter()
     watch = LineWatch(lambda line: print(f"{time.perf_counter() - began:6.1f} s {line}", file=sys.stderr))
@@ -186,8 +188,11 @@ def main() -> None:
     began = time.perf_counter()
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    seconds = float(sys.argv[3]) if sys.argv[2:3] == ["--seconds"] else SECONDS
-    report = improved(captured(folder), folder, seconds)
+    words = sys.argv[2:]
+    seconds = float(words[words.index("--seconds") + 1]) if "--seconds" in words else SECONDS
+    model = "tests.bench.written_player:Writer" if "--written" in words else "embedded"
+    report = improved(captured(folder), folder, seconds, model)
+    report["model"] = model
     report["seconds with capture"] = time.perf_counter() - began
     (folder / "edits.json").write_text(json.dumps(report, indent=1))
     print(render(report))

@@ -20,41 +20,22 @@ import click
 
 from evals.bench import targets
 from evals.bench.output import print_progress, print_table, store
-from evals.bench.suite import Case, Entry, Target
+from evals.bench.suite import BOTH, LOSS, norm_backward
 from tests.bench.recorded_run import RecordedRun, print_screened, run_within
 
 PEAKS_S = 35.0
 """Seconds that are kept for the peaks of memory."""
 RATIO_OF_PEAKS = 0.35
 """The largest peak, of eager PyTorch's, that the project aims at."""
-BOTH = ("burst", "sustained")
-OURS = "fused_linear_cross_entropy"
+OURS = LOSS.case.kernel
 
 
-def _norm(name, kernel, rows, judged=("burst",)):
-    rivals = ("unfused", "compiled", "liger", "copy")
-    return Entry(
-        name,
-        Case(kernel, (rows, 4096), {"dtype": "bf16"}),
-        judged,
-        dict.fromkeys(judged, rivals),
-        tuple(Target(j, "compiled", 1.05) for j in judged),
-    )
-
-
-LOSS = Entry(
-    "cross-entropy",
-    Case(OURS, (4096, 128256, 4096), {"dtype": "bf16"}),
-    ("burst",),
-    {"burst": ("unfused", "compiled", "liger", "rounded")},
-    (Target("burst", "unfused", 1.0), Target("burst", "compiled", 1.0)),
-)
 ENTRIES = (
-    _norm("rms-norm-backward", "rms_norm_backward", 16384, BOTH),
+    norm_backward("rms-norm-backward", "rms_norm_backward", 16384, BOTH),
     LOSS,
-    _norm("layer-norm-backward", "layer_norm_backward", 16384, BOTH),
-    _norm("rms-norm-backward-4096", "rms_norm_backward", 4096),
-    _norm("layer-norm-backward-4096", "layer_norm_backward", 4096),
+    norm_backward("layer-norm-backward", "layer_norm_backward", 16384, BOTH),
+    norm_backward("rms-norm-backward-4096", "rms_norm_backward", 4096),
+    norm_backward("layer-norm-backward-4096", "layer_norm_backward", 4096),
 )
 """Sizes of Llama 3 8B. The loss is opened with the first entry and measured second: torch.compile needs a minute for
 its products."""

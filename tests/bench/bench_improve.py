@@ -1,11 +1,11 @@
-"""Improves Liger's and flash-linear-attention's layers on a GPU: ``python -m tests.bench.bench_improve OUT``.
+"""Improves Liger's layers on a GPU: ``python -m tests.bench.bench_improve OUT``.
 
-Needs a GPU and ``liger-kernel``; ``flash-linear-attention`` if it is installed. Each library runs forward and backward
-in a process of its own, unchanged, under ``python -m agent capture``; then ``improve`` tunes what was captured, cold.
-Written to OUT: the captures, ``tuned-*.json`` and ``improve.json`` with, for each library, how many launches were
-tried, with how many configs, how many were proven faster, rows whose interval lies wholly below 1, and two geometric
-means over the owner's launch: that of the table, in which a launch that is not proven keeps its config, and that of the
-best config that was timed. For autotuned kernels also: what Triton's own autotuner takes, cold, and what improve takes.
+Needs a GPU and ``liger-kernel``. The layers run forward and backward in a process of their own, unchanged, under
+``python -m agent capture``; then ``improve`` tunes what was captured, cold. Written to OUT: the capture,
+``tuned-liger.json`` and ``improve.json``: how many launches were tried, with how many configs, how many were proven
+faster, rows whose interval lies wholly below 1, and two geometric means over the owner's launch: that of the table, in
+which a launch that is not proven keeps its config, and that of the best config that was timed. Kernels with an
+autotuner: ``bench_fla.py``.
 
 ``python -m tests.bench.bench_improve rows TUNED`` prints the rows of a table that improve wrote, with their means.
 """
@@ -25,9 +25,7 @@ from typing import Any
 from agent.programs.improvement.tuned_rows import TWO_PROCESSES
 from kernels.tuned.tuned_file import read_table
 
-SECONDS = {"liger": 360.0, "fla": 600.0}
-TOKENS, WIDTH, HEADS = 4096, 2048, 16
-STEPS = 3
+SECONDS = 360.0
 
 
 def liger() -> None:
@@ -45,51 +43,25 @@ def liger() -> None:
             print(f"{name} failed: {type(e).__name__}: {e}"[:200], file=sys.stderr)
 
 
-def fla() -> None:
-    """Two layers with backward. Prints the seconds of the first step, in which Triton's autotuner runs, and of later
-    ones."""
-    import torch
-    from fla.layers import GatedDeltaNet, GatedLinearAttention
-
-    made = [
-        GatedLinearAttention(hidden_size=WIDTH, num_heads=HEADS // 4),
-        GatedDeltaNet(hidden_size=WIDTH, num_heads=HEADS // 2, head_dim=128),
-    ]
-    took = []
-    for layer in made:
-        layer.to("cuda", torch.bfloat16)
-    for _ in range(STEPS):
-        started = time.perf_counter()
-        for layer in made:
-            x = torch.randn(1, TOKENS, WIDTH, device="cuda", dtype=torch.bfloat16, requires_grad=True)
-            out = layer(x)[0]
-            out.backward(torch.randn_like(out))
-        torch.cuda.synchronize()
-        took.append(time.perf_counter() - started)
-    print(json.dumps({"first_s": took[0], "later_s": took[-1]}))
-
-
-def captured(name: str, folder: Path) -> tuple[Path, dict[str, Any]]:
-    """The capture of a library's layers, and what the program printed last. Triton's cache is empty before."""
+def captured(name: str, folder: Path, program: list[str], cache: Path) -> Path:
+    """The capture of a program. `cache`: Triton's."""
     path = folder / f"{name}.capture"
     path.unlink(missing_ok=True)
-    program = [sys.executable, "-m", "tests.bench.bench_improve", "--program", name]
     command = [sys.executable, "-m", "agent", "capture", "-o", str(path), "--", *program]
-    environment = {**os.environ, "TRITON_CACHE_DIR": str(folder / f"cache-{name}-{time.time_ns()}")}
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    lines = done.stdout.strip().splitlines()
-    return path, json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
+    environment = {**os.environ, "TRITON_CACHE_DIR": str(cache)}
+    subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    return path
 
 
-def improved(name: str, path: Path, folder: Path) -> dict[str, Any]:
-    """The figures of one library."""
+def improved(name: str, path: Path, folder: Path, seconds: float) -> dict[str, Any]:
+    """The figures of one library, whose launches are improved for so many seconds."""
     from agent.loop.progress import LineWatch
     from agent.programs.improvement.improve_request import Request
     from agent.programs.improvement.improving import improve
 
     out, memory = folder / f"tuned-{name}.json", folder / f"memory-{name}.db"
     memory.unlink(missing_ok=True)
-    request = Request(path, out, max_seconds=SECONDS[name], share=1.0, memory=memory, cold=True)
+    request = Request(path, out, max_seconds=seconds, share=1.0, memory=memory, cold=True)
     made = improve(request, LineWatch(lambda line: print(line, file=sys.stderr)))
     rows = []
     for job, judged, outcome in made.rows:
@@ -169,22 +141,16 @@ def main() -> None:
         print_rows(Path(sys.argv[2]))
         return
     if sys.argv[1:2] == ["--program"]:
-        {"liger": liger, "fla": fla}[sys.argv[2]]()
+        liger()
         return
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    report: dict[str, Any] = {}
-    for name, package in (("liger", "liger_kernel"), ("fla", "fla")):
-        if importlib.util.find_spec(package) is None:
-            report[name] = f"{package} is not installed"
-            continue
-        path, printed = captured(name, folder)
-        report[name] = {**printed, **improved(name, path, folder)}
-        if "first_s" in printed:
-            tuning = printed["first_s"] - printed["later_s"]
-            report[name]["triton's autotuner, cold, s (with compilation)"] = tuning
-            report[name]["improve over the autotuner's time"] = report[name]["seconds"] / tuning
-        (folder / "improve.json").write_text(json.dumps(report, indent=2))
+    if importlib.util.find_spec("liger_kernel") is None:
+        sys.exit("liger-kernel is not installed: pip install liger-kernel")
+    program = [sys.executable, "-m", "tests.bench.bench_improve", "--program"]
+    path = captured("liger", folder, program, folder / f"cache-liger-{time.time_ns()}")
+    report = {"liger": improved("liger", path, folder, SECONDS)}
+    (folder / "improve.json").write_text(json.dumps(report, indent=2))
     print(json.dumps(report, indent=2))
 
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
-from evals.judge.judging import Judging, Options
+from evals.judge.judging import Judging, Options, open_rooms
+from evals.judge.pair import Pair
 from evals.judge.read_pairs import pairs
 from evals.judge.verdict import Status
 
@@ -183,24 +185,39 @@ NEVER_FASTER = ("add, the sum of a few elements as the key",)
 
 def main(out: Path, sandboxed: bool) -> int:
     out.mkdir(parents=True, exist_ok=True)
+    options = Options("cuda:0", sandboxed=sandboxed)
     rows, wrong = [], 0
-    with tempfile.TemporaryDirectory() as folder:
-        reference, candidate = Path(folder, "problem.py"), Path(folder, "candidate.py")
-        for name, problem, answer, expected in CASES:
-            reference.write_text(problem)
-            candidate.write_text(answer)
-            (pair,) = pairs(reference, candidate, None)
-            v = Judging(pair, Options("cuda:0", sandboxed=sandboxed)).run()
+    with ExitStack() as stack:
+        ahead = [stack.enter_context(open_rooms(made, options)) for made in _pairs(CASES[:1])]
+        for at, (name, _, _, expected) in enumerate(CASES):
+            (pair,) = _pairs(CASES[at : at + 1])
+            rooms = ahead.pop()
+            # The next case's processes import while this one is judged: they use no GPU before they are asked.
+            ahead = [stack.enter_context(open_rooms(made, options)) for made in _pairs(CASES[at + 1 : at + 2])]
+            v = Judging(pair, options).run(rooms)
             faster = v.timing is not None and v.timing.verdict == "faster"
             as_expected = v.status in expected and not (faster and name in NEVER_FASTER)
             wrong += not as_expected
             rows.append({"name": name, "as_expected": as_expected, "verdict": v.model_dump(mode="json")})
             t = v.timing
             times = f", {t.ms:.4f} ms against {t.reference_ms:.4f} ms: {t.verdict} {t.speedup:.3f}×" if t else ""
-            print(f"{'' if as_expected else 'UNEXPECTED '}{name}: {v.status} {v.reason}{times}", flush=True)
+            mark = "" if as_expected else "UNEXPECTED "
+            print(f"{mark}{name}: {v.status} {v.reason}{times} ({v.trials} trials, {v.seconds:.1f} s)", flush=True)
             (out / "judge.json").write_text(json.dumps(rows, indent=1))
-    print(f"{len(rows) - wrong} of {len(rows)} as expected")
+    print(f"{len(rows) - wrong} of {len(rows)} as expected, {sum(r['verdict']['seconds'] for r in rows):.0f} s")
     return 1 if wrong else 0
+
+
+def _pairs(cases: list[tuple[str, str, str, tuple[Status, ...]]]) -> list[Pair]:
+    """What the judge reads of each case's two files."""
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        reference, candidate = Path(folder, "problem.py"), Path(folder, "candidate.py")
+        for _, problem, answer, _ in cases:
+            reference.write_text(problem)
+            candidate.write_text(answer)
+            found += pairs(reference, candidate, None)
+    return found
 
 
 if __name__ == "__main__":

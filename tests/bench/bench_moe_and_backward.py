@@ -16,38 +16,25 @@ import click
 
 from evals.bench import targets
 from evals.bench.output import print_progress, print_table, store
-from evals.bench.suite import Case, Entry, Target
+from evals.bench.suite import BOTH, attention_backward, grouped
 from tests.bench.recorded_run import RecordedRun, print_screened, run_within
 
-BOTH = ("burst", "sustained")
 CHECK_S = 45.0
 """Seconds that are kept for the GPU's tests."""
 TESTS = ("tests/kernels/grouped", "tests/kernels/attention_backward")
 
 
-def _grouped(name, shape, judged=("burst",), **options):
-    least = [Target(j, "loop", 1.1) for j in judged]
-    if options.get("dtype") != "fp16":
-        least += [Target(j, "grouped", 1.0) for j in judged]
-    return Entry(name, Case("grouped_matmul", shape, options), judged, targets=tuple(least))
-
-
-def _backward(name, shape, judged=("burst",), **options):
-    least = [Target(j, rival, 1.0) for j in judged for rival in ("cudnn", "flash")]
-    return Entry(name, Case("attention_backward", shape, options), judged, targets=tuple(least))
-
-
 ENTRIES = (
-    _backward("backward-causal", (4, 32, 4096, 128), BOTH, causal=True),
-    _grouped("mixtral-up", (8192, 14336, 4096, 8), BOTH),
-    _grouped("deepseek-up", (24576, 2816, 2048, 64), align=1),
-    _backward("backward-gqa", (4, 32, 4096, 128), causal=True, GROUP=4, dtype="bf16"),
-    _grouped("mixtral-fp8", (8192, 14336, 4096, 8), dtype="fp8", scales="row"),
-    _grouped("mixtral-down", (8192, 4096, 14336, 8), align=1),
-    _grouped("deepseek-skewed", (24576, 2048, 1408, 64), align=128, routing="skewed"),
-    _grouped("mixtral-decode", (128, 14336, 4096, 8), align=1),
-    _backward("backward-whole", (4, 32, 4096, 128), causal=False, dtype="bf16"),
-    _grouped("mixtral-fp16", (8192, 14336, 4096, 8), dtype="fp16"),
+    attention_backward("backward-causal", BOTH, causal=True),
+    grouped("mixtral-up", (8192, 14336, 4096, 8), BOTH),
+    grouped("deepseek-up", (24576, 2816, 2048, 64), align=1),
+    attention_backward("backward-gqa", causal=True, GROUP=4, dtype="bf16"),
+    grouped("mixtral-fp8", (8192, 14336, 4096, 8), dtype="fp8", scales="row"),
+    grouped("mixtral-down", (8192, 4096, 14336, 8), align=1),
+    grouped("deepseek-skewed", (24576, 2048, 1408, 64), align=128, routing="skewed"),
+    grouped("mixtral-decode", (128, 14336, 4096, 8), align=1),
+    attention_backward("backward-whole", causal=False, dtype="bf16"),
+    grouped("mixtral-fp16", (8192, 14336, 4096, 8), dtype="fp16"),
 )
 """4,096 tokens, of which each goes to two of 8 experts (Mixtral) or to six of 64 (DeepSeek-V2-Lite); 64 tokens in
 ``decode``."""

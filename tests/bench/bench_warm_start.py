@@ -72,7 +72,9 @@ class Card:
     def configs(self) -> Container[Config]:
         return self.compiled
 
-    def compile(self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config]) -> list[CompileResult]:
+    def compile(
+        self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config], deadline_s: float | None = None
+    ) -> list[CompileResult]:
         return [self.compiled[c] for c in configs]
 
     def measure(self, configs: Sequence[Config], regime: Regime = "burst") -> list[Measurement]:

@@ -3,7 +3,12 @@
 Needs a GPU and ``liger-kernel``. Each LAYER (``tests/bench/bench_captured_layers.py``) runs forward and backward under
 ``python -m agent capture``. A LAUNCH is the name of a Triton kernel among what was captured; the costliest launch of
 that name is recorded, as ``improve`` would tune it: with its owner's survey, and its owner's launch as the baseline
-beside each reading. Written to OUT:
+beside each reading. It was not run on a GPU yet. For 85 s:
+
+    python -m tests.bench.record_captured OUT group_norm:_group_norm_backward_kernel rms_norm:_rms_norm_backward_kernel \\
+        --limit 80 --max-seconds 22
+
+Written to OUT:
 ``liger.capture`` and, for each LAUNCH, a landscape with its card. A launch that cannot be recorded is named with the
 reason, and the others go on.
 """
@@ -20,11 +25,10 @@ import click
 from agent.errors import UsageError
 from agent.programs.improvement.improve_ahead import Ahead
 from agent.programs.improvement.improve_plan import Job, plan
-from agent.programs.improvement.improve_work import SEED, surveyed_problem
+from agent.programs.improvement.improve_surveys import SEED, Surveys
 from agent.programs.improvement.wanted_launches import open_capture
 from evals.record.card import stats
 from evals.record.recording import Plan, Recording
-from kernels.hardware import Hardware
 from kernels.hardware.gpu_facts import from_json
 from tools.harness.checking.owner_survey import OwnerSurvey
 from tools.harness.compiling.compile_pool import LocalCompilePool
@@ -48,12 +52,12 @@ def capture_layers(names: list[str], path: Path) -> None:
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
 
 
-def record(job: Job, hardware: Hardware, survey: OwnerSurvey, ahead: Ahead, made: Plan) -> str:
+def record(job: Job, surveys: Surveys, made: Plan) -> str:
     """Record one launch and return what came of it, as a line."""
-    found = survey.survey(job.reference, ahead.reference(job.launch.digest), SEED)
-    problem = surveyed_problem(job, found, hardware)
-    if isinstance(problem, str):
-        return f"not recorded: {problem}"
+    found = surveys.of(job)
+    if isinstance(found, str):
+        return f"not recorded: {found}"
+    problem, _, _ = found
     live = LiveDevice.open(DEVICE, job.kernel, problem)
     pool = LocalCompilePool(live.hardware)
     try:
@@ -82,12 +86,13 @@ def main(out: Path, launches: tuple[str, ...], limit: int, max_seconds: float) -
     try:
         info = survey.device_info()
         hardware = from_json(info["facts"])
+        surveys = Surveys(survey, ahead, hardware)
         for name in kernels:
             began = time.perf_counter()
             try:
                 jobs = plan(capture, 1.0, name, info["name"], hardware).jobs
                 made = Plan(out / f"liger{name}-{hardware.name.lower()}.json.gz", limit=limit, max_seconds=max_seconds)
-                line = record(jobs[0], hardware, survey, ahead, made) if jobs else "not recorded: nothing can be tuned"
+                line = record(jobs[0], surveys, made) if jobs else "not recorded: nothing can be tuned"
             except UsageError as e:
                 line = f"not recorded: {e}"
             print(f"{name:36} {line} ({time.perf_counter() - began:.0f} s)", flush=True)

@@ -83,6 +83,16 @@ def test_a_compilation_past_its_deadline_is_killed(pool):
     assert compiles(pool)
 
 
+def test_a_batch_brings_its_own_deadline_which_is_never_longer(pool):
+    pool.deadline_s = 30
+    assert compiles(pool)
+    [r] = pool.compile(broken.CompilerHangs(), PROBLEM, [CONFIG], deadline_s=0.5)
+    assert (r.status, r.reason) == ("timeout", "compilation took over 0.5 s")
+    pool.deadline_s = 0.5
+    [r] = pool.compile(broken.CompilerHangs(), PROBLEM, [CONFIG], deadline_s=30)
+    assert r.reason == "compilation took over 0.5 s"
+
+
 def test_a_compiler_killed_from_outside_is_no_fault_of_the_config(new_pool):
     """Killed once: compiled again. The kernel is one that takes its time, so that the kill hits it."""
     pool = new_pool()

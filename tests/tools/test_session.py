@@ -9,7 +9,7 @@ from memory.shared_models import DeviceInfo
 from memory.store import Memory
 from tests.exploits.axpy import AxpyProblem
 from tests.faults.broken import Faulty, FaultyConfig
-from tools.harness.results import CheckResult, Measurement
+from tools.harness.results import CheckResult, CompileResult, Measurement
 from tools.session.budget import Budget
 from tools.session.session import Ids, Session
 from tools.session.task import Task
@@ -169,3 +169,17 @@ def test_bitwise_without_any_config_of_the_owners_bits_refuses_the_fastest_with_
     (only,), close = session.finalists(5)
     assert (only.BLOCK, close) == (512, 1)
     assert session.prove(only).status == "correctness"
+
+
+def test_one_slow_compilation_does_not_take_all_of_a_short_run(session, monkeypatch):
+    asked = []
+
+    def compile_(spec, problem, configs, deadline_s):
+        asked.append(deadline_s)
+        return [CompileResult(config=c.model_dump(mode="json"), status="correct") for c in configs]
+
+    monkeypatch.setattr(session.pool, "compile", compile_)
+    for block, seconds in ((128, 30.0), (256, 3.0), (512, 0.0)):
+        session.budget.max_seconds = seconds
+        session.compile([FaultyConfig(BLOCK=block)], "a")
+    assert asked == [pytest.approx(10.0, abs=1.0), 2.0, 2.0]

@@ -67,8 +67,8 @@ class FleetCompilePool(LocalCompilePool):
         """A reference to what was compiled for `config`; ``None`` where a worker has to compile for itself."""
         return self._files.get(config.key())
 
-    def _call(self, job: dict[str, Any]) -> dict[str, Any]:
-        answered, files = self._task.remote(job, to_json(self.hardware), self.deadline_s)
+    def _call(self, job: dict[str, Any], deadline_s: float) -> dict[str, Any]:
+        answered, files = self._task.remote(job, to_json(self.hardware), deadline_s)
         try:
             answer: dict[str, Any] = self._ray.get(answered, timeout=QUEUE_S)
         except self._ray.exceptions.RayTaskError as e:

@@ -29,8 +29,11 @@ class CompilePool(Protocol):
     parallel: bool
     """Whether a batch takes about as long as one config. If not, nothing is gained by compiling many at a time."""
 
-    def compile(self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config]) -> list[CompileResult]:
-        """Compile all; results in the order of `configs`, a failure as its status. Raises MachineTrouble."""
+    def compile(
+        self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config], deadline_s: float | None = None
+    ) -> list[CompileResult]:
+        """Compile all; results in the order of `configs`, a failure as its status. A config that takes longer than
+        `deadline_s`, or than the pool's own deadline, is given up. Raises MachineTrouble."""
         ...
 
     def close(self) -> None: ...

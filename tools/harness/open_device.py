@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from tools.harness.device import DeviceError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from kernels.hardware import Hardware
     from kernels.spec import KernelSpec, Problem
     from memory.terms import Regime
@@ -23,11 +25,13 @@ def open_device(
     problem: Problem,
     regime: Regime = "burst",
     prestart: Prestart | None = None,
+    lock: Path | None = None,
 ) -> tuple[Device, Hardware]:
     """Open `device` for one kernel and problem.
 
     `device` is ``auto`` (a GPU if there is one, else a recorded one), ``cuda:N``, ``recorded[:NAME or path]``, or many
     GPUs: ``cuda:all``, ``ray:ADDRESS``. A single GPU takes its processes from `prestart`, if that has some.
+    `lock` is the file by which devices of several processes take turns on a single GPU.
 
     Raises DeviceError with one sentence if the device cannot be used."""
     from tools.fleet.address import parse
@@ -49,7 +53,7 @@ def open_device(
 
         if not gpus_present():
             raise DeviceError(f"{device} names a GPU and this machine has none that works: {WITHOUT_GPU}")
-        live = LiveDevice.open(f"cuda:{which or 0}", spec, problem, prestart=prestart)
+        live = LiveDevice.open(f"cuda:{which or 0}", spec, problem, lock=lock, prestart=prestart)
         return live, live.hardware
     if kind == "recorded":
         from tools.harness.checking.interpreter import Interpreter

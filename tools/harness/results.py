@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from kernels.launches.domain import SHAPES
+from kernels.launches.domain import SHAPES, SHAPES_OF
 from memory.terms import Regime, Status
 
 Figure = Literal["ms", "joules"]
@@ -79,9 +79,9 @@ class StressResult(CheckResult):
 
     def summary(self) -> str:
         """One line for the verdict."""
-        values = [kind for kind in self.tried if kind not in SHAPES]
-        found = [f"{', '.join(values)} inputs"] if values else []
-        found += [kind for kind in self.tried if kind in SHAPES]
+        shapes = [kind for kind in self.tried if kind in SHAPES or kind.startswith(SHAPES_OF)]
+        values = [kind for kind in self.tried if kind not in shapes]
+        found = [*([f"{', '.join(values)} inputs"] if values else []), *shapes]
         right = f"right on {', '.join(found)} too" if found else "tried on nominal inputs alone"
         kinds: dict[str, list[str]] = {}
         for kind, why in self.left_out.items():

@@ -52,6 +52,7 @@ def open_session(
     prestart: Prestart | None = None,
     edit: bool = False,
     bitwise: bool = False,
+    gpu_lock: Path | None = None,
 ) -> Session:
     """Open a session. Raises SetupError, or MachineTrouble or MemoryFull where the user's words are not to blame.
 
@@ -59,7 +60,8 @@ def open_session(
     keep their defaults. If memory knows `run_id`, the session gets back what that run has done. `prestart` may hold
     processes for a single GPU's device and its compile pool. Unless `warm`, nothing of other runs is used;
     if `cold`, it is not shown either. With `edit` a model may send device code (:mod:`tools.edit_kernel`).
-    With `bitwise` only configs that give the bits of the owner's launch are proven."""
+    With `bitwise` only configs that give the bits of the owner's launch are proven. Sessions of several processes with
+    one file `gpu_lock` take turns on a single GPU."""
     try:
         spec = get(kernel)
         problem = spec.parse_problem(shape, options)
@@ -72,7 +74,7 @@ def open_session(
     try:
         memory = Memory.open(memory_path)
         with importing(PLANNERS) if prestart else nullcontext():  # while the GPU's worker starts
-            opened, hardware = open_device(device, spec, problem, regime, prestart)
+            opened, hardware = open_device(device, spec, problem, regime, prestart, gpu_lock)
     except (MachineTrouble, MemoryFull):
         raise
     except (MemoryFileError, DeviceError) as e:
@@ -94,7 +96,7 @@ def open_session(
             )
         unable = opened.no_bits() if bitwise else None
         if unable:
-            raise ValueError(f"--bitwise is not possible here ({unable}): choose a GPU with --device cuda:0.")
+            raise ValueError(f"bitwise is not possible here ({unable}): choose a GPU, such as --device cuda:0.")
     except ValueError as e:
         opened.close()
         pool.close()

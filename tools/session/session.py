@@ -36,6 +36,11 @@ CONTENDERS = 16
 TWIN = "the same machine code on the same grid as"
 """How a measurement that was taken over from another config begins to say so."""
 DID_NOT_COMPILE = "not launched: it did not compile"
+COMPILES_IN_TIME = 3
+"""A compilation gets this part of the time that is left: one config that compiles for 14 s must not take all of a run
+of 14 s."""
+LEAST_COMPILE_S = 2.0
+"""What the common compilation takes on a busy machine."""
 NOT_FIGURES = ("survived", "left_out", "bits", "bits_why")
 """What a proof says beside its figures."""
 UNLAUNCHED = (TWIN, DID_NOT_COMPILE)
@@ -214,10 +219,11 @@ class Session:
         return self._afford(configs, self.measured, attempt, refuse)
 
     def _compile(self, configs: list[Config], call_id: str) -> None:
-        self._once(
-            "compile", configs, call_id, self.compiled,
-            lambda new: self.pool.compile(self.task.spec, self.task.problem, new),
-        )  # fmt: skip
+        def run(new: list[Config]) -> list[CompileResult]:
+            deadline_s = max(LEAST_COMPILE_S, self.budget.seconds_left() / COMPILES_IN_TIME)
+            return self.pool.compile(self.task.spec, self.task.problem, new, deadline_s)
+
+        self._once("compile", configs, call_id, self.compiled, run)
 
     def _afford(
         self,

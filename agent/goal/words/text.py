@@ -55,7 +55,8 @@ class Text:
         text = JOINED.sub(lambda shape: THOUSANDS.sub(without_commas, shape.group()), text)
         text = ALONE.sub(without_commas, text)
         for words, english in TRANSLATIONS:
-            text = re.sub(rf"(?<![\w.]){re.escape(words)}(?!\w)", english, text)
+            if words in text:
+                text = re.sub(rf"(?<![\w.]){re.escape(words)}(?!\w)", english, text)
         self.left = f" {text} "
 
     def take(self, pattern: str | re.Pattern[str]) -> list[re.Match[str]]:
@@ -67,7 +68,8 @@ class Text:
 
     def says(self, phrase: str) -> bool:
         """Whether `phrase` stands in what is left as whole words; takes it."""
-        return bool(self.take(rf"(?<![\w.]){re.escape(phrase)}(?!\w)"))
+        # There are more phrases than re's cache holds: to compile each for each goal took nine tenths of the reading.
+        return phrase in self.left and bool(self.take(rf"(?<![\w.]){re.escape(phrase)}(?!\w)"))
 
     def rest(self, also: frozenset[str] = frozenset()) -> list[str]:
         """The words that no rule took and that are not known to carry no choice; `also` carry none either here."""

@@ -5,16 +5,19 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from tools.harness.checking.promoted_reference import PromotingInterpreter, Reference
+from tools.harness.checking.promoted_reference import DEADLINE_S, PromotingInterpreter, Reference
 from tools.harness.process.prestart import Prestart
 
 
 class Ahead:
     """Works on the launches of one capture in the order in which they are expected."""
 
-    def __init__(self, capture: str, seed: int, device: str | None, edits: bool = False) -> None:
+    def __init__(
+        self, capture: str, seed: int, device: str | None, edits: bool = False, deadline_s: float = DEADLINE_S
+    ) -> None:
         """`seed` makes the arguments of the references. `device`: the GPU of the runs; None if nothing is timed.
-        `edits`: whether the runs may edit device code."""
+        `edits`: whether the runs may edit device code. `deadline_s`: seconds that one reference may take."""
+        self._deadline_s = deadline_s
         self._edits = edits
         self._capture, self._seed, self._device = capture, seed, device
         self._interpreter = PromotingInterpreter()
@@ -50,7 +53,7 @@ class Ahead:
 
     def _begin(self, launch: str) -> Future[Reference]:
         if launch not in self._references:
-            work = self._thread.submit(self._interpreter.reference, self._capture, launch, self._seed)
+            work = self._thread.submit(self._interpreter.reference, self._capture, launch, self._seed, self._deadline_s)
             self._references[launch] = work
         return self._references[launch]
 

@@ -53,6 +53,11 @@ class Plan:
     jobs: list[Job]
     """What promises most comes first."""
     untuned: list[Untuned]
+    held_out: list[Job] = field(default_factory=list)
+    """Launches without a row, for which the table's answers are timed."""
+    autotuned: list[tuple[CapturedLaunch, Json]] = field(default_factory=list)
+    """Launches whose autotuner has chosen, with their keys, the costliest last: whether they are tuned or not, the
+    table holds the choice, so that the program needs no benchmark for it."""
 
 
 def plan(capture: Capture, share: float, only: str | None, gpu: str | None, hardware: Hardware | None) -> Plan:
@@ -86,14 +91,18 @@ def plan(capture: Capture, share: float, only: str | None, gpu: str | None, hard
             jobs[same].shares.append(launch)
         else:
             jobs[same] = found
-    return Plan(sorted(jobs.values(), key=lambda j: -j.gain_ms), untuned)
+    chosen = sorted((x for x in here if x.config is not None), key=_weight)
+    autotuned = [(x, key_of_captured(x, capture.functions())) for x in chosen]
+    return Plan(sorted(jobs.values(), key=lambda j: -j.gain_ms), untuned, autotuned)
 
 
 def seconds_for(job: Job, waiting: Sequence[Job], seconds: float) -> float:
-    """The part of `seconds` that `job` is given, by what it promises among `waiting`, which holds it."""
+    """The part of `seconds` that `job` is given: what a short search needs is kept for each of `waiting`, which holds
+    it, and the rest is divided by what they promise."""
     total = sum(j.gain_ms for j in waiting)
     part = job.gain_ms / total if total else 1 / len(waiting)
-    return min(seconds, max(SHORTEST_S, part * seconds))
+    kept = min(SHORTEST_S, seconds / len(waiting))
+    return kept + part * (seconds - kept * len(waiting))
 
 
 def _is_here(launch: CapturedLaunch, gpu: str, hardware: Hardware | None) -> bool:

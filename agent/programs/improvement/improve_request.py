@@ -32,6 +32,8 @@ class Request:
     seed: int = 0
     edit: bool = False
     """Whether device code may be edited: by known rewrites, or by the model."""
+    held_out: int = 0
+    """Launches of each kernel that lie between others and are not tuned: the table's answers for them are timed."""
     even: bool = False
     """Whether each launch is given the same time, instead of by what it promises."""
 

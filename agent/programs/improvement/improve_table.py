@@ -7,6 +7,7 @@ from typing import Any
 from agent.loop.outcome import Outcome
 from agent.programs.improvement.improve_plan import Job
 from agent.programs.improvement.improve_request import Improved
+from agent.programs.improvement.table_gaps import describe_held_out
 from agent.programs.improvement.tuned_rows import Judged
 from memory.formats.tables import table
 from memory.terms import count_of, printable
@@ -57,6 +58,11 @@ def render(made: Improved, out: str) -> str:
     if made.capture.damaged:
         damaged = count_of(made.capture.damaged, "damaged line")
         lines += ["", f"Left out of the capture: {damaged}; launches and counts may be too low."]
+    kept = len(made.table.rows) - len(found)
+    if kept > 0:
+        lines += ["", f"{count_of(kept, 'further row')}: the autotuner's choice as captured, without its benchmark"]
+    if made.table.held_out:
+        lines += ["", printable(describe_held_out(made.table.held_out))]
     proven = sum(r["decision"] == "proven" for r in found)
     where = made.environment.gpu if made.timed else "Triton's interpreter, which times nothing"
     lines += ["", f"{proven} of {len(found)} launches proven faster on {where}, in {made.seconds:.0f} s; table {out}"]
@@ -74,6 +80,7 @@ def as_json(made: Improved, out: str) -> dict[str, Any]:
         "gpu": made.environment.gpu,
         "triton": made.environment.triton,
         "launches": rows(made),
+        "held_out": made.table.held_out,
         "not_tuned": [{"kernel": u.kernel, "reason": u.reason} for u in made.untuned],
         "damaged_lines": made.capture.damaged,
         "seconds": round(made.seconds, 1),

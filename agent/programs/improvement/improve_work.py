@@ -25,20 +25,23 @@ from agent.programs.improvement.held_out_launches import try_held_out
 from agent.programs.improvement.improve_ahead import Ahead
 from agent.programs.improvement.improve_plan import Job, Plan, Untuned, seconds_for
 from agent.programs.improvement.improve_request import Improved, Request
+from agent.programs.improvement.improve_surveys import SEED, Surveys
 from agent.programs.improvement.lineage import lineage_of
+from agent.programs.improvement.table_gaps import TableGaps, seconds_kept
 from agent.programs.improvement.tuned_rows import (
+    KEPT,
     NOTHING_TIMED,
     Judged,
     beyond_float64,
-    bounds_of,
     evidence_of,
     judge,
+    kept_choice,
     row_of,
 )
-from kernels.capture.reading.rebuilt_arguments import described_tensors
-from kernels.captured.captured_problem import CapturedProblem, written_bounds
+from kernels.captured.captured_problem import CapturedProblem
 from kernels.hardware import Hardware, hardware_named
 from kernels.tuned.tuned_file import write_table
+from kernels.tuned.tuned_table import fault_of
 from memory.file import default_path
 from memory.terms import count_of
 from tools.harness.checking.interpreter import Interpreter
@@ -56,8 +59,6 @@ MOST_FINALISTS = 2
 it, and each sitting takes the time of another launch's search."""
 CHECKED = 3
 """Configs of a launch that the interpreter checks: the owner's and its nearest neighbours."""
-SEED = 20_261_128
-"""Of the arguments that are compared with float64."""
 
 RunSearch = Callable[[Objective, Request, Watch, Prestart | None], Outcome]
 """Runs one objective with the request's memory and server, in processes that may have been started before."""
@@ -92,16 +93,19 @@ class Work:
         self._request, self._device, self._made = request, device, made
         self._survey, self._ahead, self._watch, self._search = survey, ahead, watch, search
         self._interpreter = Interpreter()
+        self._surveys = Surveys(survey, ahead, hardware)
         self._variants = (request.memory or default_path()).absolute().parent / "variants"
         self._pool: LocalCompilePool | None = None
         self._edited_pool: LocalCompilePool | None = None
 
     def all(self, found: Plan, began: float) -> None:
+        self._keep_choices(found)
         self._write()  # a file that cannot be written is known before anything is spent
-        waiting = list(found.jobs)
+        r, waiting = self._request, list(found.jobs)
+        kept = seconds_kept(found.jobs, found.held_out, r.max_seconds) if self._made.timed else 0.0
         try:
             for job in found.jobs:
-                left = self._request.max_seconds - (time.monotonic() - began)
+                left = self._request.max_seconds - kept - (time.monotonic() - began)
                 if left <= 0:
                     self._leave(job, f"the time was up (--max-seconds {self._request.max_seconds:g})")
                 else:
@@ -109,26 +113,36 @@ class Work:
                     self._one(job, part, waiting[1:])
                 waiting.remove(job)
                 self._write()
+            if self._made.timed:
+                gaps = TableGaps(r, self._made, self._surveys, self._objective, self._processes, self._watch)
+                gaps.all(found, began, self._write, self._leave)
         finally:
             self._interpreter.close()
             for pool in filter(None, (self._pool, self._edited_pool)):
                 pool.close()
+
+    def _keep_choices(self, found: Plan) -> None:
+        """Rows of all autotuned launches as they are; what is tuned replaces its own."""
+        for launch, key in found.autotuned:
+            row = kept_choice(launch, key, self._made.environment)
+            if row is not None and fault_of(row, None) is None:
+                self._made.table.add(row, {"why": KEPT, "launch": launch.digest, "launches": launch.count})
 
     def _one(self, job: Job, seconds: float, later: Sequence[Job]) -> None:
         configs = len(job.kernel.launch_space.configs)
         some = "" if self._made.timed or configs <= CHECKED else f", of which {CHECKED} are checked"
         self._watch.notify(f"{job.launch.name} {job.launch.digest[:8]}: {count_of(configs, 'config')}{some}")
         started = self._ahead.take_processes()
-        exact = self._ahead.reference(job.launch.digest)
+        self._ahead.reference(job.launch.digest)  # waits for it, so that the next one is begun
         if later:
             self._ahead.expect(later[0].launch.digest)
-        survey = self._survey.survey(job.reference, exact, SEED)
-        problem = surveyed_problem(job, survey, self._hardware)
-        if isinstance(problem, str):
-            self._leave(job, problem)
+        prepared = self._surveys.of(job)
+        if isinstance(prepared, str):
+            self._leave(job, prepared)
             if started is not None:
                 started.close()
             return
+        problem, survey, exact = prepared
         if self._made.timed:
             self._time(job, problem, survey, exact, seconds, started)
         else:
@@ -146,21 +160,7 @@ class Work:
         r = self._request
         self._compile_choices(job, problem)
         edits = r.edit and self._editable(job)
-        objective = Objective(
-            goal=f"improve {r.file.name}: {job.launch.name} {problem.label()}",
-            kernel=job.reference,
-            options=problem.model_dump(),
-            metric="latency",
-            device=self._device,
-            model=r.model,
-            cold=r.cold,
-            bitwise=r.bitwise,
-            edit=edits,
-            limits=Limits(
-                max_evals=MOST_EDITED_EVALS if edits else MOST_EVALS, max_seconds=seconds, max_finalists=MOST_FINALISTS
-            ),
-            seed=r.seed,
-        )
+        objective = self._objective(job, problem, seconds, MOST_EDITED_EVALS if edits else MOST_EVALS, edits)
         try:
             outcome = self._search(priced(objective), r, self._watch, started)
         except UsageError as e:
@@ -184,6 +184,28 @@ class Work:
         more: dict[str, Any] = {"error": errors, "measured_ms": survey.ms, "bounds": problem.bound_of()}
         more |= {"held_out": held_out} if held_out else {}
         self._add(job, judged, outcome, evidence_of(job, survey, exact, judged, outcome, **more))
+
+    def _objective(self, job: Job, problem: CapturedProblem, seconds: float, evals: int, edits: bool) -> Objective:
+        r = self._request
+        return Objective(
+            goal=f"improve {r.file.name}: {job.launch.name} {problem.label()}",
+            kernel=job.reference,
+            options=problem.model_dump(),
+            metric="latency",
+            device=self._device,
+            model=r.model,
+            cold=r.cold,
+            bitwise=r.bitwise,
+            edit=edits,
+            limits=Limits(max_evals=evals, max_seconds=seconds, max_finalists=MOST_FINALISTS),
+            seed=r.seed,
+        )
+
+    def _processes(self) -> Prestart | None:
+        """Those that wait for a run; others are started for the next one."""
+        started = self._ahead.take_processes()
+        self._ahead.start_processes()
+        return started
 
     def _editable(self, job: Job) -> bool:
         """Whether the launch's code can be edited; what cannot is tuned by configs alone, and says why."""
@@ -275,30 +297,3 @@ def editable_kernel(job: Job, folder: Path) -> Any:
     from kernels.editing.editable import editable
 
     return editable(job.kernel, folder, job.reference)
-
-
-def surveyed_problem(job: Job, survey: Survey, hardware: Hardware | None) -> CapturedProblem | str:
-    """The launch's problem with what the survey found; or why the launch cannot be tuned."""
-    bounds = bounds_of(survey) if survey.reason is None else survey.reason
-    if isinstance(bounds, str):
-        return bounds
-    return job.kernel.problem_of(
-        overwritten=" ".join(_poisoned(job, survey)),
-        unchanged=" ".join(survey.unchanged),
-        bounds=written_bounds(bounds),
-        moved=_moved(job, survey, hardware),
-    )
-
-
-def _moved(job: Job, survey: Survey, hardware: Hardware | None) -> int:
-    """Fewest bytes that the launch moves; 1 if it was faster than all its bytes allow, because it reads a part."""
-    if survey.ms is None or hardware is None or hardware.bandwidth <= 0:
-        return job.launch.bytes or 1
-    return job.launch.bytes if survey.ms > job.launch.bytes / hardware.bandwidth * 1e3 else 1
-
-
-def _poisoned(job: Job, survey: Survey) -> tuple[str, ...]:
-    """What is poisoned before a launch: all that the owner's launch overwrites, but for one tensor of a launch that has
-    no other. A kernel needs an input, by which it is known where it runs."""
-    paths = [path for path, _ in described_tensors(job.launch)]
-    return survey.overwritten[1:] if set(survey.overwritten) == set(paths) else survey.overwritten

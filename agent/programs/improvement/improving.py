@@ -9,13 +9,19 @@ from agent.loop.progress import Watch
 from agent.programs.improvement.improve_ahead import Ahead
 from agent.programs.improvement.improve_plan import plan
 from agent.programs.improvement.improve_request import Improved, Request
-from agent.programs.improvement.improve_work import SEED, RunSearch, Work, run_search
+from agent.programs.improvement.improve_surveys import SEED
+from agent.programs.improvement.improve_work import RunSearch, Work, run_search
+from agent.programs.improvement.table_gaps import hold_out, take_out
 from agent.programs.improvement.wanted_launches import open_capture, select_launches
 from kernels.hardware.gpu_facts import from_json
 from kernels.tuned.tuned_table import TunedEnvironment, TunedTable
 from tools.harness.checking.owner_survey import CPU, OwnerSurvey
+from tools.harness.checking.promoted_reference import DEADLINE_S
 from tools.harness.process.child import ChildUnborn
 
+REFERENCES = 6
+"""The float64 reference of one launch takes a sixth of all the time at most: a launch waits for its own, and the next
+one's is made meanwhile. A launch whose reference takes longer is proven without it, and its row says so."""
 INTERPRETER = "interpreter"
 """The device that times nothing."""
 NO_GPU = (
@@ -33,17 +39,19 @@ def improve(request: Request, watch: Watch, search: RunSearch | None = None) -> 
     select_launches(capture, request.kernel)  # before processes are started for it
     device = _device(request.device)
     survey = OwnerSurvey(CPU if device == INTERPRETER else device)
-    ahead = Ahead(str(request.file), SEED, None if device == INTERPRETER else device, request.edit)
+    timed = device != INTERPRETER
+    deadline_s = min(DEADLINE_S, request.max_seconds / REFERENCES) if timed else DEADLINE_S
+    ahead = Ahead(str(request.file), SEED, device if timed else None, request.edit, deadline_s)
     try:
         ahead.begin()  # beside the survey's own process
         info = survey.device_info()
         missing = info.get("missing") or info.get("reason")
         if missing:
             raise UsageError(f"{missing}: name another --device, or check configs by --device interpreter.")
-        timed = device != INTERPRETER
         hardware = from_json(info["facts"]) if timed else None
         found = plan(capture, request.share, request.kernel, info["name"] if timed else None, hardware)
         environment = TunedEnvironment(info["name"], info["triton"], info["assembler"], info.get("overrides"))
+        take_out(found, hold_out(found.jobs, request.held_out))
         made = Improved(capture, environment, TunedTable(), untuned=list(found.untuned), timed=timed)
         work = Work(request, device, survey, ahead, made, watch, search or run_search, hardware)
         work.all(found, began)

@@ -7,6 +7,7 @@ from typing import Any
 
 from agent.loop.outcome import Outcome
 from agent.programs.improvement.improve_plan import Job
+from kernels.capture.reading.captured_launches import CapturedLaunch
 from kernels.captured.captured_problem import rounded_up
 from kernels.captured.spec import OPTIONS
 from kernels.tuned.tuned_table import Decision, Json, Status, TunedEnvironment, TunedFunction, TunedRow
@@ -22,6 +23,7 @@ USELESS = 0.25
 TWO_PROCESSES = 0.005
 """Config and owner's launch are timed in two processes, and there the same code was read up to so much apart (0.6 %
 once in fifteen launches on an H200, docs/BENCHMARKS.md). A gain whose interval reaches into this is none."""
+KEPT = "not tuned: the table holds what the autotuner chose in the captured program"
 NOTHING_TIMED = "nothing was timed: Triton's interpreter checks configs, and it has no times"
 
 
@@ -107,6 +109,24 @@ def row_of(job: Job, environment: TunedEnvironment, judged: Judged, source: Json
         status=judged.status,
         decision=None if config is None else decision_of(config, source),
         tie=judged.tie,
+    )
+
+
+def kept_choice(launch: CapturedLaunch, key: Json, environment: TunedEnvironment) -> TunedRow | None:
+    """A stock row with what the launch's autotuner chose in the captured program; None if it chose under another
+    Triton."""
+    if launch.config is None or launch.device.get("triton") != environment.triton:
+        return None
+    function, chosen = launch.function, launch.config
+    options = {n: chosen[n] for n in OPTIONS if chosen.get(n) is not None}
+    if chosen.get("num_ctas", 1) != 1:
+        options["num_ctas"] = chosen["num_ctas"]
+    return TunedRow(
+        function=TunedFunction(function["module"], function["qualname"], function["identity"]),
+        environment=environment,
+        key=key,
+        status="stock",
+        decision=Decision(dict(chosen["kwargs"]), options),
     )
 
 

@@ -1,9 +1,9 @@
 """Puts a table between a program and Triton.
 
 The points are ``JITFunction.run``, ``InterpretedFunction.run``, ``Autotuner.run`` and ``Heuristics.run``: whichever of
-them the program calls. What Triton calls in turn is left alone, and so are launchers that Inductor makes. A module is
-patched when the program imports it. Under ``TRITON_INTERPRET=1`` an autotuner whose key is not in the table takes its
-first config, because the interpreter cannot time.
+them the program calls, and ``function[grid]`` before them. What Triton calls in turn is left alone, and so are
+launchers that Inductor makes. A module is patched when the program imports it. Under ``TRITON_INTERPRET=1`` an
+autotuner whose key is not in the table takes its first config, because the interpreter cannot time.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ApplyHooks(ModulePatcher):
     def __init__(self, applied: AppliedTable) -> None:
         super().__init__(
             {
-                "triton.runtime.jit": lambda m: self.replace(m.JITFunction, "run", self._launching),
+                "triton.runtime.jit": self._jit,
                 "triton.runtime.interpreter": lambda m: self.replace(m.InterpretedFunction, "run", self._launching),
                 "triton.runtime.autotuner": self._autotuner,
                 "triton.runtime.driver": lambda m: self.replace(m, "_create_driver", create_or_interpret),
@@ -55,6 +55,10 @@ class ApplyHooks(ModulePatcher):
         self.active = False  # for a caller that holds on to what we made
         self._states.clear()
         super().uninstall()
+
+    def _jit(self, module: ModuleType) -> None:
+        self.replace(module.JITFunction, "run", self._launching)
+        self.replace(module.KernelInterface, "__getitem__", self._subscripting)
 
     def _autotuner(self, module: ModuleType) -> None:
         self.replace(module.Autotuner, "run", self._launching)
@@ -92,6 +96,34 @@ class ApplyHooks(ModulePatcher):
 
         self._originals[launch] = run
         return launch
+
+    def _subscripting(self, subscript: Callable[..., Any]) -> Callable[..., Any]:
+        """``function[grid]`` of a function that is served: what it returns launches by itself, because the way through
+        ``run`` unpacks and packs all arguments once more. Everything else goes that way."""
+        states, originals = self._states, self._originals
+
+        @functools.wraps(subscript)
+        def launcher_of(owner: Any, grid: Any) -> Any:
+            run, state = type(owner).run, states.get(id(owner))
+            if not isinstance(state, ServedFunction) or state.wrapped or run not in originals:
+                return subscript(owner, grid)
+            function, matcher, below = state.function, state.matcher, self._below(state.function)
+            tuner = next(iter(state.tuners), None)
+
+            def launch(*args: Any, **kwargs: Any) -> Any:
+                last = matcher.last
+                answer = last.answers.get(last.read(args, kwargs, grid))
+                if answer is None or answer.ready is None or not self.active:
+                    return run(owner, *args, grid=grid, warmup=False, **kwargs)
+                answer.add()
+                kwargs.update(answer.ready)
+                if tuner is not None:
+                    tuner.best_config = answer.config
+                return below(function, *args, grid=grid, warmup=False, **kwargs)
+
+            return launch
+
+        return launcher_of
 
     def _serve(
         self,

@@ -37,7 +37,7 @@ class RowIndex:
             (_distance(low, high), low_row.name, high_row.name, low_row, high_row)
             for low, low_row in rows
             for high, high_row in rows
-            if low != high and _on_the_line(low, sizes, high)
+            if low != high and lies_between(low, sizes, high)
         ]
         if not pairs:
             return None
@@ -74,7 +74,7 @@ def split_sizes(key: Json) -> tuple[Any, tuple[int, ...]]:
     return {**key, "grid": grid, "arguments": arguments}, tuple(sizes)
 
 
-def _on_the_line(low: Sequence[int], at: Sequence[int], high: Sequence[int]) -> bool:
+def lies_between(low: Sequence[int], at: Sequence[int], high: Sequence[int]) -> bool:
     """Whether `at` lies between, all its sizes equally far on their way, but for rounding to whole numbers."""
     way = max((h - w for w, h in zip(low, high, strict=True)), default=0)
     if way <= 0:

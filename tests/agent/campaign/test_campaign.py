@@ -173,6 +173,13 @@ def test_problems_without_a_run_come_first_by_their_work(plan):
     assert next_job([]) is None
 
 
+def test_a_campaign_that_demands_the_owners_bits_has_runs_of_its_own(plan):
+    demanding = plan.model_copy(update={"bitwise": True})
+    (first, _), (other, _) = plan.jobs(), demanding.jobs()
+    assert (first.objective(6, 60.0).bitwise, other.objective(6, 60.0).bitwise) == (False, True)
+    assert first.run_id(1) != other.run_id(1)
+
+
 def test_a_mixed_fleet_has_a_job_for_each_type(plan):
     mixed = plan.model_copy(update={"device": "ray:auto", "device_types": ("H200", "H100")})
     assert [job.device for job in mixed.jobs()] == ["ray:auto,type=H200", "ray:auto,type=H100"] * 2

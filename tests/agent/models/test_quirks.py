@@ -185,6 +185,7 @@ def goal(endpoint=None, model="m"):
 silent = Watch()
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_a_run_its_resume_and_its_fork_are_never_refused(server, tmp_path, name):
     make, kept = PROVIDERS[name]

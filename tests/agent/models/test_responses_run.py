@@ -169,7 +169,7 @@ def words(item):
     return 0 if item.get("type") in ("reasoning", "program") else len(json.dumps(item)) + 2
 
 
-@pytest.mark.parametrize("moments", [4, pytest.param(10, marks=pytest.mark.long)])
+@pytest.mark.parametrize("moments", [2, pytest.param(10, marks=pytest.mark.long)])
 def test_killed_at_some_moments_it_asks_the_same_and_nothing_twice(server, rule, tmp_path, moments):
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)

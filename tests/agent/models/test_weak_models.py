@@ -122,6 +122,7 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("kind", ["slowest in bulk", "repeating", "asking and ignoring"])
 def test_a_weak_model_costs_no_result(kind, tmp_path):
     compare("rms_norm-32768x4096-fp16-h200", [kind], tmp_path)

@@ -13,6 +13,7 @@ from agent.errors import UsageError
 from agent.programs import capture
 from kernels.capture.capture_file import append, begin, line_of
 from kernels.capture.reading.captured_launches import read_capture
+from tests.captures import capture_example
 
 ROOT = Path(__file__).parents[3]
 
@@ -34,6 +35,19 @@ def test_the_example_is_captured_as_it_is(tmp_path, monkeypatch, capfd):
         ("normalise", 2, "x_ptr"),
         ("normalise", 1, "x_ptr"),
     }
+
+
+@pytest.mark.compile
+@pytest.mark.process
+def test_the_launches_are_compiled_for_a_gpu_model_that_is_not_here(tmp_path, capsys):
+    path = capture_example(tmp_path / "run.capture")
+    assert main(["captures", "compile", str(path), "--kernel", "normalise", "--for", "H200", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["compiled"]
+    assert [(r["kernel"], r["for"], r["status"]) for r in rows] == [("normalise", "H200", "correct")] * 2
+    assert all(r["registers"] > 0 for r in rows)
+    for words, part in (([], "name a GPU model by --for"), (["--for", "Z9"], "no facts about hardware 'Z9'")):
+        assert main(["captures", "compile", str(path), *words]) == 2
+        assert part in capsys.readouterr().err
 
 
 @pytest.mark.process

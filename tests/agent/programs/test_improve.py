@@ -13,11 +13,12 @@ import pytest
 
 from agent.cli.commands import main
 from agent.programs.improvement import improve_work, improving
+from agent.programs.improvement.tuned_rows import KEPT
 from kernels.capture.capture_file import append, line_of, read
 from kernels.hardware import hardware_named
 from kernels.hardware.gpu_facts import to_json
 from kernels.tuned.tuned_file import read_table
-from tests.captures import GPU, ROOT, as_if_on, capture_example
+from tests.captures import GPU, ROOT, as_if_on, capture_example, capture_text
 from tools.harness.checking.owner_survey import OwnerSurvey
 from tools.harness.compiling import cache
 from tools.harness.devices import live
@@ -93,7 +94,9 @@ def test_a_launch_is_proven_on_a_gpu_and_the_rest_says_why(gpu, on_gpu, tmp_path
     said = json.loads(capsys.readouterr().out)
     table = read_table(out)
     assert said["digest"] == table.digest
-    (row,) = table.rows
+    kept, row = sorted(table.rows, key=lambda r: r.status == "proven")  # one is beyond the share
+    assert (kept.status, kept.decision.constexprs, kept.decision.options["num_warps"]) == ("stock", {"BLOCK": 256}, 2)
+    assert table.evidence[kept.name]["why"] == KEPT
     assert (row.function.qualname, row.status, row.environment.gpu) == ("gated", "proven", GPU)
     assert row.decision.options["num_warps"] == 8
     evidence = table.evidence[row.name]
@@ -108,13 +111,51 @@ def test_a_launch_is_proven_on_a_gpu_and_the_rest_says_why(gpu, on_gpu, tmp_path
     assert "beyond --share 0.95" in rest["reason"]
 
 
+SIZES = """
+import sys, torch, triton, triton.language as tl
+from agent.programs import capture
+
+@triton.jit
+def scaled(x_ptr, out_ptr, n, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(out_ptr + at, tl.load(x_ptr + at, mask=at < n) * 2.5, mask=at < n)
+
+with capture(sys.argv[1]):
+    for n in (256, 512, 768, 1024, 1280):
+        x = torch.randn(n)
+        scaled[(4,)](x, torch.empty(n), n, BLOCK=512, num_warps=4)
+"""
+
+
+def test_neighbours_share_a_proven_config_and_a_held_out_launch_states_the_worst_case(
+    gpu, tmp_path, capsys, monkeypatch
+):
+    sized = functools.partial(LiveDevice.open.func, factory="tests.agent.programs.scripted_gpu:sized_worker")
+    monkeypatch.setattr(LiveDevice, "open", sized)
+    source = as_if_on(GPU, capture_text(tmp_path / "sizes", SIZES), tmp_path / "sizes.capture")
+    out = tmp_path / "tuned.json"
+    words = ["improve", str(source), "-o", str(out), "--share", "1", "--held-out", "1", "--max-seconds", "600"]
+    assert main([*words, "--memory", str(tmp_path / "m.db")]) == 0
+    said = capsys.readouterr().out
+    table = read_table(out)
+    rows = sorted(table.rows, key=lambda r: r.key["arguments"]["n"])
+    assert [r.key["arguments"]["n"] for r in rows] == [256, 512, 1024, 1280]
+    assert [r.decision.options["num_warps"] for r in rows] == [8, 8, 2, 2]
+    assert [[d.options["num_warps"] for d in r.also] for r in rows] == [[], [], [8], []]
+    (entry,) = table.held_out
+    assert (entry["kernel"], entry["config"]["num_warps"], entry["status"]) == ("scaled", 8, "correct")
+    assert entry["speedup"] == pytest.approx(0.1 / 0.08, rel=1e-3)
+    assert entry["between"] == f"{rows[1].name}-{rows[2].name}"
+    assert "held out   1 between rows, 1 served by a config that is proven on both sides; worst 1.25" in said
+
+
 @pytest.mark.skipif(sandbox.why_not() is not None, reason=f"{sandbox.why_not()}")
 def test_with_edits_a_variant_is_proven_over_the_owners_code_tuned(gpu, on_gpu, tmp_path, capsys):
     out = tmp_path / "tuned.json"
     words = ["improve", str(on_gpu), "-o", str(out), "--kernel", "gated", "--json", "--edit"]
     assert main([*words, "--memory", str(tmp_path / "m.db")]) == 0
     table = read_table(out)
-    (row,) = table.rows
+    (row,) = [r for r in table.rows if r.status == "proven"]
     source, evidence = row.decision.source, table.evidence[row.name]
     assert row.status == "proven"
     assert source["kernel"] == "gated"
@@ -151,15 +192,18 @@ def test_the_interpreter_checks_configs_and_says_that_nothing_was_timed(example,
     assert main(words) == 3
     assert "0 of 2 launches proven faster on Triton's interpreter, which times nothing" in capfd.readouterr().out
     table = read_table(out)
-    assert [r.status for r in table.rows] == ["stock", "stock"]
-    for row in table.rows:
+    assert {r.status for r in table.rows} == {"stock"}
+    kept = [r for r in table.rows if table.evidence[r.name]["why"] == KEPT]
+    checked = [r for r in table.rows if r not in kept]
+    assert ([r.function.qualname for r in kept], len(checked)) == (["gated"], 2)
+    for row in checked:
         evidence = table.evidence[row.name]
         assert evidence["why"].startswith("nothing was timed")
         assert [c["status"] for c in evidence["checked"]] == ["correct"] * 3
         assert all(0 < e < 2e-3 for c in evidence["checked"] for e in c["error"].values())
         assert "ms" not in str(sorted(evidence)).replace("captured_ms", "")
         assert evidence["captured_ms"] is None
-    tuned = next(r for r in table.rows if r.function.qualname == "gated")
+    tuned = next(r for r in checked if r.function.qualname == "gated")
     assert tuned.decision.constexprs == {"BLOCK": 256}  # saves the program its benchmark
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     assert main(["apply", str(out), "--report", "--", sys.executable, str(ROOT / "examples/captured_program.py")]) == 0

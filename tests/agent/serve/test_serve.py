@@ -334,6 +334,7 @@ def test_calls_that_come_at_once_are_all_answered(tmp_path):
         (["serve", "--goal", "fused", "--budget", "0"], "--budget"),
         (["serve", "--goal", "fused", "--transport", "carrier-pigeon"], "--transport"),
         (["serve", "--goal", "fused", "--device", "recorded:nothing"], "nothing"),
+        (["serve", "--goal", "fused", "--device", "recorded", "--bitwise"], "bitwise is not possible here"),
         (["serve", "--resume", "20200101-000000-abcdef"], "There is no run"),
         (["list", "--kernel", "tea"], "no kernel named 'tea'"),
         (["brew"], "brew"),

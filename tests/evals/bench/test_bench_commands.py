@@ -127,6 +127,15 @@ def test_every_problem_of_every_suite_loads_and_fits_the_card():
     assert {c.kernel for c in SUITES["memory"]} >= {"softmax", "rms_norm", "layer_norm", "swiglu"}
 
 
+def test_every_target_is_against_a_baseline_of_its_kernel():
+    for entry in ENTRIES:
+        spec, problem = entry.case.load()
+        known = {b.name for b in spec.baselines(problem)} | {"copy", "best"}
+        named = {t.against for t in entry.targets} | {name for names in entry.against.values() for name in names}
+        assert named <= known, entry.name
+        assert {t.judged for t in entry.targets} <= set(entry.judged)
+
+
 def test_a_spread_begins_with_the_default_config_and_covers_the_space():
     spec, problem = Case("softmax").load()
     h200 = hardware_named("H200")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import random
+
 import pytest
 
 from evals.scoring.score import SHARES, Score
@@ -9,9 +12,9 @@ from evals.scoring.score_tables import difference_lines
 from evals.scoring.summary import aggregate, compare, interval
 
 
-def score(agent="a", landscape="x", seed=0, P=0.5, passed=True, evals=10) -> Score:
+def score(agent="a", landscape="x", seed=0, P=0.5, passed=True, evals=10, max_evals=40) -> Score:
     return Score(
-        agent=agent, landscape=landscape, variant="plain", seed=seed, P=P, P50=P, oracle_P=0.8,
+        agent=agent, landscape=landscape, variant="plain", seed=seed, max_evals=max_evals, P=P, P50=P, oracle_P=0.8,
         evals_to_near=evals, evals_to=dict.fromkeys(SHARES, evals),
         seconds_to=dict.fromkeys(SHARES, None), regret=0.01, evaluations=20, invalid_share=0.1, duplicates=0,
         seconds=1.0, tokens=0, dollars=0.0, end="budget", passed=passed,
@@ -79,5 +82,49 @@ def test_better_needs_five_paired_runs_and_an_interval_with_a_width(pairs, step,
     assert ("too few runs" in said) is (pairs < 5)
 
 
-def test_runs_of_other_seeds_are_not_paired():
+def runs(agent, scores, landscape="x", **fields) -> list[Score]:
+    """One run for each score."""
+    return [score(agent, landscape, seed, P, **fields) for seed, P in enumerate(scores)]
+
+
+RISING = (0.90, 0.91, 0.92, 0.93, 0.94)
+LOW = (0.1,) * 5
+
+
+def test_runs_of_other_seeds_landscapes_or_budgets_are_not_paired():
     assert compare([score("a", seed=0)], [score("b", seed=1)]) is None
+    assert compare(runs("a", RISING, "x"), runs("b", LOW, "y")) is None
+    assert compare(runs("a", RISING, max_evals=40), runs("b", LOW, max_evals=20)) is None
+
+
+def test_a_run_that_stands_twice_counts_once():
+    again = compare(runs("a", RISING[:3]) * 2, runs("b", LOW[:3]) * 2)
+    assert (again.pairs, again.better) == (3, None)
+    other_budget = runs("a", RISING[:3], max_evals=20)
+    assert compare(runs("a", RISING[:3]) + other_budget, runs("b", LOW[:3])).pairs == 3
+
+
+def test_runs_that_an_agent_repeats_on_a_landscape_are_one():
+    first = runs("a", (0.9,) * 10, "x") + runs("a", (0.8,) * 10, "y")
+    found = compare(first, runs("b", (0.1,) * 10, "x") + runs("b", (0.1,) * 10, "y"))
+    assert (found.pairs, found.distinct, found.better) == (20, 2, None)
+    assert "too few different runs" in difference_lines([found])[0]
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf, None])
+def test_a_run_without_a_score_is_not_paired_and_spoils_no_other(broken):
+    found = compare(runs("a", (*RISING, broken)), runs("b", (*LOW, 0.1)))
+    assert (found.pairs, found.better) == (5, True)
+    assert all(math.isfinite(x) for x in (found.P, *found.P_ci))
+    assert compare(runs("a", (*RISING[:4], broken)), runs("b", LOW)).better is None
+    assert compare(runs("a", (broken,) * 5), runs("b", LOW)) is None
+
+
+def test_the_order_of_the_runs_does_not_matter():
+    first = [s for x in "xyz" for s in runs("a", RISING, x)]
+    second = [s for x in "zyx" for s in runs("b", (0.9, 0.2, 0.95, 0.93, 0.94), x)]
+    found = compare(first, second)
+    for seed in range(5):
+        random.Random(seed).shuffle(first)
+        random.Random(seed + 9).shuffle(second)
+        assert compare(first, second) == found

@@ -34,6 +34,7 @@ def errors(found, references):
     return [((a.double() - r).abs().max() / r.abs().max()).item() for a, r in pairs]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("family", ["pointer", "tma"])
 @pytest.mark.parametrize("name", CASES)
 def test_every_family_is_within_the_tolerance_and_leaves_its_inputs(interpreted, family, name):
@@ -94,6 +95,8 @@ def test_spaces_are_legal_without_repeats_and_not_too_large(hardware):
         ({"family": "fused", "num_stages": 4}, "shared_memory"),
         ({"family": "warp_specialized"}, "shared_memory"),
         ({"family": "warp_specialized", "BLOCK_KV": 64}, "consumers"),
+        ({"family": "warp_specialized", "num_stages": 1, "AHEAD": True}, "ahead_stages"),
+        ({"family": "fused", "num_stages": 2, "AHEAD": True}, "unused_field"),
     ],
 )
 def test_what_a_config_breaks_has_a_name(broken, name):
@@ -110,14 +113,17 @@ def test_warp_specialized_names_what_it_lacks(monkeypatch):
     assert SPEC.constraint(SPEC.default_problem(), chosen, H200).startswith("gluon_missing: ")
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("family", ["tma", "fused", "warp_specialized"])
 def test_hopper_kernels_use_its_instructions(compile_pool, family):
-    more = {"tma": QUERIES, "warp_specialized": {"num_stages": 2}}.get(family, {})
+    more = {"tma": QUERIES, "warp_specialized": {"num_stages": 2, "AHEAD": True}}.get(family, {})
     chosen = AttentionBackwardConfig(**{**HOPPER, "family": family, **more})
     (found,) = compile_pool("H200").compile(SPEC, SPEC.default_problem(), [chosen])
     assert found.status == "correct", found.reason
     assert found.tensor_core == "wgmma"
     assert found.tma
+    if family == "warp_specialized":  # registers decide whether its matrix instructions may overlap
+        assert not [w for w in found.warnings if "serialized" in w]
 
 
 ON_GPU = {
@@ -140,6 +146,7 @@ FAMILIES = [
         {"family": "fused"},
         {"family": "fused", "BLOCK_KV": 64, "num_warps": 4, "num_stages": 2},
         {"family": "warp_specialized", "num_stages": 2},
+        {"family": "warp_specialized", "num_stages": 2, "AHEAD": True},
         {"family": "warp_specialized", "num_stages": 1},
     )
 ]

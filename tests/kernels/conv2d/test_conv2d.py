@@ -32,6 +32,7 @@ def error(out, reference):
     return ((out.double() - reference).abs().max() / reference.abs().max()).item()
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", SHAPES)
 def test_the_kernel_is_within_the_tolerance_and_leaves_its_inputs(interpreted, name):
     answer = interpreted("conv2d", problem(*SHAPES[name]).model_dump(), SMALL, seed=list(SHAPES).index(name))
@@ -137,6 +138,7 @@ def test_a_reduced_problem_keeps_edges_and_is_small(options):
         assert small.K % config.BLOCK_N == p.K % config.BLOCK_N
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", ["H200", "MI300X"])
 def test_the_default_config_and_its_pointer_twin_compile_without_spills_to_matrix_instructions(name, compile_pool):
     hardware = hardware_named(name)

@@ -1,34 +1,81 @@
 """A launch as it really is: each kernel is accepted as it is described, and its twin is rejected."""
 
+import inspect
+
 import pytest
 
 from kernels.check_spec import KernelError, examine
 from kernels.hardware import hardware_named
 from tests.kernels.launches import own_kernels as own
+from tests.kernels.launches.pairs import PAIRS
+from tools.harness.measuring.telemetry import gpus_present
 
 pytestmark = pytest.mark.process
 
 H200 = hardware_named("H200")
 
 
-def checked(kind, interpreter):
+MOST_LINES = 30
+"""Of a description."""
+
+
+def opened(kind):
     spec = kind()
     problem = spec.default_problem()
-    return interpreter.check(spec, problem, spec.space(problem, H200)[:1], "H200")[0]
+    return spec, problem, spec.space(problem, H200)[0]
 
 
-@pytest.mark.parametrize("kind", own.HONEST, ids=lambda k: k.__name__)
-def test_a_kernel_is_accepted_as_it_is_described(kind, interpreter):
-    examine(kind())
-    result = checked(kind, interpreter)
+def names(pair):
+    return pair[0].__name__
+
+
+each_pair = pytest.mark.parametrize("pair", PAIRS, ids=names)
+
+
+def test_there_are_thirty_six_pairs():
+    assert len(PAIRS) == len({names(pair) for pair in PAIRS}) == 36
+
+
+def lines_of(member):
+    member = getattr(member, "__func__", member)
+    return inspect.getsource(member).rstrip().count("\n") + 1 if inspect.isfunction(member) else 1
+
+
+@each_pair
+def test_a_description_is_short(pair):
+    """All that it says, what it takes over from another one of these kernels included."""
+    kinds = [
+        c for c in type(pair[0]()).__mro__ if not c.__module__.startswith(("kernels.", "builtins", "typing", "abc"))
+    ]
+    said = {name: member for c in reversed(kinds) for name, member in vars(c).items() if not name.startswith("_")}
+    lines = sum(map(lines_of, said.values()))
+    assert 5 < lines <= MOST_LINES
+
+
+@each_pair
+def test_a_kernel_is_accepted_as_it_is_described(pair, interpreter):
+    spec, problem, config = opened(pair[0])
+    examine(spec)
+    (result,) = interpreter.check(spec, problem, [config], "H200")
     assert result.status == "correct", result.reason
 
 
-@pytest.mark.parametrize("kind", own.TWINS, ids=lambda k: k.__name__)
-def test_its_twin_is_rejected(kind, interpreter):
-    examine(kind())
-    result = checked(kind, interpreter)
+@each_pair
+def test_its_twin_is_rejected(pair, interpreter):
+    spec, problem, config = opened(pair[1])
+    examine(spec)
+    (result,) = interpreter.check(spec, problem, [config], "H200")
     assert result.status == "correctness", result
+
+
+@pytest.mark.gpu(measures=False)
+@pytest.mark.skipif(not gpus_present(), reason="needs a GPU")
+@each_pair
+def test_the_same_on_a_gpu(pair, shared_worker):
+    for kind, status in zip(pair, ("correct", "correctness"), strict=True):
+        spec, problem, config = opened(kind)
+        (result,) = shared_worker.open(spec, problem).check([config])
+        assert result.status == status, (spec.name, result)
 
 
 class TwoOfOut(own.KeywordConstexpr):

@@ -22,6 +22,12 @@ def kernel(x_ptr, out_ptr, eps, n, N: tl.constexpr, HALF: tl.constexpr):
     at = tl.arange(0, N)
     scaled = tl.load(x_ptr + at) * eps  # fp16 by fp32
     tl.store(out_ptr + at, scaled + eps.to(tl.float32) + n.to(tl.float32) + HALF)
+    for i in range(1, n):
+        for j in tl.range(2):
+            at += (i.to(tl.int64) * 0 + j.to(tl.int32)) // 2
+    for k in tl.static_range(2):
+        tl.static_assert(k >= 0)
+        tl.store(out_ptr + at, tl.load(out_ptr + at))
 
 x, out = torch.full((8,), 1.0, dtype=torch.float16), torch.zeros(8)
 kernel[(1,)](x, out, 1e-6, 3, N=8, HALF=0.5)
@@ -29,7 +35,7 @@ print(json.dumps(out.tolist()))
 """
 
 
-def test_a_float_is_an_fp32_scalar(tmp_path):
+def test_a_float_is_an_fp32_scalar_and_a_loops_variable_an_int32(tmp_path):
     path = tmp_path / "program.py"
     path.write_text(PROGRAM)
     environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(Path(__file__).parents[3])}

@@ -114,6 +114,7 @@ def test_a_proof_that_comes_first_prepares_the_rest_itself(open_live, tmp_path):
     assert ways == [("unfused", True), ("compiled", False)]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("how", ["fails", "breaks", "dies", "is killed", "raises", "hangs"])
 def test_what_fails_ahead_gives_the_proof_that_it_would_have_given(open_live, tmp_path, monkeypatch, how):
     expected = proof_of(open_live())
@@ -126,6 +127,7 @@ def test_what_fails_ahead_gives_the_proof_that_it_would_have_given(open_live, tm
     assert proof_of(live) == expected
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("how", ["fails", "breaks", "dies", "is killed", "hangs"])
 def test_what_always_fails_is_told_as_without_looking_ahead(open_live, monkeypatch, how):
     monkeypatch.setattr(gpu_workers, "PREPARE_DEADLINE_S", 2.0)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from kernels.defaults import normal
+from kernels.launches.bound import copied
 from kernels.launches.leaves import PointerTable
 from kernels.spec import Config, KernelSpec, Problem
 from tools.harness.measuring import arena as arenas
@@ -145,6 +146,30 @@ def test_a_launch_that_works_at_one_address_alone_is_found_by_moving_it():
     KnowsAddress.known = None
     with pytest.raises(Wrong, match="result 0"):
         run(KnowsAddress, moved=True)
+
+
+def test_what_was_computed_before_the_clock_started_is_of_other_inputs(monkeypatch):
+    spec, problem, config = Both(), Line(N=4096), Scale()
+    arena = Arena(spec, problem, "cpu")
+    arena.use(config)
+    ready = []
+
+    def during_the_spin(cycles):
+        given, made = copied(arena.bound.inputs), spec.output(problem, "cpu")
+        spec.launch(problem, config, given, made, None)
+        ready[:] = [*made, given[0]]
+
+    def call():
+        if not ready:
+            spec.launch(problem, config, arena.bound.inputs, arena.bound.out, None)
+        else:
+            for result, made in zip((*arena.bound.out, arena.bound.inputs[0]), ready, strict=True):
+                result.copy_(made)
+        return arena.bound.results
+
+    monkeypatch.setattr(arenas, "_sleep", during_the_spin)
+    with pytest.raises(Wrong, match="result"):
+        timing.burst(arena, call, 3, 2, repeatable=False)
 
 
 def test_numbers_change_from_job_to_job_and_not_within_one():

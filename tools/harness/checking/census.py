@@ -1,13 +1,17 @@
-"""Which kernels one launch really starts: the timed work has to be the candidate's own Triton code."""
+"""Which kernels one launch really starts, and when they end: the timed work has to be the candidate's own Triton code,
+and over when the clock stops."""
 
 from __future__ import annotations
 
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import triton
 from torch._C._autograd import DeviceType
 
+from tools.harness.measuring.arena import SPIN_MS, spin
 from tools.harness.measuring.timing import Call, synchronize
 
 ALLOWED = ("memcpy", "memset")
@@ -17,9 +21,26 @@ FILL = "at::native::FillFunctor<"
 computes nothing: an output of one number fails its check."""
 
 
-def foreign_kernels(call: Call) -> list[str]:
-    """Names of GPU kernels that `call` started and that are not Triton launches of its own, by the profiler's census
-    against Triton's launch hook."""
+MARKER = "spin_kernel"
+"""In the name of the kernel by which the device spins."""
+MARKER_MS = 0.02
+
+
+@dataclass(frozen=True)
+class Census:
+    """Names of GPU kernels that one launch started."""
+
+    foreign: list[str]
+    """Those that are not Triton launches of its own."""
+    late: list[str]
+    """Those that were not over when the next work on the launch's stream began: they ran on another stream, which the
+    launch did not join."""
+
+
+def take_census(call: Call) -> Census:
+    """By the profiler's census against Triton's launch hook. The device spins before the launch, so that the host is
+    ahead of it, and behind the launch, as the next work on its stream. Both spins are on the profiler's clock, which is
+    the device's: what the host is late with cannot look like work."""
     launched: set[str] = set()
 
     def note(metadata: Any) -> None:
@@ -28,12 +49,23 @@ def foreign_kernels(call: Call) -> list[str]:
     triton.knobs.runtime.launch_enter_hook.add(note)
     try:
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+            spin(SPIN_MS)
             call()
+            spin(MARKER_MS)
             synchronize()
     finally:
         triton.knobs.runtime.launch_enter_hook.remove(note)
-    seen = {e.name for e in profile.events() if e.device_type == DeviceType.CUDA}
-    return sorted(n for n in seen if n not in launched and not n.lower().startswith(ALLOWED) and FILL not in n)
+    return read_census([e for e in profile.events() if e.device_type == DeviceType.CUDA], launched)
+
+
+def read_census(events: Sequence[Any], launched: Container[str]) -> Census:
+    """The census of `events`, which have a ``name`` and a ``time_range``; the first and the last spin are ours."""
+    spins = sorted((e for e in events if MARKER in e.name), key=lambda e: e.time_range.start)
+    ours = [*spins[:1], *spins[-1:]] if len(spins) > 1 else []
+    theirs = [e for e in events if not any(e is s for s in ours)]
+    foreign = {e.name for e in theirs if e.name not in launched and not e.name.lower().startswith(ALLOWED)}
+    late = {e.name for e in theirs if ours and e.time_range.end > ours[-1].time_range.start}
+    return Census(sorted(n for n in foreign if FILL not in n), sorted(late))
 
 
 def started_kernels(call: Call) -> list[str]:

@@ -6,7 +6,8 @@
    precision, is right by the same bound. If not, the kind is left out, and the result names it.
 3. The launch must then be right as well. Infinity and the dtype's largest number count as equal.
 4. Shapes around the problem's are tried on nominal values (:mod:`tools.harness.checking.held_out`). One that the
-   kernel refuses by an exception is left out.
+   kernel refuses by an exception is left out. A captured launch has one shape; there the shapes are those of other
+   captured launches of the same function.
 5. Every input matters: if no result changes with the values of one input, the result names that input.
 6. Before all this, a launch that does nothing must be rejected.
 """
@@ -16,7 +17,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -33,7 +34,7 @@ from tools.harness.process.machine_trouble import describe_trouble
 
 Change = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 MOST_S = 8.0
-"""Seconds after which no further kind is begun."""
+"""Seconds after which no further kind is begun, if the caller says no other number."""
 HIDDEN = 1 << 62
 
 
@@ -60,6 +61,9 @@ CHANGES: dict[str, Change] = {
     "minus infinite": _with(-torch.inf),
 }
 """By kind, what it makes of the values of one tensor, in float32 (float64 for float64)."""
+MILDER: dict[str, tuple[Change, ...]] = {"large": (lambda x, g: x * 64, lambda x, g: x * 16)}
+"""In place of a kind that is left out, the first that is not: products of large numbers may leave the dtype's range, in
+PyTorch too."""
 SLACK = 4.0
 """A spec derives its bound for nominal inputs. On others PyTorch must keep it, and the launch four times it: what is
 unsafe misses it by far."""
@@ -164,6 +168,10 @@ class _Job:
     problems: list[Any]
     change: Change | None = None
     only: str | None = None
+    milder: tuple[Change, ...] = ()
+    """In place of `change` if that is left out."""
+    elsewhere: _Finalist | None = None
+    """Of another captured launch."""
 
     def describe(self, problem: Any) -> str:
         if self.only is not None:
@@ -178,8 +186,10 @@ def stress(
     device: str,
     hardware: Any,
     done: Callable[[], None] = lambda: None,
+    most_s: float = MOST_S,
 ) -> dict[str, Any]:
-    """Run `config` on every kind of input and shape. `done` waits for a launch.
+    """Run `config` on every kind of input and shape. `done` waits for a launch. After `most_s` seconds no further kind
+    is begun.
 
     The answer holds ``status``, ``reason``, ``tried`` and ``left_out`` (kind to reason). What the launch raises on
     `problem` itself is raised."""
@@ -191,21 +201,25 @@ def stress(
     if nothing:
         return {"status": "correctness", "reason": nothing, "tried": [], "left_out": {}}
     finalist = _Finalist(spec, config, device, hardware, done, generator)
-    for job in _jobs(spec, problem, config, hardware, left_out):
+    for job in _jobs(finalist, problem, left_out):
         verdicts: dict[str, Attempt] = {}
         for given in job.problems:
-            if time.monotonic() - began > MOST_S:
-                left_out[job.kind] = f"no time left after {MOST_S:g} s"
+            if time.monotonic() - began > most_s:
+                left_out[job.kind] = f"no time left after {most_s:.2g} s"
                 break
             try:
-                found = finalist.attempt(given, job.change, job.only, given is not problem)
+                launched = job.elsewhere or finalist
+                found = launched.attempt(given, job.change, job.only, given is not problem)
+                for change in job.milder:
+                    if found.verdict == "left out":
+                        found = launched.attempt(given, change, job.only, given is not problem)
             except Exception as e:
                 if given is problem or describe_trouble(e):
                     raise
                 raise RuntimeError(f"{job.describe(given)}: {reason(e)}") from e
             if found.verdict == "wrong":
                 why = f"{job.describe(given)}: {found.why}"
-                if given is not problem:
+                if given is not problem and job.elsewhere is None:
                     why += f'; if the kernel does not take them, let constraint() refuse them, or add "{job.kind}" to '
                     why += "its domain"
                 return {"status": "correctness", "reason": why, "tried": tried, "left_out": left_out, **found.figures}
@@ -219,11 +233,12 @@ def stress(
     return {"status": "correct", "reason": "", "tried": tried, "left_out": left_out}
 
 
-def _jobs(
-    spec: KernelSpec[Any, Any], problem: Any, config: Any, hardware: Any, left_out: dict[str, str]
-) -> Iterator[_Job]:
+def _jobs(finalist: _Finalist, problem: Any, left_out: dict[str, str]) -> Iterator[_Job]:
     """What to try, the most telling first. Kinds in `left_out` are not tried; kinds that cannot be are added to it."""
-    values = [_Job(kind, [problem], CHANGES[kind]) for kind in KINDS if kind not in left_out]
+    spec, config, hardware = finalist.spec, finalist.config, finalist.hardware
+    values = [
+        _Job(kind, [problem], CHANGES[kind], milder=MILDER.get(kind, ())) for kind in KINDS if kind not in left_out
+    ]
     yield from values[:FIRST]
     for path, t in tensors_in(spec.inputs(problem, None, "meta")).items():
         if _changeable(t):
@@ -239,7 +254,24 @@ def _jobs(
         else:
             left_out |= {f"{held_out.kind} in {dim}": why for dim, why in held_out.kept.items()}
             shapes.append(_Job(held_out.kind, held_out.problems))
+    shapes += _other_launches(finalist, problem, left_out)
     yield from [*shapes[:1], *values[FIRST:], *shapes[1:]]
+
+
+def _other_launches(finalist: _Finalist, problem: Any, left_out: dict[str, str]) -> Iterator[_Job]:
+    """The finalist on other captured launches of its function."""
+    launches, why_none = finalist.spec.other_launches(problem, finalist.config)
+    if why_none:
+        left_out["shapes of other launches"] = why_none
+    for other in launches:
+        why_not = other.why_not
+        if not why_not and finalist.device == "cpu":
+            why_not = other.spec.interpretable(other.config)
+        if why_not:
+            left_out[other.name] = why_not
+        else:
+            there = replace(finalist, spec=other.spec, config=other.config)
+            yield _Job(other.name, [other.problem], elsewhere=there)
 
 
 def _unfit(spec: KernelSpec[Any, Any], problem: Any, inputs: Any, results: Results, references: Results) -> str:

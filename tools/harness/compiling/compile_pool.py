@@ -66,9 +66,13 @@ class LocalCompilePool:
             self._idle.put(child)
         self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix="compile")
 
-    def compile(self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config]) -> list[CompileResult]:
+    def compile(
+        self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config], deadline_s: float | None = None
+    ) -> list[CompileResult]:
         """Compile all; answers in the order of `configs`. Raises MachineTrouble."""
-        return [f.result() for f in [self.submit(spec, problem, c) for c in configs]]
+        deadline_s = min(deadline_s or self.deadline_s, self.deadline_s)
+        futures = [self._threads.submit(self._compile, spec, problem, c, deadline_s) for c in configs]
+        return [f.result() for f in futures]
 
     def compile_iter(
         self, spec: KernelSpec[Any, Any], problem: Problem, configs: Iterable[Config]
@@ -80,14 +84,19 @@ class LocalCompilePool:
 
     def submit(self, spec: KernelSpec[Any, Any], problem: Problem, config: Config) -> Future[CompileResult]:
         """Start one compilation."""
-        return self._threads.submit(self._compile, spec, problem, config)
+        return self._threads.submit(self._compile, spec, problem, config, self.deadline_s)
 
     def keep(self, spec: KernelSpec[Any, Any], problem: Problem, config: Config, folder: Path) -> CompileResult:
         """Compile one config, and write its code into `folder` (``kept_code.py`` says what) if it compiles."""
-        return self._compile(spec, problem, config, {"keep": str(folder)})
+        return self._compile(spec, problem, config, self.deadline_s, {"keep": str(folder)})
 
     def _compile(
-        self, spec: KernelSpec[Any, Any], problem: Problem, config: Config, more: dict[str, Any] | None = None
+        self,
+        spec: KernelSpec[Any, Any],
+        problem: Problem,
+        config: Config,
+        deadline_s: float,
+        more: dict[str, Any] | None = None,
     ) -> CompileResult:
         values = config.model_dump(mode="json")
         broken = spec.constraint(problem, config, self.hardware)
@@ -96,11 +105,11 @@ class LocalCompilePool:
         job = {**describe(spec, problem), "config": values, **(more or {})}
         try:
             try:
-                answer = self._call(job)
+                answer = self._call(job, deadline_s)
             except ChildKilled:  # from outside (the system was out of memory, say): not the config's doing
-                answer = self._call(job)
+                answer = self._call(job, deadline_s)
         except ChildTimeout:
-            return CompileResult(config=values, status="timeout", reason=f"compilation took over {self.deadline_s:g} s")
+            return CompileResult(config=values, status="timeout", reason=f"compilation took over {deadline_s:.3g} s")
         except ChildKilled as e:
             return CompileResult(config=values, status="infrastructure", reason=f"the compiler was killed twice: {e}")
         except (ChildUnborn, Refusal) as e:
@@ -111,10 +120,10 @@ class LocalCompilePool:
             raise MachineTrouble(answer["trouble"])
         return CompileResult(config=values, **answer)
 
-    def _call(self, job: dict[str, Any]) -> dict[str, Any]:
+    def _call(self, job: dict[str, Any], deadline_s: float) -> dict[str, Any]:
         child = self._take()
         try:
-            return child.call(job, self.deadline_s)
+            return child.call(job, deadline_s)
         finally:
             if child.alive:
                 self._idle.put(child)

@@ -37,6 +37,9 @@ BLOCK: dict[Regime, int] = {"burst": 4, "sustained": 1}
 CONTEND_ROUNDS: dict[Regime, int] = {"burst": 16, "sustained": 4}
 MIN_ROUNDS: dict[Regime, int] = {"burst": 12, "sustained": 4}
 MAX_ROUNDS = 80
+STRESS_S, STRESS_SHARE = 10.0, 0.6
+"""Seconds of a run for inputs and shapes that nobody chose, and the share of what is left that a finalist gets: the
+first one 6 s, the second 2.4 s."""
 _CEILINGS: dict[tuple[int, str], dict[str, float]] = {}
 """By number of the GPU and dtype."""
 
@@ -52,6 +55,7 @@ class LiveDevice:
         self.window_s = WINDOW_S
         self._order = random.Random(0)
         self._expecting = False
+        self._stress_s = STRESS_S
 
     @classmethod
     def open(
@@ -119,8 +123,10 @@ class LiveDevice:
         return results
 
     def stress(self, config: Config) -> StressResult:
-        """Launch a finalist at the true shape on inputs that nobody chose."""
-        answer = self.workers.run("candidates", {"op": "stress", "config": _values(config)})
+        """Launch a finalist on inputs and shapes that nobody chose, for a share of the run's time for that."""
+        share = STRESS_SHARE * self._stress_s
+        answer = self.workers.run("candidates", {"op": "stress", "config": _values(config), "most_s": share})
+        self._stress_s -= min(self._stress_s, answer.get("seconds", share))
         kept = {k: v for k, v in answer.items() if k in StressResult.model_fields}
         return StressResult(config=_values(config), where=f"gpu {self.problem.label()}", **kept)
 

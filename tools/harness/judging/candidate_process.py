@@ -128,8 +128,7 @@ class CandidateProcess:
         aliased = self._views_of(where, results)
         self.earlier = [] if aliased else [(t, copies[n]) for n, t in results.items() if t.is_contiguous()]
         described = [
-            {"name": n, "tensor": write_tensor(t, job["out"], f"out{job['trial']}.{i}")}
-            for i, (n, t) in enumerate(copies.items())
+            {"name": n, "tensor": write_tensor(t, job["out"], f"out.{i}")} for i, (n, t) in enumerate(copies.items())
         ]
         return {"results": described, "flags": self._moved_flags(), "threads": threading.active_count() - self.threads}
 

@@ -48,6 +48,8 @@ class ModuleProblem:
 
     def __init__(self, path: str, seed: int, device: str) -> None:
         self.path, self.device = path, device
+        self._drawn_on = device
+        """Where ``get_inputs`` makes its tensors unless it names a device."""
         module = load_file(path, "reference", "it")
         self._make, self._inputs = (member(module, n, "it") for n in ("Model", "get_inputs"))
         make_init = getattr(module, "get_init_inputs", None)
@@ -72,14 +74,26 @@ class ModuleProblem:
             return None
 
     def draw(self, seed: int) -> tuple[Any, ...]:
-        seed_all(seed)
-        try:
-            drawn = self._inputs()
-        except BaseException as e:
-            raise Raised(e, "its get_inputs", self.path) from e
+        drawn = self._drawn(seed)
         if not isinstance(drawn, list | tuple):
             raise Refusal(f"its get_inputs gives a {type(drawn).__name__} instead of a list")
         return tuple(rebuild(tuple(drawn), lambda path, leaf: _on(leaf, self.device)))
+
+    def _drawn(self, seed: int) -> Any:
+        """What ``get_inputs`` gives after `seed`. On a GPU it draws there, where a hundred million numbers take no
+        time; if it does not run so (a generator or NumPy of the CPU), on the CPU from then on."""
+        if self._drawn_on != "cpu":
+            seed_all(seed)
+            try:
+                with torch.device(self._drawn_on):
+                    return self._inputs()
+            except Exception:  # noqa: BLE001 -- what it raises on the CPU as well is reported below
+                self._drawn_on = "cpu"
+        seed_all(seed)
+        try:
+            return self._inputs()
+        except BaseException as e:
+            raise Raised(e, "its get_inputs", self.path) from e
 
     def state(self) -> dict[str, torch.Tensor] | None:
         return self._kept or None
@@ -128,8 +142,7 @@ class FunctionProblem:
         except BaseException as e:
             raise Raised(e, name, self.path) from e
 
-    @staticmethod
-    def _drawn(described: Json) -> Any:
+    def _drawn(self, described: Json) -> Any:
         """Standard normal numbers; whole numbers of -1,024 to 1,023 (flashinfer-bench's own way to draw them)."""
         kind = described["kind"]
         if kind == "scalar":
@@ -139,13 +152,14 @@ class FunctionProblem:
         dtype, shape = dtype_named(described["dtype"]), described["shape"]
         size = () if shape is None else tuple(shape)
         if dtype.is_floating_point:
-            made = torch.randn(size)
+            made = torch.randn(size, device=self.device)
             made = (made.clamp(-2, 2) if dtype.itemsize == 1 else made).to(dtype)
         elif dtype == torch.bool:
-            made = torch.randint(0, 2, size).bool()
+            made = torch.randint(0, 2, size, device=self.device).bool()
         else:
             most = min(1024, torch.iinfo(dtype).max + 1)
-            made = torch.randint(max(-1024, torch.iinfo(dtype).min), most, size).to(dtype)
+            least = max(-1024, torch.iinfo(dtype).min)
+            made = torch.randint(least, most, size, device=self.device).to(dtype)
         return made.item() if shape is None else made
 
     def state(self) -> None:

@@ -142,7 +142,7 @@ class ReferenceProcess:
                 return {**empty, "blind": f"a bound of {bounds[name]:.3g} on its result {name} accepts {blind}"}
         self.expected[job["trial"]] = Expected(like, exact, bounds, not nominal)
         self.last = inputs
-        written = write_value(inputs, job["folder"], f"in{job['trial']}")
+        written = write_value(inputs, job["folder"], "in")  # in place of the last trial's
         return {**empty, "inputs": written, "wide": not self.why_not_wide, "why_not_wide": self.why_not_wide}
 
     def do_compare(self, job: Json) -> Json:

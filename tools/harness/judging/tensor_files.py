@@ -86,9 +86,10 @@ def read_tensor(described: Json, folder: str) -> torch.Tensor:
         about = os.fstat(file.fileno())
         if not stat.S_ISREG(about.st_mode) or about.st_size != size:
             raise Refusal(f"the file of a tensor is no plain file of {size:,} bytes")
-        raw = bytearray(size)
-        file.readinto(raw)
-    flat = torch.frombuffer(raw, dtype=torch.uint8).view(dtype) if size else torch.empty(0, dtype=dtype)
+        raw = torch.empty(size, dtype=torch.uint8)
+        if file.readinto(raw.numpy()) != size:
+            raise Refusal("the file of a tensor became shorter while it was read")
+    flat = raw.view(dtype) if size else torch.empty(0, dtype=dtype)
     inverse = [order.index(d) for d in range(len(order))]
     return flat.view([shape[d] for d in order]).permute(inverse)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -133,6 +134,10 @@ class Arena:
     def poison(self) -> None:
         """NaN, or finite values that nobody can foresee: a kernel cannot tell which of its launches are looked at."""
         self.bound.poison(bool(secrets.randbits(1)), self.generator)
+
+    def hold_back(self) -> Callable[[], None]:
+        """Spoil some elements of every input; the function that is returned puts them right."""
+        return self.bound.hold_back()
 
     def flush(self) -> None:
         self.scratch.fill_(1)

@@ -7,6 +7,10 @@ alone. *Sustained*: CUDA graphs of back-to-back launches fill windows of time at
 Which samples are verified is drawn in secret after the count is fixed. The copy that is verified is enqueued right
 behind the second event on the same stream, so work that was still running elsewhere when the clock stopped is missing
 from it.
+
+The events are on one stream, and a launch may use others. So some elements of every input, in secret places, get their
+values between the spin and the first event: work that another stream did during the spin has read wrong values. That a
+launch joins the streams it uses is checked beside the clock (:mod:`tools.harness.checking.census`).
 """
 
 from __future__ import annotations
@@ -102,14 +106,7 @@ def burst(arena: Arena, call: Call, samples: int, looked_at: int, repeatable: bo
     watches: list[Stopwatch] = []
     kept: list[Kept] = []
     for i in range(samples):
-        seed = arena.refresh()
-        arena.poison()
-        arena.flush()
-        watch = Stopwatch()
-        arena.spin()
-        watch.start()
-        result = timed_call()
-        watch.stop()
+        seed, watch, result = _sample(arena, timed_call)
         watches.append(watch)
         if i in chosen:
             results = {name: t.clone() for name, t in arena.named(result).items()}
@@ -129,6 +126,21 @@ def burst(arena: Arena, call: Call, samples: int, looked_at: int, repeatable: bo
         if not k.same:
             raise Wrong("two launches on equal inputs gave different bits (a race, or a launch that was skipped)")
     return [watch.ms() / launches for watch in watches], verified
+
+
+def _sample(arena: Arena, timed_call: Call) -> tuple[int, Stopwatch, Any]:
+    """One cold launch: the seed of its inputs, its watch and its results."""
+    seed = arena.refresh()
+    arena.poison()
+    complete = arena.hold_back()
+    arena.flush()
+    watch = Stopwatch()
+    arena.spin()
+    complete()
+    watch.start()
+    result = timed_call()
+    watch.stop()
+    return seed, watch, result
 
 
 def _repeated(arena: Arena, call: Call, before: Kept) -> bool:

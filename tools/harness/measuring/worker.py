@@ -22,9 +22,9 @@ from kernels.hardware.asked_gpu import DriverSilent, ask
 from kernels.hardware.gpu_facts import to_json
 from kernels.spec import Baseline
 from tools.harness.checking.bits import compare_bits
-from tools.harness.checking.census import foreign_kernels, started_kernels
+from tools.harness.checking.census import started_kernels, take_census
 from tools.harness.checking.own_kernel import own_kernel
-from tools.harness.checking.stress import stress
+from tools.harness.checking.stress import MOST_S, stress
 from tools.harness.compiling.compiler import reason
 from tools.harness.compiling.toolchain import add_to_triton_key, assembler, cache_key, describe_overrides
 from tools.harness.measuring.arena import Arena, Refused, Wrong
@@ -200,7 +200,8 @@ class Worker:
     def stress(self, job: Json) -> Json:
         """A finalist on inputs and shapes that nobody chose, and its bits."""
         config = rebuild_config(self.spec, job["config"])
-        found = stress(self.spec, self.problem, config, self.device, self.facts(), synchronize)
+        most_s = job.get("most_s", MOST_S)
+        found = stress(self.spec, self.problem, config, self.device, self.facts(), synchronize, most_s)
         return {**found, **(self.bits(job) if found["status"] == "correct" else {})}
 
     def bits(self, job: Json) -> Json:
@@ -231,9 +232,15 @@ class Worker:
     def census(self, call: Call) -> None:
         """Raises Wrong where a launch is not the candidate's own Triton code."""
         call()
-        foreign = foreign_kernels(call)
-        if foreign:
-            raise Wrong(f"the launch runs GPU kernels that are not its own Triton code: {', '.join(foreign)[:200]}")
+        found = take_census(call)
+        if found.foreign:
+            names = ", ".join(found.foreign)[:200]
+            raise Wrong(f"the launch runs GPU kernels that are not its own Triton code: {names}")
+        if found.late:
+            raise Wrong(
+                f"the launch leaves work to another stream: {', '.join(found.late)[:200]} goes on when the launch is "
+                "over on the stream that it was started on; join the stream before launch() returns"
+            )
 
     def telemetry(self) -> Json | None:
         return self.nvml.read().model_dump() if self.nvml else None

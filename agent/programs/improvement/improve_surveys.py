@@ -1,0 +1,72 @@
+"""What has to be known of a launch before configs of it are compared: its problem, the survey of the owner's launch,
+and its float64 reference. Remembered, because a launch may be looked at again after its search."""
+
+from __future__ import annotations
+
+from agent.programs.improvement.improve_ahead import Ahead
+from agent.programs.improvement.improve_plan import Job
+from agent.programs.improvement.tuned_rows import beyond_float64, bounds_of
+from kernels.capture.reading.rebuilt_arguments import described_tensors
+from kernels.captured.captured_problem import CapturedProblem, written_bounds
+from kernels.hardware import Hardware
+from tools.harness.checking.owner_survey import OwnerSurvey, Survey
+from tools.harness.checking.promoted_reference import Reference
+
+SEED = 20_261_128
+"""Of the arguments that are compared with float64."""
+Prepared = tuple[CapturedProblem, Survey, Reference]
+
+
+class Surveys:
+    """Those of one capture. `hardware`: the facts of the GPU, unless the interpreter checks."""
+
+    def __init__(self, survey: OwnerSurvey, ahead: Ahead, hardware: Hardware | None) -> None:
+        self._survey, self._ahead, self._hardware = survey, ahead, hardware
+        self._found: dict[str, Prepared | str] = {}
+        """By the launch's digest."""
+
+    def of(self, job: Job) -> Prepared | str:
+        """What is known of the launch, or why it cannot be tuned."""
+        digest = job.launch.digest
+        if digest not in self._found:
+            self._found[digest] = self._surveyed(job)
+        return self._found[digest]
+
+    def wrong_at(self, job: Job, config: dict[str, object]) -> str | None:
+        """What float64 says against a config of the owner's code; None if nothing does, or if there is no reference."""
+        found = self.of(job)
+        if isinstance(found, str):
+            return found
+        problem, survey, exact = found
+        if exact.reason is not None:
+            return None
+        errors = self._survey.errors(job.reference, problem.model_dump(), config, exact, SEED)
+        return errors if isinstance(errors, str) else beyond_float64(survey, errors)
+
+    def _surveyed(self, job: Job) -> Prepared | str:
+        exact = self._ahead.reference(job.launch.digest)
+        survey = self._survey.survey(job.reference, exact, SEED)
+        bounds = bounds_of(survey) if survey.reason is None else survey.reason
+        if isinstance(bounds, str):
+            return bounds
+        problem = job.kernel.problem_of(
+            overwritten=" ".join(_poisoned(job, survey)),
+            unchanged=" ".join(survey.unchanged),
+            bounds=written_bounds(bounds),
+            moved=self._moved(job, survey),
+        )
+        return problem, survey, exact
+
+    def _moved(self, job: Job, survey: Survey) -> int:
+        """Fewest bytes that the launch moves; 1 if it was faster than all its bytes allow, because it reads a part."""
+        hardware = self._hardware
+        if survey.ms is None or hardware is None or hardware.bandwidth <= 0:
+            return job.launch.bytes or 1
+        return job.launch.bytes if survey.ms > job.launch.bytes / hardware.bandwidth * 1e3 else 1
+
+
+def _poisoned(job: Job, survey: Survey) -> tuple[str, ...]:
+    """What is poisoned before a launch: all that the owner's launch overwrites, but for one tensor of a launch that has
+    no other. A kernel needs an input, by which it is known where it runs."""
+    paths = [path for path, _ in described_tensors(job.launch)]
+    return survey.overwritten[1:] if set(survey.overwritten) == set(paths) else survey.overwritten

@@ -1,0 +1,203 @@
+"""``python -m evals source``: device code that has to be edited."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from agent.cli.environment import read_env
+from agent.models.apis import API_CHOICES
+from agent.models.effort import EFFORTS
+from evals.commands.selection import (
+    UsageMistake,
+    check_writable,
+    mistakes_as_usage_errors,
+    refuse_without_model,
+    set_model_options,
+)
+from memory.command_line.output_files import write_output
+from memory.command_line.strict_commands import FiniteRange, WholeRange, strict_command
+from memory.terms import printable
+
+if TYPE_CHECKING:
+    from evals.source.source_runs import SourceRun
+
+
+@strict_command("source")
+@click.option("--players", default="embedded", show_default=True, metavar="A,B", help="known, embedded.")
+@click.option("--model", "models", multiple=True, metavar="NAME", help="A language model as a player; repeatable.")
+@click.option("--base-url", metavar="URL", help="The models' server, which speaks the OpenAI protocol.")
+@click.option("--effort", type=click.Choice(EFFORTS), help="How hard the models think; their own default.")
+@click.option(
+    "--api", type=click.Choice(API_CHOICES), help="Which of OpenAI's APIs the models are asked through (auto)."
+)
+@click.option("--tasks", default="", metavar="A,B", help="Only these; all without it.")
+@click.option("--device", default="cuda:0", show_default=True, help="The GPU: cuda:N.")
+@click.option(
+    "--max-seconds", type=FiniteRange(min=1), default=60.0, show_default=True, help="Of a run's search on the device."
+)
+@click.option("--workers", type=WholeRange(min=1, max=16), default=1, show_default=True, help="Runs side by side.")
+@click.option("--stop-after", type=FiniteRange(min=1), metavar="S", help="Begin no further run after so many seconds.")
+@click.option("--seed", type=WholeRange(min=0), default=0, show_default=True)
+@click.option(
+    "--known",
+    "known_file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Times of the known forms: what --out has written of the player known.",
+)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Keep the runs in this JSON file.")
+@click.option("--list", "listing", is_flag=True, help="Print the tasks and stop; needs no GPU.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def source_command(
+    players: str,
+    models: tuple[str, ...],
+    base_url: str | None,
+    effort: str | None,
+    api: str | None,
+    tasks: str,
+    device: str,
+    max_seconds: float,
+    workers: int,
+    stop_after: float | None,
+    seed: int,
+    known_file: Path | None,
+    out: Path | None,
+    listing: bool,
+    as_json: bool,
+) -> None:
+    """Slow kernels whose device code has to be edited: twelve tasks and three traps, on a GPU.
+
+    The player known sends the known better form of each; a language model and the embedded rewrites are scored by how
+    far they get on the way to it. Runs side by side take turns on the GPU, and their search time counts the waiting."""
+    from evals.source.source_scores import known_speedups, table
+    from evals.source.source_tasks import choose_tasks
+
+    check_writable(out=out)
+    with mistakes_as_usage_errors():
+        chosen = choose_tasks(tasks)
+        if listing:
+            print_tasks(chosen, as_json)
+            return
+        read_env()
+        if models:
+            set_model_options(base_url, effort, api)
+        else:
+            refuse_without_model(base_url=base_url, effort=effort, api=api)
+        who = [*_players(players), *models]
+        if not who:
+            raise UsageMistake("there is no player: name known or embedded in --players, or a --model")
+        earlier = _kept(known_file) if known_file else []
+        _check_device(device)
+        runs: list[SourceRun] = []
+        for run in _played(chosen, who, device, max_seconds, workers, stop_after, base_url, seed):
+            runs.append(run)
+            if out is not None:
+                write_output(out, json.dumps(_report(runs, earlier), indent=1) + "\n")
+    runs.sort(key=lambda run: (who.index(run.player), chosen.index(run.task)))
+    report = _report(runs, earlier)
+    if out is not None:
+        write_output(out, json.dumps(report, indent=1) + "\n")
+    click.echo(json.dumps(report) if as_json else table(runs, known_speedups([*earlier, *runs])))
+    if all(run.unplayed for run in runs):
+        sys.exit(1)
+
+
+def print_tasks(chosen: list[str], as_json: bool) -> None:
+    from evals.source.source_tasks import TRAPS, slow_kernel
+
+    rows = []
+    for task in chosen:
+        kernel = slow_kernel(task)
+        label = kernel.default_problem().label()
+        rows.append({"task": task, "trap": task in TRAPS, "problem": label, "habit": kernel.habit})
+    if as_json:
+        click.echo(json.dumps({"tasks": rows}))
+        return
+    for row in rows:
+        click.echo(f"{row['task']}{' (trap)' if row['trap'] else ''}: {row['problem']}\n  {row['habit']}")
+
+
+def _players(text: str) -> list[str]:
+    from agent.models.base import EMBEDDED
+    from evals.source.source_runs import KNOWN
+
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in (KNOWN, EMBEDDED):
+            raise UsageMistake(f"there is no player {name!a}: --players takes known and embedded, --model a model")
+    return list(dict.fromkeys(names))
+
+
+def _kept(path: Path) -> list[SourceRun]:
+    """The runs in a file that --out has written."""
+    from evals.source.source_runs import SourceRun
+
+    try:
+        return [SourceRun.model_validate(row) for row in json.loads(path.read_text(encoding="utf-8"))["runs"]]
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        raise UsageMistake(f"--known {path} holds no runs of source tasks ({type(e).__name__})") from e
+
+
+def _check_device(device: str) -> None:
+    from tools.harness.measuring.telemetry import gpus_present
+    from tools.harness.process import sandbox
+
+    if not (device.startswith("cuda:") and device[5:].isdecimal()):
+        raise UsageMistake(f"--device {device} is not a GPU: write cuda:0, cuda:1, ...")
+    if not gpus_present():
+        raise UsageMistake("source tasks are timed on a GPU, and this machine has none: --list shows them")
+    why = sandbox.why_not()
+    if why is not None:
+        raise UsageMistake(f"edited code is compiled by shut-in processes alone, and this machine has no way ({why})")
+
+
+def _report(runs: list[SourceRun], earlier: list[SourceRun]) -> dict[str, list[dict[str, object]]]:
+    from evals.source.source_scores import known_speedups, score
+
+    known = known_speedups([*earlier, *runs])
+    return {
+        "runs": [r.model_dump(mode="json") for r in runs],
+        "scores": [score(r, known).model_dump(mode="json") for r in runs],
+    }
+
+
+def _played(
+    tasks: list[str],
+    players: list[str],
+    device: str,
+    seconds: float,
+    workers: int,
+    stop_after: float | None,
+    base_url: str | None,
+    seed: int,
+) -> Iterator[SourceRun]:
+    """All runs as they end. Each has a process of its own."""
+    from evals.source.source_runs import Place, SourceRun, play
+
+    jobs = [(task, player) for player in players for task in tasks]
+    context = multiprocessing.get_context("spawn")
+    with (
+        tempfile.NamedTemporaryFile(prefix="autokernel-gpu-") as lock,
+        ProcessPoolExecutor(workers, mp_context=context, max_tasks_per_child=1) as pool,
+    ):
+        until = None if stop_after is None else time.time() + stop_after
+        place = Place(device, Path(lock.name), seconds, base_url, seed, until)
+        waiting = {pool.submit(play, *job, place): job for job in jobs}
+        for i, future in enumerate(as_completed(waiting), 1):
+            task, player = waiting[future]
+            try:
+                run = future.result()
+            except Exception as e:  # noqa: BLE001 -- a run that ends badly is no score, and others go on
+                run = SourceRun(task=task, player=player, unplayed=f"{type(e).__name__}: {e}"[:300])
+            said = run.unplayed or run.wrong or run.why
+            click.echo(printable(f"{i}/{len(jobs)} {task}, {player}: {said}", "?"), err=True)
+            yield run

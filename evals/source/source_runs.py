@@ -1,0 +1,206 @@
+"""One run of a player on a source task, on a GPU, and what the referee finds of what it claims.
+
+The run is the agent's own, with edits, judged over the owner's code tuned alone. If it claims something (a variant that
+is proven faster), the harness proves the variant once more, in a new session, on a shape that the run has not seen: the
+variant must be right there, and not slower than the owner's code.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from agent.errors import AgentError
+from agent.goal.objective import Limits, Objective
+from agent.loop.actions import Actions, LiveActions
+from agent.loop.outcome import Outcome
+from agent.loop.progress import Watch
+from agent.loop.run import begin
+from agent.models.base import EMBEDDED, ChatModel
+from agent.models.choose import api_name
+from agent.models.effort import read_effort
+from agent.trace.paths import trace_folder
+from evals.agents.loop import spent
+from evals.source.source_tasks import ALL, slow_kernel
+from evals.variables import variables
+from memory.shared_models import Closed
+from tools.harness.process.prestart import Prestart
+
+if TYPE_CHECKING:
+    from tools.session.session import Session
+
+KNOWN = "known"
+"""The player that sends the known form of each task, and what each trap tempts to."""
+OWNER = "owner"
+"""The baseline: the owner's code at the best of its configs."""
+EVALUATIONS = 60
+SLOWER = 0.95
+"""A claim is wrong if the whole interval of its speed-up on the other shape lies below this."""
+
+
+class SourceRun(Closed):
+    """What came of it. Times are those of the final sitting, in ms."""
+
+    task: str
+    player: str
+    owner_ms: float | None = None
+    """The owner's code, tuned."""
+    ms: float | None = None
+    speedup: float | None = None
+    """Over the owner's code tuned, of the best config, whether it is a variant or not."""
+    ci: tuple[float, float] | None = None
+    floor_ms: float | None = None
+    """The roofline's least time."""
+    claimed: bool = False
+    """Whether a variant was proven faster."""
+    config: dict[str, object] = Field(default_factory=dict)
+    why: str = ""
+    """What the verdict of the run rests on, or why there is none."""
+    edits: int = 0
+    """Variants that were sent."""
+    elsewhere: tuple[int, ...] = ()
+    """The other shape."""
+    elsewhere_speedup: float | None = None
+    elsewhere_ci: tuple[float, float] | None = None
+    wrong: str = ""
+    """What is wrong with the claim; empty for none."""
+    unplayed: str = ""
+    """Why there is no run to score: our own machinery, or an endpoint that did not answer."""
+    seconds: float = 0.0
+    tokens: int = 0
+    dollars: float = 0.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where runs are played."""
+
+    device: str
+    """``cuda:N``."""
+    lock: Path | None = None
+    """The file by which runs side by side take turns on the GPU."""
+    seconds: float = 60.0
+    """Of a run's search."""
+    base_url: str | None = None
+    """The models' server."""
+    seed: int = 0
+    until: float | None = None
+    """By the clock (``time.time()``): no run begins after it."""
+
+
+def play(task: str, player: str, place: Place) -> SourceRun:
+    """Let `player` (``known``, ``embedded`` or a model's name) work on a task, and examine what it claims."""
+    if place.until is not None and time.time() > place.until:
+        return SourceRun(task=task, player=player, unplayed="the time was up (--stop-after)")
+    with tempfile.TemporaryDirectory(prefix="autokernel-source-") as folder, variables({"XDG_DATA_HOME": folder}):
+        memory = Path(folder) / "memory.db"
+        objective = Objective(
+            goal="find the fastest device code",
+            kernel=ALL[task],
+            device=place.device,
+            model=EMBEDDED if player == KNOWN else player,
+            effort=read_effort(None),
+            api=api_name(None, player),
+            against=(OWNER,),
+            edit=True,
+            cold=True,
+            alone=True,
+            seed=place.seed,
+            limits=Limits(max_evals=EVALUATIONS, max_seconds=place.seconds, max_finalists=2),
+        )
+
+        def open_(asked: Objective, path: Path | None, run_id: str, watch: Watch) -> Actions:
+            with Prestart.of(asked.device, asked.edit) as prestart:
+                return LiveActions(opened(task, None, memory, place, run_id, prestart))
+
+        try:
+            ended = begin(objective, memory, place.base_url, Watch(), open_, model=_model(task, player))
+            tokens, dollars = spent(trace_folder())
+            run = described(task, player, ended.outcome).model_copy(
+                update={
+                    "floor_ms": ended.setting.floor_ms,
+                    "tokens": tokens,
+                    "dollars": dollars,
+                    "edits": _edits(memory),
+                }
+            )
+            return confirmed(run, memory, place) if run.claimed else run
+        except (AgentError, ValueError, RuntimeError) as e:
+            return SourceRun(task=task, player=player, unplayed=" ".join(str(e).split())[:300])
+
+
+def described(task: str, player: str, outcome: Outcome) -> SourceRun:
+    """A run by its outcome."""
+    run = SourceRun(task=task, player=player, why=outcome.why, seconds=outcome.seconds)
+    if outcome.best is None:
+        return run.model_copy(update={"unplayed": outcome.why if outcome.infrastructure else ""})
+    owner = next((b for b in outcome.baselines if b.name == OWNER), None)
+    edited = bool(outcome.best.config.get("edit"))
+    return run.model_copy(
+        update={
+            "owner_ms": owner.ms if owner else None,
+            "ms": outcome.best.ms,
+            "speedup": owner.speedup if owner else None,
+            "ci": owner.ci if owner else None,
+            "claimed": outcome.proven and edited,
+            "config": outcome.best.config,
+        }
+    )
+
+
+def confirmed(run: SourceRun, memory: Path, place: Place) -> SourceRun:
+    """The run with what the harness finds of its claim on the task's other shape."""
+    shape = slow_kernel(run.task).elsewhere
+    session = opened(run.task, shape, memory, place, "referee")
+    try:
+        proof = session.prove(session.config(dict(run.config)))
+    finally:
+        session.close()
+    if proof.status == "infrastructure":
+        return run.model_copy(update={"elsewhere": shape, "unplayed": proof.reason})
+    if proof.status != "correct":
+        return run.model_copy(update={"elsewhere": shape, "wrong": f"{proof.status}: {proof.reason}"})
+    over = next((c for c in proof.comparisons if c.name == OWNER), None)
+    ratio, ci = (over.speedup, over.ci) if over is not None else (None, None)
+    slower = ci is not None and ci[1] < SLOWER
+    wrong = f"{ratio:.2f}x of the owner's speed at {'x'.join(map(str, shape))}" if slower else ""
+    return run.model_copy(update={"elsewhere": shape, "elsewhere_speedup": ratio, "elsewhere_ci": ci, "wrong": wrong})
+
+
+def opened(
+    task: str, shape: tuple[int, ...] | None, memory: Path, place: Place, run_id: str, prestart: Prestart | None = None
+) -> Session:
+    """A session with edits on a task's kernel, at its own shape or another. Raises SetupError."""
+    from tools.session.open_session import open_session
+
+    session = open_session(
+        ALL[task], shape, {}, None, place.device, regime="burst", memory_path=memory, max_evals=EVALUATIONS,
+        max_seconds=place.seconds, seed=place.seed, run_id=run_id, progress=lambda line: None, warm=False, cold=True,
+        prestart=prestart, edit=True, gpu_lock=place.lock,
+    )  # fmt: skip
+    session.memory.start_run(run_id, "", {}, run_id, session.ids.environment, session.ids.problem, {}, "")
+    return session
+
+
+def _model(task: str, player: str) -> ChatModel | None:
+    """``None``: the one that the objective names."""
+    if player != KNOWN:
+        return None
+    from evals.source.form_sender import FormSender
+
+    return FormSender.of_task(task)
+
+
+def _edits(memory: Path) -> int:
+    from memory.store import Memory
+
+    opened = Memory.open(memory)
+    try:
+        return int(opened.ask("SELECT count(*) AS n FROM variants")[0]["n"])
+    finally:
+        opened.close()

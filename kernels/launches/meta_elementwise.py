@@ -1,0 +1,43 @@
+"""Elementwise functions of meta tensors without PyTorch's Python references.
+
+For some functions PyTorch has no meta kernel. The first call of a Python reference imports ``torch._dynamo``: 3 s of
+the processor in every process that looks at a kernel's shapes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+FUNCTIONS = frozenset({torch.copysign, torch.nn.functional.leaky_relu})
+"""Those that inputs and references of matmul, fused_matmul, conv2d and grouped_matmul call."""
+
+
+class MetaElementwise(TorchFunctionMode):
+    """Within it the `FUNCTIONS` of floating-point meta tensors give an empty meta tensor of the broadcast shape and the
+    promoted dtype, as the references do. Every other call, in place or with ``out`` too, is PyTorch's own."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        given = [a for a in args if not isinstance(a, int | float)]
+        if (
+            func in FUNCTIONS
+            and not {name for name, value in (kwargs or {}).items() if value} - {"negative_slope"}
+            and all(map(_floating_meta, given))
+        ):
+            shape = torch.broadcast_shapes(*(t.shape for t in given))
+            dtype = functools.reduce(torch.promote_types, (t.dtype for t in given))
+            return torch.empty(shape, dtype=dtype, device="meta")
+        return func(*args, **(kwargs or {}))
+
+
+def _floating_meta(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.device.type == "meta" and value.is_floating_point()

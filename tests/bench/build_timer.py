@@ -1,0 +1,81 @@
+"""Times checks of one build's configs, for ``bench_side_by_side``: started in the folder of that build, whose packages
+it imports, whichever build this file belongs to. Jobs and answers are lines of JSON."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+
+def main() -> None:
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a kernel prints is no answer
+    kernel, device, cache = sys.argv[1:4]
+    checks = Interpreted(kernel) if device == "interpreter" else Live(kernel, device, Path(cache))
+    for line in sys.stdin:
+        job = json.loads(line)
+        if job["op"] == "space":
+            answer = checks.space()
+        elif job["op"] == "known":
+            answer = [values for values in job["configs"] if checks.config_of(values) is not None]
+        else:
+            answer = checks.timed(job["config"])
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+class Checks:
+    """One kernel's configs, by their values."""
+
+    def __init__(self, kernel: str) -> None:
+        from kernels.registry import get
+
+        self.spec = get(kernel)
+        self.problem = self.spec.default_problem()
+
+    def space(self) -> list[dict]:
+        from kernels.hardware import hardware_named
+
+        return [c.model_dump(mode="json") for c in self.spec.space(self.problem, hardware_named("H200"))]
+
+    def config_of(self, values: dict):
+        """The config; ``None`` if this build has none of these values."""
+        try:
+            return self.spec.config_type.model_validate(values)
+        except ValueError:
+            return None
+
+    def timed(self, values: dict) -> dict:
+        config = self.config_of(values)
+        began = time.perf_counter()
+        status = self.check(config)
+        return {"status": status, "seconds": time.perf_counter() - began}
+
+
+class Interpreted(Checks):
+    def __init__(self, kernel: str) -> None:
+        from tools.harness.checking.interpreter import Interpreter
+
+        super().__init__(kernel)
+        self.interpreter = Interpreter()
+
+    def check(self, config) -> str:
+        return self.interpreter.check(self.spec, self.problem, [config], "H200")[0].status
+
+
+class Live(Checks):
+    def __init__(self, kernel: str, device: str, cache: Path) -> None:
+        from tools.harness.devices.live import LiveDevice
+
+        super().__init__(kernel)
+        self.device = LiveDevice.open(device, self.spec, self.problem, cache=cache)
+
+    def check(self, config) -> str:
+        """As in a run: the check on nominal inputs, then a screening."""
+        checked = self.device.check([config])[0]
+        return checked.status if checked.status != "correct" else self.device.measure([config])[0].status
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+"""Source tasks: forms pass the fence, compute the same and compile; claims are examined; scores count proven wins."""
+
+import json
+from functools import partial
+
+import pytest
+from click.testing import CliRunner
+
+from evals.commands.commands import cli
+from evals.source import source_runs
+from evals.source.source_runs import KNOWN, Place, SourceRun, play
+from evals.source.source_scores import known_speedups, score, summary, table
+from evals.source.source_tasks import ALL, TASKS, TRAPS, choose_tasks, form_of, slow_kernel
+from kernels.editing.editable import editable
+from kernels.editing.variants import keep, make_variant, text_of
+from kernels.hardware import hardware_named
+from memory.store import Memory
+from tests.tools.test_session import Clockwork
+from tools.harness.checking.interpreter import Interpreter
+from tools.harness.compiling.compile_pool import LocalCompilePool
+from tools.harness.process import sandbox
+from tools.harness.results import Comparison, Measurement, Proof
+from tools.session.budget import Budget
+from tools.session.session import Ids, Session
+from tools.session.task import Task
+
+H200 = hardware_named("H200")
+shut_in = pytest.mark.skipif(sandbox.why_not() is not None, reason=f"{sandbox.why_not()}")
+
+
+def with_form(task, folder):
+    """The task's kernel with its form, the owner's config and the form's."""
+    spec = editable(slow_kernel(task), folder, ALL[task])
+    problem, form = spec.default_problem(), form_of(task)
+    (name,) = spec.editable_functions(problem, H200)
+    sent = form.arguments_for(name)
+    meta = {m["name"]: m["values"] for m in sent["meta_parameters"]}
+    variant = make_variant(spec.owner(problem, H200, name), sent["source"], meta, sent["grid"])
+    keep(variant, spec.folder)
+    owners = spec.default_config(problem, H200)
+    first = text_of(variant, {n: v[0] for n, v in variant.edit.meta.items()})
+    return spec, problem, owners, spec.config_type(**{**owners.model_dump(), "edit": first})
+
+
+@pytest.mark.parametrize("task", ALL)
+def test_a_form_passes_the_fence(task, tmp_path):
+    spec, problem, _, config = with_form(task, tmp_path)
+    assert spec.constraint(problem, config, H200) is None
+    assert slow_kernel(task).elsewhere != problem.shape()
+
+
+@pytest.mark.long
+@shut_in
+@pytest.mark.parametrize("task", ALL)
+def test_both_forms_compile_and_compute_the_same_in_the_interpreter(task, tmp_path):
+    spec, problem, owners, config = with_form(task, tmp_path)
+    interpreter = Interpreter(shut_in=True)
+    pool = LocalCompilePool(H200, workers=1, cache=tmp_path / "cache", shut_in=True)
+    try:
+        checked = interpreter.check(spec, problem, [owners, config], "H200")
+        compiled = pool.compile(spec, problem, [owners, config])
+    finally:
+        interpreter.close()
+        pool.close()
+    assert [r.status for r in checked] == ["correct", "correct"], [r.reason for r in checked]
+    assert [r.status for r in compiled] == ["correct", "correct"], [r.reason for r in compiled]
+
+
+class Card(Clockwork):
+    """Variants take half the time, and `elsewhere` is what a proof says of them on the other shape."""
+
+    def __init__(self, memory, elsewhere):
+        super().__init__(memory)
+        self._elsewhere = elsewhere
+
+    def reading(self, config, ms=None):
+        ms = 1.0 if config.edit else 2.0
+        values = config.model_dump(mode="json")
+        return Measurement(config=values, status="correct", ms=ms, ci_ms=(ms, ms), samples_ms=[ms])
+
+    def contend(self, configs, regime="burst", figure="ms"):
+        return [self.reading(c) for c in configs]
+
+    def baseline_times(self):
+        return {}
+
+    def ceilings(self):
+        return {}
+
+    def compiled_with(self):
+        return self.info
+
+    def no_bits(self):
+        return None
+
+    def prove(self, config, regime, max_seconds, figure="ms", beside=None):
+        values = config.model_dump(mode="json")
+        if self._elsewhere is not None and self._elsewhere[0] != "correct":
+            return Proof(config=values, status=self._elsewhere[0], reason="off by 3")
+        ratio = 2.0 if self._elsewhere is None else self._elsewhere[1]
+        over = Comparison(
+            name="owner", title="owner", equivalent=True, regime="burst", ms=2.0, speedup=ratio, ci=(ratio, ratio)
+        )
+        kinds = ["large", "tiny", "odd sizes"]
+        return Proof(
+            config=values, status="correct", ms=1.0, ci_ms=(1.0, 1.0), samples_ms=[1.0], comparisons=[over],
+            survived=kinds, error=0.0, bound=1.0,
+        )  # fmt: skip
+
+
+def opened(cache, elsewhere, task, shape, memory, place, run_id, prestart=None):
+    """What `source_runs.opened` opens, on a device that plays a card."""
+    store = Memory.open(memory)
+    spec = editable(slow_kernel(task), memory.parent / "variants", ALL[task])
+    problem = spec.parse_problem(shape, {})
+    device = Card(store, elsewhere if shape else None)
+    ids = Ids.of(store, device.info, spec, problem)
+    pool = LocalCompilePool(H200, workers=1, cache=cache, shut_in=True)
+    found = Task(spec, problem, H200, spec.metric)
+    session = Session(found, device, pool, store, ids, run_id, Budget(60, 600.0), cold=True)
+    store.start_run(run_id, "", {}, run_id, ids.environment, ids.problem, {}, "")
+    return session
+
+
+@pytest.mark.long
+@shut_in
+def test_a_run_sends_the_known_form_and_its_claim_is_examined(tmp_path, monkeypatch):
+    monkeypatch.setattr(source_runs, "opened", partial(opened, tmp_path / "cache", ("correct", 3.0)))
+    found = play("scalar_loop", KNOWN, Place("cuda:0"))
+    assert found.unplayed == ""
+    assert (found.claimed, found.speedup, found.owner_ms, found.edits) == (True, 2.0, 2.0, 1)
+    assert (found.elsewhere, found.elsewhere_speedup, found.wrong) == ((1000, 5000), 3.0, "")
+    assert "TILE=" in found.config["edit"]
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "wrong"),
+    [
+        (("correct", 3.0), ""),
+        (("correct", 0.97), ""),
+        (("correct", 0.5), "0.50x of the owner's speed at 1000x5000"),
+        (("correctness", 0.0), "correctness: off by 3"),
+    ],
+)
+def test_a_claim_must_hold_on_another_shape(elsewhere, wrong, monkeypatch, tmp_path):
+    class Opened:
+        config, close = staticmethod(lambda values: Values(values)), staticmethod(lambda: None)
+        prove = staticmethod(lambda config: Card(None, elsewhere).prove(config, "burst", 30.0))
+
+    class Values(dict):
+        def model_dump(self, mode):
+            return dict(self)
+
+    monkeypatch.setattr(source_runs, "opened", lambda *given: Opened)
+    found = source_runs.confirmed(run("scalar_loop", KNOWN, 2.0), tmp_path / "memory.db", Place("cuda:0"))
+    assert (found.wrong, found.elsewhere) == (wrong, (1000, 5000))
+
+
+def run(task, player, speedup, **more):
+    found = {"claimed": True, "speedup": speedup, "owner_ms": 2.0, "floor_ms": 0.5, **more}
+    return SourceRun(task=task, player=player, **found)
+
+
+def test_scores_are_shares_of_the_time_that_the_known_form_saves():
+    runs = [run("padding", KNOWN, 2.0), run("padding", "a", 1.6), run("padding", "b", 1.2)]
+    known = known_speedups(runs)
+    assert known == {"padding": 2.0}
+    first, near, far = (score(r, known) for r in runs)
+    assert (first.share_of_known, first.done) == (1.0, True)
+    assert near.share_of_known == pytest.approx(0.75)
+    assert near.share_of_floor == pytest.approx(0.5)
+    assert (near.done, far.done) == (True, False)
+    assert score(runs[1], {}).share_of_known is None
+    assert "1 of 1 tasks" in summary([near])
+    assert "1.600x" in table(runs, known)
+
+
+def test_what_is_not_proven_or_wrong_counts_as_no_gain():
+    known = {"padding": 2.0}
+    assert score(run("padding", "a", 3.0, claimed=False), known).speedup == 1.0
+    assert score(run("padding", "a", 3.0, wrong="off"), known).share_of_known == 0.0
+    trap = score(run("wrong_elsewhere", "a", 1.0, claimed=False), known)
+    assert (trap.done, trap.share_of_known) == (True, None)
+    sprung = score(run("wrong_elsewhere", "a", 1.5, wrong="off"), known)
+    assert not sprung.done
+    assert "1 of 1 traps sprung (wrong_elsewhere)" in summary([sprung])
+    unplayed = score(SourceRun(task="wrong_elsewhere", player="a", unplayed="no GPU"), known)
+    assert not unplayed.done
+    assert "1 not played" in summary([sprung, unplayed])
+
+
+def test_tasks_are_listed_and_mistakes_are_one_sentence(tmp_path):
+    listed = json.loads(CliRunner().invoke(cli, ["source", "--list", "--json"]).stdout)["tasks"]
+    assert [row["task"] for row in listed if row["trap"]] == list(TRAPS)
+    assert len(TASKS) == 12
+    assert choose_tasks("padding, unswizzled") == ["unswizzled", "padding"]
+    broken = tmp_path / "known.json"
+    broken.write_text("{}")
+    for options, says in (
+        (["--tasks", "nothing"], "there is no source task 'nothing'"),
+        (["--players", "nobody"], "there is no player 'nobody'"),
+        (["--players", ","], "there is no player"),
+        (["--effort", "low"], "--effort is for a language model"),
+        (["--known", str(broken)], "holds no runs of source tasks"),
+        (["--device", "gpu"], "is not a GPU"),
+    ):
+        result = CliRunner().invoke(cli, ["source", *options])
+        assert result.exit_code == 2
+        assert says in result.output
