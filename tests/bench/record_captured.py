@@ -3,14 +3,11 @@
 Needs a GPU and ``liger-kernel``. Each LAYER (``tests/bench/bench_captured_layers.py``) runs forward and backward under
 ``python -m agent capture``. A LAUNCH is the name of a Triton kernel among what was captured; the costliest launch of
 that name is recorded, as ``improve`` would tune it: with its owner's survey, and its owner's launch as the baseline
-beside each reading. It was not run on a GPU yet. For 85 s:
+beside each reading. It was not run on a GPU yet. In some 85 s it should record
+``group_norm:_group_norm_backward_kernel rms_norm:_rms_norm_backward_kernel --limit 80 --max-seconds 22``.
 
-    python -m tests.bench.record_captured OUT group_norm:_group_norm_backward_kernel rms_norm:_rms_norm_backward_kernel \\
-        --limit 80 --max-seconds 22
-
-Written to OUT:
-``liger.capture`` and, for each LAUNCH, a landscape with its card. A launch that cannot be recorded is named with the
-reason, and the others go on.
+Written to OUT: ``liger.capture`` and, for each LAUNCH, a landscape with its card. A launch that cannot be recorded is
+named with the reason, and the others go on.
 """
 
 from __future__ import annotations
