@@ -7,7 +7,7 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
-PACKAGES = ("triton-autokernel", "torch", "triton", "langgraph", "openai", "pydantic", "numpy", "scikit-learn")
+PACKAGES = ("triton-autokernel", "torch", "triton", "langgraph", "openai", "pydantic", "numpy", "scipy")
 
 
 def versions() -> dict[str, str]:

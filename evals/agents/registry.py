@@ -67,8 +67,8 @@ PRELOADED = {
     LOOP: (
         "evals.agents.loop",
         "agent.loop.graph",
-        "sklearn.gaussian_process",
         "scipy.optimize",
+        "scipy.spatial.distance",
         "scipy.special",
         "langgraph.checkpoint.sqlite",
     ),

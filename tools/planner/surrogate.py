@@ -1,25 +1,21 @@
 """Learns from measurements: a Gaussian process on the cost model's error, and the probability that a config works.
 
-The process is scikit-learn's GaussianProcessRegressor: it is widely used and maintained, needs no second deep-learning
-stack, gives joint covariances (which diverse batches need) and is exact for the tens to hundreds of points of a tuning
-run. scikit-learn is imported on first use, because the import takes longer than any decision.
+The process (:mod:`tools.planner.process`) gives joint covariances, which diverse batches need, and is exact for the
+tens to hundreds of points of a tuning run.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tools.planner.cost.resources import Flags, Floats
-
-if TYPE_CHECKING:
-    from sklearn.gaussian_process import GaussianProcessRegressor
+from tools.planner.process import Covariance, Process, condition, tune
 
 PRIOR_SPREAD = 0.15
 """Standard deviation of log(ms) around an uncalibrated cost model: about 15 %. Of 0.1, 0.15 and 0.25 it did best over
@@ -34,9 +30,8 @@ with their logarithm. Otherwise the slowest configs would set the scale, and the
 stays 8 %, twice as slow becomes 30 %."""
 SLOPE_SPREAD = 0.3
 """Prior standard deviation, around 1, of the slope of measured log(ms) over the cost model's."""
-AMPLITUDES = (0.01**2, 2.0**2)
 LENGTH = 0.7
-"""Initial length scale, the distance over which times stay similar. One parameter's full range is 1."""
+"""Initial length of every column, the distance over which times stay similar. One parameter's full range is 1."""
 NOISE = 0.005
 """Initial relative noise of a reading. The fit may move it between 0.1 % and 5 %."""
 FIT_FROM = 6
@@ -46,10 +41,6 @@ MAX_POINTS = 200
 which need not be known exactly. Keeps a decision under 0.2 s."""
 TUNE_POINTS = 80
 """How many of these are used to tune the hyper-parameters."""
-FIT_STEPS = 15
-PRIOR_FACTOR = 1.0
-"""Standard deviation of each hyper-parameter's logarithm around its initial value: a factor of 2.7 either way. Keeps
-the length scales of the columns from overfitting a few points."""
 NEIGHBOURHOOD = 0.5
 """Distance over which a failure lowers its neighbours' probability of success. One parameter's full range is 1."""
 DOUBT = 1.0
@@ -68,7 +59,7 @@ def one_thread() -> Iterator[None]:
 
 @lru_cache(maxsize=1)
 def _thread_pools() -> Any:
-    import sklearn.gaussian_process  # noqa: F401 - loads the libraries whose pools are to be found
+    import scipy.linalg  # noqa: F401 - loads the library whose pool is to be found
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
@@ -81,7 +72,7 @@ class Surrogate:
     Without a cost model the posterior is of the compressed log(ms) (``SQUEEZE``), which equals log(ms) at the best and
     is smaller above it."""
 
-    process: GaussianProcessRegressor
+    process: Process
     noise: float
     """Variance of a reading's log(ms), beside what its own interval shows."""
     slope: float
@@ -95,12 +86,8 @@ class Surrogate:
         the leave-one-out residuals): 1 if the uncertainty is right, more if it is too small.
 
         Source: Rasmussen and Williams 2006, equations 5.10 to 5.12."""
-        from scipy.linalg import cho_solve
-
-        if not hasattr(self.process, "L_"):
-            return 1.0
-        inverse = cho_solve((self.process.L_, True), np.eye(len(self.process.L_))).diagonal()
-        return float(np.sqrt(np.mean(np.asarray(self.process.alpha_).ravel() ** 2 / inverse)))
+        residuals = self.process.left_out()
+        return float(np.sqrt(np.mean(residuals**2))) if len(residuals) else 1.0
 
     def stretched(self, mean: float, deviation: float) -> tuple[float, float]:
         """Mean and standard deviation of log(ms), from those of the compressed log(ms)."""
@@ -111,12 +98,12 @@ class Surrogate:
 
     def predict(self, points: Floats, log_cost: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation of log(ms) at `points` (n, columns); `log_cost` (n,) from the cost model."""
-        mean, deviation = self.process.predict(points, return_std=True)
+        mean, deviation = self.process.predict(points)
         return self.offset + self.slope * log_cost + mean, deviation
 
     def covariance(self, points: Floats) -> Floats:
         """Joint covariance (n, n) of log(ms) at `points`, without reading noise."""
-        return np.asarray(self.process.predict(points, return_cov=True)[1])
+        return self.process.covariance(points)
 
 
 def fit(
@@ -132,12 +119,6 @@ def fit(
 
     `informed` tells whether `log_cost` is a prediction; without one, pass zeros. `taught` tells whether near problems
     have corrected it."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.gaussian_process import GaussianProcessRegressor
-    from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
-
-    from tools.planner.main_effects import MainEffects
-
     own = np.zeros(len(log_ms)) if variances is None else variances
     if len(log_ms) > MAX_POINTS:
         order = np.argsort(log_ms, kind="stable")
@@ -153,22 +134,13 @@ def fit(
         spread = max(0.05, float(log_ms.std()))
     slope, offset = calibrate(log_cost, log_ms, spread) if informed else (0.0, _median(log_ms))
     residual = log_ms - offset - slope * log_cost
-    kernel: Any = ConstantKernel(spread**2, AMPLITUDES) * Matern(np.full(points.shape[1], LENGTH), (0.1, 20.0), nu=2.5)
-    if not informed:  # otherwise the cost model covers the main effects
-        kernel = ConstantKernel(spread**2, AMPLITUDES) * MainEffects() + kernel
+    # With a cost model, that covers the main effects.
+    covariance = Covariance(spread**2, np.full(points.shape[1], LENGTH), None if informed else spread**2)
     noise = NOISE**2
     if len(log_ms) >= FIT_FROM:
-        noisy = kernel + WhiteKernel(noise, (0.001**2, 0.05**2))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # a hyper-parameter may well end at its bound
-            tune = np.linspace(0, len(residual) - 1, min(len(residual), TUNE_POINTS)).round().astype(int)
-            tuned = GaussianProcessRegressor(noisy, alpha=own[tune], optimizer=_maximize_posterior)
-            tuned.fit(points[tune], residual[tune])
-        kernel, noise = tuned.kernel_.k1, tuned.kernel_.k2.noise_level
-    process = GaussianProcessRegressor(kernel, alpha=noise + own if len(own) else noise, optimizer=None)
-    if len(log_ms):
-        process.fit(points, residual)
-    return Surrogate(process, float(noise), slope, offset, best)
+        some = np.linspace(0, len(residual) - 1, min(len(residual), TUNE_POINTS)).round().astype(int)
+        covariance, noise = tune(covariance, noise, points[some], residual[some], own[some])
+    return Surrogate(condition(covariance, points, residual, noise + own), noise, slope, offset, best)
 
 
 def calibrate(log_cost: Floats, log_ms: Floats, spread: float) -> tuple[float, float]:
@@ -189,7 +161,7 @@ def success_odds(points: Floats, seen: Floats, worked: Flags, prior: Floats) -> 
 
     `seen` (k, columns) are the configs tried, and `worked` (k,) tells which of them succeeded. Nearer configs count
     more. `prior` (n,) counts as one observation. The result is a kernel-smoothed Bernoulli estimate (Nadaraya-Watson)
-    times a factor for the parameter values that explain failures: most compiler failures depend on one switch."""
+    times a factor for the values and pairs of values that explain failures: most depend on a switch or two sizes."""
     if not len(seen):
         return prior
     near = nearness(points, seen)
@@ -203,25 +175,37 @@ def nearness(points: Floats, others: Floats) -> Floats:
 
 
 def _level_factor(points: Floats, seen: Floats, worked: Flags) -> Floats:
-    """Success rate of the worst value among a point's parameters, divided by that of all configs tried; at most 1.
+    """Success rate of the worst value, or pair of values, among a point's parameters, divided by that of all configs
+    tried; at most 1.
 
-    The value with the lowest success rate is found first. The failures that it explains then no longer count against
-    the other values of the same configs."""
+    The value or pair with the lowest success rate is found first. The failures that it explains then no longer count
+    against the other values of the same configs. If a value and a pair explain the same failures equally well, the
+    value comes first."""
     overall = (worked.sum() + DOUBT) / (len(worked) + DOUBT)
-    levels = [(column, value) for column in range(seen.shape[1]) for value in np.unique(seen[:, column])]
-    has = [seen[:, column] == value for column, value in levels]
+    causes, has = _causes(seen, worked)
     factor, unexplained = np.ones(len(points)), np.ones(len(seen), bool)
     while not worked[unexplained].all():
-        tried = np.array([mask & unexplained for mask in has])
+        tried = has & unexplained
         rates = ((tried & worked).sum(1) + LEVEL_DOUBT * overall) / (tried.sum(1) + LEVEL_DOUBT)
         worst = int(np.argmin(rates))
         if rates[worst] >= overall or worked[tried[worst]].all():
             break
-        column, value = levels[worst]
-        alike = points[:, column] == value
+        alike = np.all([points[:, column] == value for column, value in causes[worst]], axis=0)
         factor[alike] = np.minimum(factor[alike], rates[worst] / overall)
         unexplained &= ~(tried[worst] & ~worked)
     return factor
+
+
+def _causes(seen: Floats, worked: Flags) -> tuple[list[tuple[tuple[int, float], ...]], Flags]:
+    """Values, as (column, value), and pairs of values that a failed config has, and which of `seen` has each (causes,
+    k). A config that asks for too much of something mostly does so by two parameters together."""
+    values = [(column, value) for column in range(seen.shape[1]) for value in np.unique(seen[~worked, column])]
+    has = np.array([seen[:, column] == value for column, value in values], bool).reshape(len(values), len(seen))
+    i, j = np.triu_indices(len(values), 1)
+    together = has[i] & has[j]
+    failed = (together & ~worked).any(1)  # two values of one column are never together
+    pairs = [(values[a], values[b]) for a, b in zip(i[failed], j[failed], strict=True)]
+    return [*((value,) for value in values), *pairs], np.vstack([has, together[failed]])
 
 
 def expected_improvement(mean: Floats, deviation: Floats, best: float) -> Floats:
@@ -236,16 +220,3 @@ def expected_improvement(mean: Floats, deviation: Floats, best: float) -> Floats
 
 def _median(log_ms: Floats) -> float:
     return float(np.median(log_ms)) if len(log_ms) else 0.0
-
-
-def _maximize_posterior(objective: Callable[..., Any], start: Floats, bounds: Floats) -> tuple[Floats, float]:
-    """Maximum a posteriori hyper-parameters by L-BFGS: marginal likelihood and a log-normal prior around `start`."""
-    from scipy.optimize import minimize
-
-    def penalised(theta: Floats) -> tuple[float, Floats]:
-        value, gradient = objective(theta)
-        away = (theta - start) / PRIOR_FACTOR
-        return value + 0.5 * float(away @ away), gradient + away / PRIOR_FACTOR
-
-    found = minimize(penalised, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": FIT_STEPS})
-    return found.x, float(found.fun)
