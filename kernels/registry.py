@@ -71,6 +71,8 @@ def get(name: str) -> KernelSpec[Any, Any]:
         return captured_kernel(name)
     reference = name if ":" in name else offered().get(name, name)
     if finder.split_reference(reference) is None:
+        if os.path.exists(name):
+            raise ValueError(f"{name} is no kernel by itself: name the kernel in it, as {name}:NAME")
         if "/" in name or os.sep in name:
             raise ValueError(f"there is no file or folder {name}: name a kernel, or your own as path.py:NAME")
         choices = ", ".join([*names(), *offered()])

@@ -22,7 +22,7 @@ from kernels import defaults
 from kernels.hardware import Hardware
 from kernels.launches.effects import Effects
 from kernels.source.closure import source_hash
-from memory.shared_models import Closed
+from memory.shared_models import Closed, explain_refusal
 from memory.terms import Metric
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ DTYPES = {"fp16": "float16", "bf16": "bfloat16", "fp32": "float32"}
 def sentence(error: Exception) -> str:
     """The error as one line. For a problem or config that was refused, it names each wrong field."""
     if isinstance(error, ValidationError):
-        return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'problem'}: {e['msg']}" for e in error.errors())
+        return "; ".join(explain_refusal(error))
     return " ".join(str(error).split())
 
 

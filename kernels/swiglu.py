@@ -77,8 +77,11 @@ class SwigluConfig(Config):
     """Tuning choices of one launch. A field that a family does not use stays at its default."""
 
     family: Literal["flat", "loop"]
+    """``flat``: one program per block. ``loop``: a few programs per SM walk over the blocks."""
     BLOCK: Literal[256, 512, 1024, 2048, 4096, 8192, 16384]
+    """Elements that a program takes at a time."""
     num_warps: Literal[1, 2, 4, 8, 16, 32]
+    """Warps of a program."""
     PER_SM: Literal[1, 2, 4, 8] = 1
     """Programs per SM (``loop``)."""
     num_stages: Literal[1, 2, 3, 4] = 1

@@ -20,7 +20,7 @@ from agent.models.prices import priced
 from kernels.registry import get
 from kernels.spec import KernelSpec, Problem
 from memory.command_line.input_files import read_text_input
-from memory.shared_models import Closed
+from memory.shared_models import Closed, explain_refusal
 from memory.terms import Metric, Regime
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")]
@@ -145,10 +145,16 @@ def read_campaign(path: Path) -> Campaign:
         raise UsageError(f"Cannot read {path}: {e.strerror or e}.") from e
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise UsageError(f"{path} is no TOML: {e}.") from e
+    if "edit" in said:
+        raise UsageError(
+            f"{path}: a campaign edits no device code, because kernels.ops reads its table and launches its own "
+            "kernels: leave edit out. Use python -m agent run --edit for one kernel, or improve --edit for captured "
+            "launches."
+        )
     try:
         campaign = Campaign.model_validate(said)
     except ValidationError as e:
-        raise UsageError(f"{path}: {_first(e)}; docs/FLEET.md has an example.") from e
+        raise UsageError(f"{path}: {explain_refusal(e)[0]}; docs/FLEET.md has an example.") from e
     examined: set[str] = set()
     for layer in campaign.problem:
         spec, problem = problem_of(layer)
@@ -170,7 +176,7 @@ def problem_of(layer: Layer) -> tuple[KernelSpec[Any, Any], Problem]:
         spec = get(layer.kernel)
         return spec, spec.parse_problem(layer.shape, {"dtype": layer.dtype, **layer.options})
     except ValidationError as e:
-        raise UsageError(f"{layer.label}: {_first(e)}.") from e
+        raise UsageError(f"{layer.label}: {explain_refusal(e)[0]}.") from e
     except ValueError as e:
         raise UsageError(f"{layer.label}: {e}") from e
 
@@ -183,13 +189,6 @@ def _examine(layer: Layer, spec: KernelSpec[Any, Any], problem: Problem) -> None
         examine(spec, problem)
     except ValueError as e:
         raise UsageError(f"{layer.label}: {e}") from e
-
-
-def _first(error: ValidationError) -> str:
-    """Where and what, without a capital."""
-    first = error.errors()[0]
-    said = first["msg"]
-    return f"{'.'.join(map(str, first['loc']))}: {said[:1].lower()}{said[1:]}"
 
 
 def fields_of(job: Job) -> dict[str, Any]:

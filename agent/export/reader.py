@@ -12,6 +12,7 @@ from agent.goal.objective import Objective, Setting
 from agent.loop.outcome import Outcome
 from agent.trace.recorded_tools import declared_in
 from agent.trace.trace import JSON, Event, Record
+from memory.shared_models import explain_refusal
 from tools.declaration import UNDECLARED
 
 
@@ -24,10 +25,7 @@ def read_story(record: Record) -> Story:
         end = record.last("end")
         outcome = None if end is None else Outcome.model_validate(end)
     except ValidationError as e:
-        where = ".".join(map(str, e.errors()[0]["loc"]))
-        raise UsageError(
-            f"The trace's header or end is not in this program's format: {where}: {e.errors()[0]['msg']}."
-        ) from e
+        raise UsageError(f"The trace's header or end is not in this program's format: {explain_refusal(e)[0]}.") from e
     story = Story(header, objective, setting, outcome=outcome, torn=record.torn, broken=record.broken)
     Reader(story, record.events).read()
     return story

@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from agent.goal.words.vocabulary import (
-    BARE,
     DIMENSION_WORDS,
     DTYPES,
     METRICS,
@@ -39,6 +39,7 @@ CURES: tuple[tuple[str, str], ...] = (
     (r"gpus|devices", "several GPUs are --device cuda:all"),
     (r"channels?", "channels are C=… of the input or K=… of the result"),
     (r"s|(\d+h)?\d+m(in)?", "write a time out: 2 hours 30 minutes, 90 seconds"),
+    (r"under|below", "a launch's time is under 0.2 ms, a run's time is within 90 seconds"),
     (r"window|sliding|mask", "the only mask is causal, which is on or off"),
     (r"image|filter|filters|\d+x\d+", "a 3x3 filter is R=3 S=3, a 56x56 image H=56 W=56"),
 )  # fmt: skip
@@ -88,29 +89,23 @@ def vocabulary(kernels: Sequence[KernelWords]) -> set[str]:
 
 
 def cannot_read(goal: str, kernels: Sequence[KernelWords], foreign: Iterable[str]) -> str:
-    """One sentence that lists what a goal may say."""
-    foreign = list(foreign)
+    """The refusal of a goal that names no kernel of ours: the nearest names, or all if none is near."""
     shown = goal if len(goal) <= 60 else goal[:57] + "..."
-    names = "; ".join(f"{k.name} ({', '.join(k.aliases)})" if k.aliases else k.name for k in kernels)
-    if foreign:
-        return (
-            f"Cannot read the goal {shown!r} (no kernel here does {', '.join(foreign)}): name one of {names}, or your "
-            "own by --kernel path.py:NAME."
-        )
-    options = dict.fromkeys(
-        field if value is True else spellings(str(value), field)[0] if value in BARE else str(value)
-        for kernel in kernels
-        for field, allowed in kernel.choices.items()
-        for value in allowed
-        if value is not False and value not in ("none",)
-    )
-    spoken_names = [spoken(name) for kernel in kernels for name in (kernel.name, *kernel.aliases)]
+    why = f"no kernel here does {', '.join(foreign)}" if (foreign := list(foreign)) else "it names no kernel"
+    names = {spoken(name): kernel.name for kernel in kernels for name in (kernel.name, *kernel.aliases)}
+    words = goal.lower().split()
     near = dict.fromkeys(
-        match for word in goal.lower().split() for match in difflib.get_close_matches(word, spoken_names, 1, 0.8)
+        names[match]
+        for phrase in (*words, *map(" ".join, pairwise(words)))
+        for match in difflib.get_close_matches(phrase, names, 1, 0.8)
     )
-    meant = f", did you mean {', '.join(near)}?" if near else ""
+    if near and not foreign:
+        return (
+            f"Cannot read the goal {shown!r} ({why}): did you mean {' or '.join(near)}? `python -m kernels list` lists "
+            "every kernel, docs/GOALS.md the words of a goal."
+        )
     return (
-        f"Cannot read the goal {shown!r} (it names no kernel{meant}): name one of {names}, with a shape like "
-        f"4096x4096x4096, options out of {', '.join(options)}, and a metric out of TFLOPS, bandwidth, latency, TFLOPS "
-        "per watt, joules."
+        f"Cannot read the goal {shown!r} ({why}): name one of {', '.join(kernel.name for kernel in kernels)}, as in "
+        "'maximise softmax bandwidth' or 'matmul 4096x4096x4096 bf16, 800 TFLOPS', or your own by --kernel "
+        "path.py:NAME. docs/GOALS.md lists the words of a goal."
     )

@@ -25,7 +25,9 @@ UNITS: dict[str, tuple[Metric, float]] = {
     "teraflops": ("tflops", 1.0), "gflops": ("tflops", 1e-3), "gflop/s": ("tflops", 1e-3),
     "gb/s": ("gbps", 1.0), "gbps": ("gbps", 1.0), "tb/s": ("gbps", 1e3),
     "ms": ("latency", 1.0), "milliseconds": ("latency", 1.0), "millisecond": ("latency", 1.0),
+    "msec": ("latency", 1.0), "usec": ("latency", 1e-3),
     "us": ("latency", 1e-3), "microseconds": ("latency", 1e-3), "microsecond": ("latency", 1e-3),
+    "ns": ("latency", 1e-6), "nanoseconds": ("latency", 1e-6), "nanosecond": ("latency", 1e-6),
     "mj": ("joules", 1.0), "millijoules": ("joules", 1.0), "joules": ("joules", 1e3), "joule": ("joules", 1e3),
 }  # fmt: skip
 """Unit → metric and factor to the metric's own unit."""
@@ -68,6 +70,11 @@ AMOUNT = re.compile(
     r"(?:\s+or\s+(?:(?P<or_less>less|lower|faster)|(?P<or_more>more|higher|better))(?!\w))?"
 )
 
+FRACTION_OF_A_SECOND = re.compile(
+    rf"(?:(?:(?P<under>{UNDER})|(?P<over>{OVER}))\s*)?{START}(?P<value>0?\.\d+)\s*(?:s|secs?|seconds?)(?![\w/])"
+)
+"""The time of a launch: a run has whole seconds."""
+
 
 def read_targets(text: Text) -> list[Target]:
     """The targets; a rival stands by its words until the kernel is known. Raises UsageError."""
@@ -91,6 +98,11 @@ def read_targets(text: Text) -> list[Target]:
     for match in text.take(TIMES_OVER):
         value = positive(match, float(match["factor"]))
         found.append(Target(words=written(match), kind="baseline", baseline=match["rival"], value=value))
+    for match in text.take(FRACTION_OF_A_SECOND):
+        if match["over"]:
+            raise contradiction(match, "a time", "under")
+        value = positive(match, float(match["value"]) * 1e3)
+        found.append(Target(words=written(match), kind="metric", metric="latency", value=value))
     for match in text.take(AMOUNT):
         metric, factor = UNITS[match["unit"]]
         if metric in DOWNWARD and (match["over"] or match["or_more"]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import sysconfig
 import tempfile
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from agent.errors import UsageError
+from kernels.tuned.tuned_environment import INTERPRETER
 from kernels.tuned.tuned_file import NotATable, read_table
 from kernels.tuned.tuned_table import TunedTable
 
@@ -77,6 +79,18 @@ def usable_table(path: str | os.PathLike[str]) -> TunedTable:
         raise UsageError(str(e)) from e
 
 
+def needs_interpreter(table: TunedTable, name: str) -> str:
+    """What to tell a user whose program does not run in Triton's interpreter, though every row of the table was made in
+    it and serves nothing else; empty otherwise."""
+    made_in = {row.environment.gpu for row in table.rows}
+    if made_in != {INTERPRETER} or os.environ.get("TRITON_INTERPRET", "0") not in ("", "0"):
+        return ""
+    return (
+        f"apply: every row of {name} was made in Triton's interpreter and serves no GPU: set TRITON_INTERPRET=1, or "
+        "make a table on the GPU (python -m agent improve)"
+    )
+
+
 def variables(
     path: Path, unproven: bool = False, verify_ranks: bool = False, report: str = "", edits: bool = False
 ) -> dict[str, str]:
@@ -98,7 +112,8 @@ def apply_to_program(
     """Run `command` with the table; its exit code, and what each of its processes reported.
 
     Raises UsageError if the table or the program cannot be used."""
-    usable_table(path)
+    if notice := needs_interpreter(usable_table(path), str(path)):
+        print(notice, file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(prefix="autokernel-apply-") as folder:
         report = Path(folder) / "report"
         code = start_program(command, variables(path, unproven, verify_ranks, str(report), edits))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import mcp_types as types
 from mcp.server import Server, ServerRequestContext
@@ -13,10 +15,15 @@ from agent.goal.objective import Setting
 from agent.loop.progress import clean
 from agent.models.schema import closed_schema, restrict_values
 from agent.serve.client_model import FINISH, ClientModel
+from tools.calling.field_defaults import fill_defaults
+
+if TYPE_CHECKING:
+    from kernels.spec import KernelSpec
+    from tools.registry import Tool
 
 DESCRIBE = "describe_task"
 SOURCE_CHARS = 20_000
-"""Of the kernel's source that a client is given."""
+"""Of the kernel's device code that a client is given."""
 BEAT = 2.0
 """Seconds between two progress notifications of one call."""
 CLOSED: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
@@ -55,7 +62,8 @@ OWN_TOOLS = [
 def server(client: ClientModel, version: str) -> Server[Any]:
     """The server of one open run."""
     assert client.setting is not None
-    schemas = loose_schemas(client.setting)
+    known = tools_of_kernel(client.setting)
+    schemas = loose_schemas(known, client.setting)
     tools = [
         types.Tool(name=tool.name, description=tool.description, input_schema=schemas.get(tool.name, tool.parameters))
         for tool in client.tools
@@ -72,6 +80,8 @@ def server(client: ClientModel, version: str) -> Server[Any]:
         arguments = params.arguments or {}
         if params.name == DESCRIBE:
             return render(describe_task(client))
+        if params.name in known:
+            arguments = fill_defaults(known[params.name].arguments, arguments)
         future = asyncio.wrap_future(client.ask(params.name, arguments, name_client(context)))
         began = asyncio.get_running_loop().time()
         while not future.done():
@@ -91,27 +101,28 @@ def server(client: ClientModel, version: str) -> Server[Any]:
     )
 
 
-def loose_schemas(setting: Setting) -> dict[str, dict[str, Any]]:
-    """Tool → the schema of its arguments, in which a field with a default may be left out and every field of a config
-    has the values that occur in the problem's space. Empty for a kernel that is not known here."""
+def tools_of_kernel(setting: Setting) -> dict[str, Tool]:
+    """The tools by name; empty for a kernel that is not known here."""
     from kernels.registry import get
     from tools.registry import tools_of
 
     try:
-        found = tools_of(get(setting.kernel)).values()
+        return tools_of(get(setting.kernel))
     except ValueError:
         return {}
+
+
+def loose_schemas(tools: Mapping[str, Tool], setting: Setting) -> dict[str, dict[str, Any]]:
+    """Tool → the schema of its arguments, in which a field with a default may be left out and every field of a config
+    has the values that occur in the problem's space."""
     return {
-        tool.name: restrict_values(closed_schema(tool.arguments.model_json_schema(), strict=False), setting.space)
-        for tool in found
+        name: restrict_values(closed_schema(tool.arguments.model_json_schema(), strict=False), setting.space)
+        for name, tool in tools.items()
     }
 
 
 def describe_kernel(setting: Setting) -> dict[str, Any]:
     """The kernel's default config, what it is compared with, and its source; empty if it is not known here."""
-    import inspect
-    import sys
-
     from kernels.hardware import hardware_named
     from kernels.registry import get
 
@@ -122,11 +133,31 @@ def describe_kernel(setting: Setting) -> dict[str, Any]:
     except ValueError:
         return {}
     baselines = [{"name": b.name, "title": b.title, "computes_the_same": b.equivalent} for b in spec.baselines(problem)]
+    return {"default_config": default, "baselines": baselines, "source": describe_source(spec)}
+
+
+def describe_source(spec: KernelSpec[Any, Any]) -> dict[str, Any]:
+    """The kernel's device code, the launched functions first, SOURCE_CHARS at most, and where the rest of it is; the
+    file of the kernel's class if its device code is in no file."""
+    import inspect
+
+    from kernels.source.closure import reached_functions
+    from kernels.source.locate import SourceMissing
+
     file = inspect.getsourcefile(type(spec)) or ""
-    text = inspect.getsource(sys.modules[type(spec).__module__])
-    left_out = f"\n… {len(text) - SOURCE_CHARS} characters more in the file" if len(text) > SOURCE_CHARS else ""
-    source = {"file": file, "text": text[:SOURCE_CHARS] + left_out}
-    return {"default_config": default, "baselines": baselines, "source": source}
+    try:
+        functions, _ = reached_functions(spec)
+    except SourceMissing:
+        return {"file": file, "text": Path(file).read_text(encoding="utf-8")[:SOURCE_CHARS] if file else ""}
+    shown, elsewhere, size = list[str](), list[str](), 0
+    for function in functions:
+        text, code = inspect.getsource(function), function.__code__
+        size += len(text)
+        if size <= SOURCE_CHARS:
+            shown.append(text)
+        else:
+            elsewhere.append(f"{function.__name__} at {code.co_filename}:{code.co_firstlineno}")
+    return {"file": file, "text": "\n".join(shown), **({"not_shown": elsewhere} if elsewhere else {})}
 
 
 def describe_task(client: ClientModel) -> dict[str, Any]:

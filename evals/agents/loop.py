@@ -15,6 +15,7 @@ from agent.models.base import EMBEDDED
 from agent.models.choose import api_name
 from agent.models.effort import read_effort
 from agent.models.endpoint.faults import Outage
+from agent.models.waiting import waiting_of
 from agent.trace.paths import trace_folder
 from agent.trace.trace import read_trace
 from evals.contest.game import Game
@@ -53,6 +54,7 @@ def run(game: Game, model: str) -> None:
             device="recorded",
             model=model,
             effort=read_effort(None),
+            waiting=waiting_of(),
             api=api_name(None, model),
             alone=True,
             seed=game.seed,

@@ -281,6 +281,8 @@ def roofline(
         raise click.UsageError(f"--svg and --html both name {svg}: give two files")
     if not (device in ("auto", "recorded") or device.startswith("cuda:")):
         raise click.UsageError(f"--device {device} is no device: write auto, recorded or cuda:N")
+    if gpu is not None and device != "auto":
+        raise click.UsageError(f"--gpu shows a datasheet and asks no device: leave out --device {device}, or --gpu")
     with mistakes_as_refusals():
         wanted = _names(names)
         roofs = line.roofs(device, gpu)

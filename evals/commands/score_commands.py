@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agent.cli.environment import read_env
-from agent.models.apis import API_CHOICES
-from agent.models.effort import EFFORTS
+from evals.commands.model_options import ModelOptions, model_options
 from evals.commands.selection import (
     RunProgress,
     check_live,
@@ -24,9 +23,7 @@ from evals.commands.selection import (
     open_gpu_bench,
     print_standing,
     read_kept_runs,
-    refuse_without_model,
     score_runs,
-    set_model_options,
     unfinished_journal,
 )
 from memory.command_line.strict_commands import MayBeEmpty, WholeRange, strict_command
@@ -47,11 +44,7 @@ VARIANTS = ("plain", "renamed", "permuted")
     help='Names, or all; "" for the models alone.',
 )
 @click.option("--model", "models", multiple=True, metavar="NAME", help="The same as the agent model:NAME; repeatable.")
-@click.option("--base-url", metavar="URL", help="The models' server, which speaks the OpenAI protocol.")
-@click.option("--effort", type=click.Choice(EFFORTS), help="How hard the models think; their own default.")
-@click.option(
-    "--api", type=click.Choice(API_CHOICES), help="Which of OpenAI's APIs the models are asked through (auto)."
-)
+@model_options
 @click.option("--landscape", "landscapes", multiple=True, metavar="NAME|FILE", help="Repeatable; all without it.")
 @click.option("--seeds", type=WholeRange(min=1, max=1000), default=5, show_default=True, help="Runs per landscape.")
 @click.option("--max-evals", type=WholeRange(min=1), help="Evaluations of a run; what the scores look at without it.")
@@ -73,9 +66,7 @@ VARIANTS = ("plain", "renamed", "permuted")
 def run_command(
     agents: str,
     models: tuple[str, ...],
-    base_url: str | None,
-    effort: str | None,
-    api: str | None,
+    asked: ModelOptions,
     landscapes: tuple[str, ...],
     seeds: int,
     max_evals: int | None,
@@ -107,9 +98,9 @@ def run_command(
         chosen = choose_agents(agents, models)
         if any(a.startswith(registry.MODEL) for a in chosen):
             read_env()
-            set_model_options(base_url, effort, api)
+            asked.set()
         else:
-            refuse_without_model(base_url=base_url, effort=effort, api=api)
+            asked.refuse()
         found = find_landscapes(landscapes)
         if bench is not None:
             for landscape, _ in found:
@@ -199,17 +190,13 @@ def report_command(
     show_default=True,
     help="Who decides: embedded, a language model's name or path.py:NAME.",
 )
-@click.option("--base-url", metavar="URL", help="The model's server, which speaks the OpenAI protocol.")
-@click.option("--effort", type=click.Choice(EFFORTS), help="How hard the model thinks; its own default.")
-@click.option("--api", type=click.Choice(API_CHOICES), help="Which of OpenAI's APIs the model is asked through (auto).")
+@model_options
 @click.option("--landscape", metavar="NAME|FILE", help="Of a kernel of ours; the first one without it.")
 @click.option("--seeds", type=WholeRange(min=1, max=1000), default=1, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def tasks_command(
     model: str,
-    base_url: str | None,
-    effort: str | None,
-    api: str | None,
+    asked: ModelOptions,
     landscape: str | None,
     seeds: int,
     as_json: bool,
@@ -223,8 +210,8 @@ def tasks_command(
     with mistakes_as_usage_errors():
         read_env()
         if model == "embedded":
-            refuse_without_model(base_url=base_url, effort=effort, api=api)
-        set_model_options(base_url, effort, api)
+            asked.refuse()
+        asked.set()
         world = find_landscapes([landscape] if landscape else [])[0][0]
         if briefing_of(world).kernel is None:
             raise EvalsError(f"{world.name} is of no kernel of ours: tasks need its tools, choose another --landscape")

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import click
 
 from evals.progress_bar import ProgressBar
-from evals.variables import variables
 from memory.command_line.output_files import check_output, write_output
 from memory.terms import printable
 
@@ -88,33 +87,6 @@ class UsageMistake(click.ClickException):
     """One sentence and exit code 2."""
 
     exit_code = 2
-
-
-def set_model_options(base_url: str | None, effort: str | None, api: str | None) -> None:
-    """``--base-url``, ``--effort`` and ``--api`` go before OPENAI_BASE_URL, AUTOKERNEL_EFFORT and AUTOKERNEL_API, where
-    agents' processes look, until the command ends. Raises EvalsError where a variable holds a wrong word."""
-    from agent.errors import UsageError
-    from agent.models import apis
-    from agent.models.choose import api_name
-    from agent.models.effort import VARIABLE, read_effort
-    from evals.errors import EvalsError
-
-    values = {} if base_url is None else {"OPENAI_BASE_URL": base_url}
-    try:
-        values |= {VARIABLE: read_effort(effort) or "", apis.VARIABLE: api or api_name(None, "")}
-    except UsageError as e:
-        raise EvalsError(str(e)) from e
-    click.get_current_context().with_resource(variables(values))
-
-
-def refuse_without_model(**options: str | None) -> None:
-    """Raises EvalsError for an option that a language model alone can follow."""
-    from evals.errors import EvalsError
-
-    for name, value in options.items():
-        if value is not None:
-            option = f"--{name.replace('_', '-')}"
-            raise EvalsError(f"{option} is for a language model, and none is chosen: add --model NAME")
 
 
 def choose_agents(text: str, models: Sequence[str] = ()) -> list[str]:

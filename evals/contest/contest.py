@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
+from agent.models.waiting import waiting_of
 from evals.agents import registry
 from evals.contest.answers import answer
 from evals.contest.briefing import Briefing
@@ -143,7 +144,10 @@ def _ready(running: dict[Connection, _Run]) -> Iterator[Connection]:
 
 
 def _patience(agent: str) -> float:
-    return MODEL_SILENCE_S if agent.startswith(registry.MODEL) else SILENCE_S
+    if not agent.startswith(registry.MODEL):
+        return SILENCE_S
+    limits = waiting_of()
+    return max(MODEL_SILENCE_S, limits.attempt_seconds + limits.patience_seconds)
 
 
 def _serve(connection: Connection, run: _Run) -> bool:

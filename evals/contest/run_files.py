@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from agent.models.waiting import VARIABLES
 from evals.agents.registry import MODEL, source_file
 from evals.contest.contest import Job
 from evals.contest.ledger import Ledger, library_versions
@@ -137,7 +138,7 @@ def fingerprint(agent: str) -> str:
     if own is not None:
         digest.update(own.read_bytes())
     if agent.startswith(MODEL):
-        for variable in ("OPENAI_BASE_URL", "AUTOKERNEL_EFFORT", "AUTOKERNEL_API"):
+        for variable in ("OPENAI_BASE_URL", "AUTOKERNEL_EFFORT", "AUTOKERNEL_API", *VARIABLES.values()):
             digest.update(f"{variable}={os.environ.get(variable, '')}".encode())
     for library, version in library_versions().items():
         digest.update(f"{library} {version}".encode())

@@ -149,8 +149,8 @@ def _changed(spec: KernelSpec[Any, Any], config: Config, changes: str | None) ->
     if changes.lstrip().startswith("{"):
         try:
             values = json.loads(changes)
-        except json.JSONDecodeError as e:
-            raise ValueError(f"the config is no JSON ({e.msg} at {e.pos}): write e.g. num_warps=8") from e
+        except (ValueError, RecursionError) as e:
+            raise ValueError(f"the config is no JSON ({e}): write e.g. num_warps=8") from e
     else:
         for part in changes.replace(",", " ").split():
             name, equals, value = part.partition("=")
@@ -168,5 +168,5 @@ def _changed(spec: KernelSpec[Any, Any], config: Config, changes: str | None) ->
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return {"True": True, "False": False, "None": None}.get(text, text)

@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from evals.errors import EvalsError
 from evals.judge.pair import Pair, names_in, read_text
+from memory.shared_models import explain_refusal
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -303,6 +304,4 @@ def _checked(kind: type[T], value: Any, where: str) -> T:
     try:
         return kind.model_validate(value)
     except ValidationError as e:
-        first = e.errors()[0]
-        at = ".".join(str(p) for p in first["loc"]) or "it"
-        raise EvalsError(f"{where} is no {kind.__name__.lower()}: {at}: {first['msg'].lower()}") from e
+        raise EvalsError(f"{where} is no {kind.__name__.lower()}: {explain_refusal(e)[0]}") from e

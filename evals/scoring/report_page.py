@@ -19,7 +19,7 @@ COLOURS = (
     "#9467bd", "#17becf",
 )  # fmt: skip
 """Okabe and Ito's colour-blind safe palette first."""
-WIDTH, HEIGHT, LEFT, BOTTOM = 560, 260, 48, 32
+WIDTH, HEIGHT, LEFT, BOTTOM = 420, 240, 48, 32
 BANDS = 3
 """Agents, the best first, that get a band: more would hide one another."""
 FLOOR = 0.5
@@ -47,10 +47,11 @@ def _name(a: Aggregate) -> str:
 
 def _intervals(aggregates: Sequence[Aggregate], colours: dict[tuple[str, str], str]) -> str:
     """Dots and whiskers from −1 to 1; a score beyond is an arrow at the edge with its number."""
-    width, row, name = 900, 22, 220
+    width, row, name, beyond = 480, 22, 160, 52
+    left, right = name + beyond, width - beyond
 
     def x(p: float) -> float:
-        return name + (max(-1.0, min(1.0, p)) + 1) / 2 * (width - name - 20)
+        return left + (max(-1.0, min(1.0, p)) + 1) / 2 * (right - left)
 
     foot = row * len(aggregates)
     marks = [
@@ -66,11 +67,12 @@ def _intervals(aggregates: Sequence[Aggregate], colours: dict[tuple[str, str], s
                     f'<line x1="{x(low):.1f}" x2="{x(high):.1f}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="3"/>'
                 )
             if abs(a.P) > 1:  # beyond the axis: an arrow with the score, not a dot at a place that is not its own
-                arrow, anchor, at = ("◂", "start", x(-1) + 4) if a.P < 0 else ("▸", "end", x(1) - 4)
-                marks.append(_text(at, y + 4, f"{arrow} {a.P:.2f}", anchor))
+                # outside the axis, where no interval is drawn over it
+                at, arrow = (x(-1) - 4, f"{a.P:.2f} ◂") if a.P < 0 else (x(1) + 4, f"▸ {a.P:.2f}")
+                marks.append(_text(at, y + 4, arrow, "end" if a.P < 0 else "start"))
                 continue
             marks.append(f'<circle cx="{x(a.P):.1f}" cy="{y}" r="5" fill="{colour}"/>')
-    return f'<svg viewBox="0 0 {width} {row * len(aggregates) + 20}" width="{width}">{"".join(marks)}</svg>'
+    return f'<svg class="fitted" viewBox="0 0 {width} {foot + 20}" width="{width}">{"".join(marks)}</svg>'
 
 
 def _figure(s: Standing, board: Board, colours: dict[tuple[str, str], str]) -> str:
@@ -89,7 +91,7 @@ def _figure(s: Standing, board: Board, colours: dict[tuple[str, str], str]) -> s
                 drawn.append(_band(k, shares.min(0), shares.max(0), length, colour))
             drawn.append(_path(k, shares.mean(0), length, f'stroke="{colour}" stroke-width="2"'))
     about = f"{board.landscape.kernel} {board.landscape.label}".strip()
-    picture = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}">{"".join(drawn)}</svg>'
+    picture = f'<svg class="fitted" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}">{"".join(drawn)}</svg>'
     return (
         f"<figure><h3>{escape(name)}</h3><figcaption>{escape(about)}, {len(board.landscape.entries)} configs, "
         f"optimum {optimum:.4g} ms</figcaption>{picture}</figure>"

@@ -15,14 +15,11 @@ from typing import TYPE_CHECKING
 import click
 
 from agent.cli.environment import read_env
-from agent.models.apis import API_CHOICES
-from agent.models.effort import EFFORTS
+from evals.commands.model_options import ModelOptions, model_options
 from evals.commands.selection import (
     UsageMistake,
     check_writable,
     mistakes_as_usage_errors,
-    refuse_without_model,
-    set_model_options,
 )
 from memory.command_line.output_files import write_output
 from memory.command_line.strict_commands import FiniteRange, WholeRange, strict_command
@@ -35,11 +32,7 @@ if TYPE_CHECKING:
 @strict_command("source")
 @click.option("--players", default="embedded", show_default=True, metavar="A,B", help="known, embedded.")
 @click.option("--model", "models", multiple=True, metavar="NAME", help="A language model as a player; repeatable.")
-@click.option("--base-url", metavar="URL", help="The models' server, which speaks the OpenAI protocol.")
-@click.option("--effort", type=click.Choice(EFFORTS), help="How hard the models think; their own default.")
-@click.option(
-    "--api", type=click.Choice(API_CHOICES), help="Which of OpenAI's APIs the models are asked through (auto)."
-)
+@model_options
 @click.option("--tasks", default="", metavar="A,B", help="Only these; all without it.")
 @click.option("--device", default="cuda:0", show_default=True, help="The GPU: cuda:N.")
 @click.option(
@@ -60,9 +53,7 @@ if TYPE_CHECKING:
 def source_command(
     players: str,
     models: tuple[str, ...],
-    base_url: str | None,
-    effort: str | None,
-    api: str | None,
+    asked: ModelOptions,
     tasks: str,
     device: str,
     max_seconds: float,
@@ -89,16 +80,16 @@ def source_command(
             return
         read_env()
         if models:
-            set_model_options(base_url, effort, api)
+            asked.set()
         else:
-            refuse_without_model(base_url=base_url, effort=effort, api=api)
+            asked.refuse()
         who = [*_players(players), *models]
         if not who:
             raise UsageMistake("there is no player: name known or embedded in --players, or a --model")
         earlier = _kept(known_file) if known_file else []
         _check_device(device)
         runs: list[SourceRun] = []
-        for run in _played(chosen, who, device, max_seconds, workers, stop_after, base_url, seed):
+        for run in _played(chosen, who, device, max_seconds, workers, stop_after, asked.base_url, seed):
             runs.append(run)
             if out is not None:
                 write_output(out, json.dumps(_report(runs, earlier), indent=1) + "\n")

@@ -24,6 +24,7 @@ from agent.loop.run import begin
 from agent.models.base import EMBEDDED, ChatModel
 from agent.models.choose import api_name
 from agent.models.effort import read_effort
+from agent.models.waiting import waiting_of
 from agent.trace.paths import trace_folder
 from evals.agents.loop import spent
 from evals.source.source_tasks import ALL, slow_kernel
@@ -105,6 +106,7 @@ def play(task: str, player: str, place: Place) -> SourceRun:
             device=place.device,
             model=EMBEDDED if player == KNOWN else player,
             effort=read_effort(None),
+            waiting=waiting_of(),
             api=api_name(None, player),
             against=(OWNER,),
             edit=True,

@@ -24,6 +24,7 @@ from agent.loop.progress import Watch
 from agent.loop.run import begin
 from agent.models.choose import api_name
 from agent.models.effort import read_effort
+from agent.models.waiting import waiting_of
 from evals.scoring.score import CLOSE
 from evals.tasks.worlds import open_recorded_session, with_failures, with_faster_baseline
 from evals.variables import variables
@@ -74,7 +75,7 @@ class World:
 
         objective = Objective(
             goal=goal, kernel=landscape.kernel, device="recorded", model=self.model, effort=read_effort(None),
-            api=api_name(None, self.model),
+            api=api_name(None, self.model), waiting=waiting_of(),
             alone=True, seed=self.seed, limits=Limits(max_evals=max_evals),
         )  # fmt: skip
         ended = begin(objective, None, os.environ.get("OPENAI_BASE_URL"), Watch(), open_=open_)

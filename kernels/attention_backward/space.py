@@ -23,11 +23,15 @@ class AttentionBackwardConfig(Config):
     ``tma``; in the other families those stay at their defaults)."""
 
     family: Literal["pointer", "tma", "fused", "warp_specialized"]
+    """``pointer``, ``tma``: one kernel for the keys' gradients and one for the queries', loads by pointer or by
+    descriptor. ``fused``: one kernel, which adds the queries' shares in no fixed order. ``warp_specialized``: the same,
+    and a warp of its own loads."""
     BLOCK_KV: Literal[16, 32, 64, 128]
     """Keys of a program that owns keys."""
     BLOCK_Q: Literal[16, 32, 64, 128]
     """Queries that it takes at a time."""
     num_warps: Literal[4, 8]
+    """Warps of a program that owns keys."""
     num_stages: Literal[1, 2, 3, 4]
     """Blocks of queries in flight."""
     DQ_BLOCK_Q: Literal[16, 32, 64, 128] = 64
@@ -35,6 +39,7 @@ class AttentionBackwardConfig(Config):
     DQ_BLOCK_KV: Literal[16, 32, 64, 128] = 64
     """Keys that it takes at a time."""
     DQ_WARPS: Literal[4, 8] = 4
+    """Warps of a program that owns queries."""
     DQ_STAGES: Literal[1, 2, 3, 4] = 2
     """Blocks of keys in flight."""
     AHEAD: Literal[False, True] = False
@@ -193,7 +198,8 @@ def _specialized(stages: int, ahead: bool) -> AttentionBackwardConfig:
 
 
 def promising(problem: AttentionProblem, hardware: Hardware) -> list[AttentionBackwardConfig]:
-    """What was fastest at 4x32x4096x128 causal on an H200, by family."""
+    """What was fastest at 4x32x4096x128 causal on an H200, by family. ``warp_specialized`` comes first, because it
+    needs the fewest products and has the fewest spills; it has not been run on a GPU yet."""
     found = [_specialized(stages, ahead) for stages, ahead in ((2, True), (2, False), (3, True), (1, False))]
     found += [
         _config("tma", *sizes)

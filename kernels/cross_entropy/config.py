@@ -50,23 +50,33 @@ class CrossEntropyConfig(Config):
     CHUNKS: Literal[1, 2, 4, 8, 16, 32]
     """Parts in which the rows are taken. The logits of one part are in memory at a time."""
     BLOCK_M: Literal[64, 128, 256]
+    """Rows of a tile of the first two products."""
     BLOCK_N: Literal[64, 128, 256]
+    """Columns of such a tile."""
     BLOCK_K: Literal[32, 64, 128]
+    """Length of the pieces of the summed dimension that are multiplied at a time."""
     GROUP_M: Literal[4, 8, 16]
+    """Tiles along M that come before the next column of tiles; it sets which tiles share L2."""
     num_warps: Literal[4, 8]
+    """Warps that multiply; ``warp_specialized`` adds one that loads."""
     num_stages: Literal[2, 3, 4, 5]
+    """Tiles of both operands in flight."""
     EPILOGUE_SUBTILE: Literal[1, 2, 4] = 1
+    """Pieces in which a tile is stored (``persistent_tma``, ``warp_specialized``)."""
     WEIGHT_N: Literal[64, 128, 256] = 128
     """Rows of a tile of the weight's gradient."""
     WEIGHT_K: Literal[64, 128, 256] = 128
     """Columns of a tile of the weight's gradient."""
     WEIGHT_WARPS: Literal[4, 8] = 8
+    """Warps of a program of the weight's gradient."""
     WEIGHT_STAGES: Literal[2, 3, 4] = 3
+    """Tiles of both operands in flight in the weight's gradient."""
     WEIGHT_PERSISTENT: Literal[False, True] = False
     """One program per SM that takes several tiles, instead of one program per tile."""
     ROW_BLOCK: Literal[1024, 2048, 4096, 8192] = 4096
     """Logits of a row that are taken at a time."""
     ROW_WARPS: Literal[4, 8, 16] = 8
+    """Warps of a program that takes a row of logits."""
     ROW_PROGRAMS: Literal[1, 2, 4] = 2
     """Rows under way per SM."""
 

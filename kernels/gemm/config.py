@@ -66,8 +66,11 @@ class GemmConfig(Config):
     SM. ``warp_specialized``: that, and a warp of its own loads. ``split_k``, ``stream_k``: programs share the K of a
     tile."""
     BLOCK_M: Literal[16, 32, 64, 128, 256]
+    """Rows of C in a tile."""
     BLOCK_N: Literal[16, 32, 64, 128, 256]
+    """Columns of C in a tile."""
     BLOCK_K: Literal[32, 64, 128, 256]
+    """Length of the pieces of K that are multiplied at a time."""
     GROUP_M: Literal[1, 2, 4, 8, 16]
     """Tiles along M that come before the next column of tiles; it sets which tiles share L2."""
     num_warps: Literal[2, 4, 8, 16]

@@ -63,9 +63,14 @@ class GroupedConfig(Config):
     """Tuning choices of one launch. A field that a family does not use stays at its default."""
 
     family: Family
+    """``pointer``, ``tma``: one program per tile, loads by pointer or descriptor. ``persistent_tma``: one program per
+    SM. ``warp_specialized``: that, and a warp of its own loads."""
     BLOCK_M: Literal[16, 32, 64, 128, 256]
+    """Rows of C in a tile."""
     BLOCK_N: Literal[16, 32, 64, 128, 256]
+    """Columns of C in a tile."""
     BLOCK_K: Literal[32, 64, 128, 256]
+    """Length of the pieces of K that are multiplied at a time."""
     GROUP_M: Literal[1, 2, 4, 8, 16]
     """Tiles along M of one group that come before the next column of tiles; it sets which tiles share L2."""
     num_warps: Literal[2, 4, 8, 16]

@@ -52,9 +52,12 @@ class NormBackwardConfig(Config):
     """Tuning choices of one launch. A field that a family does not use stays at its default."""
 
     family: Literal["walk", "tiles"]
+    """``walk``: programs take whole rows, and everything is read once. ``tiles``: programs take blocks of columns, and
+    everything is read twice."""
     ROWS: Literal[1, 2, 4, 8]
     """Rows that a program takes at a time."""
     num_warps: Literal[1, 2, 4, 8, 16, 32]
+    """Warps of a program."""
     PER_SM: Literal[1, 2, 3, 4, 6, 8, 16]
     """Programs per SM."""
     num_stages: Literal[1, 2, 3, 4] = 1

@@ -68,6 +68,7 @@ class RowsConfig(Config):
     ROWS: Literal[1, 2, 4, 8, 16, 32]
     """Rows of one program."""
     num_warps: Literal[1, 2, 4, 8, 16, 32]
+    """Warps of a program."""
     BLOCK_N: Literal[0, 512, 1024, 2048, 4096, 8192, 16384] = 0
     """Elements of a row that are taken at a time (``loop``); 0 means the whole row."""
     num_stages: Literal[1, 2, 3, 4] = 1

@@ -32,6 +32,8 @@ class NotATable(ValueError):
 def read_table(path: str | Path) -> TunedTable:
     """The table in a file. Raises NotATable."""
     try:
+        if Path(path).exists() and not Path(path).is_file():
+            raise NotATable(f"{path} cannot be read (it is no regular file): check the path")
         text = Path(path).read_text(encoding="utf-8")
     except OSError as e:
         raise NotATable(f"{path} cannot be read ({e.strerror}): check the path") from e
@@ -39,7 +41,7 @@ def read_table(path: str | Path) -> TunedTable:
         raise NotATable(f"{path} is no table of tuned launches: it is not text") from e
     try:
         found = json.loads(text)
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         if text.lstrip().startswith("{"):
             raise NotATable(f"{path} is cut off or damaged ({e}): write it again or copy it again") from e
         raise NotATable(f"{path} is no table of tuned launches: name a file that `agent improve` wrote") from e

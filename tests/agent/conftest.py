@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from agent.loop import run
+from agent.models.waiting import VARIABLES
 from tests.agent.fake_actions import opener
 
 
@@ -16,7 +17,14 @@ from tests.agent.fake_actions import opener
 def own_home(tmp_path, monkeypatch):
     """Traces go under the test's folder; the developer's keys and models stay out."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "AUTOKERNEL_MODEL", "AUTOKERNEL_EFFORT", "AUTOKERNEL_API"):
+    for name in (
+        "OPENAI_API_KEY",
+        "OPENAI_BASE_URL",
+        "AUTOKERNEL_MODEL",
+        "AUTOKERNEL_EFFORT",
+        "AUTOKERNEL_API",
+        *VARIABLES.values(),
+    ):
         monkeypatch.delenv(name, raising=False)
 
 

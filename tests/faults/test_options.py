@@ -1,8 +1,17 @@
-"""Options of every command."""
+"""Options of every command, and files that are none."""
+
+import os
 
 import click
 import pytest
+from click.testing import CliRunner
 
+from agent.errors import UsageError
+from agent.programs.foreign.foreign_formats import read_foreign
+from evals.bench.commands import cli as kernels
+from kernels.capture.capture_file import NotACapture, check
+from kernels.capture.reading.tritonparse_trace import is_trace
+from kernels.tuned.tuned_file import NotATable, read_table
 from memory.command_line.strict_commands import FiniteRange, WholeRange
 from memory.commands import main
 from tests.faults.walk.commands import leaves
@@ -39,3 +48,26 @@ def test_a_range_is_named_in_words(kind, value, words):
 def test_a_path_that_is_empty_is_one_sentence(command, capsys):
     assert main([command, ""]) == 2
     assert "is empty: give it a path." in capsys.readouterr().err
+
+
+def test_a_pipe_in_place_of_a_file_is_refused_and_not_waited_for(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert not is_trace(str(pipe))
+    for read, refusal in ((check, NotACapture), (read_table, NotATable), (read_foreign, UsageError)):
+        with pytest.raises(refusal, match="it is no regular file"):
+            read(pipe)
+
+
+def test_json_that_is_nested_too_deep_is_one_sentence(tmp_path):
+    deep = tmp_path / "deep.json"
+    deep.write_text("[" * 1_000_000)
+    with pytest.raises(NotATable, match="is no table of tuned launches"):
+        read_table(deep)
+    with pytest.raises(UsageError, match="has none of the known formats"):
+        read_foreign(deep)
+
+
+def test_a_datasheet_is_asked_of_no_device():
+    found = CliRunner().invoke(kernels, ["roofline", "--gpu", "H200", "--device", "cuda:99"])
+    assert (found.exit_code, "leave out --device cuda:99" in found.output) == (2, True)

@@ -1,6 +1,7 @@
 """Arguments of a tool call as a model meant them: what has one meaning is repaired and noted, the rest is quoted.
 
-A config's missing field is never filled in: a default that the model did not ask for would be measured in its name."""
+A config's missing field is not filled in here: a default that the model did not ask for would be measured in its name.
+A caller whose schema lets a field be left out fills it in before (``field_defaults.py``)."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from pydantic.fields import FieldInfo
 
 from kernels.defaults import Undefined, field_values
 from kernels.spec import Config
+from memory.shared_models import explain_refusal
 from tools.calling import lenient_json
 
 QUOTED = 120
@@ -56,7 +58,7 @@ def repair(model: type[BaseModel], arguments: Mapping[str, Any]) -> Repaired:
         elif values[name] is not None:
             before = len(found.problems)
             if isinstance(values[name], str):  # the form in which one config is asked for
-                values[name] = _opened(values[name], name, [])
+                values[name] = opened(values[name], name, [])
             values[name] = _row(config_type, values[name], name, found)
             if len(found.problems) > before:
                 return found
@@ -86,10 +88,10 @@ def quote(value: Any) -> str:
 
 def explain(error: ValidationError, limit: int = 5) -> list[str]:
     """A validation error as at most `limit` short sentences: where, what is wrong, and what was given."""
-    lines = []
-    for e in error.errors():
-        given = "" if e["type"] == "missing" else f", got {quote(e['input'])}"
-        lines.append(f"{'.'.join(map(str, e['loc'])) or 'arguments'}: {e['msg']}{given}")
+    lines = [
+        text if e["type"] == "missing" else f"{text}, got {quote(e['input'])}"
+        for text, e in zip(explain_refusal(error, "arguments"), error.errors(), strict=True)
+    ]
     return lines[:limit] + ([f"and {len(lines) - limit} more"] if len(lines) > limit else [])
 
 
@@ -112,7 +114,7 @@ def _find_elsewhere(
         values[name] = values.pop(other)
         notes.append(f"{other} was taken as {name}")
         return
-    loose = [key for key in values if key not in known and _field_of(config_type, key) is not None]
+    loose = [key for key in values if key not in known and field_of(config_type, key) is not None]
     if loose:
         values[name] = {key: values.pop(key) for key in loose}
         notes.append(f"the config's fields were taken as {name}")
@@ -121,7 +123,7 @@ def _find_elsewhere(
 def _rows(
     config_type: type[Config], given: Any, name: str, most: int, found: Repaired, expects_text: bool
 ) -> list[Any]:
-    given = _opened(given, name, found.notes if not expects_text else [])
+    given = opened(given, name, found.notes if not expects_text else [])
     if isinstance(given, dict):
         table = _of_table(given)
         if table is None:
@@ -144,7 +146,7 @@ def _rows(
 
 def configs_of(given: Any) -> list[Any] | None:
     """The configs that `given` holds: a list, a table, or a JSON text of either; ``None`` if it is none of these."""
-    value = _opened(given, "", [])
+    value = opened(given, "", [])
     found = _of_table(value) if isinstance(value, dict) else value
     return found if isinstance(found, list) else None
 
@@ -164,7 +166,7 @@ def _of_table(given: Mapping[str, Any]) -> list[Any] | None:
 
 def _row(config_type: type[Config], given: Any, where: str, found: Repaired) -> Any:
     """One config as a dict of its fields. What is wrong with it is added to the problems, in one sentence."""
-    given = _opened(given, where, found.notes)
+    given = opened(given, where, found.notes)
     if isinstance(given, list) and len(given) == 1:
         given = given[0]
         found.notes.append(f"{where}: the one config of a list was taken")
@@ -176,7 +178,7 @@ def _row(config_type: type[Config], given: Any, where: str, found: Repaired) -> 
         return None
     values, wrong, notes = dict[str, Any](), list[str](), list[str]()
     for key, value in given.items():
-        name = _field_of(config_type, key)
+        name = field_of(config_type, key)
         if name is None or name in values or (name != key and name in given):
             wrong.append(f"{key} is no field, got {quote(value)}")
             continue
@@ -210,7 +212,7 @@ def _mentioned(name: str, wrong: Sequence[str]) -> bool:
     return any(text.startswith(f"{name} is one of") for text in wrong)
 
 
-def _opened(given: Any, where: str, notes: list[str]) -> Any:
+def opened(given: Any, where: str, notes: list[str]) -> Any:
     """`given`, read as JSON if it is a text that holds an object or a list."""
     if not isinstance(given, str) or not given.strip().startswith(("{", "[", "```")):
         return given
@@ -222,7 +224,7 @@ def _opened(given: Any, where: str, notes: list[str]) -> Any:
     return value
 
 
-def _field_of(config_type: type[Config], key: str) -> str | None:
+def field_of(config_type: type[Config], key: str) -> str | None:
     """The config's field of this name, whatever the case of its letters."""
     if key in config_type.model_fields:
         return key

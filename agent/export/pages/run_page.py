@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from typing import Any
 
+from agent.export.edited_code import variants_made
 from agent.export.story import Attempt, Call, Story, Turn, key, rows
 from agent.goal.objective import Setting
 from agent.loop.outcome import EFFECTS_MEAN, describe_stop, list_shares
@@ -34,6 +35,7 @@ def export(story: Story) -> str:
         "points": story.points,
         "POINTS_LISTED": POINTS_LISTED,
         "evidence": evidence(story),
+        "variants": variants_made(story),
         "activities": sum_activities(story),
         "total": total_seconds(story),
         "recorded": recorded(story),

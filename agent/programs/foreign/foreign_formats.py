@@ -16,6 +16,7 @@ from agent.programs.foreign import (
     triton_cache,
 )
 from agent.programs.foreign.foreign_table import ForeignTable, NotReadable
+from memory.command_line.input_files import read_text_input
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def read_foreign(path: Path) -> tuple[str, ForeignTable]:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise UsageError(f"{path} has over {MOST_BYTES >> 20} MiB: no table of configs is so large")
-        text = path.read_text(encoding="utf-8")
+        text = read_text_input(path)
     except OSError as e:
         raise UsageError(f"{path} cannot be read ({e.strerror}): check the path") from e
     except UnicodeDecodeError as e:

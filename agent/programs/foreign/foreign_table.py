@@ -53,7 +53,7 @@ def parse(text: str) -> Any:
     """JSON. Raises NotReadable."""
     try:
         return json.loads(text)
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise NotReadable(f"it is no JSON ({e})") from e
 
 

@@ -38,6 +38,8 @@ def improve(request: Request, watch: Watch, search: RunSearch | None = None) -> 
     capture = open_capture(request.file)
     select_launches(capture, request.kernel)  # before processes are started for it
     device = _device(request.device)
+    if device == INTERPRETER and request.edit:
+        raise UsageError("--edit times what it writes, and the interpreter times nothing: leave one of them out.")
     survey = OwnerSurvey(CPU if device == INTERPRETER else device)
     timed = device != INTERPRETER
     deadline_s = min(DEADLINE_S, request.max_seconds / REFERENCES) if timed else DEADLINE_S

@@ -27,6 +27,7 @@ import textwrap
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 from kernels.capture.capture_file import Json, NotACapture, line_of
 from kernels.capture.describing.captured_arguments import ITEM_BYTES, MOST_ALIGNMENT
@@ -55,6 +56,8 @@ LACKS = (
 
 def is_trace(path: str) -> bool:
     """Whether the file's first line is an event of tritonparse, or the file is compressed as its traces are."""
+    if not Path(path).is_file():  # a pipe would be waited for without end
+        return False
     try:
         with open(path, "rb") as f:
             head = f.read(4)

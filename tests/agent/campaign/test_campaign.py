@@ -198,11 +198,12 @@ def test_the_example_is_the_model_it_names():
     [
         (("4096x1024x4096", "4096x1024"), "shape of 3 numbers"),
         (("fused_matmul", "fused_matnul"), "no kernel named"),
-        (("max_evals", "max_eval"), "max_eval: extra inputs"),
-        (("slice = 6", "slice = 0"), "slice: input should be greater"),
+        (("max_evals", "max_eval"), "max_eval: there is no such field"),
+        (("slice = 6", "edit = true"), "a campaign edits no device code"),
+        (("slice = 6", "slice = 0"), "slice: it must be at least"),
         (("[[problem]]", "[[problem"), "is no TOML"),
         (('shape = "4096x1024x4096"', 'shape = "4096x4096x4096"'), "twice"),
-        (('"two-layers"', '"two layers"'), "name: string should match"),
+        (('"two-layers"', '"two layers"'), "name: it must match"),
     ],
 )
 def test_a_wrong_file_is_one_sentence(tmp_path, change, said):
@@ -216,8 +217,8 @@ def test_a_wrong_file_is_one_sentence(tmp_path, change, said):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("max_evals = 16", "max_seconds = inf", "max_seconds: input should be less than"),
-        ("max_evals = 16", "max_evals = 10000000", "max_evals: input should be less than"),
+        ("max_evals = 16", "max_seconds = inf", "max_seconds: it must be at most"),
+        ("max_evals = 16", "max_evals = 10000000", "max_evals: it must be at most"),
         ('"two-layers"', '"two layers"', "[A-Za-z0-9]"),
     ],
 )

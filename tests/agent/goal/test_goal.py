@@ -111,11 +111,14 @@ def test_a_goal_that_cannot_be_read_is_one_sentence(goal, says):
     assert len(message) < 600
 
 
-def test_the_sentence_lists_what_is_known():
+def test_the_sentence_lists_what_is_known_or_the_nearest_names():
     with pytest.raises(UsageError) as refused:
         read("make tea")
-    for word in ("fused_matmul", "gemm", "leaky_relu", "bias", "bf16", "TFLOPS"):
+    for word in ("fused_matmul", "matmul", "bf16", "TFLOPS", "docs/GOALS.md"):
         assert word in str(refused.value)
+    with pytest.raises(UsageError, match=r"did you mean matmul\?") as refused:
+        read("maximise matmull TFLOPS")
+    assert len(str(refused.value)) < 200
 
 
 def test_options_win_over_words_and_the_contradiction_is_said():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from agent.cli.commands import main
 from agent.errors import UsageError
 from agent.programs import apply
+from agent.programs.applying import needs_interpreter
 from kernels.capture.reading.captured_launches import read_capture
 from kernels.tuned.key import key_of_captured
 from kernels.tuned.tuned_environment import INTERPRETER
@@ -50,6 +52,20 @@ def test_the_example_runs_with_its_table(tmp_path, monkeypatch, capfd):
     assert sorted((r["kernel"], r["launches"]) for r in report["used"]) == [("gated", 2), ("normalise", 2)]
     assert sorted((r["kernel"], r["launches"]) for r in report["missed"]) == [("gated", 1), ("normalise", 1)]
     assert len([x for x in err.splitlines() if x.startswith("apply:") and "no row for" in x]) == 2
+
+
+def test_a_table_of_the_interpreter_says_where_it_serves(monkeypatch):
+    table = TunedTable()
+    row = TunedRow(TunedFunction("m", "f", "0"), TunedEnvironment(INTERPRETER, "3.6.0", None), {}, "stock", None)
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    assert needs_interpreter(table, "tuned.json") == ""
+    table.rows.append(row)
+    assert "set TRITON_INTERPRET=1" in needs_interpreter(table, "tuned.json")
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert needs_interpreter(table, "tuned.json") == ""
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+    table.rows.append(replace(row, environment=TunedEnvironment("NVIDIA H200", "3.6.0", "ptxas 12.8")))
+    assert needs_interpreter(table, "tuned.json") == ""
 
 
 @pytest.mark.process

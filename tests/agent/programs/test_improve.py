@@ -230,6 +230,7 @@ def test_mistakes_are_one_sentence(example, on_gpu, tmp_path, capsys, monkeypatc
         (str(newer), *interpreted): "format 9",
         (str(empty), *interpreted): "holds no launch",
         (str(example), "--kernel", "softmax", *interpreted): "choose one of gated, normalise",
+        (str(example), "--edit", *interpreted): "the interpreter times nothing",
         (str(example), "--share", "nan", *interpreted): "is no part of the GPU time",
         (str(example), "--max-seconds", "0", *interpreted): "0 is not a number of seconds above 0",
         (str(example), "-o", str(tmp_path / "no" / "t.json"), *interpreted): "cannot be written",

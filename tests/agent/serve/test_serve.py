@@ -43,6 +43,8 @@ CONFIG = {
     "num_stages": 4, "EPILOGUE_SUBTILE": 4, "FLATTEN": True, "SPLIT_K": 1, "CONSUMERS": 1,
     "OVERLAP": False, "CLUSTER": 1,
 }  # fmt: skip
+SHORT = {name: value for name, value in CONFIG.items() if name not in ("SPLIT_K", "CONSUMERS", "OVERLAP", "CLUSTER")}
+"""The same, without the fields that keep their defaults."""
 SLOWER = {**CONFIG, "num_stages": 3, "EPILOGUE_SUBTILE": 2}
 TOOLS = [
     "describe_task", "query_history", "suggest_configs", "compile_kernel", "check_correctness", "run_benchmark",
@@ -92,10 +94,16 @@ def test_the_official_client_lists_and_calls_every_tool():
             assert not error
             assert task["task"]["device"] == {**task["task"]["device"], "kind": "recorded", "name": "NVIDIA H200"}
             assert task["left"]["evaluations"] == 1
+            chosen = {name for name, values in task["task"]["space"].items() if len(values) > 1}
+            assert set(task["task"]["space_words"]["fields"]) == chosen
+            assert task["task"]["baseline_ms"]["compiled"] > 0
+            assert task["task"]["facts"]["measured_ceilings"]["matmul_tflops"] > 0
+            assert task["source"]["text"].startswith("@triton.jit\ndef gemm_pointer(")
             assert (await call("query_history", {"question": "best"}))[0]["rows"] == []
             proposals, _ = await call("suggest_configs", {"count": 2})
             assert len(proposals["proposals"]) == 2
-            compiled, _ = await call("compile_kernel", {"configs": [CONFIG]})
+            compiled, _ = await call("compile_kernel", {"configs": [SHORT]})
+            assert compiled["results"][0]["config"] == CONFIG
             assert compiled["results"][0]["status"] == "correct"
             checked, _ = await call("check_correctness", {"configs": [CONFIG]})
             assert checked["results"][0]["status"] == "correct"

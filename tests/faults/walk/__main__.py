@@ -33,7 +33,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", metavar="TEXT")
     parser.add_argument("--slice", default="1/1", metavar="I/N")
-    parser.add_argument("--light", action="store_true", help="Leave out the commands that import PyTorch.")
+    weight = parser.add_mutually_exclusive_group()
+    weight.add_argument("--light", action="store_true", help="Leave out the commands that import PyTorch.")
+    weight.add_argument("--heavy", action="store_true", help="Try only the commands that import PyTorch.")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--json", type=Path, metavar="FILE", help="Write the counts and the faults here.")
     given = parser.parse_args()
@@ -43,7 +45,8 @@ def main() -> int:
         folder.chmod(0o755)
         files = fixtures.make(folder / "files")
         chosen = [c for c in cases(files, folder / "cases") if given.only in f"{c.command.words}: {c.kind}"]
-        chosen = [c for c in chosen if not (given.light and c.command.heavy)][part - 1 :: parts]
+        weights = {False} if given.light else {True} if given.heavy else {False, True}
+        chosen = [c for c in chosen if c.command.heavy in weights][part - 1 :: parts]
         print(f"{len(chosen)} cases of {len({c.command.words for c in chosen})} commands", flush=True)
         with ThreadPoolExecutor(given.processes) as pool:
             ended = list(pool.map(_try, chosen))

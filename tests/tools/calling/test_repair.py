@@ -11,6 +11,7 @@ import pytest
 from agent.models.base import read_arguments
 from kernels.spec import Config
 from tools import compile_kernel, query_history, roofline_report, run_benchmark, suggest_configs
+from tools.calling.field_defaults import fill_defaults
 from tools.calling.repair import repair
 from tools.declaration import Declaration
 from tools.registry import Tool
@@ -114,7 +115,7 @@ def test_other_arguments_are_repaired_too():
     refused = repair(suggest_configs.arguments(SPEC), {"count": "many"})
     assert (refused.parsed, refused.problems) == (
         None,
-        ["count: Input should be a valid integer, unable to parse string as an integer, got 'many' (text)"],
+        ["count: it must be a whole number, got 'many' (text)"],
     )
 
 
@@ -142,3 +143,16 @@ def test_commas_in_texts_stay():
 @pytest.mark.parametrize("text", ["{", "run it", '{"a": NaN}', "{'a': nan}", "[" * 100_000, "__import__('os')", "7"])
 def test_what_has_no_one_meaning_is_refused(text):
     assert read_arguments(text)[1]
+
+
+def test_fields_with_a_default_are_filled_in_for_callers_that_may_leave_them_out():
+    short = {"family": "loop", "block": 16, "num_warps": 4}
+    given = {"configs": json.dumps([short, {**GOOD, "FLATTEN": True}, {"BLOCK": 16}, {"other": 1}, 3])}
+    rows = fill_defaults(CONFIGS, given)["configs"]
+    assert rows == [short | {"FLATTEN": False}, GOOD | {"FLATTEN": True}, {"BLOCK": 16, "FLATTEN": False},
+                    {"other": 1}, 3]  # fmt: skip
+    assert "family, num_warps missing" in repair(CONFIGS, {"configs": rows}).problems[0]
+    one = roofline_report.arguments(SPEC)
+    assert fill_defaults(one, {"config": json.dumps(short)})["config"] == short | {"FLATTEN": False}
+    assert fill_defaults(one, {"config": ""}) == {"config": ""}
+    assert fill_defaults(one, {}) == {}

@@ -263,7 +263,7 @@ WRONG = [
     ({"metadata": {"autokernel": None}, "results": []}, "format None"),
     ({"metadata": {"autokernel": {"format": 1}}, "results": [{}]}, r"results\[0\] lacks 'configuration'"),
     ({"metadata": {"autokernel": {"format": 1}}, "results": [7]}, r"results\[0\] lacks"),
-    ({"metadata": {"autokernel": {"format": 1}}, "results": []}, "kernel: Field required"),
+    ({"metadata": {"autokernel": {"format": 1}}, "results": []}, "kernel: it is missing"),
     ({"cache": {}, "tune_params_keys": ["x"]}, "holds no configuration"),
     ({"cache": {"1": {"time": 2}}}, "no tune_params_keys"),
     ({"cache": {"1": {"time": 2}}, "tune_params_keys": ["x"]}, "lacks a value"),

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from memory.command_line.input_files import read_input
 from memory.formats import t4
+from memory.shared_models import explain_refusal
 from tools.harness.landscapes.foreign import read_kernel_tuner_cache, read_open_cache, read_t4
 from tools.harness.landscapes.readings import Entry, Landscape, LandscapeError, ReadingSet, SetName, significant
 
@@ -84,9 +85,8 @@ def read_landscape(path: Path, head_only: bool = False) -> Landscape:
         else:
             landscape = read_t4(raw, name)
     except ValidationError as e:
-        first = e.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "a record"
-        raise LandscapeError(f"{path} is not a landscape this version can read: {where}: {first['msg']}") from e
+        why = explain_refusal(e, "a record")[0]
+        raise LandscapeError(f"{path} is not a landscape this version can read: {why}") from e
     except (LandscapeError, t4.T4Error) as e:
         raise LandscapeError(f"{path} is not a landscape this version can read: {e}") from e
     landscape.file = f"{path.name} sha256:{digest[:16]}"
@@ -196,7 +196,7 @@ def _from_t4(raw: dict[str, Any], name: str) -> Landscape:
         except (KeyError, TypeError, AttributeError) as e:
             raise LandscapeError(f"results[{i}] lacks {e}") from e
         except ValidationError as e:
-            raise LandscapeError(f"results[{i}]: {e.errors()[0]['msg']}") from e
+            raise LandscapeError(f"results[{i}]: {explain_refusal(e)[0]}") from e
         if entry.key in entries:
             raise LandscapeError(f"results[{i}] repeats an earlier configuration")
         entries[entry.key] = entry
