@@ -1,6 +1,7 @@
 """A child answers jobs, and its end is always noticed."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,8 @@ import time
 
 import pytest
 
+from tools.harness.process import child as child_module
+from tools.harness.process import run_delay
 from tools.harness.process.child import Child, ChildDied, ChildTimeout
 
 pytestmark = pytest.mark.process
@@ -120,3 +123,63 @@ def test_a_hung_child_ends_with_its_parent(forked):
     parent.wait()
     parent.stdout.close()
     assert gone(pid)
+
+
+def test_time_without_a_processor_does_not_count(child, monkeypatch):
+    """The machine is so busy that the child runs every other second."""
+    child.call({"x": 1}, 20)
+    looks = iter(range(1, 100))
+    monkeypatch.setattr(child_module, "LOOK_S", 0.1)
+    monkeypatch.setattr(child_module.RunDelay, "seconds", lambda self: 0.05 * next(looks))
+    assert child.call({"sleep": 0.7, "x": 2}, 0.5)["job"]["x"] == 2
+    with pytest.raises(ChildTimeout):
+        child.call({"sleep": 60}, 0.5)
+
+
+def test_a_busy_machine_puts_the_end_off_but_not_for_ever(child, monkeypatch):
+    child.call({"x": 1}, 20)
+    monkeypatch.setattr(child_module, "LOOK_S", 0.05)
+    monkeypatch.setattr(child_module.RunDelay, "seconds", lambda self: 1e9)
+    started = time.monotonic()
+    with pytest.raises(ChildTimeout):
+        child.call({"sleep": 60}, 0.1)
+    assert time.monotonic() - started >= 0.1 * child_module.MOST_TIMES
+
+
+def test_what_waited_most_since_the_last_look_is_added_up(tmp_path, monkeypatch):
+    def threads(process, group, waited):
+        for thread, ns in waited.items():
+            folder = tmp_path / process / "task" / thread
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "schedstat").write_text(f"5 {ns} 1\n")
+        (tmp_path / process / "stat").write_text(f"{process} (a) b) R 1 {group} 7 0\n")
+
+    monkeypatch.setattr(run_delay, "PROC", tmp_path)
+    (tmp_path / "meminfo").write_text("")
+    threads("10", 10, {"10": 2_000_000_000, "11": 0})
+    threads("20", 99, {"20": 0})
+    delay = run_delay.RunDelay(10)
+    assert delay.seconds() == 0
+    threads("10", 10, {"10": 2_500_000_000, "11": 1_000_000_000})
+    threads("12", 10, {"12": 250_000_000})  # an assembler that it has started
+    threads("20", 99, {"20": 9_000_000_000})
+    assert delay.seconds() == 1.0
+    shutil.rmtree(tmp_path / "12")
+    threads("10", 10, {"10": 2_500_000_000, "11": 1_500_000_000})
+    (tmp_path / "13").mkdir()
+    assert delay.seconds() == 1.5
+
+
+def test_a_process_that_must_share_a_processor_has_waited():
+    """Two that want one processor: each waits while the other runs."""
+    one = min(os.sched_getaffinity(0))
+    spin = (
+        f"import os, time; os.sched_setaffinity(0, {{{one}}}); end = time.time() + 0.6\nwhile time.time() < end: pass"
+    )
+    first, second = (subprocess.Popen([sys.executable, "-c", spin], start_new_session=True) for _ in range(2))
+    delay, most = run_delay.RunDelay(first.pid), 0.0
+    while first.poll() is None:
+        most = max(most, delay.seconds())
+        time.sleep(0.05)
+    second.wait()
+    assert most > 0.05 or not os.path.exists("/proc/self/schedstat")

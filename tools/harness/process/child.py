@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -29,6 +30,7 @@ from tools.harness.process import sandbox
 from tools.harness.process.nursery import Forked, fork, serve_births
 from tools.harness.process.own_packages import PACKAGES, claim, current_folder, paths_for_children
 from tools.harness.process.refusal import Refusal
+from tools.harness.process.run_delay import RunDelay
 
 Json = dict[str, Any]
 Serve = Callable[[Json], Json]
@@ -38,6 +40,10 @@ FRAME = re.compile(r'\s+File "(.+)", line (\d+)')
 """A line of Python's traceback."""
 START_DEADLINE_S = 120.0
 """Importing torch from a cold disk."""
+LOOK_S = 1.0
+"""How often it is looked whether a child that works could run."""
+MOST_TIMES = 10
+"""A job is given up after so many times its deadline, however busy the machine is."""
 
 
 class ChildDied(RuntimeError):
@@ -137,7 +143,8 @@ class Child:
         self._ready = True
 
     def call(self, job: Json, deadline_s: float) -> Json:
-        """The child's answer to `job`. The time until the child is ready does not count towards the deadline.
+        """The child's answer to `job`. What does not count towards the deadline: the time until the child is ready, and
+        that in which its processes wait for a processor.
 
         Raises ChildTimeout or ChildDied, after which the child is gone (ChildUnborn if it was never ready), and Refusal
         if the child refuses the job."""
@@ -147,7 +154,7 @@ class Child:
     def _exchange(self, job: Json, deadline_s: float) -> Json:
         try:
             self._connection.send_bytes(json.dumps(job).encode())
-            if not self._connection.poll(deadline_s):
+            if not self._answers_within(deadline_s):
                 self.kill()
                 raise ChildTimeout(f"no answer within {deadline_s:g} s; the process was killed")
             answer: Json = json.loads(self._connection.recv_bytes())
@@ -161,6 +168,21 @@ class Child:
         if "raised" in answer:
             raise RuntimeError(f"our code failed in a child process:\n{answer['raised']}")
         return answer
+
+    def _answers_within(self, deadline_s: float) -> bool:
+        """Whether an answer comes within `deadline_s` seconds, of which those do not count in which the child could not
+        run because the processors were busy: nobody's kernel is to blame for them."""
+        pid = self.process.pid
+        if deadline_s < LOOK_S or pid is None:
+            return self._connection.poll(deadline_s)
+        began, delay = time.monotonic(), RunDelay(pid)
+        left = deadline_s
+        while left > 0:
+            if self._connection.poll(min(left, LOOK_S)):
+                return True
+            excused = min(delay.seconds(), (MOST_TIMES - 1) * deadline_s)
+            left = began + deadline_s + excused - time.monotonic()
+        return False
 
     @property
     def alive(self) -> bool:
