@@ -29,10 +29,10 @@ class MetaElementwise(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        if func is torch.nn.functional.rms_norm and not kwargs and len(args) == 4:
-            x, normalized_shape, weight, _ = args
+        if func is torch.nn.functional.rms_norm:
+            x, normalized_shape, weight = _rms_norm_arguments(*args, **(kwargs or {}))
             if _is_row_norm(x, normalized_shape, weight):
-                return torch.empty(x.shape, dtype=torch.promote_types(x.dtype, weight.dtype), device="meta")
+                return torch.empty(x.shape, dtype=x.dtype, device="meta")
         given = [a for a in args if not isinstance(a, int | float)]
         if (
             func in FUNCTIONS
@@ -45,11 +45,17 @@ class MetaElementwise(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+def _rms_norm_arguments(input: Any, normalized_shape: Any, weight: Any = None, eps: Any = None) -> tuple[Any, Any, Any]:
+    """Those that decide what comes out, however they were passed."""
+    return input, normalized_shape, weight
+
+
 def _is_row_norm(x: Any, normalized_shape: Any, weight: Any) -> bool:
-    """Whether `weight` scales the last dimension of a contiguous `x`; whatever else there is, PyTorch judges."""
+    """Whether `weight` scales the last dimension of a contiguous `x` of its dtype. All else is left to PyTorch."""
     return (
         _floating_meta(x)
         and _floating_meta(weight)
+        and x.dtype == weight.dtype
         and x.is_contiguous()
         and tuple(normalized_shape) == tuple(weight.shape) == tuple(x.shape[-1:])
         and x.dim() > 0
