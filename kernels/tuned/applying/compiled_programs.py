@@ -26,6 +26,8 @@ from .served import NotApplied, Served, one_line
 from .served_launches import REFUSING, ServedFunction
 
 Json = dict[str, Any]
+Launch = tuple[Any, Sequence[Any], Json]
+"""Kernel with its grid, positional and named arguments, all in Dynamo's terms."""
 
 PROGRAMS, INDUCTORS = "the program", "Inductor"
 """Whose kernel compiled code launches."""
@@ -98,16 +100,15 @@ class CompiledPrograms:
         """``call_triton_kernel`` with the row's config, if a row serves the launch. `call`: PyTorch's own."""
         if self._inside.depth:  # PyTorch calls itself with the decorators one by one
             return call(hopifier, variable, args, kwargs, tx)
-        served = self._served(hopifier, variable, args, kwargs, tx)
-        if served is not None:
-            variable, args, kwargs = _replaced(served, variable, args, kwargs)
+        variable, args, kwargs = self._decided(hopifier, variable, args, kwargs, tx) or (variable, args, kwargs)
         self._inside.depth += 1
         try:
             return call(hopifier, variable, args, kwargs, tx)
         finally:
             self._inside.depth -= 1
 
-    def _served(self, hopifier: Any, variable: Any, args: Sequence[Any], kwargs: Json, tx: Any) -> Served | None:
+    def _decided(self, hopifier: Any, variable: Any, args: Sequence[Any], kwargs: Json, tx: Any) -> Launch | None:
+        """The launch as a row decides, None if none does."""
         state = self._state(variable.kernel)
         if not isinstance(state, ServedFunction):
             self._left[state.name, state.reason] = None
@@ -126,13 +127,16 @@ class CompiledPrograms:
                 return None
             _check(answer, grid if called else None)
             self._compile(state, answer, given, named)
+            launch = _replaced(answer, variable, args, kwargs)
         except NotApplied as e:
             reason = str(e)
-        except Exception as e:  # noqa: BLE001 -- a table must not fail the program; it is printed and listed
+        except Exception as e:  # a table must not fail the program; it is printed and listed
+            if "RestartAnalysis" in {c.__name__ for c in type(e).__mro__}:  # Dynamo traces the function anew
+                raise
             reason = f"it could not be looked up ({one_line(e)})"
         else:
             self._rows[state.name, answer.label, answer.row.status] = None
-            return answer
+            return launch
         self._left[state.name, reason] = None
         self._say(f"{state.name} under torch.compile: {reason}: it is compiled as the program has it")
         return None
@@ -224,8 +228,8 @@ def _check(served: Served, grid: Any) -> None:
         raise NotApplied(f"row {served.label} changes {min(unread)}, which the grid function does not read")
 
 
-def _replaced(served: Served, variable: Any, args: Sequence[Any], kwargs: Json) -> tuple[Any, list[Any], Json]:
-    """The launch as the row decides, in Dynamo's terms."""
+def _replaced(served: Served, variable: Any, args: Sequence[Any], kwargs: Json) -> Launch:
+    """The launch as the row decides."""
     from torch._dynamo.variables import ConstantVariable
 
     changed = list(args)
