@@ -33,7 +33,7 @@ class RunProgress(ProgressBar):
         from evals.contest.ledger import FAILED
 
         self._done += 1
-        if ledger.end in FAILED:
+        if ledger.end in (*FAILED, "stalled"):
             which = f"{ledger.agent} on {ledger.landscape}, seed {ledger.seed}"
             click.echo(printable(f"{which}, {ledger.end}: {ledger.why}", "?"), err=True)
         self.show("runs", self._done, self._total)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from evals.commands.selection import print_standing
@@ -30,7 +32,7 @@ def contest(tmp_path_factory):
 
     ledgers = [ledger("sound", seed, rows=[best]) for seed in range(3)]
     ledgers += [ledger("broken", seed, "crashed", WHY) for seed in range(2)]
-    ledgers += [ledger("broken", 2, "stalled", "200 answers in a row taught nothing new", [best])]
+    ledgers += [ledger("broken", 2, "deadline", "not done after 900 s", [best])]
     return standing(ledgers, {landscape.name: Board(landscape)})
 
 
@@ -43,7 +45,7 @@ def test_failed_runs_are_counted_beside_the_runs(contest):
 
 def test_the_reasons_are_named_once_each(contest):
     assert failure_lines(contest) == [
-        f"broken: 3 of 3 runs failed (2 crashed: {WHY}; 1 stalled: 200 answers in a row taught nothing new). "
+        f"broken: 3 of 3 runs failed (2 crashed: {WHY}; 1 deadline: not done after 900 s). "
         "The score is of what these runs had measured until then."
     ]
 
@@ -57,5 +59,7 @@ def test_the_page_the_leaderboard_and_the_terminal_say_it(contest, capsys):
 
 def test_a_contest_without_a_failure_has_no_word_of_it(contest):
     sound = standing([x for x in contest.ledgers if x.agent == "sound"], contest.boards)
+    stalled = replace(sound.ledgers[0], end="stalled", why="200 answers in a row taught nothing new")
+    assert failure_lines(standing([stalled], contest.boards)) == []
     assert failure_lines(sound) == []
     assert "Runs that failed" not in page(sound) + leaderboard(sound)
