@@ -219,8 +219,8 @@ def log_of(kernel: Any) -> str:
 
 
 def options_of(kernel: Any) -> Json:
-    """The options that `kernel` was compiled with. Its metadata counts the warps of all partitions of a warp-specialised
-    kernel, which is no power of two and no option; its TTGIR has the number that was asked for."""
+    """The options that `kernel` was compiled with. Its metadata counts the warps of all partitions of a
+    warp-specialised kernel, which is no power of two and no option; its TTGIR has the number that was asked for."""
     options = {name: _frozen(value) for name, value in kernel.metadata._asdict().items()}
     asked = ASKED_WARPS.search(kernel.asm.get("ttgir", ""))
     return options | ({"num_warps": int(asked[1])} if asked else {})
