@@ -94,6 +94,7 @@ def test_a_cut_off_capture_is_shown_with_what_it_has(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "note: kept \\x1b[31m" in out
     assert "1 damaged line was left out" in out
+    assert "No Triton launch was seen" not in out
     assert "launches and counts may be too low" in out
 
 

@@ -143,7 +143,7 @@ def test_what_is_wrong_in_a_file_is_one_sentence(judge, tmp_path):
             (changed(DEFINITION, outputs={"y": {"shape": [], "dtype": "float4_e2m1"}}),),
             "cannot compare",
         ),
-        (({"name": "x"},), "is no definition: axes: field required"),
+        (({"name": "x"},), "is no definition: axes: it is missing"),
         ((DEFINITION, changed(SOLUTION, definition="other")), "solves 'other'"),
         ((DEFINITION, with_spec(language="cuda")), "is written in cuda: the judge runs Python and Triton"),
         ((DEFINITION, with_spec(entry_point="main.py")), "write FILE.py::FUNCTION"),
