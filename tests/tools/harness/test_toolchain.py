@@ -95,6 +95,18 @@ def test_spills_are_read_although_the_code_was_found_compiled(pool, monkeypatch)
         assert (again.spill_bytes, again.fingerprint) == (spilled, first.fingerprint)
 
 
+def test_a_warp_specialised_kernel_that_was_found_compiled_has_its_figures(pool):
+    """Its metadata counts the warps of all its partitions: 12 here, and Triton compiles for a power of two alone."""
+    spec = get("matmul")
+    problem = spec.parse_problem((256, 256, 128), {})
+    config = next(c for c in spec.space(problem, hardware_named("H200")) if c.family == "warp_specialized")
+    [first] = pool.compile(spec, problem, [config])
+    shutil.rmtree(pool.cache / "figures")
+    (pool.cache / "figures").mkdir()
+    [again] = pool.compile(spec, problem, [config])
+    assert (again.status, again.spill_bytes, again.fingerprint) == ("correct", first.spill_bytes, first.fingerprint)
+
+
 LOG = """ptxas info    : (C7511) Potential Performance Loss: wgmma instructions are serialized in the function 'mm'
 ptxas info    : Compiling entry function 'mm' for 'sm_90a'
 ptxas info    : Function properties for mm
