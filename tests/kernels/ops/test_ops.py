@@ -318,7 +318,7 @@ def test_arguments_of_another_type_are_one_sentence(call, says):
 
 
 def test_config_of_refuses_a_shape_in_one_sentence():
-    with pytest.raises(ValueError, match="^M: it must be at least 1$"):
+    with pytest.raises(ValueError, match=r"^M: it must be at least 1$"):
         ops.config_of("softmax", (-3, 4), "NVIDIA H200")
 
 

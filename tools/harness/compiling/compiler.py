@@ -202,8 +202,8 @@ def section_of(name: str, log: str) -> str:
 def log_of(kernel: Any) -> str:
     """The assembler's log of a kernel that was found compiled: it is compiled anew in a folder that is thrown away.
 
-    Of a warp-specialized kernel Triton's metadata hold all warps of a block (``ttg.total-num-warps``), in Triton's GPU IR
-    ``ttg.num-warps`` is what the launch asked for."""
+    Of a warp-specialized kernel Triton's metadata hold all warps of a block (``ttg.total-num-warps``). The launch asked
+    for ``ttg.num-warps`` of Triton's GPU IR."""
     options = {name: _frozen(value) for name, value in kernel.metadata._asdict().items()}
     options["num_warps"] = _number(r'"ttg\.num-warps" = (\d+)', kernel.asm["ttgir"])
     log = io.StringIO()
