@@ -177,6 +177,7 @@ def fork(
     type=click.Choice([*FORMATS, *LINES]),
     default="html",
     show_default=True,
+    help="What to write it as.",
 )
 @click.option("--output", "-o", type=click.Path(path_type=Path), metavar="FILE", help="- is stdout.")
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")

@@ -97,7 +97,7 @@ def read_goal(
     for name, value in pairs.items():
         if options.setdefault(name, value) != value:
             raise UsageError(f"The goal names more than one {name} ({options[name]}, {value}): say one.")
-    spending, device = read_spending(text), read_device(text)
+    spending, device = read_spending(text, chosen), read_device(text)
     shapes = read_shape(text, chosen)
     options |= read_options(text, chosen)
     options = implied(before, chosen) | options

@@ -82,7 +82,9 @@ def list_(kernel: str, json_: bool) -> None:
 @click.option("--bitwise", is_flag=True, help="Prove only what gives the bits of the owner's launch.")
 @click.option("--yes", is_flag=True, help="Leave words of the goal out that are not understood.")
 @click.option("--edit", is_flag=True, help="The client may send new device code, which is fenced and proven.")
-@click.option("--transport", type=click.Choice(["stdio", "http"]), default="stdio", show_default=True)
+@click.option(
+    "--transport", type=click.Choice(["stdio", "http"]), default="stdio", show_default=True, help="How clients connect."
+)
 @click.option(
     "--port", type=WholeRange(0, 65535), default=8765, show_default=True, help="For http; 0 takes a free one."
 )

@@ -137,7 +137,13 @@ def validate(
 @DEVICE
 @CONFIGS
 @SECONDS
-@click.option("--regime", type=click.Choice(["burst", "sustained", "both"]), default="both", show_default=True)
+@click.option(
+    "--regime",
+    type=click.Choice(["burst", "sustained", "both"]),
+    default="both",
+    show_default=True,
+    help="How launches are timed.",
+)
 @OUT
 @click.option(
     "--json",

@@ -192,7 +192,7 @@ def report_command(
 )
 @model_options
 @click.option("--landscape", metavar="NAME|FILE", help="Of a kernel of ours; the first one without it.")
-@click.option("--seeds", type=WholeRange(min=1, max=1000), default=1, show_default=True)
+@click.option("--seeds", type=WholeRange(min=1, max=1000), default=1, show_default=True, help="Runs of each task.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def tasks_command(
     model: str,

@@ -30,8 +30,10 @@ class RunProgress(ProgressBar):
         self._total, self._done = total, finished
 
     def __call__(self, ledger: Ledger) -> None:
+        from evals.contest.ledger import FAILED
+
         self._done += 1
-        if ledger.end in ("crashed", "foul", "deadline", "stalled"):
+        if ledger.end in (*FAILED, "stalled"):
             which = f"{ledger.agent} on {ledger.landscape}, seed {ledger.seed}"
             click.echo(printable(f"{which}, {ledger.end}: {ledger.why}", "?"), err=True)
         self.show("runs", self._done, self._total)
@@ -209,6 +211,8 @@ def print_standing(standing: Standing, as_json: bool, html: Path | None, leaderb
     right = [False, *[True] * (len(score_tables.COLUMNS) - 1)]
     cells = [score_tables.overall_cells(a) for a in standing.overall()]
     click.echo(ruled(cells, score_tables.COLUMNS, right))
+    if failures := score_tables.failure_lines(standing):
+        click.echo("\n" + "\n".join(failures))
     best = standing.overall()[0]
     lines = score_tables.difference_lines(d for d in standing.differences() if d.first == best.agent)
     if lines:

@@ -21,6 +21,9 @@ from tools.harness.landscapes.readings import Entry, Landscape, config_key
 End = Literal["concluded", "budget", "stalled", "foul", "crashed", "deadline"]
 """How a run ended: by itself, with all evaluations used, by repeating requests, by opening what it must not see, by an
 error of its own, or by the wall clock."""
+FAILED: tuple[End, ...] = ("crashed", "foul", "deadline")
+"""Ends of a run that are the agent's failure; one that stalls has nothing more to ask. What a failed run had measured
+is scored all the same."""
 
 CLOSED = ConfigDict(extra="forbid", allow_inf_nan=False)
 """Of what is read back from a file."""

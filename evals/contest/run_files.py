@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,12 +52,19 @@ class Results:
         return replace(made[1], landscape=job.landscape.name)
 
     def keep(self, ledger: Ledger, fingerprint: str) -> None:
-        self._lines[job_key(ledger)] = (fingerprint, ledger)
+        """Append a run. Raises EvalsError if it cannot be written; the file then ends with the run before it."""
+        whole = self.path.stat().st_size if self.path.exists() else 0
         try:
             with self.path.open("a") as f:
                 f.write(_line(fingerprint, ledger))
         except OSError as e:
-            raise EvalsError(f"cannot write {self.path}: {(e.strerror or str(e)).lower()}") from e
+            with suppress(OSError):
+                os.truncate(self.path, whole)
+            raise EvalsError(
+                f"cannot write {self.path}: {(e.strerror or str(e)).lower()}; free some space, then run the same "
+                "command again: it goes on after the runs that were written"
+            ) from e
+        self._lines[job_key(ledger)] = (fingerprint, ledger)
 
     def delete(self) -> None:
         self.path.unlink(missing_ok=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from evals.agents import registry
 from evals.scoring.score_tables import (
     COLUMNS,
     Standing,
     difference_lines,
+    failure_lines,
     markdown_table,
     number,
     overall_cells,
@@ -22,6 +25,8 @@ LITERATURE = (
 )
 """Scores of Kernel Tuner's strategies over time on the community's own spaces (Willemsen et al. 2024)."""
 
+MARKUP = re.compile(r"[\\`*_\[\]<>|]")
+"""What Markdown reads as markup: an error message is text."""
 ABOUT = """Of oracle: P as a share of what an oracle scores that names the best config of set A, the readings that
 agents see, at its first evaluation. Regret: time of the final config over the optimum's, less 1, on set B, readings
 that no agent has seen. To 1 %: median evaluations until the regret is at most 1 %. P is the performance score of the
@@ -35,6 +40,7 @@ regret resamples set B's readings too."""
 def render(s: Standing) -> str:
     """Overall, per landscape, the literature beside it."""
     aggregates = s.overall()
+    failures = ["- " + MARKUP.sub(r"\\\g<0>", line) for line in failure_lines(s)]
     seeds = max((a.runs // a.landscapes for a in aggregates), default=0)
     names = ", ".join(s.boards)
     parts = [
@@ -52,6 +58,7 @@ def render(s: Standing) -> str:
             )
         ),
         markdown_table(COLUMNS, map(overall_cells, aggregates)),
+        "\n".join(["## Runs that failed", "", *failures]) if failures else "",
         "## P on each landscape",
         _per_landscape(s),
         "## Regret on each landscape",

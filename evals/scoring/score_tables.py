@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from evals.contest.ledger import Ledger
+from evals.contest.ledger import FAILED, Ledger
 from evals.scoring.score import SHARES, Board, Score
 from evals.scoring.summary import LEAST_PAIRS, Aggregate, Difference, aggregate, compare
+from memory.terms import printable
 
 Row = dict[str, Any]
+REASONS = 3
+"""Reasons that the line of an agent's failed runs names, the most frequent first."""
 
 
 @dataclass
@@ -94,7 +98,7 @@ def _aggregate_row(a: Aggregate, landscape: str | None) -> Row:
     row |= _reached(a.evals_to, a.seconds_to)
     row |= {"invalid_share": a.invalid_share, "duplicates": a.duplicates, "seconds": a.seconds}
     row |= {"tokens": a.tokens, "dollars": a.dollars, "pass_rate": a.pass_rate, "pass_all": a.pass_all}
-    return {k: _short(v) for k, v in (row | {"runs": a.runs, "landscapes": a.landscapes}).items()}
+    return {k: _short(v) for k, v in (row | {"runs": a.runs, "failed": a.failed, "landscapes": a.landscapes}).items()}
 
 
 def _reached(evals: Any, seconds: Any) -> Row:
@@ -144,8 +148,27 @@ def overall_cells(a: Aggregate) -> list[str]:
         name, share(a.of_oracle), share_span(a.of_oracle_ci, 0), share(a.regret, 2), share_span(a.regret_ci, 2),
         count(a.evals_to_near), number(a.P), span(a.P_ci), number(a.P50), span(a.P50_ci), count(a.evals_to[95]),
         f"{a.pass_rate:.0%}", f"{a.pass_all:.0%}",
-        f"{a.invalid_share:.1%}", str(a.runs),
+        f"{a.invalid_share:.1%}", f"{a.runs}, {a.failed} failed" if a.failed else str(a.runs),
     ]  # fmt: skip
+
+
+def failure_lines(s: Standing) -> list[str]:
+    """One line for each agent some of whose runs failed: how many, and why."""
+    lines = []
+    for (agent, variant), scores in s.groups.items():
+        own = [x for x in s.ledgers if (x.agent, x.variant) == (agent, variant)]
+        reasons = Counter((x.end, x.why) for x in own if x.end in FAILED)
+        if not reasons:
+            continue
+        name = agent if variant == "plain" else f"{agent} ({variant})"
+        told = "; ".join(f"{runs} {end}: {why}" for (end, why), runs in reasons.most_common(REASONS))
+        left = len(reasons) - REASONS
+        more = f"; and {left} more reason{'s' if left > 1 else ''}" if left > 0 else ""
+        lines.append(
+            f"{name}: {reasons.total()} of {len(scores)} runs failed ({printable(told, '?')}{more}). "
+            "The score is of what these runs had measured until then."
+        )
+    return lines
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -14,6 +14,7 @@ from statistics import fmean, median
 
 import numpy as np
 
+from evals.contest.ledger import FAILED
 from evals.scoring.regret import regret_interval
 from evals.scoring.score import SHARES, Score
 from tools.harness.measuring.statistics import RESAMPLES
@@ -62,6 +63,9 @@ class Aggregate:
     """Share of runs within 5 %."""
     pass_all: float
     """pass^k: share of landscapes on which every run came within 5 %."""
+    failed: int
+    """Runs that ended by a failure of the agent (:data:`evals.contest.ledger.FAILED`). They are scored by what they had
+    measured."""
 
 
 def aggregate(scores: Sequence[Score], landscape: str | None = None) -> Aggregate:
@@ -97,6 +101,7 @@ def aggregate(scores: Sequence[Score], landscape: str | None = None) -> Aggregat
         dollars=_level(grouped, lambda s: s.dollars),
         pass_rate=_level(grouped, lambda s: float(s.passed)),
         pass_all=fmean(float(all(s.passed for s in group)) for group in grouped),
+        failed=sum(s.end in FAILED for s in scores),
     )
 
 

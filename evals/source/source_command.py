@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 )
 @click.option("--workers", type=WholeRange(min=1, max=16), default=1, show_default=True, help="Runs side by side.")
 @click.option("--stop-after", type=FiniteRange(min=1), metavar="S", help="Begin no further run after so many seconds.")
-@click.option("--seed", type=WholeRange(min=0), default=0, show_default=True)
+@click.option("--seed", type=WholeRange(min=0), default=0, show_default=True, help="Seed of inputs and players.")
 @click.option(
     "--known",
     "known_file",

@@ -94,7 +94,7 @@ def metadata(path: Path | None) -> None:
 @click.option("--problem", help="Only problems with this text in their label.")
 @click.option("--device", help="Device, by number or a part of its name.")
 @click.option("--regime", type=click.Choice(["burst", "sustained"]), help="Which times.")
-@click.option("--format", "shape", type=click.Choice(FORMATS), default="t4", show_default=True)
+@click.option("--format", "shape", type=click.Choice(FORMATS), default="t4", show_default=True, help="Whose form.")
 @click.option("--output", type=PATH, help="File to write.  [default: standard output]")
 def export(
     path: Path | None,

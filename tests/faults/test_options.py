@@ -71,3 +71,9 @@ def test_json_that_is_nested_too_deep_is_one_sentence(tmp_path):
 def test_a_datasheet_is_asked_of_no_device():
     found = CliRunner().invoke(kernels, ["roofline", "--gpu", "H200", "--device", "cuda:99"])
     assert (found.exit_code, "leave out --device cuda:99" in found.output) == (2, True)
+
+
+def test_every_option_is_explained():
+    options = [(words, p) for words, leaf in leaves().items() for p in leaf.params if isinstance(p, click.Option)]
+    assert len(options) > 300
+    assert [(words, p.opts) for words, p in options if not p.help and not p.hidden] == []

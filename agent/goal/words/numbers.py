@@ -12,11 +12,15 @@ from agent.goal.words.vocabulary import DIMENSION_WORDS, KernelWords, longest_fi
 
 SHAPE = re.compile(rf"{START}\d+(?:\s*(?:[x*,]|\bby\b)\s*\d+)+{END}(?!\s*[x*]\s*-)")
 CUBE = re.compile(rf"{START}(\d+)\s*(?:\^\s*3|cubed)(?!\w)")
-AT_MOST = r"(?:(?<!\w)(?:at most|no more than|not more than|up to|within|max(?:imum)?|<=?|budget of|budget)\s+)?"
+LIMITS = r"at most|no more than|not more than|up to|within|max(?:imum)?|<=?|budget of|budget"
+AT_MOST = rf"(?:(?<!\w)(?:{LIMITS})\s+)?"
 SPENDING = re.compile(
     rf"{AT_MOST}{START}({NUMBER})\s*(evaluations?|evals?|measurements?|hours?|hrs?|minutes?|mins?|seconds?|secs?|days?)\b"
     rf"|{AT_MOST}{START}({NUMBER})(h|s)(?!\w)"
 )
+LIMITED_UNIT = rf"(?<!\w)(?:in|{LIMITS})\s+{START}({NUMBER})\s+(h|s)(?!\w)"
+"""``in 45 s`` is a time for every kernel, also for attention, whose dimensions H and S make ``45 s`` alone unclear."""
+SPACED_UNIT = rf"{START}({NUMBER})\s+(h|s)(?!\w)"
 DOLLARS = re.compile(
     rf"{AT_MOST}(?:(?<![\w.])(?:us)?\$\s*({NUMBER}){END}|{START}({NUMBER})\s*(?:us dollars|dollars?|usd)\b)"
 )
@@ -59,12 +63,15 @@ def read_shape(text: Text, kernel: KernelWords) -> list[str]:
     return shapes + ["x".join([edge] * len(kernel.dims)) for edge in cubes]
 
 
-def read_spending(text: Text) -> dict[str, int | float | None]:
-    """Limits in words: ``20 evaluations``, ``1 hour 30 minutes``, ``at most $5``. Raises UsageError."""
+def read_spending(text: Text, kernel: KernelWords) -> dict[str, int | float | None]:
+    """Limits in words: ``20 evaluations``, ``1 hour 30 minutes``, ``in 45 s``, ``at most $5``. Raises UsageError."""
     spending: dict[str, int | float | None] = {}
     units: set[str] = set()
-    for match in text.take(SPENDING):
-        amount, unit = float(match.group(1) or match.group(3)), match.group(2) or match.group(4)
+    unclear = {"H", "S"} & {*kernel.dims, *kernel.numbers}
+    spaced = text.take(LIMITED_UNIT) + ([] if unclear else text.take(SPACED_UNIT))
+    for match in text.take(SPENDING) + spaced:
+        number, unit = (group for group in match.groups() if group is not None)
+        amount = float(number)
         said = f"{match.group().strip()}"
         if amount <= 0:
             raise UsageError(f"The goal allows {said}: at least one is needed.")

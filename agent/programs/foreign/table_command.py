@@ -24,7 +24,7 @@ size_option = click.option(
     metavar="ARGUMENT",
     help="Which argument is M, in tables over M; ARGUMENT.0 is a tensor's first dimension.",
 )
-output_option = click.option("-o", "output", type=FILE, required=True, metavar="PATH")
+output_option = click.option("-o", "output", type=FILE, required=True, metavar="PATH", help="What to write.")
 
 
 @click.group(cls=StrictGroup)
@@ -91,7 +91,9 @@ def import_(capture_: Path, kernel: str, size: str | None, output: Path, file: P
 @kernel_option
 @size_option
 @output_option
-@click.option("--as", "form", type=click.Choice(["moe", "aiter", "megatron", "fla"]), required=True)
+@click.option(
+    "--as", "form", type=click.Choice(["moe", "aiter", "megatron", "fla"]), required=True, help="Whose form of table."
+)
 @click.option(
     "--about", multiple=True, metavar="NAME=VALUE", help="A field of the file's name or head, in their order."
 )

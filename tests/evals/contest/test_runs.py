@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import subprocess
 import sys
 import threading
@@ -17,7 +18,9 @@ from click.testing import CliRunner
 from evals.agents.registry import AGENTS
 from evals.commands.commands import cli, main
 from evals.contest.contest import Job, run_jobs
-from evals.contest.run_files import read_results
+from evals.contest.ledger import Ledger
+from evals.contest.run_files import Results, read_results
+from evals.errors import EvalsError
 from evals.scoring.score import Board
 from tests.evals.spaces import BEST, honest, written
 from tools.harness.landscapes.named import find_landscape, list_landscapes, read_landscape
@@ -409,3 +412,20 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(words, says, capsys):
     assert says in err
     assert err.startswith("error: ")
     assert len(err.splitlines()) == 1
+
+
+def test_a_run_that_does_not_fit_on_the_disk_leaves_the_runs_before_it(tmp_path):
+    results = Results(tmp_path / "runs.jsonl")
+    first, second = (Ledger("random", "x", "x", "x", "plain", seed, 2) for seed in range(2))
+    results.keep(first, "code")
+    whole = results.path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 20, hard))
+    try:
+        with pytest.raises(EvalsError, match="free some space, then run the same command again"):
+            results.keep(second, "code")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert results.path.read_bytes() == whole
+    Results(results.path).keep(second, "code")
+    assert [x.seed for x in read_results(results.path)] == [0, 1]

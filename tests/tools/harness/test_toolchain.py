@@ -95,50 +95,16 @@ def test_spills_are_read_although_the_code_was_found_compiled(pool, monkeypatch)
         assert (again.spill_bytes, again.fingerprint) == (spilled, first.fingerprint)
 
 
-SPECIALIZED = """
-from triton.experimental import gluon
-from triton.experimental.gluon import language as gl
-
-from tests.exploits.axpy import Axpy
-
-
-@gluon.jit
-def part(x_ptr, y_ptr, out_ptr, n, WARPS: gl.constexpr, FIRST: gl.constexpr):
-    layout: gl.constexpr = gl.BlockedLayout([1], [32], [WARPS], [0])
-    at = FIRST + gl.arange(0, 128, layout=layout)
-    gl.store(out_ptr + at, gl.load(x_ptr + at, mask=at < n) + gl.load(y_ptr + at, mask=at < n), mask=at < n)
-
-
-@gluon.jit
-def mine(x_ptr, y_ptr, out_ptr, n):
-    gl.warp_specialize(
-        [(part, (x_ptr, y_ptr, out_ptr, n, 4, 0)), (part, (x_ptr, y_ptr, out_ptr, n, 4, 128)),
-         (part, (x_ptr, y_ptr, out_ptr, n, 1, 256))],
-        [4, 1],
-        [24, 24],
-    )
-
-
-class Mine(Axpy):
-    name = "mine"
-
-    def launch(self, problem, config, inputs, out, hardware):
-        mine[(1,)](*inputs, out, problem.N, num_warps=4)
-"""
-
-
-def test_a_warp_specialized_kernel_found_compiled_is_compiled_anew_as_it_was_launched(pool, tmp_path):
-    """Triton's metadata hold 12 warps then, which it does not accept as an option."""
-    file = tmp_path / "mine.py"
-    file.write_text(SPECIALIZED)
-    spec = get(f"{file}:Mine")
-    [first] = pool.compile(spec, AxpyProblem(), [AxpyConfig()])
-    assert (first.status, first.num_warps, first.spill_bytes) == ("correct", 12, 0), first.reason
+def test_a_warp_specialised_kernel_that_was_found_compiled_has_its_figures(pool):
+    """Its metadata counts the warps of all its partitions: 12 here, and Triton compiles for a power of two alone."""
+    spec = get("matmul")
+    problem = spec.parse_problem((256, 256, 128), {})
+    config = next(c for c in spec.space(problem, hardware_named("H200")) if c.family == "warp_specialized")
+    [first] = pool.compile(spec, problem, [config])
     shutil.rmtree(pool.cache / "figures")
     (pool.cache / "figures").mkdir()
-    spec.launch.__globals__["mine"].device_caches.clear()
-    [again] = pool.compile(spec, AxpyProblem(), [AxpyConfig()])
-    assert again.model_copy(update={"seconds": first.seconds}) == first
+    [again] = pool.compile(spec, problem, [config])
+    assert (again.status, again.spill_bytes, again.fingerprint) == ("correct", first.spill_bytes, first.fingerprint)
 
 
 LOG = """ptxas info    : (C7511) Potential Performance Loss: wgmma instructions are serialized in the function 'mm'

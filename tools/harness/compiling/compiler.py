@@ -41,6 +41,7 @@ Json = dict[str, Any]
 
 Launch = tuple[Any, Any]
 """A compiled kernel and its grid, which may be a function of the arguments."""
+ASKED_WARPS = re.compile(r'"ttg.num-warps"\s*=\s*(\d+)')
 ENTRY = re.compile(r"Compiling entry function (?=')")
 """Before each kernel in the assembler's log."""
 WARNING = re.compile(r"warning|Performance Loss", re.IGNORECASE)
@@ -200,12 +201,8 @@ def section_of(name: str, log: str) -> str:
 
 
 def log_of(kernel: Any) -> str:
-    """The assembler's log of a kernel that was found compiled: it is compiled anew in a folder that is thrown away.
-
-    Of a warp-specialized kernel Triton's metadata hold all warps of a block (``ttg.total-num-warps``). The launch asked
-    for ``ttg.num-warps`` of Triton's GPU IR."""
-    options = {name: _frozen(value) for name, value in kernel.metadata._asdict().items()}
-    options["num_warps"] = _number(r'"ttg\.num-warps" = (\d+)', kernel.asm["ttgir"])
+    """The assembler's log of a kernel that was found compiled: it is compiled anew in a folder that is thrown away."""
+    options = options_of(kernel)
     log = io.StringIO()
     before = os.environ.get("TRITON_CACHE_DIR")
     with tempfile.TemporaryDirectory(prefix="autokernel-log-") as folder:
@@ -219,6 +216,14 @@ def log_of(kernel: Any) -> str:
             else:
                 os.environ["TRITON_CACHE_DIR"] = before
     return log.getvalue()
+
+
+def options_of(kernel: Any) -> Json:
+    """The options that `kernel` was compiled with. Its metadata counts the warps of all partitions of a
+    warp-specialised kernel, which is no power of two and no option; its TTGIR has the number that was asked for."""
+    options = {name: _frozen(value) for name, value in kernel.metadata._asdict().items()}
+    asked = ASKED_WARPS.search(kernel.asm.get("ttgir", ""))
+    return options | ({"num_warps": int(asked[1])} if asked else {})
 
 
 def _frozen(value: Any) -> Any:
