@@ -92,7 +92,27 @@ def reader(one_cache, common):
     """Who types what the documentation says."""
     from tests.docs.reader import Reader
 
-    return Reader(common)
+    found = Reader(common)
+    yield found
+    found.python.close()
+
+
+@pytest.fixture(scope="session")
+def captured_example(common):
+    """The launches of the example program in Triton's interpreter: the path of their capture. Nobody adds to it."""
+    from filelock import FileLock
+
+    from tests.captures import capture_example
+
+    path = common / "captured_example" / "run.capture"
+    path.parent.mkdir(exist_ok=True)
+    made = path.with_name("made")
+    with FileLock(path.with_name("lock")):
+        if not made.exists():
+            path.unlink(missing_ok=True)
+            capture_example(path)
+            made.touch()
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -93,7 +93,7 @@ def render(capture: Capture) -> str:
         left_out = "1 damaged line was" if capture.damaged == 1 else f"{capture.damaged} damaged lines were"
         lines += [f"{left_out} left out: the file was cut off or changed, and launches and counts may be too low."]
     lines += [printable(f"note: {n}") for n in capture.notes]
-    if not capture.launches and not capture.unseen:
+    if not capture.launches and not capture.unseen and not capture.damaged:
         lines += ["No Triton launch was seen: the program imported no Triton, or started Python with -S, -I or -E."]
     return "\n".join(lines)
 

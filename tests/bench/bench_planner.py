@@ -110,7 +110,7 @@ AGENTS = (*PLANNERS, *RIVALS)
 
 
 def scored(space: Space, runs: Sequence[Found], **labels: Any) -> dict[str, Any]:
-    """Medians over `runs`; of P also the mean, as bad luck is part of a method."""
+    """Medians over `runs`; of P also the mean, as bad luck is part of a method, and what each run had."""
     near = {share: [r.until(share, space.optimum) for r in runs] for share in (0.95, 0.99)}
     score = {n: [_score(space, r, n) for r in runs] for n in ("P", "P_1_50")}
     return {
@@ -124,6 +124,8 @@ def scored(space: Space, runs: Sequence[Found], **labels: Any) -> dict[str, Any]
         "P_up_to": space.scale.span()[-1],
         "stop": median(r.stop for r in runs),
         "lost_at_stop": round(median(r.at(r.stop) for r in runs) / space.optimum - 1, 4),
+        "P_1_50_each": [round(v, 3) for v in score["P_1_50"]],
+        "lost_at_end_each": [round(r.curve[-1] / space.optimum - 1, 4) for r in runs],
         "decision_s": round(max(r.slowest_s for r in runs), 3),
     }
 

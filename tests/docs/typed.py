@@ -102,8 +102,5 @@ def run_commands(block: Block, reader: Reader, whole: bool = False) -> None:
 def run_program(block: Block, reader: Reader, folder: Path) -> None:
     program = folder / "program.py"
     program.write_text(block.text, encoding="utf-8")
-    run = subprocess.run(
-        [sys.executable, str(program)], cwd=folder, env={**reader.environment, "PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True, timeout=ENOUGH_S,
-    )  # fmt: skip
+    run = reader.python.run([str(program)], folder, {**reader.environment, "PYTHONPATH": str(ROOT)}, ENOUGH_S)
     assert run.returncode == 0, f"{block}\n{run.stderr[-2000:]}"

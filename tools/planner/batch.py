@@ -1,4 +1,5 @@
-"""Picks a batch by greedy expected improvement. Each pick counts as measured at its prediction (kriging believer)."""
+"""Picks a batch by greedy expected improvement. Each pick counts as measured at its prediction (kriging believer).
+Before anything can be predicted, configs are drawn at random, with each parameter's values in balance."""
 
 from __future__ import annotations
 
@@ -6,8 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tools.planner.cost.resources import Floats
+from tools.planner.cost.resources import Flags, Floats, Indices
 from tools.planner.surrogate import Surrogate, expected_improvement, nearness
+
+DRAWN_FROM = 64
+"""Random configs of which a balanced draw keeps one."""
 
 
 def pick_batch(
@@ -55,3 +59,23 @@ def shortlist(ranking: Floats, size: int, first: Sequence[int], seed: int) -> li
     ranked = shuffled[np.argsort(-ranking[shuffled], kind="stable")]
     rest = [int(i) for i in ranked[: size + len(first)] if np.isfinite(ranking[i]) and i not in first]
     return [*first, *rest[:size]]
+
+
+def draw_balanced(
+    levels: Indices, tried: Sequence[int], free: Flags, count: int, first: Sequence[int], seed: int
+) -> list[int]:
+    """Up to `count` indices: `first`, then random `free` ones (n,). `levels` (n, parameters): each value's rank.
+
+    Of a few random configs each draw keeps the one whose values the configs `tried` and drawn so far have least. Every
+    value of a parameter is then tried about equally often, as in a Latin hypercube (McKay et al. 1979), but in a space
+    that may have gaps."""
+    rng = np.random.default_rng([seed, len(tried)])
+    picks, left = list(first), free.copy()
+    left[picks] = False
+    while len(picks) < count and left.any():
+        drawn = rng.choice(np.flatnonzero(left), min(DRAWN_FROM, int(left.sum())), replace=False)
+        before = levels[[*tried, *picks]]
+        uses = (levels[drawn][:, None, :] == before[None, :, :]).sum(1)
+        picks.append(int(drawn[np.argmax((1 / (1 + uses)).sum(1))]))
+        left[picks[-1]] = False
+    return picks

@@ -9,8 +9,9 @@
    together probably hold no more than 1 % (:mod:`tools.planner.stopping`). The caller may go on.
 
 If no cost model covers the kernel, the planner measures a few configs first and then uses the data alone: those that
-the kernel itself calls promising (its owner's config and the neighbours of it), else random ones. A design that spreads
-the first configs out would try the corners of the space, where the optimum seldom is.
+the kernel itself calls promising (its owner's config and the neighbours of it), else random ones that try every value
+of a parameter about equally often. A design that spreads the first configs out as far as possible would try the corners
+of the space, where the optimum seldom is.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ import numpy as np
 
 from kernels.spec import Config
 from tools.planner import surrogate
-from tools.planner.batch import pick_batch, shortlist
+from tools.planner.batch import draw_balanced, pick_batch, shortlist
 from tools.planner.compiled_columns import compiled_columns
 from tools.planner.cost.lookup import Model, model_of
 from tools.planner.cost.physics import Physics
-from tools.planner.cost.resources import Floats, Indices
+from tools.planner.cost.resources import Flags, Floats, Indices
 from tools.planner.evidence import Evidence
 from tools.planner.features import Encoder
 from tools.planner.parameter_effects import Effect, estimate_effects
@@ -156,13 +157,14 @@ class Planner:
         prediction = self._predict(evidence)
         best = prediction.leader_log_ms if prediction.leader is not None else float(prediction.mean[free].min())
         gain = surrogate.expected_improvement(prediction.mean, prediction.deviation, best) * prediction.odds
-        ranking = np.where(free, 0.0 if prediction.draws else gain, -np.inf)
         said = dict.fromkeys(self._view.index[c] for c in self._promising if prediction.blind)
         seed_indices = dict.fromkeys(self._view.index[c] for c in seeds if c in self._view.index)
         first = [i for i in {**seed_indices, **said} if free[i]][:count]
-        short = shortlist(ranking, count if prediction.draws else SHORTLIST, first, self.task.seed)
-        picks = list(range(min(count, len(short))))
-        if not prediction.draws:
+        if prediction.draws:
+            short = self._draw(evidence, free, count, first)
+            picks = list(range(len(short)))
+        else:
+            short = shortlist(np.where(free, gain, -np.inf), SHORTLIST, first, self.task.seed)
             shortlisted = (
                 prediction.points[short],
                 self._view.raw[short],
@@ -184,6 +186,11 @@ class Planner:
             try_first=min(len(picks), max(len(first), _batch_size(prediction, patient))),
             effects=self._estimate_effects(evidence, prediction.mean) if prediction.timed >= EFFECTS_FROM else [],
         )
+
+    def _draw(self, evidence: Evidence, free: Flags, count: int, first: Sequence[int]) -> list[int]:
+        tried = sorted(self._view.index[c] for c in evidence.settled() if c in self._view.index)
+        levels = np.stack([*self._levels.values()], 1) if self._levels else np.zeros((len(self.space), 1), np.intp)
+        return draw_balanced(levels, tried, free, count, first, self.task.seed)
 
     def _read(self, configs: Sequence[Config]) -> _View:
         index = {c: i for i, c in enumerate(configs)}

@@ -10,6 +10,7 @@ from typing import Any
 from ...capture.describing.device_closure import describe_function, python_function
 from ..tuned_environment import environment_of, interpreted_environment
 from ..tuned_table import TunedEnvironment, TunedRow, TunedTable, short
+from .compiled_programs import NOTHING_COMPILED, CompiledPrograms
 from .launch_matcher import Tally
 from .served import one_line
 from .served_launches import ServedFunction
@@ -53,6 +54,8 @@ class AppliedTable:
             self._by_name.setdefault(row.function.qualname, []).append(row)
         self.states: dict[int, ServedFunction | NotServed] = {}
         """By the id of what the program launches."""
+        self.compiled: CompiledPrograms | None = None
+        """What is in code that ``torch.compile`` made; None before the table is applied."""
         self._wrapped: set[int] = set()
         self._identities: dict[int, tuple[Any, str]] = {}
         self._lock = threading.RLock()
@@ -140,6 +143,8 @@ class AppliedTable:
             own = [state.used] if isinstance(state, NotServed) else [*state.used.values(), *state.missed.values()]
             for tally in own:
                 tally.reset()
+        if self.compiled is not None:
+            self.compiled.forked()
 
     def report(self) -> Json:
         """What was used and what missed, as plain data."""
@@ -161,6 +166,7 @@ class AppliedTable:
             "used": [row for row in used.values() if row["launches"]],
             "missed": [{"kernel": k, "reason": r, "launches": n} for (k, r), n in missed.items() if n],
             "faults": sorted(self.table.faults.values()),
+            "compiled": self.compiled.report() if self.compiled is not None else NOTHING_COMPILED,
         }
 
 

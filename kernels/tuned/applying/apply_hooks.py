@@ -18,6 +18,7 @@ from typing import Any
 from ...capture.interpreted_driver import create_or_interpret
 from ...capture.module_patcher import ModulePatcher
 from .applied_table import AppliedTable, NotServed
+from .compiled_programs import CompiledPrograms
 from .served import NotApplied, Served, Unserved
 from .served_launches import ServedFunction
 
@@ -36,6 +37,8 @@ class ApplyHooks(ModulePatcher):
                 "triton.runtime.interpreter": lambda m: self.replace(m.InterpretedFunction, "run", self._launching),
                 "triton.runtime.autotuner": self._autotuner,
                 "triton.runtime.driver": lambda m: self.replace(m, "_create_driver", create_or_interpret),
+                "torch._higher_order_ops.triton_kernel_wrap": self._tracing,
+                "torch._inductor.runtime.triton_heuristics": self._inductor,
             }
         )
         self.applied = applied
@@ -44,6 +47,7 @@ class ApplyHooks(ModulePatcher):
         self._inside = _Inside()
         self._originals: dict[Callable[..., Any], Callable[..., Any]] = {}
         """Triton's own ``run`` by ours."""
+        self._compiled = applied.compiled = CompiledPrograms(applied.state, self._below, applied.say)
 
     def install(self) -> None:
         """Raises AlreadyApplied."""
@@ -124,6 +128,33 @@ class ApplyHooks(ModulePatcher):
             return launch
 
         return launcher_of
+
+    def _tracing(self, module: ModuleType) -> None:
+        compiled = self._compiled
+
+        def make(call: Callable[..., Any]) -> Callable[..., Any]:
+            @functools.wraps(call)
+            def call_triton_kernel(hopifier: Any, variable: Any, args: Any, kwargs: Any, tx: Any) -> Any:
+                if not self.active:
+                    return call(hopifier, variable, args, kwargs, tx)
+                return compiled.trace(call, hopifier, variable, args, kwargs, tx)
+
+            return call_triton_kernel
+
+        self.replace(module.TritonHOPifier, "call_triton_kernel", make)
+
+    def _inductor(self, module: ModuleType) -> None:
+        compiled = self._compiled
+
+        def make(run: Callable[..., Any]) -> Callable[..., Any]:
+            @functools.wraps(run)
+            def inductor_run(tuner: Any, *args: Any, **kwargs: Any) -> Any:
+                compiled.count(tuner)
+                return run(tuner, *args, **kwargs)
+
+            return inductor_run
+
+        self.replace(module.CachingAutotuner, "run", make)
 
     def _serve(
         self,

@@ -26,7 +26,21 @@ def add_up(parts: Sequence[Json]) -> Json:
         "digests": sorted({p["digest"] for p in parts}),
         "used": sorted(used.values(), key=lambda r: (-r["launches"], r["row"])),
         "missed": sorted(missed.values(), key=lambda r: (-r["launches"], r["kernel"], r["reason"])),
+        "compiled": _compiled([p["compiled"] for p in parts]),
         "faults": sorted({f for p in parts for f in p["faults"]}),
+    }
+
+
+def _compiled(parts: Sequence[Json]) -> Json:
+    """What is in code that torch.compile made, once each, and what that code launched, added up."""
+    launched: dict[tuple[str, str], Json] = {}
+    for part in parts:
+        for one in part["launched"]:
+            launched.setdefault((one["kernel"], one["whose"]), {**one, "launches": 0})["launches"] += one["launches"]
+    once = {n: {tuple(one.values()): one for part in parts for one in part[n]} for n in ("rows", "left")}
+    return {
+        **{n: [found[key] for key in sorted(found)] for n, found in once.items()},
+        "launched": sorted(launched.values(), key=lambda r: (r["whose"], -r["launches"], r["kernel"])),
     }
 
 
@@ -42,7 +56,17 @@ def render_report(parts: Sequence[Json]) -> str:
     lines = [f"apply: table {digests}, {processes}: {launches} by a row, {total['missed']} as the program has them"]
     used = [f"  {r['launches']:>9}  {r['kernel']}  row {r['row']} ({r['status']})" for r in found["used"]]
     missed = [f"  {r['launches']:>9}  {r['kernel']}: {r['reason']}" for r in found["missed"]]
-    for title, rows in (("used:", used), ("as the program has them:", missed)):
+    compiled = found["compiled"]
+    put = [f"  {r['kernel']}  row {r['row']} ({r['status']})" for r in compiled["rows"]]
+    left = [f"  {r['kernel']}: {r['reason']}" for r in compiled["left"]]
+    launched = [f"  {r['launches']:>9}  {r['kernel']}  of {r['whose']}" for r in compiled["launched"]]
+    for title, rows in (
+        ("used:", used),
+        ("as the program has them:", missed),
+        ("compiled by torch.compile with a row:", put),
+        ("compiled by torch.compile as the program has them:", left),
+        ("launched by code of torch.compile:", launched),
+    ):
         if rows:
             lines += [title, *rows[:MOST_ROWS]]
         if len(rows) > MOST_ROWS:

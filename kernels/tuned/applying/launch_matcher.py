@@ -172,4 +172,5 @@ class Tally:
 
     def reset(self) -> None:
         """Begin at 0."""
-        self._zero += self.total
+        found = self.total  # reading moves `_zero`, so it comes before the sum
+        self._zero += found

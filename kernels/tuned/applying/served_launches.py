@@ -65,13 +65,14 @@ class ServedFunction:
         """Launches by reason."""
         self._lost = 0
         self._ranges = ranges_of([r.key for r in rows])
-        matcher = LaunchMatcher(self.names, self.constexprs, free, device, self._find)
+        matcher = LaunchMatcher(self.names, self.constexprs, free, device, self.find)
         self.matcher, self.answer = matcher, matcher.answer
         self._benchmarked: set[Any] = set()
 
     # Which row
 
-    def _find(self, args: tuple[Any, ...], kwargs: Json, grid: Any) -> Served | Unserved:
+    def find(self, args: tuple[Any, ...], kwargs: Json, grid: Any) -> Served | Unserved:
+        """What serves a launch, by the table's key. The launches themselves ask :meth:`answer`."""
         if self._lost >= MOST_MISSES and self._is_outside(args, kwargs):
             return self._unserved(FURTHER)
         try:

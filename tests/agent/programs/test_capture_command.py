@@ -13,7 +13,6 @@ from agent.errors import UsageError
 from agent.programs import capture
 from kernels.capture.capture_file import append, begin, line_of
 from kernels.capture.reading.captured_launches import read_capture
-from tests.captures import capture_example
 
 ROOT = Path(__file__).parents[3]
 
@@ -39,8 +38,8 @@ def test_the_example_is_captured_as_it_is(tmp_path, monkeypatch, capfd):
 
 @pytest.mark.compile
 @pytest.mark.process
-def test_the_launches_are_compiled_for_a_gpu_model_that_is_not_here(tmp_path, capsys):
-    path = capture_example(tmp_path / "run.capture")
+def test_the_launches_are_compiled_for_a_gpu_model_that_is_not_here(captured_example, capsys):
+    path = captured_example
     assert main(["captures", "compile", str(path), "--kernel", "normalise", "--for", "H200", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["compiled"]
     assert [(r["kernel"], r["for"], r["status"]) for r in rows] == [("normalise", "H200", "correct")] * 2
@@ -95,6 +94,7 @@ def test_a_cut_off_capture_is_shown_with_what_it_has(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "note: kept \\x1b[31m" in out
     assert "1 damaged line was left out" in out
+    assert "No Triton launch was seen" not in out
     assert "launches and counts may be too low" in out
 
 

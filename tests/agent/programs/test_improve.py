@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
 import sys
 from concurrent.futures import Future
 from dataclasses import replace
@@ -18,7 +19,7 @@ from kernels.capture.capture_file import append, line_of, read
 from kernels.hardware import hardware_named
 from kernels.hardware.gpu_facts import to_json
 from kernels.tuned.tuned_file import read_table
-from tests.captures import GPU, ROOT, as_if_on, capture_example, capture_text
+from tests.captures import GPU, ROOT, as_if_on, capture_text
 from tools.harness.checking.owner_survey import OwnerSurvey
 from tools.harness.compiling import cache
 from tools.harness.devices import live
@@ -63,8 +64,9 @@ class SurveyOnGpu(OwnerSurvey):
 
 
 @pytest.fixture(scope="module")
-def example(tmp_path_factory):
-    return capture_example(tmp_path_factory.mktemp("captured") / "run.capture")
+def example(captured_example, tmp_path_factory):
+    """A copy in a folder of this file's own: tables and memories are kept beside it."""
+    return Path(shutil.copy(captured_example, tmp_path_factory.mktemp("captured")))
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from agent.programs.improvement.improve_plan import SHORTEST_S, Job, plan, secon
 from agent.programs.improvement.tuned_rows import beyond_float64, bounds_of, decision_of, judge
 from kernels.capture.reading.captured_launches import read_capture
 from kernels.hardware import hardware_named
-from tests.captures import GPU, as_if_on, capture_example
+from tests.captures import GPU, as_if_on
 from tools.harness.checking.owner_survey import INFINITE, Survey
 
 ROUNDING = 2.0**-9
@@ -105,9 +105,8 @@ def test_what_another_run_may_decide_otherwise_is_a_tie():
 
 
 @pytest.mark.process
-def test_what_can_save_the_most_comes_first(tmp_path):
-    source = capture_example(tmp_path / "run.capture")
-    slow = read_capture(str(as_if_on(GPU, source, tmp_path / "slow.capture", ms=0.5)))
+def test_what_can_save_the_most_comes_first(captured_example, tmp_path):
+    slow = read_capture(str(as_if_on(GPU, captured_example, tmp_path / "slow.capture", ms=0.5)))
     found = plan(slow, 1.0, None, GPU, hardware_named("H200"))
     gains = [j.gain_ms for j in found.jobs]
     assert gains == sorted(gains, reverse=True)

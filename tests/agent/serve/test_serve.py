@@ -37,7 +37,7 @@ pytestmark = pytest.mark.process
 ROOT = Path(__file__).parents[3]
 EXCHANGE = Path(__file__).parent / "exchanges" / "coding_agent.json"
 SERVE = ["-m", "tools", "serve", "--device", "recorded", "--goal", "maximise fused TFLOPS"]
-HURRIED = "from agent.serve import server; server.BEAT = 0.01; from agent.serve.commands import main; main()"
+HURRIED = "from agent.serve import server; server.BEAT = 0.1; from agent.serve.commands import main; main()"
 CONFIG = {
     "family": "persistent_tma", "BLOCK_M": 128, "BLOCK_N": 256, "BLOCK_K": 64, "GROUP_M": 8, "num_warps": 8,
     "num_stages": 4, "EPILOGUE_SUBTILE": 4, "FLATTEN": True, "SPLIT_K": 1, "CONSUMERS": 1,
@@ -64,7 +64,7 @@ def own_home(tmp_path, monkeypatch):
 
 @asynccontextmanager
 async def stdio_session(*options):
-    """With a server that tells progress after 10 ms: however fast a step is here, it takes longer."""
+    """With a server that tells progress every 100 ms: a first compilation takes longer."""
     command = ["-c", HURRIED, *SERVE[2:], *options]
     server = StdioServerParameters(command=sys.executable, args=command, env=dict(os.environ), cwd=ROOT)
     async with stdio_client(server) as (reading, writing), ClientSession(reading, writing) as session:

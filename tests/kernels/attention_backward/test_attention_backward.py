@@ -113,7 +113,7 @@ def test_warp_specialized_names_what_it_lacks(monkeypatch):
     assert SPEC.constraint(SPEC.default_problem(), chosen, H200).startswith("gluon_missing: ")
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("family", ["tma", "fused", "warp_specialized"])
 def test_hopper_kernels_use_its_instructions(compile_pool, family):
     more = {"tma": QUERIES, "warp_specialized": {"num_stages": 2, "AHEAD": True}}.get(family, {})

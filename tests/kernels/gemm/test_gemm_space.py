@@ -37,6 +37,7 @@ def config(**fields):
     return GemmConfig(**{**base, "num_warps": 8, "num_stages": 3, **fields})
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("hardware", ALL, ids=lambda h: h.name)
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda s: "x".join(map(str, s)))
 def test_space_is_never_empty_and_default_config_breaks_no_constraint(shape, hardware):

@@ -19,6 +19,7 @@ def error(out, reference):
     return ((out.double() - reference).abs().max() / reference.abs().max()).item()
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("dtype", ["fp16", "bf16"])
 @pytest.mark.parametrize("activation", ["none", "relu", "leaky_relu", "gelu", "silu"])
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda s: "x".join(map(str, s)))
@@ -34,6 +35,7 @@ def test_an_honest_result_is_within_the_tolerance_on_many_seeds(shape, activatio
             assert error(honest, reference) <= spec.tolerance(problem)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("dtype", ["fp16", "bf16"])
 @pytest.mark.parametrize("activation", ["none", "relu", "leaky_relu", "gelu", "silu"])
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda s: "x".join(map(str, s)))

@@ -169,7 +169,7 @@ def cases():
 CASES = list(cases())
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("index", range(len(CASES)), ids=[label for label, *_ in CASES])
 def test_result_is_within_the_tolerance_and_inputs_are_untouched(interpreted, index):
     _, kernel, fields, c = CASES[index]
@@ -189,7 +189,7 @@ DESCRIPTORS = {
 }
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", DESCRIPTORS)
 def test_on_hopper_it_compiles_to_asynchronous_matrix_instructions_by_descriptor_without_spills(compile_pool, name):
     p, c = DESCRIPTORS[name]

@@ -78,6 +78,49 @@ def test_a_graph_is_recorded_with_the_rows(program, tuned_json):
     assert sum(r["launches"] for r in applied.report()["used"]) == 4
 
 
+def test_a_compiled_program_has_the_rows_and_inductors_kernels_stay(program, tuned_json, tmp_path, monkeypatch):
+    """Without, with and again without a table on one cache of compiled graphs: none takes the other's code."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
+
+    def step(x):
+        out = torch.empty_like(x)
+        program.step(x, out)
+        return torch.relu(out) * 3 + 1
+
+    def compiled(x):
+        from torch._inductor.runtime.triton_heuristics import CachingAutotuner
+
+        warps, run = {}, CachingAutotuner.run
+
+        def launch(tuner, *args, **kwargs):
+            result = run(tuner, *args, **kwargs)
+            if tuner.heuristic_type.name == "USER_AUTOTUNE":
+                name = tuner.inductor_meta["kernel_name"].rsplit("_", 1)[0]
+                warps[name] = (tuner.launchers[0].config.kwargs.get("BLOCK"), tuner.launchers[0].config.num_warps)
+            return result
+
+        torch._dynamo.reset()
+        with monkeypatch.context() as patched:
+            patched.setattr(CachingAutotuner, "run", launch)
+            assert torch.equal(torch.compile(step)(x), torch.relu(2 * x + 1) * 3 + 1)
+        return warps
+
+    x = torch.arange(4096.0, device="cuda")
+    before = compiled(x)
+    with apply(tuned_json) as applied:
+        found = compiled(x)
+        report = applied.report()["compiled"]
+    assert found.keys() == {"tuned", "in_place"}
+    assert (found["tuned"], found["in_place"][1]) == ((512, 2), 2)
+    assert before["tuned"][0] in (256, 1024)
+    assert before["in_place"][1] == 4
+    assert {r["kernel"] for r in report["rows"]} == {"in_place", "tuned"}
+    assert {one["whose"] for one in report["launched"]} == {"the program", "Inductor"}
+    after = compiled(x)
+    assert after["tuned"][0] in (256, 1024)
+    assert after["in_place"][1] == 4
+
+
 def test_threads_on_their_own_streams(program, tuned_json):
     wrong = []
 

@@ -92,9 +92,22 @@ def test_ranks_that_apply_one_table_run_and_others_end():
 
 def test_reports_of_processes_add_up():
     used = {"row": "a", "kernel": "k", "status": "proven", "launches": 3}
-    part = {"digest": "d" * 64, "used": [used], "missed": [{"kernel": "k", "reason": "r", "launches": 1}], "faults": []}
+    compiled = {
+        "rows": [{"kernel": "k", "row": "a", "status": "proven"}],
+        "left": [],
+        "launched": [
+            {"kernel": "k_0", "whose": "the program", "launches": 5},
+            {"kernel": "triton_poi_0", "whose": "Inductor", "launches": 7},
+        ],
+    }
+    missed = [{"kernel": "k", "reason": "r", "launches": 1}]
+    part = {"digest": "d" * 64, "used": [used], "missed": missed, "faults": [], "compiled": compiled}
     found = add_up([part, part])
     assert (found["processes"], found["used"][0]["launches"], found["missed"][0]["launches"]) == (2, 6, 2)
     text = render_report([part, part])
     assert "2 processes: 6 launches by a row, 2 as the program has them" in text
     assert "dddddddddddd" in text
+    assert text.endswith(
+        "compiled by torch.compile with a row:\n  k  row a (proven)\nlaunched by code of torch.compile:\n"
+        "         14  triton_poi_0  of Inductor\n         10  k_0  of the program"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from tests.bench.planner_spaces import load
 from tests.tools.planner.problems import STRANGE, StrangeConfig, measured
 from tools.planner import surrogate
-from tools.planner.batch import pick_batch
+from tools.planner.batch import draw_balanced, pick_batch
 from tools.planner.evidence import Evidence
 from tools.planner.features import Encoder
 
@@ -118,6 +119,26 @@ def test_a_batch_prefers_another_config_to_a_twin_of_its_first():
     model = surrogate.fit(np.zeros((0, 1)), np.zeros(0), np.zeros(0), informed=True)
     points, mean = np.array([[0.0], [0.1], [4.0]]), np.array([0.0, 0.01, 0.05])
     assert pick_batch(model, points, points, mean, np.ones(3), 0.0, 3) == [0, 2, 1]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_balanced_draws_try_each_value_once_before_any_twice(seed):
+    levels = np.array(list(itertools.product(range(4), repeat=3)))
+    free = np.ones(64, bool)
+    free[levels[:, 0] == levels[:, 1]] = False  # a space with gaps
+    picks = draw_balanced(levels, [], free, 4, [5], seed)
+    assert picks[0] == 5
+    assert free[picks[1:]].all()
+    assert min(len(set(column)) for column in levels[picks].T) >= 3
+    free[:] = True
+    picks = draw_balanced(levels, [5], free, 3, [], seed)
+    assert [set(column) for column in levels[[5, *picks]].T] == [{0, 1, 2, 3}] * 3
+    assert picks == draw_balanced(levels, [5], free, 3, [], seed)
+
+
+def test_balanced_draws_take_what_is_left():
+    free = np.array([True, False, True])
+    assert sorted(draw_balanced(np.zeros((3, 1), np.intp), [1], free, 8, [], 0)) == [0, 2]
 
 
 def test_scipy_is_not_imported_before_the_first_decision():

@@ -1,0 +1,24 @@
+"""Tables of many runs are compared: equal ones are counted, and only a tie may differ."""
+
+from __future__ import annotations
+
+from tests.bench.bench_decisions import compare, is_met
+from tests.kernels.tuned.tables import row, table
+
+
+def test_a_table_that_differs_in_a_tie_alone_is_allowed():
+    most = table(row(), row("other", tie=True))
+    differs = table(row(), row("other", constexprs={"BLOCK": 64}))
+    found = compare([most] * 22 + [differs] * 2)
+    assert found["alike"] == 22
+    assert [[d["tie"] for d in rows] for rows in found["others"]] == [[True], [True]]
+    assert is_met(found)
+    assert not is_met(compare([most] * 21 + [differs] * 3))
+
+
+def test_another_difference_a_missing_row_and_a_failed_run_miss_the_goal():
+    most = table(row())
+    for other in (table(row(constexprs={"BLOCK": 64})), table(row(), row("more", tie=True)), "exit code 1: no GPU"):
+        found = compare([most] * 23 + [other])
+        assert found["alike"] == 23
+        assert not is_met(found)
