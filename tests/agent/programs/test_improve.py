@@ -129,6 +129,7 @@ with capture(sys.argv[1]):
 """
 
 
+@pytest.mark.long
 def test_neighbours_share_a_proven_config_and_a_held_out_launch_states_the_worst_case(
     gpu, tmp_path, capsys, monkeypatch
 ):

@@ -132,8 +132,6 @@ def test_time_without_a_processor_does_not_count(child, monkeypatch):
     monkeypatch.setattr(child_module, "LOOK_S", 0.1)
     monkeypatch.setattr(child_module.RunDelay, "seconds", lambda self: 0.05 * next(looks))
     assert child.call({"sleep": 0.7, "x": 2}, 0.5)["job"]["x"] == 2
-    with pytest.raises(ChildTimeout):
-        child.call({"sleep": 60}, 0.5)
 
 
 def test_a_busy_machine_puts_the_end_off_but_not_for_ever(child, monkeypatch):
