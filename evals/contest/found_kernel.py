@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 
-from pydantic import create_model
+from pydantic import Field, create_model
 
 from evals.contest.briefing import Briefing, Values, identity
 from kernels.hardware import Hardware
@@ -29,9 +29,13 @@ UNKNOWN_GPU = Hardware(
 
 
 class FoundProblem(Problem):
-    """The one problem of the file."""
+    """The one problem of the file. What it computes is not known, and so nothing is said of it."""
 
     dims: ClassVar[tuple[str, ...]] = ()
+    dtype: Literal["fp16", "bf16"] = Field(default="fp16", exclude=True)
+
+    def label(self) -> str:
+        return "one problem"
 
 
 class FoundKernel(KernelSpec[FoundProblem, Config]):

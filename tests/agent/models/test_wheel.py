@@ -37,13 +37,13 @@ def wheel(server, tmp_path):
     """A function: a run in which the server gives `answers` in turn, and then concludes for ever. Returns the answers
     of the tools, the outcome and the referee's ledger."""
 
-    def play(*answers, max_evals=12, alone=True):
+    def play(*answers, max_evals=12, alone=True, landscape=LANDSCAPE, variant="plain"):
         server.answers = [*answers, DONE]
-        briefing, names = disguise(LANDSCAPE, "plain", 0)
-        ledger = Ledger("m", LANDSCAPE.name, LANDSCAPE.name, LANDSCAPE.file, "plain", 0, max_evals)
-        game = Game(briefing, 0, max_evals, InProcess(Referee(LANDSCAPE, ledger, names), names is not None))
-        limits = Limits(max_evals=max_evals)
-        objective = Objective(goal="", kernel="rms_norm", device="recorded", model="m", alone=alone, limits=limits)
+        briefing, names = disguise(landscape, variant, 0)
+        ledger = Ledger("m", landscape.name, landscape.name, landscape.file, variant, 0, max_evals)
+        game = Game(briefing, 0, max_evals, InProcess(Referee(landscape, ledger, names), names is not None))
+        kernel, limits = briefing.kernel or briefing.name, Limits(max_evals=max_evals)
+        objective = Objective(goal="", kernel=kernel, device="recorded", model="m", alone=alone, limits=limits)
 
         def open_(objective, memory, run_id, watch):
             session = open_game_session(game, run_id, tmp_path / "memory.db")
@@ -228,3 +228,19 @@ def test_the_first_message_is_short(server, tmp_path, monkeypatch, name):
     begin(objective, None, server.url, Watch(), open_=open_)
     _, _, body = server.asked[0]
     assert json.loads(counted(body, "")[2])["usage"]["prompt_tokens"] < FIRST_MESSAGE_TOKENS
+
+
+def test_nothing_is_said_of_what_a_renamed_space_hides(server, wheel):
+    """Neither what it is nor what it is not: the kernel, its problem and the GPU have no facts."""
+    landscape = named_landscape("fused_matmul-16384x4096x1024-bf16-h200")
+    wheel(landscape=landscape, variant="renamed")
+    _, _, first = server.asked[0]
+    system = first["messages"][0]["content"]
+    facts, _ = json.JSONDecoder().raw_decode(system, system.index("{", system.index("(data)")))
+    assert facts["problem"] == {}
+    assert facts["device"] == {"name": "unknown", "kind": "recorded"}
+    assert not {"flops", "least_bytes", "roofline_floor_ms", "bound"} & facts.keys()
+    schema = next(t for t in first["tools"] if t["function"]["name"] == "run_benchmark")
+    told = json.dumps([first["messages"], schema])
+    fields = [*landscape.correct()[0].config]
+    assert not [word for word in ("fp16", "bf16", "H200", "matmul", "16384", *fields) if word in told]
