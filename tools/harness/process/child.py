@@ -172,17 +172,18 @@ class Child:
     def _answers_within(self, deadline_s: float) -> bool:
         """Whether an answer comes within `deadline_s` seconds, of which those do not count in which the child could not
         run because the processors were busy: nobody's kernel is to blame for them."""
+        began = time.monotonic()
+        if self._connection.poll(min(deadline_s, LOOK_S)):
+            return True  # most jobs end before anything has to be asked of the system
         pid = self.process.pid
-        if deadline_s < LOOK_S or pid is None:
-            return self._connection.poll(deadline_s)
-        began, delay = time.monotonic(), RunDelay(pid)
-        left = deadline_s
-        while left > 0:
+        delay = None if pid is None or deadline_s <= LOOK_S else RunDelay(pid)
+        while True:
+            excused = min(delay.seconds(), (MOST_TIMES - 1) * deadline_s) if delay else 0.0
+            left = began + deadline_s + excused - time.monotonic()
+            if left <= 0:
+                return False
             if self._connection.poll(min(left, LOOK_S)):
                 return True
-            excused = min(delay.seconds(), (MOST_TIMES - 1) * deadline_s)
-            left = began + deadline_s + excused - time.monotonic()
-        return False
 
     @property
     def alive(self) -> bool:
