@@ -45,7 +45,7 @@ class ModelOptions:
         except UsageError as e:
             raise EvalsError(str(e)) from e
         stated = {n: v for n, v in limits.model_dump().items() if v is not None}
-        values |= {waiting.VARIABLES[name]: f"{value:g}" for name, value in stated.items()}
+        values |= {waiting.VARIABLES[name]: str(value) for name, value in stated.items()}
         click.get_current_context().with_resource(variables(values))
 
     def refuse(self) -> None:

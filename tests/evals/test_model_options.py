@@ -49,6 +49,12 @@ def test_the_limits_hold_for_the_command_alone():
     assert CliRunner().invoke(waits, []).output.splitlines()[1] == f"{contest.MODEL_SILENCE_S}"
 
 
+def test_long_limits_reach_the_processes_as_they_were_given():
+    given = ["--reply-tokens", "1000000", "--attempt-seconds", "1234567.25"]
+    limits, _ = CliRunner().invoke(waits, given).output.splitlines()
+    assert Waiting.model_validate_json(limits) == Waiting(attempt_seconds=1234567.25, reply_tokens=1_000_000)
+
+
 def test_an_option_goes_before_the_environment(monkeypatch):
     monkeypatch.setenv("AUTOKERNEL_ATTEMPT_SECONDS", "20")
     assert '"attempt_seconds":20.0' in CliRunner().invoke(waits, []).output
