@@ -28,7 +28,7 @@ from kernels.launches.bound import same_bits
 from kernels.launches.domain import KINDS, SHAPES
 from kernels.launches.expected import WrongResults, expected, named, results_of
 from kernels.launches.leaves import leaves, tensors_in
-from kernels.launches.meta_elementwise import MetaElementwise
+from kernels.launches.meta_references import import_no_compiler
 from kernels.quiet import output_to_stderr
 from kernels.source.locate import SourceMissing
 from kernels.source.waiting_programs import reason_to_wait
@@ -273,6 +273,7 @@ class _Examiner:
 
     def __init__(self, spec: KernelSpec[Any, Any]) -> None:
         self.spec = spec
+        import_no_compiler()
 
     def call(self, method: str, *arguments: Any) -> Any:
         return self.run(method, lambda: getattr(self.spec, method)(*arguments))
@@ -282,7 +283,7 @@ class _Examiner:
         `method`, with a `hint`; its prints go to stderr."""
         kind = type(self.spec)
         try:
-            with output_to_stderr(), MetaElementwise():
+            with output_to_stderr():
                 return call()
         except Undefined as e:
             raise KernelError(f"{self._line(method)}: {e}") from e

@@ -25,7 +25,7 @@ from triton.runtime.jit import JITFunction
 
 from kernels.hardware import Hardware, occupancy
 from kernels.hardware.gpu_facts import from_json
-from kernels.launches.meta_elementwise import MetaElementwise
+from kernels.launches.meta_references import import_no_compiler
 from kernels.triton.stub_driver import stub_driver
 from tools.harness.compiling.error_line import printed
 from tools.harness.compiling.error_line import reason as reason
@@ -50,11 +50,10 @@ SPILLS = re.compile(r"(\d+) bytes spill (?:stores|loads)")
 
 
 def before_fork() -> None:
-    """What every compiler needs: a checksum of Triton's files, and PyTorch's compiler, which operations on meta tensors
-    import."""
-    import torch._dynamo  # noqa: F401
+    """What every compiler needs: a checksum of Triton's files, and references of operators on meta tensors."""
     from triton.runtime.cache import triton_key
 
+    import_no_compiler()
     triton_key()
 
 
@@ -62,6 +61,7 @@ def compiler(init: Json) -> Any:
     """Serve compile jobs for one target. `init`: ``hardware`` (its facts), ``cache`` (Triton's cache directory)."""
     # A device worker on the same machine has to launch on time.
     os.setpriority(os.PRIO_PROCESS, 0, max(os.getpriority(os.PRIO_PROCESS, 0), COMPILER_NICE))
+    import_no_compiler()
     hardware = from_json(init["hardware"])
     figures = Path(init["cache"]) / "figures"
     try:
@@ -88,8 +88,7 @@ def compiler(init: Json) -> Any:
                 keys[kind] = cache_key(spec)
             add_to_triton_key(keys[kind])
             with contextlib.redirect_stdout(log), stub_driver(hardware), warm_ups_only(launchings) as kernels:
-                with MetaElementwise():
-                    inputs = spec.arrange(problem, config, spec.inputs(problem, None, "meta"))
+                inputs = spec.arrange(problem, config, spec.inputs(problem, None, "meta"))
                 spec.launch(problem, config, inputs, spec.output(problem, "meta"), hardware)
         except Exception as e:  # noqa: BLE001 -- whatever the compiler raises is this config's verdict, but for trouble
             if trouble := describe_trouble(e):
