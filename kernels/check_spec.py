@@ -28,6 +28,7 @@ from kernels.launches.bound import same_bits
 from kernels.launches.domain import KINDS, SHAPES
 from kernels.launches.expected import WrongResults, expected, named, results_of
 from kernels.launches.leaves import leaves, tensors_in
+from kernels.launches.meta_elementwise import MetaElementwise
 from kernels.launches.meta_references import import_no_compiler
 from kernels.quiet import output_to_stderr
 from kernels.source.locate import SourceMissing
@@ -283,7 +284,7 @@ class _Examiner:
         `method`, with a `hint`; its prints go to stderr."""
         kind = type(self.spec)
         try:
-            with output_to_stderr():
+            with output_to_stderr(), MetaElementwise():
                 return call()
         except Undefined as e:
             raise KernelError(f"{self._line(method)}: {e}") from e

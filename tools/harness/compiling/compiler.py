@@ -25,6 +25,7 @@ from triton.runtime.jit import JITFunction
 
 from kernels.hardware import Hardware, occupancy
 from kernels.hardware.gpu_facts import from_json
+from kernels.launches.meta_elementwise import MetaElementwise
 from kernels.launches.meta_references import import_no_compiler
 from kernels.triton.stub_driver import stub_driver
 from tools.harness.compiling.error_line import printed
@@ -88,7 +89,8 @@ def compiler(init: Json) -> Any:
                 keys[kind] = cache_key(spec)
             add_to_triton_key(keys[kind])
             with contextlib.redirect_stdout(log), stub_driver(hardware), warm_ups_only(launchings) as kernels:
-                inputs = spec.arrange(problem, config, spec.inputs(problem, None, "meta"))
+                with MetaElementwise():
+                    inputs = spec.arrange(problem, config, spec.inputs(problem, None, "meta"))
                 spec.launch(problem, config, inputs, spec.output(problem, "meta"), hardware)
         except Exception as e:  # noqa: BLE001 -- whatever the compiler raises is this config's verdict, but for trouble
             if trouble := describe_trouble(e):
