@@ -28,8 +28,7 @@ from kernels.launches.bound import same_bits
 from kernels.launches.domain import KINDS, SHAPES
 from kernels.launches.expected import WrongResults, expected, named, results_of
 from kernels.launches.leaves import leaves, tensors_in
-from kernels.launches.meta_elementwise import MetaElementwise
-from kernels.launches.meta_references import import_no_compiler
+from kernels.launches.meta_tensors import MetaElementwise
 from kernels.quiet import output_to_stderr
 from kernels.source.locate import SourceMissing
 from kernels.source.waiting_programs import reason_to_wait
@@ -274,7 +273,6 @@ class _Examiner:
 
     def __init__(self, spec: KernelSpec[Any, Any]) -> None:
         self.spec = spec
-        import_no_compiler()
 
     def call(self, method: str, *arguments: Any) -> Any:
         return self.run(method, lambda: getattr(self.spec, method)(*arguments))

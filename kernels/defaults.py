@@ -238,10 +238,8 @@ def chooses_backend(spec: Spec, problem: Any) -> bool:
     """Whether ``eager`` calls an operator of CHOSEN. True if that cannot be seen without a GPU."""
     from torch.utils._python_dispatch import TorchDispatchMode
 
-    from kernels.launches.meta_elementwise import MetaElementwise
-    from kernels.launches.meta_references import import_no_compiler
+    from kernels.launches.meta_tensors import MetaElementwise
 
-    import_no_compiler()
     seen: set[str] = set()
 
     class Names(TorchDispatchMode):

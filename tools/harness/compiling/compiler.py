@@ -25,8 +25,7 @@ from triton.runtime.jit import JITFunction
 
 from kernels.hardware import Hardware, occupancy
 from kernels.hardware.gpu_facts import from_json
-from kernels.launches.meta_elementwise import MetaElementwise
-from kernels.launches.meta_references import import_no_compiler
+from kernels.launches.meta_tensors import MetaElementwise
 from kernels.triton.stub_driver import stub_driver
 from tools.harness.compiling.error_line import printed
 from tools.harness.compiling.error_line import reason as reason
@@ -51,10 +50,9 @@ SPILLS = re.compile(r"(\d+) bytes spill (?:stores|loads)")
 
 
 def before_fork() -> None:
-    """What every compiler needs: a checksum of Triton's files, and references of operators on meta tensors."""
+    """What every compiler needs: a checksum of Triton's files."""
     from triton.runtime.cache import triton_key
 
-    import_no_compiler()
     triton_key()
 
 
@@ -62,7 +60,6 @@ def compiler(init: Json) -> Any:
     """Serve compile jobs for one target. `init`: ``hardware`` (its facts), ``cache`` (Triton's cache directory)."""
     # A device worker on the same machine has to launch on time.
     os.setpriority(os.PRIO_PROCESS, 0, max(os.getpriority(os.PRIO_PROCESS, 0), COMPILER_NICE))
-    import_no_compiler()
     hardware = from_json(init["hardware"])
     figures = Path(init["cache"]) / "figures"
     try:
