@@ -17,6 +17,7 @@ from kernels.hardware.gpu_facts import from_json
 from kernels.tuned.tuned_table import TunedEnvironment, TunedTable
 from tools.harness.checking.owner_survey import CPU, OwnerSurvey
 from tools.harness.checking.promoted_reference import DEADLINE_S
+from tools.harness.device import DeviceError
 from tools.harness.process.child import ChildUnborn
 
 REFERENCES = 6
@@ -40,7 +41,10 @@ def improve(request: Request, watch: Watch, search: RunSearch | None = None) -> 
     device = _device(request.device)
     if device == INTERPRETER and request.edit:
         raise UsageError("--edit times what it writes, and the interpreter times nothing: leave one of them out.")
-    survey = OwnerSurvey(CPU if device == INTERPRETER else device)
+    try:
+        survey = OwnerSurvey(CPU if device == INTERPRETER else device)
+    except DeviceError as e:
+        raise UsageError(f"{e}.") from e
     timed = device != INTERPRETER
     deadline_s = min(DEADLINE_S, request.max_seconds / REFERENCES) if timed else DEADLINE_S
     ahead = Ahead(str(request.file), SEED, device if timed else None, request.edit, deadline_s)

@@ -23,6 +23,7 @@ from typing import Any
 from tools.harness.checking.promoted_reference import Reference
 from tools.harness.compiling.cache import default_cache, triton_environment
 from tools.harness.process.child import Child, ChildDied, ChildTimeout, ChildUnborn
+from tools.harness.process.gpu_lock import GpuLock, named_lock
 
 Json = dict[str, Any]
 
@@ -59,6 +60,8 @@ class OwnerSurvey:
     def __init__(self, device: str, factory: str = "tools.harness.checking.owner_survey:surveyor") -> None:
         self.device, self._factory = device, factory
         self._child: Child | None = None
+        lock = None if device == CPU else named_lock()
+        self._gpu = GpuLock(None if lock is None else str(lock))
 
     def survey(self, kernel: str, exact: Reference, seed: int) -> Survey:
         """The survey of the launch that `kernel` names (``FILE#LAUNCH``). `exact`: its float64 reference on arguments
@@ -98,7 +101,9 @@ class OwnerSurvey:
             environment = interpreted if self.device == CPU else triton_environment(default_cache())
             self._child = Child(self._factory, {"device": self.device}, environment)
         try:
-            return self._child.call(job, DEADLINE_S)
+            self._child.wait_until_ready()  # its imports need no GPU
+            with self._gpu:
+                return self._child.call(job, DEADLINE_S)
         except ChildTimeout:
             return {"reason": f"the owner's launch needed more than {DEADLINE_S:g} s on arguments made anew"}
         except ChildUnborn:
@@ -109,6 +114,7 @@ class OwnerSurvey:
     def close(self) -> None:
         if self._child is not None:
             self._child.kill()
+        self._gpu.close()
 
 
 def surveyor(init: Json) -> Any:
