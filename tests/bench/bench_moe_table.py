@@ -27,7 +27,7 @@ from tests.bench.bench_improve import _geomean
 from tests.bench.moe_layer import ROWS, Layer
 
 HELD_OUT = 100
-SECONDS, HELD_OUT_SECONDS = 270.0, 80.0
+SECONDS, HELD_OUT_SECONDS = 320.0, 75.0
 LAUNCHES, ROUNDS = 10, 21
 NOISE = 0.01
 """A ratio whose interval reaches above 1 minus so much is not slower: two graphs of one kernel read so far apart."""
@@ -142,8 +142,8 @@ class Bench:
             began = time.monotonic()
             try:
                 found.append(compared(layer, tokens, self._table, flush))
-            except RuntimeError as e:  # one launch that fails is a result; a GPU beyond use fails in all that follow
-                failed.append({"tokens": tokens, "failed": str(e)[:500]})
+            except Exception as e:  # noqa: BLE001 -- a launch may raise anything, and the others are measured all the same
+                failed.append({"tokens": tokens, "failed": f"{type(e).__name__}: {e}"[:500]})
                 self._say(f"{tokens} tokens failed: {e}"[:300])
             else:
                 f, (low, high) = found[-1], found[-1]["ci"]
