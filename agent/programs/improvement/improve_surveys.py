@@ -44,6 +44,9 @@ class Surveys:
         return errors if isinstance(errors, str) else beyond_float64(survey, errors)
 
     def _surveyed(self, job: Job) -> Prepared | str:
+        changed = self._survey.changed(job.reference)
+        if changed is not None:
+            return changed
         exact = self._ahead.reference(job.launch.digest)
         survey = self._survey.survey(job.reference, exact, SEED)
         bounds = bounds_of(survey) if survey.reason is None else survey.reason

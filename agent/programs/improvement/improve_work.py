@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from agent.programs.improvement.held_out_launches import try_held_out
 from agent.programs.improvement.improve_ahead import Ahead
 from agent.programs.improvement.improve_plan import Job, Plan, Untuned, seconds_for
 from agent.programs.improvement.improve_request import Improved, Request
-from agent.programs.improvement.improve_surveys import SEED, Surveys
+from agent.programs.improvement.improve_surveys import SEED, Prepared, Surveys
 from agent.programs.improvement.lineage import lineage_of
 from agent.programs.improvement.table_gaps import TableGaps, seconds_kept
 from agent.programs.improvement.tuned_rows import (
@@ -49,6 +50,7 @@ from tools.harness.checking.owner_survey import OwnerSurvey, Survey
 from tools.harness.checking.promoted_reference import Reference
 from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.harness.process.prestart import Prestart
+from tools.harness.results import CompileResult
 
 MOST_EVALS = 60
 """Configs measured of one launch at most."""
@@ -96,6 +98,8 @@ class Work:
         self._surveys = Surveys(survey, ahead, hardware)
         self._variants = (request.memory or default_path()).absolute().parent / "variants"
         self._pool: LocalCompilePool | None = None
+        self._choices: dict[str, list[Future[CompileResult]]] = {}
+        """By a launch's digest: its autotuner's configs, which are being compiled."""
         self._edited_pool: LocalCompilePool | None = None
 
     def all(self, found: Plan, began: float) -> None:
@@ -133,10 +137,8 @@ class Work:
         some = "" if self._made.timed or configs <= CHECKED else f", of which {CHECKED} are checked"
         self._watch.notify(f"{job.launch.name} {job.launch.digest[:8]}: {count_of(configs, 'config')}{some}")
         started = self._ahead.take_processes()
-        self._ahead.reference(job.launch.digest)  # waits for it, so that the next one is begun
-        if later:
-            self._ahead.expect(later[0].launch.digest)
-        prepared = self._surveys.of(job)
+        self._ahead.expect(j.launch.digest for j in [job, *later[: self._ahead.at_once]])
+        prepared = self._prepared(job, later)
         if isinstance(prepared, str):
             self._leave(job, prepared)
             if started is not None:
@@ -148,6 +150,15 @@ class Work:
         else:
             self._check(job, problem, survey, exact)
 
+    def _prepared(self, job: Job, later: Sequence[Job]) -> Prepared | str:
+        """What is known of the launch, its autotuner's configs compiled; those of the next launch are begun."""
+        for begun in [job, *later[:1]] if self._made.timed else ():
+            self._begin_choices(begun)
+        found = self._surveys.of(job)
+        if self._made.timed and not isinstance(found, str):
+            wait(self._choices[job.launch.digest])
+        return found
+
     def _time(
         self,
         job: Job,
@@ -158,7 +169,6 @@ class Work:
         started: Prestart | None,
     ) -> None:
         r = self._request
-        self._compile_choices(job, problem)
         edits = r.edit and self._editable(job)
         objective = self._objective(job, problem, seconds, MOST_EDITED_EVALS if edits else MOST_EVALS, edits)
         try:
@@ -247,12 +257,16 @@ class Work:
         (found,) = self._edited_pool.compile(kernel, problem, [config])
         return None if found.status == "correct" else f"it does not compile: {found.reason}"
 
-    def _compile_choices(self, job: Job, problem: CapturedProblem) -> None:
+    def _begin_choices(self, job: Job) -> None:
         """Compile the autotuner's configs on all cores: its choice is made anew, and would compile one by one."""
-        configs = job.kernel.tuner_configs()
-        if len(configs) > 1 and self._hardware is not None:
+        configs, digest = job.kernel.tuner_configs(), job.launch.digest
+        if digest in self._choices or self._hardware is None:
+            return
+        self._choices[digest] = []
+        if len(configs) > 1:
             self._pool = self._pool or LocalCompilePool(self._hardware)
-            self._pool.compile(job.kernel, problem, configs)
+            problem = job.kernel.default_problem()
+            self._choices[digest] = [self._pool.submit(job.kernel, problem, c) for c in configs]
 
     def _check(self, job: Job, problem: CapturedProblem, survey: Survey, exact: Reference) -> None:
         """Check some configs in the interpreter: against the owner's launch, and against float64."""

@@ -18,7 +18,7 @@ from kernels.capture.reading.launch_space import space_of
 from kernels.captured.captured_kernels import captured_kernel, reference_of
 from kernels.captured.captured_problem import rounded_up, written_bounds
 from kernels.captured.program_waits import reason_to_wait
-from kernels.captured.spec import CapturedKernel
+from kernels.captured.spec import GLANCE_MS, CapturedKernel
 from kernels.hardware import hardware_named
 from kernels.launches.leaves import tensors_in
 from kernels.registry import get
@@ -292,3 +292,67 @@ def test_a_captured_launch_has_one_shape_and_says_why(kernels):
     assert not any(x.problems for x in found)
     assert {x.why_not for x in found} == {spec.one_size}
     assert "a capture holds the grid and the numbers of one launch" in spec.one_size
+
+
+MINE = """
+import triton
+import triton.language as tl
+
+@triton.heuristics({"EVEN": lambda given: given["n"] % 64 == 0})
+@triton.jit(do_not_specialize=["n"])
+def mine(x_ptr, n, EVEN: tl.constexpr):
+    at = tl.arange(0, 64)
+    tl.store(x_ptr + at, tl.load(x_ptr + at, mask=at < n) * 2, mask=at < n)
+"""
+CALLS_MINE = """
+import sys
+from pathlib import Path
+sys.path.insert(0, str(Path(__file__).parent))
+import torch
+from agent.programs import capture
+from mine_that_changes import mine
+
+with capture(sys.argv[1]):
+    mine[(1,)](torch.randn(64), 64)
+"""
+
+
+def test_a_function_that_changed_since_is_told_from_the_same_under_decorators(tmp_path, monkeypatch):
+    module = tmp_path / "mine_that_changes.py"
+    module.write_text(MINE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    path = capture_text(tmp_path / "run.capture", CALLS_MINE)
+    (launch,) = read_capture(str(path)).launches
+    answers = []
+    for text in (MINE, MINE.replace("* 2", "* 3")):
+        module.write_text(text)
+        survey = OwnerSurvey("cpu")
+        answers.append(survey.changed(reference_of(str(path), launch.digest)))
+        survey.close()
+    assert answers == [
+        None,
+        "mine_that_changes:mine has changed since it was captured: capture the program again",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("glances", "again", "timed_again", "launched"),
+    [
+        ({64: 1.0, 128: 2.0}, {64: 1.0}, [64], 64),
+        ({64: 1.0, 128: 1.1}, {64: 1.2, 128: 1.1}, [64, 128], 128),
+    ],
+)
+def test_an_autotuners_choice_made_anew_times_what_is_close_longer(
+    kernels, monkeypatch, glances, again, timed_again, launched
+):
+    kernel, timed = copy(kernels["shifted"]), []
+
+    def do_bench(block, warmup, rep):
+        if rep == GLANCE_MS["rep"]:
+            return glances[block]
+        timed.append(block)
+        return again[block]
+
+    monkeypatch.setattr("triton.testing.do_bench", do_bench)
+    kernel.prepare = lambda problem, inputs, config: config.BLOCK
+    assert (kernel.prepare_choice(kernel.default_problem(), {}), timed) == (launched, timed_again)

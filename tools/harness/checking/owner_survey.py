@@ -63,6 +63,12 @@ class OwnerSurvey:
         lock = None if device == CPU else named_lock()
         self._gpu = GpuLock(None if lock is None else str(lock))
 
+    def changed(self, kernel: str) -> str | None:
+        """Why the function of the launch that `kernel` names is not the one that was captured; None if it is, or if the
+        program is not here."""
+        reason: str | None = self._call({"op": "changed", "kernel": kernel}).get("reason")
+        return reason
+
     def survey(self, kernel: str, exact: Reference, seed: int) -> Survey:
         """The survey of the launch that `kernel` names (``FILE#LAUNCH``). `exact`: its float64 reference on arguments
         made by `seed`."""
@@ -146,6 +152,9 @@ def surveyor(init: Json) -> Any:
             return _info(device)
         try:
             spec: Any = get(job["kernel"])
+            if job["op"] == "changed":
+                _compare_with_live(spec)
+                return {}
             if device != CPU:
                 torch.cuda.set_device(torch.device(device))
                 add_to_triton_key(cache_key(spec))
@@ -184,6 +193,18 @@ def _info(device: str) -> Json:
     return {"name": name, **tools, "facts": to_json(hardware)}
 
 
+def _compare_with_live(spec: Any) -> None:
+    """Raises HasChanged if the function is another one now than when it was captured."""
+    from kernels.capture.reading.live_functions import HasChanged, NotTheSame, live_function
+
+    try:
+        live_function(spec.captured.function)
+    except HasChanged:
+        raise
+    except NotTheSame:  # the program is not here: its source is in the capture
+        pass
+
+
 class _Looked:
     """The arguments of one launch, and launches on copies of them."""
 
@@ -201,16 +222,9 @@ class _Looked:
         self._drawn: dict[str, torch.Tensor] = made.tensors
 
     def survey(self) -> Json:
-        from kernels.capture.reading.live_functions import HasChanged, NotTheSame, live_function
         from kernels.launches.bound import same_bits
         from kernels.launches.expected import default_bound
 
-        try:
-            live_function(self._spec.captured.function)
-        except HasChanged:
-            raise
-        except NotTheSame:  # the program is not here: its source is in the capture
-            pass
         own, written = self._spec.owner_config(), self._spec.written
         first, again = self._launched(own), self._launched(own)
         spoilt = self._spoilt()
