@@ -30,7 +30,7 @@ from kernels.tuned.tuned_file import NotATable, read_table
 from kernels.tuned.tuned_table import TunedRow, TunedTable, digest_of
 from tools.harness.process.gpu_lock import VARIABLE as LOCK
 
-PROCESSES, ROUNDS, IMPROVE_SECONDS = 8, 3, 45.0
+PROCESSES, ROUNDS, IMPROVE_SECONDS = 8, 3, 40.0
 SECONDS = 270.0
 """Of the whole bench; what still runs then is ended and counts as failed."""
 END_S = 5.0
@@ -55,16 +55,30 @@ def captured(out: Path, interpreted: bool) -> Path:
 class Improving:
     """One process that makes a table."""
 
-    def __init__(self, path: Path, out: Path, number: int, device: str, seconds: float, lock: Path) -> None:
+    def __init__(self, path: Path, out: Path, number: int, asked: argparse.Namespace) -> None:
         self._table, self._log = out / f"tuned-{number}.json", out / f"improve-{number}.log"
         memory = out / f"memory-{number}.db"
         for old in (self._table, memory):
             old.unlink(missing_ok=True)
-        asked = ["--device", device, "--max-seconds", str(seconds), "--cold", "--memory", str(memory)]
-        command = [sys.executable, "-m", "agent", "improve", str(path), "-o", str(self._table), *asked]
+        given = [
+            "--device",
+            asked.device,
+            "--max-seconds",
+            str(asked.improve_seconds),
+            "--cold",
+            "--memory",
+            str(memory),
+        ]
+        command = [sys.executable, "-m", "agent", "improve", str(path), "-o", str(self._table), *given]
+        cores = cores_of(number, asked.processes)
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
-                command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, LOCK: str(lock)}
+                command,
+                cwd=ROOT,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, LOCK: str(path.with_name("gpu-lock"))},
+                preexec_fn=lambda: os.sched_setaffinity(0, cores),
             )
 
     def ended(self) -> bool:
@@ -87,6 +101,14 @@ class Improving:
             return read_table(self._table)
         except NotATable as e:
             return str(e)
+
+
+def cores_of(number: int, processes: int) -> set[int]:
+    """The cores of one of so many processes: as ranks on one host are bound, so that they start no more helpers than
+    there are cores for."""
+    cores = sorted(os.sched_getaffinity(0))
+    each = max(1, len(cores) // processes)
+    return {cores[(number * each + i) % len(cores)] for i in range(each)}
 
 
 def improved(started: list[Improving], end: float) -> Iterator[TunedTable | str]:
@@ -179,10 +201,7 @@ def main() -> int:
             break
         folder = out / f"round-{n}"
         folder.mkdir(exist_ok=True)
-        started = [
-            Improving(path, folder, i, asked.device, asked.improve_seconds, out / "gpu-lock")
-            for i in range(asked.processes)
-        ]
+        started = [Improving(path, folder, i, asked) for i in range(asked.processes)]
         for made in improved(started, began + asked.seconds):
             tables.append(made)
             found = compare(tables) | {"rounds, s": [*took, time.monotonic() - now]}
