@@ -13,11 +13,6 @@ TIMES = {"unfused": 2.0, "compiled": 1.5, "config": 1.0}
 CPU_S, GPU_S, JOB_S, ANSWERS_AFTER_S = 0.04, 0.02, 0.01, 1.0
 
 
-def at_once(init):
-    """A child that has nothing to do."""
-    return lambda job: {}
-
-
 def locked(path):
     """Whether somebody holds the lock."""
     with open(path) as file:

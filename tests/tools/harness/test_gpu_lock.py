@@ -5,12 +5,10 @@ import inspect
 import json
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
 
-from tools.harness.checking.owner_survey import OwnerSurvey
 from tools.harness.device import DeviceError
 from tools.harness.process import gpu_lock as module
 from tools.harness.process.gpu_lock import GpuLock
@@ -199,21 +197,3 @@ def test_the_environment_names_a_lock_for_processes_that_share_a_gpu(tmp_path, m
     monkeypatch.setenv(module.VARIABLE, str(tmp_path / "missing" / "gpu"))
     with pytest.raises(DeviceError, match="cannot be opened"):
         module.named_lock()
-
-
-def test_a_survey_waits_for_the_lock_that_the_environment_names(tmp_path, monkeypatch):
-    monkeypatch.setenv(module.VARIABLE, str(tmp_path / "gpu"))
-    survey = OwnerSurvey("cuda:0", "tests.tools.harness.paced:at_once")
-    other = holder(tmp_path / "gpu", 60)
-    try:
-        answers = []
-        asking = threading.Thread(target=lambda: answers.append(survey.device_info()), daemon=True)
-        asking.start()
-        asking.join(3)
-        assert answers == []
-        other.kill()
-        asking.join(60)
-        assert answers == [{}]
-    finally:
-        other.kill()
-        survey.close()
