@@ -19,7 +19,9 @@ from kernels.hardware.gpu_facts import from_json
 from kernels.tuned.tuned_table import TunedEnvironment, TunedTable
 from tools.harness.checking.owner_survey import CPU, OwnerSurvey
 from tools.harness.checking.promoted_reference import DEADLINE_S
+from tools.harness.device import DeviceError
 from tools.harness.process.child import ChildUnborn
+from tools.harness.process.gpu_lock import named_lock
 
 REFERENCES = 6
 """The float64 reference of one launch takes a sixth of all the time at most: a launch waits for its own, and the next
@@ -43,8 +45,14 @@ def improve(request: Request, watch: Watch) -> Improved:
     if device == INTERPRETER and request.edit:
         raise UsageError("--edit times what it writes, and the interpreter times nothing: leave one of them out.")
     timed = device != INTERPRETER
-    lock = tempfile.NamedTemporaryFile(prefix="autokernel-gpu-") if timed else None  # noqa: SIM115 -- closed below
-    gpu_lock = Path(lock.name) if lock else None
+    try:
+        gpu_lock = named_lock() if timed else None
+    except DeviceError as e:
+        raise UsageError(f"{e}.") from e
+    lock = None
+    if timed and gpu_lock is None:
+        lock = tempfile.NamedTemporaryFile(prefix="autokernel-gpu-")  # noqa: SIM115 -- closed below
+        gpu_lock = Path(lock.name)
     survey = OwnerSurvey(device if timed else CPU, gpu_lock=gpu_lock)
     deadline_s = min(DEADLINE_S, request.max_seconds / REFERENCES) if timed else DEADLINE_S
     ahead = Ahead(str(request.file), SEED, device if timed else None, request.edit, deadline_s)
