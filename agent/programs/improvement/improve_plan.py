@@ -19,7 +19,7 @@ from kernels.captured.spec import CapturedKernel
 from kernels.hardware import Hardware
 from kernels.tuned.key import Json, key_of_captured
 
-SHORTEST_S = 10.0
+SHORTEST_S = 6.0
 """Seconds that a launch's search is given at least."""
 
 

@@ -3,6 +3,7 @@ and its float64 reference. Remembered, because a launch may be looked at again a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from agent.programs.improvement.improve_ahead import Ahead
@@ -32,11 +33,12 @@ class Surveys:
         """What is known of the launch, or why it cannot be tuned."""
         return self.expect(job).result()
 
-    def expect(self, job: Job) -> Future[Prepared | str]:
-        """Find it out in the background; the launches of a run go on meanwhile, in turns with the survey's."""
+    def expect(self, job: Job, compiled: Callable[[], object] = lambda: None) -> Future[Prepared | str]:
+        """Find it out in the background; the launches of a run go on meanwhile, in turns with the survey's. `compiled`:
+        waits until its code is there, so that nothing is compiled while others wait for the GPU."""
         digest = job.launch.digest
         if digest not in self._found:
-            self._found[digest] = self._thread.submit(self._surveyed, job)
+            self._found[digest] = self._thread.submit(self._surveyed, job, compiled)
         return self._found[digest]
 
     def close(self) -> None:
@@ -54,11 +56,12 @@ class Surveys:
         errors = self._survey.errors(job.reference, problem.model_dump(), config, exact, SEED)
         return errors if isinstance(errors, str) else beyond_float64(survey, errors)
 
-    def _surveyed(self, job: Job) -> Prepared | str:
+    def _surveyed(self, job: Job, compiled: Callable[[], object]) -> Prepared | str:
         changed = self._survey.changed(job.reference)
         if changed is not None:
             return changed
-        exact = self._ahead.reference(job.launch.digest)  # the owner's config compiles meanwhile
+        exact = self._ahead.reference(job.launch.digest)
+        compiled()
         damped = self._survey.damping(job.reference, SEED)
         if isinstance(damped, str):
             return damped

@@ -101,7 +101,7 @@ class Work:
         self._variants = (request.memory or default_path()).absolute().parent / "variants"
         self._pool: LocalCompilePool | None = None
         self._choices: dict[str, list[Future[CompileResult]]] = {}
-        """By a launch's digest: its autotuner's configs, which are being compiled."""
+        """By a launch's digest: the owner's config and its autotuner's, which are being compiled."""
         self._edited_pool: LocalCompilePool | None = None
 
     def all(self, found: Plan, began: float) -> None:
@@ -154,15 +154,13 @@ class Work:
             self._check(job, problem, survey, exact)
 
     def _prepared(self, job: Job, later: Sequence[Job]) -> Prepared | str:
-        """What is known of the launch, its autotuner's configs compiled; those of the next launch are begun."""
-        for begun in [job, *later[:1]] if self._made.timed else ():
-            self._begin_choices(begun)
-        found = self._surveys.of(job)
-        if later and self._made.timed:
-            self._surveys.expect(later[0])
-        if self._made.timed and not isinstance(found, str):
-            wait(self._choices[job.launch.digest])
-        return found
+        """What is known of the launch. What the next one needs is begun: compilations first, because its survey and its
+        run would compile one config after the other."""
+        if not self._made.timed:
+            return self._surveys.of(job)
+        for begun in [job, *later[:1]]:
+            self._surveys.expect(begun, partial(wait, self._begin_choices(begun)))
+        return self._surveys.of(job)
 
     def _time(
         self,
@@ -262,16 +260,15 @@ class Work:
         (found,) = self._edited_pool.compile(kernel, problem, [config])
         return None if found.status == "correct" else f"it does not compile: {found.reason}"
 
-    def _begin_choices(self, job: Job) -> None:
-        """Compile the autotuner's configs on all cores: its choice is made anew, and would compile one by one."""
-        configs, digest = job.kernel.tuner_configs(), job.launch.digest
-        if digest in self._choices or self._hardware is None:
-            return
-        self._choices[digest] = []
-        if len(configs) > 1:
+    def _begin_choices(self, job: Job) -> list[Future[CompileResult]]:
+        """Compile the owner's config and those of its autotuner, whose choice is made anew, on all cores."""
+        digest = job.launch.digest
+        if digest not in self._choices and self._hardware is not None:
             self._pool = self._pool or LocalCompilePool(self._hardware, nice=LAST)
-            problem = job.kernel.default_problem()
+            problem, own = job.kernel.default_problem(), job.kernel.owner_config()
+            configs = [own, *(c for c in job.kernel.tuner_configs() if c != own)]
             self._choices[digest] = [self._pool.submit(job.kernel, problem, c) for c in configs]
+        return self._choices.get(digest, [])
 
     def _check(self, job: Job, problem: CapturedProblem, survey: Survey, exact: Reference) -> None:
         """Check some configs in the interpreter: against the owner's launch, and against float64."""

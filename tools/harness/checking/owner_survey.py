@@ -166,6 +166,8 @@ def surveyor(init: Json) -> Any:
         torch.set_num_threads(1)
         driver.set_active(StubDriver(hardware_named("H200")))
 
+    looked = _Kept()
+
     def serve(job: Json) -> Json:
         if job["op"] == "info":
             return _info(device)
@@ -178,7 +180,7 @@ def surveyor(init: Json) -> Any:
                 torch.cuda.set_device(torch.device(device))
                 add_to_triton_key(cache_key(spec))
             with lock:
-                return _look(spec, device, job)
+                return _look(spec, device, job, looked)
         except (HasChanged, CannotRebuild, ValueError) as e:
             return {"reason": str(e)}
         except Exception as e:  # noqa: BLE001 -- whatever a launch raises here is why it cannot be tuned
@@ -224,23 +226,38 @@ def _compare_with_live(spec: Any) -> None:
         pass
 
 
-def _look(spec: Any, device: str, job: Json) -> Json:
+class _Kept:
+    """The arguments that were drawn last, for one more job: to draw them takes a second."""
+
+    def __init__(self) -> None:
+        self._about: tuple[Any, ...] = ()
+        self._looked: _Looked | None = None
+
+    def keep(self, looked: _Looked, *about: Any) -> None:
+        self._about, self._looked = about, looked
+
+    def take(self, spec: Any, device: str, *about: Any) -> _Looked:
+        """Those of `about` (kernel, seed, damped), drawn anew if others are kept."""
+        looked, same = self._looked, self._about == about
+        self._looked = None
+        return looked if looked is not None and same else _Looked(spec, device, *about[1:])
+
+
+def _look(spec: Any, device: str, job: Json, kept: _Kept) -> Json:
     """The answer to a job that launches."""
-    seed = job["seed"]
+    kernel, seed = job["kernel"], job["seed"]
     if job["op"] == "damping":
-        return {"damped": _damping(spec, device, seed)}
+        # The fewest times that arguments are damped for finite results; none if they are finite at no time.
+        for damped in range(MOST_DAMPED + 1):
+            looked = _Looked(spec, device, seed, damped)
+            if looked.gives_finite_results():
+                kept.keep(looked, kernel, seed, damped)
+                return {"damped": damped}
+        return {"damped": 0}
     if job["op"] == "survey":
-        return _Looked(spec, device, seed, job["damped"]).survey(_loaded(job))
+        return kept.take(spec, device, kernel, seed, job["damped"]).survey(_loaded(job))
     damped = spec.problem_type.model_validate(job["problem"]).damped
-    return {"errors": _Looked(spec, device, seed, damped).errors_of(job, _loaded(job))}
-
-
-def _damping(spec: Any, device: str, seed: int) -> int:
-    """The fewest times that arguments are damped for finite results; 0 if they are finite at no time."""
-    for damped in range(MOST_DAMPED + 1):
-        if _Looked(spec, device, seed, damped).gives_finite_results():
-            return damped
-    return 0
+    return {"errors": kept.take(spec, device, kernel, seed, damped).errors_of(job, _loaded(job))}
 
 
 Exact = dict[int, tuple[Any, Any]]
@@ -274,7 +291,10 @@ class _Looked:
         def finite(t: torch.Tensor) -> bool:
             return not t.is_floating_point() or t.element_size() < 2 or bool(torch.isfinite(t).all())
 
-        if not all(map(finite, self._drawn.values())):
+        read = (
+            t for p, t in self._drawn.items() if p not in self._spec.written
+        )  # what is overwritten may hold anything
+        if not all(map(finite, read)):
             return True  # infinity may be what the launch is about
         return all(finite(t) for t in self._launched(self._spec.owner_config()).values())
 
