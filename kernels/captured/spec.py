@@ -131,7 +131,8 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
 
     def promising(self, problem: CapturedProblem, hardware: Hardware) -> list[Config]:
         """The owner's config, then those that differ from it in one value, the nearest values first. Limits of
-        registers come late and stages last: many kernels have no loop to pipeline."""
+        registers come late and stages last: many kernels have no loop to pipeline. The autotuner's own come before
+        them: they are compiled already, because its choice is made anew."""
         own = self._configs[0]
 
         def steps(values: Json) -> tuple[int, float]:
@@ -141,7 +142,9 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
             return ("maxnreg", "num_stages").index(name) + 1 if name in ("maxnreg", "num_stages") else 0, ratio
 
         near = [v for v in self._configs if sum(v[n] != own[n] for n in own) == 1]
-        return [self.config_type(**v) for v in [own, *sorted(near, key=steps)]]
+        tuners = [c.model_dump() for c in self.tuner_configs()]
+        near.sort(key=lambda v: (v not in tuners, *steps(v)))
+        return [self.config_type(**v) for v in [own, *near]]
 
     def constraint(self, problem: CapturedProblem, config: Config, hardware: Hardware) -> str | None:
         values = config.model_dump()
@@ -153,7 +156,8 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
     # -- what is launched
 
     def inputs(self, problem: CapturedProblem, generator: torch.Generator | None, device: str) -> Any:
-        return rebuild_tensors(self.captured, generator, device, without=problem.paths("overwritten"))
+        apart = problem.paths("overwritten")
+        return rebuild_tensors(self.captured, generator, device, without=apart, damped=problem.damped)
 
     def output(self, problem: CapturedProblem, device: str) -> Any:
         kept = {path for path, _ in described_tensors(self.captured)} - set(problem.paths("overwritten"))
@@ -256,7 +260,8 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
         for spec in self.siblings():
             there, why_not = config_there(config, spec, OPTIONS)
             name = f"{SHAPES_OF} {spec.captured.digest[:8]}"
-            found.append(OtherLaunch(name, spec, spec.problem_of(bounds=problem.bounds), there, why_not))
+            elsewhere = spec.problem_of(bounds=problem.bounds, damped=problem.damped)
+            found.append(OtherLaunch(name, spec, elsewhere, there, why_not))
         return found, "" if found else "the capture holds this function with these shapes alone"
 
     # -- the rest of the contract

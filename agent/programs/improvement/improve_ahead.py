@@ -35,7 +35,7 @@ class Ahead:
         for interpreter in self._interpreters:
             self._idle.put(interpreter)
         self._threads = ThreadPoolExecutor(self.at_once, thread_name_prefix="reference")
-        self._references: dict[str, Future[Reference]] = {}
+        self._references: dict[tuple[str, int], Future[Reference]] = {}
         self._processes: Prestart | None = None
 
     def begin(self) -> None:
@@ -57,24 +57,24 @@ class Ahead:
         if self._device is not None and self._processes is None:
             self._processes = Prestart.of(self._device, self._edits)
 
-    def reference(self, launch: str) -> Reference:
-        """The launch's float64 reference; waits for it."""
-        return self._begin(launch).result()
+    def reference(self, launch: str, damped: int = 0) -> Reference:
+        """The launch's float64 reference on arguments that are damped so often; waits for it."""
+        return self._begin(launch, damped).result()
 
     def take_processes(self) -> Prestart | None:
         """Processes that were started for a run, which then owns them."""
         taken, self._processes = self._processes, None
         return taken
 
-    def _begin(self, launch: str) -> Future[Reference]:
-        if launch not in self._references:
-            self._references[launch] = self._threads.submit(self._make, launch)
-        return self._references[launch]
+    def _begin(self, launch: str, damped: int = 0) -> Future[Reference]:
+        if (launch, damped) not in self._references:
+            self._references[launch, damped] = self._threads.submit(self._make, launch, damped)
+        return self._references[launch, damped]
 
-    def _make(self, launch: str) -> Reference:
+    def _make(self, launch: str, damped: int) -> Reference:
         interpreter = self._idle.get()
         try:
-            return interpreter.reference(self._capture, launch, self._seed, self._deadline_s)
+            return interpreter.reference(self._capture, launch, self._seed, self._deadline_s, damped)
         finally:
             self._idle.put(interpreter)
 

@@ -69,6 +69,13 @@ def heuristic(x_ptr, n, BLOCK: tl.constexpr, EVEN: tl.constexpr):
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     doubled(x_ptr, at, at < n)
 
+@triton.jit
+def to_the_128th(x_ptr, out_ptr, BLOCK: tl.constexpr):
+    x = tl.load(x_ptr + tl.arange(0, BLOCK))
+    for _ in range(7):
+        x = x * x
+    tl.store(out_ptr + tl.arange(0, BLOCK), x)
+
 grid = lambda m: (triton.cdiv(m["n"], m["BLOCK"]),)
 torch.manual_seed(0)
 with capture(sys.argv[1]):
@@ -78,7 +85,10 @@ with capture(sys.argv[1]):
     seen = torch.zeros(200, dtype=torch.int32)
     counted[grid](torch.randn(200), seen, torch.zeros(1), torch.ones(200), 0, 200, BLOCK=64)
     heuristic[grid](torch.randn(200), 200, BLOCK=64)
+    to_the_128th[(1,)](torch.randn(256), torch.empty(256), BLOCK=256)
 """
+DAMPED = {"to_the_128th": 1}
+"""Launches whose results overflow on arguments drawn anew, with how often they have to be damped."""
 
 
 @pytest.fixture(scope="module")
@@ -97,11 +107,21 @@ def surveys(path, kernels):
     survey, exact = OwnerSurvey("cpu"), PromotingInterpreter()
     found = {}
     for name, kernel in kernels.items():
-        reference = exact.reference(str(path), kernel.captured.digest, 1)
-        found[name] = survey.survey(kernel.found_as, reference, 1)
+        damped = survey.damping(kernel.found_as, 1)
+        assert damped == DAMPED.get(name, 0)
+        reference = exact.reference(str(path), kernel.captured.digest, 1, damped=damped)
+        found[name] = survey.survey(kernel.found_as, reference, 1, damped)
     yield found
     survey.close()
     exact.close()
+
+
+def test_arguments_that_overflow_are_damped_and_the_launch_is_right_on_them(kernels, surveys):
+    spec, found = kernels["to_the_128th"], surveys["to_the_128th"]
+    assert found.reason is None
+    assert 0 < found.errors["out_ptr"] < 1e-5
+    drawn = [spec.inputs(spec.problem_of(damped=n), torch.Generator().manual_seed(3), "cpu")["x_ptr"] for n in (0, 1)]
+    assert torch.equal(drawn[0], 4 * drawn[1])
 
 
 def test_equal_references_find_one_kernel_and_the_start_of_a_digest_is_enough(kernels):
