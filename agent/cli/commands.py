@@ -31,6 +31,7 @@ from agent.programs.comparing.compare_command import compare
 from agent.programs.foreign.table_command import table
 from agent.programs.patching import patch
 from memory.command_line.command_errors import run_command_line
+from memory.command_line.door import interrupt
 from memory.command_line.strict_commands import StrictGroup, WholeRange
 from tools.session.budget import MAX_EVALS, MAX_SECONDS
 
@@ -300,7 +301,7 @@ def fleet_of(device: str | None, cluster: str | None, device_type: str | None) -
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
     # A polite kill unwinds like Ctrl-C, so that child processes end with us.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, interrupt)
     if completion.VARIABLE in os.environ:
         return completion.complete(commands)
     return run_command_line(commands, "python -m agent", arguments, (AgentError,))
