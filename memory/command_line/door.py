@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 IMPORTER = "<frozen importlib._bootstrap>"
 """The file name of the code that Python imports modules with."""
+NO_FOLDER = "the current folder does not exist any more: change to one that does"
 INTERRUPTED = 128 + signal.SIGINT
 """Exit code after Ctrl-C, as a shell reports a program that SIGINT ended."""
 
@@ -45,6 +46,9 @@ class LossyStream:
 def enter(module: str) -> int:
     """Run ``main()`` of `module`; its exit code. The caller has left SIGINT to end the process at once."""
     open_missing_streams()
+    if not current_folder_exists():
+        print(f"error: {NO_FOLDER}", file=sys.stderr)
+        return 2
     run = import_module(module).main
     handler = signal.getsignal(signal.SIGINT)
     if handler is signal.SIG_DFL:
@@ -56,6 +60,15 @@ def enter(module: str) -> int:
     finally:
         if handler is signal.SIG_DFL:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def current_folder_exists() -> bool:
+    """Whether there is a current folder. PyTorch's libraries end a process without one, in words that name no cause."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:

@@ -55,6 +55,14 @@ def test_a_file_does_not_become_the_closed_stdout(case: Make, tmp_path: Path) ->
     assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
 
 
+@pytest.mark.parametrize("words", ["agent runs", "tools list"])
+def test_a_current_folder_that_was_deleted_is_one_sentence(case: Make, tmp_path: Path, words: str) -> None:
+    """Where PyTorch is imported, Intel's MKL would end the process in words of its own."""
+    tried = case(words, (2,), cwd=tmp_path / "gone", delete_cwd=True)
+    tried.cwd.mkdir()
+    assert run(tried).stderr == "error: the current folder does not exist any more: change to one that does\n"
+
+
 def test_ctrl_c_while_it_loads_is_no_traceback() -> None:
     script = (
         "import os, signal, sys\n"
