@@ -95,6 +95,18 @@ def test_a_process_ends_with_the_sentence_and_the_code():
     assert mistake(err).startswith("error: Cannot read the goal 'make tea'")
 
 
+def test_a_goal_without_a_kernel_is_refused_before_anything_is_imported_or_printed():
+    script = (
+        "import sys; from agent.cli.commands import main; main(['resme', '20200101-000000-abcdef']);"
+        "print({'torch', 'triton'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+    [line] = done.stderr.splitlines()
+    assert line.startswith("error: Cannot read the goal 'resme 2")
+    assert line.endswith("Did you mean the command resume?")
+
+
 def test_no_words_at_all_show_the_help():
     code, out, _ = command()
     assert code == 2
