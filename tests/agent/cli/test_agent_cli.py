@@ -381,6 +381,17 @@ def test_completion_knows_commands_options_and_values(monkeypatch, capsys):
     assert "_AUTOKERNEL_COMPLETE=bash_complete" in capsys.readouterr().out
 
 
+def test_a_kernel_that_is_named_by_its_file_is_exported_with_its_owners_key(small_world, capsys):
+    small_world()
+    file = ROOT / "tests/kernels/launches/own_kernels.py"
+    main(["maximise bandwidth", "--kernel", f"{file}:KeywordConstexpr", "--json"])
+    trace = json.loads(capsys.readouterr().out)["trace"]
+    assert main(["export", trace, "--as", "autotune"]) == 0
+    line = capsys.readouterr().out
+    assert "key=[]" in line, "the problem's dimensions are no key of this kernel"
+    assert "cannot be loaded" not in line
+
+
 def test_a_result_is_exported_as_lines_to_paste(small_world, capsys):
     small_world()
     main(["fused TFLOPS", "--json"])
