@@ -97,7 +97,7 @@ def describe_world(error: OSError) -> str:
 def help_hint(error: click.ClickException) -> str:
     """Where what exists is listed, for a name that does not."""
     context = getattr(error, "ctx", None)
-    unknown = isinstance(error, click.NoSuchOption) or "No such" in error.message
+    unknown = isinstance(error, click.NoSuchOption) or error.message.startswith("No such command")
     return f" {context.command_path} --help lists what there is." if unknown and context is not None else ""
 
 

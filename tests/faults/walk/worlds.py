@@ -28,7 +28,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "UTF-16": lambda data: data[:2000].decode("latin-1").encode("utf-16"),
     "holed": lambda data: data[: len(data) // 2] + bytes(64) + data[len(data) // 2 + 64 :],
 }
-NUMBERS = ("nan", "inf", "-1", "1e400", "x", "")
+NUMBERS = ("nan", "inf", "-1", "1e400", "x", "", "9" * 30)
 WORDS = ("", "\x1b[31m", "x" * 5000, "ü€𝄞", "../../..", "-", "\udcff")
 
 
@@ -236,7 +236,7 @@ def arguments(m: Maker) -> Iterator[Case]:
         numeric = isinstance(option.type, click.types.IntParamType | click.types.FloatParamType)
         bounded = isinstance(option.type, click.IntRange | click.FloatRange) or option.callback is not None
         for value in (NUMBERS if bounded else ("x", "")) if numeric else ():
-            yield m.case(f"a number that is {value!r}", f"{name}={value}", codes=(2,))
+            yield m.case(f"a number that is {value[:9]!r}", f"{name}={value}", codes=(2,))
         if isinstance(option.type, click.Choice):
             yield m.case("a choice that is none", name, "nope", codes=(2,))
         if not option._flag_needs_value:
