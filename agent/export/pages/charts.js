@@ -129,12 +129,18 @@ function drawWays(box, run) {
 }
 
 function drawRoofline(box, run) {
-  const roof = run.roof;
-  const [svg, width] = canvas(box, 340, "Roofline with the attempts on it");
+  const roof = run.roof, flat = !roof || roof.intensity === 0;
+  const timed = run.attempts.filter((a) => a.ms !== null);
+  const [svg, width] = canvas(box, flat ? 60 : 340, "Roofline with the attempts on it");
   if (!roof) { make(svg, "text", { x: 10, y: 30 }, "No facts about this hardware are known."); return; }
+  if (flat) {
+    const share = timed.length ? ` The best reaches ${(100 * roof.floor_ms / Math.min(...timed.map((a) => a.ms))).toFixed(1)} %.` : "";
+    make(svg, "text", { x: 10, y: 22 }, "The kernel counts no operations.");
+    make(svg, "text", { x: 10, y: 42 }, `Its roof is the bandwidth, ${short(roof.bandwidth)} TB/s.${share}`);
+    return;
+  }
   const area = { left: 56, right: width - 20, top: 24, bottom: 290 };
   const log = Math.log10, ridge = roof.peak / roof.bandwidth;
-  const timed = run.attempts.filter((a) => a.ms !== null);
   const slowest = Math.min(...timed.map((a) => a.tflops), roof.peak);
   const low = Math.min(roof.intensity, ridge) / 8, high = Math.max(roof.intensity, ridge) * 8;
   const floor = Math.min(slowest / 3, Math.min(roof.peak, low * roof.bandwidth) * 1.5);

@@ -246,6 +246,7 @@ def roof(setting: Setting) -> JSON | None:
         "peak": peak / 1e12,
         "bandwidth": hardware.bandwidth / 1e12,
         "intensity": intensity,
+        "floor_ms": setting.floor_ms,
         "roof": min(peak, hardware.bandwidth * intensity) / 1e12,
         "hardware": hardware.name,
         "origin": hardware.describe_origin("bandwidth", "peak"),

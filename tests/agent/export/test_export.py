@@ -177,6 +177,21 @@ def test_the_page_works_in_a_browser(browser, tmp_path, path, width, dark):
     assert browser.ask(stray) == 0
 
 
+def test_the_page_of_a_kernel_that_counts_no_operations_is_whole(browser, tmp_path):
+    """It has no arithmetic intensity, whose logarithm would end the script before the attempts are listed."""
+
+    def change(kind, key, body):
+        if kind == "header":
+            body["setting"] |= {"flops": 0, "metric": "gbps", "unit": "GB/s"}
+        return body
+
+    story = story_of(edited(example(), tmp_path / "bytes.jsonl", change))
+    browser.open(page_of(tmp_path / "bytes.jsonl", tmp_path), 390)
+    assert browser.log() == []
+    assert "Its roof is the bandwidth" in browser.ask("return document.getElementById('roofline').textContent")
+    assert browser.ask("return document.querySelectorAll('#attempts tbody tr').length") == len(story.attempts)
+
+
 def test_the_tables_sort_and_filter(browser, tmp_path):
     story = story_of(example())
     browser.open(page_of(example(), tmp_path))
