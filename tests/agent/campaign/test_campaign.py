@@ -1,6 +1,7 @@
 """Plan, schedule, a stop in the middle, report, tuned file."""
 
 import json
+import re
 from functools import partial
 from pathlib import Path
 
@@ -131,6 +132,18 @@ def test_the_report_counts_calls_and_says_what_is_recorded(plan, world):
     assert report.saved_ms["NVIDIA H200"] == pytest.approx(sum(r.saved_ms for r in report.rows))
     assert "recorded: times were looked up" in render(report)
     assert "recorded" in page(report).lower()
+
+
+def test_the_drawing_fits_any_width_and_no_baseline_is_called_none(plan, world):
+    report = report_of(plan, conducted(plan))
+    rows = [row.model_copy(update={"against": None}) for row in report.rows]
+    html = page(report.model_copy(update={"rows": rows}))
+    assert "None" not in html
+    drawing = html[html.index("<svg") : html.index("</svg>")]
+    assert 'width="100%"' in drawing
+    ends = [float(x) for x in re.findall(r'x2?="([\d.]+)%"', drawing)]
+    assert ends
+    assert max(ends) <= 75.0  # what stands right of it is the number
 
 
 def test_a_win_that_is_not_proven_saves_nothing(plan, world):

@@ -90,6 +90,9 @@ def test_the_page_says_what_the_terminal_says_of_the_best_and_of_the_end():
     story = story_of(example())
     facts = dict(run_page.facts(story))
     assert facts["time"] == f"{story.outcome.best.ms:.4f} ms, {story.outcome.best.value:.1f} TFLOP/s"
+    assert facts["search"].startswith(f"{story.outcome.evaluations} evaluations, ")
+    spent = story.outcome.model_copy(update={"evaluations": 99})
+    assert dict(run_page.facts(dataclasses.replace(story, outcome=spent)))["search"].startswith("99 evaluations, ")
     assert facts["ended because"] == "the planner found nothing more worth measuring"
     setting = story.setting.model_copy(update={"metric": "gbps", "unit": "GB/s"})
     assert dict(run_page.facts(dataclasses.replace(story, setting=setting)))["time"].endswith(" GB/s")

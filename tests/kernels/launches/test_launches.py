@@ -111,8 +111,9 @@ class NoSquare(own.KeywordConstexpr):
 def test_a_parameter_that_nobody_gives_is_named_before_anything_is_launched():
     with pytest.raises(KernelError) as e:
         examine(NoSquare())
-    assert str(e.value).startswith(__file__)
-    assert 'NoSquare.arguments gives no SQUARE of power: return a dict by name, or (arguments, {"SQUARE"' in str(e.value)
+    line = str(e.value)
+    assert line.startswith(__file__)
+    assert 'NoSquare.arguments gives no SQUARE of power: return a dict by name, or (arguments, {"SQUARE"' in line
 
 
 def test_a_config_that_is_made_for_one_size_is_not_made_for_another():
