@@ -25,7 +25,7 @@ EVERY = "every"
 RewriteName = Literal[
     "", "every", "split rows", "smaller blocks", "pipelined loops", "unrolled loops", "split loops", "one reduction",
     "one pass", "second pass backwards", "streaming", "persistent", "several rows", "wider blocks", "swizzled order",
-    "base two", "exponential tanh", "single divisions", "reciprocal roots",
+    "block descriptors", "base two", "exponential tanh", "single divisions", "reciprocal roots",
 ]  # fmt: skip
 """None, all, or one of ``kernels/editing/rewrites.py``, which this module does without until it is called."""
 REWRITE_NAMES = get_args(RewriteName)[2:]

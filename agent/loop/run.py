@@ -54,9 +54,10 @@ def open_actions(
     watch: Watch,
     warm: bool = True,
     started: Prestart | None = None,
+    gpu_lock: Path | None = None,
 ) -> Actions:
     """Open a session with the tools on the objective's device; unless `warm`, without what other runs know. `started`:
-    processes for it that were started before."""
+    processes for it that were started before. `gpu_lock`: the file by which others use the same GPU in turns."""
     from tools.harness.process import prestart as processes
 
     with started or processes.Prestart.of(objective.device, objective.edit) as prestart:
@@ -83,6 +84,7 @@ def open_actions(
                 edit=objective.edit,
                 bitwise=objective.bitwise,
                 prestart=prestart,
+                gpu_lock=gpu_lock,
             )
         except SetupError as e:
             raise UsageError(str(e)) from e

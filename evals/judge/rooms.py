@@ -258,12 +258,13 @@ class CandidateRoom(_Room):
 
 def _memory_folder() -> str | None:
     """A file system in memory with room for inputs and results, which are 2 GiB each at most; None if there is none.
-    Files on a disk wait for it, trial after trial."""
+    Files on a disk wait for it, trial after trial. Triton loads what it compiles from the candidate's folder, so one
+    that nothing can be executed from is left."""
     try:
         found = os.statvfs(MEMORY)
     except OSError:
         return None
-    writable = os.access(MEMORY, os.W_OK | os.X_OK)
+    writable = os.access(MEMORY, os.W_OK | os.X_OK) and not found.f_flag & os.ST_NOEXEC
     return MEMORY if writable and found.f_bavail * found.f_frsize >= LEAST_MEMORY else None
 
 

@@ -31,6 +31,10 @@ class CapturedProblem(Problem):
     poisoned before a launch; all others are restored."""
     unchanged: str = ""
     """Paths of tensors that the code may write and the owner's launch leaves as they are. A config must do so too."""
+    damped: int = 0
+    """Floats that are drawn anew are ``STEP ** -damped`` times as large as those in the program
+    (``kernels/capture/reading/rebuilt_arguments.py``): drawn independently, they may overflow where the program's do
+    not."""
     bounds: str = ""
     """``path=bound`` of each result, separated by spaces: the largest scale-relative difference from the owner's
     launch. Empty before the survey."""

@@ -50,9 +50,12 @@ INTERPRETED_PROGRAMS = 2048
 """Programs of a grid up to which the interpreter runs a launch."""
 INTERPRETED_BYTES = 256 << 20
 """Of the arguments, up to which it does: NumPy goes through them some tens of times in seconds."""
+GLANCE_MS = {"warmup": 1, "rep": 4}
+"""Of each config when the autotuner's choice is made anew (``triton.testing.do_bench``)."""
+CLOSE = 1.2
+"""Of the shortest of these times; the configs within it are timed again."""
 BENCH_MS = {"warmup": 10, "rep": 40}
-"""Of each config when the autotuner's choice is made anew (``triton.testing.do_bench``; Triton's own choice takes 25
-and 100)."""
+"""Of each of those (Triton's own choice takes 25 and 100 for every config)."""
 SHORT = {"float16": "fp16", "bfloat16": "bf16", "float32": "fp32"}
 SHOWN = 60
 """Characters of the shapes in a label."""
@@ -128,7 +131,8 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
 
     def promising(self, problem: CapturedProblem, hardware: Hardware) -> list[Config]:
         """The owner's config, then those that differ from it in one value, the nearest values first. Limits of
-        registers come late and stages last: many kernels have no loop to pipeline."""
+        registers come late and stages last: many kernels have no loop to pipeline. The autotuner's own come before
+        them: they are compiled already, because its choice is made anew."""
         own = self._configs[0]
 
         def steps(values: Json) -> tuple[int, float]:
@@ -138,7 +142,9 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
             return ("maxnreg", "num_stages").index(name) + 1 if name in ("maxnreg", "num_stages") else 0, ratio
 
         near = [v for v in self._configs if sum(v[n] != own[n] for n in own) == 1]
-        return [self.config_type(**v) for v in [own, *sorted(near, key=steps)]]
+        tuners = [c.model_dump() for c in self.tuner_configs()]
+        near.sort(key=lambda v: (v not in tuners, *steps(v)))
+        return [self.config_type(**v) for v in [own, *near]]
 
     def constraint(self, problem: CapturedProblem, config: Config, hardware: Hardware) -> str | None:
         values = config.model_dump()
@@ -150,7 +156,8 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
     # -- what is launched
 
     def inputs(self, problem: CapturedProblem, generator: torch.Generator | None, device: str) -> Any:
-        return rebuild_tensors(self.captured, generator, device, without=problem.paths("overwritten"))
+        apart = problem.paths("overwritten")
+        return rebuild_tensors(self.captured, generator, device, without=apart, damped=problem.damped)
 
     def output(self, problem: CapturedProblem, device: str) -> Any:
         kept = {path for path, _ in described_tensors(self.captured)} - set(problem.paths("overwritten"))
@@ -228,8 +235,8 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
         return call
 
     def prepare_choice(self, problem: CapturedProblem, inputs: Any) -> Callable[[], Any]:
-        """Time the autotuner's configs as Triton's autotuner does, and launch the fastest. Raises RuntimeError if none
-        can be launched."""
+        """Time the autotuner's configs as Triton's autotuner does, those longest that are close to the fastest, and
+        launch the fastest. Raises RuntimeError if none can be launched."""
         from triton.compiler.errors import CompileTimeAssertionFailure
         from triton.runtime.errors import OutOfResources, PTXASError
         from triton.testing import do_bench
@@ -237,12 +244,14 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
         times: dict[Config, float] = {}
         for config in self.tuner_configs():
             try:
-                times[config] = float(do_bench(self.prepare(problem, inputs, config), **BENCH_MS))
+                times[config] = float(do_bench(self.prepare(problem, inputs, config), **GLANCE_MS))
             except (OutOfResources, PTXASError, CompileTimeAssertionFailure):  # what Triton's autotuner passes over
                 continue
         if not times:
             raise RuntimeError("none of the autotuner's configs can be launched here")
-        return self.prepare(problem, inputs, min(times, key=lambda c: times[c]))
+        close = [c for c, ms in times.items() if ms <= CLOSE * min(times.values())]
+        again = {c: float(do_bench(self.prepare(problem, inputs, c), **BENCH_MS)) for c in close}
+        return self.prepare(problem, inputs, min(again, key=lambda c: again[c]))
 
     def other_launches(self, problem: CapturedProblem, config: Config) -> tuple[list[OtherLaunch], str]:
         """Captured launches of this function with other shapes. The survey's bounds hold there as well. What the owner
@@ -251,7 +260,8 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
         for spec in self.siblings():
             there, why_not = config_there(config, spec, OPTIONS)
             name = f"{SHAPES_OF} {spec.captured.digest[:8]}"
-            found.append(OtherLaunch(name, spec, spec.problem_of(bounds=problem.bounds), there, why_not))
+            elsewhere = spec.problem_of(bounds=problem.bounds, damped=problem.damped)
+            found.append(OtherLaunch(name, spec, elsewhere, there, why_not))
         return found, "" if found else "the capture holds this function with these shapes alone"
 
     # -- the rest of the contract

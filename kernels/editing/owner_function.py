@@ -11,7 +11,7 @@ import hashlib
 import importlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -54,6 +54,11 @@ class OwnerFunction:
     """Of it and of all that it reaches, by digest."""
     arguments: Mapping[str, Value]
     """What the launch gives it, by parameter; constants with the span of their values."""
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    """Whole numbers that every launch of it gives alike, by parameter: sizes and strides. They are facts of this
+    problem: rewrites look at them, the fence does not."""
+    element_bytes: Mapping[str, int] = field(default_factory=dict)
+    """Of each tensor that every launch of it gives with elements of the same size, by parameter."""
 
     @property
     def part(self) -> Json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, get_args
@@ -110,7 +110,22 @@ def owner_function(
     owner = checked(owner_of(first.function, values))
     left_out = {n for n in values if all(launch.arguments.get(n, n) is None for launch in chosen)}
     numbers = numbers_left_out(owner.tree, left_out)
-    return replace(owner, arguments={**owner.arguments, **numbers}), first
+    found = replace(
+        owner,
+        arguments={**owner.arguments, **numbers},
+        numbers=_alike(chosen, lambda v: v if isinstance(v, int) and not isinstance(v, bool) else None, moved),
+        element_bytes=_alike(chosen, lambda v: v.element_size() if hasattr(v, "element_size") else None, moved),
+    )
+    return found, first
+
+
+def _alike(launches: list[OwnersLaunch], read: Callable[[Any], int | None], moved: Container[str]) -> dict[str, int]:
+    """What `read` gives of the arguments of which it gives the same in every launch, but those that a config moves."""
+    values = {
+        n: {read(launch.arguments.get(n)) for launch in launches} for n in launches[0].arguments if n not in moved
+    }
+    found = {n: next(iter(v)) for n, v in values.items() if len(v) == 1}
+    return {n: v for n, v in found.items() if v is not None}
 
 
 def _moved(config_type: type[Config]) -> dict[str, list[Any]]:

@@ -113,4 +113,9 @@ def _notes(variant: Variant) -> list[str]:
             f"launch {variant.name} with the grid ({variant.grid.text}), where grid_0, grid_1 and grid_2 are the "
             "numbers of the grid that it has now"
         )
+    if "make_tensor_descriptor" in variant.edit.source:
+        found.append(
+            "Triton asks for memory for descriptors at each launch: the program has to call triton.set_allocator; the "
+            "matrices and their rows have to begin at multiples of 16 bytes"
+        )
     return found

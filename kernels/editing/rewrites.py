@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from kernels.editing.owner_function import OwnerFunction
-from kernels.editing.rewriting import arithmetic, caches, loops, programs
+from kernels.editing.rewriting import arithmetic, caches, descriptors, loops, programs
 from kernels.editing.rewriting.code import Code, copied
 from kernels.editing.variants import Variant
 
@@ -144,6 +144,12 @@ REWRITES = (
         "programs that run at once share few tiles: in groups they read from the cache what others have read",
         (*MEMORY, "tensor cores", "serialised matrix instructions"),
         programs.swizzled,
+    ),
+    Rewrite(
+        "block descriptors",
+        "each element of a tile has an address and a mask of its own: a descriptor of the matrix computes both once",
+        ("L2 port", "issue slots", "integer pipe", "latency"),
+        descriptors.block_descriptors,
     ),
     Rewrite(
         "base two",

@@ -20,6 +20,7 @@ from typing import Any
 
 from ..capture.describing.device_closure import python_function
 from ..capture.reading.rebuilt_functions import CannotRebuild, rebuild_function
+from ..triton.scratch_memory import scratch_memory
 from .fence import FencedEdit, MetaValue, fence
 from .grid_expression import GridExpression
 from .launch_arguments import LAUNCH_OPTIONS, grid_of, named_arguments
@@ -150,7 +151,8 @@ def launch_instead(variant: Variant, values: Mapping[str, MetaValue]) -> Any:
         if variant.grid is not None:
             grid = variant.grid.programs({**arguments, **values, **numbers})
         options = {n: v for n, v in kwargs.items() if n in LAUNCH_OPTIONS or n not in arguments}
-        return go_on(function, grid=grid, **{**arguments, **new, **options})
+        with scratch_memory():
+            return go_on(function, grid=grid, **{**arguments, **new, **options})
 
     return instead
 

@@ -21,6 +21,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -31,7 +32,7 @@ from tests.bench.bench_improve import captured, improved
 
 TOKENS, WIDTH, HEADS = 4096, 2048, 16
 STEPS = 6
-PART = 0.25
+PART = 0.3
 """Of the autotuners' time, at which no further launch is begun: a third is allowed."""
 AUTOTUNED = re.compile(r"Triton autotuning for function (\S+?),.*?finished after ([\d.]+)s", re.DOTALL)
 """What Triton prints under ``TRITON_PRINT_AUTOTUNING=1``."""
@@ -95,9 +96,9 @@ def run(words: list[str], environment: dict[str, str]) -> dict[str, Any]:
     return {**found, "until_s": found["ended"] - began, "output": done.stdout}
 
 
-def measure(folder: Path, part: float, least: float, names: str) -> dict[str, Any]:
+def measure(folder: Path, part: float, least: float, names: str, before: Path | None = None) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
-    report: dict[str, Any] = {}
+    report: dict[str, Any] = json.loads((before / "fla.json").read_text()) if before is not None else {}
 
     def note(**more: Any) -> None:
         report.update(more)
@@ -106,9 +107,12 @@ def measure(folder: Path, part: float, least: float, names: str) -> dict[str, An
 
     now = time.time_ns()
     cache = folder / f"cache-{now}"
-    note(plain=as_it_is(cache, names))
-    path = captured("fla", folder, words_of(names), cache)
-    note(capture=path.stat().st_size)
+    if before is None:
+        note(plain=as_it_is(cache, names))
+        path = captured("fla", folder, words_of(names), cache)
+        note(capture=path.stat().st_size)
+    else:
+        path = Path(shutil.copy(before / "fla.capture", folder))
     os.environ["XDG_CACHE_HOME"] = str(folder / f"improve-{now}")  # the compile cache of improve
     tuning = report["plain"]["autotuners_s"]
     note(improve=improved("fla", path, folder, max(least, part * tuning)))
@@ -144,13 +148,14 @@ def main() -> None:
     parser.add_argument("--layers", default="gla,gdn", help="of gla and gdn, with commas between them (%(default)s)")
     parser.add_argument("--part", type=float, default=PART, help="of the autotuners' time, for improve (%(default)s)")
     parser.add_argument("--least", type=float, default=20.0, help="seconds for improve at least (%(default)s)")
+    parser.add_argument("--before", type=Path, help="folder of an earlier run, whose first two steps are taken over")
     options = parser.parse_args()
     if options.program:
         program(options.layers)
         return
     if options.out is None:
         parser.error("name the folder OUT")
-    report = measure(options.out, options.part, options.least, options.layers)
+    report = measure(options.out, options.part, options.least, options.layers, options.before)
     print("| kernel | status | over the autotuner's choice made anew | | configs | s |\n|---|---|---|---|---|---|")
     for row in report["improve"]["rows"]:
         ratio, ci = row["autotuner"] or (None, None)

@@ -62,7 +62,9 @@ def improved(name: str, path: Path, folder: Path, seconds: float) -> dict[str, A
     out, memory = folder / f"tuned-{name}.json", folder / f"memory-{name}.db"
     memory.unlink(missing_ok=True)
     request = Request(path, out, max_seconds=seconds, share=1.0, memory=memory, cold=True)
-    made = improve(request, LineWatch(lambda line: print(line, file=sys.stderr)))
+    began = time.monotonic()
+    watch = LineWatch(lambda line: print(f"{time.monotonic() - began:6.1f} {line}", file=sys.stderr, flush=True))
+    made = improve(request, watch)
     rows = []
     for job, judged, outcome in made.rows:
         owner = next((b for b in outcome.baselines if b.name == "owner"), None) if outcome else None

@@ -1,10 +1,13 @@
 """A table for a grouped (mixture-of-experts) kernel: ``python -m tests.bench.bench_moe_table OUT``.
 
-On a GPU. The kernel is launched as serving engines do it: tokens sorted by expert, blocks of BLOCK_M of them padded,
-one default config for few tokens and one for many. ``capture`` records a launch for each of 24 numbers of tokens,
-``improve`` tunes them in one go (``--seconds``), and the table is applied to 100 other numbers: the launch with and
-without it, both recorded into CUDA graphs and replayed in turns. ``OUT/moe-table.json`` holds every ratio.
-It should take 380 s on an H200, and has not been run on a GPU yet; the kernel was checked in Triton's interpreter.
+On a GPU. ``capture`` records a launch of the layer (``moe_layer.py``) for each of 24 numbers of tokens, ``improve``
+tunes them in one go, and the table is applied to 100 other numbers: the launch with and without it, both
+recorded into CUDA graphs and replayed in turns. Nothing else may use the GPU meanwhile.
+
+``OUT/moe-table.json`` holds every ratio. It is written after each step and each number of tokens. ``--seconds`` bounds
+everything, and ``--held-out-seconds`` of it are kept for the other numbers, which come in a drawn order: as many as
+there is time for are spread over all sizes. It has not been run on a GPU yet; the kernel was checked in Triton's
+interpreter.
 """
 
 from __future__ import annotations
@@ -19,146 +22,25 @@ from typing import Any
 
 import numpy as np
 import torch
-import triton
-import triton.language as tl
 
 from tests.bench.bench_improve import _geomean
+from tests.bench.moe_layer import ROWS, Layer
 
-ROWS = (
-    1,
-    2,
-    4,
-    8,
-    16,
-    32,
-    48,
-    64,
-    96,
-    128,
-    192,
-    256,
-    384,
-    512,
-    768,
-    1024,
-    1536,
-    2048,
-    3072,
-    4096,
-    6144,
-    8192,
-    12288,
-    16384,
-)
-EXPERTS, TOP, N, K = 8, 2, 2048, 2048
 HELD_OUT = 100
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-"""Without a GPU the launches are made in Triton's interpreter, for a capture alone."""
+SECONDS, HELD_OUT_SECONDS = 320.0, 75.0
 LAUNCHES, ROUNDS = 10, 21
 NOISE = 0.01
 """A ratio whose interval reaches above 1 minus so much is not slower: two graphs of one kernel read so far apart."""
 
 
-@triton.jit
-def grouped(
-    a_ptr, b_ptr, c_ptr, ids_ptr, experts_ptr, padded_ptr, valid, padded_most, n, k, stride_a, stride_be, stride_bn,
-    stride_c, TOP: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
-    GROUP_M: tl.constexpr,
-):  # fmt: skip
-    """c[i] = a[i // TOP] @ b[expert of i].T for tokens i in the order of ``ids``, which fills each block with one
-    expert's."""
-    pid = tl.program_id(0)
-    down, across = tl.cdiv(padded_most, BLOCK_M), tl.cdiv(n, BLOCK_N)
-    group = pid // (GROUP_M * across)
-    tall = min(down - group * GROUP_M, GROUP_M)
-    m, col = group * GROUP_M + (pid % (GROUP_M * across)) % tall, (pid % (GROUP_M * across)) // tall
-    if m * BLOCK_M >= tl.load(padded_ptr):
-        return
-    token = tl.load(ids_ptr + m * BLOCK_M + tl.arange(0, BLOCK_M)).to(tl.int64)
-    there = token < valid
-    cols = (col * BLOCK_N + tl.arange(0, BLOCK_N)) % n
-    ks = tl.arange(0, BLOCK_K)
-    expert = tl.load(experts_ptr + m).to(tl.int64)
-    a = a_ptr + (token // TOP)[:, None] * stride_a + ks[None, :]
-    b = b_ptr + expert * stride_be + cols[None, :] * stride_bn + ks[:, None]
-    total = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
-    for _ in range(0, tl.cdiv(k, BLOCK_K)):
-        total += tl.dot(tl.load(a, mask=there[:, None], other=0.0), tl.load(b))
-        a += BLOCK_K
-        b += BLOCK_K
-    out = col * BLOCK_N + tl.arange(0, BLOCK_N)
-    c = c_ptr + token[:, None] * stride_c + out[None, :]
-    tl.store(c, total.to(tl.bfloat16), mask=there[:, None] & (out < n)[None, :])
-
-
-def default_config(tokens: int) -> dict[str, int]:
-    """What vLLM takes where no file of tuned configs fits (``get_default_config``, 16-bit weights)."""
-    if tokens <= EXPERTS:
-        return {"BLOCK_M": 16, "BLOCK_N": 32, "BLOCK_K": 64, "GROUP_M": 1}
-    return {"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 32, "GROUP_M": 8}
-
-
-class Layer:
-    """The weights, and one launch for a number of tokens."""
-
-    def __init__(self) -> None:
-        generator = torch.Generator(DEVICE).manual_seed(0)
-        self._draw = lambda *shape: torch.randn(*shape, generator=generator, device=DEVICE, dtype=torch.bfloat16)
-        self.weights = self._draw(EXPERTS, N, K) / math.sqrt(K)
-
-    def launch(self, tokens: int) -> Any:
-        """A function that launches once."""
-        config = default_config(tokens)
-        block, valid = config["BLOCK_M"], tokens * TOP
-        most = valid + EXPERTS * (block - 1)
-        ids, experts, padded = aligned(tokens, block, most)
-        x, out = self._draw(tokens, K), torch.empty(valid, N, device=DEVICE, dtype=torch.bfloat16)
-
-        def grid(meta: dict[str, int]) -> tuple[int]:
-            return (triton.cdiv(most, block) * triton.cdiv(N, meta["BLOCK_N"]),)
-
-        return lambda: grouped[grid](
-            x, self.weights, out, ids, experts, padded, valid, most, N, K, x.stride(0), self.weights.stride(0),
-            self.weights.stride(1), out.stride(0), TOP=TOP, **config,
-        )  # fmt: skip
-
-
-def aligned(tokens: int, block: int, most: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The tokens' copies sorted by their drawn experts, each expert's padded to whole blocks; the expert of each block;
-    how many entries there are, padding included."""
-    draw = np.random.default_rng(tokens)
-    chosen = np.argsort(draw.random((tokens, EXPERTS)), axis=1)[:, :TOP].reshape(-1)
-    ids, experts = np.full(most, tokens * TOP), np.zeros(-(-most // block), dtype=np.int64)
-    at = 0
-    for e in range(EXPERTS):
-        own = np.flatnonzero(chosen == e)
-        blocks = -(-len(own) // block)
-        ids[at : at + len(own)] = own
-        experts[at // block : at // block + blocks] = e
-        at += blocks * block
-    return (*(torch.tensor(v, dtype=torch.int32, device=DEVICE) for v in (ids, experts)),
-            torch.tensor([at], dtype=torch.int32, device=DEVICE))  # fmt: skip
-
-
-def program() -> None:
-    """The program that is captured: three launches for each of ROWS."""
-    layer = Layer()
-    for tokens in ROWS:
-        launch = layer.launch(tokens)
-        for _ in range(3):
-            launch()
-    if DEVICE == "cuda":
-        torch.cuda.synchronize()
-
-
 def held_out() -> list[int]:
-    """Other numbers of tokens, evenly spread over the logarithm, the same in every run."""
+    """Other numbers of tokens, evenly spread over the logarithm, in an order of their own; the same in every run."""
     draw = np.random.default_rng(1)
     found: set[int] = set()
     while len(found) < HELD_OUT:
         found.add(round(math.exp(draw.uniform(0, math.log(ROWS[-1])))))
         found -= set(ROWS)
-    return sorted(found)
+    return [int(n) for n in draw.permutation(sorted(found))]
 
 
 def recorded(launch: Any) -> torch.cuda.CUDAGraph:
@@ -205,64 +87,121 @@ def compared(layer: Layer, tokens: int, table: Path, flush: torch.Tensor) -> dic
     return {"tokens": tokens, "us": float(np.median(times)), "ratio": ratio, "ci": ci, "row": served}
 
 
-def main() -> None:
+class Bench:
+    """Capture, improve, and the table on other numbers of tokens. The report is written after each of them."""
+
+    def __init__(self, folder: Path, seconds: float, held_out_seconds: float) -> None:
+        self._folder, self._held_out_seconds = folder, held_out_seconds
+        self._began = time.monotonic()
+        self._end = self._began + seconds
+        self._table = folder / "tuned-moe.json"
+        self.report: dict[str, Any] = {}
+
+    def improve(self) -> None:
+        """Raises AgentError; what was tuned until then is in the table."""
+        from agent.errors import AgentError
+        from agent.loop.progress import LineWatch
+        from agent.programs.capturing import capture_program
+        from agent.programs.improvement.improve_request import Request
+        from agent.programs.improvement.improving import improve
+
+        path, memory = self._folder / "moe.capture", self._folder / "memory-moe.db"
+        for old in (path, memory, self._table):
+            old.unlink(missing_ok=True)
+        if code := capture_program([sys.executable, "-m", "tests.bench.moe_layer"], path, "whole"):
+            raise AgentError(f"the program ended with code {code}")
+        self.report |= {"capture, s": self._seconds(), "capture, bytes": path.stat().st_size}
+        self._write()
+        self._say("captured")
+        seconds = self._end - time.monotonic() - self._held_out_seconds
+        request = Request(path, self._table, max_seconds=seconds, share=1.0, memory=memory, cold=True, even=True)
+        made = improve(request, LineWatch(self._say))
+        self.report |= {
+            "gpu": made.environment.gpu,
+            "triton": made.environment.triton,
+            "improve, s": made.seconds,
+            "not tuned": [f"{u.kernel}: {u.reason}" for u in made.untuned],
+        }
+        self._say("improved")
+
+    def apply(self) -> None:
+        """The launches of other numbers, as long as there is time."""
+        from kernels.tuned.tuned_file import read_table
+
+        rows = read_table(self._table).rows
+        statuses = {s: sum(r.status == s for r in rows) for s in ("proven", "stock", "unproven")}
+        self.report |= {"rows": len(rows), "statuses": statuses}
+        self._write()
+        layer, flush = Layer(), torch.empty(256 << 20, dtype=torch.uint8, device="cuda")
+        found: list[dict[str, Any]] = []
+        failed: list[dict[str, Any]] = []
+        for tokens in held_out():
+            if time.monotonic() > self._end:
+                self._say(f"no time is left after {len(found)} of {HELD_OUT} numbers")
+                break
+            began = time.monotonic()
+            try:
+                found.append(compared(layer, tokens, self._table, flush))
+            except Exception as e:  # noqa: BLE001 -- a launch may raise anything, and the others are measured all the same
+                failed.append({"tokens": tokens, "failed": f"{type(e).__name__}: {e}"[:500]})
+                self._say(f"{tokens} tokens failed: {e}"[:300])
+            else:
+                f, (low, high) = found[-1], found[-1]["ci"]
+                times = f"{f['us']:8.1f} us {f['ratio']:.3f}x [{low:.3f}, {high:.3f}]"
+                self._say(f"{tokens:6} tokens {times} {f['row']} ({time.monotonic() - began:.1f} s)")
+            self._note(found, failed)
+
+    def _note(self, found: list[dict[str, Any]], failed: list[dict[str, Any]]) -> None:
+        if found:
+            self.report |= {
+                "held out": len(found),
+                "served between rows": sum(f["row"] is not None for f in found),
+                "slower beyond noise": [f for f in found if f["ci"][1] < 1 - NOISE],
+                "worst": min(found, key=lambda f: f["ratio"]),
+                "geomean": _geomean([f["ratio"] for f in found]),
+                "geomean of the served": _geomean([f["ratio"] for f in found if f["row"] is not None]),
+            }
+        self.report |= {"failed": failed, "seconds": self._seconds(), "each": sorted(found, key=lambda f: f["tokens"])}
+        self._write()
+
+    def finish(self) -> None:
+        self._write()
+        for name, value in self.report.items():
+            if name != "each":
+                print(f"{name}: {value}")
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    def _write(self) -> None:
+        (self._folder / "moe-table.json").write_text(json.dumps(self.report, indent=1))
+
+    def _say(self, line: str) -> None:
+        print(f"{self._seconds():6.1f} s  {line}", flush=True)
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, nargs="?", metavar="OUT")
-    parser.add_argument("--program", action="store_true", help="make the launches alone")
-    parser.add_argument("--seconds", type=float, default=260.0, help="for all rows together (%(default)s)")
+    parser.add_argument("out", type=Path, metavar="OUT")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of the whole bench (%(default)g)")
+    parser.add_argument("--held-out-seconds", type=float, default=HELD_OUT_SECONDS, help="of them (%(default)g)")
     options = parser.parse_args()
-    if options.program:
-        program()
-        return
-    if options.out is None:
-        parser.error("name the folder OUT")
-    measure(options.out, options.seconds)
+    from agent.errors import AgentError
 
-
-def measure(folder: Path, seconds: float) -> None:
-    from agent.loop.progress import LineWatch
-    from agent.programs.capturing import capture_program
-    from agent.programs.improvement.improve_request import Request
-    from agent.programs.improvement.improving import improve
-
-    folder.mkdir(parents=True, exist_ok=True)
-    path, table, memory = folder / "moe.capture", folder / "tuned-moe.json", folder / "memory-moe.db"
-    for old in (path, memory):
-        old.unlink(missing_ok=True)
-    began = time.monotonic()
-    code = capture_program([sys.executable, "-m", "tests.bench.bench_moe_table", "--program"], path, "whole")
-    if code:
-        sys.exit(f"the program ended with code {code}")
-    request = Request(path, table, max_seconds=seconds, share=1.0, memory=memory, cold=True, even=True)
-    made = improve(request, LineWatch(lambda line: print(line, file=sys.stderr, flush=True)))
-    report: dict[str, Any] = {
-        "gpu": made.environment.gpu,
-        "triton": made.environment.triton,
-        "capture and improve, s": time.monotonic() - began,
-        "rows": len(made.table.rows),
-        "statuses": {s: sum(r.status == s for r in made.table.rows) for s in ("proven", "stock", "unproven")},
-        "not tuned": [f"{u.kernel}: {u.reason}" for u in made.untuned],
-    }
-    layer, flush = Layer(), torch.empty(256 << 20, dtype=torch.uint8, device="cuda")
-    found = [compared(layer, tokens, table, flush) for tokens in held_out()]
-    worst = min(found, key=lambda f: f["ratio"])
-    report |= {
-        "held out": len(found),
-        "served between rows": sum(f["row"] is not None for f in found),
-        "slower beyond noise": [f for f in found if f["ci"][1] < 1 - NOISE],
-        "worst": worst,
-        "geomean": _geomean([f["ratio"] for f in found]),
-        "seconds": time.monotonic() - began,
-        "each": found,
-    }
-    (folder / "moe-table.json").write_text(json.dumps(report, indent=1))
-    for f in found[:: max(1, len(found) // 20)]:
-        low, high = f["ci"]
-        print(f"{f['tokens']:6} tokens {f['us']:8.1f} us {f['ratio']:.3f}x [{low:.3f}, {high:.3f}] {f['row']}")
-    for name, value in report.items():
-        if name != "each":
-            print(f"{name}: {value}")
+    options.out.mkdir(parents=True, exist_ok=True)
+    bench = Bench(options.out, options.seconds, options.held_out_seconds)
+    try:
+        bench.improve()
+    except AgentError as e:
+        bench.report["improve failed"] = str(e)
+        print(f"improve failed: {e}", flush=True)
+    if not (options.out / "tuned-moe.json").exists():
+        bench.finish()
+        return 1
+    bench.apply()
+    bench.finish()
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

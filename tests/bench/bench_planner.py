@@ -29,6 +29,7 @@ import click
 
 from agent.models.embedded import BATCH, FIRST_BATCH
 from memory.queries import distance
+from tests.bench.contest_rivals import CONTEST, play
 from tests.bench.planner_rivals import NEEDS_OPTUNA, RIVALS, Ledger
 from tests.bench.planner_spaces import PLAIN, VIEWS, Space, load
 from tools.harness.landscapes.files import SUFFIXES
@@ -97,7 +98,10 @@ def search(agent: str, space: Space, seed: int, most: int, near: Sequence[NearPr
     ledger = Ledger(space, seed, most)
     if agent in PLANNERS:
         return plan_search(space, ledger, seed, near, **PLANNERS[agent])
-    RIVALS[agent](space, ledger, seed)
+    if agent in CONTEST:
+        play(agent, space, ledger, seed)
+    else:
+        RIVALS[agent](space, ledger, seed)
     return Found(ledger.curve)
 
 
@@ -106,7 +110,7 @@ PLANNERS: dict[str, dict[str, Any]] = {
     "planner_batches": {"patient": False},
 }
 """As where compiler's figures are recorded, and as with a compile pool."""
-AGENTS = (*PLANNERS, *RIVALS)
+AGENTS = (*PLANNERS, *RIVALS, *CONTEST)
 
 
 def scored(space: Space, runs: Sequence[Found], **labels: Any) -> dict[str, Any]:

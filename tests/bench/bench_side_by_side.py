@@ -5,12 +5,14 @@
 REVISION is a revision of the repository, or an archive of one (``git archive --format tar.gz``) where there is no
 repository. It is unpacked into a temporary folder. Each build checks the same configs in processes of its own, one
 build after the other in turn (A B B A …), so that both meet the same machine. On a GPU a check is that on nominal
-inputs and a screening; with ``--device interpreter`` it is that of Triton's interpreter. Each config is checked once
-before it is timed: compilation does not count.
+inputs and a screening; with ``--device interpreter`` it is that of Triton's interpreter. Both builds compile at once,
+and each config is checked once before it is timed: compilation does not count. The figures are written after each
+round. If a build ends, those until then stand.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -19,6 +21,7 @@ import sys
 import tarfile
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,12 @@ TIMER = Path(__file__).with_name("build_timer.py")
 ALLOWED = 1.1
 """Cost of a check over that of the older build."""
 RESAMPLES = 2000
+END_S = 10.0
+"""What a build is given to end by itself."""
+
+
+class BuildEnded(click.ClickException):
+    """The process of a build is gone."""
 
 
 class Build:
@@ -46,19 +55,32 @@ class Build:
         )  # fmt: skip
 
     def ask(self, op: str, **job: Any) -> Any:
+        self.send(op, **job)
+        return self.receive()
+
+    def send(self, op: str, **job: Any) -> None:
         assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(json.dumps({"op": op, **job}) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError as e:
+            raise BuildEnded(f"the {self.name} build ended: its last words are above") from e
+
+    def receive(self) -> Any:
         assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps({"op": op, **job}) + "\n")
-        self.process.stdin.flush()
         line = self.process.stdout.readline()
         if not line:
-            raise click.ClickException(f"the {self.name} build ended: its last words are above")
+            raise BuildEnded(f"the {self.name} build ended: its last words are above")
         return json.loads(line)
 
     def close(self) -> None:
-        if self.process.stdin is not None:
-            self.process.stdin.close()
-        self.process.wait(30)
+        with contextlib.suppress(BrokenPipeError):
+            if self.process.stdin is not None:
+                self.process.stdin.close()
+        try:
+            self.process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
 
 
 @click.command()
@@ -72,7 +94,10 @@ class Build:
 def main(
     revision: str, kernel: str, device: str, configs: int, rounds: int, max_seconds: float, out: Path | None
 ) -> None:
-    deadline = time.monotonic() + max_seconds
+    began = time.monotonic()
+    deadline = began + max_seconds
+    about = {"revision": Path(revision).name, "kernel": kernel, "device": device}
+    figures: dict[str, Any] | None = None
     with tempfile.TemporaryDirectory(prefix="autokernel-builds-") as temporary:
         older = unpacked(revision, Path(temporary) / "older")
         builds = [
@@ -80,13 +105,18 @@ def main(
             for name, folder in (("older", older), ("this", ROOT))
         ]
         try:
-            figures = side_by_side(builds, configs, rounds, deadline)
+            for found in side_by_side(builds, configs, rounds, deadline):
+                figures = about | found
+                if out:
+                    out.write_text(json.dumps(figures, indent=1) + "\n")
+                print(f"{time.monotonic() - began:6.1f} s  {figures['pairs']} pairs", flush=True)
+        except BuildEnded as e:
+            print(e.message, flush=True)
         finally:
             for build in builds:
                 build.close()
-    figures = {"revision": revision, "kernel": kernel, "device": device, **figures}
-    if out:
-        out.write_text(json.dumps(figures, indent=1) + "\n")
+    if figures is None:
+        raise click.ClickException("no check was timed: give more --max-seconds, or see what the builds print")
     low, high = figures["ci"]
     print(f"{kernel} on {device}: {figures['configs']} configs, {figures['pairs']} pairs of checks")
     for name in ("older", "this"):
@@ -111,11 +141,15 @@ def unpacked(revision: str, folder: Path) -> Path:
     return folder
 
 
-def side_by_side(builds: list[Build], count: int, rounds: int, deadline: float) -> dict[str, Any]:
-    """Ratios of the second build's time to the first's, each of two checks of one config in a row."""
+def side_by_side(builds: list[Build], count: int, rounds: int, deadline: float) -> Iterator[dict[str, Any]]:
+    """Ratios of the second build's time to the first's, each of two checks of one config in a row, after each round."""
     older, this = builds
     known = this.ask("known", configs=older.ask("space"))
     chosen = random.Random(0).sample(known, min(count, len(known)))
+    for build in builds:
+        build.send("compile", configs=chosen)
+    for build in builds:
+        build.receive()
     sound = [c for c in chosen if all(build.ask("check", config=c)["status"] == "correct" for build in builds)]
     if not sound:
         raise click.ClickException("no config is correct in both builds")
@@ -124,15 +158,21 @@ def side_by_side(builds: list[Build], count: int, rounds: int, deadline: float) 
         for i, config in enumerate(sound):
             if time.monotonic() > deadline:
                 break
-            for build in builds if (i + n) % 2 == 0 else builds[::-1]:
-                times[build.name].append(build.ask("check", config=config)["seconds"])
-    ratios = np.array(times[this.name]) / np.array(times[older.name])
-    if not len(ratios):
-        raise click.ClickException("the time was over before the first timed check: give more --max-seconds")
+            order = builds if (i + n) % 2 == 0 else builds[::-1]
+            took = {build.name: build.ask("check", config=config)["seconds"] for build in order}
+            for name, seconds in took.items():
+                times[name].append(seconds)
+        if times[this.name]:
+            yield figures_of(len(sound), times)
+
+
+def figures_of(configs: int, times: dict[str, list[float]]) -> dict[str, Any]:
+    """The median of the ratios with its interval."""
+    ratios = np.array(times["this"]) / np.array(times["older"])
     draws = np.random.default_rng(0).integers(len(ratios), size=(RESAMPLES, len(ratios)))
     low, high = np.quantile(np.median(ratios[draws], axis=1), [0.025, 0.975])
     return {
-        "configs": len(sound),
+        "configs": configs,
         "pairs": len(ratios),
         "ms": {name: 1e3 * float(np.median(found)) for name, found in times.items()},
         "ratio": float(np.median(ratios)),

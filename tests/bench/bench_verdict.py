@@ -6,8 +6,8 @@
    around every launch, a cold L2, 60 samples of config and baselines in turn.
 3. Repeatability of the sustained regime: readings of one config over some time, with clocks, temperature and power.
 
-Prints a table last and writes ``verdicts.json`` into FOLDER. What does not fit into ``--seconds`` is left out and
-named.
+Prints a table last and writes ``verdicts.json`` into FOLDER, after each run as well. What does not fit into
+``--seconds`` is left out or ended, and named.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ SPREAD, AGREEMENT = 0.015, 0.01
 """What is asked for: of the main job's ratios, and of the independent loop's against the verdict's."""
 RUN_S, LOOP_S = 150.0, 90.0
 """A run or a loop that takes longer is ended and named."""
+LEAST_S, LEAST_LOOP_S = 40.0, 15.0
+"""Neither is begun with less time left."""
 
 
 def environment(caches: Path) -> dict[str, str]:
@@ -48,31 +50,33 @@ def environment(caches: Path) -> dict[str, str]:
     return {**os.environ, **{name: str(path) for name, path in own.items()}}
 
 
-def run(name: str, words: list[str], caches: Path, evaluations: int | None) -> dict[str, Any]:
+def run(name: str, words: list[str], caches: Path, evaluations: int | None, seconds: float) -> dict[str, Any]:
     """One run of the agent in a process of its own; what it printed, its wall time, or why there is none."""
     command = [sys.executable, "-m", "agent", *words, "--device", "cuda:0", "--json", "--quiet", "--memory"]
     command += [str(caches / "memory.db"), *(["--max-evals", str(evaluations)] if evaluations else [])]
     began = time.monotonic()
     try:
-        done = subprocess.run(command, env=environment(caches), capture_output=True, text=True, timeout=RUN_S)
+        done = subprocess.run(command, env=environment(caches), capture_output=True, text=True, timeout=seconds)
         outcome = json.loads(done.stdout)
+        problem = problem_of(outcome["trace"])
     except subprocess.TimeoutExpired:
-        return {"name": name, "failed": f"not finished after {RUN_S:g} s"}
-    except ValueError:
+        return {"name": name, "failed": f"not finished after {seconds:.0f} s"}
+    except (ValueError, KeyError, OSError):
         return {"name": name, "failed": done.stderr.strip()[-300:] or f"exit code {done.returncode}"}
-    return {"name": name, "wall_s": round(time.monotonic() - began, 1), "exit": done.returncode, "outcome": outcome}
+    wall = round(time.monotonic() - began, 1)
+    return {"name": name, "wall_s": wall, "exit": done.returncode, "outcome": outcome, "problem": problem}
 
 
-def loop(about: dict[str, Any], caches: Path) -> dict[str, Any]:
+def loop(about: dict[str, Any], caches: Path, seconds: float) -> dict[str, Any]:
     """:func:`independent` in a process of its own, with the caches of the run."""
     command = [sys.executable, "-m", "tests.bench.bench_verdict", "--loop", json.dumps(about), str(caches)]
     env = environment(caches) | worker_environment(caches / "cache" / "triton-autokernel" / "triton")
     try:
-        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=LOOP_S)
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=seconds)
         found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
         return found
     except subprocess.TimeoutExpired:
-        return {"failed": f"not finished after {LOOP_S:g} s"}
+        return {"failed": f"not finished after {seconds:.0f} s"}
     except (ValueError, IndexError):
         return {"failed": done.stderr.strip()[-300:] or f"exit code {done.returncode}"}
 
@@ -124,14 +128,14 @@ def independent(kernel: str, problem: dict[str, Any], config: dict[str, Any]) ->
     return {"ms": middle, "ratios": {name: ratio for name, ratio in ratios.items() if name != "config"}}
 
 
-def compare(row: dict[str, Any], caches: Path) -> dict[str, Any]:
+def compare(row: dict[str, Any], caches: Path, seconds: float) -> dict[str, Any]:
     """The verdict's ratio over the baseline that decided, by the run and by the independent loop."""
     outcome = row.get("outcome") or {}
     best, against = outcome.get("best"), outcome.get("against")
     if not best or not against:
         return row
     kernel, problem = outcome["objective"]["kernel"], row["problem"]
-    found = loop({"kernel": kernel, "problem": problem, "config": best["config"]}, caches)
+    found = loop({"kernel": kernel, "problem": problem, "config": best["config"]}, caches, seconds)
     said = next(b["speedup"] for b in outcome["baselines"] if b["name"] == against)
     ways = [ratio for name, ratio in found.get("ratios", {}).items() if name.split(" ")[0] == against]
     if ways:
@@ -214,6 +218,10 @@ def named_compiled(row: dict[str, Any]) -> dict[str, Any] | None:
     return next((b for b in rows if b["name"] == "compiled" and b["speedup"] is not None), None)
 
 
+def write(folder: Path, rows: list[dict[str, Any]], steadiness: dict[str, Any] | None) -> None:
+    (folder / "verdicts.json").write_text(json.dumps({"rows": rows, "sustained": steadiness}, indent=1))
+
+
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--loop", "about", hidden=True, help="One independent loop, as JSON; FOLDER is not used.")
@@ -235,26 +243,30 @@ def main(
     jobs = [(f"{MAIN[0]} {i + 1}", MAIN[1], caches / str(i), None) for i in range(runs)]
     jobs += [(name, words, caches / "others", evaluations) for name, words in OTHERS if name in only or not only]
     steadiness: dict[str, Any] | None = None
+    end = began + seconds
     for name, words, own, most in jobs:
-        if time.monotonic() - began > seconds - 60:
-            rows.append({"name": name, "failed": f"left out: {seconds:g} s were nearly used up"})
+        left = end - time.monotonic()
+        if left < LEAST_S:
+            rows.append({"name": name, "failed": f"left out: {left:.0f} s were left"})
             continue
         own.mkdir(exist_ok=True)
-        row = run(name, words, own, most)
-        if "outcome" in row:
-            row["problem"] = problem_of(row["outcome"]["trace"])
-            if most is not None or name.endswith(" 1"):
-                row = compare(row, own)
+        row = run(name, words, own, most, min(RUN_S, left))
+        left = end - time.monotonic()
+        if "outcome" in row and (most is not None or name.endswith(" 1")) and left > LEAST_LOOP_S:
+            row = compare(row, own, min(LOOP_S, left))
         rows.append(row)
-        (folder / "verdicts.json").write_text(json.dumps({"rows": rows}, indent=1))
+        write(folder, rows, None)
         print(f"{time.monotonic() - began:5.0f} s  {name}: {row.get('failed') or row['outcome']['why']}", flush=True)
     first = next((row for row in rows if (row.get("outcome") or {}).get("best")), None)
-    left = seconds - (time.monotonic() - began)
+    left = end - time.monotonic()
     if first is not None and left > 20:
         problem, config = first["problem"], first["outcome"]["best"]["config"]
-        steadiness = sustained(min(steady, left - 15), first["outcome"]["objective"]["kernel"], problem, config)
+        try:
+            steadiness = sustained(min(steady, left - 15), first["outcome"]["objective"]["kernel"], problem, config)
+        except Exception as e:  # noqa: BLE001 -- the verdicts stand without it
+            print(f"sustained: {type(e).__name__}: {e}"[:300], flush=True)
     lines = table(rows, steadiness)
-    (folder / "verdicts.json").write_text(json.dumps({"rows": rows, "sustained": steadiness}, indent=1))
+    write(folder, rows, steadiness)
     (folder / "table.txt").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 

@@ -7,6 +7,9 @@ import sys
 import time
 from pathlib import Path
 
+COMPILERS = 8
+"""Of each build; two compile at once."""
+
 
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
@@ -19,6 +22,8 @@ def main() -> None:
             answer = checks.space()
         elif job["op"] == "known":
             answer = [values for values in job["configs"] if checks.config_of(values) is not None]
+        elif job["op"] == "compile":
+            answer = checks.compile([checks.config_of(values) for values in job["configs"]])
         else:
             answer = checks.timed(job["config"])
         answers.write(json.dumps(answer) + "\n")
@@ -46,6 +51,10 @@ class Checks:
         except ValueError:
             return None
 
+    def compile(self, configs: list) -> list[str]:
+        """Compile ahead, if this kind of check compiles; the statuses."""
+        return []
+
     def timed(self, values: dict) -> dict:
         config = self.config_of(values)
         began = time.perf_counter()
@@ -69,7 +78,17 @@ class Live(Checks):
         from tools.harness.devices.live import LiveDevice
 
         super().__init__(kernel)
+        self.cache = cache
         self.device = LiveDevice.open(device, self.spec, self.problem, cache=cache)
+
+    def compile(self, configs: list) -> list[str]:
+        from tools.harness.compiling.compile_pool import LocalCompilePool
+
+        pool = LocalCompilePool(self.device.hardware, COMPILERS, self.cache)
+        try:
+            return [result.status for result in pool.compile(self.spec, self.problem, configs)]
+        finally:
+            pool.close()
 
     def check(self, config) -> str:
         """As in a run: the check on nominal inputs, then a screening."""

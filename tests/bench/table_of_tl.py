@@ -5,6 +5,7 @@ GPU; without one, the compiled side says so.
 
     1. Processes are forked before Triton is imported: some interpret, the others compile and launch.
     2. Each takes every n-th (function, dtype) and writes each result at once, so that one that crashes loses no other.
+       The table of what there is so far is written every ten seconds.
     3. Equal inputs come from a seed. Results are compared in units of the last place of the dtype.
 """
 
@@ -45,14 +46,25 @@ def main(arguments: list[str] | None = None) -> int:
     pids = [
         fork(side, pairs[n::k], module, given.folder / f"{side}_{n}.jsonl", given.seconds) for side, n, k in workers
     ]
-    wait(pids, time.monotonic() + given.seconds + 15)
-    found = {side: read([given.folder / f"{s}_{n}.jsonl" for s, n, _ in workers if s == side]) for side in SIDES}
-    rows = [row_of(n, dtype, *(found[side].get((n, dtype)) for side in SIDES)) for n, dtype in pairs]
-    about = versions(found)
-    (given.folder / "table_of_tl.json").write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
-    (given.folder / "TL.md").write_text(markdown(about, rows))
-    counts = {v: sum(r["verdict"] == v for r in rows) for v in dict.fromkeys(r["verdict"] for r in rows)}
-    print(json.dumps({**about, **counts}))
+
+    def tabulate() -> dict[str, Any]:
+        """Write the table; how many pairs have which verdict."""
+        found = {side: read([given.folder / f"{s}_{n}.jsonl" for s, n, _ in workers if s == side]) for side in SIDES}
+        rows = [row_of(n, dtype, *(found[side].get((n, dtype)) for side in SIDES)) for n, dtype in pairs]
+        about = versions(found)
+        (given.folder / "table_of_tl.json").write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
+        (given.folder / "TL.md").write_text(markdown(about, rows))
+        return {**about, **{v: sum(r["verdict"] == v for r in rows) for v in dict.fromkeys(r["verdict"] for r in rows)}}
+
+    waiting, end = set(pids), time.monotonic() + given.seconds + 15
+    while waiting and time.monotonic() < end:
+        waiting = wait(waiting, min(end, time.monotonic() + 10))
+        print(json.dumps(tabulate()), flush=True)
+    for pid in waiting:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    if waiting:
+        print(json.dumps(tabulate()), flush=True)
     return 0
 
 
@@ -139,15 +151,13 @@ def telling(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[-1] if lines else ''}"[:160]
 
 
-def wait(pids: list[int], deadline: float) -> None:
-    """Until all processes have ended; those that have not by `deadline` are killed."""
+def wait(pids: set[int], deadline: float) -> set[int]:
+    """Until all processes have ended, or until `deadline`; those that have not."""
     waiting = set(pids)
     while waiting and time.monotonic() < deadline:
         waiting = {pid for pid in waiting if os.waitpid(pid, os.WNOHANG)[0] == 0}
         time.sleep(0.1)
-    for pid in waiting:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+    return waiting
 
 
 def read(paths: list[Path]) -> dict[tuple[int, str], Row]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.bench.bench_decisions import compare, is_met
+import os
+
+from tests.bench.bench_decisions import compare, cores_of, is_met
 from tests.kernels.tuned.tables import row, table
 
 
@@ -22,3 +24,16 @@ def test_another_difference_a_missing_row_and_a_failed_run_miss_the_goal():
         found = compare([most] * 23 + [other])
         assert found["alike"] == 23
         assert not is_met(found)
+
+
+def test_marks_of_ties_are_no_decisions():
+    found = compare([table(row())] * 23 + [table(row(tie=True))])
+    assert found["alike"] == 24
+    assert found["others"] == []
+
+
+def test_processes_share_the_cores(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)))
+    assert [cores_of(i, 8) for i in (0, 7)] == [{0, 1}, {14, 15}]
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {2, 3})
+    assert [cores_of(i, 8) for i in (0, 1, 2)] == [{2}, {3}, {2}]

@@ -39,6 +39,8 @@ DID_NOT_COMPILE = "not launched: it did not compile"
 COMPILES_IN_TIME = 3
 """A compilation gets this part of the time that is left: one config that compiles for 14 s must not take all of a run
 of 14 s."""
+PROOF_S = 30.0
+"""For the rounds of a proof, unless the search itself is shorter."""
 LEAST_COMPILE_S = 2.0
 """What the common compilation takes on a busy machine."""
 NOT_FIGURES = ("survived", "left_out", "bits", "bits_why")
@@ -386,10 +388,10 @@ class Session:
         """A proof will be asked for: the device may prepare it in the background."""
         self.device.expect_proof()
 
-    def prove(self, config: Config, max_seconds: float = 30.0) -> Proof:
+    def prove(self, config: Config) -> Proof:
         """Time `config` interleaved with every baseline; the last word of a run. Where the goal is energy, in the
-        sustained regime, and beside the fastest config if that is another."""
-
+        sustained regime, and beside the fastest config if that is another. The rounds take half of the search's time at
+        most, beyond those that any proof has."""
         if self.task.bitwise and (why := self._differs(config)):
             # Not a row of memory: the config is wrong for this run alone.
             values = config.model_dump(mode="json")
@@ -398,6 +400,8 @@ class Session:
         spec: Any = self.task.spec
         if spec.shut_in:  # the owner's code is judged tuned, as the variant is
             spec.stand_against([self.config(m.config) for m in self.ranked()])
+
+        max_seconds = min(PROOF_S, self.budget.max_seconds / 2)
 
         def run(configs: list[Config]) -> list[Proof]:
             if not self.task.energy:

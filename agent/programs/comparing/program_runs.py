@@ -70,20 +70,22 @@ def run_pairs(
     """(without, with) of each pair. `folder` holds what is kept until it is compared.
 
     Raises UsageError, and ProgramFailed if a run fails."""
-    pattern = _pattern(plan.metric)
+    pattern = metric_of(plan)
     if not plan.cold:
         for tuned in (False, True):
             progress(f"warm-up {'with' if tuned else 'without'}")
-            _run(plan, tuned, None, folder / f"warm-up-{tuned}")
+            run_once(plan, tuned, None, folder / f"warm-up-{tuned}")
     pairs = []
     for i, order in enumerate(order_of(plan.pairs)):
-        runs = {tuned: _run(plan, tuned, pattern, folder / f"{i}-{tuned}") for tuned in order}
+        runs = {tuned: run_once(plan, tuned, pattern, folder / f"{i}-{tuned}") for tuned in order}
         progress(f"pair {i + 1} of {plan.pairs}: without {runs[False].figure:.6g}, with {runs[True].figure:.6g}")
         pairs.append((runs[False], runs[True]))
     return pairs
 
 
-def _pattern(metric: str | None) -> re.Pattern[str] | None:
+def metric_of(plan: Plan) -> re.Pattern[str] | None:
+    """What finds the plan's metric; None for wall time. Raises UsageError."""
+    metric = plan.metric
     if metric is None:
         return None
     try:
@@ -95,7 +97,10 @@ def _pattern(metric: str | None) -> re.Pattern[str] | None:
     return pattern
 
 
-def _run(plan: Plan, tuned: bool, pattern: re.Pattern[str] | None, folder: Path) -> ProgramRun:
+def run_once(plan: Plan, tuned: bool, pattern: re.Pattern[str] | None, folder: Path) -> ProgramRun:
+    """One run of the program, `tuned` with the table. `pattern`: :func:`metric_of`. `folder` does not exist yet.
+
+    Raises UsageError and ProgramFailed."""
     from kernels.capture.kernel_times import VARIABLE, read_times
     from kernels.capture.start import environment
 

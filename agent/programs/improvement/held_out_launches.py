@@ -61,12 +61,16 @@ def try_held_out(
         except ValueError as e:
             found[name] = f"not tried: {e}"
             continue
-        exact = ahead.reference(other.digest)
-        owners = survey.survey(reference, exact, seed) if exact.reason is None else None
+        damped = survey.damping(reference, seed)
+        if isinstance(damped, str):
+            found[name] = f"not tried: {damped}"
+            continue
+        exact = ahead.reference(other.digest, damped)
+        owners = survey.survey(reference, exact, seed, damped) if exact.reason is None else None
         if owners is None or owners.reason is not None:
             found[name] = f"not tried: {exact.reason if owners is None else owners.reason}"
             continue
-        problem = kernel.problem_of(unchanged=" ".join(owners.unchanged))
+        problem = kernel.problem_of(unchanged=" ".join(owners.unchanged), damped=damped)
         wrong = made.constraint(problem, chosen, hardware_named(DEFAULT)) or compile_(made, problem, chosen)
         if wrong is None:
             errors = survey.errors(

@@ -1,12 +1,20 @@
-"""Prepares the next launch while one is tuned: its float64 reference, and the processes that its run will need."""
+"""Prepares the next launches while one is tuned: their float64 references, and the processes that a run will need."""
 
 from __future__ import annotations
 
+import os
+import queue
 import threading
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from tools.harness.checking.promoted_reference import DEADLINE_S, PromotingInterpreter, Reference
 from tools.harness.process.prestart import Prestart
+
+CORES_EACH = 4
+"""One reference is made at a time for so many cores: the compilers need the others."""
+MOST_AT_ONCE = 4
+"""References at most, each of which may hold gigabytes of float64."""
 
 
 class Ahead:
@@ -20,21 +28,28 @@ class Ahead:
         self._deadline_s = deadline_s
         self._edits = edits
         self._capture, self._seed, self._device = capture, seed, device
-        self._interpreter = PromotingInterpreter()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="reference")
-        self._references: dict[str, Future[Reference]] = {}
+        self.at_once = max(1, min(MOST_AT_ONCE, len(os.sched_getaffinity(0)) // CORES_EACH))
+        """References that are made at once."""
+        self._interpreters = [PromotingInterpreter() for _ in range(self.at_once)]
+        self._idle: queue.SimpleQueue[PromotingInterpreter] = queue.SimpleQueue()
+        for interpreter in self._interpreters:
+            self._idle.put(interpreter)
+        self._threads = ThreadPoolExecutor(self.at_once, thread_name_prefix="reference")
+        self._references: dict[tuple[str, int], Future[Reference]] = {}
         self._processes: Prestart | None = None
 
     def begin(self) -> None:
         """Start everything that imports, before it is known which launch comes first."""
-        self._thread.submit(self._interpreter.start)
+        for interpreter in self._interpreters:
+            interpreter.start()
         self.start_processes()
         if self._device is not None:
             threading.Thread(target=_import_the_loop, name="imports", daemon=True).start()
 
-    def expect(self, launch: str) -> None:
-        """Begin the reference of this launch, and start the processes of its run."""
-        self._begin(launch)
+    def expect(self, launches: Iterable[str]) -> None:
+        """Begin the references of these launches, and start the processes of the next run."""
+        for launch in launches:
+            self._begin(launch)
         self.start_processes()
 
     def start_processes(self) -> None:
@@ -42,24 +57,32 @@ class Ahead:
         if self._device is not None and self._processes is None:
             self._processes = Prestart.of(self._device, self._edits)
 
-    def reference(self, launch: str) -> Reference:
-        """The launch's float64 reference; waits for it."""
-        return self._begin(launch).result()
+    def reference(self, launch: str, damped: int = 0) -> Reference:
+        """The launch's float64 reference on arguments that are damped so often; waits for it."""
+        return self._begin(launch, damped).result()
 
     def take_processes(self) -> Prestart | None:
         """Processes that were started for a run, which then owns them."""
         taken, self._processes = self._processes, None
         return taken
 
-    def _begin(self, launch: str) -> Future[Reference]:
-        if launch not in self._references:
-            work = self._thread.submit(self._interpreter.reference, self._capture, launch, self._seed, self._deadline_s)
-            self._references[launch] = work
-        return self._references[launch]
+    def _begin(self, launch: str, damped: int = 0) -> Future[Reference]:
+        if (launch, damped) not in self._references:
+            self._references[launch, damped] = self._threads.submit(self._make, launch, damped)
+        return self._references[launch, damped]
+
+    def _make(self, launch: str, damped: int) -> Reference:
+        interpreter = self._idle.get()
+        try:
+            return interpreter.reference(self._capture, launch, self._seed, self._deadline_s, damped)
+        finally:
+            self._idle.put(interpreter)
 
     def close(self) -> None:
-        self._interpreter.close()
-        self._thread.shutdown(cancel_futures=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for interpreter in self._interpreters:
+            interpreter.close()
+        self._threads.shutdown()
         if self._processes is not None:
             self._processes.close()
 

@@ -19,7 +19,7 @@ from kernels.captured.spec import CapturedKernel
 from kernels.hardware import Hardware
 from kernels.tuned.key import Json, key_of_captured
 
-SHORTEST_S = 10.0
+SHORTEST_S = 6.0
 """Seconds that a launch's search is given at least."""
 
 
@@ -97,12 +97,14 @@ def plan(capture: Capture, share: float, only: str | None, gpu: str | None, hard
 
 
 def seconds_for(job: Job, waiting: Sequence[Job], seconds: float) -> float:
-    """The part of `seconds` that `job` is given: what a short search needs is kept for each of `waiting`, which holds
-    it, and the rest is divided by what they promise."""
-    total = sum(j.gain_ms for j in waiting)
-    part = job.gain_ms / total if total else 1 / len(waiting)
-    kept = min(SHORTEST_S, seconds / len(waiting))
-    return kept + part * (seconds - kept * len(waiting))
+    """The part of `seconds` that `job` is given, the first of `waiting`. What a short search needs is kept for each of
+    the first of them, as many as there is time for, and the rest is divided by what these promise. In less time than a
+    short search nothing is found out, so no more launches are begun."""
+    begun = waiting[: max(1, int(seconds / SHORTEST_S))]
+    total = sum(j.gain_ms for j in begun)
+    part = job.gain_ms / total if total else 1 / len(begun)
+    kept = min(SHORTEST_S, seconds / len(begun))
+    return kept + part * (seconds - kept * len(begun))
 
 
 def _is_here(launch: CapturedLaunch, gpu: str, hardware: Hardware | None) -> bool:

@@ -3,6 +3,9 @@ and its float64 reference. Remembered, because a launch may be looked at again a
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
 from agent.programs.improvement.improve_ahead import Ahead
 from agent.programs.improvement.improve_plan import Job
 from agent.programs.improvement.tuned_rows import beyond_float64, bounds_of
@@ -22,15 +25,25 @@ class Surveys:
 
     def __init__(self, survey: OwnerSurvey, ahead: Ahead, hardware: Hardware | None) -> None:
         self._survey, self._ahead, self._hardware = survey, ahead, hardware
-        self._found: dict[str, Prepared | str] = {}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="survey")
+        self._found: dict[str, Future[Prepared | str]] = {}
         """By the launch's digest."""
 
     def of(self, job: Job) -> Prepared | str:
         """What is known of the launch, or why it cannot be tuned."""
+        return self.expect(job).result()
+
+    def expect(self, job: Job, compiled: Callable[[], object] = lambda: None) -> Future[Prepared | str]:
+        """Find it out in the background; the launches of a run go on meanwhile, in turns with the survey's. `compiled`:
+        waits until its code is there, so that nothing is compiled while others wait for the GPU."""
         digest = job.launch.digest
         if digest not in self._found:
-            self._found[digest] = self._surveyed(job)
+            self._found[digest] = self._thread.submit(self._surveyed, job, compiled)
         return self._found[digest]
+
+    def close(self) -> None:
+        """Begin no further survey. One that runs ends when its process does."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     def wrong_at(self, job: Job, config: dict[str, object]) -> str | None:
         """What float64 says against a config of the owner's code; None if nothing does, or if there is no reference."""
@@ -43,15 +56,25 @@ class Surveys:
         errors = self._survey.errors(job.reference, problem.model_dump(), config, exact, SEED)
         return errors if isinstance(errors, str) else beyond_float64(survey, errors)
 
-    def _surveyed(self, job: Job) -> Prepared | str:
+    def _surveyed(self, job: Job, compiled: Callable[[], object]) -> Prepared | str:
+        changed = self._survey.changed(job.reference)
+        if changed is not None:
+            return changed
         exact = self._ahead.reference(job.launch.digest)
-        survey = self._survey.survey(job.reference, exact, SEED)
+        compiled()
+        damped = self._survey.damping(job.reference, SEED)
+        if isinstance(damped, str):
+            return damped
+        if damped:
+            exact = self._ahead.reference(job.launch.digest, damped)
+        survey = self._survey.survey(job.reference, exact, SEED, damped)
         bounds = bounds_of(survey) if survey.reason is None else survey.reason
         if isinstance(bounds, str):
             return bounds
         problem = job.kernel.problem_of(
             overwritten=" ".join(_poisoned(job, survey)),
             unchanged=" ".join(survey.unchanged),
+            damped=damped,
             bounds=written_bounds(bounds),
             moved=self._moved(job, survey),
         )

@@ -11,7 +11,8 @@ If nothing is timed, some configs are checked in Triton's interpreter, and every
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from concurrent.futures import Future, wait
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from agent.programs.improvement.held_out_launches import try_held_out
 from agent.programs.improvement.improve_ahead import Ahead
 from agent.programs.improvement.improve_plan import Job, Plan, Untuned, seconds_for
 from agent.programs.improvement.improve_request import Improved, Request
-from agent.programs.improvement.improve_surveys import SEED, Surveys
+from agent.programs.improvement.improve_surveys import SEED, Prepared, Surveys
 from agent.programs.improvement.lineage import lineage_of
 from agent.programs.improvement.table_gaps import TableGaps, seconds_kept
 from agent.programs.improvement.tuned_rows import (
@@ -49,6 +50,7 @@ from tools.harness.checking.owner_survey import OwnerSurvey, Survey
 from tools.harness.checking.promoted_reference import Reference
 from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.harness.process.prestart import Prestart
+from tools.harness.results import CompileResult
 
 MOST_EVALS = 60
 """Configs measured of one launch at most."""
@@ -57,20 +59,21 @@ MOST_EDITED_EVALS = 160
 MOST_FINALISTS = 2
 """Configs of a launch that are tried for a proof: of a launch that its owner's config fits, a dozen lie within noise of
 it, and each sitting takes the time of another launch's search."""
+LAST = 19
+"""Niceness of what compiles for the next launch: a run's own compilers go first."""
 CHECKED = 3
 """Configs of a launch that the interpreter checks: the owner's and its nearest neighbours."""
 
-RunSearch = Callable[[Objective, Request, Watch, Prestart | None], Outcome]
-"""Runs one objective with the request's memory and server, in processes that may have been started before."""
 
-
-def run_search(objective: Objective, request: Request, watch: Watch, started: Prestart | None) -> Outcome:
-    """One run of the loop."""
+def run_search(
+    objective: Objective, request: Request, watch: Watch, started: Prestart | None, gpu_lock: Path | None
+) -> Outcome:
+    """One run of the loop with the request's memory and server, in processes that may have been started before."""
     from agent.goal.request import about_model
     from agent.loop.run import begin, open_actions
 
     notices = [f"note: {notice}" for notice in about_model(objective)]
-    open_ = partial(open_actions, started=started)
+    open_ = partial(open_actions, started=started, gpu_lock=gpu_lock)
     return begin(objective, request.memory, request.base_url, watch, open_, notices).outcome
 
 
@@ -85,17 +88,20 @@ class Work:
         ahead: Ahead,
         made: Improved,
         watch: Watch,
-        search: RunSearch,
         hardware: Hardware | None,
+        gpu_lock: Path | None,
     ) -> None:
-        """`hardware`: the facts of the GPU, unless the interpreter checks."""
-        self._hardware = hardware
+        """`hardware`: the facts of the GPU, unless the interpreter checks. `gpu_lock`: the file by which the survey and
+        the runs use it in turns."""
+        self._hardware, self._gpu_lock = hardware, gpu_lock
         self._request, self._device, self._made = request, device, made
-        self._survey, self._ahead, self._watch, self._search = survey, ahead, watch, search
+        self._survey, self._ahead, self._watch = survey, ahead, watch
         self._interpreter = Interpreter()
         self._surveys = Surveys(survey, ahead, hardware)
         self._variants = (request.memory or default_path()).absolute().parent / "variants"
         self._pool: LocalCompilePool | None = None
+        self._choices: dict[str, list[Future[CompileResult]]] = {}
+        """By a launch's digest: the owner's config and its autotuner's, which are being compiled."""
         self._edited_pool: LocalCompilePool | None = None
 
     def all(self, found: Plan, began: float) -> None:
@@ -118,6 +124,7 @@ class Work:
                 gaps.all(found, began, self._write, self._leave)
         finally:
             self._interpreter.close()
+            self._surveys.close()
             for pool in filter(None, (self._pool, self._edited_pool)):
                 pool.close()
 
@@ -133,10 +140,8 @@ class Work:
         some = "" if self._made.timed or configs <= CHECKED else f", of which {CHECKED} are checked"
         self._watch.notify(f"{job.launch.name} {job.launch.digest[:8]}: {count_of(configs, 'config')}{some}")
         started = self._ahead.take_processes()
-        self._ahead.reference(job.launch.digest)  # waits for it, so that the next one is begun
-        if later:
-            self._ahead.expect(later[0].launch.digest)
-        prepared = self._surveys.of(job)
+        self._ahead.expect(j.launch.digest for j in [job, *later[: self._ahead.at_once]])
+        prepared = self._prepared(job, later)
         if isinstance(prepared, str):
             self._leave(job, prepared)
             if started is not None:
@@ -148,6 +153,15 @@ class Work:
         else:
             self._check(job, problem, survey, exact)
 
+    def _prepared(self, job: Job, later: Sequence[Job]) -> Prepared | str:
+        """What is known of the launch. What the next one needs is begun: compilations first, because its survey and its
+        run would compile one config after the other."""
+        if not self._made.timed:
+            return self._surveys.of(job)
+        for begun in [job, *later[:1]]:
+            self._surveys.expect(begun, partial(wait, self._begin_choices(begun)))
+        return self._surveys.of(job)
+
     def _time(
         self,
         job: Job,
@@ -158,11 +172,10 @@ class Work:
         started: Prestart | None,
     ) -> None:
         r = self._request
-        self._compile_choices(job, problem)
         edits = r.edit and self._editable(job)
         objective = self._objective(job, problem, seconds, MOST_EDITED_EVALS if edits else MOST_EVALS, edits)
         try:
-            outcome = self._search(priced(objective), r, self._watch, started)
+            outcome = run_search(priced(objective), r, self._watch, started, self._gpu_lock)
         except UsageError as e:
             self._leave(job, str(e).rstrip("."))
             return
@@ -247,12 +260,15 @@ class Work:
         (found,) = self._edited_pool.compile(kernel, problem, [config])
         return None if found.status == "correct" else f"it does not compile: {found.reason}"
 
-    def _compile_choices(self, job: Job, problem: CapturedProblem) -> None:
-        """Compile the autotuner's configs on all cores: its choice is made anew, and would compile one by one."""
-        configs = job.kernel.tuner_configs()
-        if len(configs) > 1 and self._hardware is not None:
-            self._pool = self._pool or LocalCompilePool(self._hardware)
-            self._pool.compile(job.kernel, problem, configs)
+    def _begin_choices(self, job: Job) -> list[Future[CompileResult]]:
+        """Compile the owner's config and those of its autotuner, whose choice is made anew, on all cores."""
+        digest = job.launch.digest
+        if digest not in self._choices and self._hardware is not None:
+            self._pool = self._pool or LocalCompilePool(self._hardware, nice=LAST)
+            problem, own = job.kernel.default_problem(), job.kernel.owner_config()
+            configs = [own, *(c for c in job.kernel.tuner_configs() if c != own)]
+            self._choices[digest] = [self._pool.submit(job.kernel, problem, c) for c in configs]
+        return self._choices.get(digest, [])
 
     def _check(self, job: Job, problem: CapturedProblem, survey: Survey, exact: Reference) -> None:
         """Check some configs in the interpreter: against the owner's launch, and against float64."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
+from pathlib import Path
 
 from agent.errors import UsageError
 from agent.loop.progress import Watch
@@ -10,14 +12,16 @@ from agent.programs.improvement.improve_ahead import Ahead
 from agent.programs.improvement.improve_plan import plan
 from agent.programs.improvement.improve_request import Improved, Request
 from agent.programs.improvement.improve_surveys import SEED
-from agent.programs.improvement.improve_work import RunSearch, Work, run_search
+from agent.programs.improvement.improve_work import Work
 from agent.programs.improvement.table_gaps import hold_out, take_out
 from agent.programs.improvement.wanted_launches import open_capture, select_launches
 from kernels.hardware.gpu_facts import from_json
 from kernels.tuned.tuned_table import TunedEnvironment, TunedTable
 from tools.harness.checking.owner_survey import CPU, OwnerSurvey
 from tools.harness.checking.promoted_reference import DEADLINE_S
+from tools.harness.device import DeviceError
 from tools.harness.process.child import ChildUnborn
+from tools.harness.process.gpu_lock import named_lock
 
 REFERENCES = 6
 """The float64 reference of one launch takes a sixth of all the time at most: a launch waits for its own, and the next
@@ -30,8 +34,8 @@ NO_GPU = (
 )
 
 
-def improve(request: Request, watch: Watch, search: RunSearch | None = None) -> Improved:
-    """Improve what `request` names and write the table. `search` runs one objective (:func:`agent.loop.run.begin`).
+def improve(request: Request, watch: Watch) -> Improved:
+    """Improve what `request` names and write the table.
 
     Raises UsageError for a capture or device that cannot be used, and AgentError if the device fails."""
     began = time.monotonic()
@@ -40,8 +44,16 @@ def improve(request: Request, watch: Watch, search: RunSearch | None = None) -> 
     device = _device(request.device)
     if device == INTERPRETER and request.edit:
         raise UsageError("--edit times what it writes, and the interpreter times nothing: leave one of them out.")
-    survey = OwnerSurvey(CPU if device == INTERPRETER else device)
     timed = device != INTERPRETER
+    try:
+        gpu_lock = named_lock() if timed else None
+    except DeviceError as e:
+        raise UsageError(f"{e}.") from e
+    lock = None
+    if timed and gpu_lock is None:
+        lock = tempfile.NamedTemporaryFile(prefix="autokernel-gpu-")  # noqa: SIM115 -- closed below
+        gpu_lock = Path(lock.name)
+    survey = OwnerSurvey(device if timed else CPU, gpu_lock=gpu_lock)
     deadline_s = min(DEADLINE_S, request.max_seconds / REFERENCES) if timed else DEADLINE_S
     ahead = Ahead(str(request.file), SEED, device if timed else None, request.edit, deadline_s)
     try:
@@ -55,13 +67,15 @@ def improve(request: Request, watch: Watch, search: RunSearch | None = None) -> 
         environment = TunedEnvironment(info["name"], info["triton"], info["assembler"], info.get("overrides"))
         take_out(found, hold_out(found.jobs, request.held_out))
         made = Improved(capture, environment, TunedTable(), untuned=list(found.untuned), timed=timed)
-        work = Work(request, device, survey, ahead, made, watch, search or run_search, hardware)
+        work = Work(request, device, survey, ahead, made, watch, hardware, gpu_lock)
         work.all(found, began)
     except ChildUnborn as e:
         raise UsageError(f"The launches cannot be made anew here: {e}.") from e
     finally:
         survey.close()
         ahead.close()
+        if lock:
+            lock.close()
     made.seconds = time.monotonic() - began
     return made
 

@@ -46,11 +46,16 @@ def describe_function(function: Any, keep: Keep) -> str:
     return _Walk(keep).function(function)
 
 
-def python_function(function: Any) -> Any:
-    """What ``@triton.jit`` was applied to."""
-    while not inspect.isfunction(function):
+def triton_function(function: Any) -> Any:
+    """What ``@triton.jit`` made, without the autotuner and the heuristics around it."""
+    while not inspect.isfunction(function.fn):
         function = function.fn
     return function
+
+
+def python_function(function: Any) -> Any:
+    """What ``@triton.jit`` was applied to."""
+    return function if inspect.isfunction(function) else triton_function(function).fn
 
 
 def source_of(function: Any) -> str:
@@ -88,6 +93,8 @@ class _Walk:
         if id(plain) in self._done:
             return self._done[id(plain)]
         self._open.add(id(plain))
+        # An autotuner or heuristics around it hold none of its options.
+        function = function if function is plain else triton_function(function)
         text = source_of(function)
         node = ast.parse(text).body[0]
         assert isinstance(node, FUNCTIONS)

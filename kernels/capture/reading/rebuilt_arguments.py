@@ -25,6 +25,9 @@ FLOATS = ("float64", "float32", "float16", "bfloat16")
 DRAWN = 1_048_573
 """Floats that are drawn for one tensor; a larger one repeats them. To draw billions would take longer than to tune. A
 prime, so that rows and blocks do not repeat."""
+STEP = 4.0
+"""By which drawn floats are damped once. A program's tensors belong together (a product's factors are normalised, a
+state decays): drawn one by one from their distributions, they may make a recurrence overflow."""
 PAD_BYTES = 64
 """Torch aligns storages on the CPU to this; an argument that was not aligned to 16 bytes is moved by its remainder."""
 
@@ -46,10 +49,12 @@ def rebuild_arguments(
     function: Callable[[str], Any],
     device: str = "cpu",
     raised: bool = False,
+    damped: int = 0,
 ) -> Rebuilt:
     """`function` makes a Triton function of the digest of its part. With `raised`, tensors of floats are float64 and
-    hold the same numbers. Equal seeds make equal arguments on every device. Raises CannotRebuild."""
-    tensors = rebuild_tensors(launch, torch.Generator().manual_seed(seed), device, raised)
+    hold the same numbers. Drawn floats are ``STEP ** -damped`` times as large as the program's. Equal seeds make equal
+    arguments on every device. Raises CannotRebuild."""
+    tensors = rebuild_tensors(launch, torch.Generator().manual_seed(seed), device, raised, damped=damped)
     return Rebuilt(passed_arguments(launch, tensors, function), tensors, dict(launch.options))
 
 
@@ -59,13 +64,14 @@ def rebuild_tensors(
     device: str,
     raised: bool = False,
     without: Collection[str] = (),
+    damped: int = 0,
 ) -> dict[str, torch.Tensor]:
     """The tensors by path, but for those at the paths `without`. Numbers are drawn where `generator` is; without one,
     as on ``meta``, memory is left as it is. Raises CannotRebuild."""
     wanted = {path: t for path, t in described_tensors(launch) if path not in without}
     used = {t["storage"] for t in wanted.values()}
     storages = {i: _storage(launch, i, device, raised) for i in range(len(launch.storages)) if i in used}
-    maker = _Maker(launch.observed.get("values", {}), storages, generator, raised)
+    maker = _Maker(launch.observed.get("values", {}), storages, generator, raised, damped)
     return {path: maker.tensor(path, described) for path, described in wanted.items()}
 
 
@@ -149,7 +155,9 @@ class _Maker:
         storages: Mapping[int, torch.Tensor],
         generator: torch.Generator | None,
         raised: bool,
+        damped: int,
     ) -> None:
+        self._factor = STEP**-damped
         self._values, self._storages, self._raised = values, storages, raised
         self._draws = generator is not None
         self._random: dict[str, Any] = {"generator": generator, "device": generator.device if generator else "cpu"}
@@ -196,12 +204,13 @@ class _Maker:
 
     def _floats(self, known: Json | None, count: int) -> torch.Tensor:
         if known is None:
-            return torch.randn(count, **self._random)
+            return torch.randn(count, **self._random) * self._factor
         if "all" in known and len(known["all"]) == count:
             return torch.tensor([float(x) for x in known["all"]], dtype=torch.float64)
         drawn = torch.rand(count, dtype=torch.float64, **self._random)
         if "quantiles" in known:
             drawn = _interpolated(drawn, known["quantiles"])
+        drawn *= self._factor
         chance = torch.rand(count, **self._random)
         drawn[chance < known["zero"]] = 0.0
         drawn[chance > 1 - known["inf"]] = float("inf")

@@ -59,8 +59,8 @@ class SurveyOnGpu(OwnerSurvey):
         facts = to_json(hardware_named("H200"))
         return {"name": GPU, "triton": "3.9.0", "assembler": "ptxas 13.4", "facts": facts}
 
-    def survey(self, kernel, exact, seed):
-        return replace(super().survey(kernel, exact, seed), ms=0.1)
+    def survey(self, kernel, exact, seed, damped=0):
+        return replace(super().survey(kernel, exact, seed, damped), ms=0.1)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def gpu(monkeypatch, tmp_path):
     """This machine seems to have an H200."""
     monkeypatch.setattr("tools.harness.measuring.telemetry.gpus_present", lambda: 1)
     monkeypatch.setattr(Prestart, "of", classmethod(lambda cls, *asked: cls(tmp_path, 0, None)))
-    monkeypatch.setattr(improving, "OwnerSurvey", lambda device: SurveyOnGpu("cpu"))
+    monkeypatch.setattr(improving, "OwnerSurvey", lambda device, gpu_lock: SurveyOnGpu("cpu"))
     opened = functools.partial(LiveDevice.open, factory="tests.agent.programs.scripted_gpu:worker")
     monkeypatch.setattr(LiveDevice, "open", opened)
     monkeypatch.setattr(live, "LocalCompilePool", NothingToCompile)
@@ -222,7 +222,7 @@ def test_mistakes_are_one_sentence(example, on_gpu, tmp_path, capsys, monkeypatc
     append(str(empty), read_lines(example, {"capture"}))
     started: list[str] = []
     survey = improving.OwnerSurvey
-    monkeypatch.setattr(improving, "OwnerSurvey", lambda device: started.append(device) or survey(device))
+    monkeypatch.setattr(improving, "OwnerSurvey", lambda device, gpu_lock: started.append(device) or survey(device))
     interpreted = ("--device", "interpreter")
     mistakes = {
         (str(example),): "There is no GPU here",

@@ -120,8 +120,8 @@ def test_seconds_are_divided_by_what_a_launch_promises():
     jobs = [Job(None, None, "", {}, gain) for gain in (6.0, 3.0, 1.0)]
     assert seconds_for(jobs[0], jobs, 100.0) == pytest.approx(SHORTEST_S + 0.6 * (100.0 - 3 * SHORTEST_S))
     assert sum(seconds_for(job, jobs, 100.0) for job in jobs) == pytest.approx(100.0)
-    assert all(seconds_for(job, jobs, 12.0) == pytest.approx(4.0) for job in jobs), (
-        "each is tried, if only for a moment"
-    )
+    most = 1.9 * SHORTEST_S
+    assert seconds_for(jobs[0], jobs, most) == most, "less than a short search finds out nothing"
+    assert seconds_for(jobs[0], jobs, 2.5 * SHORTEST_S) == pytest.approx(SHORTEST_S * (1 + 0.5 * 6 / 9))
     assert seconds_for(jobs[2], jobs[2:], 5.0) == 5.0
     assert seconds_for(Job(None, None, "", {}, 0.0), [Job(None, None, "", {}, 0.0)] * 2, 40.0) == 20.0

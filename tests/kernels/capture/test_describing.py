@@ -18,6 +18,8 @@ from kernels.capture.describing.device_closure import describe_function
 from kernels.capture.describing.writes import written_arguments
 from kernels.capture.reading.live_functions import NotTheSame, identity_of, live_function
 from kernels.capture.reading.rebuilt_functions import rebuild_function
+from kernels.hardware import hardware_named
+from kernels.triton.stub_driver import StubDriver
 from tests.kernels.capture.kernels_by_hand import chosen, closure, kernel, looped, scattered
 
 SOURCE = """
@@ -85,6 +87,22 @@ def test_bindings_say_what_every_name_stands_for():
     assert helper["bindings"]["OP"]["import"][1] == "maximum"
     assert part["options"] == {"do_not_specialize": ["n"]}
     assert part["source"].startswith("def kernel(")
+
+
+@pytest.mark.parametrize(
+    "decorate",
+    [
+        triton.autotune([triton.Config({"BLOCK": 16})], key=["n"]),
+        triton.heuristics({"BLOCK": lambda given: 16}),
+        lambda f: triton.heuristics({"BLOCK": lambda g: 16})(triton.autotune([triton.Config({})], key=["n"])(f)),
+    ],
+    ids=["autotuner", "heuristics", "both"],
+)
+def test_decorators_around_a_function_do_not_change_it(decorate, monkeypatch):
+    monkeypatch.setattr(triton.runtime.driver, "_active", StubDriver(hardware_named("H200")))
+    decorated, _ = described(decorate(kernel))
+    plain, _ = described(kernel)
+    assert (decorated["identity"], decorated["options"]) == (plain["identity"], {"do_not_specialize": ["n"]})
 
 
 def test_a_closure_with_another_value_is_another_function():

@@ -18,7 +18,7 @@ from kernels.capture.reading.launch_space import space_of
 from kernels.captured.captured_kernels import captured_kernel, reference_of
 from kernels.captured.captured_problem import rounded_up, written_bounds
 from kernels.captured.program_waits import reason_to_wait
-from kernels.captured.spec import CapturedKernel
+from kernels.captured.spec import GLANCE_MS, CapturedKernel
 from kernels.hardware import hardware_named
 from kernels.launches.leaves import tensors_in
 from kernels.registry import get
@@ -69,6 +69,13 @@ def heuristic(x_ptr, n, BLOCK: tl.constexpr, EVEN: tl.constexpr):
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     doubled(x_ptr, at, at < n)
 
+@triton.jit
+def to_the_128th(x_ptr, out_ptr, BLOCK: tl.constexpr):
+    x = tl.load(x_ptr + tl.arange(0, BLOCK))
+    for _ in range(7):
+        x = x * x
+    tl.store(out_ptr + tl.arange(0, BLOCK), x)
+
 grid = lambda m: (triton.cdiv(m["n"], m["BLOCK"]),)
 torch.manual_seed(0)
 with capture(sys.argv[1]):
@@ -78,7 +85,10 @@ with capture(sys.argv[1]):
     seen = torch.zeros(200, dtype=torch.int32)
     counted[grid](torch.randn(200), seen, torch.zeros(1), torch.ones(200), 0, 200, BLOCK=64)
     heuristic[grid](torch.randn(200), 200, BLOCK=64)
+    to_the_128th[(1,)](torch.randn(256), torch.empty(256), BLOCK=256)
 """
+DAMPED = {"to_the_128th": 1}
+"""Launches whose results overflow on arguments drawn anew, with how often they have to be damped."""
 
 
 @pytest.fixture(scope="module")
@@ -97,11 +107,21 @@ def surveys(path, kernels):
     survey, exact = OwnerSurvey("cpu"), PromotingInterpreter()
     found = {}
     for name, kernel in kernels.items():
-        reference = exact.reference(str(path), kernel.captured.digest, 1)
-        found[name] = survey.survey(kernel.found_as, reference, 1)
+        damped = survey.damping(kernel.found_as, 1)
+        assert damped == DAMPED.get(name, 0)
+        reference = exact.reference(str(path), kernel.captured.digest, 1, damped=damped)
+        found[name] = survey.survey(kernel.found_as, reference, 1, damped)
     yield found
     survey.close()
     exact.close()
+
+
+def test_arguments_that_overflow_are_damped_and_the_launch_is_right_on_them(kernels, surveys):
+    spec, found = kernels["to_the_128th"], surveys["to_the_128th"]
+    assert found.reason is None
+    assert 0 < found.errors["out_ptr"] < 1e-5
+    drawn = [spec.inputs(spec.problem_of(damped=n), torch.Generator().manual_seed(3), "cpu")["x_ptr"] for n in (0, 1)]
+    assert torch.equal(drawn[0], 4 * drawn[1])
 
 
 def test_equal_references_find_one_kernel_and_the_start_of_a_digest_is_enough(kernels):
@@ -292,3 +312,67 @@ def test_a_captured_launch_has_one_shape_and_says_why(kernels):
     assert not any(x.problems for x in found)
     assert {x.why_not for x in found} == {spec.one_size}
     assert "a capture holds the grid and the numbers of one launch" in spec.one_size
+
+
+MINE = """
+import triton
+import triton.language as tl
+
+@triton.heuristics({"EVEN": lambda given: given["n"] % 64 == 0})
+@triton.jit(do_not_specialize=["n"])
+def mine(x_ptr, n, EVEN: tl.constexpr):
+    at = tl.arange(0, 64)
+    tl.store(x_ptr + at, tl.load(x_ptr + at, mask=at < n) * 2, mask=at < n)
+"""
+CALLS_MINE = """
+import sys
+from pathlib import Path
+sys.path.insert(0, str(Path(__file__).parent))
+import torch
+from agent.programs import capture
+from mine_that_changes import mine
+
+with capture(sys.argv[1]):
+    mine[(1,)](torch.randn(64), 64)
+"""
+
+
+def test_a_function_that_changed_since_is_told_from_the_same_under_decorators(tmp_path, monkeypatch):
+    module = tmp_path / "mine_that_changes.py"
+    module.write_text(MINE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    path = capture_text(tmp_path / "run.capture", CALLS_MINE)
+    (launch,) = read_capture(str(path)).launches
+    answers = []
+    for text in (MINE, MINE.replace("* 2", "* 3")):
+        module.write_text(text)
+        survey = OwnerSurvey("cpu")
+        answers.append(survey.changed(reference_of(str(path), launch.digest)))
+        survey.close()
+    assert answers == [
+        None,
+        "mine_that_changes:mine has changed since it was captured: capture the program again",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("glances", "again", "timed_again", "launched"),
+    [
+        ({64: 1.0, 128: 2.0}, {64: 1.0}, [64], 64),
+        ({64: 1.0, 128: 1.1}, {64: 1.2, 128: 1.1}, [64, 128], 128),
+    ],
+)
+def test_an_autotuners_choice_made_anew_times_what_is_close_longer(
+    kernels, monkeypatch, glances, again, timed_again, launched
+):
+    kernel, timed = copy(kernels["shifted"]), []
+
+    def do_bench(block, warmup, rep):
+        if rep == GLANCE_MS["rep"]:
+            return glances[block]
+        timed.append(block)
+        return again[block]
+
+    monkeypatch.setattr("triton.testing.do_bench", do_bench)
+    kernel.prepare = lambda problem, inputs, config: config.BLOCK
+    assert (kernel.prepare_choice(kernel.default_problem(), {}), timed) == (launched, timed_again)

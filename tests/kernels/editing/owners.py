@@ -1,6 +1,8 @@
 # ruff: noqa: E501
 """Kernels as owners write them, with what their launch gives, for tests of edits."""
 
+from dataclasses import replace
+
 import triton
 import triton.language as tl
 from triton.language.extra.libdevice import tanh
@@ -234,13 +236,43 @@ def tiles(A, B, C, M, N, K: tl.constexpr, TILE_M: tl.constexpr, TILE_N: tl.const
     tl.store(C + rows[:, None] * N + columns[None, :], tl.dot(a, b))
 
 
-def owner(function, **values):
+@triton.jit
+def product(A, B, C, M, N, K, stride_a, stride_b, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr):
+    rows = tl.program_id(0).to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)
+    columns = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
+    batch = tl.program_id(2)
+    here = (rows < M)[:, None] & (columns[None, :] < N)
+    acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+    for k in range(0, K, BLOCK_K):
+        inner = k + tl.arange(0, BLOCK_K)
+        a = tl.load(
+            A + rows[:, None] * stride_a + inner[None, :], mask=(rows[:, None] < M) & (inner[None, :] < K), other=0.0
+        )
+        b = tl.load(
+            B + inner[:, None] + columns[None, :] * stride_b, mask=(inner < K)[:, None] & (columns < N)[None, :]
+        )
+        acc = tl.dot(a, b, acc)
+    tl.store(C + batch * M * N + rows[:, None] * N + columns[None, :], acc, mask=here)
+
+
+@triton.jit
+def column_sums(X, out, M, stride, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
+    columns = tl.arange(0, WIDTH)
+    total = tl.zeros((WIDTH,), dtype=tl.float32)
+    for i in range(0, M, BLOCK):
+        rows = i + tl.arange(0, BLOCK)
+        places = rows[:, None] * stride + columns[None, :]
+        total += tl.sum(tl.load(X + places, mask=(rows < M)[:, None], other=0.0), axis=0)
+    tl.store(out + columns, total)
+
+
+def owner(function, numbers=(), element_bytes=(), **values):
     """The function as the fence sees it: parameters in capitals are constants, others pointers if they have no size."""
     found = {}
     for name in function.arg_names:
         known = values.get(name)
         found[name] = NUMBER if known is None else known
-    return owner_of(function, found)
+    return replace(owner_of(function, found), numbers=dict(numbers), element_bytes=dict(element_bytes))
 
 
 P, OPTIONAL = POINTER, of("none", "pointer")
@@ -260,3 +292,11 @@ CROSS_ENTROPY = owner(cross_entropy, X=P, Y=P, loss_ptr=P, BLOCK=whole(1024, 655
 JSD = owner(jsd, X=P, Y=P, loss=P, dX=P, beta=NUMBER, BLOCK=whole(1024, 65536))
 MOMENTS = owner(moments, X=P, out=P, BLOCK=whole(1024, 65536))
 TILES = owner(tiles, A=P, B=P, C=P, K=whole(16, 128), TILE_M=whole(16, 128), TILE_N=whole(16, 128))
+PRODUCT = owner(
+    product, {"M": 45, "N": 56, "K": 37, "stride_a": 44, "stride_b": 40}, dict.fromkeys("ABC", 4), A=P, B=P, C=P,
+    BLOCK_M=whole(16, 128), BLOCK_N=whole(16, 128), BLOCK_K=whole(16, 64),
+)  # fmt: skip
+"""B lies with its columns one behind the other, and A's rows have gaps."""
+COLUMN_SUMS = owner(
+    column_sums, {"M": 70, "stride": 36}, {"X": 4, "out": 4}, X=P, out=P, WIDTH=whole(32), BLOCK=whole(16, 64)
+)  # fmt: skip

@@ -58,6 +58,11 @@ def arguments():
         "TILES": (
             [drawn(96, 32), drawn(32, 64), torch.zeros(96, 64), 96, 64, 32], (6, 4), {"TILE_M": 16, "TILE_N": 16},
         ),
+        "PRODUCT": (
+            [drawn(45, 44), drawn(56, 40), torch.zeros(2, 45, 56), 45, 56, 37, 44, 40], (3, 2, 2),
+            {"BLOCK_M": 16, "BLOCK_N": 32, "BLOCK_K": 16},
+        ),
+        "COLUMN_SUMS": ([drawn(70, 36), torch.zeros(32), 70, 36], (1,), {"WIDTH": 32, "BLOCK": 16}),
     }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from kernels.editing.editable import editable
 from kernels.editing.owner_function import owner_of
 from kernels.editing.owner_launches import owner_function
 from kernels.editing.patch_file import patch_of
+from kernels.editing.rewrites import BY_NAME, rewritten
 from kernels.editing.variants import keep, make_variant
 from kernels.hardware import hardware_named
 from kernels.registry import get
@@ -82,6 +83,14 @@ def test_the_command_prints_the_diff_and_notes(made, tmp_path, capsys):
     assert main(["patch", variant.hash, "--kernel", reference, "--memory", memory, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["diff"] == printed.out
     assert file.read_text() == before
+
+
+def test_a_variant_with_descriptors_needs_an_allocator_in_its_program(made):
+    _, _, variant, launch = made
+    assert not any("set_allocator" in note for note in patch_of(variant, launch.function).notes)
+    tiles = rewritten(variant.owner, BY_NAME["block descriptors"])
+    notes = patch_of(make_variant(variant.owner, tiles.source), launch.function).notes
+    assert any("set_allocator" in note and "16 bytes" in note for note in notes)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from tools.edit_kernel import REWRITE_NAMES
         ("several rows", owners.SOFTMAX, "if row_here < GRID_0:", ""),
         ("wider blocks", owners.SCALE, "tl.program_id(0) * (BLOCK * WIDE) + tl.arange(0, BLOCK * WIDE)", ""),
         ("swizzled order", owners.TILES, "tl.swizzle2d(tl.program_id(1), tl.program_id(0)", ""),
+        ("block descriptors", owners.COLUMN_SUMS, "tiles_0.load([i, 0])", "tl.load("),
         ("base two", owners.CROSS_ENTROPY, "tl.log2(d) * 0.693", "tl.exp("),
         ("exponential tanh", owners.GEGLU, "1.0 - 2.0 / (tl.exp2(", "tanh("),
         ("single divisions", owners.CROSS_ENTROPY, "* (1.0 / d)", ""),

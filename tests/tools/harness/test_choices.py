@@ -8,7 +8,7 @@ from kernels.defaults import compile_function
 from kernels.registry import get
 from memory.proofs.rule import judge_rows
 from tools.harness.measuring.choices import OWN_CHOICE, drop_slower, expand, merge_choices, split_name
-from tools.harness.measuring.rounds import SITTING, comparison
+from tools.harness.measuring.rounds import SITTING, comparison, narrow
 from tools.harness.results import Comparison, Measurement
 
 
@@ -108,3 +108,9 @@ def compile_for_cpu(function):
         return compile_function(function)
     finally:
         torch.compile = original
+
+
+@pytest.mark.parametrize(("even", "odd", "is_narrow"), [(1.0, 1.003, True), (1.0, 1.02, False), (2.3, 2.32, True)])
+def test_a_large_gain_need_not_be_known_as_closely_as_a_small_one(even, odd, is_narrow):
+    theirs = [*rounds(even), *rounds(odd)]
+    assert narrow(rounds(1.0, len(theirs)), {"rival": theirs}) is is_narrow

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from tools.harness.device import DeviceError
 from tools.harness.process import gpu_lock as module
 from tools.harness.process.gpu_lock import GpuLock
 
@@ -186,3 +187,13 @@ def test_this_torchs_compiler_releases_the_lock_and_its_autotuners_are_known(tmp
     seen, known = json.loads(done.stdout.splitlines()[-1])
     assert seen == [["preparing", False], ["compiling", True], ["running", False]]
     assert all(known)
+
+
+def test_the_environment_names_a_lock_for_processes_that_share_a_gpu(tmp_path, monkeypatch):
+    monkeypatch.delenv(module.VARIABLE, raising=False)
+    assert module.named_lock() is None
+    monkeypatch.setenv(module.VARIABLE, str(tmp_path / "gpu"))
+    assert module.named_lock() == tmp_path / "gpu"
+    monkeypatch.setenv(module.VARIABLE, str(tmp_path / "missing" / "gpu"))
+    with pytest.raises(DeviceError, match="cannot be opened"):
+        module.named_lock()

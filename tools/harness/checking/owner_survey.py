@@ -1,5 +1,8 @@
 """Runs the owner's launch of a capture before it is tuned, and finds out what a config may differ in.
 
+    0. The captured function is compared with the one that is installed now. If the launch gives NaN or infinity on
+       arguments made anew, they are damped (``CapturedProblem.damped``) until it does not, or as they were if nothing
+       helps.
     1. Arguments are made anew from a seed. The launch runs twice on equal arguments: how far the results differ is the
        floor of what may differ at all (atomics add in any order).
     2. It runs once more on results full of NaN. A result that comes out the same is *overwritten*: the launch reads
@@ -15,6 +18,7 @@ the GPU or in Triton's interpreter.
 from __future__ import annotations
 
 import tempfile
+import threading
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -23,10 +27,13 @@ from typing import Any
 from tools.harness.checking.promoted_reference import Reference
 from tools.harness.compiling.cache import default_cache, triton_environment
 from tools.harness.process.child import Child, ChildDied, ChildTimeout, ChildUnborn
+from tools.harness.process.gpu_lock import GpuLock
 
 Json = dict[str, Any]
 
 DEADLINE_S = 120.0
+MOST_DAMPED = 4
+"""Times that arguments are damped at most."""
 READINGS = 5
 """Single launches whose median is the launch's time here."""
 CPU = "cpu"
@@ -56,14 +63,34 @@ class Survey:
 class OwnerSurvey:
     """One child that surveys launches on `device`, ``cuda:N`` or ``cpu``."""
 
-    def __init__(self, device: str, factory: str = "tools.harness.checking.owner_survey:surveyor") -> None:
+    def __init__(
+        self,
+        device: str,
+        factory: str = "tools.harness.checking.owner_survey:surveyor",
+        gpu_lock: Path | None = None,
+    ) -> None:
+        """`gpu_lock`: the file by which others use the GPU in turns (:mod:`tools.harness.process.gpu_lock`)."""
         self.device, self._factory = device, factory
+        self._init = {"device": device, "lock": None if gpu_lock is None else str(gpu_lock)}
         self._child: Child | None = None
+        self._one_at_a_time = threading.Lock()
 
-    def survey(self, kernel: str, exact: Reference, seed: int) -> Survey:
-        """The survey of the launch that `kernel` names (``FILE#LAUNCH``). `exact`: its float64 reference on arguments
-        made by `seed`."""
-        answer = self._ask({"op": "survey", "kernel": kernel, "seed": seed}, exact)
+    def changed(self, kernel: str) -> str | None:
+        """Why the function of the launch that `kernel` names (``FILE#LAUNCH``) is not the one that was captured; None
+        if it is, or if the program is not here. Nothing is launched."""
+        reason: str | None = self._call({"op": "changed", "kernel": kernel}).get("reason")
+        return reason
+
+    def damping(self, kernel: str, seed: int) -> int | str:
+        """How often arguments made by `seed` have to be damped for the launch that `kernel` names; or why it cannot be
+        launched, as a sentence's end."""
+        answer = self._call({"op": "damping", "kernel": kernel, "seed": seed})
+        return str(answer["reason"]) if "reason" in answer else int(answer["damped"])
+
+    def survey(self, kernel: str, exact: Reference, seed: int, damped: int = 0) -> Survey:
+        """The survey of the launch that `kernel` names. `exact`: its float64 reference on arguments made by `seed` and
+        damped so often."""
+        answer = self._ask({"op": "survey", "kernel": kernel, "seed": seed, "damped": damped}, exact)
         if "reason" in answer:
             return Survey(answer["reason"])
         tuples: Json = {n: tuple(answer.pop(n)) for n in ("overwritten", "unchanged", "integers")}
@@ -93,10 +120,14 @@ class OwnerSurvey:
             return self._call({**job, "exact": path, "storages": list(exact.stored)})
 
     def _call(self, job: Json) -> Json:
+        with self._one_at_a_time:
+            return self._call_alone(job)
+
+    def _call_alone(self, job: Json) -> Json:
         if self._child is None or not self._child.alive:
             interpreted = {"TRITON_INTERPRET": "1", "TRITON_DEFAULT_FP_FUSION": "1"}
             environment = interpreted if self.device == CPU else triton_environment(default_cache())
-            self._child = Child(self._factory, {"device": self.device}, environment)
+            self._child = Child(self._factory, self._init, environment)
         try:
             return self._child.call(job, DEADLINE_S)
         except ChildTimeout:
@@ -121,7 +152,7 @@ def surveyor(init: Json) -> Any:
     from tools.harness.compiling.compiler import reason
     from tools.harness.compiling.toolchain import add_to_triton_key, cache_key
 
-    device = init["device"]
+    device, lock = init["device"], GpuLock(init["lock"])
     if device == CPU:
         from triton.runtime import driver
 
@@ -135,16 +166,21 @@ def surveyor(init: Json) -> Any:
         torch.set_num_threads(1)
         driver.set_active(StubDriver(hardware_named("H200")))
 
+    looked = _Kept()
+
     def serve(job: Json) -> Json:
         if job["op"] == "info":
             return _info(device)
         try:
             spec: Any = get(job["kernel"])
+            if job["op"] == "changed":
+                _compare_with_live(spec)
+                return {}
             if device != CPU:
                 torch.cuda.set_device(torch.device(device))
                 add_to_triton_key(cache_key(spec))
-            looked = _Looked(spec, device, job)
-            return looked.survey() if job["op"] == "survey" else {"errors": looked.errors_of(job)}
+            with lock:
+                return _look(spec, device, job, looked)
         except (HasChanged, CannotRebuild, ValueError) as e:
             return {"reason": str(e)}
         except Exception as e:  # noqa: BLE001 -- whatever a launch raises here is why it cannot be tuned
@@ -178,33 +214,94 @@ def _info(device: str) -> Json:
     return {"name": name, **tools, "facts": to_json(hardware)}
 
 
+def _compare_with_live(spec: Any) -> None:
+    """Raises HasChanged if the function is another one now than when it was captured."""
+    from kernels.capture.reading.live_functions import HasChanged, NotTheSame, live_function
+
+    try:
+        live_function(spec.captured.function)
+    except HasChanged:
+        raise
+    except NotTheSame:  # the program is not here: its source is in the capture
+        pass
+
+
+class _Kept:
+    """The arguments that were drawn last, for one more job: to draw them takes a second."""
+
+    def __init__(self) -> None:
+        self._about: tuple[Any, ...] = ()
+        self._looked: _Looked | None = None
+
+    def keep(self, looked: _Looked, *about: Any) -> None:
+        self._about, self._looked = about, looked
+
+    def take(self, spec: Any, device: str, *about: Any) -> _Looked:
+        """Those of `about` (kernel, seed, damped), drawn anew if others are kept."""
+        looked, same = self._looked, self._about == about
+        self._looked = None
+        return looked if looked is not None and same else _Looked(spec, device, *about[1:])
+
+
+def _look(spec: Any, device: str, job: Json, kept: _Kept) -> Json:
+    """The answer to a job that launches."""
+    kernel, seed = job["kernel"], job["seed"]
+    if job["op"] == "damping":
+        # The fewest times that arguments are damped for finite results; none if they are finite at no time.
+        for damped in range(MOST_DAMPED + 1):
+            looked = _Looked(spec, device, seed, damped)
+            if looked.gives_finite_results():
+                kept.keep(looked, kernel, seed, damped)
+                return {"damped": damped}
+        return {"damped": 0}
+    if job["op"] == "survey":
+        return kept.take(spec, device, kernel, seed, job["damped"]).survey(_loaded(job))
+    damped = spec.problem_type.model_validate(job["problem"]).damped
+    return {"errors": kept.take(spec, device, kernel, seed, damped).errors_of(job, _loaded(job))}
+
+
+Exact = dict[int, tuple[Any, Any]]
+"""Storage → (elements, their float64 values)."""
+
+
+def _loaded(job: Json) -> Exact:
+    import numpy as np
+
+    with np.load(job["exact"]) as found:
+        return {s: (found[f"at{s}"], found[f"values{s}"]) for s in job["storages"]}
+
+
 class _Looked:
     """The arguments of one launch, and launches on copies of them."""
 
-    def __init__(self, spec: Any, device: str, job: Json) -> None:
-        import numpy as np
+    def __init__(self, spec: Any, device: str, seed: int, damped: int) -> None:
         import torch
 
         from kernels.capture.reading.rebuilt_arguments import rebuild_arguments
 
         self._spec, self._device = spec, device
-        with np.load(job["exact"]) as found:
-            self._exact = {s: (found[f"at{s}"], found[f"values{s}"]) for s in job["storages"]}
         # Only the CPU draws what the reference was computed on.
-        made = rebuild_arguments(spec.captured, job["seed"], lambda digest: None, device=device)
+        made = rebuild_arguments(spec.captured, seed, lambda digest: None, device=device, damped=damped)
         self._drawn: dict[str, torch.Tensor] = made.tensors
 
-    def survey(self) -> Json:
-        from kernels.capture.reading.live_functions import HasChanged, NotTheSame, live_function
+    def gives_finite_results(self) -> bool:
+        """Whether the owner's launch makes neither NaN nor infinity of finite arguments."""
+        import torch
+
+        def finite(t: torch.Tensor) -> bool:
+            return not t.is_floating_point() or t.element_size() < 2 or bool(torch.isfinite(t).all())
+
+        read = (
+            t for p, t in self._drawn.items() if p not in self._spec.written
+        )  # what is overwritten may hold anything
+        if not all(map(finite, read)):
+            return True  # infinity may be what the launch is about
+        return all(finite(t) for t in self._launched(self._spec.owner_config()).values())
+
+    def survey(self, exact: Exact) -> Json:
         from kernels.launches.bound import same_bits
         from kernels.launches.expected import default_bound
 
-        try:
-            live_function(self._spec.captured.function)
-        except HasChanged:
-            raise
-        except NotTheSame:  # the program is not here: its source is in the capture
-            pass
         own, written = self._spec.owner_config(), self._spec.written
         first, again = self._launched(own), self._launched(own)
         spoilt = self._spoilt()
@@ -216,17 +313,18 @@ class _Looked:
             "overwritten": overwritten,
             "unchanged": unchanged,
             "repeats": {p: _difference(again[p], t) for p, t in results.items()},
-            "errors": self._errors(results),
+            "errors": self._errors(results, exact),
             "roundings": {p: default_bound(t) for p, t in results.items()},
             "integers": [p for p, t in results.items() if not t.is_floating_point()],
             "ms": None if self._device == CPU else self._time(own),
         }
 
-    def errors_of(self, job: Json) -> dict[str, float]:
+    def errors_of(self, job: Json, exact: Exact) -> dict[str, float]:
         config = self._spec.config_type.model_validate(job["config"])
         problem = self._spec.problem_type.model_validate(job["problem"])
         results = self._launched(config)
-        return self._errors({p: results[p] for p in self._spec.written if p not in problem.paths("unchanged")})
+        unchanged = problem.paths("unchanged")
+        return self._errors({p: results[p] for p in self._spec.written if p not in unchanged}, exact)
 
     def _launched(self, config: Any, poisoned: tuple[str, ...] = ()) -> dict[str, Any]:
         """The tensors after a launch on a copy of the arguments; those at the paths `poisoned` held NaN before it."""
@@ -255,7 +353,7 @@ class _Looked:
             and 0 not in described[p]["stride"]
         )
 
-    def _errors(self, results: dict[str, Any]) -> dict[str, float]:
+    def _errors(self, results: dict[str, Any], exact: Exact) -> dict[str, float]:
         """Scale-relative error of each result at the elements that the float64 reference holds."""
         import torch
 
@@ -264,9 +362,9 @@ class _Looked:
         described = dict(described_tensors(self._spec.captured))
         found = {}
         for path, t in results.items():
-            if described[path]["storage"] not in self._exact:
+            if described[path]["storage"] not in exact:
                 continue
-            at, values = (torch.from_numpy(a) for a in self._exact[described[path]["storage"]])
+            at, values = (torch.from_numpy(a) for a in exact[described[path]["storage"]])
             start = t.storage_offset() - described[path]["offset"]
             flat = torch.empty(0, dtype=t.dtype, device=t.device).set_(
                 t.untyped_storage(), start, (int(at.max()) + 1,), (1,)

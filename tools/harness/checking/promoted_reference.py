@@ -57,13 +57,15 @@ class PromotingInterpreter:
             self._child = Child("tools.harness.checking.promoted_reference:promoting_interpreter", {}, environment)
         return self._child
 
-    def reference(self, capture: str, launch: str, seed: int, deadline_s: float = DEADLINE_S) -> Reference:
-        """The reference of the launch with this digest, on arguments made by `seed`
+    def reference(
+        self, capture: str, launch: str, seed: int, deadline_s: float = DEADLINE_S, damped: int = 0
+    ) -> Reference:
+        """The reference of the launch with this digest, on arguments made by `seed` and damped so often
         (``kernels.capture.reading.rebuilt_arguments``)."""
         child = self.start()
         with tempfile.TemporaryDirectory() as folder:
             out = str(Path(folder) / "stored.npz")
-            job = {"capture": capture, "launch": launch, "seed": seed, "out": out}
+            job = {"capture": capture, "launch": launch, "seed": seed, "damped": damped, "out": out}
             try:
                 answer = child.call(job, deadline_s)
             except ChildTimeout:
@@ -106,10 +108,10 @@ def promoting_interpreter(init: dict[str, Any]) -> Any:
             return {"reason": f"its arguments may need {size / 2**30:.0f} GiB in float64"}
         try:
             total = math.prod(launch.grid["came_out"])
-            run = _Run(capture, launch, job["seed"], folder)
+            run = _Run(capture, launch, job, folder)
             run.programs(_chosen(launch.grid["came_out"], PROGRAMS))
             if run.memory.atomic and PROGRAMS < total <= WHOLE_GRID:
-                run = _Run(capture, launch, job["seed"], folder)
+                run = _Run(capture, launch, job, folder)
                 run.programs(_chosen(launch.grid["came_out"], total))
         except (NotPromotable, CannotRebuild) as e:
             return {"reason": str(e)}
@@ -136,9 +138,9 @@ def _chosen(grid: list[int], most: int) -> list[tuple[int, int, int]]:
 
 
 class _Run:
-    """One execution of a launch on fresh arguments."""
+    """One execution of a launch on fresh arguments, made as the job says."""
 
-    def __init__(self, capture: Any, launch: Any, seed: int, folder: Path) -> None:
+    def __init__(self, capture: Any, launch: Any, job: dict[str, Any], folder: Path) -> None:
         import torch
         from triton.runtime.jit import TensorWrapper
 
@@ -152,7 +154,7 @@ class _Run:
         found = next(d for d, f in capture.functions().items() if f is launch.function)
         self._function = function(found)
         self._launch = launch
-        rebuilt = rebuild_arguments(launch, seed, function, raised=True)
+        rebuilt = rebuild_arguments(launch, job["seed"], function, raised=True, damped=job["damped"])
         self.memory = WatchedMemory(launch, rebuilt.tensors)
 
         def typed(value: Any, described: dict[str, Any]) -> Any:

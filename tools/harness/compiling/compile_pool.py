@@ -42,10 +42,12 @@ class LocalCompilePool:
         deadline_s: float = DEADLINE_S,
         prestart: Prestart | None = None,
         shut_in: bool = False,
+        nice: int = COMPILER_NICE,
     ) -> None:
         """`hardware` is the GPU model to compile for, `cache` Triton's cache directory (the project's own by default),
         `deadline_s` the seconds after which a compilation is killed. With `shut_in` the children have no network, and
         write to the cache and a folder of their own alone. Those of `prestart` are used if they are of that kind.
+        `nice` is the added niceness of the others.
 
         Raises MachineTrouble if the cache cannot be written."""
         self.hardware = hardware
@@ -55,6 +57,7 @@ class LocalCompilePool:
         self.workers = workers or len(os.sched_getaffinity(0))
         self._idle: queue.SimpleQueue[Child] = queue.SimpleQueue()
         self._all: list[Child] = []
+        self._nice = nice
         self._init = {"hardware": to_json(hardware), "cache": str(self.cache)}
         fitting = prestart if prestart is not None and (prestart.scratch is not None) == shut_in else None
         self._scratch = fitting.take_scratch() if fitting is not None else None
@@ -137,7 +140,7 @@ class LocalCompilePool:
             pass
         writable = [self._scratch.name, str(self.cache)] if self._scratch else None
         environment, forked = triton_environment(self.cache), writable is None
-        child = Child(COMPILER, self._init, environment, writable, forked=forked, nice=COMPILER_NICE)
+        child = Child(COMPILER, self._init, environment, writable, forked=forked, nice=self._nice)
         self._all.append(child)
         return child
 

@@ -23,6 +23,7 @@ from tools.harness.measuring.floor import implausible
 from tools.harness.measuring.rounds import comparison, joules_of, merged, narrow, worse
 from tools.harness.measuring.statistics import median_ci
 from tools.harness.measuring.unlisted_gpu import CEILINGS_S, adopt_facts, find_facts
+from tools.harness.process.gpu_lock import named_lock
 from tools.harness.process.gpu_workers import WORKER, Answer, GpuWorkers, Role, StartFailed
 from tools.harness.process.prestart import Prestart
 from tools.harness.results import Bits, CheckResult, Comparison, Figure, Measurement, Proof, StressResult
@@ -70,8 +71,9 @@ class LiveDevice:
     ) -> LiveDevice:
         """Start the candidates' worker for `device` (``cuda:N``) and ask it for the GPU's name and versions.
 
-        `lock` is the file by which several devices share one GPU. `prestart` may hold the workers. Raises
-        DeviceError."""
+        `lock` is the file by which several devices share one GPU; the environment may name one, too
+        (:func:`tools.harness.process.gpu_lock.named_lock`). `prestart` may hold the workers. Raises DeviceError."""
+        lock = lock or named_lock()
         number = device.partition(":")[2]
         if not number.isdecimal():
             raise DeviceError(f"{device!r} names no GPU: write cuda:0, cuda:1, ...")

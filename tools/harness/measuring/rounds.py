@@ -14,7 +14,9 @@ SITTING = 0.0012
 """Relative standard deviation of a ratio from sitting to sitting, which the rounds of one sitting do not show: that of
 four main jobs from fresh caches on one H200 (docs/BENCHMARKS.md)."""
 NARROW = 0.004
-"""A proof stops early once every interval is narrower than this (relative)."""
+"""A proof stops early once every interval is narrower than this (relative), or than PART of the gain or loss."""
+PART = 0.02
+"""Nobody needs to know 2.35x to 0.01."""
 
 
 def ratios(ours: list[Measurement], theirs: list[Measurement], figure: Figure = "ms") -> list[float]:
@@ -30,9 +32,9 @@ def worse(ours: list[Measurement], leaders: list[Measurement], figure: Figure = 
 
 
 def narrow(ours: list[Measurement], theirs: dict[str, list[Measurement]], figure: Figure = "ms") -> bool:
-    """Whether every ratio is known to within NARROW."""
+    """Whether every ratio is known to within NARROW, or to within PART of what it is away from 1."""
     intervals = [median_ci(ratios(ours, t, figure)) for t in theirs.values()]
-    return all((high - low) / middle < NARROW for middle, (low, high) in intervals)
+    return all((high - low) / middle < max(NARROW, PART * abs(middle - 1)) for middle, (low, high) in intervals)
 
 
 def with_sittings(middle: float, ci: tuple[float, float]) -> tuple[float, float]:

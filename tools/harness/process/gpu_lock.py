@@ -15,12 +15,15 @@ import fcntl
 import functools
 import importlib
 import inspect
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Self
+
+from tools.harness.device import DeviceError
 
 COMPILER = ("torch._dynamo.convert_frame:CatchErrorsWrapper.__call__",)
 """All of a compilation by torch.compile, and no launch of what was compiled."""
@@ -35,6 +38,8 @@ AUTOTUNERS = (
 )
 """Where Inductor uses the GPU during it: templates of matmul timed, their fusion with what follows, padding, generated
 kernels; last the functions by which all of them time (torch 2.13; after ``|`` the name in an older one)."""
+VARIABLE = "AUTOKERNEL_GPU_LOCK"
+"""Names the lock file that the live devices of this process use. Processes that share one GPU name the same."""
 POLL_S = 0.001
 """Interval at which a wait with a deadline tries the lock: flock(2) has no timeout."""
 
@@ -130,6 +135,18 @@ class GpuLock:
             finally:
                 for owner, name, original in originals:
                     setattr(owner, name, original)
+
+
+def named_lock() -> Path | None:
+    """The lock file that the environment names, if it names one. Raises DeviceError if it cannot be opened."""
+    path = os.environ.get(VARIABLE)
+    if not path:
+        return None
+    try:
+        GpuLock(path).close()
+    except OSError as e:
+        raise DeviceError(f"{VARIABLE} names {path}, which cannot be opened ({e.strerror}): name another file") from e
+    return Path(path)
 
 
 def can_release_while_compiling() -> bool:
