@@ -41,10 +41,10 @@ What the walk had found until then, all of it fixed for every command:
 - If the current folder was deleted, Intel's MKL ended a command in words of its own; if no temporary folder could be
   written, the current folder was blamed.
 - A path that is empty, and NaN as a limit of time.
-- A named pipe in place of a capture was waited for; `--device` beside `--gpu` was ignored; `evals run --out` left half a
-  line on a full disk.
+- A named pipe in place of a capture was waited for; `--device` beside `--gpu` was ignored; `evals run --out` left half
+  a line on a full disk.
 
-A walk that a shell starts in the background sent Ctrl-C to commands that did not hear it, until 2026-11-29: a shell starts
+Until 2026-11-29 a walk in the background of a shell sent Ctrl-C to commands that did not hear it: a shell starts
 background processes with SIGINT ignored. The walk restores it.
 """
 
