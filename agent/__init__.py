@@ -11,9 +11,12 @@ Nothing heavy is imported until :func:`optimise` is called.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False
+"""As in ``typing``, whose import would lie before the line from which Ctrl-C ends a command without a traceback."""
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from agent.api import optimise
     from agent.errors import AgentError, UsageError
     from agent.loop.progress import Standing

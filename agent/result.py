@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -124,7 +125,8 @@ class Result:
         was autotuned."""
         from agent.export.owner_line import decorator_line
 
-        return decorator_line(self.kernel, self._found(), self.problem)
+        reference = json.loads(self.outcome)["objective"]["kernel"]  # `path.py:NAME` of a kernel that is not registered
+        return decorator_line(reference, self._found(), self.problem)
 
     def to_json(self) -> str:
         """One JSON object, as ``python -m agent --json`` prints it."""

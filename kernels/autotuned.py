@@ -157,6 +157,15 @@ class AutotunedKernel(KernelSpec[P, Config]):
         known = {t.untyped_storage()._cdata for t in given.values()}
         return [n for n, t in tensors_in(named).items() if t.untyped_storage()._cdata not in known]
 
+    def missing(self, problem: P) -> list[str]:
+        """Parameters of the kernel that neither ``arguments``, a heuristic, a default nor the first config gives."""
+        layers = layers_of(self.kernel)
+        first = next(iter(self.candidates(problem, hardware_named("H200"))), None)
+        known = {*self._named_on_meta(problem)[1], *(first.model_dump(exclude_none=True) if first else ())}
+        known |= {name for layer in (*layers.above, *layers.below) for name in layer.values}
+        parameters = inspect.signature(layers.python).parameters
+        return [n for n in layers.names if n not in known and parameters[n].default is inspect.Parameter.empty]
+
     def _named_on_meta(self, problem: P) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """Inputs by path and arguments by name, on meta tensors; outputs are as many as ``eager`` gives."""
         inputs = self.inputs(problem, None, "meta")

@@ -29,6 +29,7 @@ from kernels.launches.domain import KINDS, SHAPES
 from kernels.launches.expected import WrongResults, expected, named, results_of
 from kernels.launches.leaves import leaves, tensors_in
 from kernels.launches.meta_tensors import MetaElementwise
+from kernels.launches.owner_launch import name_of
 from kernels.quiet import output_to_stderr
 from kernels.source.locate import SourceMissing
 from kernels.source.waiting_programs import reason_to_wait
@@ -65,7 +66,7 @@ def examine(spec: KernelSpec[Any, Any], problem: Problem | None = None, hardware
     first, space = _configs(examiner, given, hardware)
 
     results = _tensors(examiner, given)
-    _undeclared(examiner, given, results)
+    _arguments(examiner, given, results)
     for figure in ("flops", "bytes"):
         count = examiner.call(figure, given)
         if not isinstance(count, int) or not 0 <= count < 2**63 or (figure == "bytes" and count == 0):
@@ -136,8 +137,8 @@ def _tensors(examiner: _Examiner, given: Problem) -> list[str]:
     return list(results)
 
 
-def _undeclared(examiner: _Examiner, given: Problem, results: list[str]) -> None:
-    """Check that an autotuned kernel is given no tensor that nobody looks after."""
+def _arguments(examiner: _Examiner, given: Problem, results: list[str]) -> None:
+    """Check that an autotuned kernel is given every parameter, and no tensor that nobody looks after."""
     spec = examiner.spec
     if isinstance(spec, AutotunedKernel):
         several = f"; out holds the {len(results)} results as eager() gives them" if len(results) > 1 else ""
@@ -148,6 +149,9 @@ def _undeclared(examiner: _Examiner, given: Problem, results: list[str]) -> None
                 f"makes the tensor {found[0]} itself, which nobody would verify: let output() make it, beside the "
                 f"others, and eager() give it, or name it in scratch",
             )
+        if missing := examiner.run("arguments", lambda: spec.missing(given)):
+            cure = f'return a dict by name, or (arguments, {{"{missing[0]}": …}})'
+            examiner.fail("arguments", f"gives no {', '.join(missing)} of {name_of(spec.kernel)}: {cure}")
 
 
 def _waiting(examiner: _Examiner) -> None:

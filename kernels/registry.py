@@ -3,10 +3,13 @@ needed."""
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.metadata
 import inspect
 import os
+from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +46,26 @@ NO_DRIVER = "active drivers"
 def names() -> list[str]:
     """The names of the built-in kernels, in the order in which they are listed."""
     return list(_BUILTIN)
+
+
+@cache
+def aliases() -> dict[str, tuple[str, ...]]:
+    """The words that a goal may use for each built-in kernel beside its name. They are read from the source, because
+    importing a kernel imports PyTorch."""
+    found = {}
+    for name, reference in _BUILTIN.items():
+        module, _, kind = reference.partition(":")
+        path = Path(__file__).parent.joinpath(*module.split(".")[1:]).with_suffix(".py")
+        [spec] = [
+            node for node in ast.parse(path.read_bytes()).body if isinstance(node, ast.ClassDef) and node.name == kind
+        ]
+        values = [
+            ast.literal_eval(node.value)
+            for node in spec.body
+            if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["aliases"]
+        ]
+        found[name] = tuple(values[0]) if values else ()
+    return found
 
 
 def offered() -> dict[str, str]:

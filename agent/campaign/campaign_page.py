@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from agent.campaign.campaign_report import Report, Row
 from memory.pages import frame
 
-BAR_PX = 420
-NAME_PX = 260
+BAR_PERCENT = 75
+"""Of the drawing's width, for the longest bar with its interval: its number stands to the right of it."""
+ROW_PX = 42
 NUMBERS = ("calls", "PyTorch ms", "tuned ms", "speed-up", "of the roof", "saved ms")
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One problem in the chart; positions in pixels."""
+    """One problem in the chart; `y` in pixels, all else in per cent of the width."""
 
     name: str
     saved_ms: float
@@ -34,8 +35,7 @@ def page(report: Report) -> str:
         "format_numbers": format_numbers,
         "format_config": format_config,
         "NUMBERS": NUMBERS,
-        "NAME_PX": NAME_PX,
-        "BAR_PX": BAR_PX,
+        "ROW_PX": ROW_PX,
     }
     return frame.page("agent.campaign/campaign_page.html", f"Campaign {report.campaign}", content)
 
@@ -43,14 +43,14 @@ def page(report: Report) -> str:
 def bars(report: Report) -> list[Bar]:
     """A bar for every problem that saves time, in the report's order."""
     rows = [row for row in report.rows if row.saved_ms > 0]
-    scale = BAR_PX / max((row.saved_ci_ms[1] for row in rows), default=1.0)
+    scale = BAR_PERCENT / max((row.saved_ci_ms[1] for row in rows), default=1.0)
     return [
         Bar(
             (row.name or row.problem)[:40],
             row.saved_ms,
-            24 * i + 4,
+            ROW_PX * i,
             row.saved_ms * scale,
-            *(NAME_PX + end * scale for end in row.saved_ci_ms),
+            *(end * scale for end in row.saved_ci_ms),
         )
         for i, row in enumerate(rows)
     ]
@@ -63,7 +63,7 @@ def format_numbers(row: Row) -> list[str]:
         f"{row.ms:.4f}",
         ""
         if row.speedup is None or row.ci is None
-        else f"{row.speedup:.3f} [{row.ci[0]:.3f}, {row.ci[1]:.3f}] over {row.against}",
+        else f"{row.speedup:.3f} [{row.ci[0]:.3f}, {row.ci[1]:.3f}]{f' over {row.against}' if row.against else ''}",
         "" if row.share_of_roofline is None else f"{row.share_of_roofline:.1%}",
         f"{row.saved_ms:.3f}" if row.status == "proven" else "not proven",
     ]

@@ -16,7 +16,9 @@ from agent.loop.run import begin, resume
 from agent.trace.paths import trace_path
 from agent.trace.trace import read_trace
 from kernels.hardware import hardware_named
+from tools.harness.device import DeviceError
 from tools.harness.measuring.floor import floor_ms
+from tools.harness.open_device import check_device
 
 SHORTEST_S = 10.0
 """Seconds that a run is given at least."""
@@ -38,6 +40,10 @@ def conduct(
         number = len(chosen.outcomes) + 1
         known = finished(chosen.job.run_id(number))
         if known is None:
+            why = refusal(chosen.job.device)
+            if why:
+                leave_out(standings, chosen.job.device, why, watch)
+                continue
             place = f"problem {standings.index(chosen) + 1} of {len(standings)}"
             watch.notify(
                 f"{place}, {chosen.job.label}: run {number}, {chosen.gain_ms():.3f} ms a forward pass to be gained"
@@ -61,6 +67,26 @@ def run(job: Job, number: int, evaluations: int, seconds: float, memory: Path | 
     objective = job.objective(evaluations, max(SHORTEST_S, seconds))
     notices = [f"note: {notice}" for notice in about_model(objective)]
     return begin(objective, memory, None, watch, notices=notices, run_id=run_id).outcome
+
+
+def refusal(device: str) -> str:
+    """Why no problem can be tuned on `device`; empty if one can."""
+    try:
+        check_device(device)
+    except DeviceError as e:
+        return str(e)
+    return ""
+
+
+def leave_out(standings: list[Standing], device: str, why: str, watch: Watch) -> None:
+    """Mark every problem of a device that cannot be used, and print it once. If no problem is left, the error that ends
+    the campaign gives the reason instead."""
+    left_out = [s for s in standings if s.job.device == device]
+    for standing in left_out:
+        standing.failed = why
+    if not all(s.failed and not s.outcomes for s in standings):
+        more = f" and {len(left_out) - 1} more" if len(left_out) > 1 else ""
+        watch.notify(f"{left_out[0].job.label}{more}: left out: {why}")
 
 
 def finished(run_id: str) -> Outcome | None:

@@ -54,7 +54,7 @@ def campaign(file: Path, device: str | None, out: Path | None, memory: Path | No
         why = str(e).partition("; nothing is lost")[0].rstrip(".")
         raise type(e)(f"{why}; nothing is lost: the same command goes on with the campaign.") from e
     if all(s.failed and not s.outcomes for s in standings):
-        which = f" ({standings[0].job.label})" if len(standings) > 1 else ""
+        which = f" ({standings[0].job.label})" if len({s.failed for s in standings}) > 1 else ""
         raise UsageError(f"No problem of {file} can be tuned: {standings[0].failed.rstrip('.')}{which}.")
     report = report_of(plan, standings)
     write_report(folder, report)

@@ -216,8 +216,13 @@ def check_disk() -> list[Finding]:
 
     from agent.trace.paths import trace_folder
 
-    findings = []
-    for name, folder in (("disk", trace_folder()), ("scratch", Path(tempfile.gettempdir()))):
+    findings, folders = list[Finding](), [("disk", trace_folder())]
+    try:
+        folders.append(("scratch", Path(tempfile.gettempdir())))
+    except FileNotFoundError as e:
+        mend = "free some space, or set TMPDIR to a folder of yours"
+        findings.append(Finding("scratch", "missing", str(e.strerror).lower(), mend))
+    for name, folder in folders:
         there = next(parent for parent in (folder, *folder.parents) if parent.exists())
         free = shutil.disk_usage(there).free
         said = f"{free / GIB:.1f} GiB free at {there}"

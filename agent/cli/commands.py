@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -31,6 +33,7 @@ from agent.programs.comparing.compare_command import compare
 from agent.programs.foreign.table_command import table
 from agent.programs.patching import patch
 from memory.command_line.command_errors import run_command_line
+from memory.command_line.door import interrupt
 from memory.command_line.strict_commands import StrictGroup, WholeRange
 from tools.session.budget import MAX_EVALS, MAX_SECONDS
 
@@ -242,13 +245,24 @@ def run(
     if dry_run:
         return print_request(requested(words, given, cold, edit)[0], json_)
     with Terminal(loudness) as terminal:
-        with terminal.opening(device_line(given.device, words)):
+        with terminal.opening(device_line(given.device, words)), near_command(goal):
             objective, notices = requested(words, given, cold, edit)
         from agent.cli.result_panel import print_result
         from agent.loop.run import begin
 
         ended = begin(objective, memory, base_url, terminal, notices=notices, ask=terminal.ask)
     return print_result(ended, json_)
+
+
+@contextmanager
+def near_command(words: Sequence[str]) -> Iterator[None]:
+    """Name the command that is spelt like the first word of a goal which is refused."""
+    try:
+        yield
+    except UsageError as e:
+        if near := get_close_matches(words[0], commands.commands, 1, 0.75) if words else []:
+            raise UsageError(f"{e} Did you mean the command {near[0]}?") from e
+        raise
 
 
 def print_request(objective: Objective, json_: bool) -> int:
@@ -300,7 +314,7 @@ def fleet_of(device: str | None, cluster: str | None, device_type: str | None) -
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
     # A polite kill unwinds like Ctrl-C, so that child processes end with us.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, interrupt)
     if completion.VARIABLE in os.environ:
         return completion.complete(commands)
     return run_command_line(commands, "python -m agent", arguments, (AgentError,))

@@ -179,7 +179,8 @@ class Reader:
             seconds = (datetime.fromisoformat(event.at) - datetime.fromisoformat(before)).total_seconds()
             self.span("prove", max(0.0, seconds), event.key)
             if proof.get("status") != "correct":
-                self.point("proof", f"{event.key} failed its proof: {proof.get('status')} {proof.get('reason') or ''}")
+                about = f"{proof.get('status')} {proof.get('reason') or ''}".rstrip()
+                self.point("proof", f"finalist {len(self.story.proofs)} failed its proof: {about}")
 
     def on_resume(self, event: Event) -> None:
         self.point("resume", "the run had stopped and was resumed in a new process")

@@ -18,7 +18,8 @@ def triton(story: Story) -> str:
 
 def autotune(story: Story) -> str:
     """One ``@triton.autotune(configs=[…], key=[…])`` line, with the owner's hooks and key if the kernel has some."""
-    return f"{decorator_line(story.setting.kernel, config_of(story), story.setting.problem)}{mark(story)}\n"
+    kernel = story.objective.kernel  # `path.py:NAME` of a kernel that is not registered
+    return f"{decorator_line(kernel, config_of(story), story.setting.problem)}{mark(story)}\n"
 
 
 def json(story: Story) -> str:

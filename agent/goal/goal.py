@@ -16,8 +16,15 @@ from dataclasses import dataclass, field
 from agent.errors import UsageError
 from agent.goal.goal_errors import cannot_read, not_understood
 from agent.goal.goal_targets import read_targets
-from agent.goal.objective import Limits, Objective
-from agent.goal.options import Options, choose_kernel, parse_options, read_options, refuse_options_of_others
+from agent.goal.objective import Limits, Objective, Target
+from agent.goal.options import (
+    Options,
+    choose_kernel,
+    kernels_named,
+    parse_options,
+    read_options,
+    refuse_options_of_others,
+)
 from agent.goal.words.metrics import read_metric
 from agent.goal.words.numbers import one_of, parse_shape, read_dimensions, read_shape, read_spending
 from agent.goal.words.pairs import pad, read_pairs, read_shared_heads, share_heads
@@ -39,6 +46,7 @@ from agent.goal.words.vocabulary import (
 from agent.models.apis import ApiChoice
 from agent.models.effort import Effort
 from agent.models.waiting import Waiting
+from kernels.registry import aliases
 
 LONGEST_GOAL = 2000
 """Characters; a goal is a sentence, not a document."""
@@ -83,12 +91,8 @@ def read_goal(
 
     `kernels` are the words of every registered kernel, `option` those of the one that ``--kernel`` means. Raises
     UsageError with one sentence."""
-    if len(goal) > LONGEST_GOAL:
-        raise UsageError(f"The goal has {len(goal)} characters: say it in one sentence of at most {LONGEST_GOAL}.")
-    text, notices = Text(goal), list[str]()
-    targets = read_targets(text)
-    if other := [phrase for phrase in OTHER_FUNCTIONS if text.says(phrase)]:
-        raise UsageError(cannot_read(goal, kernels, other))
+    text, targets = read_beginning(goal, kernels)
+    notices = list[str]()
     gpu = one_of("GPU", [" ".join(m.group().split()) for m in text.take(rf"(?<![\w.]){GPU}(?!\w)")])
     before = text.left
     chosen = choose_kernel(goal, option, text, kernels, notices)
@@ -138,6 +142,26 @@ def read_goal(
         limits=Limits.model_validate(spending),
         seed=given.seed,
     ), notices
+
+
+def read_beginning(goal: str, kernels: Sequence[KernelWords]) -> tuple[Text, list[Target]]:
+    """The text without its targets, and the targets. Raises UsageError for a function that no kernel computes."""
+    if len(goal) > LONGEST_GOAL:
+        raise UsageError(f"The goal has {len(goal)} characters: say it in one sentence of at most {LONGEST_GOAL}.")
+    text = Text(goal)
+    targets = read_targets(text)
+    if other := [phrase for phrase in OTHER_FUNCTIONS if text.says(phrase)]:
+        raise UsageError(cannot_read(goal, kernels, other))
+    return text, targets
+
+
+def require_kernel(goal: str) -> None:
+    """Raise UsageError for a goal that names no built-in kernel, such as a misspelt command, without the seconds in
+    which kernels are imported."""
+    kernels = [KernelWords(name, words, (), {}) for name, words in aliases().items()]
+    text, _ = read_beginning(goal, kernels)
+    if not kernels_named(text, kernels):
+        raise UsageError(cannot_read(goal, kernels, []))
 
 
 def implied(before: str, kernel: KernelWords) -> Options:

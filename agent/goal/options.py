@@ -32,8 +32,7 @@ def choose_kernel(
 ) -> KernelWords:
     """The kernel that the option or, failing that, the goal names; of several on the same dimensions the most specific,
     which is the one with the most options: a "fused matrix multiplication" is fused, a "fused softmax" is a softmax."""
-    names = {spoken(alias): kernel for kernel in kernels for alias in (*kernel.aliases, kernel.name)}
-    said = {name: names[name] for name in longest_first(names) if text.says(name)}
+    said = kernels_named(text, kernels)
     nouns = [kernel for name, kernel in said.items() if name not in ADJECTIVES]
     named = [k for k in said.values() if not nouns or k in nouns or any(related([k, noun]) for noun in nouns)]
     if option is not None:
@@ -46,6 +45,12 @@ def choose_kernel(
         several = ", ".join(dict.fromkeys(kernel.name for kernel in nouns))
         raise UsageError(f"The goal names several kernels ({several}): a run tunes one, so say one.")
     return max(named, key=lambda kernel: len(kernel.choices))
+
+
+def kernels_named(text: Text, kernels: Sequence[KernelWords]) -> dict[str, KernelWords]:
+    """The kernels that the text names, by the words it names them with, longest words first."""
+    names = {spoken(alias): kernel for kernel in kernels for alias in (*kernel.aliases, kernel.name)}
+    return {name: names[name] for name in longest_first(names) if text.says(name)}
 
 
 def related(kernels: Sequence[KernelWords]) -> bool:

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 def understood(words: str, given: Given) -> tuple[Objective, list[str]]:
     """The objective of a goal and options, and what the user should know of how they were read. Raises UsageError, also
     for a problem that the kernel refuses."""
-    from agent.goal.goal import read_goal
+    from agent.goal.goal import read_goal, require_kernel
     from agent.goal.goal_targets import resolve, resolve_rival
     from agent.goal.words.vocabulary import registered, words_of
     from kernels.registry import get
     from kernels.spec import sentence
 
+    if given.kernel is None:
+        require_kernel(words)
     kernels = registered()
     option = None
     if given.kernel is not None:

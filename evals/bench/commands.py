@@ -308,7 +308,10 @@ def roofline(
         about = {"hardware": roofs.hardware.name, "bandwidth": roofs.bandwidth, "peaks": roofs.peaks}
         click.echo(json.dumps({"roofs": about | {"source": roofs.source}, "results": known_from, "rows": rows}))
         return
-    shown = [r | {"share_of_roof": f"{r['share_of_roof']:.1%}", "config": short(r["config"])} for r in rows]
+    shown = [
+        r | {"problem": line.named(r), "share_of_roof": f"{r['share_of_roof']:.1%}", "config": short(r["config"])}
+        for r in rows
+    ]
     print_table(
         shown, ("kernel", "problem", "ms", "intensity", "tflops", "tb_per_s", "bound", "share_of_roof", "config")
     )

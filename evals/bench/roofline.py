@@ -105,7 +105,7 @@ def _landscapes() -> list[Entry]:
         times = [(ms, e.config) for e in x.correct() if (ms := x.ms(e)) is not None]
         if x.problem is not None and times:
             ms, config = min(times, key=lambda t: t[0])
-            found.append(Entry(x.kernel, x.device.hardware or "", x.problem, config, ms))
+            found.append(Entry(x.kernel, x.device.hardware or "", x.problem, config, ms, recorded=True))
     return found
 
 
@@ -116,8 +116,14 @@ def _fastest(entries: list[Entry]) -> list[Entry]:
     return list(best.values())
 
 
+def named(row: Row) -> str:
+    """The problem of a row, and that its time was looked up."""
+    return f"{row['problem']} (recorded)" if row["recorded"] else str(row["problem"])
+
+
 def rows(entries: list[Entry], roofs: Roofs) -> list[Row]:
-    """A row per problem, sorted by intensity: TFLOP/s, TB/s, FLOP per byte, and the share of the roof. The roof is the
+    """A row per problem, sorted by intensity: TFLOP/s, TB/s, FLOP per byte, the share of the roof, and whether the time
+    was looked up in a recording. The roof is the
     lower of the peak and of bandwidth times intensity. It is the bandwidth's alone if the kernel counts no operations
     or its dtype has no peak.
 
@@ -137,6 +143,7 @@ def rows(entries: list[Entry], roofs: Roofs) -> list[Row]:
             {
                 "kernel": e.kernel,
                 "problem": problem.label(),
+                "recorded": e.recorded,
                 "ms": e.ms,
                 "intensity": intensity,
                 "tflops": flops / seconds / 1e12,

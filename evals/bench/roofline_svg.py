@@ -6,7 +6,7 @@ import math
 from html import escape
 from typing import Any
 
-from evals.bench.roofline import Roofs
+from evals.bench.roofline import Roofs, named
 from memory.pages import frame
 
 Row = dict[str, Any]
@@ -97,7 +97,10 @@ def html_page(rows: list[Row], roofs: Roofs, title: str, sources: list[str]) -> 
         "sources": sources,
         "drawings": [drawing(rows, roofs, title, size) for size in (WIDE, NARROW)],
         "columns": [(name, "long wide" if name == "config" else "") for name in names],
-        "rows": [[str(number), *(_cell(c, row[c]) for c in columns)] for number, row in enumerate(rows, 1)],
+        "rows": [
+            [str(number), *(_cell(c, row[c]) for c in columns)]
+            for number, row in enumerate(({**r, "problem": named(r)} for r in rows), 1)
+        ],
     }
     return frame.page("evals.bench/roofline.html", title, content)
 

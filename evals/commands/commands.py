@@ -88,7 +88,7 @@ def list_command(as_json: bool) -> None:
 @click.option("--limit", type=WholeRange(min=1), help="Record so many configs, drawn at random.")
 @click.option("--samples", type=WholeRange(min=2), default=10, show_default=True, help="Readings per config and pass.")
 @click.option("--max-seconds", type=FiniteRange(min=0), default=3600.0, show_default=True, help="Time of this call.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Order of the configs.")
+@click.option("--seed", type=WholeRange(0), default=0, show_default=True, help="Order of the configs.")
 @click.option("--workers", type=WholeRange(min=1), help="Compile processes; one per core without it.")
 @click.option("--compile-only", is_flag=True, help="Compile and stop; the same command without this measures.")
 def record_command(

@@ -77,7 +77,8 @@ class Results:
         except FileNotFoundError:
             return False
         except OSError as e:
-            raise EvalsError(f"cannot read {self.path}: {(e.strerror or str(e)).lower()}") from e
+            why = (e.strerror or str(e)).lower()
+            raise EvalsError(f"cannot read {self.path}: {why}; name another file with --out") from e
         whole, torn = split(data, self.path)
         for fingerprint, ledger in parse(whole, self.path):
             self._lines[job_key(ledger)] = (fingerprint, ledger)

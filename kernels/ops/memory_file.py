@@ -17,8 +17,9 @@ from urllib.parse import quote
 from memory.terms import MEMORY_ID, MEMORY_SCHEMA
 
 FASTEST = """
-SELECT kernel, hardware, problem, config, ms FROM (
+SELECT kernel, hardware, problem, config, ms, recorded FROM (
     SELECT k.name AS kernel, coalesce(e.hardware, '') AS hardware, p.problem, c.config, v.ms,
+        e.kind = 'recorded' AS recorded,
         v.problem_id, v.environment_id, v.regime,
         row_number() OVER (PARTITION BY v.problem_id, v.environment_id, v.regime ORDER BY v.ms, v.config_id) AS place
     FROM verdicts v
@@ -48,6 +49,8 @@ class Fastest(NamedTuple):
     config: dict[str, Any]
     ms: float
     """Per launch."""
+    recorded: bool
+    """Whether the time was looked up, not measured."""
 
 
 def read_fastest(path: Path) -> list[Fastest]:
@@ -63,7 +66,10 @@ def read_fastest(path: Path) -> list[Fastest]:
             rows = connection.execute(FASTEST).fetchall()
     except sqlite3.DatabaseError as e:
         raise MemoryUnusable(_explain(path, e)) from e
-    return [Fastest(kernel, hardware, json.loads(p), json.loads(c), ms) for kernel, hardware, p, c, ms in rows]
+    return [
+        Fastest(kernel, hardware, json.loads(p), json.loads(c), ms, bool(recorded))
+        for kernel, hardware, p, c, ms, recorded in rows
+    ]
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -38,6 +38,8 @@ class Entry:
     problem: dict[str, Any]
     config: dict[str, Any]
     ms: float
+    recorded: bool = False
+    """Whether the time was looked up in a recording, as far as the file tells."""
 
 
 @dataclass(frozen=True)

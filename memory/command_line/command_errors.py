@@ -13,6 +13,7 @@ from contextlib import suppress
 import click
 
 from memory.command_line.closed_stdout import ends_quietly, run_click
+from memory.command_line.door import NO_FOLDER
 from memory.file import MemoryFileError
 
 FAILED = 1
@@ -86,15 +87,17 @@ def describe_world(error: OSError) -> str:
     why = (error.strerror or str(error)).lower()
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return f"{what} cannot be written ({why}): free some space, then run the same command again"
+    if error.errno == errno.ENOENT and not error.filename and "temporary" in why:  # the words of `tempfile`
+        return f"{why}: free some space, or set TMPDIR to a folder that can be written"
     if error.errno == errno.ENOENT and not error.filename:
-        return "the current folder does not exist any more: change to one that does"
+        return NO_FOLDER
     return f"{what} cannot be used ({why}): give another path, or change its permissions"
 
 
 def help_hint(error: click.ClickException) -> str:
     """Where what exists is listed, for a name that does not."""
     context = getattr(error, "ctx", None)
-    unknown = isinstance(error, click.NoSuchOption) or "No such" in error.message
+    unknown = isinstance(error, click.NoSuchOption) or error.message.startswith("No such command")
     return f" {context.command_path} --help lists what there is." if unknown and context is not None else ""
 
 

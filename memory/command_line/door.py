@@ -9,7 +9,14 @@ import signal
 import sys
 from contextlib import suppress
 from importlib import import_module
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
+
+IMPORTER = "<frozen importlib._bootstrap>"
+"""The file name of the code that Python imports modules with."""
+NO_FOLDER = "the current folder does not exist any more: change to one that does"
+INTERRUPTED = 128 + signal.SIGINT
+"""Exit code after Ctrl-C, as a shell reports a program that SIGINT ended."""
 
 
 class LossyStream:
@@ -39,17 +46,47 @@ class LossyStream:
 def enter(module: str) -> int:
     """Run ``main()`` of `module`; its exit code. The caller has left SIGINT to end the process at once."""
     open_missing_streams()
+    if not current_folder_exists():
+        print(f"error: {NO_FOLDER}", file=sys.stderr)
+        return 2
     run = import_module(module).main
     handler = signal.getsignal(signal.SIGINT)
     if handler is signal.SIG_DFL:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, interrupt)
     try:
         return int(run())
     except KeyboardInterrupt:  # between two steps of `main`, which answers it elsewhere
-        return 128 + signal.SIGINT
+        return INTERRUPTED
     finally:
         if handler is signal.SIG_DFL:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def current_folder_exists() -> bool:
+    """Whether there is a current folder. PyTorch's libraries end a process without one, in words that name no cause."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """Answer Ctrl-C: raise KeyboardInterrupt, but end the process while a module is imported. PyTorch and NumPy drop an
+    exception that is raised in their own import, so that the command goes on, or fail on it later with a traceback."""
+    while frame is not None:
+        if frame.f_code.co_filename == IMPORTER:
+            end_process()
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
+def end_process() -> NoReturn:
+    """End the process as a command line that was stopped ends, without unwinding."""
+    with suppress(OSError):
+        show_cursor = b"\x1b[?25h" if os.isatty(2) else b""  # a status line may have hidden it
+        os.write(2, show_cursor + b"\nstopped\n")
+    os._exit(INTERRUPTED)
 
 
 def open_missing_streams() -> None:

@@ -12,6 +12,9 @@ from typing import Any
 import click
 
 DISTRIBUTION = "triton-autokernel"
+LARGEST = 10**9
+"""Of a number that an option takes, unless its range ends before: beyond it a number is a slip of the hand."""
+TOO_LARGE = f"{{}} is too large: give at most {LARGEST:,}."
 SHOWN = (("PyTorch", "torch"), ("Triton", "triton"))
 """What the version line names beside Python, with the distributions' names."""
 
@@ -55,14 +58,20 @@ def describe_range(least: float | None, most: float | None, above: bool = False)
 
 
 class WholeRange(click.IntRange):
-    """A range of whole numbers that is named in words."""
+    """A range of whole numbers that is named in words, up to LARGEST."""
 
     def _describe_range(self) -> str:
         return describe_range(self.min, self.max, self.min_open)
 
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if self.max is None and number > LARGEST:
+            self.fail(TOO_LARGE.format(value), param, ctx)
+        return number
+
 
 class FiniteRange(click.FloatRange):
-    """A range that refuses NaN, which lies in every range of click's, and that is named in words."""
+    """A range up to LARGEST that refuses NaN, which lies in every range of click's, and that is named in words."""
 
     def _describe_range(self) -> str:
         return describe_range(self.min, self.max, self.min_open)
@@ -71,6 +80,8 @@ class FiniteRange(click.FloatRange):
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value} is not a number that can be counted with.", param, ctx)
+        if self.max is None and number > LARGEST:
+            self.fail(TOO_LARGE.format(value), param, ctx)
         return number
 
 

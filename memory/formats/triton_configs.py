@@ -47,6 +47,7 @@ def config_list(subject: Subject) -> str:
         "",
         "import triton",
         "",
+        f"# Configs alone: {KEPT}.",
         "configs = [",
     ]
     lines += [f"    {triton_config(v['config'])},  # {v['ms']:.5g} ms" for v in subject.fastest(TOP)]

@@ -33,11 +33,12 @@ WHERE a.kind = 'proof' AND a.status = 'correct' AND a.comparisons IS NOT NULL OR
 """
 BEST = "SELECT * FROM best_per_problem ORDER BY kernel, problem, device, regime"
 FAILURES = "SELECT * FROM failures_by_reason ORDER BY configs DESC LIMIT 100"
-BEST_COLUMNS = ("kernel", "problem", "device", "regime", "ms", "rate", "configs", "config")
-PROOF_COLUMNS = ("kernel", "problem", "device", "regime", "proof", "ms", "config", "run_id")
-FAILURE_COLUMNS = ("kernel", "problem", "device", "step", "status", "configs", "reason", "example")
+# On a phone the first three columns are seen at once: what a reader looks for stands before where it was found.
+BEST_COLUMNS = ("kernel", "problem", "ms", "rate", "device", "regime", "configs", "config")
+PROOF_COLUMNS = ("kernel", "problem", "proof", "ms", "device", "regime", "config", "run_id")
+FAILURE_COLUMNS = ("kernel", "problem", "status", "reason", "step", "configs", "device", "example")
 RUN_COLUMNS = (
-    "started_at", "run_id", "goal", "model", "problem", "device", "outcome", "evaluations", "seconds", "best_ms",
+    "started_at", "outcome", "best_ms", "goal", "problem", "model", "device", "evaluations", "seconds", "run_id",
 )  # fmt: skip
 RUNS = "SELECT * FROM runs_overview ORDER BY started_at DESC LIMIT 200"
 

@@ -44,6 +44,24 @@ def test_a_range_is_named_in_words(kind, value, words):
         kind.convert(value, None, None)
 
 
+@pytest.mark.parametrize(
+    ("kind", "value", "taken"),
+    [
+        (WholeRange(1), 10**9, True),
+        (WholeRange(1), 10**30, False),
+        (WholeRange(1, 10**12), 10**12, True),
+        (FiniteRange(0), 1e30, False),
+        (FiniteRange(0, min_open=True), 0.5, True),
+    ],
+)
+def test_a_number_beyond_all_counting_is_refused(kind, value, taken):
+    if taken:
+        assert kind.convert(value, None, None) == value
+        return
+    with pytest.raises(click.BadParameter, match="is too large: give at most 1,000,000,000"):
+        kind.convert(value, None, None)
+
+
 @pytest.mark.parametrize("command", ["recover", "merge", "import"])
 def test_a_path_that_is_empty_is_one_sentence(command, capsys):
     assert main([command, ""]) == 2

@@ -27,6 +27,10 @@ def test_every_listed_kernel_loads_under_its_name():
         assert spec.default_problem()
 
 
+def test_the_aliases_that_are_read_from_the_source_are_the_kernels_own():
+    assert registry.aliases() == {name: registry.get(name).aliases for name in registry.names()}
+
+
 def test_the_words_of_kernels_import_no_torch():
     """The contract, its defaults and what the agent's own modules need of kernels."""
     modules = [

@@ -73,6 +73,16 @@ def load_ray() -> Any:
     return ray
 
 
+def gpus_of_host() -> int:
+    """How many GPUs this host has. Raises DeviceError if there is none."""
+    from tools.harness.measuring.telemetry import gpus_present
+
+    there = gpus_present()
+    if there == 0:
+        raise DeviceError("there is no GPU on this machine: use --device recorded, or --ray for a cluster")
+    return there
+
+
 def connect(address: FleetAddress) -> Any:
     """The ``ray`` module, connected; a cluster that this process is connected to is used as it is.
 
@@ -80,8 +90,6 @@ def connect(address: FleetAddress) -> Any:
     ray = load_ray()
     if ray.is_initialized():
         return ray
-    from tools.harness.measuring.telemetry import gpus_present
-
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray is about to stop hiding GPUs from tasks that ask for none, and warns of it on every start unless told.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -92,9 +100,7 @@ def connect(address: FleetAddress) -> Any:
             require_reachable(address.cluster)
             ray.init(address.cluster, **quiet)
         else:
-            there = gpus_present()
-            if there == 0:
-                raise DeviceError("there is no GPU on this machine: use --device recorded, or --ray for a cluster")
+            there = gpus_of_host()
             with exported_paths():
                 ray.init("local", num_gpus=there, include_dashboard=False, **quiet)
         print_errors_on_stderr(ray)

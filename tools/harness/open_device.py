@@ -35,7 +35,6 @@ def open_device(
 
     Raises DeviceError with one sentence if the device cannot be used."""
     from tools.fleet.address import parse
-    from tools.harness.measuring.telemetry import gpus_present
 
     fleet = parse(device)
     if fleet is not None and spec.shut_in:
@@ -43,24 +42,50 @@ def open_device(
     if fleet is not None:
         from tools.fleet.device import FleetDevice
 
+        check_device(device)
         opened = FleetDevice.open(fleet, spec, problem)
         return opened, opened.hardware
-    kind, _, which = device.partition(":")
-    if kind == "auto":
-        kind, which = ("cuda", "0") if gpus_present() else ("recorded", "")
+    kind, which = _kind_of(device)
     if kind == "cuda":
         from tools.harness.devices.live import LiveDevice
 
-        if not gpus_present():
-            raise DeviceError(f"{device} names a GPU and this machine has none that works: {WITHOUT_GPU}")
         live = LiveDevice.open(f"cuda:{which or 0}", spec, problem, lock=lock, prestart=prestart)
         return live, live.hardware
-    if kind == "recorded":
-        from tools.harness.checking.interpreter import Interpreter
-        from tools.harness.devices.recorded import RecordedDevice
-        from tools.harness.landscapes.named import find_landscape
+    from tools.harness.checking.interpreter import Interpreter
+    from tools.harness.devices.recorded import RecordedDevice
+    from tools.harness.landscapes.named import find_landscape
 
-        landscape = find_landscape(which or None, spec.name, problem, regime)
-        recorded = RecordedDevice(landscape, spec, problem, Interpreter(spec.shut_in))
-        return recorded, recorded.facts
-    raise DeviceError(f"there is no device {device!r}: use auto, cuda:N, cuda:all or recorded[:LANDSCAPE]")
+    landscape = find_landscape(which or None, spec.name, problem, regime)
+    recorded = RecordedDevice(landscape, spec, problem, Interpreter(spec.shut_in))
+    return recorded, recorded.facts
+
+
+def check_device(device: str) -> None:
+    """Raise DeviceError with one sentence if no problem of any kernel can be tuned on `device`. Opens nothing."""
+    from tools.fleet.address import gpus_of_host, load_ray, parse
+    from tools.harness.landscapes.named import named_landscape
+
+    fleet = parse(device)
+    if fleet is not None:
+        if fleet.cluster is None:
+            gpus_of_host()
+        load_ray()
+        return
+    kind, which = _kind_of(device)
+    if kind == "recorded" and which:
+        named_landscape(which)
+
+
+def _kind_of(device: str) -> tuple[str, str]:
+    """``("cuda", "1")`` or ``("recorded", "softmax-h200")`` of a single device. Raises DeviceError if it is neither, or
+    a GPU that is not there."""
+    from tools.harness.measuring.telemetry import gpus_present
+
+    kind, _, which = device.partition(":")
+    if kind == "auto":
+        kind, which = ("cuda", "0") if gpus_present() else ("recorded", "")
+    if kind not in ("cuda", "recorded"):
+        raise DeviceError(f"there is no device {device!r}: use auto, cuda:N, cuda:all or recorded[:LANDSCAPE]")
+    if kind == "cuda" and not gpus_present():
+        raise DeviceError(f"{device} names a GPU and this machine has none that works: {WITHOUT_GPU}")
+    return kind, which

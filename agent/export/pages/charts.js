@@ -118,9 +118,10 @@ function drawWays(box, run) {
     make(svg, "line", { class: "axis", x1: place(i), x2: place(i), y1: top, y2: bottom });
     make(svg, "text", { class: "strong", x: place(i), y: i % 2 ? 30 : 14, "text-anchor": "middle" }, name);
     if (i < names.length) {
-      const many = Math.ceil(scales[i].values.length / 12);
+      const many = Math.ceil(scales[i].values.length / 12), room = Math.floor((place(i + 1) - place(i) - 12) / FONT);
       scales[i].values.forEach((v, k) => {
-        if (k % many === 0) make(svg, "text", { x: place(i) + 5, y: scales[i].y(v) + 4 }, String(v));
+        const word = String(v), shown = word.length > room ? `${word.slice(0, room - 1)}…` : word;
+        if (k % many === 0) titled(make(svg, "text", { x: place(i) + 5, y: scales[i].y(v) + 4 }, shown), word);
       });
     } else if (times.length) {
       for (const at of steps(fastest, last, 5)) make(svg, "text", { x: place(i) + 5, y: time(at) + 4 }, short(at));
@@ -129,12 +130,19 @@ function drawWays(box, run) {
 }
 
 function drawRoofline(box, run) {
-  const roof = run.roof;
-  const [svg, width] = canvas(box, 340, "Roofline with the attempts on it");
+  const roof = run.roof, flat = !roof || roof.intensity === 0;
+  const timed = run.attempts.filter((a) => a.ms !== null);
+  const [svg, width] = canvas(box, flat ? 80 : 340, "Roofline with the attempts on it");
   if (!roof) { make(svg, "text", { x: 10, y: 30 }, "No facts about this hardware are known."); return; }
+  if (flat) {
+    make(svg, "text", { x: 10, y: 22 }, "The kernel counts no operations.");
+    make(svg, "text", { x: 10, y: 42 }, `Its roof is the bandwidth, ${short(roof.bandwidth)} TB/s.`);
+    const share = 100 * roof.floor_ms / Math.min(...timed.map((a) => a.ms));
+    if (timed.length) make(svg, "text", { x: 10, y: 62 }, `The best reaches ${share.toFixed(1)} % of it.`);
+    return;
+  }
   const area = { left: 56, right: width - 20, top: 24, bottom: 290 };
   const log = Math.log10, ridge = roof.peak / roof.bandwidth;
-  const timed = run.attempts.filter((a) => a.ms !== null);
   const slowest = Math.min(...timed.map((a) => a.tflops), roof.peak);
   const low = Math.min(roof.intensity, ridge) / 8, high = Math.max(roof.intensity, ridge) * 8;
   const floor = Math.min(slowest / 3, Math.min(roof.peak, low * roof.bandwidth) * 1.5);

@@ -94,6 +94,7 @@ function attemptsTable(box) {
 }
 
 function baselinesTable(box) {
+  if (!run.baselines.length) return;
   const columns = [
     ["baseline", (b) => b.name], ["speed-up", (b) => b.speedup, 3, true],
     ["95 % interval", (b) => (b.ci ? `[${b.ci[0].toFixed(3)}, ${b.ci[1].toFixed(3)}]` : ""), undefined, true],

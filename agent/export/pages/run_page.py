@@ -67,6 +67,7 @@ def facts(story: Story) -> list[tuple[str, str]]:
     """(name, value) pairs. The page leaves empty values out."""
     objective, setting, outcome = story.objective, story.setting, story.outcome
     best, parent = outcome.best if outcome else None, story.header.get("parent")
+    evaluations = outcome.evaluations if outcome else len(story.attempts)  # a failed compilation costs one too
     versions = story.header.get("versions")
     rate = f", {best.value:.1f} {setting.unit}" if best and setting.metric != "latency" else ""
     made = " ".join(f"{n} {v}" for n, v in versions.items()) if isinstance(versions, dict) else ""
@@ -81,7 +82,7 @@ def facts(story: Story) -> list[tuple[str, str]]:
         ("time", f"{best.ms:.4f} ms{rate}" if best else ""),
         ("of the roof", f"{best.share_of_roofline:.1%}" if best and best.share_of_roofline else ""),
         ("a better proof", outcome.earlier.describe() if outcome and outcome.earlier else ""),
-        ("search", f"{len(story.attempts)} evaluations, {len(story.turns)} turns, {total_seconds(story):.0f} s"),
+        ("search", f"{evaluations} evaluations, {len(story.turns)} turns, {total_seconds(story):.0f} s"),
         ("ended because", describe_stop(outcome) if outcome else story.stopped),
         ("what matters", what_matters(story)),
         ("run", story.run),
@@ -246,6 +247,7 @@ def roof(setting: Setting) -> JSON | None:
         "peak": peak / 1e12,
         "bandwidth": hardware.bandwidth / 1e12,
         "intensity": intensity,
+        "floor_ms": setting.floor_ms,
         "roof": min(peak, hardware.bandwidth * intensity) / 1e12,
         "hardware": hardware.name,
         "origin": hardware.describe_origin("bandwidth", "peak"),

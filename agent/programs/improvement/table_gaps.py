@@ -122,7 +122,8 @@ def hold_out(jobs: Sequence[Job], count: int) -> list[Job]:
     side."""
     chosen: list[Job] = []
     for family in families(jobs):
-        places = [round((i + 1) * (len(family) - 1) / (count + 1)) for i in range(count)]
+        most = min(count, len(family))
+        places = [round((i + 1) * (len(family) - 1) / (most + 1)) for i in range(most)]
         last = -1
         for place in places:
             if place <= last + 1 or place >= len(family) - 1:

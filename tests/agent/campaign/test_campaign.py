@@ -1,6 +1,7 @@
 """Plan, schedule, a stop in the middle, report, tuned file."""
 
 import json
+import re
 from functools import partial
 from pathlib import Path
 
@@ -133,6 +134,18 @@ def test_the_report_counts_calls_and_says_what_is_recorded(plan, world):
     assert "recorded" in page(report).lower()
 
 
+def test_the_drawing_fits_any_width_and_no_baseline_is_called_none(plan, world):
+    report = report_of(plan, conducted(plan))
+    rows = [row.model_copy(update={"against": None}) for row in report.rows]
+    html = page(report.model_copy(update={"rows": rows}))
+    assert "None" not in html
+    drawing = html[html.index("<svg") : html.index("</svg>")]
+    assert 'width="100%"' in drawing
+    ends = [float(x) for x in re.findall(r'x2?="([\d.]+)%"', drawing)]
+    assert ends
+    assert max(ends) <= 75.0  # what stands right of it is the number
+
+
 def test_a_win_that_is_not_proven_saves_nothing(plan, world):
     world["baseline_ms"] = 0.1
     report = report_of(plan, conducted(plan))
@@ -245,6 +258,28 @@ def test_a_campaign_none_of_whose_problems_can_be_tuned_is_a_usage_error(tmp_pat
     assert isinstance(answer.exception, UsageError)
     assert "there is no device 'abacus'" in str(answer.exception)
     assert answer.stdout == ""
+
+
+@pytest.mark.parametrize("device", ["cuda:0", "cuda:all", "abacus", "recorded:nope"])
+def test_a_device_that_cannot_be_used_is_refused_once(tmp_path, monkeypatch, device):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tools.harness.measuring.telemetry.gpus_present", lambda: 0)
+    (tmp_path / "c.toml").write_text(TOML)
+    answer = CliRunner().invoke(campaign, ["c.toml", "--device", device])
+    assert isinstance(answer.exception, UsageError)
+    assert (answer.stdout, answer.stderr) == ("", "")
+    assert "recorded" in str(answer.exception) or "there is no landscape nope" in str(answer.exception)
+
+
+def test_the_problems_of_a_device_that_is_not_there_are_left_out_together(plan, world, tmp_path, monkeypatch):
+    monkeypatch.setattr("tools.harness.measuring.telemetry.gpus_present", lambda: 0)
+    other = [layer.model_copy(update={"device": "cuda:0", "count": 5}) for layer in plan.problem]
+    plan = plan.model_copy(update={"problem": (*other, plan.problem[1])})
+    lines = []
+    standings = conduct(plan, None, LineWatch(lines.append), lambda standings: None)
+    assert [bool(s.failed) for s in standings] == [True, True, False]
+    assert len([line for line in lines if "left out" in line]) == 1
+    assert "and 1 more: left out: cuda:0 names a GPU" in "\n".join(lines)
 
 
 def test_a_folder_that_cannot_be_written_is_found_before_the_first_run(tmp_path, world):

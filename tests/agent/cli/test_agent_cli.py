@@ -95,6 +95,18 @@ def test_a_process_ends_with_the_sentence_and_the_code():
     assert mistake(err).startswith("error: Cannot read the goal 'make tea'")
 
 
+def test_a_goal_without_a_kernel_is_refused_before_anything_is_imported_or_printed():
+    script = (
+        "import sys; from agent.cli.commands import main; main(['resme', '20200101-000000-abcdef']);"
+        "print({'torch', 'triton'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+    [line] = done.stderr.splitlines()
+    assert line.startswith("error: Cannot read the goal 'resme 2")
+    assert line.endswith("Did you mean the command resume?")
+
+
 def test_no_words_at_all_show_the_help():
     code, out, _ = command()
     assert code == 2
@@ -367,6 +379,17 @@ def test_completion_knows_commands_options_and_values(monkeypatch, capsys):
     monkeypatch.delenv("_AUTOKERNEL_COMPLETE")
     assert main(["completion", "bash"]) == 0
     assert "_AUTOKERNEL_COMPLETE=bash_complete" in capsys.readouterr().out
+
+
+def test_a_kernel_that_is_named_by_its_file_is_exported_with_its_owners_key(small_world, capsys):
+    small_world()
+    file = ROOT / "tests/kernels/launches/own_kernels.py"
+    main(["maximise bandwidth", "--kernel", f"{file}:KeywordConstexpr", "--json"])
+    trace = json.loads(capsys.readouterr().out)["trace"]
+    assert main(["export", trace, "--as", "autotune"]) == 0
+    line = capsys.readouterr().out
+    assert "key=[]" in line, "the problem's dimensions are no key of this kernel"
+    assert "cannot be loaded" not in line
 
 
 def test_a_result_is_exported_as_lines_to_paste(small_world, capsys):

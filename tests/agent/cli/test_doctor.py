@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -152,6 +153,15 @@ def test_a_full_disk_and_a_damaged_memory_are_missing(quick, monkeypatch, tmp_pa
     default_path().write_text("this is no database, " * 100)
     [broken] = checks.check_memory()
     assert (broken.state, "python -m memory recover" in broken.mend) == ("missing", True)
+
+
+def test_no_temporary_folder_is_a_finding_and_the_other_checks_go_on(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(tmp_path / "none")])
+    findings = checks.check_disk()
+    assert found("scratch", findings).state == "missing"
+    assert "TMPDIR" in found("scratch", findings).mend
+    assert found("disk", findings).said
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,9 @@ def test_the_page_says_what_the_terminal_says_of_the_best_and_of_the_end():
     story = story_of(example())
     facts = dict(run_page.facts(story))
     assert facts["time"] == f"{story.outcome.best.ms:.4f} ms, {story.outcome.best.value:.1f} TFLOP/s"
+    assert facts["search"].startswith(f"{story.outcome.evaluations} evaluations, ")
+    spent = story.outcome.model_copy(update={"evaluations": 99})
+    assert dict(run_page.facts(dataclasses.replace(story, outcome=spent)))["search"].startswith("99 evaluations, ")
     assert facts["ended because"] == "the planner found nothing more worth measuring"
     setting = story.setting.model_copy(update={"metric": "gbps", "unit": "GB/s"})
     assert dict(run_page.facts(dataclasses.replace(story, setting=setting)))["time"].endswith(" GB/s")
@@ -175,6 +178,21 @@ def test_the_page_works_in_a_browser(browser, tmp_path, path, width, dark):
     assert (sum(map(int, re.findall(r"\d+", paper))) < 200) is dark
     stray = "return [...document.querySelectorAll('svg *')].filter(n => /NaN|undefined/.test(n.outerHTML)).length"
     assert browser.ask(stray) == 0
+
+
+def test_the_page_of_a_kernel_that_counts_no_operations_is_whole(browser, tmp_path):
+    """It has no arithmetic intensity, whose logarithm would end the script before the attempts are listed."""
+
+    def change(kind, key, body):
+        if kind == "header":
+            body["setting"] |= {"flops": 0, "metric": "gbps", "unit": "GB/s"}
+        return body
+
+    story = story_of(edited(example(), tmp_path / "bytes.jsonl", change))
+    browser.open(page_of(tmp_path / "bytes.jsonl", tmp_path), 390)
+    assert browser.log() == []
+    assert "Its roof is the bandwidth" in browser.ask("return document.getElementById('roofline').textContent")
+    assert browser.ask("return document.querySelectorAll('#attempts tbody tr').length") == len(story.attempts)
 
 
 def test_the_tables_sort_and_filter(browser, tmp_path):

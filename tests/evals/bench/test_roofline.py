@@ -82,6 +82,8 @@ def test_without_a_gpu_everything_is_recorded_and_says_so(tmp_path):
     assert "results: the recorded landscapes" in answer.stdout
     assert ElementTree.parse(svg).getroot().tag == f"{SVG}svg"
     assert "no GPU is used now" in html.read_text()
+    assert "4096x4096x4096 fp16 leaky_relu (recorded)" in html.read_text()
+    assert "problem: 32768x4096 fp16 (recorded)" in answer.stdout
 
 
 def test_results_from_a_file_under_the_datasheets_roofs(tmp_path):
@@ -93,6 +95,7 @@ def test_results_from_a_file_under_the_datasheets_roofs(tmp_path):
     assert found["roofs"]["bandwidth"] == of_datasheet(H200).bandwidth
     assert "not measured" in found["roofs"]["source"]
     assert found["results"] == str(path)
+    assert [r["recorded"] for r in found["rows"]] == [False]
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,7 @@ def run(case: Case) -> Ended:
     closed = [n for n, kind in enumerate((case.stdin, case.stdout, case.stderr)) if kind == "closed"]
 
     def prepare() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell starts what it runs in the background without Ctrl-C
         for number in closed:
             os.close(number)
         if case.largest is not None:

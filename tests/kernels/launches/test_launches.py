@@ -101,6 +101,21 @@ def test_a_mistake_in_arguments_is_said_of_arguments():
     assert "undeclared" not in line
 
 
+class NoSquare(own.KeywordConstexpr):
+    name = "no_square"
+
+    def arguments(self, p, inputs, out):
+        return inputs[0], out, p.N
+
+
+def test_a_parameter_that_nobody_gives_is_named_before_anything_is_launched():
+    with pytest.raises(KernelError) as e:
+        examine(NoSquare())
+    line = str(e.value)
+    assert line.startswith(__file__)
+    assert 'NoSquare.arguments gives no SQUARE of power: return a dict by name, or (arguments, {"SQUARE"' in line
+
+
 def test_a_config_that_is_made_for_one_size_is_not_made_for_another():
     kernel, whole, odd = own.PruneMakes(), own.Line(N=1024), own.Line(N=1023)
     even = next(kernel.candidates(whole, H200))

@@ -40,6 +40,7 @@ def test_the_fastest_configs_are_those_that_the_memory_itself_names(memory):
     assert {f.problem["M"] for f in found} == {64, 512, 4096}
     assert {f.hardware for f in found} == {"H200"}
     assert len(found) == 8
+    assert sum(f.recorded for f in found) == 4
 
 
 def test_an_older_file_is_read_as_it_is(memory):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -54,6 +55,14 @@ def test_a_file_does_not_become_the_closed_stdout(case: Make, tmp_path: Path) ->
     assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
 
 
+@pytest.mark.parametrize("words", ["agent runs", "tools list"])
+def test_a_current_folder_that_was_deleted_is_one_sentence(case: Make, tmp_path: Path, words: str) -> None:
+    """Where PyTorch is imported, Intel's MKL would end the process in words of its own."""
+    tried = case(words, (2,), cwd=tmp_path / "gone", delete_cwd=True)
+    tried.cwd.mkdir()
+    assert run(tried).stderr == "error: the current folder does not exist any more: change to one that does\n"
+
+
 def test_ctrl_c_while_it_loads_is_no_traceback() -> None:
     script = (
         "import os, signal, sys\n"
@@ -66,3 +75,27 @@ def test_ctrl_c_while_it_loads_is_no_traceback() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+
+
+@pytest.mark.parametrize(("stops", "stdout"), [("import stubborn", ""), ("press()", "put away\n")])
+def test_ctrl_c_ends_a_command_whatever_an_import_makes_of_exceptions(tmp_path: Path, stops: str, stdout: str) -> None:
+    """Without the door's own answer, a module that drops every exception, as NumPy's and PyTorch's do, lets the command
+    go on. Elsewhere the command still unwinds."""
+    press = "import os, signal\ndef press(): os.kill(os.getpid(), signal.SIGINT)\n"
+    (tmp_path / "stubborn.py").write_text(f"{press}try: press()\nexcept BaseException: pass\n")
+    body = f"try: {stops}\n    finally: print('put away', flush=True)"
+    (tmp_path / "command.py").write_text(f"{press}def main():\n    {body}\n    return 0\n")
+    script = (
+        "import signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.SIG_DFL)\n"
+        "from memory.command_line.door import enter\n"
+        "sys.exit(enter('command'))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (130, stdout)

@@ -8,7 +8,7 @@ from agent.models.base import Done
 from agent.models.embedded import next_move
 from tools.fleet.address import FleetAddress, connect, named, parse
 from tools.harness.device import DeviceError
-from tools.harness.open_device import open_device
+from tools.harness.open_device import check_device, open_device
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,12 @@ def test_without_ray_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(DeviceError, match=r"pip install 'triton-autokernel\[ray\]'"):
         connect(FleetAddress(None, None))
+
+
+def test_without_a_gpu_the_cure_is_not_to_install_ray(monkeypatch):
+    monkeypatch.setattr("tools.harness.measuring.telemetry.gpus_present", lambda: 0)
+    with pytest.raises(DeviceError, match="no GPU on this machine: use --device recorded"):
+        check_device("cuda:all")
 
 
 def test_a_type_is_a_part_of_the_name_in_any_case():

@@ -146,11 +146,21 @@ def test_noise_between_the_sets_widens_the_interval(landscape):
     assert width() > 5 * quiet
 
 
-def test_a_kernel_whose_source_changed_since_is_reported(landscape):
+def test_a_kernel_whose_source_changed_since_is_reported(landscape, interpreter):
     landscape.source = "0" * 16
-    device = RecordedDevice(landscape, Toy(), ToyProblem(), Interpreter())
+    device = RecordedDevice(landscape, Toy(), ToyProblem(), interpreter)
     assert device.stale
     assert "source has changed since" in device.prove(BEST).how
+
+
+def test_of_a_kernel_that_changed_since_only_what_is_right_today_is_proven(landscape, interpreter):
+    """What the GPU verified was the older kernel's output."""
+    landscape.entries[WRONG.key()] = landscape.entries[BEST.key()].model_copy(update={"config": WRONG.model_dump()})
+    assert RecordedDevice(landscape, Toy(), ToyProblem(), interpreter).prove(WRONG).status == "correct"
+    landscape.source = "0" * 16
+    changed = RecordedDevice(landscape, Toy(), ToyProblem(), interpreter)
+    assert changed.prove(WRONG).status == "correctness"
+    assert changed.prove(BEST).status == "correct"
 
 
 def test_another_problem_is_refused(landscape):

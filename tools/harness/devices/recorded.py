@@ -58,6 +58,7 @@ class RecordedDevice:
         )
         self.stale = landscape.source != spec.source_hash()
         """Whether the kernel's source changed since: its times are those of the older source."""
+        self._checks: dict[Config, CheckResult] = {}
         self._entries = {c: e for e in landscape.entries.values() if (c := _config(spec, e)) is not None}
 
     def compiled_with(self) -> DeviceInfo:
@@ -98,11 +99,13 @@ class RecordedDevice:
         why_not = {config: self.spec.interpretable(config) for config in configs}
         runnable = [config for config in configs if why_not[config] is None]
         found = iter(self._checker.check(self.spec, self.problem, runnable, self.hardware))
-        return [
+        results = [
             self._with_verdict(config, next(found)) if why is None else self._recorded_verdict(config, why)
             for config in configs
             for why in [why_not[config]]
         ]
+        self._checks.update(zip(configs, results, strict=True))
+        return results
 
     def measure(self, configs: Sequence[Config], regime: Regime = "burst") -> list[Measurement]:
         """Set A, drift-corrected; `seconds` is what compilation aside it took on the GPU."""
@@ -131,7 +134,10 @@ class RecordedDevice:
     ) -> Proof:
         """Set B of `config` against the reference read beside it, and through the reference against every other
         baseline: ``baseline / config = (baseline / reference) * (reference / config)``, the first factor from the
-        rounds in which all baselines were read one after another. No reading that :meth:`measure` shows is used."""
+        rounds in which all baselines were read one after another. No reading that :meth:`measure` shows is used.
+
+        If the kernel's source changed since the recording, the GPU verified another kernel's output: a config that was
+        not checked here is checked first."""
         values = config.model_dump(mode="json")
         refused = self._refusal(config, regime)
         if refused is not None:
@@ -139,6 +145,10 @@ class RecordedDevice:
         entry = self._entries[config]
         if entry.status != "correct":
             return Proof(config=values, status=entry.status, reason=entry.reason, regime=regime)
+        if self.stale:
+            check = self._checks.get(config) or self.check([config])[0]
+            if check.status != "correct":
+                return Proof(config=values, status=check.status, reason=check.reason, regime=regime)
         readings = entry.sets.get("B")
         if not self._has_second_sets():
             return self._unprovable(config, regime)
