@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -162,7 +162,7 @@ class Work:
         if not self._made.timed:
             return self._surveys.of(job)
         for begun in [job, *later[:1]]:
-            self._surveys.expect(begun, partial(wait, self._begin_choices(begun)))
+            self._surveys.expect(begun, self._begin_choices(begun))
         return self._surveys.of(job)
 
     def _time(
