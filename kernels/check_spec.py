@@ -28,7 +28,7 @@ from kernels.launches.bound import same_bits
 from kernels.launches.domain import KINDS, SHAPES
 from kernels.launches.expected import WrongResults, expected, named, results_of
 from kernels.launches.leaves import leaves, tensors_in
-from kernels.launches.meta_elementwise import MetaElementwise
+from kernels.launches.meta_tensors import MetaElementwise
 from kernels.launches.owner_launch import name_of
 from kernels.quiet import output_to_stderr
 from kernels.source.locate import SourceMissing

@@ -238,16 +238,25 @@ def chooses_backend(spec: Spec, problem: Any) -> bool:
     """Whether ``eager`` calls an operator of CHOSEN. True if that cannot be seen without a GPU."""
     from torch.utils._python_dispatch import TorchDispatchMode
 
+    from kernels.launches.meta_tensors import MetaElementwise
+
     seen: set[str] = set()
 
     class Names(TorchDispatchMode):
+        @classmethod
+        def _should_skip_dynamo(cls) -> bool:
+            """PyTorch imports its compiler, 2 s, to keep a mode's own code from being compiled. Nothing here is."""
+            return False
+
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             seen.add(func.name().partition("::")[2].partition(".")[0])
             return func(*args, **(kwargs or {}))
 
     try:
         with Names():
-            spec.eager(problem, spec.inputs(problem, None, "meta"))
+            with MetaElementwise():
+                inputs = spec.inputs(problem, None, "meta")
+            spec.eager(problem, inputs)
     except Exception:  # noqa: BLE001 -- a kernel's own code may need a GPU: then all choices are prepared
         return True
     return not seen.isdisjoint(CHOSEN)

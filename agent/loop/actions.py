@@ -116,6 +116,9 @@ class LiveActions:
             session.close()
             raise UsageError(f"{e}.") from e
         task = session.task
+        # Variants come and go while a run goes on, and other runs leave theirs: a run that is resumed is told of the
+        # same space as at first, and no list of values shuts the next variant out.
+        space = [c for c in session.space if not getattr(c, "edit", "")]
         known = bool(task.hardware.peak)  # of a kernel and a GPU that nothing is known of, nothing is stated
         floor, bound = floor_ms(task.spec, task.problem, task.hardware) if known else (None, None)
         recorded = (
@@ -141,13 +144,13 @@ class LiveActions:
             | ({"compiles_at_once": batch} if (batch := session.batch) else {})
             | ({"measured_ceilings": in_units(found)} if recorded and (found := session.ceilings()) else {}),
             baseline_ms=list_baselines(session),
-            space=values_in(session.space),
-            space_size=len(session.space),
-            combinations=count_combinations(session.space),
+            space=values_in(space),
+            space_size=len(space),
+            combinations=count_combinations(space),
             space_words={
-                "fields": describe_fields(task.spec.config_type, session.space),
-                "families": describe_families(session.space),
-                "static_rules_by_example": describe_rules(task.spec, task.problem, task.hardware, session.space),
+                "fields": describe_fields(task.spec.config_type, space),
+                "families": describe_families(space),
+                "static_rules_by_example": describe_rules(task.spec, task.problem, task.hardware, space),
             },
         )
         self.tools = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from pydantic import ValidationError
 
 from agent.errors import UsageError
 from agent.export.story import rows
+from agent.models.embedded import EDIT
 from agent.trace.recorded_tools import declared_in
 from agent.trace.trace import JSON, Event
 from tools.declaration import UNDECLARED
@@ -27,6 +29,8 @@ def inherit(session: Session, events: Sequence[Event]) -> None:
 
     regime = session.task.regime
     declared = declared_in(events[0].body if events else {})
+    if session.task.spec.shut_in:
+        inherit_variants(session, events)
     for name, row in tool_rows(events, "finalists"):
         if declared.get(name, UNDECLARED).returns == "finalists" and "beside" not in row:
             session.nominated |= {c: None for c in [session.config(row["config"])] if session.refusal(c) is None}
@@ -53,6 +57,23 @@ def inherit(session: Session, events: Sequence[Event]) -> None:
             raise UsageError(
                 f"The kernel no longer knows the config {row['config']} of this trace: start a new run."
             ) from e
+
+
+def inherit_variants(session: Session, events: Sequence[Event]) -> None:
+    """Make the variants of these events again, if they are not beside the session's memory: configs name them. Raises
+    UsageError if one cannot be made."""
+    from tools.session.earlier_variants import make_again
+
+    calls = {e.key: e.body for e in events if e.type == "tool_call" and e.body.get("name") == EDIT}
+    for event in itertools.takewhile(lambda e: e.type != "fork", events):
+        answer = event.body.get("result")
+        if event.type == "tool_result" and event.key in calls and isinstance(answer, dict):
+            lost = make_again(session, calls[event.key].get("arguments", {}), answer)
+            if lost:
+                raise UsageError(
+                    f"The variant {lost[0]} of this trace cannot be made again by this version: give the memory that "
+                    "it was made in as --memory, or start a new run."
+                )
 
 
 def tool_rows(events: Sequence[Event], key: str) -> Iterator[tuple[str, JSON]]:

@@ -110,16 +110,22 @@ def variables(
 def apply_to_program(
     command: Sequence[str], path: Path, unproven: bool, verify_ranks: bool, edits: bool = False
 ) -> tuple[int, list[dict[str, Any]]]:
-    """Run `command` with the table; its exit code, and what each of its processes reported.
+    """Run `command` with the table; its exit code, and what each of its processes reported, which is written as well to
+    where ``AUTOKERNEL_APPLY_REPORT`` says.
 
     Raises UsageError if the table or the program cannot be used."""
+    from kernels.tuned.applying.begin_apply import REPORT_VARIABLE, write_report
+
     if notice := needs_interpreter(usable_table(path), str(path)):
         print(notice, file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(prefix="autokernel-apply-") as folder:
         report = Path(folder) / "report"
         code = start_program(command, variables(path, unproven, verify_ranks, str(report), edits))
         lines = report.read_text(encoding="utf-8").splitlines() if report.exists() else []
-    return code, [json.loads(line) for line in lines]
+    reported = [json.loads(line) for line in lines]
+    if reported and (asked := os.environ.get(REPORT_VARIABLE)):
+        write_report(reported, asked)
+    return code, reported
 
 
 def start_program(command: Sequence[str], environment: dict[str, str]) -> int:

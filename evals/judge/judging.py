@@ -33,6 +33,7 @@ LAST = 3
 """Nominal trials at the end: a candidate that is right for as long as a checker is likely to look is caught here."""
 LEAST_KINDS = 3
 """Fewer kinds of other inputs leave a candidate unproven."""
+NO_TIME = "no time left"
 CPU = "cpu"
 
 
@@ -125,8 +126,9 @@ class Judging:
         self._look_at_operators(reference, candidate)
         kinds = len([k for k in self.verdict.tried if k not in ("nominal", "other parameters")])
         if self.verdict.status == "correct" and opened["inputs"] and kinds < LEAST_KINDS:
-            left = "the reference takes no more" if self.verdict.left_out else "there are no more"
-            self._fail("unproven", f"right on {kinds} kinds of inputs beside the nominal ones, and {left}")
+            self._fail(
+                "unproven", f"right on {kinds} kinds of inputs beside the nominal ones, and {self._why_no_more()}"
+            )
         if self.verdict.status == "correct" and self.options.device != CPU:
             from evals.judge.judge_clock import time_in_turns
 
@@ -179,7 +181,7 @@ class Judging:
         for kind in _kinds(inputs):
             spent = time.monotonic() - self.began
             if spent > self.options.max_seconds:
-                self.verdict.left_out[kind] = f"no time left after {self.options.max_seconds:g} s (--max-seconds)"
+                self.verdict.left_out[kind] = f"{NO_TIME} after {self.options.max_seconds:g} s (--max-seconds)"
                 continue
             self._trial(reference, candidate, kind)
 
@@ -195,6 +197,12 @@ class Judging:
         if repeats(wanted, seen["operators"]):
             again = ", ".join(names_of(wanted))
             self._fail("copy", f"it runs all of the reference's operators again, in order, at their shapes ({again})")
+
+    def _why_no_more(self) -> str:
+        reasons = self.verdict.left_out.values()
+        if any(r.startswith(NO_TIME) for r in reasons):
+            return f"for more there was no time in {self.options.max_seconds:g} s (--max-seconds)"
+        return "the reference takes no more" if reasons else "there are no more"
 
     def _note_process(self, ran: Json) -> None:
         """What a call did to its process, once."""

@@ -1,10 +1,12 @@
 """Whether many processes decide alike: ``python -m tests.bench.bench_decisions OUT``, on a GPU, ``--seconds`` at most.
 
-A program with two kernels is captured once. Then three times eight processes improve that capture at the same time,
-each with a memory of its own, as ranks would that do not share a file. All are on one GPU and name one lock file
-(``AUTOKERNEL_GPU_LOCK``), so they wait for each other whenever they time. The goal: at least 22 of 24 tables have the
-same decisions, and the others differ from them only in rows that are marked as ties. A decision is what a row applies:
-its status, its config, and the configs that serve between it and a neighbour. The mark of a tie is none.
+A program is captured once. Then three times eight processes improve one of its kernels at the same time, each with a
+memory of its own, as ranks would that do not share a file. All are on one GPU and name one lock file
+(``AUTOKERNEL_GPU_LOCK``), so they wait for each other whenever they time. A search of 36 configs with its proof holds
+the GPU for some eight seconds; its time limit is long enough for all eight to go through all of them. The goal: at
+least 22 of 24 tables have the same decisions, and the others differ from them only in rows that are marked as ties. A
+decision is what a row applies: its status, its config, and the configs that serve between it and a neighbour. The mark
+of a tie is none.
 
 ``OUT/decisions.json`` holds every table's decisions and differences. It is written after each table. A round that is
 not done in time is ended, and its tables count as failed; a round that is not begun does not count, and the goal is
@@ -30,7 +32,7 @@ from kernels.tuned.tuned_file import NotATable, read_table
 from kernels.tuned.tuned_table import TunedRow, TunedTable, digest_of
 from tools.harness.process.gpu_lock import VARIABLE as LOCK
 
-PROCESSES, ROUNDS, IMPROVE_SECONDS = 8, 3, 40.0
+PROCESSES, ROUNDS, IMPROVE_SECONDS = 8, 3, 75.0
 SECONDS = 270.0
 """Of the whole bench; what still runs then is ended and counts as failed."""
 END_S = 5.0
@@ -39,6 +41,7 @@ ALIKE = 22 / 24
 POLL_S = 0.05
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = ROOT / "tests" / "kernels" / "tuned" / "gpu_program.py"
+KERNEL = "in_place"
 EXAMPLE = ROOT / "examples" / "captured_program.py"
 """In place of PROGRAM without a GPU."""
 
@@ -184,11 +187,13 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of the whole bench (%(default)g)")
     parser.add_argument("--improve-seconds", type=float, default=IMPROVE_SECONDS, help="of each (%(default)g)")
+    parser.add_argument("--kernel", default=KERNEL, help="of the program; all of them if it is empty (%(default)s)")
     asked = parser.parse_args()
     out, began = asked.out.resolve(), time.monotonic()
     interpreted = asked.device == "interpreter"
     if interpreted:
         os.environ["TRITON_INTERPRET"] = "1"
+        asked.kernel = ""
     out.mkdir(parents=True, exist_ok=True)
     path = captured(out, interpreted)
     print(f"captured, {time.monotonic() - began:.1f} s", flush=True)

@@ -30,7 +30,7 @@ import numpy as np
 
 from tools.harness.compiling.cache import worker_environment
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 TIMER = Path(__file__).with_name("build_timer.py")
 ALLOWED = 1.1
 """Cost of a check over that of the older build."""
@@ -48,7 +48,7 @@ class Build:
 
     def __init__(self, name: str, folder: Path, kernel: str, device: str, cache: Path) -> None:
         self.name = name
-        environment = {**os.environ, **worker_environment(cache), "PYTHONPATH": str(folder)}
+        environment = {**os.environ, **worker_environment(cache), "PYTHONPATH": search_path(folder)}
         self.process = subprocess.Popen(
             [sys.executable, "-P", str(TIMER), kernel, device, str(cache)],
             cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -81,6 +81,13 @@ class Build:
             self.process.wait(END_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
+
+
+def search_path(folder: Path) -> str:
+    """Where a build's process looks for packages: its own first, then what this process was given, without this build's
+    own."""
+    given = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p and Path(p).resolve() != ROOT]
+    return os.pathsep.join([str(folder), *(str(Path(p).resolve()) for p in given)])
 
 
 @click.command()

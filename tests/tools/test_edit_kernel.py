@@ -20,6 +20,7 @@ from tools.harness.process import sandbox
 from tools.harness.process.identity import describe
 from tools.harness.results import Measurement
 from tools.session.budget import Budget
+from tools.session.earlier_variants import make_again
 from tools.session.edits import with_edits
 from tools.session.open_session import SetupError, open_session
 from tools.session.session import Ids, Session
@@ -192,6 +193,26 @@ def test_all_rewrites_are_made_and_compiled_together(session):
         session, {**further, "parent": "0123456789ab"}, "t0000c000"
     )
     assert "no variant" in unknown["why"]
+
+
+def test_variants_of_a_trace_are_made_again_where_their_files_are_not(session):
+    call = registry.tools_for(session)["edit_kernel"].call
+    sent = {"source": HONEST, "reason": REASON, "meta_parameters": TURNS, "grid": GRID}
+    every = {"rewrite": "every"}
+    answers = [(given, call(session, given, "t0000c000")) for given in (sent, every, {"rewrite": "streaming"}, {})]
+    streaming = next(v["variant"] for v in answers[1][1]["variants"] if v["rewrite"] == "streaming")
+    further = {"rewrite": "every", "parent": streaming}
+    answers.append((further, call(session, further, "t0000c000")))
+    folder, emptied = session.task.spec.folder, session.task.spec.folder.with_name("moved")
+    folder.rename(emptied)
+    session.task.spec.__dict__["_variants"].clear()
+    assert [make_again(session, *answer) for answer in answers] == [[]] * len(answers)
+    made = {p.name: p.read_text() for p in folder.glob("*.json")}
+    assert len(made) > 4
+    assert made.items() <= {p.name: p.read_text() for p in emptied.glob("*.json")}.items()
+    changed = {**sent, "source": HONEST.replace("2 * x", "3 * x")}
+    assert make_again(session, changed, {"fence": "passed", "variant": "0123456789ab"}) == ["0123456789ab"]
+    assert make_again(session, {"rewrite": "gone"}, {"variants": [{"rewrite": "gone", "variant": "ab"}]}) == ["ab"]
 
 
 def test_an_edit_without_a_reason_is_refused(session):

@@ -182,4 +182,4 @@ def test_one_slow_compilation_does_not_take_all_of_a_short_run(session, monkeypa
     for block, seconds in ((128, 30.0), (256, 3.0), (512, 0.0)):
         session.budget.max_seconds = seconds
         session.compile([FaultyConfig(BLOCK=block)], "a")
-    assert asked == [pytest.approx(10.0, abs=1.0), 2.0, 2.0]
+    assert asked == [pytest.approx(10.0, abs=1.0), 4.0, 4.0]

@@ -65,7 +65,7 @@ class Surveys:
         damped = self._survey.damping(job.reference, SEED)
         if isinstance(damped, str):
             return damped
-        if damped:
+        if damped and exact.reason is None:  # what has none on larger numbers has none on smaller ones
             exact = self._ahead.reference(job.launch.digest, damped)
         survey = self._survey.survey(job.reference, exact, SEED, damped)
         bounds = bounds_of(survey) if survey.reason is None else survey.reason

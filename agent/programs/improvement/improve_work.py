@@ -59,6 +59,8 @@ MOST_EDITED_EVALS = 160
 MOST_FINALISTS = 2
 """Configs of a launch that are tried for a proof: of a launch that its owner's config fits, a dozen lie within noise of
 it, and each sitting takes the time of another launch's search."""
+FIRST_LOOK = 12
+"""Configs that a search proposes first (``suggest_configs``)."""
 LAST = 19
 """Niceness of what compiles for the next launch: a run's own compilers go first."""
 CHECKED = 3
@@ -101,7 +103,8 @@ class Work:
         self._variants = (request.memory or default_path()).absolute().parent / "variants"
         self._pool: LocalCompilePool | None = None
         self._choices: dict[str, list[Future[CompileResult]]] = {}
-        """By a launch's digest: the owner's config and its autotuner's, which are being compiled."""
+        """By a launch's digest: the owner's config and its autotuner's, which are being compiled for the survey and the
+        baselines."""
         self._edited_pool: LocalCompilePool | None = None
 
     def all(self, found: Plan, began: float) -> None:
@@ -261,13 +264,17 @@ class Work:
         return None if found.status == "correct" else f"it does not compile: {found.reason}"
 
     def _begin_choices(self, job: Job) -> list[Future[CompileResult]]:
-        """Compile the owner's config and those of its autotuner, whose choice is made anew, on all cores."""
-        digest = job.launch.digest
+        """Compile on all cores the owner's config, those of its autotuner, whose choice is made anew, and behind them
+        what the search will look at first. The former are returned."""
+        digest, kernel = job.launch.digest, job.kernel
         if digest not in self._choices and self._hardware is not None:
-            self._pool = self._pool or LocalCompilePool(self._hardware, nice=LAST)
-            problem, own = job.kernel.default_problem(), job.kernel.owner_config()
-            configs = [own, *(c for c in job.kernel.tuner_configs() if c != own)]
-            self._choices[digest] = [self._pool.submit(job.kernel, problem, c) for c in configs]
+            pool = self._pool = self._pool or LocalCompilePool(self._hardware, nice=LAST)
+            problem = kernel.default_problem()
+            needed = dict.fromkeys([kernel.owner_config(), *kernel.tuner_configs()])
+            self._choices[digest] = [pool.submit(kernel, problem, c) for c in needed]
+            for config in kernel.promising(problem, self._hardware)[:FIRST_LOOK]:
+                if config not in needed:
+                    pool.submit(kernel, problem, config)
         return self._choices.get(digest, [])
 
     def _check(self, job: Job, problem: CapturedProblem, survey: Survey, exact: Reference) -> None:

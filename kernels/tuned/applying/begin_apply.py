@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +92,15 @@ class _Report:
             return
         self._written = True
         body: dict[str, Any] = {"pid": os.getpid(), "rank": os.environ.get("RANK"), **self._applied.report()}
-        if self._path == TO_STDERR:
-            print(render_report([body]), file=sys.stderr, flush=True)
-            return
-        try:
-            append(self._path, (json.dumps(body) + "\n").encode())
-        except OSError as e:
-            print(f"apply: the report {self._path} cannot be written ({e.strerror}).", file=sys.stderr)
+        write_report([body], self._path)
+
+
+def write_report(processes: Sequence[dict[str, Any]], path: str) -> None:
+    """Append what processes reported to the file `path`, or print it as a table if that is ``-``."""
+    if path == TO_STDERR:
+        print(render_report(processes), file=sys.stderr, flush=True)
+        return
+    try:
+        append(path, "".join(json.dumps(body) + "\n" for body in processes).encode())
+    except OSError as e:
+        print(f"apply: the report {path} cannot be written ({e.strerror}).", file=sys.stderr)

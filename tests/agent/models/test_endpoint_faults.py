@@ -12,8 +12,10 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+import tenacity
 
 from agent.errors import AgentError, UsageError
+from agent.models.endpoint import retries
 from agent.models.endpoint.faults import Outage
 from agent.models.endpoint.retries import asked_wait
 from tests.agent.answers import failure
@@ -21,6 +23,13 @@ from tests.agent.models.apis import both
 from tests.agent.models.test_openai_chat import ASK, KEY, TOOLS, ask
 
 pytestmark = pytest.mark.process
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch):
+    """The first wait after a failure that names none takes a tenth of its time. How long the waits are has its own
+    test."""
+    monkeypatch.setattr(retries, "FIRST_WAIT", retries.FIRST_WAIT / 10)
 
 
 def reach(api, url, seconds=20.0, notify=lambda line: None):
@@ -56,7 +65,7 @@ def test_a_server_that_answered_before_is_waited_for(api):
     model._met = True
 
     def come_back():
-        time.sleep(2.0)
+        time.sleep(0.8)  # UNMET_TRIES are over by then
         with socket.create_server(("127.0.0.1", port)) as listener:
             connection, _ = listener.accept()
             with connection:
@@ -123,6 +132,24 @@ def test_a_transient_failure_is_tried_again(api, server, status):
     assert len(server.asked) == 3
 
 
+@pytest.mark.parametrize("tries", [1, 2, 3, 6, 20])
+def test_waits_double_up_to_the_longest_and_differ(tries, monkeypatch):
+    monkeypatch.undo()
+    waited = [retries.wait(failed_again(tries)) for _ in range(200)]
+    highest = 0.25 + min(30.0, 0.5 * 2 ** (tries - 1))
+    assert all(0.25 <= w <= highest for w in waited)
+    assert max(waited) > 0.25 + 0.8 * (highest - 0.25)
+    assert min(waited) < 0.25 + 0.2 * (highest - 0.25)
+
+
+def failed_again(tries):
+    """What is known after so many tries that ended with an answer of no use."""
+    state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
+    state.attempt_number = tries
+    state.set_exception((retries.Garbled, retries.Garbled("no JSON"), None))
+    return state
+
+
 @both
 def test_a_gateways_page_of_failure_is_not_quoted(api, server):
     with pytest.raises(Outage, match=r"is failing \(HTTP 502: no reason given\)"):
@@ -132,10 +159,10 @@ def test_a_gateways_page_of_failure_is_not_quoted(api, server):
 @both
 def test_retry_after_is_honoured_and_said(api, server):
     said, began = [], time.monotonic()
-    server.answers = [failure(429, headers={"retry-after": "1.5"}), api.ok]
+    server.answers = [failure(429, headers={"retry-after": "0.7"}), api.ok]
     reach(api, server.url, notify=said.append)
-    assert time.monotonic() - began >= 1.5
-    assert "HTTP 429: trying again in 1.5 s" in said[0]
+    assert time.monotonic() - began >= 0.7
+    assert "HTTP 429: trying again in 0.7 s" in said[0]
 
 
 def in_days(days):
@@ -182,7 +209,7 @@ def test_a_spent_quota_is_not_retried(api, server):
 def test_a_server_that_keeps_failing_ends_within_the_deadline(api, server):
     began = time.monotonic()
     with pytest.raises(Outage, match="HTTP 503: overloaded") as failed:
-        api.ask(server, failure(503, "overloaded"), seconds=3)
+        api.ask(server, failure(503, "overloaded"), seconds=1)
     assert time.monotonic() - began < 60
     assert failed.value.out_of_time
     assert len(server.asked) > 1
@@ -192,8 +219,8 @@ def test_a_server_that_keeps_failing_ends_within_the_deadline(api, server):
 def test_a_hang(api, raw_server):
     url = raw_server(lambda connection, number: time.sleep(120))
     began = time.monotonic()
-    with pytest.raises(Outage, match="did not answer within 2 s"):
-        reach(api, url, 2)
+    with pytest.raises(Outage, match="did not answer within 1 s"):
+        reach(api, url, 1)
     assert time.monotonic() - began < 60
 
 

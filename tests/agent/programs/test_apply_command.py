@@ -77,6 +77,17 @@ def test_the_programs_exit_code_is_passed_on(tmp_path, capfd):
     assert "no process launched a Triton kernel" in capfd.readouterr().err
 
 
+@pytest.mark.process
+def test_the_report_goes_where_the_environment_says_as_well(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.setenv("AUTOKERNEL_APPLY_REPORT", str(tmp_path / "report"))
+    write_table(TunedTable(), tmp_path / "tuned.json")
+    program = str(ROOT / "examples" / "captured_program.py")
+    assert main(["apply", str(tmp_path / "tuned.json"), "--", sys.executable, program]) == 0
+    (line,) = (tmp_path / "report").read_text().splitlines()
+    assert sum(missed["launches"] for missed in json.loads(line)["missed"]) > 0
+
+
 def test_mistakes_are_one_sentence(tmp_path, capsys):
     write_table(TunedTable(), tmp_path / "tuned.json")
     (tmp_path / "cut.json").write_text('{"format": ')

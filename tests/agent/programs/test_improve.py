@@ -6,7 +6,6 @@ import functools
 import json
 import shutil
 import sys
-from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from kernels.capture.capture_file import append, line_of, read
 from kernels.hardware import hardware_named
 from kernels.hardware.gpu_facts import to_json
 from kernels.tuned.tuned_file import read_table
+from tests.agent.programs.nothing_to_compile import NothingToCompile
 from tests.captures import GPU, ROOT, as_if_on, capture_text
 from tools.harness.checking.owner_survey import OwnerSurvey
 from tools.harness.compiling import cache
@@ -26,30 +26,8 @@ from tools.harness.devices import live
 from tools.harness.devices.live import LiveDevice
 from tools.harness.process import sandbox
 from tools.harness.process.prestart import Prestart
-from tools.harness.results import CompileResult
 
 pytestmark = pytest.mark.process
-
-
-class NothingToCompile:
-    """Every config compiles at once, to code of its own."""
-
-    parallel = True
-
-    def __init__(self, *about, **more):
-        pass
-
-    def compile(self, spec, problem, configs, deadline_s=None):
-        return [self.submit(spec, problem, c).result() for c in configs]
-
-    def submit(self, spec, problem, config):
-        done = Future()
-        values = config.model_dump(mode="json")
-        done.set_result(CompileResult(config=values, status="correct", fingerprint=config.key(), registers=32))
-        return done
-
-    def close(self):
-        pass
 
 
 class SurveyOnGpu(OwnerSurvey):

@@ -187,3 +187,11 @@ def test_the_same_attack_finds_something_where_nobody_is_shut_in(files, capsys):
     reason = json.loads(capsys.readouterr().out)["reason"]
     assert "wrote to reference" in reason
     assert "removed problem.py" in reason
+
+
+@pytest.mark.process
+def test_a_verdict_without_time_for_other_inputs_names_the_time(files):
+    (pair,) = pairs(*files, None)
+    verdict = Judging(pair, Options(max_seconds=0.0, sandboxed=False)).run()
+    assert verdict.status == "unproven"
+    assert "no time in 0 s (--max-seconds)" in verdict.reason

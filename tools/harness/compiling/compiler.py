@@ -25,7 +25,7 @@ from triton.runtime.jit import JITFunction
 
 from kernels.hardware import Hardware, occupancy
 from kernels.hardware.gpu_facts import from_json
-from kernels.launches.meta_elementwise import MetaElementwise
+from kernels.launches.meta_tensors import MetaElementwise
 from kernels.triton.stub_driver import stub_driver
 from tools.harness.compiling.error_line import printed
 from tools.harness.compiling.error_line import reason as reason
@@ -50,9 +50,7 @@ SPILLS = re.compile(r"(\d+) bytes spill (?:stores|loads)")
 
 
 def before_fork() -> None:
-    """What every compiler needs: a checksum of Triton's files, and PyTorch's compiler, which operations on meta tensors
-    import."""
-    import torch._dynamo  # noqa: F401
+    """What every compiler needs: a checksum of Triton's files."""
     from triton.runtime.cache import triton_key
 
     triton_key()
