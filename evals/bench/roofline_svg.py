@@ -52,7 +52,8 @@ def drawing(rows: list[Row], roofs: Roofs, title: str, size: tuple[int, int] = W
         parts.append(text(right, y(peak) - 6, f"{peak:.4g} TFLOP/s, {dtype}", "end"))
     middle = math.sqrt(start * ridge)
     parts.append(text(x(middle) - 10, y(middle * slope) - 8, f"{slope:.3g} TB/s", "end"))
-    taken = [(right - across, y(peak) - 6) for peak in peaks.values() for across in (30, 90)]  # the roofs' own words
+    # The roofs' own words take their places first.
+    taken: list[tuple[float, float]] = [(right - back, y(peak) - 6) for peak in peaks.values() for back in (30, 90)]
     for r in sorted(points, key=lambda r: -r["tflops"]):
         across, down = x(r["intensity"]), y(r["tflops"])
         named = f"{r['kernel']} {r['problem']}"
