@@ -8,8 +8,9 @@ unchanged, each step of this in an empty compile cache of its own, but for the c
 3. ``improve``, for ``--part`` of what the autotuners took. What it does not come to keeps the autotuner's choice.
 4. The program with the table, under ``apply``.
 
-On an H200 two gated delta-rule layers take 252 s of autotuning, 22 s of capture and some 85 s of improve; about 400 s in
-all. gla's kernels have 270 configs, which Triton's autotuner compiles one by one: ``--layers gla,gdn`` needs much more.
+On an H200 two gated delta-rule layers take 252 s of autotuning, 22 s of capture and some 85 s of improve, about 400 s
+in all. gla's kernels have 270 configs, which Triton's autotuner compiles one by one: ``--layers gla,gdn`` needs much
+more.
 ``--before FOLDER`` takes over the first two steps of an earlier run.
 
 ``OUT/fla.json`` holds what is printed: for each launch that was timed the best config over the autotuner's choice made
