@@ -52,7 +52,8 @@ def drawing(rows: list[Row], roofs: Roofs, title: str, size: tuple[int, int] = W
         parts.append(text(right, y(peak) - 6, f"{peak:.4g} TFLOP/s, {dtype}", "end"))
     middle = math.sqrt(start * ridge)
     parts.append(text(x(middle) - 10, y(middle * slope) - 8, f"{slope:.3g} TB/s", "end"))
-    taken: list[tuple[float, float]] = []
+    # The roofs' own words take their places first.
+    taken: list[tuple[float, float]] = [(right - back, y(peak) - 6) for peak in peaks.values() for back in (30, 90)]
     for r in sorted(points, key=lambda r: -r["tflops"]):
         across, down = x(r["intensity"]), y(r["tflops"])
         named = f"{r['kernel']} {r['problem']}"
@@ -65,6 +66,9 @@ def drawing(rows: list[Row], roofs: Roofs, title: str, size: tuple[int, int] = W
         while any(abs(base - other_y) < LINE and abs(across - other_x) < room for other_x, other_y in taken):
             base += LINE
         taken.append((across, base))
+        if base > down + 4:  # the words stand away from their dot
+            end = across + (-9 if left else 9)
+            parts.append(f'<line class="one" x1="{across}" x2="{end}" y1="{down}" y2="{base - 4}"/>')
         label = f"{named if wide else rows.index(r) + 1}{'' if wide else ':'} {r['share_of_roof']:.0%}"
         parts.append(text(across + (-9 if left else 9), base, label, "end" if left else "start"))
     inner = "\n".join(parts)

@@ -1,5 +1,6 @@
 """``python -m kernels roofline``: roofs and results say where they come from, and are drawn."""
 
+import dataclasses
 import json
 from xml.etree import ElementTree
 
@@ -66,6 +67,13 @@ def test_a_phones_drawing_is_no_wider_than_a_phone_and_numbers_its_problems():
     for node in svg.iter():
         for place in ("cx", "x1", "x2"):
             assert 0 <= float(node.get(place, 0)) <= 360
+
+
+def test_words_that_stand_away_from_their_dot_are_joined_to_it():
+    near = [dataclasses.replace(SOFTMAX, problem=SOFTMAX.problem | {"M": m}, ms=m * 7e-6) for m in (32768, 32000)]
+    alone, together = (ElementTree.fromstring(drawing(rows(e, ROOFS), ROOFS, "")) for e in (near[:1], near))
+    assert alone.findall(f"{SVG}line[@class='one']") == []
+    assert len(together.findall(f"{SVG}line[@class='one']")) == 1
 
 
 def test_marks_thin_out_over_many_decades():
