@@ -13,7 +13,7 @@ trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 python3 -m venv venv
 venv/bin/pip install -q --disable-pip-version-check torch==2.13.0 triton==3.9.0
-venv/bin/pip install -q --disable-pip-version-check --no-deps fla-core==0.6.0 einops==0.8.2
+venv/bin/pip install -q --disable-pip-version-check --no-deps fla-core==0.6.0 einops==0.8.2 packaging==26.4
 cat > spills.py <<'PY'
 import re
 import subprocess
