@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,6 +35,7 @@ from agent.verdict.judgement import EVERY_BASELINE, rule_of
 
 if TYPE_CHECKING:
     from tools.harness.process.prestart import Prestart
+    from tools.harness.results import CompileResult
 
 OpenActions = Callable[[Objective, Path | None, str, Watch], Actions]
 """(objective, memory file, run id, watch) → the run's actions."""
@@ -55,9 +57,11 @@ def open_actions(
     warm: bool = True,
     started: Prestart | None = None,
     gpu_lock: Path | None = None,
+    begun: Mapping[str, Future[CompileResult]] | None = None,
 ) -> Actions:
     """Open a session with the tools on the objective's device; unless `warm`, without what other runs know. `started`:
-    processes for it that were started before. `gpu_lock`: the file by which others use the same GPU in turns."""
+    processes for it that were started before. `gpu_lock`: the file by which others use the same GPU in turns.
+    `begun`: compilations of its configs that others have begun, by their keys."""
     from tools.harness.process import prestart as processes
 
     with started or processes.Prestart.of(objective.device, objective.edit) as prestart:
@@ -85,6 +89,7 @@ def open_actions(
                 bitwise=objective.bitwise,
                 prestart=prestart,
                 gpu_lock=gpu_lock,
+                begun=begun,
             )
         except SetupError as e:
             raise UsageError(str(e)) from e

@@ -1,17 +1,14 @@
 """Whether many processes decide alike: ``python -m tests.bench.bench_decisions OUT``, on a GPU, ``--seconds`` at most.
 
-A program is captured once. Then three times eight processes improve one of its kernels at the same time, each with a
-memory of its own, as ranks would that do not share a file. All are on one GPU and name one lock file
-(``AUTOKERNEL_GPU_LOCK``), so they wait for each other whenever they time. A search of 36 configs with its proof holds
-the GPU for some eight seconds; its time limit is long enough for all eight to go through all of them. The goal: at
-least 22 of 24 tables have the same decisions, and the others differ from them only in rows that are marked as ties. A
-decision is what a row applies: its status, its config, and the configs that serve between it and a neighbour. The mark
-of a tie is none.
+A program is captured once. Then eight processes improve one of its kernels at the same time, each three times, and each
+time with a memory of its own, as ranks would that do not share a file. All are on one GPU and name one lock file
+(``AUTOKERNEL_GPU_LOCK``), so they wait for each other whenever they time. The goal: at least 22 of 24 tables have the
+same decisions, and the others differ from them only in rows that are marked as ties. A decision is what a row applies:
+its status, its config, and the configs that serve between it and a neighbour. The mark of a tie is none.
 
-``OUT/decisions.json`` holds every table's decisions and differences. It is written after each table. A round that is
-not done in time is ended, and its tables count as failed; a round that is not begun does not count, and the goal is
-missed. Exit code 1 if the goal is missed. It has not been run on a GPU yet. ``--device interpreter`` runs it without
-one; nothing is timed then, so the tables say nothing about timing.
+``OUT/decisions.json`` holds every table's decisions and differences. It is written after each table. A run that is not
+done in time is ended and counts as failed; if one is not begun, the goal is missed. Exit code 1 if the goal is missed.
+``--device interpreter`` runs it without a GPU; nothing is timed then, so the tables say nothing about timing.
 """
 
 from __future__ import annotations
@@ -21,9 +18,11 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -32,13 +31,12 @@ from kernels.tuned.tuned_file import NotATable, read_table
 from kernels.tuned.tuned_table import TunedRow, TunedTable, digest_of
 from tools.harness.process.gpu_lock import VARIABLE as LOCK
 
-PROCESSES, ROUNDS, IMPROVE_SECONDS = 8, 3, 75.0
-SECONDS = 270.0
+PROCESSES, ROUNDS, IMPROVE_SECONDS = 8, 3, 90.0
+SECONDS = 280.0
 """Of the whole bench; what still runs then is ended and counts as failed."""
 END_S = 5.0
 """What a process is given to end by itself."""
 ALIKE = 22 / 24
-POLL_S = 0.05
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = ROOT / "tests" / "kernels" / "tuned" / "gpu_program.py"
 KERNEL = "in_place"
@@ -63,47 +61,54 @@ class Improving:
         memory = out / f"memory-{number}.db"
         for old in (self._table, memory):
             old.unlink(missing_ok=True)
-        given = [
-            "--device",
-            asked.device,
-            "--max-seconds",
-            str(asked.improve_seconds),
-            "--cold",
-            "--memory",
-            str(memory),
-        ]
+        given = f"--device {asked.device} --max-seconds {asked.improve_seconds} --cold".split()
+        given += ["--kernel", asked.kernel] if asked.kernel else []
         command = [sys.executable, "-m", "agent", "improve", str(path), "-o", str(self._table), *given]
-        cores = cores_of(number, asked.processes)
+        environment = {**os.environ, LOCK: str(path.with_name("gpu-lock"))}
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, LOCK: str(path.with_name("gpu-lock"))},
-                preexec_fn=lambda: os.sched_setaffinity(0, cores),
+                [*command, "--memory", str(memory)], cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=environment
             )
+        os.sched_setaffinity(self._process.pid, cores_of(number, asked.processes))
 
-    def ended(self) -> bool:
-        return self._process.poll() is not None
-
-    def end(self) -> None:
-        if not self.ended():
-            self._process.terminate()
-            try:
-                self._process.wait(END_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-
-    def made(self) -> TunedTable | str:
-        """The table, or why there is none, once it has ended."""
-        code = self._process.wait()
+    def made(self, end: float) -> TunedTable | str:
+        """The table, or why there is none. `end`: a time of ``time.monotonic()``."""
+        try:
+            code = self._process.wait(max(0.0, end - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self._end()
+            return "it was not done in time"
         if code not in (0, 3):
             return f"exit code {code}: {_last_line(self._log)}"
         try:
             return read_table(self._table)
         except NotATable as e:
             return str(e)
+
+    def _end(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+
+
+def improve_again(
+    path: Path, number: int, asked: argparse.Namespace, end: float, say: Callable[[str, TunedTable | str | None], None]
+) -> None:
+    """All runs of one of the processes, each told to `say` with its table, or None if there was no time to begin it."""
+    longest = 0.0
+    for n in range(asked.rounds):
+        began = time.monotonic()
+        if began + 0.9 * longest > end:
+            say(f"process {number}, run {n}: no time is left for it", None)
+            continue
+        folder = path.with_name(f"round-{n}")
+        folder.mkdir(exist_ok=True)
+        made = Improving(path, folder, number, asked).made(end)
+        longest = max(longest, time.monotonic() - began)
+        seen = _decided(made)[:12] if isinstance(made, TunedTable) else made
+        say(f"process {number}, run {n}: {seen}, {time.monotonic() - began:.1f} s", made)
 
 
 def cores_of(number: int, processes: int) -> set[int]:
@@ -112,21 +117,6 @@ def cores_of(number: int, processes: int) -> set[int]:
     cores = sorted(os.sched_getaffinity(0))
     each = max(1, len(cores) // processes)
     return {cores[(number * each + i) % len(cores)] for i in range(each)}
-
-
-def improved(started: list[Improving], end: float) -> Iterator[TunedTable | str]:
-    """What each process has made, as soon as it ends. `end`: a time of time.monotonic."""
-    waiting = list(started)
-    while waiting:
-        late = time.monotonic() > end
-        for process in list(waiting):
-            if late:
-                process.end()
-            if process.ended():
-                waiting.remove(process)
-                made = process.made()
-                yield "it was not done in time" if late else made
-        time.sleep(POLL_S)
 
 
 def compare(tables: list[TunedTable | str]) -> dict[str, Any]:
@@ -198,22 +188,20 @@ def main() -> int:
     path = captured(out, interpreted)
     print(f"captured, {time.monotonic() - began:.1f} s", flush=True)
     tables: list[TunedTable | str] = []
-    took: list[float] = []
-    for n in range(asked.rounds):
-        now = time.monotonic()
-        if took and now - began + 0.8 * took[-1] > asked.seconds:
-            print(f"no time is left for round {n}", flush=True)
-            break
-        folder = out / f"round-{n}"
-        folder.mkdir(exist_ok=True)
-        started = [Improving(path, folder, i, asked) for i in range(asked.processes)]
-        for made in improved(started, began + asked.seconds):
-            tables.append(made)
-            found = compare(tables) | {"rounds, s": [*took, time.monotonic() - now]}
-            (out / "decisions.json").write_text(json.dumps(found, indent=1) + "\n")
-            seen = _decided(made)[:12] if isinstance(made, TunedTable) else made
-            print(f"round {n}: {seen}, {time.monotonic() - now:.1f} s", flush=True)
-        took.append(time.monotonic() - now)
+    lock = threading.Lock()
+
+    def say(line: str, made: TunedTable | str | None) -> None:
+        with lock:
+            print(f"{time.monotonic() - began:6.1f} s  {line}", flush=True)
+            if made is not None:
+                tables.append(made)
+                found = compare(tables) | {"seconds": time.monotonic() - began}
+                (out / "decisions.json").write_text(json.dumps(found, indent=1) + "\n")
+
+    end = began + asked.seconds
+    with ThreadPoolExecutor(asked.processes) as pool:
+        for runs in [pool.submit(improve_again, path, i, asked, end, say) for i in range(asked.processes)]:
+            runs.result()
     return show(compare(tables), asked.processes * asked.rounds)
 
 

@@ -46,8 +46,8 @@ from kernels.tuned.tuned_table import TunedTable
 
 PROGRAM = [sys.executable, str(Path(__file__).with_name("llama_step.py"))]
 METRIC = r"step ([\d.]+) ms"
-SECONDS, IMPROVE_SECONDS = 180.0, 50.0
-AHEAD = 2
+SECONDS, IMPROVE_SECONDS = 210.0, 80.0
+AHEAD = 5
 """Pairs whose processes run at once."""
 WARM = 3
 """Steps of a run before its clock starts."""
@@ -126,22 +126,23 @@ def each_pair(plan: Plan, folder: Path, end: float) -> Iterator[Pair | str]:
     with ThreadPoolExecutor(2 * AHEAD) as pool:
         for warm_up in [pool.submit(run_once, plan, t, None, folder / f"warm-up-{t}") for t in (False, True)]:
             warm_up.result()
-        begun, ended = time.monotonic(), 0
+        longest = 0.0
         while waiting or running:
-            each = (time.monotonic() - begun) / ended if ended else 0.0
             while waiting and len(running) < AHEAD:
-                if time.monotonic() + (len(running) + 1) * each > end:
+                if time.monotonic() + longest > end:
                     waiting.clear()
                     break
                 i, order = waiting.popleft()
                 running.append({t: pool.submit(run_once, plan, t, pattern, folder / f"{i}-{t}") for t in order})
             if running:
                 runs = running.popleft()
-                ended += 1
                 try:
-                    yield runs[False].result(), runs[True].result()
+                    pair = runs[False].result(), runs[True].result()
                 except ProgramFailed as e:
                     yield str(e)
+                    continue
+                longest = max(longest, *(run.seconds for run in pair))
+                yield pair
 
 
 def run_all(options: argparse.Namespace, report: Json, write: Callable[[], None]) -> None:
@@ -173,7 +174,9 @@ def run_all(options: argparse.Namespace, report: Json, write: Callable[[], None]
     }
     write()
     say("improved")
-    turns = ("--turns", str((folder / "turns").resolve()))
+    parts = (folder / "parts").resolve()
+    parts.write_text("")
+    turns = ("--turns", str(parts.with_name("turns")), "--parts", str(parts))
     program = (*PROGRAM, "--warm", str(WARM), "--steps", str(options.steps), *turns)
     plan = Plan(program, tuned, options.pairs, METRIC, kernels=True)
     pairs: list[Pair] = []
@@ -191,7 +194,7 @@ def run_all(options: argparse.Namespace, report: Json, write: Callable[[], None]
             if len(pairs) > 1:
                 part, found = compared(made, pairs, plan, WARM + options.steps)
                 report |= part
-            report["seconds"] = time.monotonic() - began
+            report |= {"seconds": time.monotonic() - began, "parts of each run": parts.read_text().splitlines()}
             write()
     if found is None:
         return

@@ -1,13 +1,12 @@
 """Trains a small Llama with Liger's layers for some steps on random tokens: ``python llama_step.py [--steps N]``.
 
 Needs ``transformers`` and ``liger-kernel``. Nothing in it knows of this project. Prints ``step X ms``, the median of
-the steps after the first ones (``--warm``), and the seconds of its parts on stderr. Processes that name the same file
-by ``--turns`` use the GPU one after the other."""
+the steps after the first ones (``--warm``). Appends the seconds of its parts to the file of ``--parts``. Processes that
+name the same file by ``--turns`` use the GPU one after the other."""
 
 import argparse
 import fcntl
 import statistics
-import sys
 import time
 
 LAYERS, HIDDEN, FEED, HEADS, KV_HEADS, VOCABULARY, TOKENS = 4, 2048, 8192, 16, 8, 32000, 4096
@@ -18,6 +17,7 @@ def main():
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--warm", type=int, default=3)
     parser.add_argument("--turns", default="/dev/null")
+    parser.add_argument("--parts", default="/dev/null")
     asked = parser.parse_args()
     began = time.perf_counter()
     import torch
@@ -59,7 +59,9 @@ def main():
     parts += [("first step", parts[-1][1] + took[0] / 1e3), ("steps", time.perf_counter())]
     print(f"loss {loss.item():.4f}, step {statistics.median(took[asked.warm :]):.4f} ms")
     ends = [began, *(at for _, at in parts)]
-    print(*(f"{name} {at - ends[i]:.2f} s" for i, (name, at) in enumerate(parts)), sep=", ", file=sys.stderr)
+    line = ", ".join(f"{name} {at - ends[i]:.2f} s" for i, (name, at) in enumerate(parts))
+    with open(asked.parts, "a") as file:
+        file.write(line + "\n")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from memory.file import MemoryFull
 from memory.store import Memory, MemoryFileError
 from memory.terms import Metric, Regime
 from memory.upkeep.spoilt import describe
+from tools.harness.compiling.compiled_ahead import CompiledAhead
 from tools.harness.device import DeviceError, MachineTrouble
 from tools.harness.open_device import open_device
 from tools.harness.process.prestart import Prestart
+from tools.harness.results import CompileResult
 from tools.session.budget import Budget
 from tools.session.edits import with_edits
 from tools.session.recall import resume, warm_up
@@ -53,6 +56,7 @@ def open_session(
     edit: bool = False,
     bitwise: bool = False,
     gpu_lock: Path | None = None,
+    begun: Mapping[str, Future[CompileResult]] | None = None,
 ) -> Session:
     """Open a session. Raises SetupError, or MachineTrouble or MemoryFull where the user's words are not to blame.
 
@@ -61,7 +65,8 @@ def open_session(
     processes for a single GPU's device and its compile pool. Unless `warm`, nothing of other runs is used;
     if `cold`, it is not shown either. With `edit` a model may send device code (:mod:`tools.edit_kernel`).
     With `bitwise` only configs that give the bits of the owner's launch are proven. Sessions of several processes with
-    one file `gpu_lock` take turns on a single GPU."""
+    one file `gpu_lock` take turns on a single GPU. `begun`: compilations of its configs that others have begun, by
+    :meth:`kernels.spec.Config.key`."""
     try:
         spec = get(kernel)
         problem = spec.parse_problem(shape, options)
@@ -82,6 +87,8 @@ def open_session(
     try:
         opened.expect_measurements()
         pool = opened.compile_pool(prestart)
+        if begun:
+            pool = CompiledAhead(pool, begun)
     except BaseException:
         opened.close()
         memory.close()

@@ -3,8 +3,9 @@ and its float64 reference. Remembered, because a launch may be looked at again a
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import suppress
 
 from agent.programs.improvement.improve_ahead import Ahead
 from agent.programs.improvement.improve_plan import Job
@@ -14,6 +15,7 @@ from kernels.captured.captured_problem import CapturedProblem, written_bounds
 from kernels.hardware import Hardware
 from tools.harness.checking.owner_survey import OwnerSurvey, Survey
 from tools.harness.checking.promoted_reference import Reference
+from tools.harness.results import CompileResult
 
 SEED = 20_261_128
 """Of the arguments that are compared with float64."""
@@ -33,9 +35,9 @@ class Surveys:
         """What is known of the launch, or why it cannot be tuned."""
         return self.expect(job).result()
 
-    def expect(self, job: Job, compiled: Callable[[], object] = lambda: None) -> Future[Prepared | str]:
+    def expect(self, job: Job, compiled: Sequence[Future[CompileResult]] = ()) -> Future[Prepared | str]:
         """Find it out in the background; the launches of a run go on meanwhile, in turns with the survey's. `compiled`:
-        waits until its code is there, so that nothing is compiled while others wait for the GPU."""
+        what has to be there first, so that nothing is compiled while others wait for the GPU."""
         digest = job.launch.digest
         if digest not in self._found:
             self._found[digest] = self._thread.submit(self._surveyed, job, compiled)
@@ -56,12 +58,12 @@ class Surveys:
         errors = self._survey.errors(job.reference, problem.model_dump(), config, exact, SEED)
         return errors if isinstance(errors, str) else beyond_float64(survey, errors)
 
-    def _surveyed(self, job: Job, compiled: Callable[[], object]) -> Prepared | str:
+    def _surveyed(self, job: Job, compiled: Sequence[Future[CompileResult]]) -> Prepared | str:
         changed = self._survey.changed(job.reference)
         if changed is not None:
             return changed
         exact = self._ahead.reference(job.launch.digest)
-        compiled()
+        wait_until_done(compiled)
         damped = self._survey.damping(job.reference, SEED)
         if isinstance(damped, str):
             return damped
@@ -93,3 +95,11 @@ def _poisoned(job: Job, survey: Survey) -> tuple[str, ...]:
     no other. A kernel needs an input, by which it is known where it runs."""
     paths = [path for path, _ in described_tensors(job.launch)]
     return survey.overwritten[1:] if set(survey.overwritten) == set(paths) else survey.overwritten
+
+
+def wait_until_done(futures: Sequence[Future[CompileResult]]) -> None:
+    """Wait until each has ended in whatever way. ``concurrent.futures.wait`` waits for ever for one that is cancelled
+    when its pool is shut down."""
+    for future in futures:
+        with suppress(CancelledError):
+            future.exception()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -67,15 +67,24 @@ CHECKED = 3
 """Configs of a launch that the interpreter checks: the owner's and its nearest neighbours."""
 
 
+Begun = dict[str, Future[CompileResult]]
+"""Compilations by the config's key."""
+
+
 def run_search(
-    objective: Objective, request: Request, watch: Watch, started: Prestart | None, gpu_lock: Path | None
+    objective: Objective,
+    request: Request,
+    watch: Watch,
+    started: Prestart | None,
+    gpu_lock: Path | None,
+    begun: Begun | None,
 ) -> Outcome:
     """One run of the loop with the request's memory and server, in processes that may have been started before."""
     from agent.goal.request import about_model
     from agent.loop.run import begin, open_actions
 
     notices = [f"note: {notice}" for notice in about_model(objective)]
-    open_ = partial(open_actions, started=started, gpu_lock=gpu_lock)
+    open_ = partial(open_actions, started=started, gpu_lock=gpu_lock, begun=begun)
     return begin(objective, request.memory, request.base_url, watch, open_, notices).outcome
 
 
@@ -102,9 +111,8 @@ class Work:
         self._surveys = Surveys(survey, ahead, hardware)
         self._variants = (request.memory or default_path()).absolute().parent / "variants"
         self._pool: LocalCompilePool | None = None
-        self._choices: dict[str, list[Future[CompileResult]]] = {}
-        """By a launch's digest: the owner's config and its autotuner's, which are being compiled for the survey and the
-        baselines."""
+        self._begun: dict[str, Begun] = {}
+        """By a launch's digest: configs that are being compiled before its run."""
         self._edited_pool: LocalCompilePool | None = None
 
     def all(self, found: Plan, began: float) -> None:
@@ -162,7 +170,7 @@ class Work:
         if not self._made.timed:
             return self._surveys.of(job)
         for begun in [job, *later[:1]]:
-            self._surveys.expect(begun, partial(wait, self._begin_choices(begun)))
+            self._surveys.expect(begun, self._begin_compiling(begun))
         return self._surveys.of(job)
 
     def _time(
@@ -178,7 +186,8 @@ class Work:
         edits = r.edit and self._editable(job)
         objective = self._objective(job, problem, seconds, MOST_EDITED_EVALS if edits else MOST_EVALS, edits)
         try:
-            outcome = run_search(priced(objective), r, self._watch, started, self._gpu_lock)
+            begun = None if edits else self._begun[job.launch.digest]
+            outcome = run_search(priced(objective), r, self._watch, started, self._gpu_lock, begun)
         except UsageError as e:
             self._leave(job, str(e).rstrip("."))
             return
@@ -263,19 +272,18 @@ class Work:
         (found,) = self._edited_pool.compile(kernel, problem, [config])
         return None if found.status == "correct" else f"it does not compile: {found.reason}"
 
-    def _begin_choices(self, job: Job) -> list[Future[CompileResult]]:
+    def _begin_compiling(self, job: Job) -> list[Future[CompileResult]]:
         """Compile on all cores the owner's config, those of its autotuner, whose choice is made anew, and behind them
         what the search will look at first. The former are returned."""
         digest, kernel = job.launch.digest, job.kernel
-        if digest not in self._choices and self._hardware is not None:
+        needed = dict.fromkeys([kernel.owner_config(), *kernel.tuner_configs()])
+        begun = self._begun.setdefault(digest, {})
+        if not begun and self._hardware is not None:
             pool = self._pool = self._pool or LocalCompilePool(self._hardware, nice=LAST)
             problem = kernel.default_problem()
-            needed = dict.fromkeys([kernel.owner_config(), *kernel.tuner_configs()])
-            self._choices[digest] = [pool.submit(kernel, problem, c) for c in needed]
-            for config in kernel.promising(problem, self._hardware)[:FIRST_LOOK]:
-                if config not in needed:
-                    pool.submit(kernel, problem, config)
-        return self._choices.get(digest, [])
+            for config in dict.fromkeys([*needed, *kernel.promising(problem, self._hardware)[:FIRST_LOOK]]):
+                begun[config.key()] = pool.submit(kernel, problem, config)
+        return [begun[config.key()] for config in needed if config.key() in begun]
 
     def _check(self, job: Job, problem: CapturedProblem, survey: Survey, exact: Reference) -> None:
         """Check some configs in the interpreter: against the owner's launch, and against float64."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
 
 from agent.programs.improvement.improve_plan import SHORTEST_S, Job, plan, seconds_for
+from agent.programs.improvement.improve_surveys import wait_until_done
 from agent.programs.improvement.tuned_rows import beyond_float64, bounds_of, decision_of, judge
 from kernels.capture.reading.captured_launches import read_capture
 from kernels.hardware import hardware_named
@@ -125,3 +128,14 @@ def test_seconds_are_divided_by_what_a_launch_promises():
     assert seconds_for(jobs[0], jobs, 2.5 * SHORTEST_S) == pytest.approx(SHORTEST_S * (1 + 0.5 * 6 / 9))
     assert seconds_for(jobs[2], jobs[2:], 5.0) == 5.0
     assert seconds_for(Job(None, None, "", {}, 0.0), [Job(None, None, "", {}, 0.0)] * 2, 40.0) == 20.0
+
+
+def test_nobody_waits_for_compilations_that_are_cancelled():
+    pool, free = ThreadPoolExecutor(1), threading.Event()
+    futures = [pool.submit(free.wait, 30.0) for _ in range(3)]
+    waiting = threading.Thread(target=wait_until_done, args=(futures,))
+    waiting.start()
+    pool.shutdown(wait=False, cancel_futures=True)
+    free.set()
+    waiting.join(5.0)
+    assert not waiting.is_alive()

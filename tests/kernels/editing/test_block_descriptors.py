@@ -1,5 +1,6 @@
 """Tiles go through descriptors where the tree and the owner's launch show that they are tiles of an aligned matrix."""
 
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -13,11 +14,15 @@ from kernels.editing.fence import fence
 from kernels.editing.fencing.abstract_values import POINTER, whole
 from kernels.editing.owner_function import OwnerFunction
 from kernels.editing.rewrites import BY_NAME, rewritten
-from kernels.editing.variants import launch_instead, make_variant
+from kernels.editing.variants import keep, launch_instead, make_variant, text_of
 from kernels.hardware import hardware_named
 from kernels.slow_kernels.layouts import Transposition
 from kernels.triton.scratch_memory import scratch_memory
+from tests.captures import ROOT
 from tests.kernels.editing import owners
+from tools.harness.checking.interpreter import Interpreter
+from tools.harness.compiling.compile_pool import LocalCompilePool
+from tools.harness.process import sandbox
 
 REWRITE = BY_NAME["block descriptors"]
 H200 = hardware_named("H200")
@@ -83,6 +88,28 @@ def test_the_example_with_one_matrix_and_two_dimensions_in_its_indices_is_rewrit
         "tl.make_tensor_descriptor(x_ptr, shape=[M, N], strides=[N, 1], block_shape=[BLOCK_M, BLOCK_N])" in made.source
     )
     fence(owner, made.source, made.meta)
+
+
+@pytest.mark.process
+@pytest.mark.compile
+@pytest.mark.skipif(sandbox.why_not() is not None, reason=f"{sandbox.why_not()}")
+def test_it_compiles_to_copies_of_tiles_and_computes_the_same_where_it_is_shut_in(tmp_path):
+    spec = editable(Scale(), tmp_path / "variants", f"{ROOT / 'examples' / 'autotuned_scale.py'}:Scale")
+    problem = spec.default_problem()
+    owner = spec.owner(problem, H200)
+    variant = make_variant(owner, rewritten(owner, REWRITE).source)
+    keep(variant, spec.folder)
+    config = spec.config_with(variant, problem, H200, None).model_copy(update={"edit": text_of(variant, {})})
+    with closing(LocalCompilePool(H200, workers=1, cache=tmp_path / "cache", shut_in=True)) as pool:
+        (compiled,) = pool.compile(spec, problem, [config])
+    assert (compiled.status, compiled.tma) == ("correct", True)
+    with closing(Interpreter(shut_in=True)) as interpreter:
+        (checked,) = interpreter.check(spec, problem, [config], H200.name)
+        unaligned = problem.model_copy(update={"N": 300})
+        (refused,) = interpreter.check(spec, unaligned, [config], H200.name)
+    assert checked.status == "correct", checked
+    assert refused.status == "runtime"
+    assert "stride must be 16-byte aligned" in refused.reason
 
 
 def test_a_matrix_whose_columns_lie_one_behind_the_other_is_turned():

@@ -1,0 +1,62 @@
+"""A run's compile pool that knows what was begun before it."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+
+import pytest
+
+from kernels.hardware import hardware_named
+from kernels.registry import get
+from tools.harness.compiling.compiled_ahead import CompiledAhead
+from tools.harness.device import MachineTrouble
+from tools.harness.results import CompileResult
+
+SPEC = get("softmax")
+PROBLEM = SPEC.default_problem()
+
+
+def result(config, status="correct"):
+    return CompileResult(config=config.model_dump(mode="json"), status=status, registers=40)
+
+
+class OwnPool:
+    """The run's own, which says what it was asked."""
+
+    parallel = True
+
+    def __init__(self):
+        self.asked, self.closed = [], False
+
+    def compile(self, spec, problem, configs, deadline_s=None):
+        self.asked.append(list(configs))
+        return [result(c) for c in configs]
+
+    def close(self):
+        self.closed = True
+
+
+def test_what_was_begun_is_waited_for_and_the_rest_is_compiled_in_the_order_asked():
+    right, wrong, slow, new = list(SPEC.space(PROBLEM, hardware_named("H200")))[:4]
+    begun = {c.key(): Future() for c in (right, wrong, slow)}
+    begun[right.key()].set_result(result(right))
+    begun[wrong.key()].set_result(result(wrong, "compile"))
+    own = OwnPool()
+    pool = CompiledAhead(own, begun)
+    found = pool.compile(SPEC, PROBLEM, [slow, new, wrong, right], 0.05)
+    assert [r.status for r in found] == ["timeout", "correct", "compile", "correct"]
+    assert [r.config for r in found] == [c.model_dump(mode="json") for c in (slow, new, wrong, right)]
+    assert own.asked == [[new]]
+    begun[slow.key()].set_result(result(slow))
+    assert pool.compile(SPEC, PROBLEM, [slow])[0].status == "correct"
+    assert own.asked == [[new]]
+    pool.close()
+    assert own.closed
+
+
+def test_a_machine_that_cannot_compile_is_said_as_by_any_pool():
+    config = next(iter(SPEC.space(PROBLEM, hardware_named("H200"))))
+    broken: Future[CompileResult] = Future()
+    broken.set_exception(MachineTrouble("the disk is full"))
+    with pytest.raises(MachineTrouble, match="disk is full"):
+        CompiledAhead(OwnPool(), {config.key(): broken}).compile(SPEC, PROBLEM, [config])
