@@ -202,7 +202,7 @@ def tasks_command(
     as_json: bool,
 ) -> None:
     """Grade what search scores do not show: failures, budgets, history, honesty. Exit code 1 where a task is failed."""
-    from agent.errors import AgentError
+    from agent.errors import AgentError, StoppedError
     from evals.contest.briefing import briefing_of
     from evals.errors import EvalsError
     from evals.tasks.tasks import TASKS, as_row, description, grade
@@ -217,6 +217,8 @@ def tasks_command(
             raise EvalsError(f"{world.name} is of no kernel of ours: tasks need its tools, choose another --landscape")
         try:
             grades = [grade(task, world, model, seed) for task in TASKS for seed in range(seeds)]
+        except StoppedError as e:  # the run in a task says how it can be continued, and a task cannot
+            raise KeyboardInterrupt from e
         except AgentError as e:
             raise EvalsError(str(e)) from e
     if as_json:

@@ -9,9 +9,13 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
@@ -75,6 +79,8 @@ def run_jobs(
     with variables(SAME_EVERYWHERE):
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(registry.preload(sorted({j.agent for j in jobs})))
+        with deaf_to_interrupts():
+            forkserver.ensure_running()
         waiting = list(jobs)[::-1]
         running: dict[Connection, _Run] = {}
         try:
@@ -88,9 +94,34 @@ def run_jobs(
                         del running[connection]
                         _stop(connection, run)
                         done(run.referee.ledger)
+        except KeyboardInterrupt:
+            end_forkserver()
+            raise
         finally:
             for connection, run in running.items():
                 _stop(connection, run)
+
+
+@contextmanager
+def deaf_to_interrupts() -> Iterator[None]:
+    """Processes that are started meanwhile, and theirs, do not hear Ctrl-C, which a terminal sends to all of them: this
+    process ends them, and their tracebacks would be of no use."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def end_forkserver() -> None:
+    """End the server that agents are forked from. Left alone it ends by itself, after the seconds of its imports."""
+    pid = getattr(forkserver._forkserver, "_forkserver_pid", None)
+    if pid is not None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _start(context: Any, job: Job, make_referee: MakeReferee) -> tuple[Connection, _Run]:

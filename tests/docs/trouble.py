@@ -27,17 +27,18 @@ of these causes; `python -m memory clean` removes rows that an older version wro
 WALK = """
 ## Commands in a wrong world
 
-`python -m tests.faults.walk` starts every command in 80 kinds of wrong world: closed and full streams, damaged, missing
+`python -m tests.faults.walk` starts every command in 81 kinds of wrong world: closed and full streams, damaged, missing
 and strange files, a full disk, wrong options, Ctrl-C. It counts tracebacks, wrong exit codes, hangs, half-written files
 and failures without a word. Before this walk existed, 600 tries by hand had found about 100 faults.
 
-All 2,569 cases of 52 commands were run on 2026-11-29 (`docs/data/walk.json`). `--heavy`, the 492 cases of the commands
+All 2,570 cases of 52 commands were run on 2026-11-29 (`docs/data/walk.json`). `--heavy`, the 493 cases of the commands
 that import PyTorch, found nothing. `--light`, the other 2,077, found 2 tracebacks: Ctrl-C in the first milliseconds of
 `python -m agent`. That is fixed, and the 52 cases of Ctrl-C were run once more, without a fault.
 
 What the walk had found until then, all of it fixed for every command:
 
-- Ctrl-C while PyTorch or NumPy was imported was dropped, so that the command went on, or ended in a traceback.
+- Ctrl-C while PyTorch or NumPy was imported was dropped, so that the command went on, or ended in a traceback. While
+  the agents' processes of `evals run` started, each of them printed one.
 - If the current folder was deleted, Intel's MKL ended a command in words of its own; if no temporary folder could be
   written, the current folder was blamed.
 - A path that is empty, and NaN as a limit of time.

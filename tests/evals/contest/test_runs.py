@@ -89,6 +89,15 @@ def test_every_agent_of_ours_plays_on_other_peoples_files(tmp_path, made, varian
     assert scores["default"][1].evaluations == 1
 
 
+def test_the_processes_of_agents_do_not_hear_ctrl_c(tmp_path):
+    """A terminal sends it to all processes of the command; a traceback of each agent would follow."""
+    said = "raise RuntimeError(repr(signal.getsignal(signal.SIGINT)))"
+    (tmp_path / "mine.py").write_text(f"import signal\ndef search(game):\n    {said}\n")
+    ledgers, landscape = [], read_landscape(conv(tmp_path / "theirs.json"))
+    run_jobs([Job(f"{tmp_path}/mine.py:search", landscape, "theirs", "plain", 0, 5)], 1, ledgers.append)
+    assert "SIG_IGN" in ledgers[0].why
+
+
 @pytest.mark.parametrize("library", ["optuna", "kernel_tuner"])
 def test_agents_of_other_libraries_play_where_they_are_installed(tmp_path, library):
     pytest.importorskip(library, reason="the evals extra is not there")

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 
-from evals.commands.commands import cli
+from agent.errors import StoppedError
+from evals.commands.commands import cli, main
 from evals.tasks.tasks import TASKS, Played, World, grade, obeys_budget, recovers, reports_honestly, uses_history
 from evals.tasks.worlds import with_failures, with_faster_baseline
 from tests.evals.spaces import hills, written
@@ -88,3 +89,12 @@ def test_the_command_prints_json(landscape, monkeypatch):
     result = CliRunner().invoke(cli, ["tasks", "--json"])
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["tasks"][0]["passed"]
+
+
+def test_ctrl_c_in_a_task_is_what_it_is_everywhere(monkeypatch, capsys):
+    def stop(*arguments):
+        raise StoppedError("Stopped; nothing is lost, to continue: python -m agent resume RUN")
+
+    monkeypatch.setattr("evals.tasks.tasks.grade", stop)
+    assert main(["tasks"]) == 130
+    assert capsys.readouterr().err.strip() == "stopped"

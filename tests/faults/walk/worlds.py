@@ -301,6 +301,8 @@ def interrupts(m: Maker) -> Iterator[Case]:
             early = m.command.heavy and after < 1.0  # PyTorch is not loaded yet: the command cannot have ended
             codes = ended if early else (*m.command.codes, *ended)
             yield m.case("Ctrl-C at the start", codes=codes, signals=((after, ctrl_c),))
+    if m.command.words == "evals run":  # its agents have processes of their own, which a terminal's Ctrl-C reaches too
+        yield m.case("Ctrl-C in a contest", codes=(*m.command.codes, *ended), signals=((4.0, ctrl_c),))
     if m.command.words == "agent run":
         again = ("--max-evals", "60")
         for kind, sent in (
