@@ -73,6 +73,7 @@ class OwnerSurvey:
         self.device, self._factory = device, factory
         self._init = {"device": device, "lock": None if gpu_lock is None else str(gpu_lock)}
         self._child: Child | None = None
+        self._closed = False
         self._one_at_a_time = threading.Lock()
 
     def changed(self, kernel: str) -> str | None:
@@ -124,6 +125,8 @@ class OwnerSurvey:
             return self._call_alone(job)
 
     def _call_alone(self, job: Json) -> Json:
+        if self._closed:  # a survey in the background outlives the work that it was for
+            return {"reason": "the work was ended before its survey"}
         if self._child is None or not self._child.alive:
             interpreted = {"TRITON_INTERPRET": "1", "TRITON_DEFAULT_FP_FUSION": "1"}
             environment = interpreted if self.device == CPU else triton_environment(default_cache())
@@ -138,6 +141,8 @@ class OwnerSurvey:
             return {"reason": f"the owner's launch on arguments made anew ended its process: {e}"}
 
     def close(self) -> None:
+        """End the child, whatever it does; no other is started."""
+        self._closed = True
         if self._child is not None:
             self._child.kill()
 
