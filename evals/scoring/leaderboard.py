@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from evals.agents import registry
 from evals.scoring.score_tables import (
@@ -37,11 +38,19 @@ compiler or on the device, of a config that the space holds. Intervals are 95 %,
 regret resamples set B's readings too."""
 
 
+def describe_seeds(counts: Sequence[int]) -> str:
+    """How many seeds each agent has of each landscape, if the agents have equally many; between which numbers, if
+    not."""
+    fewest, most = min(counts, default=0), max(counts, default=0)
+    if fewest < most:
+        return f"{fewest} to {most} seeds each: the column runs counts them over all landscapes."
+    return f"{most} seed{'s' if most != 1 else ''} each."
+
+
 def render(s: Standing) -> str:
     """Overall, per landscape, the literature beside it."""
     aggregates = s.overall()
     failures = ["- " + MARKUP.sub(r"\\\g<0>", line) for line in failure_lines(s)]
-    seeds = max((a.runs // a.landscapes for a in aggregates), default=0)
     names = ", ".join(s.boards)
     parts = [
         "# Leaderboard",
@@ -50,7 +59,7 @@ def render(s: Standing) -> str:
             filter(
                 None,
                 (
-                    f"Landscapes: {names}. {seeds} seed{'s' if seeds > 1 else ''} each.",
+                    f"Landscapes: {names}. {describe_seeds([a.runs // a.landscapes for a in aggregates])}",
                     f"Rules of counting: {describe_rules(s)}.",
                     made_with(s),
                     absent(s),

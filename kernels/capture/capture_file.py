@@ -66,6 +66,9 @@ def begin(path: str, about: Json) -> None:
     """Make the file, or check that it is a capture that another program's launches can be added to.
 
     Raises NotACapture, or OSError if it cannot be written."""
+    if Path(path).exists() and not Path(path).is_file():
+        what = "a folder" if Path(path).is_dir() else "no regular file"
+        raise NotACapture(f"{path} cannot be written (it is {what}): name another file by -o")
     if Path(path).exists() and os.path.getsize(path):
         check(path)
     append(path, line_of("capture", {"format": MAGIC, "version": VERSION, **about})[1])

@@ -9,7 +9,6 @@ reported once.
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 from collections import Counter
@@ -22,6 +21,7 @@ from .describing.first_launch import Before, describe_launch, look_after, look_b
 from .describing.launch_grid import Probe, grid_numbers, one_line
 from .describing.surroundings import describe_process
 from .seen_launches import Entry, FunctionState
+from .standard_error import say
 
 Json = dict[str, Any]
 
@@ -235,10 +235,9 @@ class Recorder:
             append(self.path, b"".join(lines))
         except OSError as e:
             self._broken = e.strerror or str(e)
-            print(
+            say(
                 f"capture: {self.path} cannot be written ({self._broken}): launches of process {os.getpid()} from here "
                 "on are not captured; the program goes on.",
-                file=sys.stderr,
             )
 
     def _flush_in_time(self) -> None:

@@ -70,11 +70,15 @@ def write_table(table: TunedTable, path: str | Path) -> None:
         "untuned": table.untuned,
         **({"held_out": table.held_out} if table.held_out else {}),
     }
-    target = Path(path)
+    text = json.dumps(body, indent=1) + "\n"
+    if Path(path).exists() and not Path(path).is_file():  # a device or a pipe is written to, never replaced
+        Path(path).write_text(text, encoding="utf-8")
+        return
+    target = Path(path).resolve()  # a link stays one
     handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as f:
-            f.write(json.dumps(body, indent=1) + "\n")
+            f.write(text)
             f.flush()
             os.fsync(f.fileno())
         os.chmod(temporary, 0o644)

@@ -99,7 +99,7 @@ function baselinesTable(box) {
     ["baseline", (b) => b.name], ["speed-up", (b) => b.speedup, 3, true],
     ["95 % interval", (b) => (b.ci ? `[${b.ci[0].toFixed(3)}, ${b.ci[1].toFixed(3)}]` : ""), undefined, true],
     ["ms", (b) => b.ms, 4, true], ["what is called", (b) => b.title, undefined, false, "wide"],
-    ["kind", (b) => b.missing || (b.equivalent ? "computes the same" : "computes less: a ceiling")],
+    ["kind", (b) => b.missing || (b.equivalent ? "computes the same" : "computes less: a ceiling"), undefined, false, "long"],
   ];
   table(box, columns, run.baselines, () => "");
 }

@@ -8,6 +8,7 @@ Starts the recording or applies a table of tuned launches, takes this folder off
 import os
 import sys
 import types
+from contextlib import suppress
 from importlib import import_module
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
@@ -46,21 +47,27 @@ def _measure() -> None:
     import_module("_autokernel.capture.kernel_times").measure_process()
 
 
+def _say(line: str) -> None:
+    if sys.stderr is not None:  # without it, print takes stdout, which is the program's
+        with suppress(OSError, ValueError):  # a full disk, a pipe that nobody reads, a closed stderr
+            print(line, file=sys.stderr)
+
+
 _IS_SITECUSTOMIZE = __name__ == "sitecustomize"
 try:
     if _IS_SITECUSTOMIZE and os.environ.get("AUTOKERNEL_CAPTURE_FILE"):
         _record()
 except Exception as e:  # noqa: BLE001 -- the program runs, captured or not
-    print(f"capture: process {os.getpid()} is not captured ({type(e).__name__}: {e}).", file=sys.stderr)
+    _say(f"capture: process {os.getpid()} is not captured ({type(e).__name__}: {e}).")
 try:
     if os.environ.get("AUTOKERNEL_APPLY"):
         _apply()
 except Exception as e:  # noqa: BLE001 -- the program runs, tuned or not
-    print(f"apply: nothing is applied to process {os.getpid()} ({type(e).__name__}: {e}).", file=sys.stderr)
+    _say(f"apply: nothing is applied to process {os.getpid()} ({type(e).__name__}: {e}).")
 try:
     if _IS_SITECUSTOMIZE and os.environ.get("AUTOKERNEL_KERNEL_TIMES"):
         _measure()
 except Exception as e:  # noqa: BLE001 -- the program runs, measured or not
-    print(f"compare: process {os.getpid()} is not measured ({type(e).__name__}: {e}).", file=sys.stderr)
+    _say(f"compare: process {os.getpid()} is not measured ({type(e).__name__}: {e}).")
 if _IS_SITECUSTOMIZE:
     _programs_own()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
+from collections.abc import Mapping
 
 from kernels.editing.rewriting.code import (
     Code,
@@ -89,7 +90,12 @@ def _leftmost(node: ast.expr) -> str:
 
 
 def _root(call: ast.Call, roots: dict[str, str]) -> str:
-    return roots.get(_leftmost(call.args[0]), "") if call.args else ""
+    return root_of(call.args[0], roots) if call.args else ""
+
+
+def root_of(address: ast.expr, roots: Mapping[str, str]) -> str:
+    """The argument that stands first in an address; empty if none does."""
+    return roots.get(_leftmost(address), "")
 
 
 def _with_loops(tree: ast.FunctionDef) -> list[tuple[ast.Call, ast.For | ast.While | None]]:

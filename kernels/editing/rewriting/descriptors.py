@@ -8,8 +8,10 @@ and begin at multiples of 16 bytes.
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from kernels.editing.rewriting.caches import root_of, roots_in
 from kernels.editing.rewriting.code import Code, blocks_in, calls, expression, is_block, statements
 from kernels.editing.rewriting.matrix_tiles import Axis, NoTile, Tile, TileReader, total
 from kernels.editing.rewriting.scalars import Scalars, Unknown
@@ -37,16 +39,20 @@ def block_descriptors(code: Code) -> bool:
     scalars = Scalars(code)
     reader = TileReader(code, scalars)
     found: list[Access] = []
-    stored = {_pointer_of(c, reader) for c in calls(code.tree, "store")}
-    loaded = {_pointer_of(c, reader) for c in calls(code.tree, "load")}
-    if any(_accesses_otherwise(n) for n in ast.walk(code.tree)):
+    roots = roots_in(code)
+    stored = {_pointer_of(c, reader, roots) for c in calls(code.tree, "store")}
+    loaded = {_pointer_of(c, reader, roots) for c in calls(code.tree, "load")}
+    # The copy engine does not wait for a program's other accesses: what is read and written is left alone, and what
+    # an unknown address is of may be anything.
+    if "" in stored or any(_accesses_otherwise(n) for n in ast.walk(code.tree)):
         return False
+    alone = loaded ^ stored if "" not in loaded else loaded - stored
     for call in calls(code.tree, "load", "store"):
         try:
             access = _access(code, scalars, reader, call)
         except (NoTile, Unknown):
             continue
-        if _pointer_of(call, reader) not in stored & loaded - {""}:  # the copy engine does not wait for other accesses
+        if _pointer_of(call, reader, roots) in alone:
             found.append(access)
     names: dict[str, str] = {}
     for access in found:
@@ -140,10 +146,10 @@ def _replace(access: Access, name: str) -> None:
     call.func, call.args, call.keywords = made.func, made.args, made.keywords
 
 
-def _pointer_of(call: ast.Call, reader: TileReader) -> str:
+def _pointer_of(call: ast.Call, reader: TileReader, roots: Mapping[str, str]) -> str:
     """The argument through which a call goes; empty if it is not known."""
     given = call.args[0] if call.args else next((k.value for k in call.keywords if k.arg == "pointer"), None)
-    return reader.pointer(given) if given is not None else ""
+    return "" if given is None else reader.pointer(given) or root_of(given, roots)
 
 
 def _is_padding(other: ast.expr | None) -> bool:

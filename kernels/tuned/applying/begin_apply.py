@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ...capture.begin import before_end
 from ...capture.capture_file import append
+from ...capture.standard_error import say
 from ..tuned_file import NotATable, read_table
 from .applied_table import AppliedTable
 from .apply_hooks import ApplyHooks
@@ -51,7 +51,7 @@ def apply_to_process() -> None:
         unproven, edits = (bool(os.environ.get(n)) for n in (UNPROVEN_VARIABLE, EDITS_VARIABLE))
         applied = AppliedTable(read_table(path), unproven, name=path, edits=edits)
     except NotATable as e:
-        print(f"apply: {e}. Every launch is made as the program has it.", file=sys.stderr)
+        say(f"apply: {e}. Every launch is made as the program has it.")
     if verify:
         RankCheck(None if applied is None else applied.digest).install()
     if applied is None:
@@ -98,9 +98,9 @@ class _Report:
 def write_report(processes: Sequence[dict[str, Any]], path: str) -> None:
     """Append what processes reported to the file `path`, or print it as a table if that is ``-``."""
     if path == TO_STDERR:
-        print(render_report(processes), file=sys.stderr, flush=True)
+        say(render_report(processes))
         return
     try:
         append(path, "".join(json.dumps(body) + "\n" for body in processes).encode())
     except OSError as e:
-        print(f"apply: the report {path} cannot be written ({e.strerror}).", file=sys.stderr)
+        say(f"apply: the report {path} cannot be written ({e.strerror}): name another file by {REPORT_VARIABLE}.")

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from ...capture.module_patcher import ModulePatcher
+from ...capture.standard_error import say
 from ..tuned_table import short
 
 LONGEST_WAIT = timedelta(seconds=60)
@@ -48,7 +49,7 @@ class RankCheck(ModulePatcher):
                 self._compared = True
                 line = verify_ranks(self._digest)
                 if sys.modules["torch"].distributed.get_rank() == 0:
-                    print(f"apply: {line}.", file=sys.stderr, flush=True)
+                    say(f"apply: {line}.")
             return result
 
         init_process_group._autokernel_compares = True  # type: ignore[attr-defined]

@@ -73,6 +73,8 @@ def test_mistakes_are_one_sentence(tmp_path, capsys):
         ("capture", "-o", str(tmp_path / "a"), "--", "no-such-program"): "no-such-program cannot be started",
         ("capture", "-o", str(tmp_path / "text"), "--", "true"): "is no capture",
         ("capture", "-o", str(tmp_path / "no" / "folder"), "--", "true"): "cannot be written",
+        ("capture", "-o", "/dev/null", "--", "true"): "cannot be written (it is no regular file): name another file",
+        ("capture", "-o", str(tmp_path), "--", "true"): "cannot be written (it is a folder): name another file",
         ("captures", "show", str(tmp_path / "none")): "cannot be read",
         ("captures", "show", str(tmp_path / "newer")): "format 9",
         ("captures", "show", str(tmp_path)): "cannot be read",

@@ -1,5 +1,6 @@
 import gzip
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from evals.record.card import render, spearman, stats
 from evals.record.journal import Journal, JournalError
 from evals.record.recording import ROUND_EVERY, SPOILT_IN_A_ROW, GpuLost, Plan, Recording
 from tests.evals.toy import CUBLAS_MS, TOY_GPU, UNFUSED_MS, Toy, ToyCompiler, ToyConfig, ToyGpu, ToyProblem, true_ms
-from tools.harness.landscapes.files import read_landscape
+from tools.harness.landscapes.files import read_landscape, write_data
 from tools.harness.landscapes.readings import Landscape
 
 pytestmark = pytest.mark.process
@@ -280,3 +281,14 @@ def test_on_another_machine_only_what_is_still_to_be_read_is_compiled_again(tmp_
 
 def recorded_head(out: Path) -> dict:
     return json.loads((out.parent / f"{out.name}.partial.jsonl").read_text().splitlines()[0])
+
+
+def test_a_pipe_is_written_to_and_gets_no_sum(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_data(pipe, b"{}\n")
+    assert os.read(reader, 64) == b"{}\n"
+    os.close(reader)
+    assert pipe.is_fifo()
+    assert os.listdir(tmp_path) == ["pipe"]

@@ -135,6 +135,7 @@ def test_only_the_stores_of_a_product_that_wraps_its_rows_are_changed():
     assert ".store([pid_m * BLOCK_M, pid_n * BLOCK_N]" in made.source
 
 
+WALKED = "x_ptrs = X + rows\n    x_ptrs += first\n    tl.store(x_ptrs, rows)"
 LOAD = "tl.load(X + rows[:, None] * stride + columns[None, :], mask=inside, other=0.0)"
 
 
@@ -162,6 +163,8 @@ LOAD = "tl.load(X + rows[:, None] * stride + columns[None, :], mask=inside, othe
         (changed(ROWS, f"{ROWS}\n    {ROWS}"), "XY"),  # bound twice
         (changed(", x, mask", ", 0.0, mask"), "Y"),  # a number is no tile
         (changed("tl.store(Y", "tl.store(X"), "XY"),  # read and written
+        (changed("tl.store(Y", f"{WALKED}\n    tl.store(Y"), "X"),  # written elsewhere
+        (changed("tl.store(Y", "tl.store(tl.where(rows < first, X, Y), rows)\n    tl.store(Y"), "XY"),  # unknown
         (changed("tl.store(Y", "tl.atomic_add(Y"), "XY"),
     ],
 )  # fmt: skip

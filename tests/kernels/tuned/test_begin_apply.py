@@ -53,6 +53,19 @@ def test_the_pth_line_applies_and_costs_nothing_if_the_variable_is_not_set(path,
     assert (both.stdout, both.stderr) == ("['ApplyHooks']\n", "")
 
 
+SAYS = """
+from kernels.tuned.applying.applied_table import AppliedTable
+from kernels.tuned.tuned_table import TunedTable
+"""
+
+
+@pytest.mark.parametrize("stderr", ["stream = open('/dev/full', 'w')", "stream.close()", "stream = None"])
+def test_a_stderr_that_takes_no_line_does_not_end_the_program(stderr):
+    change = f"import sys; stream = sys.stderr; {stderr}; sys.stderr = stream; "
+    says = f"{SAYS}{change}AppliedTable(TunedTable()).say('a reason'); print('ran')"
+    assert python("-c", says, PYTHONPATH=str(site_file().parents[3])).stdout == "ran\n"
+
+
 RANKS = """
 import os, socket, sys
 import torch.distributed as dist  # once, before the ranks part

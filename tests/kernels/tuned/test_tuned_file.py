@@ -161,3 +161,20 @@ def test_reading_needs_nothing_heavy():
         "print(*[m for m in ('pydantic', 'langgraph', 'torch', 'triton', 'numpy') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
+
+
+def test_a_pipe_is_written_to_and_a_link_stays_one(path, tmp_path):
+    made = table(row())
+    write_table(made, path)
+    pipe, link = tmp_path / "pipe", tmp_path / "link.json"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_table(made, pipe)
+    assert os.read(reader, 1 << 16) == path.read_bytes()
+    os.close(reader)
+    assert pipe.is_fifo()
+    path.unlink()
+    link.symlink_to(path)
+    write_table(made, link)
+    assert link.is_symlink()
+    assert read_table(path).digest == made.digest

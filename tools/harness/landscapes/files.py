@@ -47,6 +47,8 @@ def write_data(path: Path, data: bytes) -> None:
             z.write(data)
         data = buffer.getvalue()
     _replace(path, data)
+    if not path.is_file():
+        return
     sums = read_sums(path.parent)
     sums[path.name] = hashlib.sha256(data).hexdigest()
     _replace(path.parent / SUMS, "".join(f"{sums[n]}  {n}\n" for n in sorted(sums)).encode())
@@ -127,6 +129,9 @@ def _replace(path: Path, data: bytes) -> None:
     """Readers see the old file or the new one, never half of one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        if path.exists() and not path.is_file():  # a device or a pipe is written to, never replaced
+            path.write_bytes(data)
+            return
         temporary.write_bytes(data)
         os.replace(temporary, path)
     except OSError as e:
