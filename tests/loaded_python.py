@@ -1,6 +1,6 @@
-"""``python`` that has imported PyTorch and Triton already.
+"""``python`` that has imported PyTorch, Triton and LangGraph already.
 
-To import them takes 3.5 s of processor time, which is most of what many a command needs. One process imports them, and
+To import them takes 3 s of processor time, which is most of what many a command needs. One process imports them, and
 every command is a fork of it: a process of its own, with its own environment, folder, output and end. Of this project
 nothing is imported beforehand.
 """
@@ -100,6 +100,8 @@ def next_command(link: socket.socket) -> list[str]:
 
 def main() -> None:
     """Imports, then forks. What a forked process runs ends as it would in an interpreter of its own."""
+    import langgraph.graph  # noqa: F401
+    import sympy  # noqa: F401 -- PyTorch imports it when it first multiplies on meta tensors
     import torch  # noqa: F401
     import triton.language  # noqa: F401
 

@@ -15,13 +15,13 @@ from collections import Counter
 from collections.abc import Callable, Hashable
 from typing import Any
 
+from ..standard_error import say
 from .capture_file import append, line_of
 from .describing.device_closure import describe_function, python_function
 from .describing.first_launch import Before, describe_launch, look_after, look_before
 from .describing.launch_grid import Probe, grid_numbers, one_line
 from .describing.surroundings import describe_process
 from .seen_launches import Entry, FunctionState
-from .standard_error import say
 
 Json = dict[str, Any]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...capture.describing.device_closure import describe_function, python_function
-from ...capture.standard_error import say
+from ...standard_error import say
 from ..tuned_environment import environment_of, interpreted_environment
 from ..tuned_table import TunedEnvironment, TunedRow, TunedTable, short
 from .compiled_programs import NOTHING_COMPILED, CompiledPrograms

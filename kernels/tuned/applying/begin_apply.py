@@ -20,7 +20,7 @@ from typing import Any
 
 from ...capture.begin import before_end
 from ...capture.capture_file import append
-from ...capture.standard_error import say
+from ...standard_error import say
 from ..tuned_file import NotATable, read_table
 from .applied_table import AppliedTable
 from .apply_hooks import ApplyHooks

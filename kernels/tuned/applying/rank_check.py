@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from ...capture.module_patcher import ModulePatcher
-from ...capture.standard_error import say
+from ...standard_error import say
 from ..tuned_table import short
 
 LONGEST_WAIT = timedelta(seconds=60)
