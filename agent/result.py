@@ -106,31 +106,38 @@ class Result:
         return self.status == "proven"
 
     def as_triton_config(self) -> Any:
-        """The config as a ``triton.Config``. Raises ValueError if there is none."""
+        """The config as a ``triton.Config``, with the owner's ``pre_hook`` if the kernel was autotuned with one. Raises
+        ValueError if there is none."""
         import triton
 
+        from kernels.launches.owner_decorator import owner_hook
+        from kernels.registry import get
         from memory.formats.triton_configs import split
 
         meta, launch = split(self._found())
-        return triton.Config(meta, **launch)
+        owner = getattr(get(self._kernel()), "kernel", None)
+        return triton.Config(meta, **launch, pre_hook=None if owner is None else owner_hook(owner, self._found()))
 
     def triton_config(self) -> str:
         """``triton.Config({…}, num_warps=8, …)`` as a line of Python."""
-        from memory.formats.triton_configs import triton_config
+        from agent.export.owner_line import config_line
 
-        return triton_config(self._found())
+        return config_line(self._kernel(), self._found())
 
     def decorator(self) -> str:
         """``@triton.autotune(configs=[…], key=[…])`` as a line of Python, with the owner's key and hooks if the kernel
         was autotuned."""
         from agent.export.owner_line import decorator_line
 
-        reference = json.loads(self.outcome)["objective"]["kernel"]  # `path.py:NAME` of a kernel that is not registered
-        return decorator_line(reference, self._found(), self.problem)
+        return decorator_line(self._kernel(), self._found(), self.problem)
 
     def to_json(self) -> str:
         """One JSON object, as ``python -m agent --json`` prints it."""
         return self.outcome
+
+    def _kernel(self) -> str:
+        name: str = json.loads(self.outcome)["objective"]["kernel"]  # `path.py:NAME` of a kernel that is not registered
+        return name
 
     def _found(self) -> dict[str, Any]:
         if self.config is None:

@@ -78,6 +78,10 @@ def loudness(command: Callable[..., Any]) -> Callable[..., Any]:
     return option("-q", "--quiet", "loudness", flag_value="quiet", default="normal", type=str, help=said)(command)
 
 
+WORDS = "words of the command line"
+"""The key in the context, whose parser takes its list apart."""
+
+
 class GoalGroup(DefaultGroup, StrictGroup):  # type: ignore[misc]
     """Words that name no command are a goal, and so are all words behind ``--``."""
 
@@ -85,7 +89,19 @@ class GoalGroup(DefaultGroup, StrictGroup):  # type: ignore[misc]
         before = args[: args.index("--")] if "--" in args else args
         if "--" in args and not any(word in self.commands for word in before):
             args = ["run", *args]
+        ctx.meta[WORDS] = [word for word in args if word != "run"]
         return list(super().parse_args(ctx, args))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """A misspelt command is a goal to the parser, which then knows none of the command's options."""
+        try:
+            return super().invoke(ctx)
+        except click.NoSuchOption as e:
+            near = nearest_command(ctx.meta[WORDS]) if e.ctx is not None and e.ctx.info_name == "run" else None
+            if near is None:
+                raise
+            message = f"There is no command {ctx.meta[WORDS][0]}. Did you mean the command {near}?"
+            raise click.UsageError(message, ctx) from e
 
 
 @click.group(
@@ -260,9 +276,15 @@ def near_command(words: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except UsageError as e:
-        if near := get_close_matches(words[0], commands.commands, 1, 0.75) if words else []:
-            raise UsageError(f"{e} Did you mean the command {near[0]}?") from e
+        if near := nearest_command(words):
+            raise UsageError(f"{e} Did you mean the command {near}?") from e
         raise
+
+
+def nearest_command(words: Sequence[str]) -> str | None:
+    """The command that is spelt like the first word."""
+    near = get_close_matches(words[0], commands.commands, 1, 0.75) if words else []
+    return near[0] if near else None
 
 
 def print_request(objective: Objective, json_: bool) -> int:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from agent.errors import UsageError
-from agent.export.owner_line import decorator_line
+from agent.export.owner_line import config_line, decorator_line
 from agent.export.story import Story
 from agent.loop.outcome import Outcome
-from memory.formats import triton_configs
 
 
 def triton(story: Story) -> str:
-    """One ``triton.Config(…)`` line."""
-    return f"{triton_configs.triton_config(config_of(story))}{mark(story)}\n"
+    """One ``triton.Config(…)`` line, with the owner's hook if the kernel has one."""
+    return f"{config_line(story.objective.kernel, config_of(story))}{mark(story)}\n"
 
 
 def autotune(story: Story) -> str:

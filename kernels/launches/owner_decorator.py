@@ -20,31 +20,73 @@ def owner_decorator(kernel: Any, values: Mapping[str, Any]) -> str:
     """The line, with a comment on what it cannot hold. `values`: the config, launch options among them.
 
     Raises ValueError if `kernel` is not autotuned."""
-    tuner = layers_of(kernel).tuner
-    if tuner is None or not hasattr(tuner, "keys"):
-        raise ValueError(f"{name_of(kernel)} is not decorated with @triton.autotune")
+    tuner = _tuner_of(kernel)
     notes: list[str] = []
-    meta = {n: v for n, v in values.items() if n not in LAUNCH}
-    options = {n: v for n, v in values.items() if n in LAUNCH and v is not None}
-    config = [repr(meta), *(f"{n}={v!r}" for n, v in options.items())]
-    config += _named("pre_hook", _hook_of(tuner, values, meta, notes), "the config's", notes)
-    decorator = [f"configs=[triton.Config({', '.join(config)})]", f"key={list(tuner.keys)!r}"]
+    decorator = [f"configs=[{_config(tuner, values, notes)}]", f"key={list(tuner.keys)!r}"]
     for name in LISTS:
         if getattr(tuner, name, None):
             decorator.append(f"{name}={list(getattr(tuner, name))!r}")
     for name in ("pre_hook", "post_hook"):
         if getattr(tuner, f"user_defined_{name}", False):
             decorator += _named(name, getattr(tuner, name), "the autotuner's", notes)
-    line = f"@triton.autotune({', '.join(decorator)})"
+    return _noted(f"@triton.autotune({', '.join(decorator)})", notes)
+
+
+def owner_config(kernel: Any, values: Mapping[str, Any]) -> str:
+    """The ``triton.Config(…)`` of that line alone, with a comment on what it cannot hold: what the decorator around it
+    has to keep, too.
+
+    Raises ValueError if `kernel` is not autotuned."""
+    tuner = _tuner_of(kernel)
+    notes: list[str] = []
+    line = _config(tuner, values, notes)
+    kept = [n for n in LISTS if getattr(tuner, n, None)]
+    kept += [n for n in ("pre_hook", "post_hook") if getattr(tuner, f"user_defined_{n}", False)]
+    if kept:
+        notes.append(f"keep the autotuner's {' and '.join(kept)}")
+    return _noted(line, notes)
+
+
+def owner_hook(kernel: Any, values: Mapping[str, Any]) -> Any:
+    """The ``pre_hook`` of that config, None if it has none or `kernel` is not autotuned.
+
+    Raises ValueError if the owner's configs have different ones and none is that of `values`."""
+    tuner = layers_of(kernel).tuner
+    if tuner is None or not hasattr(tuner, "configs"):
+        return None
+    notes: list[str] = []
+    hook = _hook_of(tuner, values, notes)
+    if notes:
+        raise ValueError(f"{name_of(kernel)}: {notes[0]}")
+    return hook
+
+
+def _tuner_of(kernel: Any) -> Any:
+    tuner = layers_of(kernel).tuner
+    if tuner is None or not hasattr(tuner, "keys"):
+        raise ValueError(f"{name_of(kernel)} is not decorated with @triton.autotune")
+    return tuner
+
+
+def _config(tuner: Any, values: Mapping[str, Any], notes: list[str]) -> str:
+    meta = {n: v for n, v in values.items() if n not in LAUNCH}
+    options = {n: v for n, v in values.items() if n in LAUNCH and v is not None}
+    config = [repr(meta), *(f"{n}={v!r}" for n, v in options.items())]
+    config += _named("pre_hook", _hook_of(tuner, values, notes), "the config's", notes)
+    return f"triton.Config({', '.join(config)})"
+
+
+def _noted(line: str, notes: list[str]) -> str:
     return f"{line}  # {'; '.join(notes)}" if notes else line
 
 
-def _hook_of(tuner: Any, values: Mapping[str, Any], meta: Mapping[str, Any], notes: list[str]) -> Any:
+def _hook_of(tuner: Any, values: Mapping[str, Any], notes: list[str]) -> Any:
     """The hook of the owner's config with these values, else of those with these constants, else of all."""
+    meta = {n: v for n, v in values.items() if n not in LAUNCH}
     given = {n: v for n, v in values.items() if v is not None}
     for alike in (
         [c for c in tuner.configs if values_of(c) == given],
-        [c for c in tuner.configs if dict(c.kwargs) == dict(meta)],
+        [c for c in tuner.configs if dict(c.kwargs) == meta],
         list(tuner.configs),
     ):
         hooks = [getattr(c, "pre_hook", None) for c in alike]

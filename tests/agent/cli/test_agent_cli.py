@@ -107,6 +107,24 @@ def test_a_goal_without_a_kernel_is_refused_before_anything_is_imported_or_print
     assert line.endswith("Did you mean the command resume?")
 
 
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [
+        (("capure", "-o", "run.capture", "--", "python", "train.py"), "capture"),
+        (("aply", "tuned.json", "--report", "--", "python", "train.py"), "apply"),
+        (("compre", "tuned.json", "--pairs", "5"), "compare"),
+    ],
+)
+def test_a_misspelt_command_with_options_of_its_own_gets_the_nearest_one(words, near, capsys):
+    assert main(list(words)) == 2
+    assert capsys.readouterr().err == f"error: There is no command {words[0]}. Did you mean the command {near}?\n"
+
+
+def test_an_unknown_option_of_a_goal_is_named(capsys):
+    assert main(["maximise", "softmax", "--devise", "auto"]) == 2
+    assert "No such option '--devise'" in capsys.readouterr().err
+
+
 def test_no_words_at_all_show_the_help():
     code, out, _ = command()
     assert code == 2

@@ -6,7 +6,7 @@ import pytest
 import triton
 import triton.language as tl
 
-from kernels.launches.owner_decorator import owner_decorator
+from kernels.launches.owner_decorator import owner_config, owner_decorator, owner_hook
 
 
 def clear(named):
@@ -65,3 +65,17 @@ def test_a_config_for_which_no_hook_is_known_stands_in_a_comment():
 def test_a_kernel_that_is_not_autotuned_is_refused():
     with pytest.raises(ValueError, match="is not decorated with @triton"):
         owner_decorator(kernel, {})
+
+
+def test_a_config_alone_has_its_hook_and_says_what_its_decorator_keeps():
+    tuned = triton.autotune(configs(), key=["n"])(kernel)
+    four, one = ({"SPLIT": s, "num_warps": 4, "num_stages": 3} for s in (4, 1))
+    assert owner_config(tuned, four) == "triton.Config({'SPLIT': 4}, num_warps=4, num_stages=3, pre_hook=clear)"
+    assert owner_config(tuned, one) == "triton.Config({'SPLIT': 1}, num_warps=4, num_stages=3)"
+    assert (owner_hook(tuned, four), owner_hook(tuned, one), owner_hook(kernel, four)) == (clear, None, None)
+    tuned = triton.autotune(configs(), key=["n"], reset_to_zero=["out"], post_hook=done)(kernel)
+    assert owner_config(tuned, four).endswith("pre_hook=clear)  # keep the autotuner's reset_to_zero and post_hook")
+    with pytest.raises(ValueError, match="different pre_hooks"):
+        owner_hook(tuned, {"SPLIT": 8, "num_warps": 4})
+    with pytest.raises(ValueError, match="not decorated"):
+        owner_config(kernel, four)
