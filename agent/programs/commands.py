@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import click
@@ -10,6 +11,8 @@ import click
 from agent.errors import FAILED, PROVEN, UNPROVEN, UsageError
 from memory.command_line.strict_commands import StrictGroup, WholeRange, strict_command
 
+STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
+"""Exit codes of a program that was asked to end."""
 capture_file = click.argument("file", type=click.Path(path_type=Path))
 as_json = click.option("--json", "json_", is_flag=True, help="Print one JSON object instead of text.")
 
@@ -26,7 +29,7 @@ as_json = click.option("--json", "json_", is_flag=True, help="Print one JSON obj
 @click.option("--values", "values", flag_value="whole", help="Keep tensors' values too, token ids among them.")
 @click.option("--no-values", "values", flag_value="no", help="Keep nothing of the tensors' values.")
 @as_json
-@click.argument("command", nargs=-1, required=True)
+@click.argument("command", nargs=-1)
 def capture(file: Path, values: str | None, json_: bool, command: tuple[str, ...]) -> int:
     """Run COMMAND, unchanged, and record every Triton launch of its processes.
 
@@ -35,6 +38,8 @@ def capture(file: Path, values: str | None, json_: bool, command: tuple[str, ...
 
     The table goes to stderr; stdout and exit code are the program's. By default FILE holds distributions of floats, and
     range and order of integers, but no integer's value."""
+    if not command:
+        raise UsageError("capture needs a command: python -m agent capture -o run.capture -- python train.py")
     from agent.programs.capture_table import as_json as described
     from agent.programs.capture_table import render
     from agent.programs.capturing import capture_program
@@ -42,7 +47,7 @@ def capture(file: Path, values: str | None, json_: bool, command: tuple[str, ...
 
     code = capture_program(command, file, "summary" if values is None else values)  # type: ignore[arg-type]
     found = read_capture(str(file))
-    click.echo(json.dumps(described(found)) if json_ else render(found), err=True)
+    click.echo(json.dumps(described(found)) if json_ else render(found, stopped=code in STOPPED), err=True)
     return code
 
 
@@ -86,11 +91,11 @@ def compile_(file: Path, target: str | None, kernel: str | None, configs: int, j
 
     Prints registers, spills, shared memory and occupancy of each config, or why it does not compile. Exit code 1 if one
     does not."""
-    from agent.programs.compile_captured import compile_captured, render_compiled
+    from agent.programs.compile_captured import COMPILES, compile_captured, render_compiled
 
     found = compile_captured(file, kernel, target, configs)
     click.echo(json.dumps(found) if json_ else render_compiled(found))
-    return PROVEN if all(row["status"] == "correct" for row in found["compiled"]) else FAILED
+    return PROVEN if all(row["status"] == COMPILES for row in found["compiled"]) else FAILED
 
 
 @strict_command()

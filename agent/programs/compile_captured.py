@@ -10,6 +10,8 @@ from agent.programs.improvement.wanted_launches import open_capture, select_laun
 from memory.formats.tables import table
 from memory.terms import count_of, printable
 
+COMPILES = "compiles"
+"""The status of a config that is only compiled: whether its results are right is not known."""
 COLUMNS = ("launch", "kernel", "config", "status", "registers", "spill_bytes", "shared_bytes", "occupancy", "reason")
 
 
@@ -45,6 +47,7 @@ def compile_captured(file: Path, only: str | None, target: str | None, configs: 
                 values = config.model_dump(mode="json")
                 text = " ".join(f"{n}={v}" for n, v in values.items() if v is not None)
                 about = made.model_dump(mode="json", include=set(COLUMNS) - {"launch", "kernel", "config"})
+                about["status"] = COMPILES if made.status == "correct" else made.status
                 row = {"launch": launch.digest[:8], "kernel": launch.name, "config": text, "for": hardware.name}
                 rows.append(row | about)
     finally:
@@ -56,7 +59,7 @@ def compile_captured(file: Path, only: str | None, target: str | None, configs: 
 def render_compiled(found: dict[str, Any]) -> str:
     """For people."""
     rows = found["compiled"]
-    good = sum(r["status"] == "correct" for r in rows)
+    good = sum(r["status"] == COMPILES for r in rows)
     models = ", ".join(sorted({r["for"] for r in rows}))
     shown = [c for c in COLUMNS if any(r.get(c) not in (None, "") for r in rows)]
     lines = [table(rows, shown), ""] if rows else []

@@ -117,7 +117,7 @@ def serve(
         import mcp.server  # noqa: F401
     except ImportError:
         click.echo(MISSING, err=True)
-        return 1
+        return 2
     from agent.cli.terminal import Terminal
     from agent.goal.goal import Given
     from agent.goal.request import requested

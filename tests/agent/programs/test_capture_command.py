@@ -42,7 +42,7 @@ def test_the_launches_are_compiled_for_a_gpu_model_that_is_not_here(captured_exa
     path = captured_example
     assert main(["captures", "compile", str(path), "--kernel", "normalise", "--for", "H200", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["compiled"]
-    assert [(r["kernel"], r["for"], r["status"]) for r in rows] == [("normalise", "H200", "correct")] * 2
+    assert [(r["kernel"], r["for"], r["status"]) for r in rows] == [("normalise", "H200", "compiles")] * 2
     assert all(r["registers"] > 0 for r in rows)
     for words, part in (([], "name a GPU model by --for"), (["--for", "Z9"], "no facts about hardware 'Z9'")):
         assert main(["captures", "compile", str(path), *words]) == 2
@@ -55,7 +55,11 @@ def test_the_programs_exit_code_is_passed_on(tmp_path, capfd):
     for code in (0, 5):
         assert main(["capture", "-o", path, "--", "sh", "-c", f"exit {code}"]) == code
     assert main(["capture", "-o", path, "--", "sh", "-c", "kill -9 $$"]) == 137
-    assert "No Triton launch was seen" in capfd.readouterr().err
+    assert "No Triton launch was seen: the program imported no Triton" in capfd.readouterr().err
+    assert main(["capture", "-o", str(tmp_path / "stopped"), "--", "sh", "-c", "kill -TERM $$"]) == 143
+    assert "No Triton launch was seen before the program was stopped." in capfd.readouterr().err
+    assert main(["capture", "-o", path]) == 2
+    assert "capture needs a command: python -m agent capture -o run.capture --" in capfd.readouterr().err
     assert read_capture(path).programs == 3
 
 

@@ -5,8 +5,11 @@ import json
 import pytest
 
 from agent.cli.commands import main
+from agent.errors import UsageError
 from agent.programs.foreign import aiter_table, m_table
 from agent.programs.foreign.foreign_formats import FORMATS, read_foreign
+from kernels.tuned.tuned_file import write_table
+from kernels.tuned.tuned_table import TunedTable
 from tests.agent.programs.foreign.files import AITER, FILES, FLA, MOE, TRITON, dumped
 
 
@@ -89,3 +92,9 @@ def test_show_prints_one_object(tmp_path, capsys):
     assert main(["table", "show", str(tmp_path / "tuned.autotune.json")]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["format"], found["rows"][1]["ms"]) == ("triton", [0.1, 0.1, 0.2])
+
+
+def test_a_table_of_our_own_is_named_as_what_it_is(tmp_path):
+    write_table(TunedTable(), tmp_path / "tuned.json")
+    with pytest.raises(UsageError, match=r"is a table of this project.*python -m agent apply"):
+        read_foreign(tmp_path / "tuned.json")
