@@ -378,7 +378,7 @@ def test_a_port_that_is_taken_is_said_before_anything_is_opened(monkeypatch, cap
 
 def test_without_the_package_one_sentence_says_how_to_get_it(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "mcp.server", None)
-    assert main(["serve", "--goal", "fused"]) == 1
+    assert main(["serve", "--goal", "fused"]) == 2
     assert "pip install 'triton-autokernel[mcp]'" in capsys.readouterr().err
 
 
