@@ -5,8 +5,9 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
+from typing import Any
 
 from agent.trace.trace import JSON, Journal
 
@@ -27,8 +28,7 @@ class SafePoints:
 
 @contextmanager
 def stoppable(journal: Journal, notify: Callable[[str], None]) -> Iterator[SafePoints]:
-    """The journal with safe points, and SIGINT bound to them while the context lasts (in the main thread, where Python
-    delivers signals)."""
+    """The journal with safe points, and SIGINT bound to them while the context lasts."""
     points = SafePoints(journal)
 
     def first(signum: int, frame: FrameType | None) -> None:
@@ -36,23 +36,22 @@ def stoppable(journal: Journal, notify: Callable[[str], None]) -> Iterator[SafeP
         signal.signal(signal.SIGINT, signal.default_int_handler)
         notify("stopping at the next safe point; press Ctrl-C again to stop at once")
 
-    if threading.current_thread() is not threading.main_thread():
+    with interrupts_go_to(first):
         yield points
-        return
-    before = signal.signal(signal.SIGINT, first)
-    try:
-        yield points
-    finally:
-        signal.signal(signal.SIGINT, before)
+
+
+def ending_at_once() -> AbstractContextManager[None]:
+    """While it lasts, the first Ctrl-C raises KeyboardInterrupt: nothing that was begun has to be finished."""
+    return interrupts_go_to(signal.default_int_handler)
 
 
 @contextmanager
-def ending_at_once() -> Iterator[None]:
-    """While it lasts, the first Ctrl-C raises KeyboardInterrupt: nothing that was begun has to be finished."""
+def interrupts_go_to(handler: Callable[[int, FrameType | None], Any] | signal.Handlers) -> Iterator[None]:
+    """While it lasts, SIGINT goes to `handler`, in the main thread, where Python delivers signals."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = signal.signal(signal.SIGINT, handler)
     try:
         yield
     finally:

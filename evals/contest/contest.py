@@ -10,15 +10,15 @@ import json
 import multiprocessing
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
+from agent.loop.safe_points import interrupts_go_to
 from agent.models.waiting import waiting_of
 from evals.agents import registry
 from evals.contest.answers import answer
@@ -102,18 +102,10 @@ def run_jobs(
                 _stop(connection, run)
 
 
-@contextmanager
-def deaf_to_interrupts() -> Iterator[None]:
+def deaf_to_interrupts() -> AbstractContextManager[None]:
     """Processes that are started meanwhile, and theirs, do not hear Ctrl-C, which a terminal sends to all of them: this
     process ends them, and their tracebacks would be of no use."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+    return interrupts_go_to(signal.SIG_IGN)
 
 
 def end_forkserver() -> None:

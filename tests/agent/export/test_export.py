@@ -15,7 +15,6 @@ from agent.export.pages import run_page
 from agent.export.reader import read_story
 from agent.trace.trace import read_trace
 from tests.agent.cli.test_show import edited
-from tests.agent.export.browser import MISSING, Browser
 from tests.agent.trace.large import GALLERY, example, write_large
 
 TRACES = sorted(GALLERY.glob("*.jsonl"))
@@ -142,15 +141,6 @@ def test_export_writes_beside_the_trace_and_overwrites_only_when_told(tmp_path, 
     assert capsys.readouterr().out.startswith("<!doctype html>")
     assert main(["export", str(trace), "--output", str(tmp_path / "no" / "a.html")]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    if MISSING:
-        pytest.skip(MISSING)
-    opened = Browser(tmp_path_factory.mktemp("profile"))
-    yield opened
-    opened.close()
 
 
 def page_of(trace, tmp_path):

@@ -12,7 +12,6 @@ from evals.bench.roofline import of_datasheet, rows
 from evals.bench.roofline_svg import html_page
 from kernels.hardware import hardware_named
 from kernels.ops.tuned_files import Entry
-from tests.agent.export.browser import MISSING, Browser
 from tests.docs.pages import ROOT
 
 H200 = hardware_named("H200")
@@ -25,15 +24,6 @@ return [...document.querySelectorAll('svg')].filter(s => s.getBoundingClientRect
   }).map(n => n.outerHTML);
 });
 """
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    if MISSING:
-        pytest.skip(MISSING)
-    opened = Browser(tmp_path_factory.mktemp("profile"))
-    yield opened
-    opened.close()
 
 
 def campaign():
