@@ -277,6 +277,8 @@ def near_command(words: Sequence[str]) -> Iterator[None]:
         yield
     except UsageError as e:
         if near := nearest_command(words):
+            if len(words) == 1:  # no goal of one word is read otherwise, so the kernels' names are of no use
+                raise UsageError(f"There is no command {words[0]}. Did you mean the command {near}?") from e
             raise UsageError(f"{e} Did you mean the command {near}?") from e
         raise
 

@@ -107,5 +107,5 @@ def cannot_read(goal: str, kernels: Sequence[KernelWords], foreign: Iterable[str
     return (
         f"Cannot read the goal {shown!r} ({why}): name one of {', '.join(kernel.name for kernel in kernels)}, as in "
         "'maximise softmax bandwidth' or 'matmul 4096x4096x4096 bf16, 800 TFLOPS', or your own by --kernel "
-        "path.py:NAME. docs/GOALS.md lists the words of a goal."
+        "path.py:NAME. docs/GOALS.md lists the words of a goal, `python -m agent --help` the commands."
     )

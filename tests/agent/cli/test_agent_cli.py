@@ -113,9 +113,10 @@ def test_a_goal_without_a_kernel_is_refused_before_anything_is_imported_or_print
         (("capure", "-o", "run.capture", "--", "python", "train.py"), "capture"),
         (("aply", "tuned.json", "--report", "--", "python", "train.py"), "apply"),
         (("compre", "tuned.json", "--pairs", "5"), "compare"),
+        (("capure",), "capture"),
     ],
 )
-def test_a_misspelt_command_with_options_of_its_own_gets_the_nearest_one(words, near, capsys):
+def test_a_misspelt_command_alone_or_with_options_of_its_own_gets_the_nearest_one(words, near, capsys):
     assert main(list(words)) == 2
     assert capsys.readouterr().err == f"error: There is no command {words[0]}. Did you mean the command {near}?\n"
 
