@@ -123,9 +123,8 @@ def named(row: Row) -> str:
 
 def rows(entries: list[Entry], roofs: Roofs) -> list[Row]:
     """A row per problem, sorted by intensity: TFLOP/s, TB/s, FLOP per byte, the share of the roof, and whether the time
-    was looked up in a recording. The roof is the
-    lower of the peak and of bandwidth times intensity. It is the bandwidth's alone if the kernel counts no operations
-    or its dtype has no peak.
+    was looked up in a recording. The roof is the lower of the peak and of bandwidth times intensity. It is the
+    bandwidth's alone if the kernel counts no operations or its dtype has no peak.
 
     A share above 1 means that the kernel is faster than the probe, which is a product or a copy by PyTorch."""
     found = []

@@ -38,8 +38,8 @@ FORMATS = {
     "inductor": Format("TorchInductor's lookup table", inductor_lookup.read, inductor_lookup.write),
 }
 MOST_BYTES = 64 << 20
-OWN, READ_AHEAD = f'"{OWN_FORMAT}"', 200
-"""How a table of our own begins."""
+HEAD = 200
+"""Characters in which a table of our own says its format."""
 
 
 def read_foreign(path: Path) -> tuple[str, ForeignTable]:
@@ -52,10 +52,10 @@ def read_foreign(path: Path) -> tuple[str, ForeignTable]:
         raise UsageError(f"{path} cannot be read ({e.strerror}): check the path") from e
     except UnicodeDecodeError as e:
         raise UsageError(f"{path} is no table of configs: it is not text") from e
-    if text.lstrip().startswith("{") and OWN in text[:READ_AHEAD]:
+    if text.lstrip().startswith("{") and f'"{OWN_FORMAT}"' in text[:HEAD]:
         raise UsageError(
             f"{path} is a table of this project, not of another: use it by python -m agent apply {path} -- COMMAND, or "
-            f"write it in another format by python -m agent table export"
+            "write it in another format by python -m agent table export"
         )
     missing = []
     for name, format_ in FORMATS.items():

@@ -40,8 +40,7 @@ class Ahead:
 
     def begin(self) -> None:
         """Start everything that imports, before it is known which launch comes first."""
-        for interpreter in self._interpreters:
-            interpreter.start()
+        self._interpreters[0].start()  # the others start when there is more than one launch
         self.start_processes()
         if self._device is not None:
             threading.Thread(target=_import_the_loop, name="imports", daemon=True).start()

@@ -296,9 +296,8 @@ class _Looked:
         def finite(t: torch.Tensor) -> bool:
             return not t.is_floating_point() or t.element_size() < 2 or bool(torch.isfinite(t).all())
 
-        read = (
-            t for p, t in self._drawn.items() if p not in self._spec.written
-        )  # what is overwritten may hold anything
+        # What is written may have held anything before.
+        read = (t for p, t in self._drawn.items() if p not in self._spec.written)
         if not all(map(finite, read)):
             return True  # infinity may be what the launch is about
         return all(finite(t) for t in self._launched(self._spec.owner_config()).values())
