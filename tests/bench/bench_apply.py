@@ -1,7 +1,8 @@
 """What an applied table costs the host: ``python -m tests.bench.bench_apply [--launches N]``.
 
-Processor time of a launch, the least of several rounds: a bare launch, one whose function the table does not hold, an
-applied one, and the stock ``Autotuner.run`` of the same kernel, whose key is in its cache. Without a GPU a driver that
+Processor time of a launch, the least of several rounds: a bare launch, which is the stock ``Autotuner.run`` with its
+choice in the cache if the kernel is autotuned; one whose function the table does not hold; one whose function has rows,
+but none for its key; and an applied one. Without a GPU a driver that
 compiles for an sm_90 and launches nothing stands in (``tests/kernels/capture/launching_driver.py``): its figures are
 those of this machine's processor. On a GPU the launches are real.
 """
@@ -45,10 +46,23 @@ def tuned(a, b, out, n, BLOCK: tl.constexpr):
     tl.store(out + tl.arange(0, BLOCK), tl.load(a + tl.arange(0, BLOCK)) + tl.load(b + tl.arange(0, BLOCK)))
 
 
+@triton.heuristics({f"USE_{n.upper()}": lambda args, n=n: args[n] is not None for n in ("g", "dw", "cu", "dv")})
+@triton.autotune([triton.Config({}, num_warps=w, num_stages=s) for w in (2, 4) for s in (2, 3, 4)], key=["H", "K", "V"])
+@triton.jit(do_not_specialize=["T"])
+def layered(
+    q, k, v, g, h, do, dh, dq, dk, dg, w, dv, dw, cu, scale, T, H: tl.constexpr, K: tl.constexpr, V: tl.constexpr,
+    BT: tl.constexpr, BK: tl.constexpr, USE_G: tl.constexpr, USE_DW: tl.constexpr, USE_CU: tl.constexpr,
+    USE_DV: tl.constexpr,
+):  # fmt: skip
+    """Decorated and launched as the backward kernels of flash-linear-attention are: everything by name."""
+    tl.store(q + tl.arange(0, BT), tl.load(k + tl.arange(0, BT)))
+
+
 def launches():
     """Each case: a function that launches once, its number of tensors, and the row's constants."""
     x = [torch.ones(8, 128, device=DEVICE) for _ in range(8)]
     numbers = (*range(128, 136), 8, 8, 8, 1e-6)
+    y = [torch.ones(8, 128, device=DEVICE) for _ in range(13)]
     return {
         "3 tensors, 5 arguments": (lambda: few[(8,)](*x[:3], 1024, BLOCK=128), 3, {}),
         "3 tensors, callable grid": (
@@ -62,6 +76,33 @@ def launches():
             3,
             {"BLOCK": 128},
         ),
+        "13 tensors, heuristics, autotuned": (
+            lambda: layered[lambda m: (8, 1)](
+                q=y[0],
+                k=y[1],
+                v=y[2],
+                g=y[3],
+                h=y[4],
+                do=y[5],
+                dh=y[6],
+                dq=y[7],
+                dk=y[8],
+                dg=y[9],
+                w=y[10],
+                dv=y[11],
+                dw=y[12],
+                cu=None,
+                scale=0.1,
+                T=4096,
+                H=8,
+                K=128,
+                V=256,
+                BT=64,
+                BK=64,
+            ),
+            13,
+            {},
+        ),
     }
 
 
@@ -72,18 +113,18 @@ def microseconds(launch, count):
     return (time.thread_time() - started) / count * 1e6
 
 
-def write(launch, constants, path, environment):
-    """A table that has a row for `launch`."""
+def write(launch, constants, path, environment, other=False):
+    """A table that has a row for `launch`, or with `other` for another key of its function."""
     recorded = path.with_suffix(".capture")
     with capture(recorded, values="no"):
         launch()
     found = read_capture(str(recorded))
     (launched,) = found.launches
-    f = launched.function
+    f, key = launched.function, key_of_captured(launched, found.functions())
     row = TunedRow(
         TunedFunction(f["module"], f["qualname"], f["identity"]),
         environment,
-        key_of_captured(launched, found.functions()),
+        {**key, "options": {"launch_pdl": True}} if other else key,
         "proven",
         Decision(constants, {"num_warps": 2}),
     )
@@ -109,13 +150,18 @@ def main():
         write_table(TunedTable(), empty)
         for name, (launch, tensors, constants) in launches().items():
             path = write(launch, constants, Path(folder) / f"{tensors}{len(name)}.json", environment)
-            found = {"bare": [], "not in the table": [], "applied": []}
+            without = write(launch, constants, Path(folder) / f"{tensors}{len(name)}-without.json", environment, True)
+            found = {"bare": [], "not in the table": [], "no row": [], "applied": []}
             for _ in range(ROUNDS):  # in turns, so that what else the machine does falls on all of them
                 launch()
                 found["bare"].append(microseconds(launch, count))
                 with apply(empty):
                     launch()
                     found["not in the table"].append(microseconds(launch, count))
+                with apply(without) as applied:
+                    launch()
+                    found["no row"].append(microseconds(launch, count))
+                    assert applied.report()["missed"][0]["launches"] == count + 1
                 with apply(path) as applied:
                     launch()
                     found["applied"].append(microseconds(launch, count))
@@ -123,7 +169,7 @@ def main():
             least = {n: min(times) for n, times in found.items()}
             allowed = 0.0 if "autotuned" in name else 1 + 0.6 * tensors
             print(
-                f"{name:26}",
+                f"{name:34}",
                 *(f"{n} {us:7.2f}" for n, us in least.items()),
                 f"applied - bare {least['applied'] - least['bare']:+6.2f} (allowed {allowed:+.1f})",
             )
