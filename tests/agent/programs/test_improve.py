@@ -13,11 +13,13 @@ import pytest
 
 from agent.cli.commands import main
 from agent.programs.improvement import improve_work, improving
+from agent.programs.improvement.table_gaps import BRIDGE_S, HELD_OUT_S
 from agent.programs.improvement.tuned_rows import KEPT
 from kernels.capture.capture_file import append, line_of, read
 from kernels.hardware import hardware_named
 from kernels.hardware.gpu_facts import to_json
 from kernels.tuned.tuned_file import read_table
+from memory.store import Memory
 from tests.agent.programs.nothing_to_compile import NothingToCompile
 from tests.captures import GPU, ROOT, as_if_on, capture_text
 from tools.harness.checking.owner_survey import OwnerSurvey
@@ -122,12 +124,17 @@ def test_neighbours_share_a_proven_config_and_a_held_out_launch_states_the_worst
     rows = sorted(table.rows, key=lambda r: r.key["arguments"]["n"])
     assert [r.key["arguments"]["n"] for r in rows] == [256, 512, 1024, 1280]
     assert [r.decision.options["num_warps"] for r in rows] == [8, 8, 2, 2]
-    assert [[d.options["num_warps"] for d in r.also] for r in rows] == [[], [], [8], []]
+    assert [[d.options["num_warps"] for d in r.also] for r in rows] == [[], [2], [], []]
     (entry,) = table.held_out
-    assert (entry["kernel"], entry["config"]["num_warps"], entry["status"]) == ("scaled", 8, "correct")
-    assert entry["speedup"] == pytest.approx(0.1 / 0.08, rel=1e-3)
+    assert (entry["kernel"], entry["config"]["num_warps"], entry["status"]) == ("scaled", 2, "correct")
+    assert entry["speedup"] == pytest.approx(0.1 / 0.085, rel=1e-3)
     assert entry["between"] == f"{rows[1].name}-{rows[2].name}"
-    assert "held out   1 between rows, 1 served by a config that is proven on both sides; worst 1.25" in said
+    assert "held out   1 between rows, 1 served by a config that is proven on both sides; worst 1.17" in said
+    memory = Memory.open(tmp_path / "m.db")
+    seconds = [json.loads(r["budget"])["max_seconds"] for r in memory.ask("SELECT budget FROM runs ORDER BY rowid")]
+    memory.close()
+    assert seconds[-2:] == [BRIDGE_S, HELD_OUT_S]  # a proof takes half of them, whatever the command was given
+    assert len(seconds) == 4 + 2
 
 
 @pytest.mark.skipif(sandbox.why_not() is not None, reason=f"{sandbox.why_not()}")
