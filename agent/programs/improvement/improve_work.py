@@ -29,10 +29,10 @@ from agent.programs.improvement.held_out_launches import try_held_out
 from agent.programs.improvement.improve_plan import Job, Plan, Untuned, seconds_for
 from agent.programs.improvement.improve_request import Improved, Request
 from agent.programs.improvement.lineage import lineage_of
+from agent.programs.improvement.parallel_searches import Searches, most_at_once
 from agent.programs.improvement.preparing.ahead import Ahead
 from agent.programs.improvement.preparing.compilations import Begun, Compilations
 from agent.programs.improvement.preparing.surveys import SEED, Prepared, Surveys
-from agent.programs.improvement.searches import Searches, most_at_once
 from agent.programs.improvement.table_gaps import TableGaps, seconds_kept
 from agent.programs.improvement.tuned_rows import (
     KEPT,

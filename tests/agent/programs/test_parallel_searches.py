@@ -11,8 +11,8 @@ import pytest
 from agent.errors import AgentError
 from agent.loop.progress import LineWatch
 from agent.loop.safe_points import stoppable
-from agent.programs.improvement import searches as room
-from agent.programs.improvement.searches import Searches
+from agent.programs.improvement import parallel_searches as room
+from agent.programs.improvement.parallel_searches import Searches
 
 GPU = SimpleNamespace(memory_bytes=80 * 10**9)
 
