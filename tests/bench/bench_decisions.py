@@ -188,7 +188,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of the whole bench (%(default)g)")
     parser.add_argument("--improve-seconds", type=float, default=IMPROVE_SECONDS, help="of each (%(default)g)")
-    parser.add_argument("--kernel", default=KERNEL, help="of the program; all of gpu_program.py if it is empty (%(default)s)")
+    parser.add_argument(
+        "--kernel", default=KERNEL, help="of the program; all of gpu_program.py if it is empty (%(default)s)"
+    )
     asked = parser.parse_args()
     out, began = asked.out.resolve(), time.monotonic()
     interpreted = asked.device == "interpreter"

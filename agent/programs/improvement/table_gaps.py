@@ -11,7 +11,7 @@ is timed with what the table answers, in turns with the launch as captured.
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -22,7 +22,7 @@ from agent.goal.objective import Objective
 from agent.loop.progress import Watch
 from agent.programs.improvement.improve_plan import Job, Plan
 from agent.programs.improvement.improve_request import Improved, Request
-from agent.programs.improvement.improve_surveys import Surveys
+from agent.programs.improvement.preparing.surveys import Surveys
 from agent.programs.improvement.tuned_rows import LEAST_KINDS, TWO_PROCESSES, decision_of
 from agent.verdict.tried import judge_tried
 from kernels.captured.captured_problem import CapturedProblem
@@ -37,7 +37,8 @@ them at most."""
 MOST_KEPT = 0.25
 """Of all the time that are kept for both."""
 AHEAD = 2
-"""Launches whose processes are started while one is looked at, which takes less time than their imports."""
+"""Launches whose processes are started while one is looked at, which takes less time than their imports. As many as
+searches run at once, at most."""
 
 Tried = set[tuple[str, str]]
 """(name of a row, digest of a decision) that were tried."""
@@ -47,7 +48,8 @@ MakeObjective = Callable[[Job, CapturedProblem, float, int, bool], Objective]
 
 
 class TableGaps:
-    """Works on the gaps of a table whose rows are made. `processes`: gives those that were started for a run."""
+    """Works on the gaps of a table whose rows are made. `processes`: gives those that were started for a run,
+    and starts those of so many later ones."""
 
     def __init__(
         self,
@@ -55,54 +57,50 @@ class TableGaps:
         made: Improved,
         surveys: Surveys,
         objective: MakeObjective,
-        processes: Callable[[], Prestart | None],
+        processes: Callable[[int], Prestart | None],
         watch: Watch,
     ) -> None:
         self._request, self._made, self._surveys = request, made, surveys
         self._objective, self._processes, self._watch = objective, processes, watch
-        self._started: deque[Prestart | None] = deque()
-        """Processes for the next launches, those that were started first before the others."""
 
     def all(self, plan: Plan, began: float, write: Callable[[], None], leave: Callable[[Job, str], None]) -> None:
         """Prove configs in neighbouring rows, then time the table's answers for what was held out. `began`: when the
         work on the capture did. `write` writes the table, `leave` notes that nothing was found out about a launch."""
         table = self._made.table
         proven = [job for job, judged, _ in self._made.rows if judged.status == "proven"]
-        try:
-            self._share(proven, began, write)
-            for job in plan.held_out:
-                if self._is_over(began):
-                    leave(job, "it was held out, and the time was up before the table's answer was timed")
-                    continue
-                between, decision = answer_for(table, job)
-                config = None if decision is None else config_at(job, decision)
-                table.held_out.append(held_out_entry(job, between, config, self._prove_at(job, config)))
-                write()
-        finally:
-            while self._started:
-                if (started := self._started.popleft()) is not None:
-                    started.close()
+        self._share(proven, len(plan.held_out), began, write)
+        for later, job in zip(reversed(range(len(plan.held_out))), plan.held_out, strict=True):
+            if self._is_over(began):
+                leave(job, "it was held out, and the time was up before the table's answer was timed")
+                continue
+            between, decision = answer_for(table, job)
+            config = None if decision is None else config_at(job, decision)
+            table.held_out.append(held_out_entry(job, between, config, self._prove_at(job, config, later)))
+            write()
 
     def _is_over(self, began: float) -> bool:
         return time.monotonic() - began > self._request.max_seconds
 
-    def _share(self, jobs: Sequence[Job], began: float, write: Callable[[], None]) -> None:
-        """Try configs of neighbours, launch by launch, until all pairs have one in common or nothing is left to try."""
+    def _share(self, jobs: Sequence[Job], later: int, began: float, write: Callable[[], None]) -> None:
+        """Try configs of neighbours, launch by launch, until all pairs have one in common or nothing is left to try.
+        `later`: launches that need processes after these."""
         tried: Tried = set()
         while (found := most_wanted(self._made.table, jobs, tried)) is not None and not self._is_over(began):
-            self._try(*found, jobs, tried)
+            self._try(*found, jobs, tried, later)
             write()
 
-    def _try(self, job: Job, row: TunedRow, decisions: Sequence[Decision], jobs: Sequence[Job], tried: Tried) -> None:
+    def _try(
+        self, job: Job, row: TunedRow, decisions: Sequence[Decision], jobs: Sequence[Job], tried: Tried, later: int
+    ) -> None:
         """Try decisions of neighbours at `job`, as long as they are wanted there."""
         table, prepared = self._made.table, self._surveys.of(job)
         configs = {d.digest: config_at(job, d) for d in decisions}
         if isinstance(prepared, str) or not any(configs.values()):
             tried.update((row.name, digest) for digest in configs)
             return
-        more = len(pairs_without_a_shared_config(table, jobs)) > 1
+        later += len(pairs_without_a_shared_config(table, jobs)) // 2  # launches that close the other gaps, two each
         objective = self._objective(job, prepared[0], BRIDGE_S, len(configs), False)
-        with sitting(objective, self._request, self._watch, self._processes_of(more)) as prove:
+        with sitting(objective, self._request, self._watch, self._processes(min(AHEAD, later))) as prove:
             while (found := most_wanted(table, jobs, tried, job)) is not None:
                 digest = found[2][0].digest
                 tried.add((row.name, digest))
@@ -113,20 +111,15 @@ class TableGaps:
                 table.add(with_neighbour(now, config), table.evidence[row.name])
                 self._watch.notify(f"{job.launch.name} {job.launch.digest[:8]}: its neighbour's config is proven, too")
 
-    def _prove_at(self, job: Job, config: Json | None) -> Json | None:
-        """The sitting of one config of a launch; None without a config, or if the launch cannot be made anew."""
+    def _prove_at(self, job: Job, config: Json | None, later: int) -> Json | None:
+        """The sitting of one config of a launch; None without a config, or if the launch cannot be made anew. `later`:
+        launches that follow."""
         prepared = self._surveys.of(job) if config is not None else ""
         if config is None or isinstance(prepared, str):
             return None
         objective = self._objective(job, prepared[0], HELD_OUT_S, 1, False)
-        with sitting(objective, self._request, self._watch, self._processes_of(more=True)) as prove:
+        with sitting(objective, self._request, self._watch, self._processes(min(AHEAD, later))) as prove:
             return prove(config)
-
-    def _processes_of(self, more: bool) -> Prestart | None:
-        """Those that were started first. `more`: whether further launches follow."""
-        while len(self._started) <= (AHEAD - 1 if more else 0):
-            self._started.append(self._processes())
-        return self._started.popleft()
 
 
 @contextmanager
