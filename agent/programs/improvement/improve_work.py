@@ -26,10 +26,10 @@ from agent.loop.progress import Watch
 from agent.models.base import EMBEDDED
 from agent.models.prices import priced
 from agent.programs.improvement.held_out_launches import try_held_out
-from agent.programs.improvement.improve_plan import Job, Plan, Untuned, seconds_for
+from agent.programs.improvement.improve_plan import Job, Plan, Untuned, seconds_for, seconds_to_search
 from agent.programs.improvement.improve_request import Improved, Request
 from agent.programs.improvement.lineage import lineage_of
-from agent.programs.improvement.parallel_searches import Searches, most_at_once
+from agent.programs.improvement.parallel_searches import MOST_GAINED, Searches, most_at_once
 from agent.programs.improvement.preparing.ahead import Ahead
 from agent.programs.improvement.preparing.compilations import Begun, Compilations
 from agent.programs.improvement.preparing.surveys import SEED, Prepared, Surveys
@@ -158,16 +158,13 @@ class Work:
         r, waiting = self._request, list(found.jobs)
         kept = seconds_kept(found.jobs, found.held_out, r.max_seconds)
         with Searches(self._at_once, self._hardware, self._watch) as searches:
-            while waiting or len(searches):
+            while waiting:
                 left = r.max_seconds - kept - (time.monotonic() - began)
                 if left <= 0:
                     for job in waiting:
                         self._leave(job, self._time_was_up())
-                    waiting.clear()
                     self._write()
-                if not waiting:
-                    searches.wait((), math.inf)
-                    continue
+                    break
                 in_sight = waiting[: self._in_sight - len(searches)]
                 prepared = {job.launch.digest: self._prepared(job) for job in in_sight}
                 ready = next((j for j in in_sight if prepared[j.launch.digest].done()), None)
@@ -176,6 +173,8 @@ class Work:
                     continue
                 waiting.remove(ready)
                 self._search(ready, prepared[ready.launch.digest].result(), waiting, left, searches)
+            while len(searches):
+                searches.wait((), math.inf)
 
     def _search(
         self, job: Job, prepared: Prepared | str, later: Sequence[Job], seconds: float, searches: Searches
@@ -186,9 +185,9 @@ class Work:
             self._write()
             return
         self._announce(job)
-        of_all, left = seconds * self._at_once, [job, *later]
+        of_all, left = seconds * min(self._at_once, MOST_GAINED), [job, *later]
         part = min(seconds, of_all / len(left) if self._request.even else seconds_for(job, left, of_all))
-        searches.start(job, partial(self._time, job, *prepared, part, self._processes(len(later))))
+        searches.start(job, partial(self._time, job, *prepared, seconds_to_search(part), self._processes(len(later))))
 
     def _prepared(self, job: Job) -> Future[Prepared | str]:
         """What has to be known of the launch; begun if it was not."""

@@ -222,6 +222,13 @@ def test_the_interpreter_checks_configs_and_says_that_nothing_was_timed(example,
     assert f"2  gated  row {tuned.name} (stock)" in capfd.readouterr().err
 
 
+def test_when_the_time_is_up_the_rest_is_left_out_and_it_ends(gpu, on_gpu, tmp_path, capsys):
+    out = tmp_path / "tuned.json"
+    assert main(["improve", str(on_gpu), "-o", str(out), "--max-seconds", "0.01", "--share", "1"]) == 3
+    assert "the time was up (--max-seconds 0.01)" in capsys.readouterr().out
+    assert len(read_table(out).untuned) == 4
+
+
 def test_mistakes_are_one_sentence(example, on_gpu, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("tools.harness.measuring.telemetry.gpus_present", lambda: 0)
     (tmp_path / "text").write_text("hello\n")

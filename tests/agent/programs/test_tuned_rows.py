@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from agent.programs.improvement.improve_plan import SHORTEST_S, Job, plan, seconds_for
+from agent.programs.improvement.improve_plan import SHORTEST_S, Job, plan, seconds_for, seconds_to_search
 from agent.programs.improvement.preparing.surveys import wait_until_done
 from agent.programs.improvement.tuned_rows import beyond_float64, bounds_of, decision_of, judge
 from kernels.capture.reading.captured_launches import read_capture
@@ -128,6 +128,11 @@ def test_seconds_are_divided_by_what_a_launch_promises():
     assert seconds_for(jobs[0], jobs, 2.5 * SHORTEST_S) == pytest.approx(SHORTEST_S * (1 + 0.5 * 6 / 9))
     assert seconds_for(jobs[2], jobs[2:], 5.0) == 5.0
     assert seconds_for(Job(None, None, "", {}, 0.0), [Job(None, None, "", {}, 0.0)] * 2, 40.0) == 20.0
+
+
+@pytest.mark.parametrize(("part", "search"), [(4.0, 2.0), (SHORTEST_S, 6.0), (15.0, 10.0), (60.0, 40.0)])
+def test_a_search_leaves_time_for_its_proof(part, search):
+    assert seconds_to_search(part) == pytest.approx(search)
 
 
 def test_nobody_waits_for_compilations_that_are_cancelled():
