@@ -32,6 +32,7 @@ from agent.programs.improvement.table_gaps import TableGaps, seconds_kept
 from agent.programs.improvement.tuned_rows import (
     KEPT,
     NOTHING_TIMED,
+    OWNER_WRONG,
     Judged,
     beyond_float64,
     evidence_of,
@@ -299,7 +300,9 @@ class Work:
                 errors = None if isinstance(found, str) else found
                 status, reason = ("correctness", wrong) if wrong else (status, reason)
             checked.append({"config": row.config, "status": status, "reason": reason, "error": errors})
-        judged = Judged("stock", NOTHING_TIMED, None)
+        own = job.kernel.owner_config().model_dump()
+        disagrees = [c["reason"] for c in checked if c["config"] == own and c["status"] == "correctness"]
+        judged = Judged("stock", f"{OWNER_WRONG} ({disagrees[0]})" if disagrees else NOTHING_TIMED, None)
         evidence = evidence_of(job, survey, exact, judged, None, checked=checked, bounds=problem.bound_of())
         self._add(job, judged, None, evidence)
 

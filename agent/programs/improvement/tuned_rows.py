@@ -25,6 +25,10 @@ TWO_PROCESSES = 0.005
 once in fifteen launches on an H200, docs/BENCHMARKS.md). A gain whose interval reaches into this is none."""
 KEPT = "not tuned: the table holds what the autotuner chose in the captured program"
 NOTHING_TIMED = "nothing was timed: Triton's interpreter checks configs, and it has no times"
+OWNER_WRONG = (
+    "the owner's own launch disagrees with the reference on arguments made anew: those arguments or the reference are "
+    "probably at fault, and no config was judged"
+)
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,8 @@ def judge(outcome: Outcome, wrong: str | None, own: dict[str, Any]) -> Judged:
     """The decision of a run. `wrong`: what the comparison with float64 says against its best config. `own`: the owner's
     config."""
     best = outcome.best
+    if owner_wrong := [w["reason"] for w in outcome.wrong if w["config"] == own]:
+        return Judged("stock", f"{OWNER_WRONG} ({owner_wrong[0]})", None)
     if not outcome.proven or best is None:
         return Judged("stock", outcome.why, None)
     if best.config == own:

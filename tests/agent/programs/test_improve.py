@@ -91,6 +91,18 @@ def test_a_launch_is_proven_on_a_gpu_and_the_rest_says_why(gpu, on_gpu, tmp_path
     assert "beyond --share 0.95" in rest["reason"]
 
 
+def test_if_every_config_is_wrong_the_owners_own_launch_is_named(gpu, on_gpu, tmp_path, capsys, monkeypatch):
+    wrong = functools.partial(LiveDevice.open.func, factory="tests.agent.programs.scripted_gpu:worker_of_wrong_results")
+    monkeypatch.setattr(LiveDevice, "open", wrong)
+    out = tmp_path / "tuned.json"
+    words = ["improve", str(on_gpu), "-o", str(out), "--kernel", "gated", "--json"]
+    assert main([*words, "--memory", str(tmp_path / "m.db")]) == 3
+    (row,) = json.loads(capsys.readouterr().out)["launches"]
+    assert row["decision"] == "stock"
+    assert row["why"].startswith("the owner's own launch disagrees with the reference on arguments made anew")
+    assert "no config was judged (scale-relative error 1 is above the bound 4e-06)" in row["why"]
+
+
 SIZES = """
 import sys, torch, triton, triton.language as tl
 from agent.programs import capture

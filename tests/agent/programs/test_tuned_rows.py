@@ -73,9 +73,25 @@ def outcome(proven=True, kinds=("large", "tiny", "negative"), config=OTHER, low=
         best=SimpleNamespace(config=config),
         survived=list(kinds),
         why="1.2x over owner",
+        wrong=[],
         baselines=baselines,
         level=level or [config],
     )
+
+
+def test_if_the_owners_own_config_gives_wrong_results_no_config_is_blamed():
+    failed = outcome(proven=False)
+    why = "result out: scale-relative error 1 is above the bound 4e-06"
+    failed.wrong = [{"config": OTHER, "reason": why}]
+    assert judge(failed, None, OWN).why == failed.why
+    failed.wrong.append({"config": OWN, "reason": why})
+    judged = judge(failed, None, OWN)
+    assert (judged.status, judged.config) == ("stock", None)
+    assert judged.why.startswith("the owner's own launch disagrees with the reference on arguments made anew")
+    assert judged.why.endswith(f"({why})")
+    one_right = outcome()
+    one_right.wrong = failed.wrong
+    assert judge(one_right, None, OWN) == judged  # that another config is right proves nothing then
 
 
 def test_verdicts():
