@@ -206,9 +206,15 @@ class Work:
                 job, outcome.best.config, self._made.capture, self._variants, self._ahead, self._survey,
                 self._compile_edited, SEED,
             )  # fmt: skip
-        judged = judge(outcome, wrong, job.kernel.owner_config().model_dump())
+        beside: dict[str, Any] = {}
+        if wrong is None and outcome.proven and outcome.best is not None:
+            kernel, best = self._found_as(job, outcome.best.config), outcome.best.config
+            timed = self._survey.side_by_side(kernel, problem.model_dump(), best, SEED)
+            beside = {"missing": timed} if isinstance(timed, str) else timed
+        judged = judge(outcome, wrong, job.kernel.owner_config().model_dump(), beside)
         more: dict[str, Any] = {"error": errors, "measured_ms": survey.ms, "bounds": problem.bound_of()}
         more |= {"held_out": held_out} if held_out else {}
+        more |= {"side_by_side": beside} if beside else {}
         self._add(job, judged, outcome, evidence_of(job, survey, exact, judged, outcome, **more))
 
     def _objective(self, job: Job, problem: CapturedProblem, seconds: float, evals: int, edits: bool) -> Objective:
