@@ -8,11 +8,11 @@ from pathlib import Path
 
 from agent.errors import UsageError
 from agent.loop.progress import Watch
-from agent.programs.improvement.improve_ahead import Ahead
 from agent.programs.improvement.improve_plan import plan
 from agent.programs.improvement.improve_request import Improved, Request
-from agent.programs.improvement.improve_surveys import SEED
 from agent.programs.improvement.improve_work import Work
+from agent.programs.improvement.preparing.ahead import Ahead
+from agent.programs.improvement.preparing.surveys import SEED
 from agent.programs.improvement.table_gaps import hold_out, take_out
 from agent.programs.improvement.wanted_launches import open_capture, select_launches
 from kernels.hardware.gpu_facts import from_json

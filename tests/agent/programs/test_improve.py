@@ -6,6 +6,7 @@ import functools
 import json
 import shutil
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import pytest
 
 from agent.cli.commands import main
 from agent.programs.improvement import improve_work, improving
+from agent.programs.improvement.improve_work import Work
+from agent.programs.improvement.preparing.ahead import Ahead
 from agent.programs.improvement.tuned_rows import KEPT
 from kernels.capture.capture_file import append, line_of, read
 from kernels.hardware import hardware_named
@@ -112,6 +115,34 @@ def test_if_every_config_is_wrong_the_owners_own_launch_is_named(gpu, on_gpu, tm
     assert row["decision"] == "stock"
     assert row["why"].startswith("the owner's own launch disagrees with the reference on arguments made anew")
     assert "no config was judged (scale-relative error 1 is above the bound 4e-06)" in row["why"]
+
+
+def test_several_are_searched_at_once_and_what_is_prepared_goes_first(gpu, on_gpu, tmp_path, capsys, monkeypatch):
+    asked, a_row_is_there = [], threading.Event()
+    reference, add = Ahead.reference, Work._add
+
+    def slow_for_the_first(self, launch, damped=0):
+        asked.append(launch)
+        if launch == asked[0]:
+            assert a_row_is_there.wait(60)
+        return reference(self, launch, damped)
+
+    monkeypatch.setattr(improve_work, "most_at_once", lambda: 3)
+    monkeypatch.setattr(improve_work, "MOST_EVALS", 4)
+    monkeypatch.setattr(Ahead, "reference", slow_for_the_first)
+    monkeypatch.setattr(Work, "_add", lambda self, *row: (add(self, *row), a_row_is_there.set()))
+    out = tmp_path / "tuned.json"
+    words = ["improve", str(on_gpu), "-o", str(out), "--share", "1", "--json", "--memory", str(tmp_path / "m.db")]
+    assert main(words) == 0
+    said, table = capsys.readouterr(), read_table(out)
+    assert not table.untuned
+    launches = [table.evidence[r.name]["launch"] for r in table.rows]
+    assert len(launches) == 4
+    assert json.loads(said.out)["launches"][0]["launch"] != asked[0][:8]
+    for launch in launches:
+        lines = [x for x in said.err.splitlines() if f" {launch[:8]}: " in x]
+        assert any("tuning captured." in x for x in lines)
+        assert lines[-1].split(": ")[1] in ("proven", "stock")
 
 
 SIZES = """

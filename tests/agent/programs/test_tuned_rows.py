@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from agent.programs.improvement.improve_plan import SHORTEST_S, Job, plan, seconds_for
-from agent.programs.improvement.improve_surveys import wait_until_done
+from agent.programs.improvement.preparing.surveys import wait_until_done
 from agent.programs.improvement.tuned_rows import beyond_float64, bounds_of, decision_of, judge
 from kernels.capture.reading.captured_launches import read_capture
 from kernels.hardware import hardware_named

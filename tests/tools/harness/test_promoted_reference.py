@@ -15,6 +15,7 @@ from kernels.capture.reading.captured_launches import read_capture
 from kernels.capture.reading.launch_space import space_of
 from kernels.capture.reading.rebuilt_arguments import rebuild_arguments
 from kernels.capture.reading.rebuilt_functions import CannotRebuild
+from tools.harness.checking import promoted_reference
 from tools.harness.checking.promoted_reference import PromotingInterpreter, _chosen
 
 pytestmark = pytest.mark.process
@@ -73,6 +74,19 @@ def bits(x_ptr, out_ptr, BLOCK: tl.constexpr):
     tl.store(out_ptr + at, tl.load(x_ptr + at).to(tl.int32, bitcast=True))
 
 @triton.jit
+def innermost(x):
+    return x.to(tl.int32, bitcast=True)
+
+@triton.jit
+def middle(x):
+    return innermost(x) + 1
+
+@triton.jit
+def bits_far_down(x_ptr, out_ptr, BLOCK: tl.constexpr):
+    at = tl.arange(0, BLOCK)
+    tl.store(out_ptr + at, middle(tl.load(x_ptr + at)))
+
+@triton.jit
 def tall(table_ptr, out_ptr):
     x_ptr = tl.load(table_ptr).to(tl.pointer_type(tl.float32))
     tl.store(out_ptr, tl.load(x_ptr))
@@ -88,6 +102,7 @@ with capture("a.capture"):
     labelled[(40,)](torch.randn(40, 70), labels.view(-1), 70, BLOCK=128)
     added[(40,)](torch.randn(40 * 16), torch.zeros(1), BLOCK=16)
     bits[(1,)](torch.randn(16), torch.empty(16, dtype=torch.int32), BLOCK=16)
+    bits_far_down[(1,)](torch.randn(16), torch.empty(16, dtype=torch.int32), BLOCK=16)
     base = torch.randn(64)
     tall[(1,)](torch.tensor([base.data_ptr()]), torch.empty(1))
 with capture("none.capture", values="no"):
@@ -177,10 +192,25 @@ def test_atomics_need_the_whole_grid_and_get_it(folder, promoting):
     np.testing.assert_allclose(values, [float(given["x_ptr"].sum() + given["out_ptr"][0])], rtol=1e-12)
 
 
+def test_slow_programs_are_fewer_and_without_all_of_them_atomics_are_no_reference(folder, promoting, monkeypatch):
+    monkeypatch.setattr(promoted_reference, "MOST_BUSY", 0.0)
+    made, launch = reference_of(folder, promoting, "rounded", seed=4)
+    x = inputs_of(launch, seed=4)["x_ptr"]
+    for _ in range(3):
+        x = x * 3 + x / 7
+    assert (made.reason, made.programs, made.of) == (None, 2, 79)
+    at, values = made.stored[launch.arguments["out_ptr"]["storage"]]
+    assert sorted(at) == [*range(64), *range(78 * 64, 5000)]  # the first and the last
+    np.testing.assert_allclose(values, (x * 0.5).numpy()[at], rtol=1e-14)
+    made, _ = reference_of(folder, promoting, "added", seed=4)
+    assert "needs more programs than can be run here" in made.reason
+
+
 @pytest.mark.parametrize(
     ("name", "file", "why"),
     [
         ("bits", "a.capture", "reads the bits of fp32 as int32"),
+        ("bits_far_down", "a.capture", "reads the bits of fp32 as int32"),
         ("tall", "a.capture", "holds addresses"),
         ("gathered", "none.capture", "no range of the integers in index_ptr"),
     ],
@@ -189,6 +219,7 @@ def test_what_has_no_reference_says_why(folder, promoting, name, file, why):
     made, _ = reference_of(folder, promoting, name, file=file)
     assert made.reason is not None
     assert why in made.reason
+    assert "Error" not in made.reason
     assert not made.stored
 
 
