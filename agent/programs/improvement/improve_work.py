@@ -37,6 +37,7 @@ from agent.programs.improvement.table_gaps import TableGaps, seconds_kept
 from agent.programs.improvement.tuned_rows import (
     KEPT,
     NOTHING_TIMED,
+    OWNER_WRONG,
     Judged,
     beyond_float64,
     evidence_of,
@@ -244,9 +245,15 @@ class Work:
                 job, outcome.best.config, self._made.capture, self._variants, self._ahead, self._survey,
                 self._compile_edited, SEED,
             )  # fmt: skip
-        judged = judge(outcome, wrong, job.kernel.owner_config().model_dump())
+        beside: dict[str, Any] = {}
+        if wrong is None and outcome.proven and outcome.best is not None:
+            kernel, best = self._found_as(job, outcome.best.config), outcome.best.config
+            timed = self._survey.side_by_side(kernel, problem.model_dump(), best, SEED)
+            beside = {"missing": timed} if isinstance(timed, str) else timed
+        judged = judge(outcome, wrong, job.kernel.owner_config().model_dump(), beside)
         more: dict[str, Any] = {"error": errors, "measured_ms": survey.ms, "bounds": problem.bound_of()}
         more |= {"held_out": held_out} if held_out else {}
+        more |= {"side_by_side": beside} if beside else {}
         self._add(job, judged, outcome, evidence_of(job, survey, exact, judged, outcome, **more))
         self._write()
 
@@ -326,7 +333,9 @@ class Work:
                 errors = None if isinstance(found, str) else found
                 status, reason = ("correctness", wrong) if wrong else (status, reason)
             checked.append({"config": row.config, "status": status, "reason": reason, "error": errors})
-        judged = Judged("stock", NOTHING_TIMED, None)
+        own = job.kernel.owner_config().model_dump()
+        disagrees = [c["reason"] for c in checked if c["config"] == own and c["status"] == "correctness"]
+        judged = Judged("stock", f"{OWNER_WRONG} ({disagrees[0]})" if disagrees else NOTHING_TIMED, None)
         evidence = evidence_of(job, survey, exact, judged, None, checked=checked, bounds=problem.bound_of())
         self._add(job, judged, None, evidence)
 
