@@ -1,8 +1,9 @@
-"""What an applied table costs the host: ``python -m tests.bench.bench_apply [--launches N]``.
+"""What an applied table costs the host: ``python -m tests.bench.bench_apply [--launches N] [--seconds S]``.
 
-Processor time of a launch, the least of several rounds: a bare launch, which is the stock ``Autotuner.run`` with its
-choice in the cache if the kernel is autotuned; one whose function the table does not hold; one whose function has rows,
-but none for its key; and an applied one. Without a GPU a driver that
+Processor time of a launch, the least of ROUNDS rounds, which share the N launches of each figure: a bare launch (the
+stock ``Autotuner.run`` with its choice in the cache, if the kernel is autotuned), one whose function the table does not
+hold, one whose function has rows, but none for its key, and an applied one. A line is printed when its rounds are done.
+If its part of the S seconds is up before, it has fewer launches, and says how many. Without a GPU a driver that
 compiles for an sm_90 and launches nothing stands in (``tests/kernels/capture/launching_driver.py``): its figures are
 those of this machine's processor. On a GPU the launches are real.
 """
@@ -10,8 +11,11 @@ those of this machine's processor. On a GPU the launches are real.
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
+from collections import defaultdict
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -26,7 +30,9 @@ from kernels.tuned.tuned_file import write_table
 from kernels.tuned.tuned_table import Decision, TunedEnvironment, TunedFunction, TunedRow, TunedTable
 from tests.kernels.capture.launching_driver import LaunchingDriver
 
-ROUNDS = 7
+ROUNDS = 10
+SECONDS = 48.0
+"""Of the whole bench without its imports."""
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -134,45 +140,81 @@ def write(launch, constants, path, environment, other=False):
     return path
 
 
-def main():
+def measure(ways, launches, deadline, clock=time.monotonic):
+    """(way → least microseconds of a launch, launches of each). `ways`: name → a context with the number of launches
+    so far, in which `launch` is called. In turns, so that what else the machine does falls on all of them. A round that
+    would end after `deadline` by `clock` is not begun, unless it is the first."""
+    found, made, longest = defaultdict(list), 0, 0.0
+    while made < launches and (not made or clock() + longest <= deadline):
+        count = min(-(-launches // ROUNDS), launches - made)
+        began = clock()
+        for name, way in ways.items():
+            found[name].append(way(count))
+        longest = max(longest, clock() - began)
+        made += count
+    return {name: min(times) for name, times in found.items()}, made
+
+
+def ways_of(launch, empty, without, path):
+    """The ways of a case: each takes a number of launches, and gives the microseconds of one. The three tables: one
+    without rows, one without a row for the launch, and one with it."""
+
+    def under(table=None, counted=None):
+        def way(count):
+            with apply(table) if table else nullcontext() as applied:
+                launch()
+                us = microseconds(launch, count)
+                if counted:
+                    assert applied.report()[counted][0]["launches"] == count + 1
+            return us
+
+        return way
+
+    return {
+        "bare": under(),
+        "not in the table": under(empty, "missed"),
+        "no row": under(without, "missed"),
+        "applied": under(path, "used"),
+    }
+
+
+def main(arguments=None):
+    began = time.monotonic()
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--launches", type=int, default=100_000 if DEVICE == "cuda" else 3000)
-    count = parser.parse_args().launches
+    parser.add_argument(
+        "--launches", type=int, default=100_000 if DEVICE == "cuda" else 20_000, help="of each figure (%(default)s)"
+    )
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of the whole bench (%(default)g)")
+    options = parser.parse_args(arguments)
+    count, deadline = options.launches, began + options.seconds
     if DEVICE == "cpu":
         triton.runtime.driver.set_active(LaunchingDriver())
         environment = TunedEnvironment("no GPU", triton.__version__, None)
         applied_table._environment_of_launch = lambda: environment
     else:
         environment = applied_table._environment_of_launch()
-    print(f"{environment}, torch {torch.__version__}, {count} launches, {ROUNDS} rounds; microseconds a launch")
+    about = f"{environment}, torch {torch.__version__}, {count} launches of each figure in {ROUNDS} rounds"
+    print(f"{about}; microseconds a launch", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         empty = Path(folder) / "empty.json"
         write_table(TunedTable(), empty)
-        for name, (launch, tensors, constants) in launches().items():
-            path = write(launch, constants, Path(folder) / f"{tensors}{len(name)}.json", environment)
-            without = write(launch, constants, Path(folder) / f"{tensors}{len(name)}-without.json", environment, True)
-            found = {"bare": [], "not in the table": [], "no row": [], "applied": []}
-            for _ in range(ROUNDS):  # in turns, so that what else the machine does falls on all of them
-                launch()
-                found["bare"].append(microseconds(launch, count))
-                with apply(empty):
-                    launch()
-                    found["not in the table"].append(microseconds(launch, count))
-                with apply(without) as applied:
-                    launch()
-                    found["no row"].append(microseconds(launch, count))
-                    assert applied.report()["missed"][0]["launches"] == count + 1
-                with apply(path) as applied:
-                    launch()
-                    found["applied"].append(microseconds(launch, count))
-                    assert applied.report()["used"][0]["launches"] == count + 1
-            least = {n: min(times) for n, times in found.items()}
+        cases = launches()
+        for i, (name, (launch, tensors, constants)) in enumerate(cases.items()):
+            part = max(0.0, deadline - time.monotonic()) / (len(cases) - i)
+            end = time.monotonic() + part
+            path, without = (Path(folder) / f"{tensors}{len(name)}{end}.json" for end in ("", "-without"))
+            write(launch, constants, path, environment)
+            write(launch, constants, without, environment, other=True)
+            least, made = measure(ways_of(launch, empty, without, path), count, end)
             allowed = 0.0 if "autotuned" in name else 1 + 0.6 * tensors
             print(
                 f"{name:34}",
                 *(f"{n} {us:7.2f}" for n, us in least.items()),
                 f"applied - bare {least['applied'] - least['bare']:+6.2f} (allowed {allowed:+.1f})",
+                *([] if made == count else [f"({made} launches: the time was up)"]),
+                flush=True,
             )
+    print(f"{time.monotonic() - began:.1f} s", file=sys.stderr)
 
 
 if __name__ == "__main__":

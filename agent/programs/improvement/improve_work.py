@@ -26,10 +26,10 @@ from agent.loop.progress import Watch
 from agent.models.base import EMBEDDED
 from agent.models.prices import priced
 from agent.programs.improvement.held_out_launches import try_held_out
-from agent.programs.improvement.improve_plan import Job, Plan, Untuned, seconds_for
+from agent.programs.improvement.improve_plan import Job, Plan, Untuned, seconds_for, seconds_to_search
 from agent.programs.improvement.improve_request import Improved, Request
 from agent.programs.improvement.lineage import lineage_of
-from agent.programs.improvement.parallel_searches import Searches, most_at_once
+from agent.programs.improvement.parallel_searches import MOST_GAINED, Searches, most_at_once
 from agent.programs.improvement.preparing.ahead import Ahead
 from agent.programs.improvement.preparing.compilations import Begun, Compilations
 from agent.programs.improvement.preparing.surveys import SEED, Prepared, Surveys
@@ -37,6 +37,7 @@ from agent.programs.improvement.table_gaps import TableGaps, seconds_kept
 from agent.programs.improvement.tuned_rows import (
     KEPT,
     NOTHING_TIMED,
+    OWNER_WRONG,
     Judged,
     beyond_float64,
     evidence_of,
@@ -158,16 +159,13 @@ class Work:
         r, waiting = self._request, list(found.jobs)
         kept = seconds_kept(found.jobs, found.held_out, r.max_seconds)
         with Searches(self._at_once, self._hardware, self._watch) as searches:
-            while waiting or len(searches):
+            while waiting:
                 left = r.max_seconds - kept - (time.monotonic() - began)
                 if left <= 0:
                     for job in waiting:
                         self._leave(job, self._time_was_up())
-                    waiting.clear()
                     self._write()
-                if not waiting:
-                    searches.wait((), math.inf)
-                    continue
+                    break
                 in_sight = waiting[: self._in_sight - len(searches)]
                 prepared = {job.launch.digest: self._prepared(job) for job in in_sight}
                 ready = next((j for j in in_sight if prepared[j.launch.digest].done()), None)
@@ -176,6 +174,8 @@ class Work:
                     continue
                 waiting.remove(ready)
                 self._search(ready, prepared[ready.launch.digest].result(), waiting, left, searches)
+            while len(searches):
+                searches.wait((), math.inf)
 
     def _search(
         self, job: Job, prepared: Prepared | str, later: Sequence[Job], seconds: float, searches: Searches
@@ -186,9 +186,9 @@ class Work:
             self._write()
             return
         self._announce(job)
-        of_all, left = seconds * self._at_once, [job, *later]
+        of_all, left = seconds * min(self._at_once, MOST_GAINED), [job, *later]
         part = min(seconds, of_all / len(left) if self._request.even else seconds_for(job, left, of_all))
-        searches.start(job, partial(self._time, job, *prepared, part, self._processes(len(later))))
+        searches.start(job, partial(self._time, job, *prepared, seconds_to_search(part), self._processes(len(later))))
 
     def _prepared(self, job: Job) -> Future[Prepared | str]:
         """What has to be known of the launch; begun if it was not."""
@@ -245,9 +245,15 @@ class Work:
                 job, outcome.best.config, self._made.capture, self._variants, self._ahead, self._survey,
                 self._compile_edited, SEED,
             )  # fmt: skip
-        judged = judge(outcome, wrong, job.kernel.owner_config().model_dump())
+        beside: dict[str, Any] = {}
+        if wrong is None and outcome.proven and outcome.best is not None:
+            kernel, best = self._found_as(job, outcome.best.config), outcome.best.config
+            timed = self._survey.side_by_side(kernel, problem.model_dump(), best, SEED)
+            beside = {"missing": timed} if isinstance(timed, str) else timed
+        judged = judge(outcome, wrong, job.kernel.owner_config().model_dump(), beside)
         more: dict[str, Any] = {"error": errors, "measured_ms": survey.ms, "bounds": problem.bound_of()}
         more |= {"held_out": held_out} if held_out else {}
+        more |= {"side_by_side": beside} if beside else {}
         self._add(job, judged, outcome, evidence_of(job, survey, exact, judged, outcome, **more))
         self._write()
 
@@ -327,7 +333,9 @@ class Work:
                 errors = None if isinstance(found, str) else found
                 status, reason = ("correctness", wrong) if wrong else (status, reason)
             checked.append({"config": row.config, "status": status, "reason": reason, "error": errors})
-        judged = Judged("stock", NOTHING_TIMED, None)
+        own = job.kernel.owner_config().model_dump()
+        disagrees = [c["reason"] for c in checked if c["config"] == own and c["status"] == "correctness"]
+        judged = Judged("stock", f"{OWNER_WRONG} ({disagrees[0]})" if disagrees else NOTHING_TIMED, None)
         evidence = evidence_of(job, survey, exact, judged, None, checked=checked, bounds=problem.bound_of())
         self._add(job, judged, None, evidence)
 

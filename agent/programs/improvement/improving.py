@@ -40,7 +40,7 @@ def improve(request: Request, watch: Watch) -> Improved:
     Raises UsageError for a capture or device that cannot be used, and AgentError if the device fails."""
     began = time.monotonic()
     capture = open_capture(request.file)
-    select_launches(capture, request.kernel)  # before processes are started for it
+    wanted = select_launches(capture, request.kernel)  # before processes are started for it
     device = _device(request.device)
     if device == INTERPRETER and request.edit:
         raise UsageError("--edit times what it writes, and the interpreter times nothing: leave one of them out.")
@@ -57,7 +57,7 @@ def improve(request: Request, watch: Watch) -> Improved:
     deadline_s = min(DEADLINE_S, request.max_seconds / REFERENCES) if timed else DEADLINE_S
     ahead = Ahead(str(request.file), SEED, device if timed else None, request.edit, deadline_s)
     try:
-        ahead.begin()  # beside the survey's own process
+        ahead.begin(len(wanted))  # beside the survey's own process
         info = survey.device_info()
         missing = info.get("missing") or info.get("reason")
         if missing:

@@ -23,6 +23,8 @@ CORES_EACH = 5
 """Processor cores for each: its compilers, its driver and the two workers of its run."""
 MOST = 3
 """A search uses the GPU for half of its time; more of them would only wait for each other."""
+MOST_GAINED = 2.0
+"""For the same reason, times as many launches that searches at once get done."""
 COPIES = 12
 """Copies of a launch's arguments that the processes of one run may hold on the GPU."""
 MEMORY = 0.5
@@ -95,7 +97,7 @@ class Searches:
         KeyboardInterrupt if there is none and it was asked to stop."""
         until = time.monotonic() + seconds
         done: set[Future[Any]] = set()
-        while not done and (left := until - time.monotonic()) > 0:
+        while (self._going_on or others) and not done and (left := until - time.monotonic()) > 0:
             if self._stop.is_set() and not self._going_on:
                 raise KeyboardInterrupt
             done = wait([*self._going_on, *others], min(left, LOOK_S), FIRST_COMPLETED).done

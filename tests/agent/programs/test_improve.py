@@ -35,6 +35,12 @@ from tools.harness.process.prestart import Prestart
 pytestmark = pytest.mark.process
 
 
+BESIDE = {
+    "cold": {"owner_ms": 0.1, "ms": 0.09, "saved_ms": [0.01, 0.009, 0.011]},
+    "warm": {"owner_ms": 0.08, "ms": 0.077, "saved_ms": [0.003, 0.002, 0.004]},
+}
+
+
 class SurveyOnGpu(OwnerSurvey):
     """The interpreter's survey, under the name of a GPU."""
 
@@ -44,6 +50,9 @@ class SurveyOnGpu(OwnerSurvey):
 
     def survey(self, kernel, exact, seed, damped=0):
         return replace(super().survey(kernel, exact, seed, damped), ms=0.1)
+
+    def side_by_side(self, kernel, problem, config, seed):
+        return BESIDE
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +96,8 @@ def test_a_launch_is_proven_on_a_gpu_and_the_rest_says_why(gpu, on_gpu, tmp_path
     evidence = table.evidence[row.name]
     assert [b["name"] for b in evidence["baselines"]] == ["owner", "autotuner"]
     assert all(b["ci"][0] > 1 for b in evidence["baselines"])
+    assert evidence["side_by_side"] == BESIDE
+    assert evidence["why"].endswith("[9.00, 11.00] with a cold L2 and 3.00 us [2.00, 4.00] with a warm L2")
     assert evidence["overwritten"] == ["out_ptr"]
     assert 0 < evidence["error"]["out_ptr"] <= evidence["bounds"]["out_ptr"]
     assert evidence["inputs"] == ["large", "tiny", "negative"]
@@ -94,6 +105,18 @@ def test_a_launch_is_proven_on_a_gpu_and_the_rest_says_why(gpu, on_gpu, tmp_path
     assert evidence["bits"] == said["launches"][0]["bits"] == "differ"
     (rest,) = table.untuned
     assert "beyond --share 0.95" in rest["reason"]
+
+
+def test_if_every_config_is_wrong_the_owners_own_launch_is_named(gpu, on_gpu, tmp_path, capsys, monkeypatch):
+    wrong = functools.partial(LiveDevice.open.func, factory="tests.agent.programs.scripted_gpu:worker_of_wrong_results")
+    monkeypatch.setattr(LiveDevice, "open", wrong)
+    out = tmp_path / "tuned.json"
+    words = ["improve", str(on_gpu), "-o", str(out), "--kernel", "gated", "--json"]
+    assert main([*words, "--memory", str(tmp_path / "m.db")]) == 3
+    (row,) = json.loads(capsys.readouterr().out)["launches"]
+    assert row["decision"] == "stock"
+    assert row["why"].startswith("the owner's own launch disagrees with the reference on arguments made anew")
+    assert "no config was judged (scale-relative error 1 is above the bound 4e-06)" in row["why"]
 
 
 def test_several_are_searched_at_once_and_what_is_prepared_goes_first(gpu, on_gpu, tmp_path, capsys, monkeypatch):
@@ -228,6 +251,13 @@ def test_the_interpreter_checks_configs_and_says_that_nothing_was_timed(example,
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     assert main(["apply", str(out), "--report", "--", sys.executable, str(ROOT / "examples/captured_program.py")]) == 0
     assert f"2  gated  row {tuned.name} (stock)" in capfd.readouterr().err
+
+
+def test_when_the_time_is_up_the_rest_is_left_out_and_it_ends(gpu, on_gpu, tmp_path, capsys):
+    out = tmp_path / "tuned.json"
+    assert main(["improve", str(on_gpu), "-o", str(out), "--max-seconds", "0.01", "--share", "1"]) == 3
+    assert "the time was up (--max-seconds 0.01)" in capsys.readouterr().out
+    assert len(read_table(out).untuned) == 4
 
 
 def test_mistakes_are_one_sentence(example, on_gpu, tmp_path, capsys, monkeypatch):

@@ -1,9 +1,11 @@
 """Searches of several launches at once: how many, how they end, and what one error or Ctrl-C does to the others."""
 
+import math
 import os
 import signal
 import threading
 import time
+from concurrent.futures import Future
 from types import SimpleNamespace
 
 import pytest
@@ -115,7 +117,12 @@ def test_a_press_while_none_goes_on_ends_the_wait(monkeypatch):
     with Searches(2, GPU, LineWatch(print)) as searches:
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
-            searches.wait((), 30)
+            searches.wait([Future()], 30)
+
+
+def test_nobody_waits_for_nothing():
+    with Searches(2, GPU, LineWatch(print)) as searches:
+        searches.wait((), math.inf)
 
 
 def test_the_cores_say_how_many(monkeypatch):

@@ -54,6 +54,16 @@ def gathered(x_ptr, index_ptr, out_ptr, BLOCK: tl.constexpr):
     tl.store(out_ptr + at, tl.load(x_ptr + tl.load(index_ptr + at)))
 
 @triton.jit
+def labelled(x_ptr, label_ptr, columns, BLOCK: tl.constexpr):
+    label = tl.load(label_ptr + tl.program_id(0))
+    at, row = tl.arange(0, BLOCK), x_ptr + tl.program_id(0) * columns
+    if label == -100:
+        tl.store(row + at, 0.0, mask=at < columns)
+        return
+    picked = tl.load(row + label)
+    tl.store(row + at, picked - tl.load(row + at, mask=at < columns), mask=at < columns)
+
+@triton.jit
 def added(x_ptr, out_ptr, BLOCK: tl.constexpr):
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     tl.atomic_add(out_ptr, tl.sum(tl.load(x_ptr + at)))
@@ -88,6 +98,8 @@ with capture("a.capture"):
     wide = torch.randn(8, 100, dtype=torch.bfloat16)
     in_place[(8,)](wide[:, :70], 100, 70, BLOCK=128)
     gathered[(1,)](torch.randn(40), torch.randint(0, 40, (32,)), torch.empty(32), BLOCK=32)
+    labels = torch.nn.functional.pad(torch.randint(0, 70, (1, 40)), (0, 1), value=-100)[..., 1:].contiguous()
+    labelled[(40,)](torch.randn(40, 70), labels.view(-1), 70, BLOCK=128)
     added[(40,)](torch.randn(40 * 16), torch.zeros(1), BLOCK=16)
     bits[(1,)](torch.randn(16), torch.empty(16, dtype=torch.int32), BLOCK=16)
     bits_far_down[(1,)](torch.randn(16), torch.empty(16, dtype=torch.int32), BLOCK=16)
@@ -129,6 +141,18 @@ def reference_of(folder, promoting, name, seed=3, file="a.capture"):
 
 def inputs_of(launch, seed=3):
     return {n: t.double() for n, t in rebuild_arguments(launch, seed, lambda digest: None).tensors.items()}
+
+
+def test_labels_that_are_ignored_stay_marks(folder, promoting):
+    """Between -100 and the first label lie numbers that index another row's memory."""
+    launch = launch_of(folder, "labelled")
+    for seed in range(20):
+        labels = inputs_of(launch, seed)["label_ptr"]
+        assert labels[labels < 0].tolist() == [-100]
+        assert 0 <= labels[labels >= 0].min() <= labels.max() < 70
+    made, _ = reference_of(folder, promoting, "labelled", seed=4)
+    assert made.reason is None
+    assert made.programs == 16
 
 
 def test_casts_round_nothing(folder, promoting):

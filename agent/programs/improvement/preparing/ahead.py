@@ -39,9 +39,10 @@ class Ahead:
         self._processes: list[Prestart] = []
         """Those that wait, of one run each."""
 
-    def begin(self) -> None:
-        """Start everything that imports, before it is known which launch comes first."""
-        self._interpreters[0].start()  # the others start when there is more than one launch
+    def begin(self, launches: int = 1) -> None:
+        """Start everything that imports for so many launches, before it is known which comes first."""
+        for interpreter in self._interpreters[:launches]:
+            interpreter.start()
         self.start_processes()
         if self._device is not None:
             threading.Thread(target=_import_the_loop, name="imports", daemon=True).start()
