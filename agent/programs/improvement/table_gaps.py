@@ -32,8 +32,11 @@ from kernels.tuned.tuned_table import Decision, Json, TunedRow, TunedTable, cano
 from tools.harness.process.prestart import Prestart
 
 BRIDGE_S, HELD_OUT_S = 5.0, 6.0
-"""Seconds that are kept for one neighbour's config, and for one held-out launch. The rounds of a sitting take half of
-them at most."""
+"""Seconds for a launch that tries its neighbours' configs, and for one that was held out. The rounds of each sitting
+take half of them at most."""
+PAIR_S = 2.5
+"""Seconds that are kept for each pair of neighbours. Of 19 pairs on an H200 13 had no config in common, which 8 launches
+can close (docs/BENCHMARKS.md)."""
 MOST_KEPT = 0.25
 """Of all the time that are kept for both."""
 AHEAD = 2
@@ -105,7 +108,7 @@ class TableGaps:
                 digest = found[2][0].digest
                 tried.add((row.name, digest))
                 config = configs.get(digest)
-                if config is None or not is_proven(prove(config)) or self._surveys.wrong_at(job, config):
+                if config is None or not is_proven(prove(config)) or self._surveys.fault_at(job, config):
                     continue
                 now = next(r for r in table.rows if r.name == row.name)
                 table.add(with_neighbour(now, config), table.evidence[row.name])
@@ -178,7 +181,7 @@ def take_out(plan: Plan, chosen: Sequence[Job]) -> None:
 def seconds_kept(jobs: Sequence[Job], held_out: Sequence[Job], seconds: float) -> float:
     """The part of `seconds` that the search of `jobs` leaves for their neighbours and for `held_out`."""
     pairs = sum(len(family) - 1 for family in families(jobs))
-    return min(MOST_KEPT * seconds, BRIDGE_S * pairs + HELD_OUT_S * len(held_out))
+    return min(MOST_KEPT * seconds, PAIR_S * pairs + HELD_OUT_S * len(held_out))
 
 
 def pairs_without_a_shared_config(table: TunedTable, jobs: Sequence[Job]) -> list[tuple[Job, TunedRow, Job, TunedRow]]:

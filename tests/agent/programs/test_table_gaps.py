@@ -89,3 +89,10 @@ def test_the_h200s_table_needs_eight_launches_for_its_thirteen_gaps() -> None:
     assert gaps_of(sizes) == 13
     done = sizes.work()
     assert (len(done), sum(len(text) for _, text in done), gaps_of(sizes)) == (8, 12, 0)
+
+
+def test_the_time_that_is_kept_is_bounded() -> None:
+    jobs, held_out = Sizes("a" * 21).jobs, Sizes("a").jobs
+    assert table_gaps.seconds_kept(jobs, [], 1000.0) == 20 * table_gaps.PAIR_S
+    assert table_gaps.seconds_kept(jobs, held_out, 1000.0) == 20 * table_gaps.PAIR_S + table_gaps.HELD_OUT_S
+    assert table_gaps.seconds_kept(jobs, held_out, 100.0) == 25.0
