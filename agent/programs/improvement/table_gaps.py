@@ -35,8 +35,8 @@ BRIDGE_S, HELD_OUT_S = 5.0, 6.0
 """Seconds for a launch that tries its neighbours' configs, and for one that was held out. The rounds of each sitting
 take half of them at most."""
 PAIR_S = 2.5
-"""Seconds that are kept for each pair of neighbours. Of 19 pairs on an H200 13 had no config in common, which 8 launches
-can close (docs/BENCHMARKS.md)."""
+"""Seconds that are kept for each pair of neighbours. Of 19 pairs on an H200 13 had no config in common, which 8
+launches can close (docs/BENCHMARKS.md)."""
 MOST_KEPT = 0.25
 """Of all the time that are kept for both."""
 AHEAD = 2
