@@ -111,15 +111,20 @@ def group_sizes(problem: GroupedProblem) -> tuple[int, ...]:
     return tuple(int(n) * p.align for n in counts)
 
 
+def planned_rows(config: GroupedConfig) -> int:
+    """Rows of a block in the table from which programs take their tiles: of ``trimmed`` those of one consumer."""
+    return config.BLOCK_M // config.CONSUMERS if config.family == "trimmed" else config.BLOCK_M
+
+
 def whole_tiles(problem: GroupedProblem, config: GroupedConfig) -> bool:
-    """Whether no tile reaches past its group's rows."""
-    return problem.align % config.BLOCK_M == 0
+    """Whether no planned block reaches past its group's rows."""
+    return problem.align % planned_rows(config) == 0
 
 
 def most_blocks(problem: GroupedProblem, config: GroupedConfig) -> int:
-    """The most blocks of BLOCK_M rows that any division of M rows into E groups gives; every group with rows may end in
-    an incomplete one."""
-    p, block = problem, config.BLOCK_M
+    """The most planned blocks that any division of M rows into E groups gives; every group with rows may end in an
+    incomplete one."""
+    p, block = problem, planned_rows(config)
     if whole_tiles(p, config):
         return p.M // block
     return (p.M + min(p.E, p.M // p.align) * (block - 1)) // block
@@ -127,13 +132,16 @@ def most_blocks(problem: GroupedProblem, config: GroupedConfig) -> int:
 
 def programs(problem: GroupedProblem, config: GroupedConfig, sms: int) -> int:
     """Programs to launch. A persistent grid has the fewest programs that need no more rounds than one program per SM,
-    if the number of tiles is known; otherwise it has one program per SM. ``trimmed`` divides the tiles of a last round
-    that fills at most half of the SMs, so it takes them all then."""
+    if the number of tiles is known; otherwise it has one program per SM. ``trimmed`` counts blocks of one consumer,
+    and has one program for each if a last round is left that is so short (``kernels.grouped.rounds``)."""
     count = most_blocks(problem, config) * cdiv(problem.N, config.BLOCK_N)
     if config.family == "trimmed":
-        divided = count % sms * config.CONSUMERS
-        if 0 < divided <= sms:
-            return sms if count > sms else divided
+        if count <= sms:
+            return count
+        last = count % (sms * config.CONSUMERS)
+        if config.CONSUMERS > 1 and 0 < last <= sms:
+            return sms
+        count = cdiv(count, config.CONSUMERS)
     if config.family not in PERSISTENT or count <= sms:
         return count
     return cdiv(count, cdiv(count, sms)) if whole_tiles(problem, config) else sms

@@ -27,7 +27,7 @@ from triton.language.extra.cuda import gdc_launch_dependents
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from kernels.gemm.tiles import Scales, halves, multiply_add, rounded, tile_position
-from kernels.grouped.config import GroupedConfig, GroupedProblem, most_blocks, programs, whole_tiles
+from kernels.grouped.config import GroupedConfig, GroupedProblem, most_blocks, planned_rows, programs, whole_tiles
 from kernels.hardware import Hardware
 
 ENTRY = 4
@@ -288,7 +288,7 @@ def launch_grouped(
         plan,
         p.E,
         blocks,
-        BLOCK_M=c.BLOCK_M,
+        BLOCK_M=planned_rows(c),
         EXPERTS=experts,
         PLANNED=planned,
         OVERLAP=c.OVERLAP,

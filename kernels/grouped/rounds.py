@@ -1,7 +1,9 @@
-"""How the programs of family ``trimmed`` divide the tiles: whole, but in the last round by rows.
+"""How the programs of family ``trimmed`` divide the work: into shares of equal matrix work.
 
-n programs take every n-th share. If the tiles that are left for the last round are few enough that every one can be
-divided into PARTS without a further round, each of them makes PARTS shares. All other shares are whole tiles.
+A *unit* is one consumer's rows of a tile. Units are numbered like tiles: group by group, down the rows, then the next
+column. A share is PARTS units in a row, one for each consumer, and n programs take every n-th share. So a group whose
+rows do not fill its last tile costs no program more than its units. If the units that are left for the last round are
+at most n, each of them is a share of its own, and the last round is shorter.
 """
 
 from __future__ import annotations
@@ -10,23 +12,27 @@ import triton
 
 
 @triton.jit
-def whole_shares(tiles, programs, PARTS):
-    """How many shares, the first ones, are whole tiles. Each tile after them makes PARTS shares."""
-    last = tiles % programs
-    whole = tiles
-    if last * PARTS <= programs:
-        whole = tiles - last
+def whole_shares(units, programs, PARTS):
+    """How many shares, the first ones, have PARTS units (the very last one maybe fewer). The others have one."""
+    whole = (units + PARTS - 1) // PARTS
+    last = whole % programs
+    if units - (whole - last) * PARTS <= programs:
+        whole -= last
     return whole
 
 
 @triton.jit
-def share(index, whole, PARTS):
-    """Tile of the `index`-th share, the first of its PARTS parts that belongs to the share, and how many do."""
-    tile = index
-    part = index * 0
-    parts = part + PARTS
+def all_shares(units, whole, PARTS):
+    """How many shares there are."""
+    return whole + max(units - whole * PARTS, 0)
+
+
+@triton.jit
+def share(index, units, whole, PARTS):
+    """First unit of the `index`-th share, and how many it has."""
+    first = index * PARTS
+    count = min(units - first, PARTS)
     if index >= whole:
-        tile = whole + (index - whole) // PARTS
-        part = (index - whole) % PARTS
-        parts = part * 0 + 1
-    return tile, part, parts
+        first = whole * PARTS + index - whole
+        count = 1
+    return first, count

@@ -167,12 +167,18 @@ def _config(family: str, bm: int, bn: int, bk: int, group: int, warps: int, stag
 
 def promising(problem: GroupedProblem, hardware: Hardware) -> list[GroupedConfig]:
     """The widest tiles of ``trimmed``, ``warp_specialized`` and ``persistent_tma`` that are legal, in whole and in
-    pieces."""
+    pieces; of ``trimmed`` also tiles of 64 rows if groups are that small."""
     size = problem.torch_dtype.itemsize
+    low = problem.M // problem.E <= 64
+    shapes = (((64, 256, 5, 4, 1), (64, 128, 7, 2, 1)) if low else ()) + (
+        (128, 256, 4, 4, 2), (128, 256, 3, 1, 2), (128, 128, 6, 2, 2),
+    )  # fmt: skip
     found = [
-        _config("trimmed", bm, bn, 128 // size, 8, 8, stages, EPILOGUE_SUBTILE=pieces, CONSUMERS=2, OVERLAP=True)
-        for bm, bn, stages, pieces in ((128, 256, 4, 4), (128, 256, 3, 1), (128, 128, 6, 2))
-    ]
+        _config("trimmed", bm, bn, 128 // size, 8, 4 * consumers, stages,
+                EPILOGUE_SUBTILE=pieces, CONSUMERS=consumers, OVERLAP=overlap)
+        for bm, bn, stages, pieces, consumers in shapes
+        for overlap in (True, False)
+    ]  # fmt: skip
     found += [
         _config("warp_specialized", bm, bn, 64, 8, 8, stages, EPILOGUE_SUBTILE=pieces, CONSUMERS=consumers)
         for bm, bn, stages, pieces, consumers in (

@@ -1,12 +1,11 @@
 """Family ``trimmed`` of ``grouped_matmul``, in Gluon: ``warp_specialized`` for groups that end within a tile.
 
-Each of CONSUMERS consumers has its own rows of the tile and its own buffers of A, so that a part of a tile can be left
-out. Three things follow:
+Each of CONSUMERS consumers has its own rows of a tile and its own buffers of A. Three things follow:
 
-- Rows that a group does not have are neither loaded nor multiplied, in units of BLOCK_M / CONSUMERS rows. A consumer
-  without rows only releases the stages of the ring.
-- The tiles of the last round are divided by rows among twice as many programs, if there are as many (``share``). So
-  the last round takes less time than a whole tile.
+- Rows that a group does not have are neither loaded nor multiplied, in units of BLOCK_M / CONSUMERS rows.
+- Programs take equal numbers of such units (``kernels.grouped.rounds``). Two units of a share that follow one another
+  in a column are one tile. Two others, the end of a column and the beginning of the next, come one after the other:
+  the first consumer multiplies, the second one only releases the stages of the ring.
 - fp8 operands are multiplied too. Their scales are applied to the accumulators, as in the other families.
 
 With OVERLAP the programs start while the kernel that writes the table still runs, and wait for it before they read the
@@ -33,9 +32,8 @@ from kernels.gemm.gluon import halves, load_tile, place
 from kernels.gemm.gluon_space import CONSUMER_REGISTERS, LAUNCH_REGISTERS, PRODUCER_REGISTERS
 from kernels.gemm.tiles import Scales
 from kernels.grouped import rounds
-from kernels.grouped.config import GroupedConfig, GroupedProblem, programs
+from kernels.grouped.config import GroupedConfig, GroupedProblem, planned_rows, programs, whole_tiles
 from kernels.grouped.gluon import grouped_tile, store_piece
-from kernels.grouped.trimmed_space import consumer_rows
 from kernels.hardware import Hardware
 from kernels.triton import overlap
 
@@ -46,18 +44,39 @@ thread_barrier = getattr(gl, "thread_barrier", None) or gl.barrier
 
 # The same source as in Triton, which the interpreter runs, compiled by Gluon's front end.
 whole_shares = gluon.jit(rounds.whole_shares.fn)
+all_shares = gluon.jit(rounds.all_shares.fn)
 share = gluon.jit(rounds.share.fn)
 
 
 @gluon.jit
-def shared_rows(
-    index, whole, plan_ptr, N, ROWS: gl.constexpr, BLOCK_N: gl.constexpr, GROUP_M: gl.constexpr, CONSUMERS: gl.constexpr
+def all_units(plan_ptr, N, BLOCKS, BLOCK_N: gl.constexpr):
+    """How many units there are: blocks of one consumer's rows times columns of tiles."""
+    return gl.load(plan_ptr + BLOCKS * 4) * gl.cdiv(N, BLOCK_N)
+
+
+@gluon.jit
+def begin(
+    index, units, whole, plan_ptr, N,
+    ROWS: gl.constexpr, BLOCK_N: gl.constexpr, GROUP_M: gl.constexpr, CONSUMERS: gl.constexpr,
 ):  # fmt: skip
-    """Group, first row and first column of the `index`-th share, and the row after its last one. A share without rows
-    ends at or before its first row."""
-    tile, part, parts = share(index, whole, CONSUMERS)
-    group, row, col, end = grouped_tile(tile, plan_ptr, N, ROWS * CONSUMERS, BLOCK_N, GROUP_M)
-    row += part * ROWS
+    """First unit of the `index`-th share, the tiles that it makes, one after the other, and the units of each."""
+    first, count = share(index, units, whole, CONSUMERS)
+    tiles = count
+    if CONSUMERS == 2:
+        group, row, col, _ = grouped_tile(first, plan_ptr, N, ROWS, BLOCK_N, GROUP_M * CONSUMERS)
+        other, next_row, next_col, _ = grouped_tile(first + count - 1, plan_ptr, N, ROWS, BLOCK_N, GROUP_M * CONSUMERS)
+        if (other == group) & (next_col == col) & (next_row == row + ROWS):
+            tiles = count - 1
+    return first, tiles, count // tiles
+
+
+@gluon.jit
+def tile_rows(
+    unit, parts, plan_ptr, N,
+    ROWS: gl.constexpr, BLOCK_N: gl.constexpr, GROUP_M: gl.constexpr, CONSUMERS: gl.constexpr,
+):  # fmt: skip
+    """Group, first row and first column of the tile of `parts` units from `unit` on, and the row after its last one."""
+    group, row, col, end = grouped_tile(unit, plan_ptr, N, ROWS, BLOCK_N, GROUP_M * CONSUMERS)
     return group, row, col, min(end, row + parts * ROWS)
 
 
@@ -66,38 +85,40 @@ def produce(
     a_desc, b_desc, ring, plan_ptr, N, K, BLOCKS,
     BLOCK_N: gl.constexpr, B_COL: gl.constexpr, GROUP_M: gl.constexpr, CONSUMERS: gl.constexpr,
 ):  # fmt: skip
-    """Load every share of this program, BLOCK_K at a time: B, and A for the consumers that have rows."""
+    """Load every tile of this program, BLOCK_K at a time: B, and A for the consumers that have rows."""
     a_bufs, b_bufs, empty, full = ring
     STAGES: gl.constexpr = b_bufs.shape[0]
     ROWS: gl.constexpr = a_bufs.shape[1]
     BLOCK_K: gl.constexpr = a_bufs.shape[2]
     ONE: gl.constexpr = a_desc.block_type.nbytes + b_desc.block_type.nbytes
     BOTH: gl.constexpr = 2 * a_desc.block_type.nbytes + b_desc.block_type.nbytes
-    tiles = gl.load(plan_ptr + BLOCKS * 4) * gl.cdiv(N, BLOCK_N)
-    whole = whole_shares(tiles, gl.num_programs(0), CONSUMERS)
+    units = all_units(plan_ptr, N, BLOCKS, BLOCK_N)
+    whole = whole_shares(units, gl.num_programs(0), CONSUMERS)
+    steps = gl.cdiv(K, BLOCK_K)
     filled = gl.to_tensor(0)
-    for index in range(gl.program_id(0), whole + (tiles - whole) * CONSUMERS, gl.num_programs(0)):
-        group, row, col, stop = shared_rows(index, whole, plan_ptr, N, ROWS, BLOCK_N, GROUP_M, CONSUMERS)
-        steps = gl.where(row < stop, gl.cdiv(K, BLOCK_K), 0)
-        for step in range(0, steps):
-            k = step * BLOCK_K
-            stage, phase = place(filled + step, STAGES)
-            # A new barrier counts as having completed its phase 1, so the first round does not wait.
-            mbarrier.wait(empty.index(stage), phase ^ 1)
-            landed = full.index(stage)
-            if CONSUMERS == 1:
-                mbarrier.expect(landed, ONE)
-            else:
-                second = row + ROWS < stop
-                mbarrier.expect(landed, BOTH, pred=second)
-                mbarrier.expect(landed, ONE, pred=row + ROWS >= stop)
-                load_tile(a_desc, [row + ROWS, k], landed, a_bufs.index(stage * 2 + 1), pred=second)
-            load_tile(a_desc, [row, k], landed, a_bufs.index(stage * CONSUMERS))
-            if B_COL:
-                load_tile(b_desc, [group * N + col, k], landed, b_bufs.index(stage))
-            else:
-                load_tile(b_desc, [group * K + k, col], landed, b_bufs.index(stage))
-        filled += steps
+    for index in range(gl.program_id(0), all_shares(units, whole, CONSUMERS), gl.num_programs(0)):
+        first, tiles, parts = begin(index, units, whole, plan_ptr, N, ROWS, BLOCK_N, GROUP_M, CONSUMERS)
+        for tile in range(0, tiles):
+            group, row, col, stop = tile_rows(first + tile, parts, plan_ptr, N, ROWS, BLOCK_N, GROUP_M, CONSUMERS)
+            for step in range(0, steps):
+                k = step * BLOCK_K
+                stage, phase = place(filled + step, STAGES)
+                # A new barrier counts as having completed its phase 1, so the first round does not wait.
+                mbarrier.wait(empty.index(stage), phase ^ 1)
+                landed = full.index(stage)
+                if CONSUMERS == 1:
+                    mbarrier.expect(landed, ONE)
+                else:
+                    second = row + ROWS < stop
+                    mbarrier.expect(landed, BOTH, pred=second)
+                    mbarrier.expect(landed, ONE, pred=row + ROWS >= stop)
+                    load_tile(a_desc, [row + ROWS, k], landed, a_bufs.index(stage * 2 + 1), pred=second)
+                load_tile(a_desc, [row, k], landed, a_bufs.index(stage * CONSUMERS))
+                if B_COL:
+                    load_tile(b_desc, [group * N + col, k], landed, b_bufs.index(stage))
+                else:
+                    load_tile(b_desc, [group * K + k, col], landed, b_bufs.index(stage))
+            filled += steps
 
 
 @gluon.jit
@@ -187,7 +208,7 @@ def consume(
     B_COL: gl.constexpr, ROW_SCALES: gl.constexpr, WHOLE: gl.constexpr, GROUP_M: gl.constexpr,
     SUBTILE: gl.constexpr, CONSUMERS: gl.constexpr, WARPS: gl.constexpr, WHICH: gl.constexpr,
 ):  # fmt: skip
-    """Multiply and store the rows of consumer number WHICH, which has WARPS warps, of every share of the program."""
+    """Multiply and store the rows of consumer number WHICH, which has WARPS warps, of every tile of the program."""
     ROWS: gl.constexpr = c_desc.block_shape[0]
     WIDTH: gl.constexpr = c_desc.block_shape[1]
     BLOCK_N: gl.constexpr = WIDTH * SUBTILE
@@ -195,23 +216,25 @@ def consume(
     BUFFERS: gl.constexpr = staging.shape[0] // CONSUMERS
     even = staging.index(WHICH * BUFFERS)
     odd = staging.index(WHICH * BUFFERS + BUFFERS - 1)
-    tiles = gl.load(plan_ptr + BLOCKS * 4) * gl.cdiv(N, BLOCK_N)
-    whole = whole_shares(tiles, gl.num_programs(0), CONSUMERS)
-    taken = gl.to_tensor(0)  # fills of the ring before those of this share
-    for index in range(gl.program_id(0), whole + (tiles - whole) * CONSUMERS, gl.num_programs(0)):
-        group, row, col, stop = shared_rows(index, whole, plan_ptr, N, ROWS, BLOCK_N, GROUP_M, CONSUMERS)
-        steps = gl.where(row < stop, gl.cdiv(K, BLOCK_K), 0)
-        row += WHICH * ROWS
-        if row < stop:
-            acc = multiply(ring, taken, steps, B_COL, BLOCK_N, WARPS, WHICH, CONSUMERS)
-            acc = scaled(acc, a_scale_ptr, b_scale_ptr, group, row, col, stop, N, ROW_SCALES)
-            if WHOLE or row + ROWS <= stop:
-                store_rows(c_desc, c_ptr, even, odd, acc, row, col, stop, N, True, SUBTILE, BUFFERS, WARPS)
+    units = all_units(plan_ptr, N, BLOCKS, BLOCK_N)
+    whole = whole_shares(units, gl.num_programs(0), CONSUMERS)
+    steps = gl.cdiv(K, BLOCK_K)
+    taken = gl.to_tensor(0)  # fills of the ring before those of this tile
+    for index in range(gl.program_id(0), all_shares(units, whole, CONSUMERS), gl.num_programs(0)):
+        first, tiles, parts = begin(index, units, whole, plan_ptr, N, ROWS, BLOCK_N, GROUP_M, CONSUMERS)
+        for tile in range(0, tiles):
+            group, row, col, stop = tile_rows(first + tile, parts, plan_ptr, N, ROWS, BLOCK_N, GROUP_M, CONSUMERS)
+            row += WHICH * ROWS
+            if row < stop:
+                acc = multiply(ring, taken, steps, B_COL, BLOCK_N, WARPS, WHICH, CONSUMERS)
+                acc = scaled(acc, a_scale_ptr, b_scale_ptr, group, row, col, stop, N, ROW_SCALES)
+                if WHOLE or row + ROWS <= stop:
+                    store_rows(c_desc, c_ptr, even, odd, acc, row, col, stop, N, True, SUBTILE, BUFFERS, WARPS)
+                else:
+                    store_rows(c_desc, c_ptr, even, odd, acc, row, col, stop, N, False, SUBTILE, BUFFERS, WARPS)
             else:
-                store_rows(c_desc, c_ptr, even, odd, acc, row, col, stop, N, False, SUBTILE, BUFFERS, WARPS)
-        else:
-            release(ring, taken, steps)
-        taken += steps
+                release(ring, taken, steps)
+            taken += steps
     tma.store_wait(0)  # shared memory is freed when the program ends
 
 
@@ -277,11 +300,11 @@ def launch(
     blocks: int,
     hardware: Hardware,
 ) -> None:
-    """Launch one ``trimmed`` config once and write `out`. `plan` is the table of `blocks` blocks of
-    ``kernels.grouped.grouped_launch``, the other arguments are those of its ``launch_grouped``."""
+    """Launch one ``trimmed`` config once and write `out`. `plan` is the table of `blocks` blocks of one consumer's rows
+    (``planned_rows``), the other arguments are those of ``kernels.grouped.grouped_launch.launch_grouped``."""
     p, c = problem, config
     b_col = b.stride(2) != 1
-    rows = consumer_rows(c)
+    rows = planned_rows(c)
     tall = b.transpose(1, 2).reshape(-1, p.K) if b_col else b.reshape(-1, p.N)
     a_scale, b_scale = scales or (None, None)
     grouped_trimmed[(programs(p, c, hardware.sms),)](
@@ -297,7 +320,7 @@ def launch(
         blocks,
         B_COL=b_col,
         ROW_SCALES=scales is not None and p.scales == "row",
-        WHOLE=p.align % rows == 0,
+        WHOLE=whole_tiles(p, c),
         OVERLAP=c.OVERLAP,
         GROUP_M=c.GROUP_M,
         STAGES=c.num_stages,

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from kernels.gemm.config import ELEMENT_BYTES
 from kernels.gemm.gluon_space import BARRIERS_BYTES, MOST_ACCUMULATORS, has_gluon
-from kernels.grouped.config import GroupedConfig, GroupedProblem
+from kernels.grouped.config import GroupedConfig, GroupedProblem, planned_rows
 from kernels.hardware import Hardware
 
 CONSUMER_WARPS = 4
 """Warps of a consumer. Two consumers of eight would need more registers than an SM has."""
 
 
-def consumer_rows(config: GroupedConfig) -> int:
-    """Rows of a tile that one consumer multiplies, and the unit in which absent rows are left out."""
-    return config.BLOCK_M // config.CONSUMERS
-
-
 def shared_bytes(config: GroupedConfig, element_bytes: int) -> int:
     """Bytes of the ring of operand tiles and of the staging buffers, without barriers. Each consumer has two buffers,
     or one if a tile is stored in one piece."""
     ring = (config.BLOCK_M + config.BLOCK_N) * config.BLOCK_K * config.num_stages * element_bytes
-    piece = consumer_rows(config) * config.BLOCK_N // config.EPILOGUE_SUBTILE * ELEMENT_BYTES
+    piece = planned_rows(config) * config.BLOCK_N // config.EPILOGUE_SUBTILE * ELEMENT_BYTES
     return ring + piece * config.CONSUMERS * (1 if config.EPILOGUE_SUBTILE == 1 else 2)
 
 
@@ -36,7 +31,7 @@ def constraint(problem: GroupedProblem, config: GroupedConfig, hardware: Hardwar
         )
     if c.num_warps != CONSUMER_WARPS * c.CONSUMERS:
         return f"consumer_warps: a consumer has {CONSUMER_WARPS} warps, so {c.CONSUMERS} cannot have {c.num_warps}"
-    if (rows := consumer_rows(c)) < 16 * CONSUMER_WARPS:
+    if (rows := planned_rows(c)) < 16 * CONSUMER_WARPS:
         return (
             f"consumer_rows: {CONSUMER_WARPS} warps multiply at least {16 * CONSUMER_WARPS} rows, "
             f"BLOCK_M {c.BLOCK_M} gives them {rows}"

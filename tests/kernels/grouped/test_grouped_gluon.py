@@ -8,7 +8,7 @@ import torch
 
 from kernels import registry
 from kernels.grouped import rounds
-from kernels.grouped.config import GroupedConfig, most_blocks, programs, whole_tiles
+from kernels.grouped.config import GroupedConfig, most_blocks, planned_rows, programs, whole_tiles
 from kernels.hardware import hardware_named
 from tests.kernels.grouped.emulated_gluon import Descriptor, Emulation
 
@@ -55,7 +55,7 @@ def emulate(monkeypatch, sizes, options, choices, sms):
     ends = torch.tensor(sizes, dtype=torch.int32).cumsum(0, dtype=torch.int32)
     out = SPEC.output(p, "cpu").fill_(float("nan"))
     count = most_blocks(p, c)
-    plan = blocks_of(sizes, c.BLOCK_M, count)
+    plan = blocks_of(sizes, planned_rows(c), count)
     module = trimmed if c.family == "trimmed" else gluon
     name = "grouped_trimmed" if c.family == "trimmed" else "grouped_warp_specialized"
     emulation = Emulation(getattr(module, name))
@@ -89,19 +89,19 @@ def test_the_emulation_agrees_with_a_family_that_has_run_on_a_gpu(monkeypatch, c
 
 @pytest.mark.parametrize("name", ["empty groups and groups of one row", "one group, half a tile in the last block"])
 def test_absent_rows_are_neither_loaded_nor_multiplied(monkeypatch, name):
-    """Matrix work and bytes are those of the halves of tiles that have rows, in whole steps along K."""
+    """Matrix work and bytes are those of the half tiles that have rows, in whole steps along K."""
     sizes, options, choices = CASES[name]
     choices = {**choices, "OVERLAP": True}
     *_, emulation = emulate(monkeypatch, sizes, options, choices, 3)
     c = GroupedConfig(**{**TRIMMED, **choices})
     steps = -(-options["K"] // c.BLOCK_K)
     columns = -(-options["N"] // c.BLOCK_N)
-    halves = sum(-(-size // 64) for size in sizes)
-    assert emulation.multiplied_rows == 64 * halves * columns * steps
-    tiles = sum(-(-size // 128) for size in sizes) * columns
+    units = columns * sum(-(-size // 64) for size in sizes)
+    assert emulation.multiplied_rows == 64 * units * steps
     a_bytes, b_bytes = 64 * c.BLOCK_K * 2, c.BLOCK_N * c.BLOCK_K * 2
-    loads_of_b = emulation.loaded_bytes - halves * columns * steps * a_bytes
-    assert tiles * steps * b_bytes <= loads_of_b <= (tiles + 3) * steps * b_bytes  # of a divided tile B is loaded twice
+    of_b = (emulation.loaded_bytes - units * steps * a_bytes) / (steps * b_bytes)  # once for each tile, whole or half
+    tiles = columns * sum(-(-size // 128) for size in sizes)
+    assert tiles <= of_b < units
 
 
 class Hasty(Emulation):
@@ -118,26 +118,26 @@ def test_the_emulation_sees_a_stage_that_is_released_too_early(monkeypatch):
 
 
 @pytest.mark.parametrize("parts", [1, 2])
-def test_shares_are_every_part_of_every_tile_once(parts):
-    for tiles, n in product(range(0, 41), range(1, 13)):
-        whole = rounds.whole_shares.fn(tiles, n, parts)
-        shares = whole + (tiles - whole) * parts
-        taken = [rounds.share.fn(index, whole, parts) for index in range(shares)]
-        found = [(tile, part + i) for tile, part, count in taken for i in range(count)]
-        assert found == list(product(range(tiles), range(parts)))
-        assert -(-shares // n) == -(-tiles // n), "divided tiles took a further round"
-        if parts == 2 and 0 < tiles % n <= n // 2:
-            assert all(count == 1 for _, _, count in taken[-1:])
+def test_shares_are_every_unit_once_and_programs_get_equally_many(parts):
+    for units, n in product(range(0, 61), range(1, 13)):
+        whole = rounds.whole_shares.fn(units, n, parts)
+        count = rounds.all_shares.fn(units, whole, parts)
+        taken = [rounds.share.fn(index, units, whole, parts) for index in range(count)]
+        assert [first + i for first, size in taken for i in range(size)] == list(range(units))
+        busiest = max((sum(size for _, size in taken[p::n]) for p in range(n)), default=0)
+        left = units % (n * parts)
+        rest = 0 if left == 0 else 1 if left <= n else parts
+        assert busiest == units // (n * parts) * parts + rest
 
 
 def test_the_grid_takes_every_sm_if_the_last_round_can_be_divided():
     default = SPEC.default_problem()
     config = GroupedConfig(**{**TRIMMED, "BLOCK_N": 256, "BLOCK_K": 64, "num_stages": 4, "EPILOGUE_SUBTILE": 4})
     assert whole_tiles(default, config)
-    assert programs(default, config, 132) == 132  # 3,584 tiles: 27 rounds, 20 tiles in halves
+    assert programs(default, config, 132) == 132  # 7,168 units: 27 rounds of 264, and 40 units
     assert programs(default, config, 128) == 128  # 28 whole rounds
-    assert programs(default.model_copy(update={"M": 128, "N": 2560}), config, 132) == 20  # 10 tiles in halves
-    assert programs(default.model_copy(update={"M": 1280, "N": 2560}), config, 132) == 100  # too many for halves
+    assert programs(default.model_copy(update={"M": 128, "N": 2560}), config, 132) == 20  # a program for each unit
+    assert programs(default.model_copy(update={"M": 1280, "N": 2560}), config, 132) == 100  # 200 units: two for each
     assert programs(default.model_copy(update={"align": 1}), config, 132) == 132
 
 
