@@ -133,7 +133,7 @@ def most_blocks(problem: GroupedProblem, config: GroupedConfig) -> int:
 def programs(problem: GroupedProblem, config: GroupedConfig, sms: int) -> int:
     """Programs to launch. A persistent grid has the fewest programs that need no more rounds than one program per SM,
     if the number of tiles is known; otherwise it has one program per SM. ``trimmed`` counts blocks of one consumer,
-    and has one program for each if a last round is left that is so short (``kernels.grouped.rounds``)."""
+    and has one program for each if a last round is left that is so short (``kernels.grouped.equal_shares``)."""
     count = most_blocks(problem, config) * cdiv(problem.N, config.BLOCK_N)
     if config.family == "trimmed":
         if count <= sms:

@@ -3,9 +3,9 @@
 Each of CONSUMERS consumers has its own rows of a tile and its own buffers of A. Three things follow:
 
 - Rows that a group does not have are neither loaded nor multiplied, in units of BLOCK_M / CONSUMERS rows.
-- Programs take equal numbers of such units (``kernels.grouped.rounds``). Two units of a share that follow one another
-  in a column are one tile. Two others, the end of a column and the beginning of the next, come one after the other:
-  the first consumer multiplies, the second one only releases the stages of the ring.
+- Programs take equal numbers of such units (``kernels.grouped.equal_shares``). Two units of a share that follow one
+  another in a column are one tile. Two others, the end of a column and the beginning of the next, come one after the
+  other: the first consumer multiplies, the second one only releases the stages of the ring.
 - fp8 operands are multiplied too. Their scales are applied to the accumulators, as in the other families.
 
 With OVERLAP the programs start while the kernel that writes the table still runs, and wait for it before they read the
@@ -31,7 +31,7 @@ from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 from kernels.gemm.gluon import halves, load_tile, place
 from kernels.gemm.gluon_space import CONSUMER_REGISTERS, LAUNCH_REGISTERS, PRODUCER_REGISTERS
 from kernels.gemm.tiles import Scales
-from kernels.grouped import rounds
+from kernels.grouped import equal_shares
 from kernels.grouped.config import GroupedConfig, GroupedProblem, planned_rows, programs, whole_tiles
 from kernels.grouped.gluon import grouped_tile, store_piece
 from kernels.hardware import Hardware
@@ -43,9 +43,9 @@ DTYPES = {torch.float16: gl.float16, torch.bfloat16: gl.bfloat16, torch.float8_e
 thread_barrier = getattr(gl, "thread_barrier", None) or gl.barrier
 
 # The same source as in Triton, which the interpreter runs, compiled by Gluon's front end.
-whole_shares = gluon.jit(rounds.whole_shares.fn)
-all_shares = gluon.jit(rounds.all_shares.fn)
-share = gluon.jit(rounds.share.fn)
+whole_shares = gluon.jit(equal_shares.whole_shares.fn)
+all_shares = gluon.jit(equal_shares.all_shares.fn)
+share = gluon.jit(equal_shares.share.fn)
 
 
 @gluon.jit

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from kernels.grouped import rounds
+from kernels.grouped import equal_shares
 from kernels.grouped.config import GroupedConfig, group_sizes, planned_rows, programs
 from kernels.hardware import hardware_named
 from tests.bench.bench_grouped_families import ENTRIES
@@ -29,9 +29,9 @@ def work(problem, family, sms):
     n = programs(problem, config, sms)
     done = [0.0] * n
     parts = config.BLOCK_M // height
-    whole = rounds.whole_shares.fn(units, n, parts)
-    for index in range(rounds.all_shares.fn(units, whole, parts)):
-        done[index % n] += rounds.share.fn(index, units, whole, parts)[1] / parts
+    whole = equal_shares.whole_shares.fn(units, n, parts)
+    for index in range(equal_shares.all_shares.fn(units, whole, parts)):
+        done[index % n] += equal_shares.share.fn(index, units, whole, parts)[1] / parts
     return done
 
 

@@ -176,6 +176,8 @@ def test_a_config_is_closed():
         config(BLOCK_M=96)
     with pytest.raises(ValidationError):
         config(warp_specialize=True)
+    with pytest.raises(ValidationError):
+        config(CLUSTER=2)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda s: "x".join(map(str, s)))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from kernels import registry
-from kernels.grouped import rounds
+from kernels.grouped import equal_shares
 from kernels.grouped.config import GroupedConfig, most_blocks, planned_rows, programs, whole_tiles
 from kernels.hardware import hardware_named
 from tests.kernels.grouped.emulated_gluon import Descriptor, Emulation
@@ -120,9 +120,9 @@ def test_the_emulation_sees_a_stage_that_is_released_too_early(monkeypatch):
 @pytest.mark.parametrize("parts", [1, 2])
 def test_shares_are_every_unit_once_and_programs_get_equally_many(parts):
     for units, n in product(range(0, 61), range(1, 13)):
-        whole = rounds.whole_shares.fn(units, n, parts)
-        count = rounds.all_shares.fn(units, whole, parts)
-        taken = [rounds.share.fn(index, units, whole, parts) for index in range(count)]
+        whole = equal_shares.whole_shares.fn(units, n, parts)
+        count = equal_shares.all_shares.fn(units, whole, parts)
+        taken = [equal_shares.share.fn(index, units, whole, parts) for index in range(count)]
         assert [first + i for first, size in taken for i in range(size)] == list(range(units))
         busiest = max((sum(size for _, size in taken[p::n]) for p in range(n)), default=0)
         left = units % (n * parts)
