@@ -10,7 +10,8 @@ from kernels import registry
 from kernels.grouped import equal_shares
 from kernels.grouped.config import GroupedConfig, most_blocks, planned_rows, programs, whole_tiles
 from kernels.hardware import hardware_named
-from tests.kernels.grouped.emulated_gluon import Descriptor, Emulation
+from tests.kernels.grouped.emulated_gluon import Emulation
+from tests.kernels.grouped.emulated_memory import Descriptor
 
 SPEC = registry.get("grouped_matmul")
 H200 = hardware_named("H200")
