@@ -1,9 +1,9 @@
 """What an applied table costs the host: ``python -m tests.bench.bench_apply [--launches N] [--seconds S]``.
 
-Processor time of a launch, the least of ROUNDS rounds, which share the N launches of each figure: a bare launch, one
-whose function the table does not hold, an applied one, and the stock ``Autotuner.run`` of the same kernel, whose key is
-in its cache. A line is printed when its rounds are done. If its part of the S seconds is up before, it has fewer
-launches, and says how many. Without a GPU a driver that
+Processor time of a launch, the least of ROUNDS rounds, which share the N launches of each figure: a bare launch (the
+stock ``Autotuner.run`` with its choice in the cache, if the kernel is autotuned), one whose function the table does not
+hold, one whose function has rows, but none for its key, and an applied one. A line is printed when its rounds are done.
+If its part of the S seconds is up before, it has fewer launches, and says how many. Without a GPU a driver that
 compiles for an sm_90 and launches nothing stands in (``tests/kernels/capture/launching_driver.py``): its figures are
 those of this machine's processor. On a GPU the launches are real.
 """
@@ -31,7 +31,7 @@ from kernels.tuned.tuned_table import Decision, TunedEnvironment, TunedFunction,
 from tests.kernels.capture.launching_driver import LaunchingDriver
 
 ROUNDS = 10
-SECONDS = 32.0
+SECONDS = 48.0
 """Of the whole bench without its imports."""
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -52,10 +52,23 @@ def tuned(a, b, out, n, BLOCK: tl.constexpr):
     tl.store(out + tl.arange(0, BLOCK), tl.load(a + tl.arange(0, BLOCK)) + tl.load(b + tl.arange(0, BLOCK)))
 
 
+@triton.heuristics({f"USE_{n.upper()}": lambda args, n=n: args[n] is not None for n in ("g", "dw", "cu", "dv")})
+@triton.autotune([triton.Config({}, num_warps=w, num_stages=s) for w in (2, 4) for s in (2, 3, 4)], key=["H", "K", "V"])
+@triton.jit(do_not_specialize=["T"])
+def layered(
+    q, k, v, g, h, do, dh, dq, dk, dg, w, dv, dw, cu, scale, T, H: tl.constexpr, K: tl.constexpr, V: tl.constexpr,
+    BT: tl.constexpr, BK: tl.constexpr, USE_G: tl.constexpr, USE_DW: tl.constexpr, USE_CU: tl.constexpr,
+    USE_DV: tl.constexpr,
+):  # fmt: skip
+    """Decorated and launched as the backward kernels of flash-linear-attention are: everything by name."""
+    tl.store(q + tl.arange(0, BT), tl.load(k + tl.arange(0, BT)))
+
+
 def launches():
     """Each case: a function that launches once, its number of tensors, and the row's constants."""
     x = [torch.ones(8, 128, device=DEVICE) for _ in range(8)]
     numbers = (*range(128, 136), 8, 8, 8, 1e-6)
+    y = [torch.ones(8, 128, device=DEVICE) for _ in range(13)]
     return {
         "3 tensors, 5 arguments": (lambda: few[(8,)](*x[:3], 1024, BLOCK=128), 3, {}),
         "3 tensors, callable grid": (
@@ -69,6 +82,33 @@ def launches():
             3,
             {"BLOCK": 128},
         ),
+        "13 tensors, heuristics, autotuned": (
+            lambda: layered[lambda m: (8, 1)](
+                q=y[0],
+                k=y[1],
+                v=y[2],
+                g=y[3],
+                h=y[4],
+                do=y[5],
+                dh=y[6],
+                dq=y[7],
+                dk=y[8],
+                dg=y[9],
+                w=y[10],
+                dv=y[11],
+                dw=y[12],
+                cu=None,
+                scale=0.1,
+                T=4096,
+                H=8,
+                K=128,
+                V=256,
+                BT=64,
+                BK=64,
+            ),
+            13,
+            {},
+        ),
     }
 
 
@@ -79,18 +119,18 @@ def microseconds(launch, count):
     return (time.thread_time() - started) / count * 1e6
 
 
-def write(launch, constants, path, environment):
-    """A table that has a row for `launch`."""
+def write(launch, constants, path, environment, other=False):
+    """A table that has a row for `launch`, or with `other` for another key of its function."""
     recorded = path.with_suffix(".capture")
     with capture(recorded, values="no"):
         launch()
     found = read_capture(str(recorded))
     (launched,) = found.launches
-    f = launched.function
+    f, key = launched.function, key_of_captured(launched, found.functions())
     row = TunedRow(
         TunedFunction(f["module"], f["qualname"], f["identity"]),
         environment,
-        key_of_captured(launched, found.functions()),
+        {**key, "options": {"launch_pdl": True}} if other else key,
         "proven",
         Decision(constants, {"num_warps": 2}),
     )
@@ -115,21 +155,27 @@ def measure(ways, launches, deadline, clock=time.monotonic):
     return {name: min(times) for name, times in found.items()}, made
 
 
-def ways_of(launch, empty, path):
-    """The ways of a case: each takes a number of launches, and gives the microseconds of one."""
+def ways_of(launch, empty, without, path):
+    """The ways of a case: each takes a number of launches, and gives the microseconds of one. The three tables: one
+    without rows, one without a row for the launch, and one with it."""
 
-    def under(table, launches_of_rows):
+    def under(table=None, counted=None):
         def way(count):
             with apply(table) if table else nullcontext() as applied:
                 launch()
                 us = microseconds(launch, count)
-                if launches_of_rows:
-                    assert applied.report()["used"][0]["launches"] == count + 1
+                if counted:
+                    assert applied.report()[counted][0]["launches"] == count + 1
             return us
 
         return way
 
-    return {"bare": under(None, False), "not in the table": under(empty, False), "applied": under(path, True)}
+    return {
+        "bare": under(),
+        "not in the table": under(empty, "missed"),
+        "no row": under(without, "missed"),
+        "applied": under(path, "used"),
+    }
 
 
 def main(arguments=None):
@@ -156,11 +202,13 @@ def main(arguments=None):
         for i, (name, (launch, tensors, constants)) in enumerate(cases.items()):
             part = max(0.0, deadline - time.monotonic()) / (len(cases) - i)
             end = time.monotonic() + part
-            path = write(launch, constants, Path(folder) / f"{tensors}{len(name)}.json", environment)
-            least, made = measure(ways_of(launch, empty, path), count, end)
+            path, without = (Path(folder) / f"{tensors}{len(name)}{end}.json" for end in ("", "-without"))
+            write(launch, constants, path, environment)
+            write(launch, constants, without, environment, other=True)
+            least, made = measure(ways_of(launch, empty, without, path), count, end)
             allowed = 0.0 if "autotuned" in name else 1 + 0.6 * tensors
             print(
-                f"{name:26}",
+                f"{name:34}",
                 *(f"{n} {us:7.2f}" for n, us in least.items()),
                 f"applied - bare {least['applied'] - least['bare']:+6.2f} (allowed {allowed:+.1f})",
                 *([] if made == count else [f"({made} launches: the time was up)"]),

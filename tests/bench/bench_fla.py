@@ -28,21 +28,23 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from tests.bench.bench_improve import captured, improved
 
 TOKENS, WIDTH, HEADS = 4096, 2048, 16
-STEPS = 6
+STEPS, MORE_STEPS = 6, 41
+"""Of the captured program, and of the one whose later steps are timed."""
 PART = 0.3
 """Of the autotuners' time, at which no further launch is begun: a third is allowed."""
 AUTOTUNED = re.compile(r"Triton autotuning for function (\S+?),.*?finished after ([\d.]+)s", re.DOTALL)
 """What Triton prints under ``TRITON_PRINT_AUTOTUNING=1``."""
 
 
-def program(names: str) -> None:
-    """The layers with backward. Prints the seconds of the first step, in which the autotuners run, and of the fastest
-    later one, and when the first ended."""
+def program(names: str, steps: int) -> None:
+    """The layers with backward. Prints the seconds of the first step, in which the autotuners run, of the fastest later
+    one and of the one in the middle, and when the first ended."""
     import torch
     from fla.layers import GatedDeltaNet, GatedLinearAttention
 
@@ -55,7 +57,7 @@ def program(names: str) -> None:
     for layer in layers:
         layer.to("cuda", torch.bfloat16)
     torch.cuda.synchronize()
-    for _ in range(STEPS):
+    for _ in range(steps):
         started = time.perf_counter()
         for layer in layers:
             x = torch.randn(1, TOKENS, WIDTH, device="cuda", dtype=torch.bfloat16, requires_grad=True)
@@ -64,11 +66,12 @@ def program(names: str) -> None:
         torch.cuda.synchronize()
         took.append(time.perf_counter() - started)
         ended = ended or time.time()
-    print(json.dumps({"first_s": took[0], "later_s": min(took[1:]), "ended": ended}))
+    later = {"later_s": min(took[1:]), "later_median_s": median(took[1:])}
+    print(json.dumps({"first_s": took[0], **later, "ended": ended}))
 
 
-def words_of(names: str) -> list[str]:
-    return [sys.executable, "-m", "tests.bench.bench_fla", "--program", "--layers", names]
+def words_of(names: str, steps: int = MORE_STEPS) -> list[str]:
+    return [sys.executable, "-m", "tests.bench.bench_fla", "--program", "--layers", names, "--steps", str(steps)]
 
 
 def as_it_is(cache: Path, names: str) -> dict[str, Any]:
@@ -111,7 +114,7 @@ def measure(folder: Path, part: float, least: float, names: str, before: Path | 
     cache = folder / f"cache-{now}"
     if before is None:
         note(plain=as_it_is(cache, names))
-        path = captured("fla", folder, words_of(names), cache)
+        path = captured("fla", folder, words_of(names, STEPS), cache)
         note(capture=path.stat().st_size)
     else:
         path = Path(shutil.copy(before / "fla.capture", folder))
@@ -147,13 +150,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, nargs="?", metavar="OUT")
     parser.add_argument("--program", action="store_true", help="run the two layers alone")
+    parser.add_argument("--steps", type=int, default=STEPS, help="of the layers run alone (%(default)s)")
     parser.add_argument("--layers", default="gdn,gdn", help="of gla and gdn, with commas between them (%(default)s)")
     parser.add_argument("--part", type=float, default=PART, help="of the autotuners' time, for improve (%(default)s)")
     parser.add_argument("--least", type=float, default=20.0, help="seconds for improve at least (%(default)s)")
     parser.add_argument("--before", type=Path, help="folder of an earlier run, whose first two steps are taken over")
     options = parser.parse_args()
     if options.program:
-        program(options.layers)
+        program(options.layers, options.steps)
         return
     if options.out is None:
         parser.error("name the folder OUT")

@@ -6,8 +6,8 @@ recorded into CUDA graphs and replayed in turns. Nothing else may use the GPU me
 
 ``OUT/moe-table.json`` holds every ratio. It is written after each step and each number of tokens. ``--seconds`` bounds
 everything, and ``--held-out-seconds`` of it are kept for the other numbers, which come in a drawn order: as many as
-there is time for are spread over all sizes. It has not been run on a GPU yet; the kernel was checked in Triton's
-interpreter.
+there is time for are spread over all sizes. The memory is new, so a search knows what those of other sizes found in
+this run, and nothing else.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Bench:
         self._write()
         self._say("captured")
         seconds = self._end - time.monotonic() - self._held_out_seconds
-        request = Request(path, self._table, max_seconds=seconds, share=1.0, memory=memory, cold=True, even=True)
+        request = Request(path, self._table, max_seconds=seconds, share=1.0, memory=memory, even=True)
         made = improve(request, LineWatch(self._say))
         self.report |= {
             "gpu": made.environment.gpu,

@@ -1,11 +1,12 @@
 """A grouped (mixture-of-experts) layer, launched as serving engines do it: tokens sorted by expert, blocks of BLOCK_M
 of them padded, one default config for few tokens and one for many. ``python -m tests.bench.moe_layer`` launches it for
-each of ROWS."""
+each of ROWS, or for the numbers of tokens that are named."""
 
 from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -106,13 +107,13 @@ def aligned(tokens: int, block: int, most: int) -> tuple[torch.Tensor, torch.Ten
             torch.tensor([at], dtype=torch.int32, device=DEVICE))  # fmt: skip
 
 
-def program() -> None:
-    """The program that is captured: three launches for each of ROWS."""
+def program(rows: Sequence[int] = ROWS) -> None:
+    """The program that is captured: three launches for each of `rows`."""
     recorder: Any = sys.modules.get("_autokernel.capture.describing.values")
     if recorder is not None:
         recorder.WHOLE_BYTES = WHOLE_BYTES
     layer = Layer()
-    for tokens in ROWS:
+    for tokens in rows:
         launch = layer.launch(tokens)
         for _ in range(3):
             launch()
@@ -121,4 +122,4 @@ def program() -> None:
 
 
 if __name__ == "__main__":
-    program()
+    program([int(tokens) for tokens in sys.argv[1:]] or ROWS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from tests.bench.bench_decisions import compare, cores_of, is_met
+from tests.bench.bench_decisions import compare, cores_of, is_met, show
 from tests.kernels.tuned.tables import row, table
 
 
@@ -30,6 +30,15 @@ def test_marks_of_ties_are_no_decisions():
     found = compare([table(row())] * 23 + [table(row(tie=True))])
     assert found["alike"] == 24
     assert found["others"] == []
+
+
+def test_the_goal_is_stated_and_whether_any_row_is_proven(capsys):
+    assert show(compare([table(row())] * 24), 24) == 0
+    assert capsys.readouterr().out.endswith("24 of 24 tables have the same decisions; the goal is 22 of 24: met\n")
+    assert show(compare([table(row(status="stock"))] * 23), 24) == 1
+    said = capsys.readouterr().out
+    assert "No row is proven, so this says nothing about whether proven rows repeat." in said
+    assert said.endswith("23 of 23 tables have the same decisions; the goal is 22 of 24: missed\n")
 
 
 def test_processes_share_the_cores(monkeypatch):

@@ -3,15 +3,17 @@ turns out.
 
 A launch between two rows is served only by a config that is proven in both (``kernels/tuned/applying``). Two neighbours
 that were tuned each by itself may have proven two configs. So the config of one is tried at the other, and stands
-beside the row's own decision if it is proven there too. Held-out launches lie between others and have no rows: each is
-timed with what the table answers, in turns with the launch as captured.
+beside the row's own decision if it is proven there too. A launch between two such neighbours tries what both have in
+one go, because opening a launch takes as long as a proof. Held-out launches lie between others and have no rows: each
+is timed with what the table answers, in turns with the launch as captured.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -26,21 +28,31 @@ from agent.verdict.tried import judge_tried
 from kernels.captured.captured_problem import CapturedProblem
 from kernels.captured.spec import OPTIONS
 from kernels.tuned.applying.between_rows import RowIndex, lies_between, split_sizes
-from kernels.tuned.tuned_table import Decision, Json, TunedRow, TunedTable, canonical
+from kernels.tuned.tuned_table import Decision, Json, TunedRow, TunedTable, canonical, in_fixed_order
 from tools.harness.process.prestart import Prestart
 
 BRIDGE_S, HELD_OUT_S = 5.0, 6.0
-"""Seconds that are kept for one neighbour's config, and for one held-out launch."""
+"""Seconds for a launch that tries its neighbours' configs, and for one that was held out. The rounds of each sitting
+take half of them at most."""
+PAIR_S = 2.5
+"""Seconds that are kept for each pair of neighbours. Of 19 pairs on an H200 13 had no config in common, which 8
+launches can close (docs/BENCHMARKS.md)."""
 MOST_KEPT = 0.25
 """Of all the time that are kept for both."""
+AHEAD = 2
+"""Launches whose processes are started while one is looked at, which takes less time than their imports. As many as
+searches run at once, at most."""
 
+Tried = set[tuple[str, str]]
+"""(name of a row, digest of a decision) that were tried."""
 
 MakeObjective = Callable[[Job, CapturedProblem, float, int, bool], Objective]
 """(launch, its problem, seconds, evaluations, whether code is edited) → what a run of it is asked for."""
 
 
 class TableGaps:
-    """Works on the gaps of a table whose rows are made. `processes`: gives those that were started for a run."""
+    """Works on the gaps of a table whose rows are made. `processes`: gives those that were started for a run,
+    and starts those of so many later ones."""
 
     def __init__(
         self,
@@ -48,7 +60,7 @@ class TableGaps:
         made: Improved,
         surveys: Surveys,
         objective: MakeObjective,
-        processes: Callable[[], Prestart | None],
+        processes: Callable[[int], Prestart | None],
         watch: Watch,
     ) -> None:
         self._request, self._made, self._surveys = request, made, surveys
@@ -59,53 +71,76 @@ class TableGaps:
         work on the capture did. `write` writes the table, `leave` notes that nothing was found out about a launch."""
         table = self._made.table
         proven = [job for job, judged, _ in self._made.rows if judged.status == "proven"]
-        for pair in pairs_without_a_shared_config(table, proven):
-            if self._is_over(began):
-                break
-            self._bridge(*pair)
-            write()
-        for job in plan.held_out:
+        self._share(proven, len(plan.held_out), began, write)
+        for later, job in zip(reversed(range(len(plan.held_out))), plan.held_out, strict=True):
             if self._is_over(began):
                 leave(job, "it was held out, and the time was up before the table's answer was timed")
                 continue
             between, decision = answer_for(table, job)
             config = None if decision is None else config_at(job, decision)
-            table.held_out.append(held_out_entry(job, between, config, self._prove_at(job, config)))
+            table.held_out.append(held_out_entry(job, between, config, self._prove_at(job, config, later)))
             write()
 
     def _is_over(self, began: float) -> bool:
         return time.monotonic() - began > self._request.max_seconds
 
-    def _bridge(self, low: Job, low_row: TunedRow, high: Job, high_row: TunedRow) -> None:
-        """Try the lower row's config at the upper launch; if it is not proven there, the upper row's at the lower."""
-        for job, row, other in ((high, high_row, low_row), (low, low_row, high_row)):
-            config = None if other.edited or other.decision is None else config_at(job, other.decision)
-            proof = self._prove_at(job, config)
-            if config is None or proof is None or not is_proven(proof) or self._surveys.wrong_at(job, config):
-                continue
-            table = self._made.table
-            now = next(r for r in table.rows if r.name == row.name)
-            table.add(with_neighbour(now, config), table.evidence[row.name])
-            self._watch.notify(f"{job.launch.name} {job.launch.digest[:8]}: its neighbour's config is proven, too")
-            return
+    def _share(self, jobs: Sequence[Job], later: int, began: float, write: Callable[[], None]) -> None:
+        """Try configs of neighbours, launch by launch, until all pairs have one in common or nothing is left to try.
+        `later`: launches that need processes after these."""
+        tried: Tried = set()
+        while (found := most_wanted(self._made.table, jobs, tried)) is not None and not self._is_over(began):
+            self._try(*found, jobs, tried, later)
+            write()
 
-    def _prove_at(self, job: Job, config: Json | None) -> Json | None:
-        """The sitting of one config of a launch; None without a config, or if the launch cannot be made anew."""
+    def _try(
+        self, job: Job, row: TunedRow, decisions: Sequence[Decision], jobs: Sequence[Job], tried: Tried, later: int
+    ) -> None:
+        """Try decisions of neighbours at `job`, as long as they are wanted there."""
+        table, prepared = self._made.table, self._surveys.of(job)
+        configs = {d.digest: config_at(job, d) for d in decisions}
+        if isinstance(prepared, str) or not any(configs.values()):
+            tried.update((row.name, digest) for digest in configs)
+            return
+        later += len(pairs_without_a_shared_config(table, jobs)) // 2  # launches that close the other gaps, two each
+        objective = self._objective(job, prepared[0], BRIDGE_S, len(configs), False)
+        with sitting(objective, self._request, self._watch, self._processes(min(AHEAD, later))) as prove:
+            while (found := most_wanted(table, jobs, tried, job)) is not None:
+                digest = found[2][0].digest
+                tried.add((row.name, digest))
+                config = configs.get(digest)
+                if config is None or not is_proven(prove(config)) or self._surveys.fault_at(job, config):
+                    continue
+                now = next(r for r in table.rows if r.name == row.name)
+                table.add(with_neighbour(now, config), table.evidence[row.name])
+                self._watch.notify(f"{job.launch.name} {job.launch.digest[:8]}: its neighbour's config is proven, too")
+
+    def _prove_at(self, job: Job, config: Json | None, later: int) -> Json | None:
+        """The sitting of one config of a launch; None without a config, or if the launch cannot be made anew. `later`:
+        launches that follow."""
         prepared = self._surveys.of(job) if config is not None else ""
         if config is None or isinstance(prepared, str):
             return None
-        objective = self._objective(job, prepared[0], self._request.max_seconds, 1, False)
-        return sit(objective, config, self._request, self._watch, self._processes())
+        objective = self._objective(job, prepared[0], HELD_OUT_S, 1, False)
+        with sitting(objective, self._request, self._watch, self._processes(min(AHEAD, later))) as prove:
+            return prove(config)
 
 
-def sit(objective: Objective, config: Json, request: Request, watch: Watch, started: Prestart | None) -> Json:
-    """The final sitting of one config, without a search."""
+@contextmanager
+def sitting(
+    objective: Objective, request: Request, watch: Watch, started: Prestart | None
+) -> Iterator[Callable[[Json], Json]]:
+    """Proves configs of one launch without a search, one after the other."""
     from agent.loop.run import new_run_id, open_actions
 
     with closing(open_actions(objective, request.memory, new_run_id(), watch, started=started)) as actions:
-        proof = actions.prove("neighbour", config)
-        actions.finish("unproven", {"proof": proof})
-        return proof
+        proofs: list[Json] = []
+
+        def prove(config: Json) -> Json:
+            proofs.append(actions.prove(f"neighbour {len(proofs) + 1}", config))
+            return proofs[-1]
+
+        yield prove
+        actions.finish("unproven", {"proofs": proofs})
 
 
 def families(jobs: Sequence[Job]) -> list[list[Job]]:
@@ -146,7 +181,7 @@ def take_out(plan: Plan, chosen: Sequence[Job]) -> None:
 def seconds_kept(jobs: Sequence[Job], held_out: Sequence[Job], seconds: float) -> float:
     """The part of `seconds` that the search of `jobs` leaves for their neighbours and for `held_out`."""
     pairs = sum(len(family) - 1 for family in families(jobs))
-    return min(MOST_KEPT * seconds, BRIDGE_S * pairs + HELD_OUT_S * len(held_out))
+    return min(MOST_KEPT * seconds, PAIR_S * pairs + HELD_OUT_S * len(held_out))
 
 
 def pairs_without_a_shared_config(table: TunedTable, jobs: Sequence[Job]) -> list[tuple[Job, TunedRow, Job, TunedRow]]:
@@ -161,6 +196,34 @@ def pairs_without_a_shared_config(table: TunedTable, jobs: Sequence[Job]) -> lis
             if both and not set(digests(low_row)) & set(digests(high_row)):
                 found.append((low, low_row, high, high_row))
     return found
+
+
+def most_wanted(
+    table: TunedTable, jobs: Sequence[Job], tried: Tried, only: Job | None = None
+) -> tuple[Job, TunedRow, list[Decision]] | None:
+    """The launch at which configs of neighbours may close most gaps, its row, and these: what closes two gaps first,
+    then what most rows have, then in the fixed order. `only`: at this launch, if it is given. None if there is nothing
+    left to try."""
+    closes: dict[str, Counter[str]] = {}
+    known: dict[str, Decision] = {}
+    places: dict[str, tuple[Job, TunedRow]] = {}
+    gaps: Counter[str] = Counter()
+    for low, low_row, high, high_row in pairs_without_a_shared_config(table, jobs):
+        for job, row, other in ((high, high_row, low_row), (low, low_row, high_row)):
+            new = {d.digest: d for d in (other.decision, *other.also) if d is not None and d.source is None}
+            new = {digest: d for digest, d in new.items() if (row.name, digest) not in tried}
+            if new and only in (None, job):
+                places[row.name] = job, row
+                gaps[row.name] += 1
+                closes.setdefault(row.name, Counter()).update(new.keys())
+                known |= new
+    if not places:
+        return None
+    chosen = min(places, key=lambda name: (-gaps[name], -places[name][0].gain_ms))
+    common = Counter(digest for row in table.rows for digest in digests(row))
+    order = in_fixed_order([known[digest] for digest in closes[chosen]])
+    order.sort(key=lambda d: (-closes[chosen][d.digest], -common[d.digest]))
+    return *places[chosen], order
 
 
 def digests(row: TunedRow) -> list[str]:

@@ -97,7 +97,7 @@ def judge(outcome: Outcome, wrong: str | None, own: dict[str, Any], beside: Json
         return Judged("stock", f"the fastest config is not right: {wrong}", None)
     times = {state: found for state, found in (beside or {}).items() if state != "missing"}
     told = saved_beside(times)
-    if any(found["saved_ms"][2] < 0 for found in times.values()):
+    if loses_beside(times):
         return Judged("stock", f"{outcome.why}, but not in one process with the owner's launch: {told}", None)
     why = f"{outcome.why}; in one process with the owner's launch {told}" if told else outcome.why
     tie = len(outcome.level) > 1 and best.config in outcome.level
@@ -106,6 +106,11 @@ def judge(outcome: Outcome, wrong: str | None, own: dict[str, Any], beside: Json
         few = f"it was right on fewer than {LEAST_KINDS} kinds of inputs that the owner's launch survives ({kinds})"
         return Judged("unproven", few, best.config, tie)
     return Judged("proven", why, best.config, tie)
+
+
+def loses_beside(beside: Json) -> bool:
+    """Whether a config loses in one process with the owner's launch, with its whole interval, cold or warm."""
+    return any(found["saved_ms"][2] < 0 for found in beside.values())
 
 
 def saved_beside(beside: Json) -> str:

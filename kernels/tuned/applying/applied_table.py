@@ -18,6 +18,9 @@ from .served_launches import ServedFunction
 
 Json = dict[str, Any]
 
+_SAID: dict[tuple[str, str], set[str]] = {}
+"""Lines that this process has printed, by a table's name and digest."""
+
 
 class NotServed:
     """A Triton function or decorator for which the table has nothing."""
@@ -49,7 +52,7 @@ class AppliedTable:
         self.digest = table.digest + ("+unproven" if unproven else "") + ("+edits" if edited else "")
         """Equal in two processes if they apply the same."""
         self._say_line = say or _print
-        self._said: set[str] = set()
+        self._said = set[str]() if say is not None else _SAID.setdefault((name, self.digest), set())
         self._by_name: dict[str, list[TunedRow]] = {}
         for row in table.rows:
             self._by_name.setdefault(row.function.qualname, []).append(row)
@@ -63,11 +66,12 @@ class AppliedTable:
         for fault in table.faults.values():
             self.say(f"{fault}: it is not applied")
 
-    def say(self, line: str) -> None:
-        """Print a line, once in this process."""
+    def say(self, line: str, about: str = "") -> None:
+        """Print a line, once in this process, however often the same file is applied. `about`: what other lines are
+        about too, of which the first one is printed."""
         with self._lock:
-            if line not in self._said:
-                self._said.add(line)
+            if (about or line) not in self._said:
+                self._said.add(about or line)
                 self._say_line(line)
 
     def state(self, owner: Any) -> ServedFunction | NotServed:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import functools
 import sys
 import threading
-from collections.abc import Callable
-from types import ModuleType
+from collections.abc import Callable, Mapping
+from types import MethodType, ModuleType
 from typing import Any
 
 from ...capture.interpreted_driver import create_or_interpret
@@ -69,7 +69,7 @@ class ApplyHooks(ModulePatcher):
         self.replace(module.Heuristics, "run", self._launching)
         self.replace(module.Autotuner, "_bench", _first_if_interpreted)
 
-    def _launching(self, run: Callable[..., Any]) -> Callable[..., Any]:
+    def _launching(self, run: Callable[..., Any]) -> LaunchPoint:
         states, inside = self._states, self._inside
 
         @functools.wraps(run)
@@ -82,52 +82,55 @@ class ApplyHooks(ModulePatcher):
             if warmup or (state.wrapped and inside.depth):
                 return run(owner, *args, grid=grid, warmup=warmup, **kwargs)
             if isinstance(state, ServedFunction):
-                answer = state.answer(args, kwargs, grid)
-                ready = answer.ready
-                if ready is None:
-                    return self._serve(state, answer, run, owner, args, grid, kwargs)
-                # The common case, spelled out: a call costs as much as what it would do.
-                answer.add()
-                kwargs.update(ready)
-                if state.decorates:
-                    state.tuners[0].best_config = answer.config
-                    return self._below(state.function)(state.function, *args, grid=grid, warmup=False, **kwargs)
-                return run(owner, *args, grid=grid, warmup=False, **kwargs)
+                return self._serve(state, state.answer(args, kwargs, grid), run, owner, args, grid, kwargs)
             state.used.add()
             if state.decorates:
                 return self._as_it_is(run, owner, args, grid, kwargs)
             return run(owner, *args, grid=grid, warmup=False, **kwargs)
 
         self._originals[launch] = run
-        return launch
+        return LaunchPoint(launch, run, states, inside)
 
     def _subscripting(self, subscript: Callable[..., Any]) -> Callable[..., Any]:
-        """``function[grid]`` of a function that is served: what it returns launches by itself, because the way through
+        """``function[grid]`` of a function that is known: what it returns launches by itself, because the way through
         ``run`` unpacks and packs all arguments once more. Everything else goes that way."""
         states, originals = self._states, self._originals
 
         @functools.wraps(subscript)
         def launcher_of(owner: Any, grid: Any) -> Any:
-            run, state = type(owner).run, states.get(id(owner))
-            if not isinstance(state, ServedFunction) or state.wrapped or run not in originals:
+            point, state = type(owner).run, states.get(id(owner))
+            if state is None or state.wrapped or point not in originals:
                 return subscript(owner, grid)
-            function, matcher, below = state.function, state.matcher, self._below(state.function)
-            tuner = next(iter(state.tuners), None)
+            run = originals[point]
+            if not isinstance(state, ServedFunction):
+                return self._counting(state, run, owner, grid)
+            matcher, serve = state.matcher, self._serve
 
             def launch(*args: Any, **kwargs: Any) -> Any:
+                if not self.active:
+                    return run(owner, *args, grid=grid, warmup=False, **kwargs)
                 last = matcher.last
                 answer = last.answers.get(last.read(args, kwargs, grid))
-                if answer is None or answer.ready is None or not self.active:
-                    return run(owner, *args, grid=grid, warmup=False, **kwargs)
-                answer.add()
-                kwargs.update(answer.ready)
-                if tuner is not None:
-                    tuner.best_config = answer.config
-                return below(function, *args, grid=grid, warmup=False, **kwargs)
+                if answer is None:
+                    answer = matcher.answer(args, kwargs, grid)
+                return serve(state, answer, run, owner, args, grid, kwargs)
 
             return launch
 
         return launcher_of
+
+    def _counting(self, state: NotServed, run: Callable[..., Any], owner: Any, grid: Any) -> Callable[..., Any]:
+        """Launches what the table does not hold."""
+        add = state.used.add
+
+        def launch(*args: Any, **kwargs: Any) -> Any:
+            if self.active:
+                add()
+                if state.decorates:
+                    return self._as_it_is(run, owner, args, grid, kwargs)
+            return run(owner, *args, grid=grid, warmup=False, **kwargs)
+
+        return launch
 
     def _tracing(self, module: ModuleType) -> None:
         compiled = self._compiled
@@ -166,10 +169,20 @@ class ApplyHooks(ModulePatcher):
         grid: Any,
         kwargs: dict[str, Any],
     ) -> Any:
-        """Launch by `answer`, else by `run`."""
+        """Launch by `answer`, else by `run`, Triton's own of what the program launches."""
         if isinstance(answer, Served):
+            function, ready = state.function, answer.ready
+            if ready is not None:  # the common case
+                answer.used.add()
+                if answer.heuristics:
+                    answer.set_heuristics(args, kwargs, grid)
+                kwargs.update(ready)
+                if answer.config is not None:
+                    state.tuners[0].best_config = answer.config
+                own = self._below(function) if state.decorates else run
+                return own(function, *args, grid=grid, warmup=False, **kwargs)
             try:
-                result = state.launch(answer, self._below(state.function), args, grid, kwargs)
+                result = state.launch(answer, self._below(function), args, grid, kwargs)
             except NotApplied as e:
                 answer = state.refuse(answer, str(e))
             else:
@@ -196,6 +209,34 @@ class ApplyHooks(ModulePatcher):
 class _Inside(threading.local):
     depth = 0
     """Decorators whose own ``run`` this thread is in."""
+
+
+class LaunchPoint:
+    """Stands for a ``run`` in its class. What a decorator launches in turn gets Triton's own when it looks ``run`` up,
+    because each function in between unpacks and packs all arguments once more."""
+
+    def __init__(
+        self,
+        launch: Callable[..., Any],
+        run: Callable[..., Any],
+        states: Mapping[int, ServedFunction | NotServed],
+        inside: _Inside,
+    ) -> None:
+        functools.update_wrapper(self, launch)
+        self._launch, self._run, self._states, self._inside = launch, run, states, inside
+
+    def __get__(self, owner: Any, kind: type | None = None) -> Any:
+        if owner is None:
+            return self._launch
+        if self._inside.depth:
+            state = self._states.get(id(owner))
+            if state is not None and state.wrapped:
+                return MethodType(self._run, owner)
+        return MethodType(self._launch, owner)
+
+    def __call__(self, owner: Any, *args: Any, **kwargs: Any) -> Any:
+        """For who patches it after us and took it from the class's dictionary."""
+        return self._launch(owner, *args, **kwargs)
 
 
 def _first_if_interpreted(bench: Callable[..., Any]) -> Callable[..., Any]:

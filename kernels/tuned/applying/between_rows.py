@@ -20,6 +20,7 @@ class RowIndex:
     """Rows of one function in one environment."""
 
     def __init__(self, rows: Sequence[TunedRow]) -> None:
+        self.rows = tuple(rows)
         self._exact = {canonical(r.key): r for r in rows}
         self._alike: dict[str, list[tuple[tuple[int, ...], TunedRow]]] = {}
         for row in rows:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...capture.describing.launch_grid import ReadKeys
+from ..key import VARIES
 from ..tuned_table import Decision, TunedRow
 from .launch_matcher import Tally
 
 Json = dict[str, Any]
+
+MOST_CHARACTERS = 160
+"""Of what differs, in a message."""
 
 
 class NotApplied(Exception):
@@ -38,14 +42,26 @@ class Served:
         self.tried = False
         """Whether a launch was made."""
         self.ready: Json | None = None
-        """All that is set, once a launch was made, if that is all there is to do."""
-        self.used, self.add = used, used.add
+        """What is set after the heuristics, once a launch was made, if that is all there is to do."""
+        self.heuristics: tuple[tuple[str, Callable[[Json], Any]], ...] = ()
+        """What heuristics then set: names and functions, in their order."""
+        self.before: Json = {}
+        """What is set before these."""
+        self.names: tuple[str, ...] = ()
+        """Of the function's parameters."""
+        self.used = used
+
+    def set_heuristics(self, args: tuple[Any, ...], kwargs: Json, grid: Any) -> None:
+        """Put into `kwargs` what ``Heuristics.run`` does. Each function has a dictionary of its own, as there."""
+        kwargs.update(self.before)
+        named = dict(zip(self.names, args, strict=False))
+        named.update(kwargs, grid=grid, warmup=False)
+        for name, heuristic in self.heuristics:
+            kwargs[name] = named[name] = heuristic(named.copy())
 
 
 class Unserved:
     """Why one kind of launch is made as the program has it."""
-
-    ready = None
 
     def __init__(self, reason: str, used: Tally) -> None:
         self.reason, self.used = reason, used
@@ -66,20 +82,53 @@ class FollowedGrid:
         return grid
 
 
-def describe_key(key: Json) -> str:
-    """A key in a few words, for a message."""
-    parts = []
-    for name, part in key["arguments"].items():
-        if isinstance(part, dict) and "dtype" in part and "aligned" in part:
-            shape = "x".join(map(str, part["shape"])) + ":" if "shape" in part else ""
-            parts.append(f"{name}={shape}{part['dtype']}")
-        elif isinstance(part, dict) and "constexpr" in part:
-            parts.append(f"{name}={part['constexpr']}")
-        elif isinstance(part, int):
-            parts.append(f"{name}={part}")
+def describe_miss(key: Json, rows: Sequence[TunedRow]) -> str:
+    """What sets a launch apart from the nearest row: the one with which it differs in the fewest arguments, and among
+    those the one whose sizes are nearest."""
+    own = _parts(key)
+
+    def apart(row: TunedRow) -> tuple[int, float, str]:
+        theirs = _parts(row.key)
+        other = [n for n in own.keys() | theirs.keys() if own.get(n) != theirs.get(n)]
+        return len(other), sum(_distance(own.get(n), theirs.get(n)) for n in other), row.name
+
+    nearest = min(rows, key=apart)
+    theirs = _parts(nearest.key)
+    names = [n for n in {**own, **theirs} if own.get(n) != theirs.get(n)]
+    here, there = (_shortened([f"{n}={_describe(p[n])}" for n in names if n in p]) for p in (own, theirs))
+    launch = here or f"a launch without {', '.join(names)}"
+    return f"no row for {launch}; the nearest one, {nearest.name}, has {there or 'nothing of these'}"
+
+
+def _parts(key: Json) -> Json:
+    """The arguments, the options and the grid, by name."""
+    grid = {} if key["grid"] is None else {"grid": key["grid"]}
+    return {**key["arguments"], **key.get("options", {}), **grid}
+
+
+def _distance(one: Any, other: Any) -> float:
+    """How far two parts are apart, if they are numbers or shapes."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        one, other = one.get("shape"), other.get("shape")
+    pair = [[p] if type(p) is int else p for p in (one, other)]
+    if not all(isinstance(p, list) for p in pair):
+        return 0.0
+    return float(sum(abs(a - b) for a, b in zip(*pair, strict=False) if type(a) is type(b) is int))
+
+
+def _describe(part: Any) -> str:
+    if isinstance(part, dict) and "dtype" in part and "aligned" in part:
+        shape = "x".join(map(str, part["shape"])) + ":" if "shape" in part else ""
+        same = f" (the memory of {part['same_as']})" if "same_as" in part else ""
+        return f"{shape}{part['dtype']}{'' if part['aligned'] else ' (address no multiple of 16)'}{same}"
+    if isinstance(part, dict) and "constexpr" in part:
+        return str(part["constexpr"])
+    return "any" if part == VARIES else str(part)
+
+
+def _shortened(parts: Sequence[str]) -> str:
     text = " ".join(parts)
-    grid = f", grid {key['grid']}" if key["grid"] is not None else ""
-    return (text if len(text) <= 160 else text[:157] + "…") + grid
+    return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…"
 
 
 def one_line(error: BaseException) -> str:

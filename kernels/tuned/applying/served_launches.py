@@ -16,7 +16,7 @@ from ..key import key_of, names_set, varying
 from ..tuned_table import Decision, TunedEnvironment, TunedRow
 from .between_rows import RowIndex
 from .launch_matcher import LaunchMatcher, Tally
-from .served import FollowedGrid, NoRow, NotApplied, Served, Unserved, describe_key, one_line
+from .served import FollowedGrid, NoRow, NotApplied, Served, Unserved, describe_miss, one_line
 from .served_variant import ServedVariant
 
 Json = dict[str, Any]
@@ -32,7 +32,7 @@ class ServedFunction:
     """A Triton function, or a decorator around one, for which the table has rows.
 
     `here`: the environment of a launch. `device`: the number of its GPU, None if all GPUs are alike. `identity`: the
-    hash of a Triton function. `say`: prints one line, once."""
+    hash of a Triton function. `say`: ``AppliedTable.say``."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class ServedFunction:
         here: Callable[[], TunedEnvironment],
         device: Callable[[], Any] | None,
         identity: Callable[[Any], str],
-        say: Callable[[str], None],
+        say: Callable[..., None],
     ) -> None:
         self.chain, self.owner, self.function = tuple(chain), chain[0], chain[-1]
         self.decorates = len(self.chain) > 1
@@ -82,8 +82,8 @@ class ServedFunction:
             if self._lost > MOST_MISSES:
                 return self._unserved(FURTHER)
             if self._lost == 1:
-                more = " (further keys are counted and not printed)"
-                self._say(f"{self.name}: {e}: it is launched as the program has it{more}")
+                more = "Further keys are counted, not printed: capture and improve such launches to have rows for them"
+                self._say(f"{self.name}: {e}: it is launched as the program has it. {more}", f"{self.name}: no row")
             return self._unserved(str(e))
         except NotApplied as e:
             reason = str(e)
@@ -120,7 +120,7 @@ class ServedFunction:
                 if decision is None:
                     return self._unserved(f"rows {low.name} and {high.name}: nothing is proven in both")
                 return self._prepared(low, f"{low.name}-{high.name}", decision, args, kwargs, grid)
-        raise NoRow(f"no row for {describe_key(keys[0])}")
+        raise NoRow(describe_miss(keys[0], index.rows))
 
     def _keys(self, args: tuple[Any, ...], kwargs: Json, grid: Any) -> list[Json]:
         storages = Storages()
@@ -208,10 +208,24 @@ class ServedFunction:
             reason = str(e) if isinstance(e, NotApplied) else f"row {served.label} cannot be launched ({one_line(e)})"
             raise NotApplied(reason) from e
         served.tried = True
-        plain = not served.places and all(hasattr(d, "configs") for d in self.chain[:-1])
-        if plain and served.variant is None and (served.config is None or served.config.pre_hook is None):
-            served.ready = {**served.early, **(served.config.all_kwargs() if served.config is not None else {})}
+        if not served.places and served.variant is None and getattr(served.config, "pre_hook", None) is None:
+            self._shorten(served)
         return result
+
+    def _shorten(self, served: Served) -> None:
+        """Say what later launches set. An autotuner between two heuristics is not worth a shorter way."""
+        early, chosen = served.early, served.config.all_kwargs() if served.config is not None else {}
+        set_already = served.decision.constexprs.keys() | served.decision.options.keys()
+        around = [hasattr(d, "configs") for d in self.chain[:-1]]
+        values = [(n, h) for d in self.chain[:-1] if not hasattr(d, "configs") for n, h in d.values.items()]
+        served.heuristics = tuple((n, h) for n, h in values if n not in set_already)
+        served.names = tuple(self.names)
+        if around == sorted(around):  # the autotuner is the innermost
+            served.before, served.ready = early, chosen
+        elif around == sorted(around, reverse=True):
+            served.before, served.ready = {**early, **chosen}, {}
+        if not served.heuristics and served.ready is not None:
+            served.ready = {**early, **chosen}
 
     def _launch(self, served: Served, run: Callable[..., Any], args: tuple[Any, ...], grid: Any, kwargs: Json) -> Any:
         passed = {**kwargs, **served.early}

@@ -16,11 +16,13 @@ from agent.cli.commands import main
 from agent.programs.improvement import improve_work, improving
 from agent.programs.improvement.improve_work import Work
 from agent.programs.improvement.preparing.ahead import Ahead
+from agent.programs.improvement.table_gaps import BRIDGE_S, HELD_OUT_S
 from agent.programs.improvement.tuned_rows import KEPT
 from kernels.capture.capture_file import append, line_of, read
 from kernels.hardware import hardware_named
 from kernels.hardware.gpu_facts import to_json
 from kernels.tuned.tuned_file import read_table
+from memory.store import Memory
 from tests.agent.programs.nothing_to_compile import NothingToCompile
 from tests.captures import GPU, ROOT, as_if_on, capture_text
 from tools.harness.checking.owner_survey import OwnerSurvey
@@ -167,11 +169,18 @@ def test_neighbours_share_a_proven_config_and_a_held_out_launch_states_the_worst
 ):
     sized = functools.partial(LiveDevice.open.func, factory="tests.agent.programs.scripted_gpu:sized_worker")
     monkeypatch.setattr(LiveDevice, "open", sized)
+
+    def loses(survey, kernel, problem, config, seed):  # two warps at 512, in one process with the owner's launch
+        lost = {"warm": {**BESIDE["warm"], "saved_ms": [-0.003, -0.004, -0.002]}}
+        return BESIDE | (lost if config["num_warps"] == 2 and problem["what"].startswith("512:") else {})
+
+    monkeypatch.setattr(SurveyOnGpu, "side_by_side", loses)
     source = as_if_on(GPU, capture_text(tmp_path / "sizes", SIZES), tmp_path / "sizes.capture")
     out = tmp_path / "tuned.json"
     words = ["improve", str(source), "-o", str(out), "--share", "1", "--held-out", "1", "--max-seconds", "600"]
     assert main([*words, "--memory", str(tmp_path / "m.db")]) == 0
-    said = capsys.readouterr().out
+    said, err = capsys.readouterr()
+    assert err.count("the first because: won on a near problem") == 3  # all but the first learn from other sizes
     table = read_table(out)
     rows = sorted(table.rows, key=lambda r: r.key["arguments"]["n"])
     assert [r.key["arguments"]["n"] for r in rows] == [256, 512, 1024, 1280]
@@ -182,6 +191,11 @@ def test_neighbours_share_a_proven_config_and_a_held_out_launch_states_the_worst
     assert entry["speedup"] == pytest.approx(0.1 / 0.08, rel=1e-3)
     assert entry["between"] == f"{rows[1].name}-{rows[2].name}"
     assert "held out   1 between rows, 1 served by a config that is proven on both sides; worst 1.25" in said
+    memory = Memory.open(tmp_path / "m.db")
+    seconds = [json.loads(r["budget"])["max_seconds"] for r in memory.ask("SELECT budget FROM runs ORDER BY rowid")]
+    memory.close()
+    # Both sides of the gap are tried. A proof takes half of these seconds, whatever the command was given.
+    assert seconds[4:] == [BRIDGE_S, BRIDGE_S, HELD_OUT_S]
 
 
 @pytest.mark.skipif(sandbox.why_not() is not None, reason=f"{sandbox.why_not()}")

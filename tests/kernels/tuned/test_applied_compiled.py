@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import triton
@@ -11,7 +13,8 @@ from agent.errors import UsageError
 from agent.programs import apply, capture
 from kernels.capture.reading.captured_launches import read_capture
 from kernels.tuned.applying import applied_table
-from kernels.tuned.tuned_table import Decision, TunedEnvironment
+from kernels.tuned.applying.served import describe_miss
+from kernels.tuned.tuned_table import Decision, TunedEnvironment, TunedFunction, TunedRow
 
 pytestmark = pytest.mark.compile
 
@@ -29,6 +32,35 @@ def in_place(x_ptr, one, n, BLOCK: tl.constexpr):
     tl.store(x_ptr + at, tl.load(x_ptr + at, mask=at < n) + one, mask=at < n)
 
 
+SEEN = []
+"""What heuristics were given."""
+
+
+def is_even(named):
+    SEEN.append(dict(named))
+    named.clear()  # each is given a dictionary of its own
+    return SEEN[-1]["n"] % 2 == 0
+
+
+def is_half(named):
+    SEEN.append(dict(named))
+    return named["EVEN"]
+
+
+HEURISTICS = triton.heuristics({"EVEN": is_even, "HALF": is_half})
+AUTOTUNE = triton.autotune([triton.Config({"BLOCK": b}, num_warps=4) for b in (256, 1024)], key=["n"])
+
+
+@triton.jit
+def decided(x_ptr, n, factor, BLOCK: tl.constexpr, EVEN: tl.constexpr, HALF: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(x_ptr + at, tl.load(x_ptr + at, mask=at < n) * factor, mask=at < n)
+
+
+outside, inside = HEURISTICS(AUTOTUNE(decided)), AUTOTUNE(HEURISTICS(decided))
+between = triton.heuristics({"EVEN": is_even})(AUTOTUNE(triton.heuristics({"HALF": is_half})(decided)))
+
+
 def grid(meta):
     return (triton.cdiv(meta["n"], meta["BLOCK"]),)
 
@@ -41,8 +73,8 @@ def launch_in_place(x):
     return in_place[grid](x, 1, x.numel(), BLOCK=512, num_warps=8)
 
 
-def config_of(compiled):
-    return compiled.src.constants[(3,)], compiled.metadata.num_warps
+def config_of(compiled, *constants):
+    return *(compiled.src.constants[(i,)] for i in constants or (3,)), compiled.metadata.num_warps
 
 
 def test_an_autotuned_kernel_is_compiled_once_as_its_row_says(write, monkeypatch):
@@ -54,6 +86,46 @@ def test_an_autotuned_kernel_is_compiled_once_as_its_row_says(write, monkeypatch
         assert [config_of(launch_tuned(x)) for _ in range(3)] == [(512, 2)] * 3
     assert [(r["kernel"], r["launches"]) for r in applied.report()["used"]] == [("tuned", 3)]
     assert tuned.best_config.kwargs == {"BLOCK": 512}
+
+
+@pytest.mark.parametrize("kernel", [outside, inside, between], ids=["outside", "inside", "between"])
+def test_heuristics_see_in_every_launch_what_triton_gives_them(write, kernel):
+    x = torch.randn(5000)
+
+    def launch(x):
+        return kernel[grid](x, factor=2.0, n=x.numel())
+
+    path = write(launch, x, Decision({"BLOCK": 1024}, {"num_warps": 4}))
+    tuner = kernel if hasattr(kernel, "configs") else kernel.fn
+    tuner.cache.clear()
+    tuner.configs, every = tuner.configs[1:], tuner.configs  # Triton then decides as the row does
+    SEEN.clear()
+    launch(x)
+    tuner.configs, expected = every, list(SEEN)
+    assert len(expected) == 2
+    with apply(path) as applied:
+        for _ in range(3):
+            SEEN.clear()
+            assert config_of(launch(x), 3, 4, 5) == (1024, True, True, 4)
+            assert [sorted(map(str, s)) for s in SEEN] == [sorted(map(str, s)) for s in expected]
+            assert [s["n"] for s in SEEN] == [5000, 5000]
+            assert all(s["x_ptr"] is x and s["grid"] is grid for s in SEEN)
+    assert [r["launches"] for r in applied.report()["used"]] == [3]
+
+
+@pytest.mark.parametrize("kernel", [outside, inside, tuned], ids=["outside", "inside", "autotuned"])
+def test_what_a_decorator_launches_in_turn_is_not_asked_for_again(write, kernel):
+    x = torch.randn(5000)
+    path = write(launch_in_place, x, Decision({"BLOCK": 256}, {}))
+    more = {"factor": 2.0} if kernel is not tuned else {"out_ptr": torch.empty_like(x)}
+    with apply(path) as applied:
+        for _ in range(3):
+            kernel[grid](x, n=5000, **more)
+        assert config_of(launch_in_place(x))[0] == 256
+        inner = [kernel.fn, kernel.fn.fn] if kernel is not tuned else [kernel.fn]
+        every = {"BLOCK": 256, "EVEN": True, "HALF": True} if kernel is not tuned else {"BLOCK": 256}
+        inner[-1][grid](x, n=5000, **more, **every)  # the program may launch it as well
+    assert sum(m["launches"] for m in applied.report()["missed"]) == 3 + 1
 
 
 def test_a_kernel_in_place_takes_constant_and_options(write):
@@ -102,3 +174,43 @@ def test_a_capture_inside_sees_what_is_launched(write, tmp_path):
         launch_in_place(x)
     (launch,) = read_capture(str(tmp_path / "applied.capture")).launches
     assert launch.count == 1
+
+
+def test_a_file_is_announced_once_until_it_changes(write, capsys):
+    x = torch.randn(5000)
+    path = write(launch_in_place, x, Decision({"BLOCK": 256}, {}))
+    for other in (5001, 5002, 5003):
+        with apply(path):
+            launch_in_place(x)
+            launch_in_place(torch.randn(other))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(",")[0] for line in lines if "1 row, digest" in line] == [f"apply: {path}"]
+    (miss,) = [line for line in lines if "no row for" in line]
+    assert miss.startswith("apply: in_place: no row for x_ptr=5001:float32 n=5001; the nearest one, ")
+    assert " has x_ptr=5000:float32 n=5000: it is launched as the program has it. " in miss
+    write(launch_in_place, x, Decision({"BLOCK": 128}, {}))
+    with apply(path):
+        assert config_of(launch_in_place(x))[0] == 128
+    assert capsys.readouterr().err.count("1 row, digest") == 1
+
+
+def test_a_miss_names_the_nearest_row_by_its_sizes():
+    def key(tokens, aligned=True):
+        tensor = {"dtype": "bfloat16", "aligned": aligned, "shape": [tokens, 2048]}
+        return {"grid": None, "arguments": {"a": tensor, "valid": tokens, "BLOCK": {"constexpr": 64}}, "options": {}}
+
+    here = TunedEnvironment("NVIDIA H200", "3.6.0", None)
+    rows = [TunedRow(TunedFunction("m", "f", "0"), here, key(n), "proven", Decision({}, {})) for n in (64, 16, 4096)]
+    names = {n: row.name for n, row in zip((64, 16, 4096), rows, strict=True)}
+    assert describe_miss(key(14), rows) == (
+        f"no row for a=14x2048:bfloat16 valid=14; the nearest one, {names[16]}, has a=16x2048:bfloat16 valid=16"
+    )
+    assert names[4096] in describe_miss(key(3000), rows)
+    assert describe_miss(key(64, aligned=False), rows) == (
+        f"no row for a=64x2048:bfloat16 (address no multiple of 16); the nearest one, {names[64]}, has "
+        "a=64x2048:bfloat16"
+    )
+    other = replace(rows[0], key={**key(64), "options": {"launch_pdl": True}})
+    assert describe_miss(key(64), [other]) == (
+        f"no row for a launch without launch_pdl; the nearest one, {other.name}, has launch_pdl=True"
+    )

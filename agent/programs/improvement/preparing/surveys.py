@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from agent.programs.improvement.improve_plan import Job
 from agent.programs.improvement.preparing.ahead import Ahead
-from agent.programs.improvement.tuned_rows import beyond_float64, bounds_of
+from agent.programs.improvement.tuned_rows import beyond_float64, bounds_of, loses_beside, saved_beside
 from kernels.capture.reading.rebuilt_arguments import described_tensors
 from kernels.captured.captured_problem import CapturedProblem, written_bounds
 from kernels.hardware import Hardware
@@ -52,16 +52,20 @@ class Surveys:
         """Begin no further survey. One that runs ends when its process does."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def wrong_at(self, job: Job, config: dict[str, object]) -> str | None:
-        """What float64 says against a config of the owner's code; None if nothing does, or if there is no reference."""
+    def fault_at(self, job: Job, config: dict[str, object]) -> str | None:
+        """What speaks against a proven config of the owner's code: float64, if there is a reference, or its times in
+        one process with the owner's launch. None if nothing does."""
         found = self.of(job)
         if isinstance(found, str):
             return found
         problem, survey, exact = found
-        if exact.reason is not None:
-            return None
-        errors = self._survey.errors(job.reference, problem.model_dump(), config, exact, SEED)
-        return errors if isinstance(errors, str) else beyond_float64(survey, errors)
+        if exact.reason is None:
+            errors = self._survey.errors(job.reference, problem.model_dump(), config, exact, SEED)
+            wrong = errors if isinstance(errors, str) else beyond_float64(survey, errors)
+            if wrong is not None:
+                return wrong
+        timed = self._survey.side_by_side(job.reference, problem.model_dump(), config, SEED)
+        return None if isinstance(timed, str) or not loses_beside(timed) else saved_beside(timed)
 
     def _surveyed(self, job: Job, compiled: Sequence[Future[CompileResult]]) -> Prepared | str:
         changed = self._survey.changed(job.reference)
