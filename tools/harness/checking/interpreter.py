@@ -109,7 +109,7 @@ def interpreter(init: dict[str, Any]) -> Any:
     from kernels.spec import sentence
     from kernels.triton.interpreter_arguments import patch_scalars
     from kernels.triton.interpreter_bf16 import patch_bf16
-    from kernels.triton.interpreter_libdevice import NotEmulated, patch_libdevice
+    from kernels.triton.interpreter_libdevice import patch_libdevice, refusal_in
     from kernels.triton.stub_driver import StubDriver
     from tools.harness.checking.stress import stress
     from tools.harness.checking.verify import judge, stray_write
@@ -143,9 +143,8 @@ def interpreter(init: dict[str, Any]) -> Any:
         except Exception as e:  # noqa: BLE001 -- whatever a kernel raises is its verdict
             if trouble := describe_trouble(e):
                 return {"trouble": trouble}
-            inner = e if isinstance(e, NotEmulated) else e.__cause__
-            if isinstance(inner, NotEmulated):
-                why = f"it cannot be interpreted: {inner}"
+            if refusal := refusal_in(e):
+                why = f"it cannot be interpreted: {refusal}"
                 return {"status": "infrastructure", "reason": f"{why}; check it on a GPU (--device cuda:0)"}
             advice = numpy_advice(str(e))
             return {"status": "infrastructure" if advice else "runtime", "reason": advice or reason(e)}

@@ -93,6 +93,7 @@ def promoting_interpreter(init: dict[str, Any]) -> Any:
     from kernels.capture.reading.captured_launches import read_capture
     from kernels.capture.reading.rebuilt_functions import CannotRebuild
     from kernels.triton.interpreter_float64 import NotPromotable, promote
+    from kernels.triton.interpreter_libdevice import refusal_in
     from tools.harness.checking.interpreter import numpy_advice
     from tools.harness.compiling.compiler import reason
 
@@ -116,8 +117,11 @@ def promoting_interpreter(init: dict[str, Any]) -> Any:
         except (NotPromotable, CannotRebuild) as e:
             return {"reason": str(e)}
         except Exception as e:  # noqa: BLE001 -- whatever a kernel raises here is why it has no reference
-            inner = e.__cause__ if isinstance(e.__cause__, NotPromotable) else None
-            return {"reason": str(inner or numpy_advice(str(e)) or f"the interpreter failed: {reason(e)}")}
+            return {
+                "reason": str(
+                    refusal_in(e, NotPromotable) or numpy_advice(str(e)) or f"the interpreter failed: {reason(e)}"
+                )
+            }
         stored = run.memory.stored(whole=run.ran == total)
         if not stored:
             return {"reason": "every element that it writes needs more programs than can be run here"}
