@@ -178,11 +178,12 @@ def compute(side: str, pairs: list[Pair], module: Path, lines: Any, deadline: fl
 
 
 class CompilerOutput:
-    """Takes what is written to this process's stderr, where a compiler that fails dumps whole programs."""
+    """Takes what is written to this process's stdout and stderr, where a compiler that fails dumps whole programs."""
 
     def __enter__(self) -> CompilerOutput:
         self._file = tempfile.TemporaryFile()
-        os.dup2(self._file.fileno(), 2)
+        for stream in (1, 2):
+            os.dup2(self._file.fileno(), stream)
         return self
 
     def __exit__(self, *error: object) -> None:
