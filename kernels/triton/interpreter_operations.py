@@ -79,7 +79,7 @@ def numbers(x: Any) -> Array:
 def target() -> GPUTarget:
     """What the kernel is checked for; an H200 where nobody said."""
     config: Any = driver
-    return config._active.get_currenttarget() if isinstance(config._active, StubDriver) else H200
+    return config._active.get_current_target() if isinstance(config._active, StubDriver) else H200
 
 
 def _dot(original: Callable[..., Any]) -> Callable[..., Any]:

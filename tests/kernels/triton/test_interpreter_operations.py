@@ -2,18 +2,20 @@
 (tests/bench/test_tl_recorded.py); here is what follows from definitions."""
 
 import random
+from contextlib import nullcontext
 from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
 import triton.language as tl
-from triton.runtime.interpreter import TensorHandle
+from triton.runtime.interpreter import TensorHandle, _ir
 
+from kernels.hardware import hardware_named
 from kernels.triton import interpreter_operations
 from kernels.triton.interpreter_functions import cos, erf, log, log2, sin
 from kernels.triton.interpreter_libdevice import NotEmulated, refusal_in
-from kernels.triton.interpreter_operations import refuse_float8, upper_half
+from kernels.triton.interpreter_operations import fused_dot, refuse_float8, target, upper_half
 from kernels.triton.rounding import (
     FLOAT8,
     fuse,
@@ -23,6 +25,7 @@ from kernels.triton.rounding import (
     widen,
     widen_float8,
 )
+from kernels.triton.stub_driver import stub_driver
 from tests.bench.table_of_tl import inputs, read
 from tests.docs.pages import ROOT
 
@@ -86,6 +89,23 @@ def test_numbers_without_a_bin_are_counted_as_the_gpu_does(monkeypatch, wraps):
     assert wraps or found == np.bincount(np.abs(x)[np.abs(x) < 16], minlength=16).tolist()
     mask = TensorHandle(np.zeros(16, bool), tl.int1)
     assert interpreter_operations._histogram(None, TensorHandle(x, tl.int32), 16, mask).data.sum() == 0
+
+
+@pytest.mark.parametrize(("gpu", "cut"), [("H200", True), ("A100", True), ("MI300X", False), (None, True)])
+def test_fp32_is_multiplied_as_the_gpu_does_that_the_kernel_is_checked_for(gpu, cut):
+    def left_to_triton(self, *given):
+        raise AssertionError("fp32")
+
+    x, y = (t.numpy() for t in inputs("fp32")[:2])
+    a, b, d = (TensorHandle(t, tl.float32) for t in (x, y.T.copy(), np.zeros((16, 16), np.float32)))
+    dot = interpreter_operations._dot(left_to_triton)
+    with stub_driver(hardware_named(gpu)) if gpu else nullcontext():
+        assert target().warp_size == (64 if gpu == "MI300X" else 32)
+        found = {p: dot(None, a, b, d, getattr(_ir.INPUT_PRECISION, p), 0).data for p in ("TF32", "IEEE")}
+    exact = x.astype(np.float64) @ y.T
+    assert bool(np.abs(found["TF32"] - exact).max() > 1e-4) is cut
+    assert np.abs(found["IEEE"] - exact).max() < 1e-5
+    assert np.array_equal(found["IEEE"], fused_dot(x, y.T, d.data)) is cut, "added one after another"
 
 
 def test_functions_at_the_ends_of_their_domain():
