@@ -52,19 +52,17 @@ def widen_float8(codes: np.ndarray[Any, Any], dtype: Any) -> np.ndarray[Any, Any
 
 
 def round_to_float8(x: np.ndarray[Any, Any], dtype: Any, toward_zero: bool = False) -> np.ndarray[Any, Any]:
-    """Numbers of any float type to codes of `dtype`, to nearest, ties to even. What is too large becomes the largest
+    """Numbers that fp32 holds to codes of `dtype`, to nearest, ties to even. What is too large becomes the largest
     finite number, infinities too, as NVIDIA's conversions (``cvt.rn.satfinite``) have it; NaN stays NaN."""
-    positive = float8_values(dtype)[:128].astype(np.float64)
-    positive = positive[np.isfinite(positive)]
-    size = np.abs(x.astype(np.float64))
-    below = np.clip(np.searchsorted(positive, size, side="right") - 1, 0, len(positive) - 1)
-    above = np.minimum(below + 1, len(positive) - 1)
-    middle = (positive[below] + positive[above]) / 2
-    up = (size > middle) | ((size == middle) & (below % 2 == 1))
-    code = np.where(up & (not toward_zero), above, below).astype(np.uint8)
-    unsigned_zero = dtype in (tl.float8e5b16, tl.float8e4b8)
-    negative = np.signbit(x) & ~(unsigned_zero & (code == 0))
-    return np.where(np.isnan(x), np.uint8(0x80 if unsigned_zero else 0x7F), code | (negative * np.uint8(0x80)))
+    kind = FLOAT8[dtype]
+    largest = torch.finfo(kind).max
+    wide = np.clip(x.astype(np.float32), -largest, largest)
+    codes = torch.from_numpy(wide).to(kind).view(torch.uint8).numpy()
+    if toward_zero:
+        # one below the smallest negative number is NaN where zero has no sign
+        larger = np.abs(widen_float8(codes, dtype)) > np.abs(wide)
+        codes = np.where(larger, np.where((codes == 0x81) & (float8_values(dtype)[0x80] != 0), 0, codes - 1), codes)
+    return np.asarray(codes.astype(np.uint8))
 
 
 def fuse(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], z: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

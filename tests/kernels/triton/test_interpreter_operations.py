@@ -18,6 +18,7 @@ from kernels.triton.interpreter_libdevice import NotEmulated, refusal_in
 from kernels.triton.interpreter_operations import fused_dot, refuse_float8, target, upper_half
 from kernels.triton.rounding import (
     FLOAT8,
+    float8_values,
     fuse,
     fuse_to_fp32,
     round_once_to_bf16,
@@ -41,9 +42,19 @@ def test_every_code_of_an_8_bit_float_and_every_fp16_is_converted_as_pytorch_doe
     assert torch.equal(
         torch.from_numpy(round_to_float8(within.numpy(), dtype)), within.to(FLOAT8[dtype]).view(torch.uint8)
     )
-    cut = widen_float8(round_to_float8(within.numpy(), dtype, toward_zero=True), dtype)
-    assert (np.abs(cut) <= np.abs(within.numpy())).all()
-    assert np.array_equal(widen_float8(round_to_float8(cut, dtype), dtype), cut)
+    cut = widen_float8(round_to_float8(within.numpy(), dtype, toward_zero=True), dtype).astype(np.float64)
+    sizes = np.unique(finite.abs().numpy())
+    below = sizes[np.searchsorted(sizes, np.abs(within.double().numpy()), side="right") - 1]
+    assert np.array_equal(cut, np.copysign(below, within.double().numpy()))
+
+
+@pytest.mark.parametrize("dtype", FLOAT8, ids=str)
+def test_fp32_beside_the_middle_of_two_8_bit_floats_is_rounded_once(dtype):
+    sizes = np.unique(float8_values(dtype)[:128][np.isfinite(float8_values(dtype)[:128])])
+    middle = (sizes[:-1] + sizes[1:]) / 2
+    for toward, nearest in ((np.inf, sizes[1:]), (0, sizes[:-1])):
+        beside = np.nextafter(middle, np.float32(toward))
+        assert np.array_equal(widen_float8(round_to_float8(beside, dtype), dtype), nearest)
 
 
 @pytest.mark.parametrize(("dtype", "largest"), [(tl.float8e5, 57344.0), (tl.float8e4nv, 448.0)])
