@@ -18,12 +18,14 @@ REASON_CHARS = 400
 
 @dataclass(frozen=True)
 class Failures:
-    """The configs of a run, all of which failed."""
+    """What configs of a run failed with."""
 
     headline: str = ""
-    """One sentence about what they failed with; empty if nothing was tried or something did not fail."""
+    """One sentence about what all of them failed with; empty if nothing was tried or something did not fail."""
     infrastructure: bool = False
     """Whether no config is to blame for any of them."""
+    wrong: tuple[dict[str, Any], ...] = ()
+    """Configs whose results were wrong, whatever became of the others: ``config`` and ``reason``."""
 
 
 def failures_in(messages: Sequence[Message], tools: Sequence[ToolSchema]) -> Failures:
@@ -34,8 +36,13 @@ def failures_in(messages: Sequence[Message], tools: Sequence[ToolSchema]) -> Fai
         if call.declared.returns in FIRST_STATES:
             for row in call.result.get("results", ()):
                 latest[key_of(row)] = (str(row.get("status")), str(row.get("reason") or ""))
+    wrong = tuple(
+        {"config": json.loads(key), "reason": printable(reason, " ")[:REASON_CHARS]}
+        for key, (status, reason) in latest.items()
+        if status == "correctness"
+    )
     if not latest or any(status == "correct" for status, _ in latest.values()):
-        return Failures()
+        return Failures(wrong=wrong)
     groups = Counter(cause(*found) for found in latest.values())
     name, count = groups.most_common(1)[0]
     status, reason = next(found for found in latest.values() if cause(*found) == name)
@@ -46,7 +53,7 @@ def failures_in(messages: Sequence[Message], tools: Sequence[ToolSchema]) -> Fai
         headline = f"all {len(latest)} configs failed alike: {told}"
     else:
         headline = f"all {len(latest)} configs failed, {count} of them with {told}"
-    return Failures(headline, all(status == "infrastructure" for status, _ in latest.values()))
+    return Failures(headline, all(status == "infrastructure" for status, _ in latest.values()), wrong)
 
 
 def key_of(row: dict[str, Any]) -> str:

@@ -98,6 +98,8 @@ class Outcome(BaseModel):
     """The configs within noise of the fastest one, that one included, in the order in which they are tried."""
     infrastructure: bool
     """No proof could be made, because our own machinery failed: no config is to blame."""
+    wrong: list[dict[str, Any]] = Field(default_factory=list)
+    """Configs whose results were wrong: ``config`` and ``reason``."""
     effects: dict[str, float] = Field(default_factory=dict)
     """Parameter, or two as ``a x b`` → what it changes near the best, relative to the time, largest first
     (:mod:`tools.planner.parameter_effects`); empty where the planner was not asked or had too few measurements."""
@@ -148,7 +150,7 @@ def outcome_of(
     level: Sequence[dict[str, Any]] = (),
 ) -> Outcome:
     """`proofs` are those tried, in order. `earlier` is the best proof of other runs. `rule` is that of the run.
-    `failures`: what all configs failed with, if they did. `level`: the configs within noise of the fastest."""
+    `failures`: what configs failed with. `level`: the configs within noise of the fastest."""
     tried = judge_tried(proofs, setting.energy, objective.against, rule)
     chosen = choose(tried)
     proof, baselines, judged = chosen or (None, [], judge_one(proofs, [], setting.energy, objective.against, rule))
@@ -181,6 +183,7 @@ def outcome_of(
         bits_why=proof.get("bits_why", "") if proof else "",
         level=list(level),
         infrastructure=all(p["status"] == "infrastructure" for p in proofs) if proofs else failures.infrastructure,
+        wrong=list(failures.wrong),
         effects=effects or {},
         importance=importance or {},
         trace=trace,

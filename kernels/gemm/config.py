@@ -88,8 +88,9 @@ class GemmConfig(Config):
     OVERLAP: Literal[False, True] = False
     """Start while the launch before it still runs, and wait for that launch's results before the first load
     (``tma``)."""
-    CLUSTER: Literal[1, 2] = 1
-    """Programs that share their loads of an operand by multicast (``warp_specialized``)."""
+    CLUSTER: Literal[1] = 1
+    """Always 1: no family shares loads by multicast. The field stays because a recorded config is known by the hash of
+    all its fields, in memory files, landscapes and traces."""
 
 
 def cdiv(a: int, b: int) -> int:

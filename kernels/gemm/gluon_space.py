@@ -65,8 +65,6 @@ def constraint(problem: GemmProblem, config: GemmConfig, hardware: Hardware) -> 
             f"gluon_hardware: family warp_specialized needs the warp-group instructions of compute capability 9.0, "
             f"{h.name} is {h.arch}"
         )
-    if c.CLUSTER != 1:
-        return f"gluon_cluster: Gluon has multicast loads only after Triton 3.6, so CLUSTER must be 1, got {c.CLUSTER}"
     warps = c.num_warps // c.CONSUMERS
     if c.num_warps not in (4, 8) or warps < 4:
         return (

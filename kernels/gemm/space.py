@@ -128,7 +128,6 @@ USES: dict[str, tuple[Family, ...]] = {
     "SPLIT_K": ("split_k",),
     "OVERLAP": ("tma",),
     "CONSUMERS": ("warp_specialized",),
-    "CLUSTER": ("warp_specialized",),
 }
 """Fields that only some families use."""
 

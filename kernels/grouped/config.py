@@ -12,8 +12,8 @@ from kernels.gemm.config import GemmConfig, GemmProblem, cdiv
 from kernels.spec import Config
 
 Routing = Literal["even", "skewed", "single"]
-Family = Literal["pointer", "tma", "persistent_tma", "warp_specialized"]
-PERSISTENT = ("persistent_tma", "warp_specialized")
+Family = Literal["pointer", "tma", "persistent_tma", "warp_specialized", "trimmed"]
+PERSISTENT = ("persistent_tma", "warp_specialized", "trimmed")
 """Families with one program per SM. Each program takes several tiles."""
 
 ROUTING_SEED = 20
@@ -64,7 +64,8 @@ class GroupedConfig(Config):
 
     family: Family
     """``pointer``, ``tma``: one program per tile, loads by pointer or descriptor. ``persistent_tma``: one program per
-    SM. ``warp_specialized``: that, and a warp of its own loads."""
+    SM. ``warp_specialized``: that, and a warp of its own loads. ``trimmed``: that, and rows that a group does not have
+    are left out."""
     BLOCK_M: Literal[16, 32, 64, 128, 256]
     """Rows of C in a tile."""
     BLOCK_N: Literal[16, 32, 64, 128, 256]
@@ -74,17 +75,21 @@ class GroupedConfig(Config):
     GROUP_M: Literal[1, 2, 4, 8, 16]
     """Tiles along M of one group that come before the next column of tiles; it sets which tiles share L2."""
     num_warps: Literal[2, 4, 8, 16]
-    """Warps that multiply; ``warp_specialized`` adds one that loads."""
+    """Warps that multiply; ``warp_specialized`` and ``trimmed`` add one that loads."""
     num_stages: Literal[1, 2, 3, 4, 5, 6, 7]
     """Tiles of A and B in flight."""
     EPILOGUE_SUBTILE: Literal[1, 2, 4] = 1
-    """Pieces in which a tile is stored (``persistent_tma``, ``warp_specialized``)."""
+    """Pieces in which a tile is stored (``persistent_tma``, ``warp_specialized``, ``trimmed``)."""
     CONSUMERS: Literal[1, 2] = 1
-    """Groups into which the multiplying warps are divided (``warp_specialized``)."""
+    """Groups into which the multiplying warps are divided (``warp_specialized``, ``trimmed``)."""
+    OVERLAP: Literal[False, True] = False
+    """Start while the table of blocks is still written, and wait for it before it is read (``trimmed``)."""
 
     def as_gemm(self) -> GemmConfig:
-        """The same tile as a config of ``matmul``, whose rules for registers and shared memory hold here as well."""
-        return GemmConfig.model_validate(self.model_dump())
+        """The same tile as a config of ``matmul``, whose rules for registers and shared memory hold here as well.
+        ``trimmed``, which ``matmul`` does not have, has the accumulators of ``persistent_tma``."""
+        family = "persistent_tma" if self.family == "trimmed" else self.family
+        return GemmConfig.model_validate({**self.model_dump(exclude={"OVERLAP"}), "family": family})
 
 
 @lru_cache(maxsize=64)
@@ -106,15 +111,20 @@ def group_sizes(problem: GroupedProblem) -> tuple[int, ...]:
     return tuple(int(n) * p.align for n in counts)
 
 
+def planned_rows(config: GroupedConfig) -> int:
+    """Rows of a block in the table from which programs take their tiles: of ``trimmed`` those of one consumer."""
+    return config.BLOCK_M // config.CONSUMERS if config.family == "trimmed" else config.BLOCK_M
+
+
 def whole_tiles(problem: GroupedProblem, config: GroupedConfig) -> bool:
-    """Whether no tile reaches past its group's rows."""
-    return problem.align % config.BLOCK_M == 0
+    """Whether no planned block reaches past its group's rows."""
+    return problem.align % planned_rows(config) == 0
 
 
 def most_blocks(problem: GroupedProblem, config: GroupedConfig) -> int:
-    """The most blocks of BLOCK_M rows that any division of M rows into E groups gives; every group with rows may end in
-    an incomplete one."""
-    p, block = problem, config.BLOCK_M
+    """The most planned blocks that any division of M rows into E groups gives; every group with rows may end in an
+    incomplete one."""
+    p, block = problem, planned_rows(config)
     if whole_tiles(p, config):
         return p.M // block
     return (p.M + min(p.E, p.M // p.align) * (block - 1)) // block
@@ -122,8 +132,16 @@ def most_blocks(problem: GroupedProblem, config: GroupedConfig) -> int:
 
 def programs(problem: GroupedProblem, config: GroupedConfig, sms: int) -> int:
     """Programs to launch. A persistent grid has the fewest programs that need no more rounds than one program per SM,
-    if the number of tiles is known; otherwise it has one program per SM."""
+    if the number of tiles is known; otherwise it has one program per SM. ``trimmed`` counts blocks of one consumer,
+    and has one program for each if a last round is left that is so short (``kernels.grouped.equal_shares``)."""
     count = most_blocks(problem, config) * cdiv(problem.N, config.BLOCK_N)
+    if config.family == "trimmed":
+        if count <= sms:
+            return count
+        last = count % (sms * config.CONSUMERS)
+        if config.CONSUMERS > 1 and 0 < last <= sms:
+            return sms
+        count = cdiv(count, config.CONSUMERS)
     if config.family not in PERSISTENT or count <= sms:
         return count
     return cdiv(count, cdiv(count, sms)) if whole_tiles(problem, config) else sms

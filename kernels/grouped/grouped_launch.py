@@ -13,6 +13,7 @@ Four families compute the same function:
 - ``tma`` moves tiles with the tensor memory accelerator, one program per tile.
 - ``persistent_tma`` starts one program per SM. Each program takes several tiles.
 - ``warp_specialized`` (``kernels/grouped/gluon.py``) loads and multiplies in different warps.
+- ``trimmed`` (``kernels/grouped/trimmed.py``) does that too, and leaves out the rows that a group does not have.
 
 A tile whose group ends within it reads the rows of the next group, which costs nothing, and does not write them.
 """
@@ -22,10 +23,11 @@ from __future__ import annotations
 import torch
 import triton
 import triton.language as tl
+from triton.language.extra.cuda import gdc_launch_dependents
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from kernels.gemm.tiles import Scales, halves, multiply_add, rounded, tile_position
-from kernels.grouped.config import GroupedConfig, GroupedProblem, most_blocks, programs, whole_tiles
+from kernels.grouped.config import GroupedConfig, GroupedProblem, most_blocks, planned_rows, programs, whole_tiles
 from kernels.hardware import Hardware
 
 ENTRY = 4
@@ -37,10 +39,13 @@ MOST_COMPARED = 8192
 
 @triton.jit
 def plan_groups(
-    ends_ptr, plan_ptr, E, BLOCKS, BLOCK_M: tl.constexpr, EXPERTS: tl.constexpr, PLANNED: tl.constexpr
+    ends_ptr, plan_ptr, E, BLOCKS,
+    BLOCK_M: tl.constexpr, EXPERTS: tl.constexpr, PLANNED: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """Write PLANNED entries of the table of BLOCKS blocks, and after the table the number of blocks that there are.
-    EXPERTS is a power of two, E or more."""
+    EXPERTS is a power of two, E or more. With OVERLAP the next launch may start at once; it waits for the table."""
+    if OVERLAP:
+        gdc_launch_dependents()
     group = tl.arange(0, EXPERTS)
     known = group < E
     ends = tl.load(ends_ptr + group, mask=known, other=0)
@@ -283,15 +288,21 @@ def launch_grouped(
         plan,
         p.E,
         blocks,
-        BLOCK_M=c.BLOCK_M,
+        BLOCK_M=planned_rows(c),
         EXPERTS=experts,
         PLANNED=planned,
+        OVERLAP=c.OVERLAP,
         num_warps=4,
     )
     if c.family == "warp_specialized":
         from kernels.grouped import gluon  # Gluon differs between versions of Triton, so only its own family imports it
 
         gluon.launch(p, c, a, b, out, plan, blocks, hardware)
+        return
+    if c.family == "trimmed":
+        from kernels.grouped import trimmed
+
+        trimmed.launch(p, c, a, b, scales, out, plan, blocks, hardware)
         return
     b_col = b.stride(2) != 1
     a_scale, b_scale = scales or (None, None)

@@ -10,12 +10,13 @@ from typing import Any
 from kernels.gemm import gluon_space
 from kernels.gemm.config import cdiv
 from kernels.gemm.space import accumulator_registers, least_shared
+from kernels.grouped import trimmed_space
 from kernels.grouped.config import PERSISTENT, GroupedConfig, GroupedProblem, most_blocks
 from kernels.hardware import Hardware
 
 __all__ = ["candidates", "constraint", "default_config", "promising"]
 
-USES = {"EPILOGUE_SUBTILE": PERSISTENT, "CONSUMERS": ("warp_specialized",)}
+USES = {"EPILOGUE_SUBTILE": PERSISTENT, "CONSUMERS": ("warp_specialized", "trimmed"), "OVERLAP": ("trimmed",)}
 """Fields that only some families use."""
 
 
@@ -30,7 +31,7 @@ def constraint(problem: GroupedProblem, config: GroupedConfig, hardware: Hardwar
         if not (isinstance(h.arch, int) and h.arch >= 89):
             return f"fp8_hardware: e4m3 needs a tensor core of compute capability 8.9 or later, {h.name} is {h.arch}"
         if c.family == "warp_specialized":
-            return "fp8_family: family warp_specialized multiplies fp16 and bf16: use another family"
+            return "fp8_family: family warp_specialized multiplies fp16 and bf16: use family trimmed"
     if c.family != "pointer" and (reason := _descriptor_constraint(p, c, h)) is not None:
         return reason
     if c.BLOCK_N // c.EPILOGUE_SUBTILE < 16:
@@ -43,6 +44,8 @@ def constraint(problem: GroupedProblem, config: GroupedConfig, hardware: Hardwar
     gemm = c.as_gemm()
     if c.family == "warp_specialized":
         return gluon_space.constraint(p, gemm, h)
+    if c.family == "trimmed":
+        return trimmed_space.constraint(p, c, h)
     threads = c.num_warps * h.warp_size
     if threads > 1024:
         return f"threads: {c.num_warps} warps of {h.warp_size} exceed the 1024 threads of a block"
@@ -95,6 +98,8 @@ def candidates(problem: GroupedProblem, hardware: Hardware) -> Iterator[GroupedC
     tiles = [t for t in TILES if t[0] <= max(64, 2 * average) and (t[0] >= 64 or average < 2 * t[0])]
     if h.has_tma and p.dtype != "fp8":
         yield from _warp_specialized(p, h, tiles)
+    if h.has_tma:
+        yield from _trimmed(p, h, tiles)
     for family in ("persistent_tma", "tma", "pointer"):
         for (bm, bn, warps), bk in product(
             tiles, (128 // size, 256 // size) if family != "pointer" else (128 // size,)
@@ -131,6 +136,22 @@ def _warp_specialized(
                 yield fitting
 
 
+def _trimmed(problem: GroupedProblem, hardware: Hardware, tiles: list[tuple[int, int, int]]) -> Iterator[GroupedConfig]:
+    """Four warps a consumer, the deepest ring that fits, stored whole or in pieces of 64 columns."""
+    size = problem.torch_dtype.itemsize
+    for bm, bn in dict.fromkeys((bm, bn) for bm, bn, _ in tiles):
+        for consumers, pieces, group in product((2, 1), sorted({1, max(1, bn // 64)}), _groups(problem, bm)):
+            fields = {"EPILOGUE_SUBTILE": pieces, "CONSUMERS": consumers}
+            ring = (
+                _config("trimmed", bm, bn, 128 // size, group, 4 * consumers, stages, **fields)
+                for stages in (7, 6, 5, 4, 3)
+                if stages <= max(3, cdiv(problem.K, 128 // size))
+            )
+            fitting = next((c for c in ring if constraint(problem, c, hardware) is None), None)
+            if fitting is not None:
+                yield from (fitting.model_copy(update={"OVERLAP": overlap}) for overlap in (True, False))
+
+
 def _config(family: str, bm: int, bn: int, bk: int, group: int, warps: int, stages: int, **more: int) -> GroupedConfig:
     fields: dict[str, Any] = {
         "family": family,
@@ -145,9 +166,20 @@ def _config(family: str, bm: int, bn: int, bk: int, group: int, warps: int, stag
 
 
 def promising(problem: GroupedProblem, hardware: Hardware) -> list[GroupedConfig]:
-    """The widest tiles of ``warp_specialized`` and ``persistent_tma`` that are legal, in whole and in pieces."""
+    """The widest tiles of ``trimmed``, ``warp_specialized`` and ``persistent_tma`` that are legal, in whole and in
+    pieces; of ``trimmed`` also tiles of 64 rows if groups are that small."""
     size = problem.torch_dtype.itemsize
+    low = problem.M // problem.E <= 64
+    shapes = (((64, 256, 5, 4, 1), (64, 128, 7, 2, 1)) if low else ()) + (
+        (128, 256, 4, 4, 2), (128, 256, 3, 1, 2), (128, 128, 6, 2, 2),
+    )  # fmt: skip
     found = [
+        _config("trimmed", bm, bn, 128 // size, 8, 4 * consumers, stages,
+                EPILOGUE_SUBTILE=pieces, CONSUMERS=consumers, OVERLAP=overlap)
+        for bm, bn, stages, pieces, consumers in shapes
+        for overlap in (True, False)
+    ]  # fmt: skip
+    found += [
         _config("warp_specialized", bm, bn, 64, 8, 8, stages, EPILOGUE_SUBTILE=pieces, CONSUMERS=consumers)
         for bm, bn, stages, pieces, consumers in (
             (128, 256, 4, 4, 1), (128, 256, 3, 1, 1), (128, 256, 4, 4, 2), (128, 128, 5, 2, 2), (128, 128, 6, 2, 1),

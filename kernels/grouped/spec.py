@@ -45,8 +45,8 @@ class GroupedMatmul(KernelSpec[GroupedProblem, GroupedConfig]):
         return space.constraint(problem, config, hardware)
 
     def interpretable(self, config: GroupedConfig) -> str | None:
-        if config.family == "warp_specialized":
-            return "family warp_specialized is written in Gluon, which Triton's interpreter does not run"
+        if config.family in ("warp_specialized", "trimmed"):
+            return f"family {config.family} is written in Gluon, which Triton's interpreter does not run"
         return None
 
     def inputs(self, problem: GroupedProblem, generator: torch.Generator | None, device: str) -> Inputs:

@@ -92,15 +92,6 @@ class NotEmulated(Exception):
     """The interpreter cannot compute something; the message says what."""
 
 
-def refusal_in(error: BaseException, kind: type[NotEmulated] = NotEmulated) -> NotEmulated | None:
-    """The refusal of `kind` that `error` is or was caused by. The interpreter raises an error of its own from it for
-    each device function that it lies in."""
-    one: BaseException | None = error
-    while one is not None and not isinstance(one, kind):
-        one = one.__cause__
-    return one
-
-
 def patch_libdevice() -> None:
     """Patch the interpreter of this process: libdevice is computed, what is made of machine code cannot be."""
     refuse_operations(MACHINE_CODE, NotEmulated)

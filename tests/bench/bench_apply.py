@@ -1,7 +1,9 @@
-"""What an applied table costs the host: ``python -m tests.bench.bench_apply [--launches N]``.
+"""What an applied table costs the host: ``python -m tests.bench.bench_apply [--launches N] [--seconds S]``.
 
-Processor time of a launch, the least of several rounds: a bare launch, one whose function the table does not hold, an
-applied one, and the stock ``Autotuner.run`` of the same kernel, whose key is in its cache. Without a GPU a driver that
+Processor time of a launch, the least of ROUNDS rounds, which share the N launches of each figure: a bare launch, one
+whose function the table does not hold, an applied one, and the stock ``Autotuner.run`` of the same kernel, whose key is
+in its cache. A line is printed when its rounds are done. If its part of the S seconds is up before, it has fewer
+launches, and says how many. Without a GPU a driver that
 compiles for an sm_90 and launches nothing stands in (``tests/kernels/capture/launching_driver.py``): its figures are
 those of this machine's processor. On a GPU the launches are real.
 """
@@ -9,8 +11,11 @@ those of this machine's processor. On a GPU the launches are real.
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
+from collections import defaultdict
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -25,7 +30,9 @@ from kernels.tuned.tuned_file import write_table
 from kernels.tuned.tuned_table import Decision, TunedEnvironment, TunedFunction, TunedRow, TunedTable
 from tests.kernels.capture.launching_driver import LaunchingDriver
 
-ROUNDS = 7
+ROUNDS = 10
+SECONDS = 32.0
+"""Of the whole bench without its imports."""
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -93,40 +100,73 @@ def write(launch, constants, path, environment):
     return path
 
 
-def main():
+def measure(ways, launches, deadline, clock=time.monotonic):
+    """(way → least microseconds of a launch, launches of each). `ways`: name → a context with the number of launches
+    so far, in which `launch` is called. In turns, so that what else the machine does falls on all of them. A round that
+    would end after `deadline` by `clock` is not begun, unless it is the first."""
+    found, made, longest = defaultdict(list), 0, 0.0
+    while made < launches and (not made or clock() + longest <= deadline):
+        count = min(-(-launches // ROUNDS), launches - made)
+        began = clock()
+        for name, way in ways.items():
+            found[name].append(way(count))
+        longest = max(longest, clock() - began)
+        made += count
+    return {name: min(times) for name, times in found.items()}, made
+
+
+def ways_of(launch, empty, path):
+    """The ways of a case: each takes a number of launches, and gives the microseconds of one."""
+
+    def under(table, launches_of_rows):
+        def way(count):
+            with apply(table) if table else nullcontext() as applied:
+                launch()
+                us = microseconds(launch, count)
+                if launches_of_rows:
+                    assert applied.report()["used"][0]["launches"] == count + 1
+            return us
+
+        return way
+
+    return {"bare": under(None, False), "not in the table": under(empty, False), "applied": under(path, True)}
+
+
+def main(arguments=None):
+    began = time.monotonic()
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--launches", type=int, default=100_000 if DEVICE == "cuda" else 3000)
-    count = parser.parse_args().launches
+    parser.add_argument(
+        "--launches", type=int, default=100_000 if DEVICE == "cuda" else 20_000, help="of each figure (%(default)s)"
+    )
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of the whole bench (%(default)g)")
+    options = parser.parse_args(arguments)
+    count, deadline = options.launches, began + options.seconds
     if DEVICE == "cpu":
         triton.runtime.driver.set_active(LaunchingDriver())
         environment = TunedEnvironment("no GPU", triton.__version__, None)
         applied_table._environment_of_launch = lambda: environment
     else:
         environment = applied_table._environment_of_launch()
-    print(f"{environment}, torch {torch.__version__}, {count} launches, {ROUNDS} rounds; microseconds a launch")
+    about = f"{environment}, torch {torch.__version__}, {count} launches of each figure in {ROUNDS} rounds"
+    print(f"{about}; microseconds a launch", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         empty = Path(folder) / "empty.json"
         write_table(TunedTable(), empty)
-        for name, (launch, tensors, constants) in launches().items():
+        cases = launches()
+        for i, (name, (launch, tensors, constants)) in enumerate(cases.items()):
+            part = max(0.0, deadline - time.monotonic()) / (len(cases) - i)
+            end = time.monotonic() + part
             path = write(launch, constants, Path(folder) / f"{tensors}{len(name)}.json", environment)
-            found = {"bare": [], "not in the table": [], "applied": []}
-            for _ in range(ROUNDS):  # in turns, so that what else the machine does falls on all of them
-                launch()
-                found["bare"].append(microseconds(launch, count))
-                with apply(empty):
-                    launch()
-                    found["not in the table"].append(microseconds(launch, count))
-                with apply(path) as applied:
-                    launch()
-                    found["applied"].append(microseconds(launch, count))
-                    assert applied.report()["used"][0]["launches"] == count + 1
-            least = {n: min(times) for n, times in found.items()}
+            least, made = measure(ways_of(launch, empty, path), count, end)
             allowed = 0.0 if "autotuned" in name else 1 + 0.6 * tensors
             print(
                 f"{name:26}",
                 *(f"{n} {us:7.2f}" for n, us in least.items()),
                 f"applied - bare {least['applied'] - least['bare']:+6.2f} (allowed {allowed:+.1f})",
+                *([] if made == count else [f"({made} launches: the time was up)"]),
+                flush=True,
             )
+    print(f"{time.monotonic() - began:.1f} s", file=sys.stderr)
 
 
 if __name__ == "__main__":

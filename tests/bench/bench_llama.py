@@ -6,8 +6,11 @@ cache. The runs use the GPU one after the other (``--turns`` of the program). Th
 time, are made beside the runs before it. Nothing else may use the GPU meanwhile.
 
 ``OUT/llama.json`` is written after each step. It holds what ``agent compare`` finds, and beside it what the table
-promises: for each row, launches of a run x what the proof read as saved in one launch, with its interval. Two savings
-are compared with the sum of the promises: that of the kernels with rows, and that of all kernels.
+promises: for each row, launches of a run x what one launch saves. That was read outside the program: in one process
+with a cold and with a warm L2 (``side_by_side`` of the evidence), and without those by the proof, with a cold L2. The
+interval of a promise holds all of these, and what two processes read of the same code. Two savings are compared with
+the sum of the promises: that of the kernels with rows, and that of all kernels. Beside each row stands what a launch
+takes in the proof, between two events, and in the program, by the profiler, a mean over all launches of that name.
 
 ``--seconds`` bounds everything. Pairs of runs are made until ``--pairs`` are there, or no time is left for another.
 """
@@ -24,7 +27,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
+from math import nan
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from agent.errors import AgentError
@@ -42,6 +47,7 @@ from agent.programs.comparing.program_runs import (
 )
 from agent.programs.improvement.improve_request import Improved, Request
 from agent.programs.improvement.improving import improve
+from agent.programs.improvement.tuned_rows import TWO_PROCESSES
 from kernels.tuned.tuned_table import TunedTable
 
 PROGRAM = [sys.executable, str(Path(__file__).with_name("llama_step.py"))]
@@ -55,17 +61,42 @@ Json = dict[str, Any]
 Pair = tuple[ProgramRun, ProgramRun]
 
 
+def saved_in_a_launch(evidence: Json, owner: Json) -> tuple[list[float], str]:
+    """(value and interval in ms, how it was read)."""
+    beside = {n: times for n, times in evidence.get("side_by_side", {}).items() if n != "missing"}
+    readings = [times["saved_ms"] for times in beside.values()]
+    if not readings:
+        readings = [[evidence["best"]["ms"] * (ratio - 1) for ratio in (owner["speedup"], *owner["ci"])]]
+    value = fmean(r[0] for r in readings)
+    apart = TWO_PROCESSES * owner["ms"]
+    low, high = min(r[1] for r in readings), max(r[2] for r in readings)
+    how = f"in one process, L2 {' and '.join(beside)}" if beside else "by the proof, L2 cold"
+    return [value, value - math.hypot(value - low, apart), value + math.hypot(high - value, apart)], how
+
+
+def launches_of(kernel: str, found: Comparison) -> float:
+    """Launches of all that have this name, in a run."""
+    rows = [*found.rows_used["used"], *found.rows_used["missed"]]
+    return sum(r["launches"] for r in rows if r["kernel"] == kernel) / found.pairs
+
+
 def promises(table: TunedTable, found: Comparison) -> list[Json]:
-    """What each row saves in a run with the table, in ms with its interval, by the proof's readings."""
+    """What each row saves in a run with the table, in ms with its interval, by readings outside the program."""
     rows = []
+    in_program = {change.kernel: change.without for change in found.kernels}
     for used in found.rows_used["used"]:
         evidence = table.evidence.get(used["row"], {})
         owner = next((b for b in evidence.get("baselines", ()) if b["name"] == "owner" and b["ci"]), None)
         if used["status"] != "proven" or owner is None:
             continue
         launches = used["launches"] / found.pairs
-        each = [launches * evidence["best"]["ms"] * (ratio - 1) for ratio in (owner["speedup"], *owner["ci"])]
-        rows.append({"kernel": used["kernel"], "row": used["row"], "launches": launches, "saved_ms": each})
+        saved, how = saved_in_a_launch(evidence, owner)
+        row = {"kernel": used["kernel"], "row": used["row"], "launches": launches, "read": how}
+        row |= {"saved_ms": [launches * ms for ms in saved], "a launch in the proof, ms": owner["ms"]}
+        if used["kernel"] in in_program:
+            all_of_it = in_program[used["kernel"]]
+            row["a launch in the program, ms"] = all_of_it / launches_of(used["kernel"], found)
+        rows.append(row)
     return rows
 
 
@@ -201,7 +232,9 @@ def run_all(options: argparse.Namespace, report: Json, write: Callable[[], None]
     print(render_comparison(found))
     for r in report["promised"]:
         value, low, high = r["saved_ms"]
-        print(f"promised: {r['kernel']} {r['launches']:g} launches a run, {value:.4f} [{low:.4f}, {high:.4f}] ms")
+        about = f"{r['kernel']} {r['launches']:g} launches a run, {value:.4f} [{low:.4f}, {high:.4f}] ms ({r['read']})"
+        proof, program = r["a launch in the proof, ms"], r.get("a launch in the program, ms", nan)
+        print(f"promised: {about}; a launch takes {proof:.4f} ms in the proof, {program:.4f} ms in the program")
     for name in ("promised in a run, ms", "saved by the kernels with rows, ms", "saved by all kernels, ms"):
         i = report[name]
         print(f"{name}: {i['value']:.4f} [{i['low']:.4f}, {i['high']:.4f}]")

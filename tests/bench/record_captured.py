@@ -20,9 +20,9 @@ from pathlib import Path
 import click
 
 from agent.errors import UsageError
-from agent.programs.improvement.improve_ahead import Ahead
 from agent.programs.improvement.improve_plan import Job, plan
-from agent.programs.improvement.improve_surveys import SEED, Surveys
+from agent.programs.improvement.preparing.ahead import Ahead
+from agent.programs.improvement.preparing.surveys import SEED, Surveys
 from agent.programs.improvement.wanted_launches import open_capture
 from evals.record.card import stats
 from evals.record.recording import Plan, Recording

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 
@@ -9,9 +10,10 @@ import pytest
 
 from agent.programs.comparing.paired import Interval
 from agent.programs.comparing.program_runs import Plan, ProgramRun
+from agent.programs.improvement.tuned_rows import TWO_PROCESSES
 from kernels.tuned.tuned_file import write_table
 from kernels.tuned.tuned_table import TunedTable
-from tests.bench.bench_llama import compared, each_pair, overlap, promises, savings, total_of
+from tests.bench.bench_llama import compared, each_pair, overlap, promises, saved_in_a_launch, savings, total_of
 from tests.kernels.tuned.tables import row
 
 USED = {"kernel": "swiglu", "row": "", "status": "proven", "launches": 200}
@@ -34,16 +36,39 @@ def test_a_promise_is_launches_times_the_proofs_saving():
     pairs = [pair({"swiglu": 12.0, "gemm": 50.0}, {"swiglu": 11.0 + n / 10, "gemm": 50.0 + n}) for n in (-1, 0, 1)]
     for _, run in pairs:
         reported = {**USED, "row": name, "launches": 100}
-        empty = {"digest": "d", "missed": [], "faults": [], "compiled": {"rows": [], "left": [], "launched": []}}
+        missed = [{"kernel": "swiglu", "reason": "no row", "launches": 20}]
+        empty = {"digest": "d", "missed": missed, "faults": [], "compiled": {"rows": [], "left": [], "launched": []}}
         run.reports = [{"used": [reported], **empty}]
     made = type("Made", (), {"table": table})()
     report, found = compared(made, pairs, Plan(("program",), None), 10)
     (promise,) = promises(table, found)
     assert promise["launches"] == 100
-    assert promise["saved_ms"] == pytest.approx([1.0, 0.8, 1.2])
+    two = 100 * TWO_PROCESSES * 0.11
+    assert promise["saved_ms"] == pytest.approx([1.0, 1 - math.hypot(0.2, two), 1 + math.hypot(0.2, two)])
+    assert promise["a launch in the proof, ms"] == 0.11
+    assert promise["a launch in the program, ms"] == pytest.approx(12.0 / 120)  # those without a row among them
     assert report["promised in a step, ms"] == pytest.approx(0.1)
     assert report["saved by the kernels with rows, ms"]["value"] == pytest.approx(1.0)
     assert report["the promise lies in the interval of"] == {"the kernels with rows": True, "all kernels": True}
+
+
+def test_a_promise_holds_what_two_processes_differ_by_and_every_reading():
+    owner = {"ms": 0.1, "speedup": 1.1, "ci": [1.08, 1.12]}
+    evidence = {"best": {"ms": 0.0909}, "baselines": [owner]}
+    (value, low, high), how = saved_in_a_launch(evidence, owner)
+    apart = TWO_PROCESSES * 0.1
+    assert value == pytest.approx(0.0909 * 0.1)
+    assert value - low == high - value == pytest.approx(math.hypot(0.0909 * 0.02, apart))
+    assert how == "by the proof, L2 cold"
+    evidence["side_by_side"] = {
+        "cold": {"owner_ms": 0.1, "ms": 0.09, "saved_ms": [0.01, 0.009, 0.011]},
+        "warm": {"owner_ms": 0.06, "ms": 0.056, "saved_ms": [0.004, 0.003, 0.005]},
+    }
+    (value, low, high), how = saved_in_a_launch(evidence, owner)
+    assert value == pytest.approx(0.007)
+    assert (value - low, high - value) == pytest.approx((math.hypot(0.004, apart),) * 2)
+    assert how == "in one process, L2 cold and warm"
+    assert saved_in_a_launch({**evidence, "side_by_side": {"missing": "it hung"}}, owner)[1] == "by the proof, L2 cold"
 
 
 def test_half_widths_of_promises_add_in_quadrature():

@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from agent.programs.improvement.improve_ahead import Ahead
 from agent.programs.improvement.improve_plan import Job
+from agent.programs.improvement.preparing.ahead import Ahead
 from agent.programs.improvement.tuned_rows import beyond_float64
 from kernels.capture.reading.captured_launches import Capture
 from kernels.captured.captured_kernels import captured_kernel, reference_of

@@ -19,8 +19,10 @@ from kernels.captured.spec import CapturedKernel
 from kernels.hardware import Hardware
 from kernels.tuned.key import Json, key_of_captured
 
-SHORTEST_S = 6.0
-"""Seconds that a launch's search is given at least."""
+SHORTEST_S = 11.0
+"""Seconds that a launch is given at least."""
+PROOF_S = 5.0
+"""Seconds of them for what is not search: the run is opened, and the final sittings."""
 
 
 @dataclass
@@ -97,14 +99,20 @@ def plan(capture: Capture, share: float, only: str | None, gpu: str | None, hard
 
 
 def seconds_for(job: Job, waiting: Sequence[Job], seconds: float) -> float:
-    """The part of `seconds` that `job` is given, the first of `waiting`. What a short search needs is kept for each of
-    the first of them, as many as there is time for, and the rest is divided by what these promise. In less time than a
-    short search nothing is found out, so no more launches are begun."""
+    """The part of `seconds` that `job` is given, the first of `waiting`. What a launch needs is kept for each of the
+    first of them, as many as there is time for, and the rest is divided by what these promise. In less time nothing is
+    found out, so no more launches are begun."""
     begun = waiting[: max(1, int(seconds / SHORTEST_S))]
     total = sum(j.gain_ms for j in begun)
     part = job.gain_ms / total if total else 1 / len(begun)
     kept = min(SHORTEST_S, seconds / len(begun))
     return kept + part * (seconds - kept * len(begun))
+
+
+def seconds_to_search(part: float) -> float:
+    """Those of a launch's part that its search has. The final sittings take half as long as it at most, and more than
+    that if it is short."""
+    return max(part / 2, min(part - PROOF_S, part / 1.5))
 
 
 def _is_here(launch: CapturedLaunch, gpu: str, hardware: Hardware | None) -> bool:

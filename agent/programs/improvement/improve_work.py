@@ -10,6 +10,8 @@ If nothing is timed, some configs are checked in Triton's interpreter, and every
 
 from __future__ import annotations
 
+import math
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -21,17 +23,21 @@ from agent.errors import UsageError
 from agent.goal.objective import Limits, Objective
 from agent.loop.outcome import Outcome
 from agent.loop.progress import Watch
+from agent.models.base import EMBEDDED
 from agent.models.prices import priced
 from agent.programs.improvement.held_out_launches import try_held_out
-from agent.programs.improvement.improve_ahead import Ahead
-from agent.programs.improvement.improve_plan import Job, Plan, Untuned, seconds_for
+from agent.programs.improvement.improve_plan import Job, Plan, Untuned, seconds_for, seconds_to_search
 from agent.programs.improvement.improve_request import Improved, Request
-from agent.programs.improvement.improve_surveys import SEED, Prepared, Surveys
 from agent.programs.improvement.lineage import lineage_of
+from agent.programs.improvement.parallel_searches import MOST_GAINED, Searches, most_at_once
+from agent.programs.improvement.preparing.ahead import Ahead
+from agent.programs.improvement.preparing.compilations import Begun, Compilations
+from agent.programs.improvement.preparing.surveys import SEED, Prepared, Surveys
 from agent.programs.improvement.table_gaps import TableGaps, seconds_kept
 from agent.programs.improvement.tuned_rows import (
     KEPT,
     NOTHING_TIMED,
+    OWNER_WRONG,
     Judged,
     beyond_float64,
     evidence_of,
@@ -50,7 +56,6 @@ from tools.harness.checking.owner_survey import OwnerSurvey, Survey
 from tools.harness.checking.promoted_reference import Reference
 from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.harness.process.prestart import Prestart
-from tools.harness.results import CompileResult
 
 MOST_EVALS = 60
 """Configs measured of one launch at most."""
@@ -59,16 +64,8 @@ MOST_EDITED_EVALS = 160
 MOST_FINALISTS = 2
 """Configs of a launch that are tried for a proof: of a launch that its owner's config fits, a dozen lie within noise of
 it, and each sitting takes the time of another launch's search."""
-FIRST_LOOK = 12
-"""Configs that a search proposes first (``suggest_configs``)."""
-LAST = 19
-"""Niceness of what compiles for the next launch: a run's own compilers go first."""
 CHECKED = 3
 """Configs of a launch that the interpreter checks: the owner's and its nearest neighbours."""
-
-
-Begun = dict[str, Future[CompileResult]]
-"""Compilations by the config's key."""
 
 
 def run_search(
@@ -86,6 +83,11 @@ def run_search(
     notices = [f"note: {notice}" for notice in about_model(objective)]
     open_ = partial(open_actions, started=started, gpu_lock=gpu_lock, begun=begun)
     return begin(objective, request.memory, request.base_url, watch, open_, notices).outcome
+
+
+def searches_at_once(request: Request) -> int:
+    """One where a language model decides, whose words a person follows, or edits code."""
+    return most_at_once() if request.model == EMBEDDED and not request.edit else 1
 
 
 class Work:
@@ -108,36 +110,98 @@ class Work:
         self._request, self._device, self._made = request, device, made
         self._survey, self._ahead, self._watch = survey, ahead, watch
         self._interpreter = Interpreter()
-        self._surveys = Surveys(survey, ahead, hardware)
+        self._compilations = Compilations(hardware)
+        self._at_once = searches_at_once(request) if made.timed else 1
+        self._in_sight = self._at_once + ahead.at_once
+        """Launches that are prepared or searched."""
+        self._surveys = Surveys(survey, ahead, hardware, self._in_sight if made.timed else 1)
         self._variants = (request.memory or default_path()).absolute().parent / "variants"
-        self._pool: LocalCompilePool | None = None
-        self._begun: dict[str, Begun] = {}
-        """By a launch's digest: configs that are being compiled before its run."""
         self._edited_pool: LocalCompilePool | None = None
+        self._writing = threading.RLock()
+        """Held to change the table and what was made."""
 
     def all(self, found: Plan, began: float) -> None:
         self._keep_choices(found)
         self._write()  # a file that cannot be written is known before anything is spent
-        r, waiting = self._request, list(found.jobs)
-        kept = seconds_kept(found.jobs, found.held_out, r.max_seconds) if self._made.timed else 0.0
+        self._ahead.start_processes(min(len(found.jobs), self._at_once))
         try:
-            for job in found.jobs:
-                left = self._request.max_seconds - kept - (time.monotonic() - began)
-                if left <= 0:
-                    self._leave(job, f"the time was up (--max-seconds {self._request.max_seconds:g})")
-                else:
-                    part = left / len(waiting) if self._request.even else seconds_for(job, waiting, left)
-                    self._one(job, part, waiting[1:])
-                waiting.remove(job)
-                self._write()
             if self._made.timed:
-                gaps = TableGaps(r, self._made, self._surveys, self._objective, self._processes, self._watch)
+                self._time_all(found, began)
+                gaps = TableGaps(
+                    self._request, self._made, self._surveys, self._objective, self._processes, self._watch
+                )
                 gaps.all(found, began, self._write, self._leave)
+            else:
+                self._check_all(found, began)
         finally:
             self._interpreter.close()
             self._surveys.close()
-            for pool in filter(None, (self._pool, self._edited_pool)):
-                pool.close()
+            self._compilations.close()
+            if self._edited_pool is not None:
+                self._edited_pool.close()
+
+    def _check_all(self, found: Plan, began: float) -> None:
+        for i, job in enumerate(found.jobs):
+            if time.monotonic() - began > self._request.max_seconds:
+                self._leave(job, self._time_was_up())
+            else:
+                self._announce(job)
+                self._ahead.expect(j.launch.digest for j in found.jobs[i : i + 1 + self._ahead.at_once])
+                prepared = self._surveys.of(job)
+                if isinstance(prepared, str):
+                    self._leave(job, prepared)
+                else:
+                    self._check(job, *prepared)
+            self._write()
+
+    def _time_all(self, found: Plan, began: float) -> None:
+        """Search the launches, what promises most first, unless it is not prepared yet and another is."""
+        r, waiting = self._request, list(found.jobs)
+        kept = seconds_kept(found.jobs, found.held_out, r.max_seconds)
+        with Searches(self._at_once, self._hardware, self._watch) as searches:
+            while waiting:
+                left = r.max_seconds - kept - (time.monotonic() - began)
+                if left <= 0:
+                    for job in waiting:
+                        self._leave(job, self._time_was_up())
+                    self._write()
+                    break
+                in_sight = waiting[: self._in_sight - len(searches)]
+                prepared = {job.launch.digest: self._prepared(job) for job in in_sight}
+                ready = next((j for j in in_sight if prepared[j.launch.digest].done()), None)
+                if ready is None or not searches.has_room_for(ready):
+                    searches.wait(list(prepared.values()) if ready is None else (), left)
+                    continue
+                waiting.remove(ready)
+                self._search(ready, prepared[ready.launch.digest].result(), waiting, left, searches)
+            while len(searches):
+                searches.wait((), math.inf)
+
+    def _search(
+        self, job: Job, prepared: Prepared | str, later: Sequence[Job], seconds: float, searches: Searches
+    ) -> None:
+        """Begin the search of a launch. `seconds` are left for it and for those of `later`."""
+        if isinstance(prepared, str):
+            self._leave(job, prepared)
+            self._write()
+            return
+        self._announce(job)
+        of_all, left = seconds * min(self._at_once, MOST_GAINED), [job, *later]
+        part = min(seconds, of_all / len(left) if self._request.even else seconds_for(job, left, of_all))
+        searches.start(job, partial(self._time, job, *prepared, seconds_to_search(part), self._processes(len(later))))
+
+    def _prepared(self, job: Job) -> Future[Prepared | str]:
+        """What has to be known of the launch; begun if it was not."""
+        self._ahead.expect([job.launch.digest])
+        return self._surveys.expect(job, self._compilations.begin(job))
+
+    def _time_was_up(self) -> str:
+        return f"the time was up (--max-seconds {self._request.max_seconds:g})"
+
+    def _announce(self, job: Job) -> None:
+        configs = len(job.kernel.launch_space.configs)
+        some = "" if self._made.timed or configs <= CHECKED else f", of which {CHECKED} are checked"
+        self._watch.notify(f"{job.launch.name} {job.launch.digest[:8]}: {count_of(configs, 'config')}{some}")
 
     def _keep_choices(self, found: Plan) -> None:
         """Rows of all autotuned launches as they are; what is tuned replaces its own."""
@@ -145,33 +209,6 @@ class Work:
             row = kept_choice(launch, key, self._made.environment)
             if row is not None and fault_of(row, None) is None:
                 self._made.table.add(row, {"why": KEPT, "launch": launch.digest, "launches": launch.count})
-
-    def _one(self, job: Job, seconds: float, later: Sequence[Job]) -> None:
-        configs = len(job.kernel.launch_space.configs)
-        some = "" if self._made.timed or configs <= CHECKED else f", of which {CHECKED} are checked"
-        self._watch.notify(f"{job.launch.name} {job.launch.digest[:8]}: {count_of(configs, 'config')}{some}")
-        started = self._ahead.take_processes()
-        self._ahead.expect(j.launch.digest for j in [job, *later[: self._ahead.at_once]])
-        prepared = self._prepared(job, later)
-        if isinstance(prepared, str):
-            self._leave(job, prepared)
-            if started is not None:
-                started.close()
-            return
-        problem, survey, exact = prepared
-        if self._made.timed:
-            self._time(job, problem, survey, exact, seconds, started)
-        else:
-            self._check(job, problem, survey, exact)
-
-    def _prepared(self, job: Job, later: Sequence[Job]) -> Prepared | str:
-        """What is known of the launch. What the next one needs is begun: compilations first, because its survey and its
-        run would compile one config after the other."""
-        if not self._made.timed:
-            return self._surveys.of(job)
-        for begun in [job, *later[:1]]:
-            self._surveys.expect(begun, self._begin_compiling(begun))
-        return self._surveys.of(job)
 
     def _time(
         self,
@@ -181,15 +218,18 @@ class Work:
         exact: Reference,
         seconds: float,
         started: Prestart | None,
+        watch: Watch,
     ) -> None:
+        """Search a launch, prove what was found, and write its row."""
         r = self._request
         edits = r.edit and self._editable(job)
         objective = self._objective(job, problem, seconds, MOST_EDITED_EVALS if edits else MOST_EVALS, edits)
         try:
-            begun = None if edits else self._begun[job.launch.digest]
-            outcome = run_search(priced(objective), r, self._watch, started, self._gpu_lock, begun)
+            begun = None if edits else self._compilations.begun(job)
+            outcome = run_search(priced(objective), r, watch, started, self._gpu_lock, begun)
         except UsageError as e:
             self._leave(job, str(e).rstrip("."))
+            self._write()
             return
         wrong: str | None = None
         errors: dict[str, float] = {}
@@ -205,10 +245,17 @@ class Work:
                 job, outcome.best.config, self._made.capture, self._variants, self._ahead, self._survey,
                 self._compile_edited, SEED,
             )  # fmt: skip
-        judged = judge(outcome, wrong, job.kernel.owner_config().model_dump())
+        beside: dict[str, Any] = {}
+        if wrong is None and outcome.proven and outcome.best is not None:
+            kernel, best = self._found_as(job, outcome.best.config), outcome.best.config
+            timed = self._survey.side_by_side(kernel, problem.model_dump(), best, SEED)
+            beside = {"missing": timed} if isinstance(timed, str) else timed
+        judged = judge(outcome, wrong, job.kernel.owner_config().model_dump(), beside)
         more: dict[str, Any] = {"error": errors, "measured_ms": survey.ms, "bounds": problem.bound_of()}
         more |= {"held_out": held_out} if held_out else {}
+        more |= {"side_by_side": beside} if beside else {}
         self._add(job, judged, outcome, evidence_of(job, survey, exact, judged, outcome, **more))
+        self._write()
 
     def _objective(self, job: Job, problem: CapturedProblem, seconds: float, evals: int, edits: bool) -> Objective:
         r = self._request
@@ -226,10 +273,10 @@ class Work:
             seed=r.seed,
         )
 
-    def _processes(self) -> Prestart | None:
-        """Those that wait for a run; others are started for the next one."""
+    def _processes(self, later: int = 1) -> Prestart | None:
+        """Those that wait for a run; others are started for those of the `later` ones that come next."""
         started = self._ahead.take_processes()
-        self._ahead.start_processes()
+        self._ahead.start_processes(min(later, self._at_once))
         return started
 
     def _editable(self, job: Job) -> bool:
@@ -272,19 +319,6 @@ class Work:
         (found,) = self._edited_pool.compile(kernel, problem, [config])
         return None if found.status == "correct" else f"it does not compile: {found.reason}"
 
-    def _begin_compiling(self, job: Job) -> list[Future[CompileResult]]:
-        """Compile on all cores the owner's config, those of its autotuner, whose choice is made anew, and behind them
-        what the search will look at first. The former are returned."""
-        digest, kernel = job.launch.digest, job.kernel
-        needed = dict.fromkeys([kernel.owner_config(), *kernel.tuner_configs()])
-        begun = self._begun.setdefault(digest, {})
-        if not begun and self._hardware is not None:
-            pool = self._pool = self._pool or LocalCompilePool(self._hardware, nice=LAST)
-            problem = kernel.default_problem()
-            for config in dict.fromkeys([*needed, *kernel.promising(problem, self._hardware)[:FIRST_LOOK]]):
-                begun[config.key()] = pool.submit(kernel, problem, config)
-        return [begun[config.key()] for config in needed if config.key() in begun]
-
     def _check(self, job: Job, problem: CapturedProblem, survey: Survey, exact: Reference) -> None:
         """Check some configs in the interpreter: against the owner's launch, and against float64."""
         hardware = hardware_named("H200")  # the interpreter has none; nothing here depends on it
@@ -299,7 +333,9 @@ class Work:
                 errors = None if isinstance(found, str) else found
                 status, reason = ("correctness", wrong) if wrong else (status, reason)
             checked.append({"config": row.config, "status": status, "reason": reason, "error": errors})
-        judged = Judged("stock", NOTHING_TIMED, None)
+        own = job.kernel.owner_config().model_dump()
+        disagrees = [c["reason"] for c in checked if c["config"] == own and c["status"] == "correctness"]
+        judged = Judged("stock", f"{OWNER_WRONG} ({disagrees[0]})" if disagrees else NOTHING_TIMED, None)
         evidence = evidence_of(job, survey, exact, judged, None, checked=checked, bounds=problem.bound_of())
         self._add(job, judged, None, evidence)
 
@@ -307,18 +343,21 @@ class Work:
         source = self._source_of(job, judged.config)
         if source is not None:
             evidence["lineage"] = lineage_of(self._request.memory, source["hash"])
-        self._made.table.add(row_of(job, self._made.environment, judged, source), evidence)
-        self._made.rows.append((job, judged, outcome))
+        with self._writing:
+            self._made.table.add(row_of(job, self._made.environment, judged, source), evidence)
+            self._made.rows.append((job, judged, outcome))
         self._watch.notify(f"{job.launch.name} {job.launch.digest[:8]}: {judged.status}: {judged.why}")
 
     def _leave(self, job: Job, reason: str) -> None:
-        self._made.untuned.append(Untuned(f"{job.launch.name} ({job.launch.digest[:8]})", reason))
+        with self._writing:
+            self._made.untuned.append(Untuned(f"{job.launch.name} ({job.launch.digest[:8]})", reason))
         self._watch.notify(f"{job.launch.name} {job.launch.digest[:8]}: left out: {reason}")
 
     def _write(self) -> None:
-        self._made.table.untuned = [{"kernel": u.kernel, "reason": u.reason} for u in self._made.untuned]
         try:
-            write_table(self._made.table, self._request.out)
+            with self._writing:
+                self._made.table.untuned = [{"kernel": u.kernel, "reason": u.reason} for u in self._made.untuned]
+                write_table(self._made.table, self._request.out)
         except OSError as e:
             raise UsageError(f"{self._request.out} cannot be written ({e.strerror}): name another file by -o.") from e
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from agent.errors import UsageError
 from agent.loop.progress import Watch
-from agent.programs.improvement.improve_ahead import Ahead
 from agent.programs.improvement.improve_plan import plan
 from agent.programs.improvement.improve_request import Improved, Request
-from agent.programs.improvement.improve_surveys import SEED
 from agent.programs.improvement.improve_work import Work
+from agent.programs.improvement.preparing.ahead import Ahead
+from agent.programs.improvement.preparing.surveys import SEED
 from agent.programs.improvement.table_gaps import hold_out, take_out
 from agent.programs.improvement.wanted_launches import open_capture, select_launches
 from kernels.hardware.gpu_facts import from_json
@@ -40,7 +40,7 @@ def improve(request: Request, watch: Watch) -> Improved:
     Raises UsageError for a capture or device that cannot be used, and AgentError if the device fails."""
     began = time.monotonic()
     capture = open_capture(request.file)
-    select_launches(capture, request.kernel)  # before processes are started for it
+    wanted = select_launches(capture, request.kernel)  # before processes are started for it
     device = _device(request.device)
     if device == INTERPRETER and request.edit:
         raise UsageError("--edit times what it writes, and the interpreter times nothing: leave one of them out.")
@@ -57,7 +57,7 @@ def improve(request: Request, watch: Watch) -> Improved:
     deadline_s = min(DEADLINE_S, request.max_seconds / REFERENCES) if timed else DEADLINE_S
     ahead = Ahead(str(request.file), SEED, device if timed else None, request.edit, deadline_s)
     try:
-        ahead.begin()  # beside the survey's own process
+        ahead.begin(len(wanted))  # beside the survey's own process
         info = survey.device_info()
         missing = info.get("missing") or info.get("reason")
         if missing:

@@ -20,7 +20,7 @@ from agent.goal.objective import Objective
 from agent.loop.progress import Watch
 from agent.programs.improvement.improve_plan import Job, Plan
 from agent.programs.improvement.improve_request import Improved, Request
-from agent.programs.improvement.improve_surveys import Surveys
+from agent.programs.improvement.preparing.surveys import Surveys
 from agent.programs.improvement.tuned_rows import LEAST_KINDS, TWO_PROCESSES, decision_of
 from agent.verdict.tried import judge_tried
 from kernels.captured.captured_problem import CapturedProblem

@@ -25,6 +25,10 @@ TWO_PROCESSES = 0.005
 once in fifteen launches on an H200, docs/BENCHMARKS.md). A gain whose interval reaches into this is none."""
 KEPT = "not tuned: the table holds what the autotuner chose in the captured program"
 NOTHING_TIMED = "nothing was timed: Triton's interpreter checks configs, and it has no times"
+OWNER_WRONG = (
+    "the owner's own launch disagrees with the reference on arguments made anew: those arguments or the reference are "
+    "probably at fault, and no config was judged"
+)
 
 
 @dataclass(frozen=True)
@@ -74,10 +78,13 @@ def beyond_float64(survey: Survey, errors: dict[str, float], edited: bool = Fals
     return None
 
 
-def judge(outcome: Outcome, wrong: str | None, own: dict[str, Any]) -> Judged:
+def judge(outcome: Outcome, wrong: str | None, own: dict[str, Any], beside: Json | None = None) -> Judged:
     """The decision of a run. `wrong`: what the comparison with float64 says against its best config. `own`: the owner's
-    config."""
+    config. `beside`: its times in one process with the owner's launch, or ``missing`` (``OwnerSurvey.side_by_side``);
+    None or empty if they were not read."""
     best = outcome.best
+    if owner_wrong := [w["reason"] for w in outcome.wrong if w["config"] == own]:
+        return Judged("stock", f"{OWNER_WRONG} ({owner_wrong[0]})", None)
     if not outcome.proven or best is None:
         return Judged("stock", outcome.why, None)
     if best.config == own:
@@ -88,12 +95,26 @@ def judge(outcome: Outcome, wrong: str | None, own: dict[str, Any]) -> Judged:
         return Judged("stock", why, None)
     if wrong is not None:
         return Judged("stock", f"the fastest config is not right: {wrong}", None)
+    times = {state: found for state, found in (beside or {}).items() if state != "missing"}
+    told = saved_beside(times)
+    if any(found["saved_ms"][2] < 0 for found in times.values()):
+        return Judged("stock", f"{outcome.why}, but not in one process with the owner's launch: {told}", None)
+    why = f"{outcome.why}; in one process with the owner's launch {told}" if told else outcome.why
     tie = len(outcome.level) > 1 and best.config in outcome.level
     if len(outcome.survived) < LEAST_KINDS:
         kinds = ", ".join(outcome.survived) or "none"
-        why = f"it was right on fewer than {LEAST_KINDS} kinds of inputs that the owner's launch survives ({kinds})"
-        return Judged("unproven", why, best.config, tie)
-    return Judged("proven", outcome.why, best.config, tie)
+        few = f"it was right on fewer than {LEAST_KINDS} kinds of inputs that the owner's launch survives ({kinds})"
+        return Judged("unproven", few, best.config, tie)
+    return Judged("proven", why, best.config, tie)
+
+
+def saved_beside(beside: Json) -> str:
+    """What a config saves in one process with the owner's launch, for people; empty if that was not read."""
+    parts = []
+    for state, times in beside.items():
+        value, low, high = (1e3 * ms for ms in times["saved_ms"])
+        parts.append(f"{value:.2f} us [{low:.2f}, {high:.2f}] with a {state} L2")
+    return f"it saves {' and '.join(parts)}" if parts else ""
 
 
 def row_of(job: Job, environment: TunedEnvironment, judged: Judged, source: Json | None = None) -> TunedRow:

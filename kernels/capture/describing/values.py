@@ -2,7 +2,9 @@
 
 Of floats their distribution is kept, by a sample; of few floats (scales, epsilons) all. Of integers and booleans
 range, order, uniqueness and what indexing needs are kept, not the values: those may be token ids or other people's
-data. Nothing here copies a tensor: a sample is gathered, and a checksum works on chunks.
+data. What indexing needs are marks too: a kernel compares with -100 or -1 and does not index by it, so that -99, which
+lies in the range as well, would be an index in front of the memory. Nothing here copies a tensor: a sample is gathered,
+and a checksum works on chunks.
 """
 
 from __future__ import annotations
@@ -26,6 +28,10 @@ WHOLE_BYTES = 16 << 20
 CHUNK_BYTES = 16 << 20
 """Of memory that a checksum works on at a time; it needs three times as much."""
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
+MARKS = 8
+"""Distinct negative numbers, and greatest numbers of 32 and 64 bits, that are taken for marks. More of them are a range
+like any other: a kernel cannot compare with each."""
+GREATEST = (2**31 - 1, 2**63 - 1)
 ADDRESS = 1 << 32
 """Integers above this, all multiples of 16, are taken for addresses. PyTorch's memory lies above 4 GiB on 64-bit."""
 
@@ -92,7 +98,27 @@ def _integers(torch: Any, t: Any) -> Json:
         "of": seen.numel(),
         "rises": bool((steps >= 0).all()) if steps is not None else None,
         "steps": [int(steps.min()), int(steps.max())] if steps is not None else None,
+        **_marks(torch, seen, low, high),
     }
+
+
+def _marks(torch: Any, seen: Any, low: int, high: int) -> Json:
+    """``marks``: pairs of a mark and how often it was `seen`, and ``others``: least and greatest of the other numbers,
+    None if there are none. Empty if there are no marks, or too many. `low` and `high` are those of all elements."""
+    if low >= 0 and high not in GREATEST:
+        return {}
+    marked = (seen < 0) | torch.isin(seen, torch.tensor(GREATEST, device=seen.device))
+    numbers, times = seen[marked].unique(return_counts=True)
+    found = dict(zip(numbers.tolist(), times.tolist(), strict=True))
+    for end in (low, high):  # which a sample may have missed
+        if end < 0 or end in GREATEST:
+            found.setdefault(end, 1)
+    if len(found) > MARKS:
+        return {}
+    ends = [x for x in (low, high) if 0 <= x not in GREATEST]
+    ends += [int(x) for x in torch.aminmax(seen[~marked])] if bool((~marked).any()) else []
+    others = [min(ends), max(ends)] if ends else None
+    return {"marks": [list(pair) for pair in sorted(found.items())], "others": others}
 
 
 def _range(torch: Any, t: Any) -> tuple[int, int]:

@@ -117,10 +117,11 @@ def _floats(known: Json, count: int) -> Values:
 
 
 def _integers(known: Json, count: int) -> Values:
-    low, high = known["min"], known["max"]
+    # A description has no words for marks (-1, -100): numbers between them and the others may be no indices at all.
+    low, high = known.get("others") or (known["min"], known["min"] if "marks" in known else known["max"])
     if low == high:
         return Values(draw="constant", low=low)
-    if known["rises"]:
+    if known["rises"] and "marks" not in known:
         return Values(draw="offsets", low=low, high=high)
     if known["distinct"] == known["of"] == count == high - low + 1:
         return Values(draw="permutation", low=low)

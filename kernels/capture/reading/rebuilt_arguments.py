@@ -1,8 +1,9 @@
 """Makes the arguments of a captured launch anew, seeded, from what the file holds of their values.
 
 Floats are drawn from the captured distribution, in the argument's own dtype, so that the same numbers can be raised to
-float64. Integers keep range and order; where neither is known nothing is made up: an index out of its range would read
-another's memory. Arguments that shared memory share it again.
+float64. Integers keep range and order, and marks among them (-100 for a label that is ignored) stay marks. Where
+neither is known nothing is made up: an index out of its range would read another's memory. Arguments that shared memory
+share it again.
 """
 
 from __future__ import annotations
@@ -222,13 +223,27 @@ class _Maker:
         if known["steps"] is not None and known["steps"][0] == known["steps"][1]:
             step = known["steps"][0]
             return (low if step >= 0 else high) + torch.arange(count, device=device) * step
-        drawn = torch.randint(low, high + 1, (count,), **self._random)
-        if known["distinct"] == known["of"] == count and high - low + 1 >= count:  # no number stands twice
-            drawn = low + torch.randperm(high - low + 1, **self._random)[:count]
+        marks, others = self._marks(known, count), known.get("others", [low, high])
+        free = count - len(marks)
+        drawn = torch.randint(others[0], others[1] + 1, (free,), **self._random) if others else marks[:0]
+        if known["distinct"] == known["of"] == count and others and others[1] - others[0] + 1 >= free:
+            # No number stands twice.
+            drawn = others[0] + torch.randperm(others[1] - others[0] + 1, **self._random)[:free]
+        if len(marks):
+            drawn = torch.cat([marks, drawn])[torch.randperm(count, **self._random)]
         if known["rises"]:
             drawn = drawn.sort().values
             drawn[0], drawn[-1] = low, high
         return drawn
+
+    def _marks(self, known: Json, count: int) -> torch.Tensor:
+        """Each mark as often as it was seen, at least once; `count` of them if there was nothing else."""
+        marks = torch.tensor(known.get("marks", ()), dtype=torch.int64, device=self._random["device"]).reshape(-1, 2)
+        times = (marks[:, 1] * count / known["of"]).round().long().clamp(min=1)
+        found = marks[:, 0].repeat_interleave(times)[:count]
+        if known.get("others", ()) is None:
+            found = found.repeat(-(-count // len(found)))[:count]
+        return found
 
 
 def _interpolated(uniform: torch.Tensor, quantiles: list[float]) -> torch.Tensor:

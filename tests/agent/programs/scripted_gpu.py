@@ -40,6 +40,19 @@ def worker(init):
     return serve
 
 
+def worker_of_wrong_results(init):
+    """The same if no config gives what the reference gives, the owner's among them."""
+    serve = worker(init)
+
+    def serve_wrong(job):
+        if job["op"] == "burst" and "config" in job:
+            reason = "scale-relative error 1 is above the bound 4e-06"
+            return {"status": "correctness", "reason": reason, "error": 1.0, "bound": 4e-6, "seconds": 0.0}
+        return serve(job)
+
+    return serve_wrong
+
+
 WIDE = 1000
 """Elements from which launches of the sized program are fastest with two warps, and below with eight."""
 

@@ -6,6 +6,7 @@ import functools
 import json
 import shutil
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import pytest
 
 from agent.cli.commands import main
 from agent.programs.improvement import improve_work, improving
+from agent.programs.improvement.improve_work import Work
+from agent.programs.improvement.preparing.ahead import Ahead
 from agent.programs.improvement.tuned_rows import KEPT
 from kernels.capture.capture_file import append, line_of, read
 from kernels.hardware import hardware_named
@@ -30,6 +33,12 @@ from tools.harness.process.prestart import Prestart
 pytestmark = pytest.mark.process
 
 
+BESIDE = {
+    "cold": {"owner_ms": 0.1, "ms": 0.09, "saved_ms": [0.01, 0.009, 0.011]},
+    "warm": {"owner_ms": 0.08, "ms": 0.077, "saved_ms": [0.003, 0.002, 0.004]},
+}
+
+
 class SurveyOnGpu(OwnerSurvey):
     """The interpreter's survey, under the name of a GPU."""
 
@@ -39,6 +48,9 @@ class SurveyOnGpu(OwnerSurvey):
 
     def survey(self, kernel, exact, seed, damped=0):
         return replace(super().survey(kernel, exact, seed, damped), ms=0.1)
+
+    def side_by_side(self, kernel, problem, config, seed):
+        return BESIDE
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +94,8 @@ def test_a_launch_is_proven_on_a_gpu_and_the_rest_says_why(gpu, on_gpu, tmp_path
     evidence = table.evidence[row.name]
     assert [b["name"] for b in evidence["baselines"]] == ["owner", "autotuner"]
     assert all(b["ci"][0] > 1 for b in evidence["baselines"])
+    assert evidence["side_by_side"] == BESIDE
+    assert evidence["why"].endswith("[9.00, 11.00] with a cold L2 and 3.00 us [2.00, 4.00] with a warm L2")
     assert evidence["overwritten"] == ["out_ptr"]
     assert 0 < evidence["error"]["out_ptr"] <= evidence["bounds"]["out_ptr"]
     assert evidence["inputs"] == ["large", "tiny", "negative"]
@@ -89,6 +103,46 @@ def test_a_launch_is_proven_on_a_gpu_and_the_rest_says_why(gpu, on_gpu, tmp_path
     assert evidence["bits"] == said["launches"][0]["bits"] == "differ"
     (rest,) = table.untuned
     assert "beyond --share 0.95" in rest["reason"]
+
+
+def test_if_every_config_is_wrong_the_owners_own_launch_is_named(gpu, on_gpu, tmp_path, capsys, monkeypatch):
+    wrong = functools.partial(LiveDevice.open.func, factory="tests.agent.programs.scripted_gpu:worker_of_wrong_results")
+    monkeypatch.setattr(LiveDevice, "open", wrong)
+    out = tmp_path / "tuned.json"
+    words = ["improve", str(on_gpu), "-o", str(out), "--kernel", "gated", "--json"]
+    assert main([*words, "--memory", str(tmp_path / "m.db")]) == 3
+    (row,) = json.loads(capsys.readouterr().out)["launches"]
+    assert row["decision"] == "stock"
+    assert row["why"].startswith("the owner's own launch disagrees with the reference on arguments made anew")
+    assert "no config was judged (scale-relative error 1 is above the bound 4e-06)" in row["why"]
+
+
+def test_several_are_searched_at_once_and_what_is_prepared_goes_first(gpu, on_gpu, tmp_path, capsys, monkeypatch):
+    asked, a_row_is_there = [], threading.Event()
+    reference, add = Ahead.reference, Work._add
+
+    def slow_for_the_first(self, launch, damped=0):
+        asked.append(launch)
+        if launch == asked[0]:
+            assert a_row_is_there.wait(60)
+        return reference(self, launch, damped)
+
+    monkeypatch.setattr(improve_work, "most_at_once", lambda: 3)
+    monkeypatch.setattr(improve_work, "MOST_EVALS", 4)
+    monkeypatch.setattr(Ahead, "reference", slow_for_the_first)
+    monkeypatch.setattr(Work, "_add", lambda self, *row: (add(self, *row), a_row_is_there.set()))
+    out = tmp_path / "tuned.json"
+    words = ["improve", str(on_gpu), "-o", str(out), "--share", "1", "--json", "--memory", str(tmp_path / "m.db")]
+    assert main(words) == 0
+    said, table = capsys.readouterr(), read_table(out)
+    assert not table.untuned
+    launches = [table.evidence[r.name]["launch"] for r in table.rows]
+    assert len(launches) == 4
+    assert json.loads(said.out)["launches"][0]["launch"] != asked[0][:8]
+    for launch in launches:
+        lines = [x for x in said.err.splitlines() if f" {launch[:8]}: " in x]
+        assert any("tuning captured." in x for x in lines)
+        assert lines[-1].split(": ")[1] in ("proven", "stock")
 
 
 SIZES = """
@@ -189,6 +243,13 @@ def test_the_interpreter_checks_configs_and_says_that_nothing_was_timed(example,
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     assert main(["apply", str(out), "--report", "--", sys.executable, str(ROOT / "examples/captured_program.py")]) == 0
     assert f"2  gated  row {tuned.name} (stock)" in capfd.readouterr().err
+
+
+def test_when_the_time_is_up_the_rest_is_left_out_and_it_ends(gpu, on_gpu, tmp_path, capsys):
+    out = tmp_path / "tuned.json"
+    assert main(["improve", str(on_gpu), "-o", str(out), "--max-seconds", "0.01", "--share", "1"]) == 3
+    assert "the time was up (--max-seconds 0.01)" in capsys.readouterr().out
+    assert len(read_table(out).untuned) == 4
 
 
 def test_mistakes_are_one_sentence(example, on_gpu, tmp_path, capsys, monkeypatch):

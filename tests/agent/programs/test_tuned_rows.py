@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from agent.programs.improvement.improve_plan import SHORTEST_S, Job, plan, seconds_for
-from agent.programs.improvement.improve_surveys import wait_until_done
+from agent.programs.improvement.improve_plan import SHORTEST_S, Job, plan, seconds_for, seconds_to_search
+from agent.programs.improvement.preparing.surveys import wait_until_done
 from agent.programs.improvement.tuned_rows import beyond_float64, bounds_of, decision_of, judge
 from kernels.capture.reading.captured_launches import read_capture
 from kernels.hardware import hardware_named
@@ -73,9 +73,41 @@ def outcome(proven=True, kinds=("large", "tiny", "negative"), config=OTHER, low=
         best=SimpleNamespace(config=config),
         survived=list(kinds),
         why="1.2x over owner",
+        wrong=[],
         baselines=baselines,
         level=level or [config],
     )
+
+
+def test_a_config_that_loses_beside_the_owners_launch_in_one_process_gets_no_row():
+    def beside(cold, warm):
+        found = {"cold": cold, "warm": warm}
+        return {n: {"owner_ms": 0.1, "ms": 0.1, "saved_ms": [1e-3 * x for x in s]} for n, s in found.items()}
+
+    judged = judge(outcome(), None, OWN, beside((0.9, 0.8, 1.0), (0.0, -0.1, 0.1)))
+    assert (judged.status, judged.config) == ("proven", OTHER)
+    told = "0.90 us [0.80, 1.00] with a cold L2 and 0.00 us [-0.10, 0.10] with a warm L2"
+    assert judged.why == f"1.2x over owner; in one process with the owner's launch it saves {told}"
+    for times in (beside((0.9, 0.8, 1.0), (-0.2, -0.3, -0.1)), beside((-0.2, -0.3, -0.1), (0.9, 0.8, 1.0))):
+        judged = judge(outcome(), None, OWN, times)
+        assert (judged.status, judged.config) == ("stock", None)
+        assert "but not in one process with the owner's launch" in judged.why
+    assert judge(outcome(), None, OWN, {"missing": "it hung"}) == judge(outcome(), None, OWN)
+
+
+def test_if_the_owners_own_config_gives_wrong_results_no_config_is_blamed():
+    failed = outcome(proven=False)
+    why = "result out: scale-relative error 1 is above the bound 4e-06"
+    failed.wrong = [{"config": OTHER, "reason": why}]
+    assert judge(failed, None, OWN).why == failed.why
+    failed.wrong.append({"config": OWN, "reason": why})
+    judged = judge(failed, None, OWN)
+    assert (judged.status, judged.config) == ("stock", None)
+    assert judged.why.startswith("the owner's own launch disagrees with the reference on arguments made anew")
+    assert judged.why.endswith(f"({why})")
+    one_right = outcome()
+    one_right.wrong = failed.wrong
+    assert judge(one_right, None, OWN) == judged  # that another config is right proves nothing then
 
 
 def test_verdicts():
@@ -128,6 +160,11 @@ def test_seconds_are_divided_by_what_a_launch_promises():
     assert seconds_for(jobs[0], jobs, 2.5 * SHORTEST_S) == pytest.approx(SHORTEST_S * (1 + 0.5 * 6 / 9))
     assert seconds_for(jobs[2], jobs[2:], 5.0) == 5.0
     assert seconds_for(Job(None, None, "", {}, 0.0), [Job(None, None, "", {}, 0.0)] * 2, 40.0) == 20.0
+
+
+@pytest.mark.parametrize(("part", "search"), [(4.0, 2.0), (SHORTEST_S, 6.0), (15.0, 10.0), (60.0, 40.0)])
+def test_a_search_leaves_time_for_its_proof(part, search):
+    assert seconds_to_search(part) == pytest.approx(search)
 
 
 def test_nobody_waits_for_compilations_that_are_cancelled():

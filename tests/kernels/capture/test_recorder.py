@@ -14,6 +14,7 @@ from kernels.capture.capture_file import NotACapture, append, begin, line_of, re
 from kernels.capture.describing import first_launch
 from kernels.capture.describing.values import SAMPLE, changed_tensors, checksum, memory_sums, summarise
 from kernels.capture.reading.captured_launches import read_capture
+from kernels.capture.reading.rebuilt_arguments import rebuild_arguments
 from kernels.capture.recorder import Recorder
 from tests.kernels.capture.kernels_by_hand import arguments, closure, kernel
 
@@ -200,6 +201,47 @@ def test_integers_keep_structure_not_values():
     assert "whole" not in ids
     assert ids["max"] < 50000
     assert "whole" in summarise(torch.arange(4), whole=True)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "marks", "others"),
+    [
+        ([5, -100, 7, -100, 3], [[-100, 2]], [3, 7]),
+        ([-1, -2, -1], [[-2, 1], [-1, 2]], None),
+        ([0, 2**31 - 1, 9], [[2**31 - 1, 1]], [0, 9]),
+        ([-1, 0, 4, 4, 9], [[-1, 1]], [0, 9]),
+        ([3, -1, 0, 2, 1], [[-1, 1]], [0, 3]),
+        (list(range(-20, 20, 2)), None, None),  # a range below zero as above it
+        ([4, 5], None, None),
+    ],
+)
+def test_marks_among_integers_are_no_part_of_their_range(path, numbers, marks, others):
+    def kept(t):
+        found = summarise(t, whole=False)
+        return found.get("marks"), found.get("others")
+
+    given = torch.tensor(numbers)
+    assert kept(given) == (marks, others)
+    r = Recorder(path, "summary")
+    r.launch(lambda *a, **k: None, closure(3), (given, 16), (1,), {})
+    r.flush()
+    (launch,) = read_capture(path).launches
+    name = next(n for n, a in launch.arguments.items() if a["type"] == "tensor")
+    for seed in range(9):
+        drawn = rebuild_arguments(launch, seed, lambda digest: None).tensors[name]
+        assert kept(drawn)[0] == marks
+        if others is not None:
+            assert others[0] <= kept(drawn)[1][0] <= kept(drawn)[1][1] <= others[1]
+        if len(set(numbers)) == len(numbers):
+            assert drawn.unique().numel() == len(numbers)
+        if numbers == sorted(numbers):
+            assert drawn.tolist() == sorted(drawn.tolist())
+
+
+def test_a_mark_that_a_sample_misses_is_kept():
+    ids = torch.zeros(4, SAMPLE, dtype=torch.int32)
+    ids[1, 1] = -7
+    assert summarise(ids, whole=False)["marks"] == [[-7, 1]]
 
 
 def test_of_large_floats_a_sample_is_kept():

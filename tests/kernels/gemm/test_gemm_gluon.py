@@ -60,7 +60,6 @@ def test_a_triton_without_gluon_is_a_named_constraint(monkeypatch):
 @pytest.mark.parametrize(
     ("broken", "name"),
     [
-        (config(CLUSTER=2), "gluon_cluster"),
         (config(warps=2), "consumer_warps"),
         (config(warps=16), "consumer_warps"),
         (config(bm=64, warps=4, CONSUMERS=2), "consumer_warps"),

@@ -127,7 +127,7 @@ def test_odd_rows_leave_the_families_that_can_do_without_descriptors():
         ("unused_field", {"family": "pointer", "FLATTEN": True}, (4096, 4096, 4096), "H200"),
         ("unused_field", {"SPLIT_K": 2}, (4096, 4096, 4096), "H200"),
         ("unused_field", {"CONSUMERS": 2}, (4096, 4096, 4096), "H200"),
-        ("unused_field", {"family": "split_k", "SPLIT_K": 2, "CLUSTER": 2}, (4096, 4096, 4096), "H200"),
+        ("unused_field", {"family": "split_k", "SPLIT_K": 2, "CONSUMERS": 2}, (4096, 4096, 4096), "H200"),
         ("split", {"family": "split_k"}, (4096, 4096, 4096), "H200"),
         ("split", {"family": "split_k", "SPLIT_K": 8}, (4096, 4096, 256), "H200"),
         ("tma_hardware", {}, (4096, 4096, 4096), "A100"),
@@ -176,6 +176,8 @@ def test_a_config_is_closed():
         config(BLOCK_M=96)
     with pytest.raises(ValidationError):
         config(warp_specialize=True)
+    with pytest.raises(ValidationError):
+        config(CLUSTER=2)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda s: "x".join(map(str, s)))

@@ -163,6 +163,7 @@ ON_GPU = {
     "half padded": ((1536, 520, 256, 12), {"align": 64, "routing": "skewed"}),
     "one group": ((900, 256, 72, 5), {"align": 1, "routing": "single"}),
     "row-major B": ((777, 264, 128, 6), {"b_layout": "row"}),
+    "most groups empty, others of a row or two": ((40, 264, 128, 64), {"align": 1}),
     "fp8 by row": ((1000, 336, 256, 9), {"align": 1, "dtype": "fp8", "scales": "row"}),
     "fp8": ((1024, 336, 256, 9), {"align": 16, "dtype": "fp8"}),
 }
@@ -178,6 +179,9 @@ FAMILIES = [
         {"family": "warp_specialized", "EPILOGUE_SUBTILE": 4, "CONSUMERS": 2},
         {"family": "warp_specialized", "BLOCK_N": 128, "EPILOGUE_SUBTILE": 2, "CONSUMERS": 2},
         {"family": "warp_specialized"},
+        {"family": "trimmed", "EPILOGUE_SUBTILE": 4, "num_stages": 4, "CONSUMERS": 2},
+        {"family": "trimmed", "BLOCK_N": 128, "EPILOGUE_SUBTILE": 2, "CONSUMERS": 2, "OVERLAP": True},
+        {"family": "trimmed", "BLOCK_M": 64, "num_warps": 4},
     )
 ]
 

@@ -15,6 +15,7 @@ from kernels.capture.reading.captured_launches import read_capture
 from kernels.capture.reading.launch_space import space_of
 from kernels.capture.reading.rebuilt_arguments import rebuild_arguments
 from kernels.capture.reading.rebuilt_functions import CannotRebuild
+from tools.harness.checking import promoted_reference
 from tools.harness.checking.promoted_reference import PromotingInterpreter, _chosen
 
 pytestmark = pytest.mark.process
@@ -53,6 +54,16 @@ def gathered(x_ptr, index_ptr, out_ptr, BLOCK: tl.constexpr):
     tl.store(out_ptr + at, tl.load(x_ptr + tl.load(index_ptr + at)))
 
 @triton.jit
+def labelled(x_ptr, label_ptr, columns, BLOCK: tl.constexpr):
+    label = tl.load(label_ptr + tl.program_id(0))
+    at, row = tl.arange(0, BLOCK), x_ptr + tl.program_id(0) * columns
+    if label == -100:
+        tl.store(row + at, 0.0, mask=at < columns)
+        return
+    picked = tl.load(row + label)
+    tl.store(row + at, picked - tl.load(row + at, mask=at < columns), mask=at < columns)
+
+@triton.jit
 def added(x_ptr, out_ptr, BLOCK: tl.constexpr):
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     tl.atomic_add(out_ptr, tl.sum(tl.load(x_ptr + at)))
@@ -61,6 +72,19 @@ def added(x_ptr, out_ptr, BLOCK: tl.constexpr):
 def bits(x_ptr, out_ptr, BLOCK: tl.constexpr):
     at = tl.arange(0, BLOCK)
     tl.store(out_ptr + at, tl.load(x_ptr + at).to(tl.int32, bitcast=True))
+
+@triton.jit
+def innermost(x):
+    return x.to(tl.int32, bitcast=True)
+
+@triton.jit
+def middle(x):
+    return innermost(x) + 1
+
+@triton.jit
+def bits_far_down(x_ptr, out_ptr, BLOCK: tl.constexpr):
+    at = tl.arange(0, BLOCK)
+    tl.store(out_ptr + at, middle(tl.load(x_ptr + at)))
 
 @triton.jit
 def tall(table_ptr, out_ptr):
@@ -74,8 +98,11 @@ with capture("a.capture"):
     wide = torch.randn(8, 100, dtype=torch.bfloat16)
     in_place[(8,)](wide[:, :70], 100, 70, BLOCK=128)
     gathered[(1,)](torch.randn(40), torch.randint(0, 40, (32,)), torch.empty(32), BLOCK=32)
+    labels = torch.nn.functional.pad(torch.randint(0, 70, (1, 40)), (0, 1), value=-100)[..., 1:].contiguous()
+    labelled[(40,)](torch.randn(40, 70), labels.view(-1), 70, BLOCK=128)
     added[(40,)](torch.randn(40 * 16), torch.zeros(1), BLOCK=16)
     bits[(1,)](torch.randn(16), torch.empty(16, dtype=torch.int32), BLOCK=16)
+    bits_far_down[(1,)](torch.randn(16), torch.empty(16, dtype=torch.int32), BLOCK=16)
     base = torch.randn(64)
     tall[(1,)](torch.tensor([base.data_ptr()]), torch.empty(1))
 with capture("none.capture", values="no"):
@@ -116,6 +143,18 @@ def inputs_of(launch, seed=3):
     return {n: t.double() for n, t in rebuild_arguments(launch, seed, lambda digest: None).tensors.items()}
 
 
+def test_labels_that_are_ignored_stay_marks(folder, promoting):
+    """Between -100 and the first label lie numbers that index another row's memory."""
+    launch = launch_of(folder, "labelled")
+    for seed in range(20):
+        labels = inputs_of(launch, seed)["label_ptr"]
+        assert labels[labels < 0].tolist() == [-100]
+        assert 0 <= labels[labels >= 0].min() <= labels.max() < 70
+    made, _ = reference_of(folder, promoting, "labelled", seed=4)
+    assert made.reason is None
+    assert made.programs == 16
+
+
 def test_casts_round_nothing(folder, promoting):
     made, launch = reference_of(folder, promoting, "rounded")
     assert made.reason is None
@@ -153,10 +192,25 @@ def test_atomics_need_the_whole_grid_and_get_it(folder, promoting):
     np.testing.assert_allclose(values, [float(given["x_ptr"].sum() + given["out_ptr"][0])], rtol=1e-12)
 
 
+def test_slow_programs_are_fewer_and_without_all_of_them_atomics_are_no_reference(folder, promoting, monkeypatch):
+    monkeypatch.setattr(promoted_reference, "MOST_BUSY", 0.0)
+    made, launch = reference_of(folder, promoting, "rounded", seed=4)
+    x = inputs_of(launch, seed=4)["x_ptr"]
+    for _ in range(3):
+        x = x * 3 + x / 7
+    assert (made.reason, made.programs, made.of) == (None, 2, 79)
+    at, values = made.stored[launch.arguments["out_ptr"]["storage"]]
+    assert sorted(at) == [*range(64), *range(78 * 64, 5000)]  # the first and the last
+    np.testing.assert_allclose(values, (x * 0.5).numpy()[at], rtol=1e-14)
+    made, _ = reference_of(folder, promoting, "added", seed=4)
+    assert "needs more programs than can be run here" in made.reason
+
+
 @pytest.mark.parametrize(
     ("name", "file", "why"),
     [
         ("bits", "a.capture", "reads the bits of fp32 as int32"),
+        ("bits_far_down", "a.capture", "reads the bits of fp32 as int32"),
         ("tall", "a.capture", "holds addresses"),
         ("gathered", "none.capture", "no range of the integers in index_ptr"),
     ],
@@ -165,6 +219,7 @@ def test_what_has_no_reference_says_why(folder, promoting, name, file, why):
     made, _ = reference_of(folder, promoting, name, file=file)
     assert made.reason is not None
     assert why in made.reason
+    assert "Error" not in made.reason
     assert not made.stored
 
 

@@ -8,8 +8,11 @@ import pytest
 from kernels.conv2d.space import Conv2dConfig, Conv2dProblem
 from kernels.gemm.space import GemmConfig, GemmProblem
 from kernels.gemm.stream_k_schedule import schedule
+from kernels.grouped.config import GroupedProblem
+from kernels.grouped.space import candidates
+from kernels.grouped.trimmed_space import shared_bytes
 from tests.tools.planner.problems import BEST, H200, SQUARE, changed, costs, ms
-from tools.planner.cost.launch_geometry import read_launch, read_tiles
+from tools.planner.cost.launch_geometry import BARRIER_BYTES, read_launch, read_tiles, shared_need
 from tools.planner.cost.matmul_cost import estimate, memory_reads, sum_ms
 
 LONG = GemmProblem(M=64, N=256, K=65536)
@@ -153,3 +156,16 @@ def test_a_convolution_with_roles_is_launchable_and_faster_than_one_by_pointers(
     assert launch.fits[1:].all()
     assert list(launch.shared_bytes[1:]) == [shared_bytes(c) + BARRIERS_BYTES for c in roles]
     assert (cost.ms[1:3] < cost.ms[0]).all()
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "fp8"])
+def test_the_grouped_family_trimmed_has_a_warp_that_loads_and_consumers_that_share_tiles(dtype):
+    problem = GroupedProblem(align=1, dtype=dtype)
+    configs = [c for c in candidates(problem, H200) if c.family == "trimmed"]
+    tiles = read_tiles(problem, configs)
+    assert tiles.tma.all()
+    assert tiles.persistent.all()
+    assert not tiles.takes_turns.any()
+    exact = [shared_bytes(c, problem.torch_dtype.itemsize) for c in configs]
+    need = shared_need(tiles, np.full(len(configs), "wgmma"))
+    assert list(need - BARRIER_BYTES) == exact

@@ -109,12 +109,12 @@ def interpreter(init: dict[str, Any]) -> Any:
     from kernels.spec import sentence
     from kernels.triton.interpreter_arguments import patch_scalars
     from kernels.triton.interpreter_bf16 import patch_bf16
-    from kernels.triton.interpreter_libdevice import patch_libdevice, refusal_in
+    from kernels.triton.interpreter_libdevice import NotEmulated, patch_libdevice
     from kernels.triton.stub_driver import StubDriver
     from tools.harness.checking.stress import stress
     from tools.harness.checking.verify import judge, stray_write
     from tools.harness.compiling.compiler import reason
-    from tools.harness.process.machine_trouble import describe_trouble
+    from tools.harness.process.machine_trouble import causes, describe_trouble
 
     patch_bf16()
     patch_scalars()
@@ -143,7 +143,7 @@ def interpreter(init: dict[str, Any]) -> Any:
         except Exception as e:  # noqa: BLE001 -- whatever a kernel raises is its verdict
             if trouble := describe_trouble(e):
                 return {"trouble": trouble}
-            if refusal := refusal_in(e):
+            if refusal := next((c for c in causes(e) if isinstance(c, NotEmulated)), None):
                 why = f"it cannot be interpreted: {refusal}"
                 return {"status": "infrastructure", "reason": f"{why}; check it on a GPU (--device cuda:0)"}
             advice = numpy_advice(str(e))

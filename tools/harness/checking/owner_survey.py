@@ -11,7 +11,8 @@
        there is one: how far the owner's launch is off.
     4. On a GPU it is timed.
 
-A finalist is compared with float64 in the same way: :meth:`OwnerSurvey.errors`. A child process does all of this, on
+A finalist is compared with float64 in the same way: :meth:`OwnerSurvey.errors`. It is timed beside the owner's launch:
+:meth:`OwnerSurvey.side_by_side`. A child process does all of this, on
 the GPU or in Triton's interpreter.
 """
 
@@ -103,6 +104,15 @@ class OwnerSurvey:
         job = {"op": "errors", "kernel": kernel, "problem": problem, "config": config, "seed": seed}
         answer = self._ask(job, exact)
         return str(answer["reason"]) if "reason" in answer else dict(answer["errors"])
+
+    def side_by_side(self, kernel: str, problem: Json, config: Json, seed: int) -> Json | str:
+        """Times of `config` and of the owner's launch in turns, with a cold and with a warm L2
+        (:func:`tools.harness.checking.side_by_side.read_side_by_side`), none on the CPU; or why it could not be
+        launched. `kernel` as for :meth:`errors`."""
+        if self.device == CPU:
+            return {}
+        answer = self._call({"op": "beside", "kernel": kernel, "problem": problem, "config": config, "seed": seed})
+        return str(answer["reason"]) if "reason" in answer else dict(answer["times"])
 
     def device_info(self) -> Json:
         """``name`` of the GPU with ``triton`` and ``assembler`` here, or ``missing``: why there is none."""
@@ -262,7 +272,10 @@ def _look(spec: Any, device: str, job: Json, kept: _Kept) -> Json:
     if job["op"] == "survey":
         return kept.take(spec, device, kernel, seed, job["damped"]).survey(_loaded(job))
     damped = spec.problem_type.model_validate(job["problem"]).damped
-    return {"errors": kept.take(spec, device, kernel, seed, damped).errors_of(job, _loaded(job))}
+    looked = kept.take(spec, device, kernel, seed, damped)
+    if job["op"] == "beside":
+        return {"times": looked.side_by_side(job)}
+    return {"errors": looked.errors_of(job, _loaded(job))}
 
 
 Exact = dict[int, tuple[Any, Any]]
@@ -329,6 +342,13 @@ class _Looked:
         results = self._launched(config)
         unchanged = problem.paths("unchanged")
         return self._errors({p: results[p] for p in self._spec.written if p not in unchanged}, exact)
+
+    def side_by_side(self, job: Json) -> Json:
+        from tools.harness.checking.side_by_side import LiveGpu, read_side_by_side
+
+        config = self._spec.config_type.model_validate(job["config"])
+        problem = self._spec.problem_type.model_validate(job["problem"])
+        return read_side_by_side(self._spec, problem, config, self._drawn, LiveGpu(self._device))
 
     def _launched(self, config: Any, poisoned: tuple[str, ...] = ()) -> dict[str, Any]:
         """The tensors after a launch on a copy of the arguments; those at the paths `poisoned` held NaN before it."""

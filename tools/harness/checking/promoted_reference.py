@@ -3,7 +3,8 @@
     1. A child process with ``TRITON_INTERPRET=1`` makes function and arguments anew from the capture
        (``kernels/capture/reading``), tensors of floats in float64 with the numbers that the dtype can hold.
     2. It runs the first, the last and evenly spaced programs of the grid at their real size, so that nothing has to be
-       known of what the arguments mean. Every access is checked to lie in the arguments' memory.
+       known of what the arguments mean. Every access is checked to lie in the arguments' memory. Of slow programs fewer
+       are run.
     3. What exactly one program stored is the reference. What programs add to by atomics is one only if all of them
        ran.
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
 DEADLINE_S = 120.0
 PROGRAMS = 16
 """Programs that are run of a larger grid."""
+LEAST_PROGRAMS = 2
+"""Programs that are run however long they take."""
+MOST_BUSY = 0.5
+"""Of the deadline: so much processor time later no further program is begun."""
 WHOLE_GRID = 2048
 """Programs up to which the whole grid is run for the sake of atomics."""
 MOST_BYTES = 4 << 30
@@ -66,6 +72,7 @@ class PromotingInterpreter:
         with tempfile.TemporaryDirectory() as folder:
             out = str(Path(folder) / "stored.npz")
             job = {"capture": capture, "launch": launch, "seed": seed, "damped": damped, "out": out}
+            job["busy_s"] = MOST_BUSY * deadline_s
             try:
                 answer = child.call(job, deadline_s)
             except ChildTimeout:
@@ -93,15 +100,16 @@ def promoting_interpreter(init: dict[str, Any]) -> Any:
     from kernels.capture.reading.captured_launches import read_capture
     from kernels.capture.reading.rebuilt_functions import CannotRebuild
     from kernels.triton.interpreter_float64 import NotPromotable, promote
-    from kernels.triton.interpreter_libdevice import refusal_in
     from tools.harness.checking.interpreter import numpy_advice
     from tools.harness.compiling.compiler import reason
+    from tools.harness.process.machine_trouble import causes
 
     promote()
     torch.set_num_threads(1)
     folder = Path(tempfile.mkdtemp())
 
     def serve(job: dict[str, Any]) -> dict[str, Any]:
+        until = time.process_time() + job["busy_s"]
         capture = read_capture(job["capture"])
         launch = capture.named(job["launch"])
         size = sum(s["bytes"] for s in launch.storages) * 4
@@ -110,18 +118,16 @@ def promoting_interpreter(init: dict[str, Any]) -> Any:
         try:
             total = math.prod(launch.grid["came_out"])
             run = _Run(capture, launch, job, folder)
-            run.programs(_chosen(launch.grid["came_out"], PROGRAMS))
-            if run.memory.atomic and PROGRAMS < total <= WHOLE_GRID:
-                run = _Run(capture, launch, job, folder)
-                run.programs(_chosen(launch.grid["came_out"], total))
+            run.programs(_chosen(launch.grid["came_out"], PROGRAMS), until)
+            if run.memory.atomic and run.ran < total <= WHOLE_GRID:
+                whole = _Run(capture, launch, job, folder)
+                whole.programs(_chosen(launch.grid["came_out"], total), until)
+                run = whole if whole.ran == total else run
         except (NotPromotable, CannotRebuild) as e:
             return {"reason": str(e)}
         except Exception as e:  # noqa: BLE001 -- whatever a kernel raises here is why it has no reference
-            return {
-                "reason": str(
-                    refusal_in(e, NotPromotable) or numpy_advice(str(e)) or f"the interpreter failed: {reason(e)}"
-                )
-            }
+            inner = next((c for c in causes(e) if isinstance(c, NotPromotable)), None)
+            return {"reason": str(inner or numpy_advice(str(e)) or f"the interpreter failed: {reason(e)}")}
         stored = run.memory.stored(whole=run.ran == total)
         if not stored:
             return {"reason": "every element that it writes needs more programs than can be run here"}
@@ -133,11 +139,15 @@ def promoting_interpreter(init: dict[str, Any]) -> Any:
 
 
 def _chosen(grid: list[int], most: int) -> list[tuple[int, int, int]]:
-    """At most `most` programs of the grid, the first and the last among them."""
+    """At most `most` programs of the grid: the last, the first, then those that lie evenly between them, in an order in
+    which any number of the first ones is spread over the grid."""
     x, y, z = (*grid, 1, 1)[:3]
     total = x * y * z
     count = min(total, most)
-    numbers = sorted({round(i * (total - 1) / max(1, count - 1)) for i in range(count)})
+    ends, between = [total - 1, 0], [round(i * (total - 1) / max(1, count - 1)) for i in range(1, count - 1)]
+    bits = max(1, (len(between) - 1).bit_length())
+    spread = sorted(range(len(between)), key=lambda i: int(f"{i:0{bits}b}"[::-1], 2))
+    numbers = dict.fromkeys([*ends, *(between[i] for i in spread)])
     return [(n // (y * z), n // z % y, n % z) for n in numbers]
 
 
@@ -175,7 +185,8 @@ class _Run:
         self._arguments = {n: typed(v, launch.arguments[n]) for n, v in rebuilt.arguments.items()}
         self.ran = 0
 
-    def programs(self, chosen: list[tuple[int, int, int]]) -> None:
+    def programs(self, chosen: list[tuple[int, int, int]], until: float) -> None:
+        """Run the programs at these places, as many as begin before `until` (``time.process_time()``)."""
         import numpy as np
         import triton.runtime.interpreter as interpreter
 
@@ -187,6 +198,8 @@ class _Run:
         builder.set_grid_dim(*(*self._launch.grid["came_out"], 1, 1)[:3])
         with self.memory.watch(), np.errstate(all="ignore"):
             for place in chosen:
+                if self.ran >= LEAST_PROGRAMS and time.process_time() > until:
+                    break
                 builder.set_grid_idx(*place)
                 self.memory.next_program()
                 kernel(**given)

@@ -73,6 +73,8 @@ class Tiles:
     persistent: Flags
     specialized: Flags
     """Whether one warp loads for all others."""
+    by_rows: Flags
+    """Whether two consumers always share a tile's rows, even if one could hold the tile."""
     streaming: Flags
     """Whether the K steps of the last wave's tiles are divided among several programs (stream K)."""
 
@@ -105,7 +107,8 @@ class Tiles:
     @property
     def takes_turns(self) -> Flags:
         """Whether two consumers take every second tile each. One multiplies while the other stores."""
-        return np.asarray(self.specialized & (self.consumers == 2) & (self.block_m * self.block_n <= WHOLE_TILE))
+        small = self.block_m * self.block_n <= WHOLE_TILE
+        return np.asarray(self.specialized & ~self.by_rows & (self.consumers == 2) & small)
 
     @property
     def stage_bytes(self) -> Floats:
@@ -138,7 +141,8 @@ def read_tiles(problem: Problem, configs: Sequence[Config]) -> Tiles | None:
     if any(np.any(table[f] < 1) for f in TILE_FIELDS):
         return None
     families = [str(getattr(c, "family", "pointer")) for c in configs]
-    specialized = np.array([f == "warp_specialized" for f in families])
+    by_rows = np.array([f == "trimmed" for f in families])
+    specialized = by_rows | np.array([f == "warp_specialized" for f in families])
     m, n, k, a_share = shape
     element_bytes = problem.torch_dtype.itemsize
     b_row = k if getattr(problem, "b_layout", "row") == "col" else n
@@ -166,6 +170,7 @@ def read_tiles(problem: Problem, configs: Sequence[Config]) -> Tiles | None:
         tma=np.array(["tma" in f or (f in ("split_k", "stream_k") and aligned) for f in families]) | specialized,
         persistent=np.array(["persistent" in f for f in families]) | specialized,
         specialized=specialized,
+        by_rows=by_rows,
         streaming=np.array([f == "stream_k" for f in families]),
     )
 

@@ -1,4 +1,4 @@
-"""Prepares the next launches while one is tuned: their float64 references, and the processes that a run will need."""
+"""Makes the float64 references of the next launches, and starts the processes that the next runs will need."""
 
 from __future__ import annotations
 
@@ -36,25 +36,26 @@ class Ahead:
             self._idle.put(interpreter)
         self._threads = ThreadPoolExecutor(self.at_once, thread_name_prefix="reference")
         self._references: dict[tuple[str, int], Future[Reference]] = {}
-        self._processes: Prestart | None = None
+        self._processes: list[Prestart] = []
+        """Those that wait, of one run each."""
 
-    def begin(self) -> None:
-        """Start everything that imports, before it is known which launch comes first."""
-        self._interpreters[0].start()  # the others start when there is more than one launch
+    def begin(self, launches: int = 1) -> None:
+        """Start everything that imports for so many launches, before it is known which comes first."""
+        for interpreter in self._interpreters[:launches]:
+            interpreter.start()
         self.start_processes()
         if self._device is not None:
             threading.Thread(target=_import_the_loop, name="imports", daemon=True).start()
 
     def expect(self, launches: Iterable[str]) -> None:
-        """Begin the references of these launches, and start the processes of the next run."""
+        """Begin the references of these launches."""
         for launch in launches:
             self._begin(launch)
-        self.start_processes()
 
-    def start_processes(self) -> None:
-        """Start the processes of the next run, whichever launch it is for, unless they wait already."""
-        if self._device is not None and self._processes is None:
-            self._processes = Prestart.of(self._device, self._edits)
+    def start_processes(self, runs: int = 1) -> None:
+        """Start the processes of the next runs, whichever launches they are for, unless so many wait already."""
+        while self._device is not None and len(self._processes) < runs:
+            self._processes.append(Prestart.of(self._device, self._edits))
 
     def reference(self, launch: str, damped: int = 0) -> Reference:
         """The launch's float64 reference on arguments that are damped so often; waits for it."""
@@ -62,8 +63,7 @@ class Ahead:
 
     def take_processes(self) -> Prestart | None:
         """Processes that were started for a run, which then owns them."""
-        taken, self._processes = self._processes, None
-        return taken
+        return self._processes.pop(0) if self._processes else None
 
     def _begin(self, launch: str, damped: int = 0) -> Future[Reference]:
         if (launch, damped) not in self._references:
@@ -82,8 +82,8 @@ class Ahead:
         for interpreter in self._interpreters:
             interpreter.close()
         self._threads.shutdown()
-        if self._processes is not None:
-            self._processes.close()
+        while self._processes:
+            self._processes.pop().close()
 
 
 def _import_the_loop() -> None:

@@ -3,12 +3,13 @@ and its float64 reference. Remembered, because a launch may be looked at again a
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
 
-from agent.programs.improvement.improve_ahead import Ahead
 from agent.programs.improvement.improve_plan import Job
+from agent.programs.improvement.preparing.ahead import Ahead
 from agent.programs.improvement.tuned_rows import beyond_float64, bounds_of
 from kernels.capture.reading.rebuilt_arguments import described_tensors
 from kernels.captured.captured_problem import CapturedProblem, written_bounds
@@ -23,11 +24,14 @@ Prepared = tuple[CapturedProblem, Survey, Reference]
 
 
 class Surveys:
-    """Those of one capture. `hardware`: the facts of the GPU, unless the interpreter checks."""
+    """Those of one capture."""
 
-    def __init__(self, survey: OwnerSurvey, ahead: Ahead, hardware: Hardware | None) -> None:
+    def __init__(self, survey: OwnerSurvey, ahead: Ahead, hardware: Hardware | None, at_once: int = 1) -> None:
+        """`hardware`: the facts of the GPU, unless the interpreter checks. `at_once`: launches that may wait for their
+        references and compilations at the same time; they are launched one after the other."""
         self._survey, self._ahead, self._hardware = survey, ahead, hardware
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="survey")
+        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="survey")
+        self._launching = threading.Lock()
         self._found: dict[str, Future[Prepared | str]] = {}
         """By the launch's digest."""
 
@@ -36,16 +40,17 @@ class Surveys:
         return self.expect(job).result()
 
     def expect(self, job: Job, compiled: Sequence[Future[CompileResult]] = ()) -> Future[Prepared | str]:
-        """Find it out in the background; the launches of a run go on meanwhile, in turns with the survey's. `compiled`:
-        what has to be there first, so that nothing is compiled while others wait for the GPU."""
+        """Find it out in the background; the launches of runs go on meanwhile, in turns with the survey's. `compiled`:
+        the first, of the owner's config, has to be there before it is launched, and all before the launch counts as
+        prepared, so that nothing is compiled while others wait for the GPU."""
         digest = job.launch.digest
         if digest not in self._found:
-            self._found[digest] = self._thread.submit(self._surveyed, job, compiled)
+            self._found[digest] = self._threads.submit(self._surveyed, job, compiled)
         return self._found[digest]
 
     def close(self) -> None:
         """Begin no further survey. One that runs ends when its process does."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def wrong_at(self, job: Job, config: dict[str, object]) -> str | None:
         """What float64 says against a config of the owner's code; None if nothing does, or if there is no reference."""
@@ -63,16 +68,15 @@ class Surveys:
         if changed is not None:
             return changed
         exact = self._ahead.reference(job.launch.digest)
-        wait_until_done(compiled)
-        damped = self._survey.damping(job.reference, SEED)
-        if isinstance(damped, str):
-            return damped
-        if damped and exact.reason is None:  # what has none on larger numbers has none on smaller ones
-            exact = self._ahead.reference(job.launch.digest, damped)
-        survey = self._survey.survey(job.reference, exact, SEED, damped)
+        wait_until_done(compiled[:1])
+        found = self._launched(job, exact)
+        if isinstance(found, str):
+            return found
+        damped, exact, survey = found
         bounds = bounds_of(survey) if survey.reason is None else survey.reason
         if isinstance(bounds, str):
             return bounds
+        wait_until_done(compiled)
         problem = job.kernel.problem_of(
             overwritten=" ".join(_poisoned(job, survey)),
             unchanged=" ".join(survey.unchanged),
@@ -81,6 +85,19 @@ class Surveys:
             moved=self._moved(job, survey),
         )
         return problem, survey, exact
+
+    def _launched(self, job: Job, exact: Reference) -> tuple[int, Reference, Survey] | str:
+        """How often the arguments are damped, the reference on them, and the survey of the owner's launch. `exact`: the
+        reference on arguments that are not. Without another in between the arguments are drawn once."""
+        with self._launching:
+            damped = self._survey.damping(job.reference, SEED)
+            if isinstance(damped, str):
+                return damped
+            if not damped or exact.reason is not None:  # what has none on larger numbers has none on smaller ones
+                return damped, exact, self._survey.survey(job.reference, exact, SEED, damped)
+        exact = self._ahead.reference(job.launch.digest, damped)
+        with self._launching:
+            return damped, exact, self._survey.survey(job.reference, exact, SEED, damped)
 
     def _moved(self, job: Job, survey: Survey) -> int:
         """Fewest bytes that the launch moves; 1 if it was faster than all its bytes allow, because it reads a part."""
