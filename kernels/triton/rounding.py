@@ -53,7 +53,8 @@ def widen_float8(codes: np.ndarray[Any, Any], dtype: Any) -> np.ndarray[Any, Any
 
 def round_to_float8(x: np.ndarray[Any, Any], dtype: Any, toward_zero: bool = False) -> np.ndarray[Any, Any]:
     """Numbers that fp32 holds to codes of `dtype`, to nearest, ties to even. What is too large becomes the largest
-    finite number, infinities too, as NVIDIA's conversions (``cvt.rn.satfinite``) have it; NaN stays NaN."""
+    finite number, infinities too, as the conversions of NVIDIA's GPUs from sm_89 on have it (``cvt.rn.satfinite``); NaN
+    stays NaN."""
     kind = FLOAT8[dtype]
     largest = torch.finfo(kind).max
     wide = np.clip(x.astype(np.float32), -largest, largest)
