@@ -19,6 +19,7 @@ from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
 
 from kernels.triton.interpreter_arguments import patch_scalars
 from kernels.triton.interpreter_libdevice import MACHINE_CODE, NotEmulated, refuse_operations, replace_libdevice
+from kernels.triton.interpreter_operations import refuse_reordering
 
 Array = np.ndarray[Any, Any]
 
@@ -50,6 +51,7 @@ def promote() -> None:
     builder.create_fma = lambda self, x, y, z: TensorHandle(x.data * y.data + z.data, z.dtype.scalar)
     builder.create_dot = _dot
     builder.create_addptr = _addptr
+    refuse_reordering(NotPromotable)
     refuse_operations({"create_dot_scaled": "tl.dot_scaled", **MACHINE_CODE}, NotPromotable)
     replace_libdevice(NotPromotable)
     builder.promoted = True

@@ -15,6 +15,7 @@ import numpy as np
 import triton.language as tl
 from triton.runtime.interpreter import ReduceOps, ScanOps
 
+from kernels.triton.interpreter_operations import refuse_float8
 from kernels.triton.rounding import round_to_bf16, widen
 
 Array = np.ndarray[Any, Any]
@@ -66,6 +67,7 @@ def _narrow_sum(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def summed(self: Any, input: Any) -> Any:
         dtype = input.dtype.scalar
+        refuse_float8(dtype)
         if dtype not in NARROW:
             return original(self, input)
         x = _numbers(np.asarray(input.handle.data), dtype)
@@ -83,6 +85,7 @@ def _compared_as_numbers(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def found(self: Any, input: Any, *operations: Any, **named: Any) -> Any:
         first = input[0] if isinstance(input, tuple) else input
+        refuse_float8(first.dtype)
         if first.dtype.scalar != tl.bfloat16:
             return original(self, input, *operations, **named)
         wide = self.to_tensor(widen(np.atleast_1d(first.handle.data)), tl.float32)
@@ -101,6 +104,7 @@ def _narrow_scan(original: Callable[..., Any], combine: Any) -> Callable[..., An
     @wraps(original)
     def scanned(self: Any, input: Any) -> Any:
         dtype = input.dtype.scalar
+        refuse_float8(dtype)
         if dtype not in NARROW:
             return original(self, input)
         with np.errstate(over="ignore", invalid="ignore"):

@@ -1,12 +1,21 @@
 """Holds every documented function of ``triton.language`` in the interpreter against compiled results.
 
-``python -m tests.bench.table_of_tl FOLDER [--seconds S]`` writes FOLDER/table_of_tl.json and FOLDER/TL.md. It needs a
-GPU; without one, the compiled side says so.
+``python -m tests.bench.table_of_tl FOLDER [--seconds S] [--compiled FILE]`` writes four files into FOLDER:
 
-    1. Processes are forked before Triton is imported: some interpret, the others compile and launch.
+    TL.md                       the page (docs/TL.md)
+    table_of_tl.json            its rows (docs/data/tl-h200.json)
+    compiled.jsonl.xz           what compiled kernels gave, a line for each function and dtype
+    interpreted.jsonl.xz        what the interpreter gave, with this project's corrections
+
+It needs a GPU; without one, the compiled side says so. With ``--compiled``, that side is read from an earlier run's
+file (docs/data/tl-h200-compiled.jsonl.xz is one), and no GPU is needed.
+
+    1. Processes are forked before Triton is imported: some interpret, with this project's corrections or as Triton
+       does itself, the others compile and launch.
     2. Each takes every n-th (function, dtype) and writes each result at once, so that one that crashes loses no other.
        The table of what there is so far is written every ten seconds.
-    3. Equal inputs come from a seed. Results are compared in units of the last place of the dtype.
+    3. Equal inputs come from a seed. Results are compared by their bits; how far others are apart is said in units of
+       the last place.
 """
 
 from __future__ import annotations
@@ -14,21 +23,25 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import lzma
 import os
 import signal
 import sys
+import tempfile
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.bench.tl_entries import DTYPES, ENTRIES, M, N, source
+import numpy as np
 
-Row = dict[str, Any]
-SIDES = ("interpreted", "compiled")
-WORKERS = {"interpreted": 3, "compiled": 10}
+from tests.bench.tl_entries import DTYPES, ENTRIES, M, N, kernel_hash, source
+from tests.bench.tl_page import Row, counts, markdown, row_of
+
+Pair = tuple[int, str]
+SIDES = ("interpreted", "uncorrected", "compiled")
+WORKERS = {"interpreted": 2, "uncorrected": 2, "compiled": 10}
 SECONDS = 100.0
-CLOSE = 4.0
-"""Units in the last place up to which two results are called close: another order, another approximation."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,57 +49,92 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seconds", type=float, default=SECONDS, help="after which nothing further is begun")
     parser.add_argument("--every", type=int, default=1, help="take every n-th pair alone")
+    parser.add_argument("--compiled", type=Path, help="read the compiled side from this file of an earlier run")
     given = parser.parse_args(arguments)
+    try:
+        recorded = None if given.compiled is None else read([given.compiled])
+        if recorded == {}:
+            raise ValueError("it is empty")
+    except (OSError, ValueError, lzma.LZMAError) as e:
+        print(f"{given.compiled} cannot be read as results of an earlier run: {e}", file=sys.stderr)
+        return 2
     given.folder.mkdir(parents=True, exist_ok=True)
-    module = given.folder / "tl_kernels.py"
-    module.write_text(source())
     pairs = [(n, dtype) for n in range(len(ENTRIES)) for dtype in DTYPES][:: given.every]
+    sides = SIDES if recorded is None else SIDES[:-1]
     cores = max(2, len(os.sched_getaffinity(0)))
-    workers = [(side, n, k) for side in SIDES for k in [max(1, min(WORKERS[side], cores // 2))] for n in range(k)]
-    pids = [
-        fork(side, pairs[n::k], module, given.folder / f"{side}_{n}.jsonl", given.seconds) for side, n, k in workers
-    ]
+    with tempfile.TemporaryDirectory() as name:
+        parts = Path(name)
+        module = parts / "tl_kernels.py"
+        module.write_text(source())
+        workers = [(side, n, k) for side in sides for k in [max(1, min(WORKERS[side], cores // 2))] for n in range(k)]
+        pids = [fork(s, pairs[n::k], module, parts / f"{s}_{n}.jsonl", given.seconds) for s, n, k in workers]
 
-    def tabulate() -> dict[str, Any]:
-        """Write the table; how many pairs have which verdict."""
-        found = {side: read([given.folder / f"{s}_{n}.jsonl" for s, n, _ in workers if s == side]) for side in SIDES}
-        rows = [row_of(n, dtype, *(found[side].get((n, dtype)) for side in SIDES)) for n, dtype in pairs]
-        about = versions(found)
-        (given.folder / "table_of_tl.json").write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
-        (given.folder / "TL.md").write_text(markdown(about, rows))
-        return {**about, **{v: sum(r["verdict"] == v for r in rows) for v in dict.fromkeys(r["verdict"] for r in rows)}}
+        def tabulate() -> Row:
+            """Write the table; how many pairs have which verdict."""
+            found = {side: read(sorted(parts.glob(f"{side}_*.jsonl"))) for side in sides}
+            for side in set(sides) - {"uncorrected"}:
+                write(given.folder / f"{side}.jsonl.xz", found[side].values())
+            return join(given.folder, pairs, {"compiled": recorded or {}, **found})
 
-    waiting, end = set(pids), time.monotonic() + given.seconds + 15
-    while waiting and time.monotonic() < end:
-        waiting = wait(waiting, min(end, time.monotonic() + 10))
-        print(json.dumps(tabulate()), flush=True)
-    for pid in waiting:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-    if waiting:
-        print(json.dumps(tabulate()), flush=True)
+        waiting, end = set(pids), time.monotonic() + given.seconds + 15
+        while waiting and time.monotonic() < end:
+            waiting = wait(waiting, min(end, time.monotonic() + 10))
+            print(json.dumps(tabulate()), flush=True)
+        for pid in waiting:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        if waiting:
+            print(json.dumps(tabulate()), flush=True)
     return 0
 
 
-def fork(side: str, pairs: list[tuple[int, str]], module: Path, out: Path, seconds: float) -> int:
+def join(folder: Path, pairs: list[Pair], found: dict[str, dict[tuple[str, str], Row]]) -> Row:
+    """Write page and rows; versions and verdicts."""
+    rows = []
+    for n, dtype in pairs:
+        entry = ENTRIES[n]
+        sides = [found[s].get((entry.name, dtype)) for s in SIDES]
+        # a kernel that has changed since it was recorded is another one
+        interpreted, uncorrected, compiled = (r if r and r["kernel"] == kernel_hash(entry) else None for r in sides)
+        row = row_of(entry.name, dtype, interpreted, compiled)
+        before = row_of(entry.name, dtype, uncorrected, compiled)
+        if before["verdict"] != row["verdict"]:
+            row["uncorrected"] = {n: v for n, v in before.items() if n in ("verdict", "units", "elements", "of", "why")}
+        rows.append(row)
+    about = {s: about_side(found[s].values()) for s in ("interpreted", "compiled")}
+    table: Row = {**about, "size": f"{M} × {N}", "counts": counts(rows), "rows": rows}
+    lines = ",\n".join(f"  {json.dumps(row, ensure_ascii=False)}" for row in rows)
+    text = json.dumps({**table, "rows": "ROWS"}, indent=1, ensure_ascii=False).replace('"ROWS"', f"[\n{lines}\n ]")
+    (folder / "table_of_tl.json").write_text(text + "\n", encoding="utf-8")
+    (folder / "TL.md").write_text(markdown(table), encoding="utf-8")
+    return {**about, **{v: n for v, n in table["counts"].items() if n}}
+
+
+def about_side(rows: Iterable[Row]) -> Row:
+    """GPU and versions of one side."""
+    first: Row = next((r for r in rows), {})
+    return {n: first[n] for n in ("gpu", "triton", "torch", "numpy") if first.get(n)}
+
+
+def fork(side: str, pairs: list[Pair], module: Path, out: Path, seconds: float) -> int:
     """Start a process that computes `pairs`; its id."""
     sys.stdout.flush()
     pid = os.fork()
     if pid:
         return pid
+    errors = os.fdopen(os.dup(2), "w")
     try:
-        if side == "interpreted":
+        if side != "compiled":
             os.environ["TRITON_INTERPRET"] = "1"
         with out.open("w") as lines:
             compute(side, pairs, module, lines, time.monotonic() + seconds)
     except BaseException as e:  # noqa: BLE001 -- the parent finds no result, and this line says why
-        print(f"{side}: {type(e).__name__}: {e}", file=sys.stderr)
+        print(f"{side}: {type(e).__name__}: {e}", file=errors, flush=True)
     finally:
-        sys.stderr.flush()
         os._exit(0)
 
 
-def compute(side: str, pairs: list[tuple[int, str]], module: Path, lines: Any, deadline: float) -> None:
+def compute(side: str, pairs: list[Pair], module: Path, lines: Any, deadline: float) -> None:
     import torch
     import triton
 
@@ -100,7 +148,7 @@ def compute(side: str, pairs: list[tuple[int, str]], module: Path, lines: Any, d
         patch_bf16()
         patch_scalars()
         patch_libdevice()
-    elif torch.cuda.is_available():
+    elif side == "compiled" and torch.cuda.is_available():
         device = "cuda"
     gpu = torch.cuda.get_device_name() if device == "cuda" else None
     loaded = importlib.util.spec_from_file_location("tl_kernels", module)
@@ -108,21 +156,47 @@ def compute(side: str, pairs: list[tuple[int, str]], module: Path, lines: Any, d
     assert loaded.loader is not None
     kernels = importlib.util.module_from_spec(loaded)
     loaded.loader.exec_module(kernels)
-    for n, dtype in pairs:
-        row: Row = {"entry": n, "dtype": dtype, "gpu": gpu, "triton": triton.__version__, "torch": torch.__version__}
-        if side == "compiled" and device == "cpu":
-            row["refused"] = "there is no GPU here"
-        elif time.monotonic() > deadline:
-            row["refused"] = "no time left"
-        else:
-            try:
-                row["values"], row["whole"] = launched(getattr(kernels, f"kernel_{n}"), ENTRIES[n].gives, dtype, device)
-            except Exception as e:  # noqa: BLE001 -- that a function is refused is what the table says
-                row["refused"] = telling(e)
-        lines.write(json.dumps(row) + "\n")
-        lines.flush()
-        if "CUDA" in row.get("refused", "") or "illegal" in row.get("refused", ""):
-            return  # the context is beyond use; the rest is reported as missing
+    versions = {"triton": triton.__version__, "torch": torch.__version__, "numpy": np.__version__}
+    with CompilerOutput() as output:
+        for n, dtype in pairs:
+            entry = ENTRIES[n]
+            row: Row = {"function": entry.name, "dtype": dtype, "kernel": kernel_hash(entry), "gpu": gpu, **versions}
+            if side == "compiled" and device == "cpu":
+                row["refused"] = "there is no GPU here"
+            elif time.monotonic() > deadline:
+                row["refused"] = "no time left"
+            else:
+                try:
+                    kernel = getattr(kernels, f"kernel_{n}")
+                    row["values"], row["whole"] = launched(kernel, entry.gives, dtype, device)
+                except Exception as e:  # noqa: BLE001 -- that a function is refused is what the table says
+                    row["refused"] = telling(e, output.first_error())
+            lines.write(json.dumps(row) + "\n")
+            lines.flush()
+            if "CUDA" in row.get("refused", "") or "illegal" in row.get("refused", ""):
+                return  # the context is beyond use; the rest is reported as missing
+
+
+class CompilerOutput:
+    """Takes what is written to this process's stdout and stderr, where a compiler that fails dumps whole programs."""
+
+    def __enter__(self) -> CompilerOutput:
+        self._file = tempfile.TemporaryFile()
+        for stream in (1, 2):
+            os.dup2(self._file.fileno(), stream)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def first_error(self) -> str:
+        """The first error since the last call; empty if there is none."""
+        sys.stderr.flush()
+        self._file.seek(0)
+        text = self._file.read().decode(errors="replace")
+        self._file.seek(0)
+        self._file.truncate()
+        return next((line.partition("error: ")[2].strip() for line in text.splitlines() if "error: " in line), "")
 
 
 def launched(kernel: Any, gives: str, dtype: str, device: str) -> tuple[list[float], bool]:
@@ -130,25 +204,38 @@ def launched(kernel: Any, gives: str, dtype: str, device: str) -> tuple[list[flo
     import torch
     import triton.language as tl
 
-    kind = getattr(torch, DTYPES[dtype])
-    whole = not kind.is_floating_point
-    generator = torch.Generator().manual_seed(0)
-    inputs = [torch.randn(M, N, generator=generator) for _ in range(3)]
-    x, y, z = ((t * (20 if whole else 1)).to(kind).to(device) for t in inputs)
+    whole = not getattr(torch, DTYPES[dtype]).is_floating_point
+    x, y, z = (t.to(device) for t in inputs(dtype))
     size = {"block": M * N, "rows": M, "square": M * M}[gives]
     out = torch.full((size,), 77, dtype=torch.int64 if whole else torch.float32, device=device)
     kernel[(1,)](x, y, z, out, M=M, N=N, OUT=tl.int64 if whole else tl.float32)
     if device == "cuda":
         torch.cuda.synchronize()
-    return out.cpu().double().tolist(), whole
+    return shortest(out.cpu()), whole
 
 
-def telling(error: BaseException) -> str:
-    """The last line that says something, of the innermost error."""
+def inputs(dtype: str) -> list[Any]:
+    """The three blocks that every kernel of `dtype` is given."""
+    import torch
+
+    kind = getattr(torch, DTYPES[dtype])
+    generator = torch.Generator().manual_seed(0)
+    drawn = [torch.randn(M, N, generator=generator) for _ in range(3)]
+    return [(t if kind.is_floating_point else t * 20).to(kind) for t in drawn]
+
+
+def shortest(x: Any) -> list[float]:
+    """The numbers of a tensor of int64 or fp32, in as few digits as name them."""
+    return [float(str(v)) if x.is_floating_point() else int(v) for v in x.numpy()]
+
+
+def telling(error: BaseException, output: str = "") -> str:
+    """The last line that says something, of the innermost error, and what the compiler wrote."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip(" ^")]
-    return f"{type(error).__name__}: {lines[-1] if lines else ''}"[:160]
+    said = f"{type(error).__name__}: {lines[-1] if lines else ''}"[:160]
+    return f"{said} ({output})"[:320] if output else said
 
 
 def wait(pids: set[int], deadline: float) -> set[int]:
@@ -160,77 +247,25 @@ def wait(pids: set[int], deadline: float) -> set[int]:
     return waiting
 
 
-def read(paths: list[Path]) -> dict[tuple[int, str], Row]:
-    rows = [json.loads(line) for p in paths if p.exists() for line in p.read_text().splitlines() if line.endswith("}")]
-    return {(row["entry"], row["dtype"]): row for row in rows}
+def read(paths: Sequence[Path]) -> dict[tuple[str, str], Row]:
+    """The rows of files, packed or not, by function and dtype; a line that is not whole yet is left out. Raises
+    OSError, ValueError or LZMAError for files of something else."""
+    packed = [p.read_bytes() for p in paths]
+    texts = [(lzma.decompress(b) if p.suffix == ".xz" else b).decode() for p, b in zip(paths, packed, strict=True)]
+    found = {}
+    for line in (line for text in texts for line in text.splitlines() if line.endswith("}")):
+        row = json.loads(line)
+        if not {"function", "dtype", "kernel"} <= row.keys():
+            raise ValueError("its lines are no results of functions")
+        if row.get("whole") is False:
+            row["values"] = np.array(row["values"], np.float32).astype(np.float64).tolist()
+        found[row["function"], row["dtype"]] = row
+    return found
 
 
-def row_of(n: int, dtype: str, interpreted: Row | None, compiled: Row | None) -> Row:
-    """One line of the table."""
-    row: Row = {"function": ENTRIES[n].name, "dtype": dtype, "verdict": "", "units": None, "why": ""}
-    why = {
-        s: "the process ended before" if r is None else r.get("refused")
-        for s, r in zip(SIDES, (interpreted, compiled), strict=True)
-    }
-    if interpreted and compiled and not any(why.values()):
-        units = units_apart(interpreted["values"], compiled["values"], dtype)
-        row["units"] = units
-        row["verdict"] = "same" if units == 0 else "close" if units <= CLOSE else "differs"
-        return row
-    row["verdict"] = "refused by both" if all(why.values()) else f"not {next(s for s in SIDES if why[s])}"
-    row["why"] = "; ".join(f"{s}: {w}" for s, w in why.items() if w)
-    return row
-
-
-def units_apart(a: list[float], b: list[float], dtype: str) -> float:
-    """The largest difference in units of the last place of the largest result; infinite if one of two is not finite."""
-    import torch
-
-    x, y = torch.tensor(a, dtype=torch.float64), torch.tensor(b, dtype=torch.float64)
-    alike = (x == y) | (x.isnan() & y.isnan())
-    if bool(alike.all()):
-        return 0.0
-    if not bool((x.isfinite() & y.isfinite() | alike).all()):
-        return float("inf")
-    kind = getattr(torch, DTYPES[dtype])
-    unit = torch.finfo(kind).eps * float(y[y.isfinite()].abs().max()) if kind.is_floating_point else 1.0
-    return round(float((x - y)[~alike].abs().max()) / (unit or 1.0), 3)
-
-
-def versions(found: dict[str, dict[tuple[int, str], Row]]) -> Row:
-    rows = [row for side in found.values() for row in side.values()]
-    return {
-        "gpu": next((r["gpu"] for r in rows if r["gpu"]), None),
-        "triton": next((r["triton"] for r in rows), None),
-        "torch": next((r["torch"] for r in rows), None),
-    }
-
-
-def markdown(about: Row, rows: list[Row]) -> str:
-    """The table by function and dtype, then what differs or is refused by one side alone, with the reason."""
-    marks = {"same": "=", "close": "≈", "differs": "≠", "refused by both": "–"}
-    lines = [
-        "# Functions of `triton.language` in the interpreter",
-        "",
-        f"{about['gpu'] or 'no GPU'}, Triton {about['triton']}, PyTorch {about['torch']}. `=` equal bits, `≈` at most "
-        f"{CLOSE:g} units in the last place of the largest result, `≠` more, `–` refused by both, `c` compiled alone, "
-        "`i` interpreted alone.",
-        "",
-        f"| function | {' | '.join(DTYPES)} |",
-        f"|---|{'---|' * len(DTYPES)}",
-    ]
-    marks |= {"not interpreted": "c", "not compiled": "i"}
-    by = {(r["function"], r["dtype"]): r for r in rows}
-    for name in dict.fromkeys(r["function"] for r in rows):
-        cells = [marks[by[name, d]["verdict"]] if (name, d) in by else "" for d in DTYPES]
-        lines.append(f"| `{name}` | {' | '.join(cells)} |".replace("`|`", "`\\|`"))
-    odd = [r for r in rows if r["verdict"] in ("differs", "not interpreted")]
-    if odd:
-        lines += ["", "| function | dtype | what |", "|---|---|---|"]
-    for r in odd:
-        what = f"{r['units']:g} units apart" if r["verdict"] == "differs" else r["why"].replace("|", "\\|")
-        lines.append(f"| `{r['function']}` | {r['dtype']} | {what} |".replace("`|`", "`\\|`"))
-    return "\n".join(lines) + "\n"
+def write(path: Path, rows: Iterable[Row]) -> None:
+    with lzma.open(path, "wt", preset=6) as out:
+        out.writelines(json.dumps(row) + "\n" for row in rows)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ gives a block (``block``), one number a row (``rows``), or a square of (M, M) (`
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 M, N = 16, 32
@@ -128,19 +129,26 @@ STORES = {
 
 def source() -> str:
     """A module with one kernel for each entry, ``kernel_0``, ``kernel_1``, …"""
-    parts = ["import triton", "import triton.language as tl", "", ""]
-    parts += ["@triton.jit", "def larger(a, b):", "    return tl.where(a > b, a, b)", "", ""]
-    for n, entry in enumerate(ENTRIES):
-        arguments = "x_ptr, y_ptr, z_ptr, out_ptr, M: tl.constexpr, N: tl.constexpr, OUT: tl.constexpr"
-        lines = [
-            "@triton.jit",
-            f"def kernel_{n}({arguments}):",
-            "    i, j = tl.arange(0, M), tl.arange(0, N)",
-            "    at = i[:, None] * N + j[None, :]",
-            "    x, y, z = tl.load(x_ptr + at), tl.load(y_ptr + at), tl.load(z_ptr + at)",
-            *([f"    {entry.before}"] if entry.before else []),
-            f"    result = {entry.expression}",
-            f"    {STORES[entry.gives]}",
-        ]
-        parts += [*lines, "", ""]
-    return "\n".join(parts)
+    head = ["import triton", "import triton.language as tl", "", ""]
+    head += ["@triton.jit", "def larger(a, b):", "    return tl.where(a > b, a, b)", "", "", ""]
+    return "\n".join(head) + "\n\n\n".join(kernel(entry, f"kernel_{n}") for n, entry in enumerate(ENTRIES)) + "\n"
+
+
+def kernel(entry: Entry, name: str) -> str:
+    arguments = "x_ptr, y_ptr, z_ptr, out_ptr, M: tl.constexpr, N: tl.constexpr, OUT: tl.constexpr"
+    lines = [
+        "@triton.jit",
+        f"def {name}({arguments}):",
+        "    i, j = tl.arange(0, M), tl.arange(0, N)",
+        "    at = i[:, None] * N + j[None, :]",
+        "    x, y, z = tl.load(x_ptr + at), tl.load(y_ptr + at), tl.load(z_ptr + at)",
+        *([f"    {entry.before}"] if entry.before else []),
+        f"    result = {entry.expression}",
+        f"    {STORES[entry.gives]}",
+    ]
+    return "\n".join(lines)
+
+
+def kernel_hash(entry: Entry) -> str:
+    """Of the entry's kernel and the size of its blocks: results of another kernel are results of something else."""
+    return hashlib.sha256(f"{M} {N}\n{kernel(entry, entry.name)}".encode()).hexdigest()[:12]

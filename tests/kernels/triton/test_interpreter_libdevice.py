@@ -20,6 +20,16 @@ from kernels.spec import Config, KernelSpec, Problem
 
 
 @triton.jit
+def inner(x):
+    return libdevice.norm3d(x, x, x)
+
+
+@triton.jit
+def through(x):
+    return inner(x)
+
+
+@triton.jit
 def kernel(x_ptr, out_ptr, n, BLOCK: tl.constexpr):
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     x = tl.load(x_ptr + at, mask=at < n).to(tl.float32)
@@ -59,10 +69,16 @@ class Own(KernelSpec):
         ("libdevice.sinh(x) / libdevice.cosh(x)", "correct", ""),
         ("libdevice.sin(x)", "correctness", ""),
         ("libdevice.norm3d(x, x, x)", "infrastructure", "it cannot be interpreted: it uses libdevice.norm3d"),
+        ("through(x)", "infrastructure", "it cannot be interpreted: it uses libdevice.norm3d"),
+        ("tl.view(x, (BLOCK,))", "infrastructure", "it leaves the order of elements to the compiler"),
+        ("tl.fma(at, at, at)", "infrastructure", "tl.fma of integers"),
+        ("x.to(tl.float8e5) + x.to(tl.float8e5)", "infrastructure", "it computes with fp8e5 outside of tl.dot"),
+        ("x.to(tl.float8e5).to(tl.float8e4nv)", "infrastructure", "it converts fp8e5 to fp8e4nv"),
+        ("tl.sum(tl.join(x, x).to(tl.float8e5), 1)", "infrastructure", "it computes with fp8e5 outside of tl.dot"),
         ("libdevice.tanh(x.to(tl.float16))", "runtime", "convert it to fp32"),
     ],
 )
-def test_libdevice_is_computed_or_named(tmp_path, interpreter, expression, status, says):
+def test_what_cannot_be_interpreted_is_named(tmp_path, interpreter, expression, status, says):
     path = tmp_path / "own.py"
     path.write_text(KERNEL.replace("EXPRESSION", expression))
     spec = get(f"{path}:Own")

@@ -114,7 +114,7 @@ def interpreter(init: dict[str, Any]) -> Any:
     from tools.harness.checking.stress import stress
     from tools.harness.checking.verify import judge, stray_write
     from tools.harness.compiling.compiler import reason
-    from tools.harness.process.machine_trouble import describe_trouble
+    from tools.harness.process.machine_trouble import causes, describe_trouble
 
     patch_bf16()
     patch_scalars()
@@ -143,9 +143,8 @@ def interpreter(init: dict[str, Any]) -> Any:
         except Exception as e:  # noqa: BLE001 -- whatever a kernel raises is its verdict
             if trouble := describe_trouble(e):
                 return {"trouble": trouble}
-            inner = e if isinstance(e, NotEmulated) else e.__cause__
-            if isinstance(inner, NotEmulated):
-                why = f"it cannot be interpreted: {inner}"
+            if refusal := next((c for c in causes(e) if isinstance(c, NotEmulated)), None):
+                why = f"it cannot be interpreted: {refusal}"
                 return {"status": "infrastructure", "reason": f"{why}; check it on a GPU (--device cuda:0)"}
             advice = numpy_advice(str(e))
             return {"status": "infrastructure" if advice else "runtime", "reason": advice or reason(e)}

@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,6 +102,7 @@ def promoting_interpreter(init: dict[str, Any]) -> Any:
     from kernels.triton.interpreter_float64 import NotPromotable, promote
     from tools.harness.checking.interpreter import numpy_advice
     from tools.harness.compiling.compiler import reason
+    from tools.harness.process.machine_trouble import causes
 
     promote()
     torch.set_num_threads(1)
@@ -136,14 +136,6 @@ def promoting_interpreter(init: dict[str, Any]) -> Any:
         return {"reason": None, "programs": run.ran, "of": total, "storages": list(stored)}
 
     return serve
-
-
-def causes(error: BaseException) -> Iterator[BaseException]:
-    """What an error was raised from, and that from: the interpreter wraps an error once for each function it is in."""
-    cause = error.__cause__
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__
 
 
 def _chosen(grid: list[int], most: int) -> list[tuple[int, int, int]]:
