@@ -8,7 +8,7 @@ from tools.harness.results import CompileResult
 class NothingToCompile:
     """Every config compiles at once, to code of its own."""
 
-    parallel = True
+    parallel, workers = True, 2
 
     def __init__(self, *about, **more):
         pass

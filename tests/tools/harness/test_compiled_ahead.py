@@ -41,6 +41,7 @@ def test_what_was_begun_is_waited_for_and_the_rest_is_compiled_in_the_order_aske
     begun = {c.key(): Future() for c in (right, wrong, slow)}
     begun[right.key()].set_result(result(right))
     begun[wrong.key()].set_result(result(wrong, "compile"))
+    assert begun[slow.key()].set_running_or_notify_cancel()
     own = OwnPool()
     pool = CompiledAhead(own, begun)
     found = pool.compile(SPEC, PROBLEM, [slow, new, wrong, right], 0.05)
@@ -52,6 +53,14 @@ def test_what_was_begun_is_waited_for_and_the_rest_is_compiled_in_the_order_aske
     assert own.asked == [[new]]
     pool.close()
     assert own.closed
+
+
+def test_what_still_waits_for_its_turn_elsewhere_is_compiled_here():
+    config = next(iter(SPEC.space(PROBLEM, hardware_named("H200"))))
+    begun, own = {config.key(): Future()}, OwnPool()
+    assert CompiledAhead(own, begun).compile(SPEC, PROBLEM, [config])[0].status == "correct"
+    assert own.asked == [[config]]
+    assert begun[config.key()].cancelled()
 
 
 def test_a_machine_that_cannot_compile_is_said_as_by_any_pool():

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from tools.harness.checking.side_by_side import PAIRS, read_side_by_side
+from tools.harness.checking.side_by_side import PAIRS, PLACES, read_side_by_side
 
 MS = {("owner", "cold"): 5.0, ("config", "cold"): 4.0, ("owner", "warm"): 2.0, ("config", "warm"): 2.5}
 
@@ -16,7 +16,7 @@ class Spec:
     """Adds to `x` in place and to `out`, which a launch of the owner's overwrites. Its time depends on where `x` is."""
 
     def __init__(self, gpu):
-        self.gpu, self.launched = gpu, []
+        self.gpu, self.launched, self.addresses = gpu, [], set()
 
     def owner_config(self):
         return "owner"
@@ -25,6 +25,7 @@ class Spec:
         assert (inputs["x"] == 1).all(), "a launch must find the arguments as they were drawn"
         assert out["out"].data_ptr() != inputs["x"].data_ptr()
         self.gpu.arguments, self.gpu.out = inputs["x"], out["out"]
+        self.addresses.add(inputs["x"].storage_offset())
         self.gpu.took = MS.get((config, self.gpu.state), 0.0)
         self.launched.append((self.gpu.state, config))
         if self.gpu.state != "before":
@@ -66,8 +67,11 @@ def test_what_a_config_saves_is_read_with_a_cold_and_with_a_warm_l2():
     assert found["warm"] == {"owner_ms": 2.0, "ms": 2.5, "saved_ms": pytest.approx([-0.5] * 3)}
     assert (drawn["x"] == 1).all()
     assert not drawn["out"].any()
-    assert gpu.out[0] == len(spec.launched), "what is overwritten whole is not restored"
-    pairs = [spec.launched[i : i + 2] for i in range(2, len(spec.launched), 2)]
+    at_a_place = 2 + 4 * PAIRS
+    assert gpu.out[0] == at_a_place, "what is overwritten whole is not restored"
+    assert len(spec.launched) == PLACES * at_a_place
+    assert len(spec.addresses) == PLACES
+    pairs = [spec.launched[i : i + 2] for i in range(2, at_a_place, 2)]
     assert len(pairs) == 2 * PAIRS
     assert all({c for _, c in pair} == {"owner", "config"} for pair in pairs)
     assert len({pair[0][1] for pair in pairs}) == 2, "neither is always the first"

@@ -59,6 +59,9 @@ class Survey:
     """Results that are whole numbers, which have to be equal."""
     ms: float | None = None
     """Median time on the GPU."""
+    coarsest: float = 0.0
+    """What rounding of the coarsest dtype of two bytes or more among the launch's floats explains: kernels round to it
+    inside."""
 
 
 class OwnerSurvey:
@@ -332,6 +335,7 @@ class _Looked:
             "repeats": {p: _difference(again[p], t) for p, t in results.items()},
             "errors": self._errors(results, exact),
             "roundings": {p: default_bound(t) for p, t in results.items()},
+            "coarsest": max((default_bound(t) for t in self._drawn.values() if t.element_size() > 1), default=0.0),
             "integers": [p for p, t in results.items() if not t.is_floating_point()],
             "ms": None if self._device == CPU else self._time(own),
         }

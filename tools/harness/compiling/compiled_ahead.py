@@ -13,7 +13,8 @@ from tools.harness.results import CompileResult
 
 
 class CompiledAhead:
-    """Implements :class:`tools.harness.device.CompilePool`. What was begun is not begun again, failures neither."""
+    """Implements :class:`tools.harness.device.CompilePool`. What was begun is not begun again, failures neither. What
+    still waits for its turn there is cancelled and compiled here."""
 
     def __init__(self, pool: CompilePool, begun: Mapping[str, Future[CompileResult]]) -> None:
         """`pool` compiles everything else. `begun`: by :meth:`kernels.spec.Config.key`."""
@@ -25,7 +26,7 @@ class CompiledAhead:
     ) -> list[CompileResult]:
         """Compile all; answers in the order of `configs`. Raises MachineTrouble."""
         began = time.monotonic()
-        rest = [c for c in configs if c.key() not in self._begun]
+        rest = [c for c in configs if c.key() not in self._begun or self._begun[c.key()].cancel()]
         found = dict(zip(rest, self._pool.compile(spec, problem, rest, deadline_s) if rest else (), strict=True))
         for config in configs:
             if config not in found:

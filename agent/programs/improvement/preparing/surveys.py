@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from agent.programs.improvement.improve_plan import Job
 from agent.programs.improvement.preparing.ahead import Ahead
-from agent.programs.improvement.tuned_rows import beyond_float64, bounds_of, loses_beside, saved_beside
+from agent.programs.improvement.tuned_rows import beyond_float64, bounds_of, fault_beside
 from kernels.capture.reading.rebuilt_arguments import described_tensors
 from kernels.captured.captured_problem import CapturedProblem, written_bounds
 from kernels.hardware import Hardware
@@ -65,7 +65,7 @@ class Surveys:
             if wrong is not None:
                 return wrong
         timed = self._survey.side_by_side(job.reference, problem.model_dump(), config, SEED)
-        return None if isinstance(timed, str) or not loses_beside(timed) else saved_beside(timed)
+        return fault_beside({"missing": timed} if isinstance(timed, str) else timed)
 
     def _surveyed(self, job: Job, compiled: Sequence[Future[CompileResult]]) -> Prepared | str:
         changed = self._survey.changed(job.reference)
