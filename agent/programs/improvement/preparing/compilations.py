@@ -75,15 +75,17 @@ class Compilations:
         with self._lock:
             if self._starting:  # what ends at once comes back here
                 return
-            self._starting = True
             pool = self._pool = self._pool or LocalCompilePool(hardware, nice=LAST)
-            while self._queue and self._running < pool.workers:
-                *_, job, config, future = heapq.heappop(self._queue)
-                if future.set_running_or_notify_cancel():
-                    self._running += 1
-                    inner = pool.submit(job.kernel, job.kernel.default_problem(), config)
-                    inner.add_done_callback(partial(self._ended, future, hardware))
-            self._starting = False
+            self._starting = True
+            try:
+                while self._queue and self._running < pool.workers:
+                    *_, job, config, future = heapq.heappop(self._queue)
+                    if future.set_running_or_notify_cancel():
+                        self._running += 1
+                        inner = pool.submit(job.kernel, job.kernel.default_problem(), config)
+                        inner.add_done_callback(partial(self._ended, future, hardware))
+            finally:
+                self._starting = False
 
     def _ended(self, future: Future[CompileResult], hardware: Hardware, inner: Future[CompileResult]) -> None:
         try:
