@@ -62,6 +62,15 @@ class Compilations:
         """What was begun of a launch. What has not been started yet can be cancelled."""
         return self._begun[job.launch.digest]
 
+    def same_code(self, job: Job, values: dict[str, object]) -> bool:
+        """Whether a config of the owner's code compiles to the machine code of the owner's config."""
+        kernel = job.kernel
+        own, config = kernel.owner_config(), kernel.config_type.model_validate(values)
+        if self._pool is None:
+            return False
+        codes = [self._pool.submit(kernel, kernel.default_problem(), c).result().fingerprint for c in (own, config)]
+        return codes[0] is not None and codes[0] == codes[1]
+
     def close(self) -> None:
         with self._lock:
             waiting, self._queue = self._queue, []
