@@ -246,11 +246,12 @@ class Work:
                 self._compile_edited, SEED,
             )  # fmt: skip
         beside: dict[str, Any] = {}
-        if wrong is None and outcome.proven and outcome.best is not None:
+        same = outcome.proven and outcome.best is not None and self._is_same_code(job, outcome.best.config)
+        if wrong is None and outcome.proven and outcome.best is not None and not same:
             kernel, best = self._found_as(job, outcome.best.config), outcome.best.config
             timed = self._survey.side_by_side(kernel, problem.model_dump(), best, SEED)
             beside = {"missing": timed} if isinstance(timed, str) else timed
-        judged = judge(outcome, wrong, job.kernel.owner_config().model_dump(), beside)
+        judged = judge(outcome, wrong, job.kernel.owner_config().model_dump(), beside, same)
         more: dict[str, Any] = {"error": errors, "measured_ms": survey.ms, "bounds": problem.bound_of()}
         more |= {"held_out": held_out} if held_out else {}
         more |= {"side_by_side": beside} if beside else {}
@@ -291,6 +292,9 @@ class Work:
             self._watch.notify(f"{job.launch.name} {job.launch.digest[:8]}: its code is not edited: {e}")
             return False
         return True
+
+    def _is_same_code(self, job: Job, config: dict[str, Any]) -> bool:
+        return not config.get("edit") and self._compilations.same_code(job, config)
 
     def _found_as(self, job: Job, config: dict[str, Any]) -> str:
         """The name by which a process finds the kernel of `config`."""
