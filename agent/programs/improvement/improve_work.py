@@ -26,7 +26,7 @@ from agent.loop.progress import Watch
 from agent.models.base import EMBEDDED
 from agent.models.prices import priced
 from agent.programs.improvement.held_out_launches import try_held_out
-from agent.programs.improvement.improve_plan import Job, Plan, Untuned, seconds_for, seconds_to_search
+from agent.programs.improvement.improve_plan import LEAST_S, Job, Plan, Untuned, seconds_for, seconds_to_search
 from agent.programs.improvement.improve_request import Improved, Request
 from agent.programs.improvement.lineage import lineage_of
 from agent.programs.improvement.parallel_searches import MOST_GAINED, Searches, most_at_once
@@ -161,7 +161,7 @@ class Work:
         with Searches(self._at_once, self._hardware, self._watch) as searches:
             while waiting:
                 left = r.max_seconds - kept - (time.monotonic() - began)
-                if left <= 0:
+                if left <= (LEAST_S if len(waiting) < len(found.jobs) else 0):
                     for job in waiting:
                         self._leave(job, self._time_was_up())
                     self._write()
