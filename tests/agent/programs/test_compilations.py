@@ -95,15 +95,12 @@ def test_nobody_waits_for_what_is_cancelled_at_the_end(pool):
 def test_equal_machine_code_is_seen(pool, codes, same):
     made, launch = Compilations(hardware_named("H200")), job("a", 0, 0)
     launch.kernel.config_type = SimpleNamespace(model_validate=Config)
+    assert not made.same_code(launch, "a other")  # nothing was compiled
     made.begin(launch)
-    results = iter(codes)
-
-    def submit(kernel, problem, config):
-        done = Future()
-        done.set_result(SimpleNamespace(fingerprint=next(results)))
-        return done
-
-    pool.submit = submit
+    pool.begun["a owner"].set_result(SimpleNamespace(fingerprint=codes[0]))
+    other: Future[SimpleNamespace] = Future()
+    other.set_result(SimpleNamespace(fingerprint=codes[1]))
+    pool.submit = lambda kernel, problem, config: other
     assert made.same_code(launch, "a other") is same
 
 

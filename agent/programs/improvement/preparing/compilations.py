@@ -64,12 +64,12 @@ class Compilations:
 
     def same_code(self, job: Job, values: dict[str, object]) -> bool:
         """Whether a config of the owner's code compiles to the machine code of the owner's config."""
-        kernel = job.kernel
-        own, config = kernel.owner_config(), kernel.config_type.model_validate(values)
-        if self._pool is None:
+        own = self._begun.get(job.launch.digest, {}).get(job.kernel.owner_config().key())
+        if own is None or self._pool is None:
             return False
-        codes = [self._pool.submit(kernel, kernel.default_problem(), c).result().fingerprint for c in (own, config)]
-        return codes[0] is not None and codes[0] == codes[1]
+        config = job.kernel.config_type.model_validate(values)
+        code = self._pool.submit(job.kernel, job.kernel.default_problem(), config).result().fingerprint
+        return code is not None and code == own.result().fingerprint
 
     def close(self) -> None:
         with self._lock:
