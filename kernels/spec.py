@@ -106,6 +106,9 @@ class Baseline(Generic[P]):
     """Why this torch or this problem cannot run it; ``None`` if it can run."""
     own_code: bool = False
     """Whether it launches the kernel's own Triton code, which the compile pool may have compiled already."""
+    config: Config | None = None
+    """The config that it is, if it is one of the kernel's: a sitting launches it where candidates are launched. What a
+    launch takes depends on where its arguments lie, and two processes hold them at different addresses."""
     choices: Callable[[P], Mapping[str, Callable[[P, Inputs], Callable[[], torch.Tensor]]]] = lambda problem: {}
     """If ``prepare`` chooses by measuring: the ways that can be forced, by name, each as ``prepare``. The fastest of
     them all is the baseline."""

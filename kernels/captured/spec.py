@@ -214,6 +214,7 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
                 f"the launch as captured: {shown}",
                 partial(self.prepare, config=self.owner_config()),
                 own_code=True,
+                config=self.owner_config(),
             )
         ]
         tuners = self.tuner_configs()

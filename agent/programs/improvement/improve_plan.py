@@ -23,6 +23,8 @@ SHORTEST_S = 11.0
 """Seconds that a launch is given at least."""
 PROOF_S = 5.0
 """Seconds of them for what is not search: the run is opened, and the final sittings."""
+LEAST_S = 5.0
+"""With less than this left no further launch is begun: it would only overrun the time by its proof."""
 
 
 @dataclass

@@ -26,7 +26,7 @@ from agent.loop.progress import Watch
 from agent.models.base import EMBEDDED
 from agent.models.prices import priced
 from agent.programs.improvement.held_out_launches import try_held_out
-from agent.programs.improvement.improve_plan import Job, Plan, Untuned, seconds_for, seconds_to_search
+from agent.programs.improvement.improve_plan import LEAST_S, Job, Plan, Untuned, seconds_for, seconds_to_search
 from agent.programs.improvement.improve_request import Improved, Request
 from agent.programs.improvement.lineage import lineage_of
 from agent.programs.improvement.parallel_searches import MOST_GAINED, Searches, most_at_once
@@ -161,7 +161,7 @@ class Work:
         with Searches(self._at_once, self._hardware, self._watch) as searches:
             while waiting:
                 left = r.max_seconds - kept - (time.monotonic() - began)
-                if left <= 0:
+                if left <= (LEAST_S if len(waiting) < len(found.jobs) else 0):
                     for job in waiting:
                         self._leave(job, self._time_was_up())
                     self._write()
@@ -246,11 +246,12 @@ class Work:
                 self._compile_edited, SEED,
             )  # fmt: skip
         beside: dict[str, Any] = {}
-        if wrong is None and outcome.proven and outcome.best is not None:
+        same = outcome.proven and outcome.best is not None and self._is_same_code(job, outcome.best.config)
+        if wrong is None and outcome.proven and outcome.best is not None and not same:
             kernel, best = self._found_as(job, outcome.best.config), outcome.best.config
             timed = self._survey.side_by_side(kernel, problem.model_dump(), best, SEED)
             beside = {"missing": timed} if isinstance(timed, str) else timed
-        judged = judge(outcome, wrong, job.kernel.owner_config().model_dump(), beside)
+        judged = judge(outcome, wrong, job.kernel.owner_config().model_dump(), beside, same)
         more: dict[str, Any] = {"error": errors, "measured_ms": survey.ms, "bounds": problem.bound_of()}
         more |= {"held_out": held_out} if held_out else {}
         more |= {"side_by_side": beside} if beside else {}
@@ -291,6 +292,9 @@ class Work:
             self._watch.notify(f"{job.launch.name} {job.launch.digest[:8]}: its code is not edited: {e}")
             return False
         return True
+
+    def _is_same_code(self, job: Job, config: dict[str, Any]) -> bool:
+        return not config.get("edit") and self._compilations.same_code(job, config)
 
     def _found_as(self, job: Job, config: dict[str, Any]) -> str:
         """The name by which a process finds the kernel of `config`."""

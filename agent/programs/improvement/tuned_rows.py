@@ -85,15 +85,19 @@ def beyond_float64(survey: Survey, errors: dict[str, float], edited: bool = Fals
     return None
 
 
-def judge(outcome: Outcome, wrong: str | None, own: dict[str, Any], beside: Json | None = None) -> Judged:
+def judge(
+    outcome: Outcome, wrong: str | None, own: dict[str, Any], beside: Json | None = None, same_code: bool = False
+) -> Judged:
     """The decision of a run. `wrong`: what the comparison with float64 says against its best config. `own`: the owner's
     config. `beside`: its times in one process with the owner's launch, or ``missing`` (``OwnerSurvey.side_by_side``);
-    None or empty if they were not read."""
+    None or empty if they were not read. `same_code`: whether it compiles to the machine code of the owner's config."""
     best = outcome.best
     if owner_wrong := [w["reason"] for w in outcome.wrong if w["config"] == own]:
         return Judged("stock", f"{OWNER_WRONG} ({owner_wrong[0]})", None)
     if not outcome.proven or best is None:
         return Judged("stock", outcome.why, None)
+    if same_code:
+        return Judged("stock", f"{outcome.why}, but its machine code is that of the owner's config", None)
     if best.config == own:
         return Judged("stock", "the owner's config is the fastest", None)
     lowest = min((b.ci[0] for b in outcome.baselines if b.ci is not None), default=1.0)

@@ -91,6 +91,19 @@ def test_nobody_waits_for_what_is_cancelled_at_the_end(pool):
     assert all(f.done() for f in futures)
 
 
+@pytest.mark.parametrize(("codes", "same"), [(("a", "a"), True), (("a", "b"), False), ((None, None), False)])
+def test_equal_machine_code_is_seen(pool, codes, same):
+    made, launch = Compilations(hardware_named("H200")), job("a", 0, 0)
+    launch.kernel.config_type = SimpleNamespace(model_validate=Config)
+    assert not made.same_code(launch, "a other")  # nothing was compiled
+    made.begin(launch)
+    pool.begun["a owner"].set_result(SimpleNamespace(fingerprint=codes[0]))
+    other: Future[SimpleNamespace] = Future()
+    other.set_result(SimpleNamespace(fingerprint=codes[1]))
+    pool.submit = lambda kernel, problem, config: other
+    assert made.same_code(launch, "a other") is same
+
+
 def test_without_a_gpu_nothing_is_compiled(pool):
     assert Compilations(None).begin(job("a", 2, 1)) == []
     assert not pool.begun

@@ -97,6 +97,9 @@ def test_a_launch_is_proven_on_a_gpu_and_the_rest_says_why(gpu, on_gpu, tmp_path
     evidence = table.evidence[row.name]
     assert [b["name"] for b in evidence["baselines"]] == ["owner", "autotuner"]
     assert all(b["ci"][0] > 1 for b in evidence["baselines"])
+    owner, tuner = (b["speedup"] for b in evidence["baselines"])
+    assert owner == pytest.approx(0.1 / 0.08, rel=1e-3)  # not 0.11: it is launched where the config is
+    assert tuner == pytest.approx(0.09 / 0.08, rel=1e-3)
     assert evidence["side_by_side"] == BESIDE
     assert evidence["why"].endswith("[9.00, 11.00] with a cold L2 and 3.00 us [2.00, 4.00] with a warm L2")
     assert evidence["overwritten"] == ["out_ptr"]

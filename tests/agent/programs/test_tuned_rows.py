@@ -107,6 +107,11 @@ def test_a_config_has_to_save_time_in_one_process_with_the_owners_launch_too():
     judged = judge(outcome(), None, OWN, beside((0.1, -0.1, 0.3), (0.9, 0.8, 1.0)))
     assert (judged.status, judged.config) == ("stock", None)
     assert "but it is level in one process with the owner's launch: it saves 0.10 us [-0.10, 0.30]" in judged.why
+    judged = judge(outcome(), None, OWN, {}, same_code=True)
+    assert (judged.status, judged.why) == (
+        "stock",
+        "1.2x over owner, but its machine code is that of the owner's config",
+    )
     judged = judge(outcome(), None, OWN, {"missing": "it hung"})
     assert (judged.status, judged.config) == ("stock", None)
     assert judged.why == "1.2x over owner, but it could not be timed in one process with the owner's launch (it hung)"

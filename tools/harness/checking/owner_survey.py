@@ -65,7 +65,7 @@ class Survey:
 
 
 class OwnerSurvey:
-    """One child that surveys launches on `device`, ``cuda:N`` or ``cpu``."""
+    """One child that surveys launches on `device`, ``cuda:N`` or ``cpu``. On a GPU another compares functions."""
 
     def __init__(
         self,
@@ -74,16 +74,18 @@ class OwnerSurvey:
         gpu_lock: Path | None = None,
     ) -> None:
         """`gpu_lock`: the file by which others use the GPU in turns (:mod:`tools.harness.process.gpu_lock`)."""
-        self.device, self._factory = device, factory
-        self._init = {"device": device, "lock": None if gpu_lock is None else str(gpu_lock)}
-        self._child: Child | None = None
-        self._closed = False
-        self._one_at_a_time = threading.Lock()
+        self.device = device
+        init = {"device": device, "lock": None if gpu_lock is None else str(gpu_lock)}
+        interpreted = {"TRITON_INTERPRET": "1", "TRITON_DEFAULT_FP_FUSION": "1"}
+        environment = interpreted if device == CPU else triton_environment(default_cache())
+        self._launching = self._comparing = _Process(factory, init, environment)
+        if device != CPU:  # to import a program's packages may take longer than a survey
+            self._comparing = _Process(factory, init, environment)
 
     def changed(self, kernel: str) -> str | None:
         """Why the function of the launch that `kernel` names (``FILE#LAUNCH``) is not the one that was captured; None
-        if it is, or if the program is not here. Nothing is launched."""
-        reason: str | None = self._call({"op": "changed", "kernel": kernel}).get("reason")
+        if it is, or if the program is not here. Nothing is launched, and surveys go on meanwhile on a GPU."""
+        reason: str | None = self._comparing.call({"op": "changed", "kernel": kernel}).get("reason")
         return reason
 
     def damping(self, kernel: str, seed: int) -> int | str:
@@ -134,6 +136,24 @@ class OwnerSurvey:
             return self._call({**job, "exact": path, "storages": list(exact.stored)})
 
     def _call(self, job: Json) -> Json:
+        return self._launching.call(job)
+
+    def close(self) -> None:
+        """End the children, whatever they do; no others are started."""
+        self._launching.close()
+        self._comparing.close()
+
+
+class _Process:
+    """A child for one job at a time, started for the first one and anew where one has ended it."""
+
+    def __init__(self, factory: str, init: Json, environment: dict[str, str]) -> None:
+        self._about = factory, init, environment
+        self._child: Child | None = None
+        self._closed = False
+        self._one_at_a_time = threading.Lock()
+
+    def call(self, job: Json) -> Json:
         with self._one_at_a_time:
             return self._call_alone(job)
 
@@ -141,9 +161,7 @@ class OwnerSurvey:
         if self._closed:  # a survey in the background outlives the work that it was for
             return {"reason": "the work was ended before its survey"}
         if self._child is None or not self._child.alive:
-            interpreted = {"TRITON_INTERPRET": "1", "TRITON_DEFAULT_FP_FUSION": "1"}
-            environment = interpreted if self.device == CPU else triton_environment(default_cache())
-            self._child = Child(self._factory, self._init, environment)
+            self._child = Child(*self._about)
         try:
             return self._child.call(job, DEADLINE_S)
         except ChildTimeout:
@@ -154,7 +172,6 @@ class OwnerSurvey:
             return {"reason": f"the owner's launch on arguments made anew ended its process: {e}"}
 
     def close(self) -> None:
-        """End the child, whatever it does; no other is started."""
         self._closed = True
         if self._child is not None:
             self._child.kill()

@@ -1,10 +1,10 @@
 """A config and the owner's launch timed in turns in one process, with a cold and with a warm L2.
 
-The proof reads single launches with a cold L2, the config in one process and the owner's launch in another, so that
-neither can slow the other down. But there they lie at different addresses: on an H200 two configs that are equally fast
-in one process were read 1.2 % apart so, and a gain of 2 % as one of 5.7 % (docs/BENCHMARKS.md). A program launches both
-in one process, and the kernels before a launch may have left its arguments in the L2. So what a config saves is read
-twice more, in pairs on the same memory, at several places of it:
+The proof reads single launches with a cold L2, and edited code and an autotuner's choice made anew are timed in another
+process than what they are compared with. What a launch takes depends on where its arguments lie: on an H200 two configs
+that are equally fast in one process were read 1.2 % apart in two, and a gain of 2 % as one of 5.7 %
+(docs/BENCHMARKS.md). And the kernels before a launch may have left its arguments in the L2. So what a config saves over
+the owner's launch is read twice more, in pairs on the same memory, at several places of it:
 
 - *cold*: the arguments are restored, and then so much is written that nothing of them is left in the L2.
 - *warm*: the arguments are restored last, right before the launch. What the launch overwrites whole is left out: no

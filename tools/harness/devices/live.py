@@ -262,7 +262,7 @@ class LiveDevice:
                         return Proof(config=m.config, status=m.status, reason=m.reason, regime=regime)
                     ours.append(m)
                 else:
-                    m = _require_figure(self._rival(one, beside, regime), figure)
+                    m = _require_figure(self._rival(one, regime), figure)
                     if m.status != "correct":
                         why = f"baseline {one.name}: {m.status}: {m.reason}"
                         return Proof(config=_values(config), status="infrastructure", reason=why, regime=regime)
@@ -355,9 +355,10 @@ class LiveDevice:
         times = {"window_s": self.window_s, "windows": windows, "looked_at": looked_at}
         return self.workers.run(role, {"op": "sustained", **subject, **times}, self.workers.deadline_s + 10)
 
-    def _rival(self, one: Baseline[Any], beside: Config | None, regime: Regime) -> Measurement:
-        if one.name == OWN and beside is not None:
-            return self.measure([beside], regime, BLOCK[regime])[0]
+    def _rival(self, one: Baseline[Any], regime: Regime) -> Measurement:
+        """Edited code is nobody's neighbour: the owner's launch is timed in another process than it."""
+        if one.config is not None and (one.name == OWN or not self.spec.shut_in):
+            return self.measure([one.config], regime, BLOCK[regime])[0]
         return self.measure_baseline(one, regime, BLOCK[regime])
 
     def _baseline(self, name: str) -> Baseline[Any]:
@@ -401,4 +402,4 @@ def _as_baseline(config: Config) -> Baseline[Any]:
     def prepare(problem: Any, inputs: Any) -> Callable[[], Any]:
         raise NotImplementedError("a config is launched by the candidates' worker, not prepared by the baselines'")
 
-    return Baseline(OWN, title, prepare)
+    return Baseline(OWN, title, prepare, config=config)

@@ -62,6 +62,15 @@ class Compilations:
         """What was begun of a launch. What has not been started yet can be cancelled."""
         return self._begun[job.launch.digest]
 
+    def same_code(self, job: Job, values: dict[str, object]) -> bool:
+        """Whether a config of the owner's code compiles to the machine code of the owner's config."""
+        own = self._begun.get(job.launch.digest, {}).get(job.kernel.owner_config().key())
+        if own is None or self._pool is None:
+            return False
+        config = job.kernel.config_type.model_validate(values)
+        code = self._pool.submit(job.kernel, job.kernel.default_problem(), config).result().fingerprint
+        return code is not None and code == own.result().fingerprint
+
     def close(self) -> None:
         with self._lock:
             waiting, self._queue = self._queue, []
@@ -75,15 +84,17 @@ class Compilations:
         with self._lock:
             if self._starting:  # what ends at once comes back here
                 return
-            self._starting = True
             pool = self._pool = self._pool or LocalCompilePool(hardware, nice=LAST)
-            while self._queue and self._running < pool.workers:
-                *_, job, config, future = heapq.heappop(self._queue)
-                if future.set_running_or_notify_cancel():
-                    self._running += 1
-                    inner = pool.submit(job.kernel, job.kernel.default_problem(), config)
-                    inner.add_done_callback(partial(self._ended, future, hardware))
-            self._starting = False
+            self._starting = True
+            try:
+                while self._queue and self._running < pool.workers:
+                    *_, job, config, future = heapq.heappop(self._queue)
+                    if future.set_running_or_notify_cancel():
+                        self._running += 1
+                        inner = pool.submit(job.kernel, job.kernel.default_problem(), config)
+                        inner.add_done_callback(partial(self._ended, future, hardware))
+            finally:
+                self._starting = False
 
     def _ended(self, future: Future[CompileResult], hardware: Hardware, inner: Future[CompileResult]) -> None:
         try:

@@ -31,6 +31,7 @@ class Surveys:
         references and compilations at the same time; they are launched one after the other."""
         self._survey, self._ahead, self._hardware = survey, ahead, hardware
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="survey")
+        self._comparing = ThreadPoolExecutor(1, thread_name_prefix="comparison")
         self._launching = threading.Lock()
         self._found: dict[str, Future[Prepared | str]] = {}
         """By the launch's digest."""
@@ -51,6 +52,7 @@ class Surveys:
     def close(self) -> None:
         """Begin no further survey. One that runs ends when its process does."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._comparing.shutdown(wait=False, cancel_futures=True)
 
     def fault_at(self, job: Job, config: dict[str, object]) -> str | None:
         """What speaks against a proven config of the owner's code: float64, if there is a reference, or its times in
@@ -68,9 +70,11 @@ class Surveys:
         return fault_beside({"missing": timed} if isinstance(timed, str) else timed)
 
     def _surveyed(self, job: Job, compiled: Sequence[Future[CompileResult]]) -> Prepared | str:
-        changed = self._survey.changed(job.reference)
-        if changed is not None:
-            return changed
+        changed = self._comparing.submit(self._survey.changed, job.reference)
+        found = self._found_out(job, compiled)
+        return changed.result() or found
+
+    def _found_out(self, job: Job, compiled: Sequence[Future[CompileResult]]) -> Prepared | str:
         exact = self._ahead.reference(job.launch.digest)
         wait_until_done(compiled[:1])
         found = self._launched(job, exact)
