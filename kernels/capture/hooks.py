@@ -57,7 +57,7 @@ class Hooks(ModulePatcher):
         recorder = self.recorder
 
         @functools.wraps(run)
-        def launch(function: Any, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> Any:
+        def launch(function: Any, /, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> Any:
             if warmup or recorder.inside:
                 if recorder.benching:
                     recorder.list_unseen(BENCHMARK, function.__name__)
@@ -75,7 +75,7 @@ class Hooks(ModulePatcher):
         recorder = self.recorder
 
         @functools.wraps(run)
-        def decorated(decorator: Any, *args: Any, **kwargs: Any) -> Any:
+        def decorated(decorator: Any, /, *args: Any, **kwargs: Any) -> Any:
             if recorder.inside:
                 return run(decorator, *args, **kwargs)
             stack = recorder.stack
@@ -91,7 +91,7 @@ class Hooks(ModulePatcher):
         recorder = self.recorder
 
         @functools.wraps(bench)
-        def benchmark(tuner: Any, *args: Any, config: Any, **meta: Any) -> Any:
+        def benchmark(tuner: Any, /, *args: Any, config: Any, **meta: Any) -> Any:
             if sys.modules["triton"].knobs.runtime.interpret:
                 return [0.0, 0.0, 0.0]  # all alike, so that the first config is taken
             recorder.enter(benching=True)
@@ -124,7 +124,7 @@ class Hooks(ModulePatcher):
 
         def make_call(call: Callable[..., Any]) -> Callable[..., Any]:
             @functools.wraps(call)
-            def launched(self: Any, *args: Any, **kwargs: Any) -> Any:
+            def launched(self: Any, /, *args: Any, **kwargs: Any) -> Any:
                 if not recorder.inside:
                     recorder.list_unseen(DIRECT, getattr(self, "_autokernel_name", "compiled before the capture"))
                 return call(self, *args, **kwargs)
@@ -141,7 +141,7 @@ class Hooks(ModulePatcher):
 
         def make(run: Callable[..., Any]) -> Callable[..., Any]:
             @functools.wraps(run)
-            def inductor_run(tuner: Any, *args: Any, **kwargs: Any) -> Any:
+            def inductor_run(tuner: Any, /, *args: Any, **kwargs: Any) -> Any:
                 if recorder.inside:
                     return run(tuner, *args, **kwargs)
                 users = getattr(getattr(tuner, "heuristic_type", None), "name", "") == "USER_AUTOTUNE"

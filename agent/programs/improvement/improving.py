@@ -6,7 +6,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from agent.errors import UsageError
+from agent.errors import StoppedError, UsageError
 from agent.loop.progress import Watch
 from agent.programs.improvement.improve_plan import plan
 from agent.programs.improvement.improve_request import Improved, Request
@@ -15,8 +15,10 @@ from agent.programs.improvement.preparing.ahead import Ahead
 from agent.programs.improvement.preparing.surveys import SEED
 from agent.programs.improvement.table_gaps import hold_out, take_out
 from agent.programs.improvement.wanted_launches import open_capture, select_launches
+from agent.trace.paths import trace_folder
 from kernels.hardware.gpu_facts import from_json
 from kernels.tuned.tuned_table import TunedEnvironment, TunedTable
+from memory.store import Memory, MemoryFileError
 from tools.harness.checking.owner_survey import CPU, OwnerSurvey
 from tools.harness.checking.promoted_reference import DEADLINE_S
 from tools.harness.device import DeviceError
@@ -45,6 +47,8 @@ def improve(request: Request, watch: Watch) -> Improved:
     if device == INTERPRETER and request.edit:
         raise UsageError("--edit times what it writes, and the interpreter times nothing: leave one of them out.")
     timed = device != INTERPRETER
+    if timed:
+        _check_files(request.memory)
     try:
         gpu_lock = named_lock() if timed else None
     except DeviceError as e:
@@ -69,6 +73,11 @@ def improve(request: Request, watch: Watch) -> Improved:
         made = Improved(capture, environment, TunedTable(), untuned=list(found.untuned), timed=timed)
         work = Work(request, device, survey, ahead, made, watch, hardware, gpu_lock)
         work.all(found, began)
+    except StoppedError as e:  # it names one run, and to resume that would write no row
+        raise StoppedError(
+            f"Stopped; {request.out} holds the rows of the launches that were done, and the same command again starts "
+            "from what was measured."
+        ) from e
     except ChildUnborn as e:
         raise UsageError(f"The launches cannot be made anew here: {e}.") from e
     finally:
@@ -78,6 +87,22 @@ def improve(request: Request, watch: Watch) -> Improved:
             lock.close()
     made.seconds = time.monotonic() - began
     return made
+
+
+def _check_files(memory: Path | None) -> None:
+    """Open the memory and the folder of traces that every run will use, before anything is spent. Raises UsageError."""
+    try:
+        Memory.open(memory).close()
+    except MemoryFileError as e:
+        raise UsageError(f"{e}.") from e
+    folder = trace_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as e:
+        raise UsageError(
+            f"Traces cannot be written to {folder} ({e.strerror}): set XDG_DATA_HOME to a folder that can be written."
+        ) from e
 
 
 def _device(asked: str) -> str:

@@ -29,9 +29,9 @@ CHUNK_BYTES = 16 << 20
 """Of memory that a checksum works on at a time; it needs three times as much."""
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 MARKS = 8
-"""Distinct negative numbers, and greatest numbers of 32 and 64 bits, that are taken for marks. More of them are a range
-like any other: a kernel cannot compare with each."""
-GREATEST = (2**31 - 1, 2**63 - 1)
+"""Distinct negative numbers, and greatest numbers of 32 and 64 bits, that are taken for marks. More negative ones are a
+range like any other: a kernel cannot compare with each."""
+GREATEST = (2**31 - 1, 2**32 - 1, 2**63 - 1)
 ADDRESS = 1 << 32
 """Integers above this, all multiples of 16, are taken for addresses. PyTorch's memory lies above 4 GiB on 64-bit."""
 
@@ -86,9 +86,9 @@ def _integers(torch: Any, t: Any) -> Json:
     ordered = t.dim() == 1 and t.numel() <= ORDERED
     seen = (t.cpu() if ordered else _sample(torch, t)).to(torch.int64)
     low, high = _range(torch, t)
-    steps = seen[1:] - seen[:-1] if ordered and seen.numel() > 1 else None
-    addresses = t.element_size() == 8 and low > ADDRESS and not bool((seen % 16).any())
-    if addresses:
+    ordered = ordered and seen.numel() > 1
+    steps = seen[1:] - seen[:-1] if ordered and high - low < 2**63 else None
+    if t.element_size() == 8 and _are_addresses(seen):
         return {"kind": "addresses", "distinct": int(seen.unique().numel())}
     return {
         "kind": "int",
@@ -96,26 +96,36 @@ def _integers(torch: Any, t: Any) -> Json:
         "max": high,
         "distinct": int(seen.unique().numel()),
         "of": seen.numel(),
-        "rises": bool((steps >= 0).all()) if steps is not None else None,
+        "rises": bool((seen[1:] >= seen[:-1]).all()) if ordered else None,
         "steps": [int(steps.min()), int(steps.max())] if steps is not None else None,
         **_marks(torch, seen, low, high),
     }
 
 
+def _are_addresses(seen: Any) -> bool:
+    """Whether these are addresses, among which 0 and -1 stand for none."""
+    others = seen[(seen != 0) & (seen != -1)]
+    return others.numel() > 0 and int(others.min()) > ADDRESS and not bool((others % 16).any())
+
+
 def _marks(torch: Any, seen: Any, low: int, high: int) -> Json:
     """``marks``: pairs of a mark and how often it was `seen`, and ``others``: least and greatest of the other numbers,
-    None if there are none. Empty if there are no marks, or too many. `low` and `high` are those of all elements."""
+    None if there are none. Empty if there are no marks. `low` and `high` are those of all elements."""
     if low >= 0 and high not in GREATEST:
         return {}
-    marked = (seen < 0) | torch.isin(seen, torch.tensor(GREATEST, device=seen.device))
-    numbers, times = seen[marked].unique(return_counts=True)
-    found = dict(zip(numbers.tolist(), times.tolist(), strict=True))
-    for end in (low, high):  # which a sample may have missed
-        if end < 0 or end in GREATEST:
-            found.setdefault(end, 1)
-    if len(found) > MARKS:
+    greatest = torch.isin(seen, torch.tensor(GREATEST, device=seen.device))
+    found: dict[int, int] = {}
+    for marked, least in ((seen < 0) | greatest, 0), (greatest, low):  # negative numbers are marks if they are few
+        numbers, times = seen[marked].unique(return_counts=True)
+        found = dict(zip(numbers.tolist(), times.tolist(), strict=True))
+        for end in (low, high):  # which a sample may have missed
+            if end < least or end in GREATEST:
+                found.setdefault(end, 1)
+        if len(found) <= MARKS:
+            break
+    if not found:
         return {}
-    ends = [x for x in (low, high) if 0 <= x not in GREATEST]
+    ends = [x for x in (low, high) if least <= x not in GREATEST]
     ends += [int(x) for x in torch.aminmax(seen[~marked])] if bool((~marked).any()) else []
     others = [min(ends), max(ends)] if ends else None
     return {"marks": [list(pair) for pair in sorted(found.items())], "others": others}

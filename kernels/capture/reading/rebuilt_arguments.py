@@ -29,6 +29,9 @@ prime, so that rows and blocks do not repeat."""
 STEP = 4.0
 """By which drawn floats are damped once. A program's tensors belong together (a product's factors are normalised, a
 state decays): drawn one by one from their distributions, they may make a recurrence overflow."""
+SPAN = 16
+"""Times as many numbers as are drawn are listed to draw them without repetition."""
+MAX_INT64 = 2**63 - 1
 PAD_BYTES = 64
 """Torch aligns storages on the CPU to this; an argument that was not aligned to 16 bytes is moved by its remainder."""
 
@@ -220,21 +223,39 @@ class _Maker:
 
     def _integers(self, known: Json, count: int) -> torch.Tensor:
         low, high, device = known["min"], known["max"], self._random["device"]
-        if known["steps"] is not None and known["steps"][0] == known["steps"][1]:
+        # Differences beyond 64 bits have wrapped around: they say nothing of the order.
+        if known["steps"] is not None and known["steps"][0] == known["steps"][1] and high - low <= MAX_INT64:
             step = known["steps"][0]
             return (low if step >= 0 else high) + torch.arange(count, device=device) * step
         marks, others = self._marks(known, count), known.get("others", [low, high])
         free = count - len(marks)
-        drawn = torch.randint(others[0], others[1] + 1, (free,), **self._random) if others else marks[:0]
-        if known["distinct"] == known["of"] == count and others and others[1] - others[0] + 1 >= free:
-            # No number stands twice.
-            drawn = others[0] + torch.randperm(others[1] - others[0] + 1, **self._random)[:free]
+        drawn = marks[:0]
+        if others:
+            first, last = others
+            unique = known["distinct"] == known["of"] == count and last - first + 1 >= free
+            drawn = self._unique(first, last, free) if unique else self._uniform(first, last, free)
         if len(marks):
             drawn = torch.cat([marks, drawn])[torch.randperm(count, **self._random)]
         if known["rises"]:
             drawn = drawn.sort().values
             drawn[0], drawn[-1] = low, high
         return drawn
+
+    def _uniform(self, low: int, high: int, count: int) -> torch.Tensor:
+        """Whole numbers from `low` to `high`, both of 64 bits."""
+        drawn = torch.empty(count, dtype=torch.int64, device=self._random["device"])
+        end = None if high == MAX_INT64 else high + 1  # `random_` excludes the end, and None is one beyond 64 bits
+        return drawn.random_(low, end, generator=self._random["generator"])
+
+    def _unique(self, low: int, high: int, count: int) -> torch.Tensor:
+        """The same, and no number stands twice."""
+        span = high - low + 1
+        if span <= SPAN * count:
+            return low + torch.randperm(span, **self._random)[:count]
+        # Identifiers or hashes: one of each of `count` equal parts of the range, which need not be listed.
+        part = min(span // count, MAX_INT64)
+        first = torch.arange(count, device=self._random["device"]) * part
+        return (low + first + self._uniform(0, part - 1, count))[torch.randperm(count, **self._random)]
 
     def _marks(self, known: Json, count: int) -> torch.Tensor:
         """Each mark as often as it was seen, at least once; `count` of them if there was nothing else."""

@@ -73,13 +73,13 @@ class ApplyHooks(ModulePatcher):
         states, inside = self._states, self._inside
 
         @functools.wraps(run)
-        def launch(owner: Any, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> Any:
+        def launch(owner: Any, /, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> Any:
             state = states.get(id(owner))
             if state is None:
                 if not self.active:
                     return run(owner, *args, grid=grid, warmup=warmup, **kwargs)
                 state = states[id(owner)] = self.applied.state(owner)
-            if warmup or (state.wrapped and inside.depth):
+            if warmup or (state.wrapped and inside.depth) or inside.decided is owner:
                 return run(owner, *args, grid=grid, warmup=warmup, **kwargs)
             if isinstance(state, ServedFunction):
                 return self._serve(state, state.answer(args, kwargs, grid), run, owner, args, grid, kwargs)
@@ -107,8 +107,8 @@ class ApplyHooks(ModulePatcher):
             matcher, serve = state.matcher, self._serve
 
             def launch(*args: Any, **kwargs: Any) -> Any:
-                if not self.active:
-                    return run(owner, *args, grid=grid, warmup=False, **kwargs)
+                if not self.active:  # another table may be applied by now
+                    return owner.run(*args, grid=grid, warmup=False, **kwargs)
                 last = matcher.last
                 answer = last.answers.get(last.read(args, kwargs, grid))
                 if answer is None:
@@ -124,10 +124,11 @@ class ApplyHooks(ModulePatcher):
         add = state.used.add
 
         def launch(*args: Any, **kwargs: Any) -> Any:
-            if self.active:
-                add()
-                if state.decorates:
-                    return self._as_it_is(run, owner, args, grid, kwargs)
+            if not self.active:
+                return owner.run(*args, grid=grid, warmup=False, **kwargs)
+            add()
+            if state.decorates:
+                return self._as_it_is(run, owner, args, grid, kwargs)
             return run(owner, *args, grid=grid, warmup=False, **kwargs)
 
         return launch
@@ -151,7 +152,7 @@ class ApplyHooks(ModulePatcher):
 
         def make(run: Callable[..., Any]) -> Callable[..., Any]:
             @functools.wraps(run)
-            def inductor_run(tuner: Any, *args: Any, **kwargs: Any) -> Any:
+            def inductor_run(tuner: Any, /, *args: Any, **kwargs: Any) -> Any:
                 compiled.count(tuner)
                 return run(tuner, *args, **kwargs)
 
@@ -172,6 +173,7 @@ class ApplyHooks(ModulePatcher):
         """Launch by `answer`, else by `run`, Triton's own of what the program launches."""
         if isinstance(answer, Served):
             function, ready = state.function, answer.ready
+            own = self._below(function) if state.decorates else run
             if ready is not None:  # the common case
                 answer.used.add()
                 if answer.heuristics:
@@ -179,10 +181,9 @@ class ApplyHooks(ModulePatcher):
                 kwargs.update(ready)
                 if answer.config is not None:
                     state.tuners[0].best_config = answer.config
-                own = self._below(function) if state.decorates else run
                 return own(function, *args, grid=grid, warmup=False, **kwargs)
             try:
-                result = state.launch(answer, self._below(function), args, grid, kwargs)
+                result = state.launch(answer, own, args, grid, kwargs)
             except NotApplied as e:
                 answer = state.refuse(answer, str(e))
             else:
@@ -201,14 +202,24 @@ class ApplyHooks(ModulePatcher):
             self._inside.depth -= 1
 
     def _below(self, function: Any) -> Callable[..., Any]:
-        """The function's ``run`` without us: Triton's own, or that of who patched it after us."""
+        """The function's ``run`` without us: Triton's own, or that of who patched it after us, which calls ours."""
         patched = type(function).run
-        return self._originals.get(patched, patched)
+        return self._originals.get(patched) or functools.partial(self._decided, patched)
+
+    def _decided(self, patched: Callable[..., Any], function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        inside = self._inside
+        before, inside.decided = inside.decided, function
+        try:
+            return patched(function, *args, **kwargs)
+        finally:
+            inside.decided = before
 
 
 class _Inside(threading.local):
     depth = 0
     """Decorators whose own ``run`` this thread is in."""
+    decided: Any = None
+    """The function whose launch is decided already, on its way through a ``run`` that somebody patched after us."""
 
 
 class LaunchPoint:
@@ -234,14 +245,14 @@ class LaunchPoint:
                 return MethodType(self._run, owner)
         return MethodType(self._launch, owner)
 
-    def __call__(self, owner: Any, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, owner: Any, /, *args: Any, **kwargs: Any) -> Any:
         """For who patches it after us and took it from the class's dictionary."""
         return self._launch(owner, *args, **kwargs)
 
 
 def _first_if_interpreted(bench: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(bench)
-    def benchmark(tuner: Any, *args: Any, **kwargs: Any) -> Any:
+    def benchmark(tuner: Any, /, *args: Any, **kwargs: Any) -> Any:
         if sys.modules["triton"].knobs.runtime.interpret:
             return [0.0, 0.0, 0.0]  # all alike, so that the first config is taken
         return bench(tuner, *args, **kwargs)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...capture.describing.launch_grid import ReadKeys
 from ..key import VARIES
-from ..tuned_table import Decision, TunedRow
+from ..tuned_table import Decision, TunedRow, canonical
 from .launch_matcher import Tally
 
 Json = dict[str, Any]
@@ -89,15 +89,22 @@ def describe_miss(key: Json, rows: Sequence[TunedRow]) -> str:
 
     def apart(row: TunedRow) -> tuple[int, float, str]:
         theirs = _parts(row.key)
-        other = [n for n in own.keys() | theirs.keys() if own.get(n) != theirs.get(n)]
+        other = _differing(own, theirs)
         return len(other), sum(_distance(own.get(n), theirs.get(n)) for n in other), row.name
 
     nearest = min(rows, key=apart)
     theirs = _parts(nearest.key)
-    names = [n for n in {**own, **theirs} if own.get(n) != theirs.get(n)]
+    names = _differing(own, theirs)
     here, there = (_shortened([f"{n}={_describe(p[n])}" for n in names if n in p]) for p in (own, theirs))
     launch = here or f"a launch without {', '.join(names)}"
     return f"no row for {launch}; the nearest one, {nearest.name}, has {there or 'nothing of these'}"
+
+
+def _differing(own: Json, theirs: Json) -> list[str]:
+    """Names of the parts that differ as keys do: True is not 1, and nothing is not None."""
+    missing = object()
+    pairs = {n: (own.get(n, missing), theirs.get(n, missing)) for n in {**own, **theirs}}
+    return [n for n, pair in pairs.items() if missing in pair or len(set(map(canonical, pair))) > 1]
 
 
 def _parts(key: Json) -> Json:
@@ -117,13 +124,25 @@ def _distance(one: Any, other: Any) -> float:
 
 
 def _describe(part: Any) -> str:
-    if isinstance(part, dict) and "dtype" in part and "aligned" in part:
+    """A part of a key (``key.py``) as a person writes it."""
+    if isinstance(part, list):
+        return f"[{', '.join(map(_describe, part))}]"
+    if not isinstance(part, dict):
+        return str(part)
+    if part == VARIES:
+        return "any"
+    if "dtype" in part and "aligned" in part:
         shape = "x".join(map(str, part["shape"])) + ":" if "shape" in part else ""
         same = f" (the memory of {part['same_as']})" if "same_as" in part else ""
         return f"{shape}{part['dtype']}{'' if part['aligned'] else ' (address no multiple of 16)'}{same}"
-    if isinstance(part, dict) and "constexpr" in part:
-        return str(part["constexpr"])
-    return "any" if part == VARIES else str(part)
+    if "descriptor" in part:
+        block = f", blocks of {_describe(part['block_shape'])}" if "block_shape" in part else ""
+        return f"a descriptor of {_describe(part['shape'])} {_describe(part['descriptor'])}{block}"
+    if "reinterpreted" in part:
+        return f"{_describe(part['base'])} as {part['reinterpreted']}"
+    if "function" in part:
+        return f"function {part['function'][:8]}"
+    return ", ".join(map(str, part.values()))  # a constant, a truth value, a text, or the name of a class
 
 
 def _shortened(parts: Sequence[str]) -> str:

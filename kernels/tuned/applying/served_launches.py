@@ -83,7 +83,8 @@ class ServedFunction:
                 return self._unserved(FURTHER)
             if self._lost == 1:
                 more = "Further keys are counted, not printed: capture and improve such launches to have rows for them"
-                self._say(f"{self.name}: {e}: it is launched as the program has it. {more}", f"{self.name}: no row")
+                about = f"{python_function(self.function).__module__}.{self.name}: no row"
+                self._say(f"{self.name}: {e}: it is launched as the program has it. {more}", about)
             return self._unserved(str(e))
         except NotApplied as e:
             reason = str(e)
@@ -196,15 +197,14 @@ class ServedFunction:
         if Triton or the grid refuses."""
         if served.tried:
             return self._launch(served, run, args, grid, kwargs)
-        asked = FollowedGrid(grid, served) if served.moved else grid
         kept = _copies(args, kwargs) if not hasattr(self.function, "params") else []
         try:
-            result = self._launch(served, run, args, asked, kwargs)
+            result = self._launch(served, run, args, grid, kwargs)
         except Exception as e:
             if not isinstance(e, NotApplied) and not {c.__name__ for c in type(e).__mro__}.intersection(REFUSING):
                 raise
-            for tensor, before in kept:
-                tensor.copy_(before)
+            for storage, before in kept:
+                storage.copy_(before)
             reason = str(e) if isinstance(e, NotApplied) else f"row {served.label} cannot be launched ({one_line(e)})"
             raise NotApplied(reason) from e
         served.tried = True
@@ -220,12 +220,15 @@ class ServedFunction:
         values = [(n, h) for d in self.chain[:-1] if not hasattr(d, "configs") for n, h in d.values.items()]
         served.heuristics = tuple((n, h) for n, h in values if n not in set_already)
         served.names = tuple(self.names)
-        if around == sorted(around):  # the autotuner is the innermost
-            served.before, served.ready = early, chosen
-        elif around == sorted(around, reverse=True):
-            served.before, served.ready = {**early, **chosen}, {}
-        if not served.heuristics and served.ready is not None:
+        # `ready` comes last: as soon as it is there, other threads launch by it.
+        if not served.heuristics:
             served.ready = {**early, **chosen}
+        elif around == sorted(around):  # the autotuner is the innermost
+            served.before = early
+            served.ready = chosen
+        elif around == sorted(around, reverse=True):
+            served.before = {**early, **chosen}
+            served.ready = {}
 
     def _launch(self, served: Served, run: Callable[..., Any], args: tuple[Any, ...], grid: Any, kwargs: Json) -> Any:
         passed = {**kwargs, **served.early}
@@ -241,9 +244,10 @@ class ServedFunction:
             for name, heuristic in decorator.values.items():
                 if name not in served.decision.constexprs and name not in served.decision.options:
                     passed[name] = heuristic(self._named(decorator, args, grid, passed))
+        asked = FollowedGrid(grid, served) if served.moved and not served.tried else grid
         if served.variant is not None:
-            return served.variant.launch(run, self.function, args, grid, passed)
-        return run(self.function, *args, grid=grid, warmup=False, **passed)
+            return served.variant.launch(run, self.function, args, asked, passed)
+        return run(self.function, *args, grid=asked, warmup=False, **passed)
 
     def _tune(self, tuner: Any, served: Served, args: tuple[Any, ...], grid: Any, passed: Json) -> Json:
         """What ``Autotuner.run`` does for a key that it has in its cache."""
@@ -287,10 +291,11 @@ def _constant(value: Any) -> Any:
 
 
 def _copies(args: tuple[Any, ...], kwargs: Json) -> list[tuple[Any, Any]]:
-    """The tensors of an interpreted launch, which may have written when the interpreter refuses it."""
+    """The memory of an interpreted launch, which may have written when the interpreter refuses it, and copies."""
     torch = sys.modules.get("torch")
     tensors = [v for v in (*args, *kwargs.values()) if torch is not None and isinstance(v, torch.Tensor)]
-    return [(t, t.clone()) for t in tensors]
+    storages = {s.data_ptr(): s for s in (t.untyped_storage() for t in tensors)}
+    return [(s, s.clone()) for s in storages.values()]
 
 
 def ranges_of(keys: Sequence[Json]) -> dict[str, tuple[int, int]]:

@@ -50,7 +50,7 @@ class ServedVariant:
     def launch(self, run: Callable[..., Any], function: Any, args: tuple[Any, ...], grid: Any, passed: Json) -> Any:
         """Launch the variant by `run`, Triton's own. Raises NotApplied if its grid cannot be launched."""
 
-        def go_on(other: Any, *positional: Any, grid: Any, **named: Any) -> Any:
+        def go_on(other: Any, /, *positional: Any, grid: Any, **named: Any) -> Any:
             return run(other, *positional, grid=grid, warmup=False, **named)
 
         try:

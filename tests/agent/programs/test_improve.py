@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from agent.cli.commands import main
+from agent.errors import StoppedError
 from agent.programs.improvement import improve_work, improving
 from agent.programs.improvement.improve_work import Work
 from agent.programs.improvement.preparing.ahead import Ahead
@@ -148,6 +149,39 @@ def test_several_are_searched_at_once_and_what_is_prepared_goes_first(gpu, on_gp
         lines = [x for x in said.err.splitlines() if f" {launch[:8]}: " in x]
         assert any("tuning captured." in x for x in lines)
         assert lines[-1].split(": ")[1] in ("proven", "stock")
+
+
+@pytest.mark.parametrize("file", ["/dev/full", "/proc/memory.db"])
+def test_a_memory_that_cannot_be_used_is_known_before_anything_is_spent(gpu, on_gpu, file, tmp_path, capsys):
+    out = tmp_path / "tuned.json"
+    assert main(["improve", str(on_gpu), "-o", str(out), "--memory", file]) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith(f"error: {file} ")
+    assert (len(said.err.splitlines()), said.out, out.exists()) == (1, "", False)
+
+
+def test_a_folder_of_traces_that_cannot_be_written_is_known_before_anything_is_spent(
+    gpu, on_gpu, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("XDG_DATA_HOME", "/proc")
+    out = tmp_path / "tuned.json"
+    assert main(["improve", str(on_gpu), "-o", str(out), "--memory", str(tmp_path / "m.db")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: Traces cannot be written to /proc/triton-autokernel/traces (")
+    assert not out.exists()
+
+
+def test_what_is_said_after_ctrl_c_is_about_the_table(gpu, on_gpu, tmp_path, capsys, monkeypatch):
+    def stopped(*asked):
+        raise StoppedError("Stopped; to continue: python -m agent resume 1.")
+
+    monkeypatch.setattr(improve_work, "run_search", stopped)
+    out = tmp_path / "tuned.json"
+    words = ["improve", str(on_gpu), "-o", str(out), "--kernel", "normalise", "--memory", str(tmp_path / "m.db")]
+    assert main(words) == 130
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith(f"error: Stopped; {out} holds the rows of the launches that were done")
+    assert read_table(out).rows == []
 
 
 SIZES = """

@@ -212,6 +212,9 @@ def test_integers_keep_structure_not_values():
         ([-1, 0, 4, 4, 9], [[-1, 1]], [0, 9]),
         ([3, -1, 0, 2, 1], [[-1, 1]], [0, 3]),
         (list(range(-20, 20, 2)), None, None),  # a range below zero as above it
+        ([*range(-10, 5), 2**63 - 1], [[2**63 - 1, 1]], [-10, 4]),
+        ([-(2**63), 2**63 - 1], [[-(2**63), 1], [2**63 - 1, 1]], None),
+        ([3, 2**32 - 1, 5], [[2**32 - 1, 1]], [3, 5]),
         ([4, 5], None, None),
     ],
 )
@@ -236,6 +239,38 @@ def test_marks_among_integers_are_no_part_of_their_range(path, numbers, marks, o
             assert drawn.unique().numel() == len(numbers)
         if numbers == sorted(numbers):
             assert drawn.tolist() == sorted(drawn.tolist())
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        torch.randint(-(2**63), 2**63 - 1, (99,)),  # hashes
+        torch.tensor([5, 10**12, 77]),  # identifiers, none of them twice
+        torch.tensor([2**63 - 2, 3, 8]),
+        torch.randint(-(2**31), 2**31, (99,), dtype=torch.int32),
+        torch.tensor([0, 2**62, -(2**62), 2**62, -(2**62)]),
+    ],
+)
+def test_integers_of_any_range_are_made_anew(path, numbers):
+    r = Recorder(path, "summary")
+    r.launch(lambda *a, **k: None, closure(3), (numbers, 16), (1,), {})
+    r.flush()
+    (launch,) = read_capture(path).launches
+    drawn = next(iter(rebuild_arguments(launch, 1, lambda digest: None).tensors.values()))
+    assert drawn.dtype == numbers.dtype
+    assert numbers.min() <= drawn.min() <= drawn.max() <= numbers.max()
+    assert (drawn.unique().numel() == drawn.numel()) == (numbers.unique().numel() == numbers.numel())
+    assert not torch.equal(drawn, numbers)
+
+
+def test_a_table_of_addresses_may_have_empty_places():
+    for empty in (0, -1):
+        assert summarise(torch.tensor([empty, 2**40, 2**40 + 64]), whole=False) == {
+            "elements": 3,
+            "kind": "addresses",
+            "distinct": 3,
+        }
+    assert summarise(torch.tensor([0, -1, 0]), whole=False)["kind"] == "int"
 
 
 def test_a_mark_that_a_sample_misses_is_kept():

@@ -289,8 +289,11 @@ def threads():
 
 def scenes(init):
     """A child's factory (:class:`tools.harness.process.child.Child`). A case: the name of a scene and its arguments."""
+    from tests.kernels.tuned.launch_scenes import SCENES
+
     torch.set_num_threads(1)
     known = (
+        *SCENES,
         edited,
         autotuned,
         stock_row,

@@ -214,3 +214,35 @@ def test_a_miss_names_the_nearest_row_by_its_sizes():
     assert describe_miss(key(64), [other]) == (
         f"no row for a launch without launch_pdl; the nearest one, {other.name}, has launch_pdl=True"
     )
+
+
+def test_a_miss_is_readable_whatever_the_program_passes():
+    base = {"dtype": "float16", "aligned": True}
+    here = {"flag": {"bool": True}, "text": {"str": "a"}, "pair": [3, "float"], "none": None}
+    here |= {"seed": {"varies": True}, "call": {"function": "0123456789abcdef"}}
+    here |= {"tile": {"descriptor": base, "shape": [64, 32], "strides": [32, 1], "block_shape": [16, 16]}}
+    here |= {"bits": {"reinterpreted": "int16", "base": base}}
+    there = dict.fromkeys(here, 5)
+    row = TunedRow(
+        TunedFunction("m", "f", "0"),
+        TunedEnvironment("NVIDIA H200", "3.6.0", None),
+        {"grid": None, "arguments": there, "options": {}},
+        "proven",
+        Decision({}, {}),
+    )
+    found = {}
+    for name, part in here.items():
+        line = describe_miss({"grid": None, "arguments": {**there, name: part}, "options": {}}, [row])
+        found[name] = line.removeprefix(f"no row for {name}=").removesuffix(
+            f"; the nearest one, {row.name}, has {name}=5"
+        )
+    assert found == {
+        "flag": "True",
+        "text": "a",
+        "pair": "[3, float]",
+        "none": "None",
+        "seed": "any",
+        "call": "function 01234567",
+        "tile": "a descriptor of [64, 32] float16, blocks of [16, 16]",
+        "bits": "float16 as int16",
+    }

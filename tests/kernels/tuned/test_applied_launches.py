@@ -134,3 +134,33 @@ def test_threads_are_counted_and_served_alike(scene):
     found = scene("threads")
     assert found["found"] == [[128.0]]
     assert (found["used"], found["missed"]) == (40, {})
+
+
+def test_parameters_may_have_any_name(scene):
+    found = scene("parameters_named_like_ours")
+    assert (found["before"], found["with"], found["used"], found["printed"]) == ([32.0], [128.0], 3, [])
+
+
+def test_a_program_that_patches_triton_later_sees_each_launch_once_with_its_row(scene):
+    found = scene("patched_later")
+    assert found["found"] == [[1128.0], [1128.0], [128.0], [128.0]]
+    assert found["calls"] == ["tuned", "tuned", "in_place", "in_place"]
+    assert (found["used"], found["missed"], found["printed"]) == (4, {}, [])
+
+
+def test_a_launcher_that_a_program_keeps_follows_the_table_that_is_applied(scene):
+    assert scene("launcher_held_over_tables") == [[128.0], [32.0], [64.0]]
+
+
+def test_a_constant_1_is_not_true_and_heuristics_see_the_programs_grid(scene):
+    found = scene("one_for_true")
+    assert found["found"] == [[128.0], [128.0], [32.0]]
+    assert found["grids"] == [True, True, True]
+    assert found["printed"][0].startswith("flagged: no row for MORE=1; the nearest one, ")
+    assert "has MORE=True: it is launched" in found["printed"][0]
+
+
+def test_memory_is_restored_before_a_refused_launch_is_made_as_the_program_has_it(scene):
+    found = scene("refused_after_writing")
+    assert found["x"] == [2.0, 1.0, 1.0, 1.0]
+    assert "cannot be launched (InterpreterError" in found["printed"][0]
