@@ -31,7 +31,7 @@ KEPT = "not tuned: the table holds what the autotuner chose in the captured prog
 NOTHING_TIMED = "nothing was timed: Triton's interpreter checks configs, and it has no times"
 OWNER_WRONG = (
     "the owner's own launch disagrees with the reference on arguments made anew: those arguments or the reference are "
-    "probably at fault, and no config was judged"
+    "probably at fault, and no config was judged; if an older version made the capture, capture the program anew"
 )
 
 
