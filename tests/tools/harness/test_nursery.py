@@ -73,6 +73,14 @@ def test_a_child_sees_the_world_as_it_is_when_it_is_born(fork, monkeypatch, tmp_
     assert first["niceness"] == second["niceness"] == os.nice(0) + 1
 
 
+@pytest.mark.parametrize("asked", [(10, 14), (14, 10)])
+def test_each_child_has_its_own_niceness_whoever_was_first(fork, asked):
+    own = os.nice(0)
+    found = [fork(FACTORY, nice=nice).call({"see": 1}, 20)["niceness"] for nice in asked]
+    assert found == [min(19, own + nice) for nice in asked]
+    assert the_nursery()  # one for both
+
+
 def test_a_child_that_is_killed_before_its_birth_costs_no_wait_and_is_never_heard_of(fork):
     child = fork()
     child.kill()

@@ -88,12 +88,14 @@ class Nursery:
     """A process that has imported a factory's module and forks children of it."""
 
     def __init__(self, factory: str, environment: Mapping[str, str], nice: int) -> None:
-        """`environment` is that of the imports; `nice` is added to the niceness of the nursery and of its children."""
+        """`environment` is that of the imports; `nice` is what the first child adds to this process's niceness. The
+        nursery itself adds ``MOST_NICE`` at most, because no child can lower what its nursery has."""
+        self._nice = min(nice, MOST_NICE)
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._lock = threading.Lock()
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", str(CHILD), "--nursery", factory, str(theirs.fileno()), str(nice)],
+                [sys.executable, "-P", str(CHILD), "--nursery", factory, str(theirs.fileno()), str(self._nice)],
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -102,9 +104,10 @@ class Nursery:
                 start_new_session=True,
             )
 
-    def fork(self, environment: Mapping[str, str], paths: list[str], pipes: Pipes) -> Forked:
+    def fork(self, environment: Mapping[str, str], paths: list[str], pipes: Pipes, nice: int) -> Forked:
         """A new child, which is born once the nursery's imports are done. Raises OSError if the nursery is gone."""
-        request = {"environment": dict(environment), "paths": paths, "folder": _folder()}
+        more = max(0, nice - self._nice)
+        request = {"environment": dict(environment), "paths": paths, "folder": _folder(), "nice": more}
         read, write = os.pipe()
         try:
             with tempfile.TemporaryFile() as letter:
@@ -126,6 +129,8 @@ class Nursery:
 
 _nurseries: dict[tuple[int, str, str], Nursery] = {}
 _lock = threading.Lock()
+MOST_NICE = 10
+"""Niceness that a nursery adds to its own at most; its children add the rest of theirs."""
 READ_BY_IMPORTS = "TRITON_INTERPRET"
 """The variable that decides what Triton's import makes of its own device functions."""
 
@@ -139,7 +144,7 @@ def fork(factory: str, environment: Mapping[str, str], paths: list[str], pipes: 
             if nursery is None or nursery.process.poll() is not None:
                 nursery = _nurseries[key] = Nursery(factory, environment, nice)
             try:
-                return nursery.fork(environment, paths, pipes)
+                return nursery.fork(environment, paths, pipes, nice)
             except OSError:
                 if attempt:
                     raise
@@ -221,6 +226,7 @@ def _live(factory: str, letter: int, pipes: Pipes, serve: Serve) -> None:
         os.environ.clear()
         os.environ.update(request["environment"])
         sys.path[:] = [*request["paths"], *(p for p in sys.path if p not in request["paths"])]
+        os.nice(request["nice"])
         if request["folder"] is not None:
             os.chdir(request["folder"])
         serve(factory, connection, life)
