@@ -233,24 +233,24 @@ class Work:
             return
         wrong: str | None = None
         errors: dict[str, float] = {}
-        if outcome.proven and outcome.best is not None and exact.reason is None:
-            kernel = self._found_as(job, outcome.best.config)
-            found = self._survey.errors(kernel, problem.model_dump(), outcome.best.config, exact, SEED)
-            edited = bool(outcome.best.config.get("edit"))
-            wrong = found if isinstance(found, str) else beyond_float64(survey, found, edited)
-            errors = {} if isinstance(found, str) else found
         held_out: dict[str, str] = {}
-        if wrong is None and outcome.proven and outcome.best is not None and outcome.best.config.get("edit"):
-            held_out, wrong = try_held_out(
-                job, outcome.best.config, self._made.capture, self._variants, self._ahead, self._survey,
-                self._compile_edited, SEED,
-            )  # fmt: skip
         beside: dict[str, Any] = {}
-        same = outcome.proven and outcome.best is not None and self._is_same_code(job, outcome.best.config)
-        if wrong is None and outcome.proven and outcome.best is not None and not same:
-            kernel, best = self._found_as(job, outcome.best.config), outcome.best.config
-            timed = self._survey.side_by_side(kernel, problem.model_dump(), best, SEED)
-            beside = {"missing": timed} if isinstance(timed, str) else timed
+        same = False
+        if outcome.proven and outcome.best is not None:
+            best = outcome.best.config
+            kernel, values, edited = self._found_as(job, best), problem.model_dump(), bool(best.get("edit"))
+            if exact.reason is None:
+                found = self._survey.errors(kernel, values, best, exact, SEED)
+                wrong = found if isinstance(found, str) else beyond_float64(survey, found, edited)
+                errors = {} if isinstance(found, str) else found
+            if wrong is None and edited:
+                held_out, wrong = try_held_out(
+                    job, best, self._made.capture, self._variants, self._ahead, self._survey, self._compile_edited, SEED
+                )
+            same = not edited and self._compilations.same_code(job, best)
+            if wrong is None and not same:
+                timed = self._survey.side_by_side(kernel, values, best, SEED)
+                beside = {"missing": timed} if isinstance(timed, str) else timed
         judged = judge(outcome, wrong, job.kernel.owner_config().model_dump(), beside, same)
         more: dict[str, Any] = {"error": errors, "measured_ms": survey.ms, "bounds": problem.bound_of()}
         more |= {"held_out": held_out} if held_out else {}
@@ -292,9 +292,6 @@ class Work:
             self._watch.notify(f"{job.launch.name} {job.launch.digest[:8]}: its code is not edited: {e}")
             return False
         return True
-
-    def _is_same_code(self, job: Job, config: dict[str, Any]) -> bool:
-        return not config.get("edit") and self._compilations.same_code(job, config)
 
     def _found_as(self, job: Job, config: dict[str, Any]) -> str:
         """The name by which a process finds the kernel of `config`."""

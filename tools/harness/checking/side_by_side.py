@@ -19,6 +19,7 @@ from __future__ import annotations
 import random
 from typing import Any, Protocol
 
+from kernels.captured.spec import NO_HARDWARE
 from kernels.launches.bound import GUARD, Placed
 from tools.harness.measuring.statistics import median_ci
 
@@ -126,4 +127,4 @@ class _Place:
         return watch
 
     def _launch(self, name: str) -> None:
-        self._spec.launch(self._problem, self._configs[name], self._given.value, self._out.value, None)
+        self._spec.launch(self._problem, self._configs[name], self._given.value, self._out.value, NO_HARDWARE)
