@@ -231,6 +231,10 @@ class Work:
             self._leave(job, str(e).rstrip("."))
             self._write()
             return
+        if changed := self._surveys.change(job):
+            self._leave(job, changed)
+            self._write()
+            return
         wrong: str | None = None
         errors: dict[str, float] = {}
         held_out: dict[str, str] = {}

@@ -152,6 +152,33 @@ def test_several_are_searched_at_once_and_what_is_prepared_goes_first(gpu, on_gp
         assert lines[-1].split(": ")[1] in ("proven", "stock")
 
 
+@pytest.mark.parametrize("known", ["before the search", "after it"])
+def test_a_function_that_has_changed_gets_no_row_whenever_that_is_known(
+    gpu, on_gpu, tmp_path, capsys, monkeypatch, known
+):
+    ended, search = threading.Event(), improve_work.run_search
+
+    def changed(self, kernel):
+        assert known == "before the search" or ended.wait(60)
+        return "it is another function now: capture the program anew"
+
+    def searched(*about):
+        outcome = search(*about)
+        ended.set()
+        return outcome
+
+    monkeypatch.setattr(SurveyOnGpu, "changed", changed)
+    monkeypatch.setattr(improve_work, "run_search", searched)
+    out = tmp_path / "tuned.json"
+    words = ["improve", str(on_gpu), "-o", str(out), "--kernel", "gated", "--json", "--memory", str(tmp_path / "m.db")]
+    assert main(words) == 3
+    said, table = capsys.readouterr(), read_table(out)
+    assert not json.loads(said.out)["launches"]
+    assert any("it is another function now" in rest["reason"] for rest in table.untuned)
+    assert all(table.evidence[row.name]["why"] == KEPT for row in table.rows)
+    assert ended.is_set() == (known == "after it")
+
+
 @pytest.mark.parametrize("file", ["/dev/full", "/proc/memory.db"])
 def test_a_memory_that_cannot_be_used_is_known_before_anything_is_spent(gpu, on_gpu, file, tmp_path, capsys):
     out = tmp_path / "tuned.json"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tools.harness.device import MachineTrouble
-from tools.harness.process.child import Child, ChildDied, ChildKilled, ChildTimeout, ChildUnborn
+from tools.harness.process.child import ONE_THREAD, Child, ChildDied, ChildKilled, ChildTimeout, ChildUnborn
 from tools.harness.process.identity import describe, rebuild
 from tools.harness.process.refusal import Refusal
 from tools.harness.results import CheckResult, StressResult
@@ -78,7 +78,7 @@ class Interpreter:
 
     def _call(self, job: dict[str, Any]) -> dict[str, Any]:
         if self._child is None or not self._child.alive:
-            environment = {"TRITON_INTERPRET": "1", "TRITON_DEFAULT_FP_FUSION": "1"}
+            environment = {"TRITON_INTERPRET": "1", "TRITON_DEFAULT_FP_FUSION": "1", **ONE_THREAD}
             writable = [self._scratch.name] if self._scratch else None
             self._child = Child(FACTORY, {}, environment, writable, forked=writable is None)
         return self._child.call(job, DEADLINE_S)

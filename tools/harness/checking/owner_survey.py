@@ -27,7 +27,7 @@ from typing import Any
 
 from tools.harness.checking.promoted_reference import Reference
 from tools.harness.compiling.cache import default_cache, triton_environment
-from tools.harness.process.child import Child, ChildDied, ChildTimeout, ChildUnborn
+from tools.harness.process.child import ONE_THREAD, Child, ChildDied, ChildTimeout, ChildUnborn
 from tools.harness.process.gpu_lock import GpuLock
 
 Json = dict[str, Any]
@@ -76,7 +76,7 @@ class OwnerSurvey:
         """`gpu_lock`: the file by which others use the GPU in turns (:mod:`tools.harness.process.gpu_lock`)."""
         self.device = device
         init = {"device": device, "lock": None if gpu_lock is None else str(gpu_lock)}
-        interpreted = {"TRITON_INTERPRET": "1", "TRITON_DEFAULT_FP_FUSION": "1"}
+        interpreted = {"TRITON_INTERPRET": "1", "TRITON_DEFAULT_FP_FUSION": "1", **ONE_THREAD}
         environment = interpreted if device == CPU else triton_environment(default_cache())
         self._launching = self._comparing = _Process(factory, init, environment)
         if device != CPU:  # to import a program's packages may take longer than a survey

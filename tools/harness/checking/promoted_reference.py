@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tools.harness.process.child import Child, ChildDied, ChildTimeout
+from tools.harness.process.child import ONE_THREAD, Child, ChildDied, ChildTimeout
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +59,7 @@ class PromotingInterpreter:
     def start(self) -> Child:
         """The child, which imports while it is not needed yet."""
         if self._child is None or not self._child.alive:
-            environment = {"TRITON_INTERPRET": "1"}
+            environment = {"TRITON_INTERPRET": "1", **ONE_THREAD}
             self._child = Child("tools.harness.checking.promoted_reference:promoting_interpreter", {}, environment)
         return self._child
 

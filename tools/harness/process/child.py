@@ -38,6 +38,10 @@ READY: Json = {"op": "are you ready?"}
 """The one job that every child answers itself, with nothing, once its imports are done."""
 FRAME = re.compile(r'\s+File "(.+)", line (\d+)')
 """A line of Python's traceback."""
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""Environment of a child that multiplies matrices by numpy, one of several beside compilers. Its threads, one for each
+core, would wait for their parts in loops: with four such children on 16 cores each compilation took five times as
+long."""
 START_DEADLINE_S = 120.0
 """Importing torch from a cold disk."""
 LOOK_S = 1.0

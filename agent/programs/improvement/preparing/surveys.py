@@ -35,17 +35,27 @@ class Surveys:
         self._launching = threading.Lock()
         self._found: dict[str, Future[Prepared | str]] = {}
         """By the launch's digest."""
+        self._changes: dict[str, Future[str | None]] = {}
+        """The same."""
 
     def of(self, job: Job) -> Prepared | str:
         """What is known of the launch, or why it cannot be tuned."""
-        return self.expect(job).result()
+        found = self.expect(job).result()
+        return self.change(job) or found
+
+    def change(self, job: Job) -> str | None:
+        """Why the launch's function is not the one that was captured, or None. Waits for the comparison, which imports
+        the program's packages: a search that began before it was over may be for nothing."""
+        return self._comparison(job).result()
 
     def expect(self, job: Job, compiled: Sequence[Future[CompileResult]] = ()) -> Future[Prepared | str]:
         """Find it out in the background; the launches of runs go on meanwhile, in turns with the survey's. `compiled`:
         the first, of the owner's config, has to be there before it is launched, and all before the launch counts as
-        prepared, so that nothing is compiled while others wait for the GPU."""
+        prepared, so that nothing is compiled while others wait for the GPU. The comparison with the function that is
+        installed is not waited for (:meth:`change`)."""
         digest = job.launch.digest
         if digest not in self._found:
+            self._comparison(job)
             self._found[digest] = self._threads.submit(self._surveyed, job, compiled)
         return self._found[digest]
 
@@ -69,10 +79,18 @@ class Surveys:
         timed = self._survey.side_by_side(job.reference, problem.model_dump(), config, SEED)
         return fault_beside({"missing": timed} if isinstance(timed, str) else timed)
 
+    def _comparison(self, job: Job) -> Future[str | None]:
+        digest = job.launch.digest
+        if digest not in self._changes:
+            self._changes[digest] = self._comparing.submit(self._survey.changed, job.reference)
+        return self._changes[digest]
+
     def _surveyed(self, job: Job, compiled: Sequence[Future[CompileResult]]) -> Prepared | str:
-        changed = self._comparing.submit(self._survey.changed, job.reference)
         found = self._found_out(job, compiled)
-        return changed.result() or found
+        comparison = self._comparison(job)
+        if isinstance(found, str) or comparison.done():
+            return comparison.result() or found
+        return found
 
     def _found_out(self, job: Job, compiled: Sequence[Future[CompileResult]]) -> Prepared | str:
         exact = self._ahead.reference(job.launch.digest)
