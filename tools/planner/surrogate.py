@@ -6,6 +6,7 @@ tens to hundreds of points of a tuning run.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,11 +50,35 @@ LEVEL_DOUBT = 2.0
 """The same for the success rate of one value of one parameter."""
 
 
+class _OneThread:
+    """BLAS on one thread while at least one thread of this process is inside: its number of threads is the process's,
+    and the first to leave must not give the others theirs back."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+        self._limits: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._limits = _thread_pools().limit(limits=1, user_api="blas")
+            self._inside += 1
+
+    def __exit__(self, *about: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._limits.restore_original_limits()
+
+
+_ONE_THREAD = _OneThread()
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Run linear algebra on one thread. At this size a second thread costs five times what it saves, and it changes the
     order of sums and so their last digits."""
-    with _thread_pools().limit(limits=1):
+    with _ONE_THREAD, _thread_pools().limit(limits=1, user_api="openmp"):  # OpenMP's number is each thread's own
         yield
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from tests.bench.planner_spaces import load
 from tests.tools.planner.problems import STRANGE, StrangeConfig, measured
@@ -16,6 +17,7 @@ from tools.planner import surrogate
 from tools.planner.batch import draw_balanced, pick_batch
 from tools.planner.evidence import Evidence
 from tools.planner.features import Encoder
+from tools.planner.surrogate import one_thread
 
 pytestmark = pytest.mark.process
 
@@ -166,3 +168,21 @@ def test_the_variance_of_a_time_is_that_of_its_interval():
         silent: measured(silent, 1.0),
     }
     assert list(Evidence(measured=seen).variances().values()) == pytest.approx([0.0, 0.01**2, 0.0])
+
+
+def test_who_leaves_first_leaves_the_others_on_one_thread():
+    """Searches of several launches go on at once, each in a thread of its own."""
+
+    def of_blas():
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    first, second = one_thread(), one_thread()
+    with one_thread():
+        pass  # the library is loaded
+    with threadpool_limits(2, "blas"):
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert of_blas() == {1}
+        second.__exit__(None, None, None)
+        assert of_blas() == {2}

@@ -188,6 +188,9 @@ def surveyor(init: Json) -> Any:
     from tools.harness.compiling.toolchain import add_to_triton_key, cache_key
 
     device, lock = init["device"], GpuLock(init["lock"])
+    # Arguments are drawn on the CPU beside compilers. PyTorch's threads, one for each core, wait for one another in
+    # loops: they took 8 to 14 of 16 cores while a program's launches were surveyed.
+    torch.set_num_threads(1)
     if device == CPU:
         from triton.runtime import driver
 
@@ -198,7 +201,6 @@ def surveyor(init: Json) -> Any:
 
         patch_bf16()
         patch_scalars()
-        torch.set_num_threads(1)
         driver.set_active(StubDriver(hardware_named("H200")))
 
     looked = _Kept()
