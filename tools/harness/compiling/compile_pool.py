@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -72,9 +74,18 @@ class LocalCompilePool:
     def compile(
         self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config], deadline_s: float | None = None
     ) -> list[CompileResult]:
-        """Compile all; answers in the order of `configs`. Raises MachineTrouble."""
-        deadline_s = min(deadline_s or self.deadline_s, self.deadline_s)
-        futures = [self._threads.submit(self._compile, spec, problem, c, deadline_s) for c in configs]
+        """Compile all; answers in the order of `configs`. With `deadline_s` none is begun after that time: of a batch
+        that is larger than the pool the last would wait for a multiple of it. Raises MachineTrouble."""
+        until = math.inf if deadline_s is None else time.monotonic() + deadline_s
+        each_s = min(deadline_s or self.deadline_s, self.deadline_s)
+
+        def in_turn(config: Config) -> CompileResult:
+            if time.monotonic() < until:
+                return self._compile(spec, problem, config, each_s)
+            reason = f"not compiled: its turn did not come within {deadline_s:.3g} s"
+            return CompileResult(config=config.model_dump(mode="json"), status="infrastructure", reason=reason)
+
+        futures = [self._threads.submit(in_turn, c) for c in configs]
         return [f.result() for f in futures]
 
     def compile_iter(
