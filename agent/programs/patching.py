@@ -29,6 +29,7 @@ def patch(variant: str, kernel: str, memory: Path | None, output: Path | None, j
     from kernels.registry import get
     from kernels.spec import sentence
     from kernels.triton.stub_driver import DEFAULT
+    from memory.command_line.output_files import check_output, write_output
     from memory.file import default_path
     from tools.harness.process.identity import describe
 
@@ -45,10 +46,8 @@ def patch(variant: str, kernel: str, memory: Path | None, output: Path | None, j
     except ValueError as e:
         raise UsageError(sentence(e)) from e
     if output is not None:
-        try:
-            output.write_text(made.diff, encoding="utf-8")
-        except OSError as e:
-            raise UsageError(f"{output} cannot be written ({e.strerror}): name another file with -o.") from e
+        check_output(output, "-o", (Path(made.path),))
+        write_output(output, made.diff, "-o")
     if json_:
         click.echo(json.dumps({"file": str(made.path), "diff": made.diff, "notes": list(made.notes)}))
         return

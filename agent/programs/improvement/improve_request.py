@@ -7,6 +7,7 @@ from pathlib import Path
 
 from agent.loop.outcome import Outcome
 from agent.models.base import EMBEDDED
+from agent.programs.improvement.earlier_table import merge_tables
 from agent.programs.improvement.improve_plan import Job, Untuned
 from agent.programs.improvement.tuned_rows import Judged
 from kernels.capture.reading.captured_launches import Capture
@@ -49,6 +50,15 @@ class Improved:
     untuned: list[Untuned] = field(default_factory=list)
     seconds: float = 0.0
     timed: bool = True
+    earlier: TunedTable = field(default_factory=TunedTable)
+    """What the file held before."""
+    held_out: frozenset[str] = frozenset()
+    """Names of the rows that launches which are held out would have."""
+
+    @property
+    def whole(self) -> TunedTable:
+        """What is written."""
+        return merge_tables(self.earlier, self.table, self.held_out)
 
     @property
     def proven(self) -> bool:

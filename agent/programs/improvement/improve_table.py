@@ -58,9 +58,13 @@ def render(made: Improved, out: str) -> str:
     if made.capture.damaged:
         damaged = count_of(made.capture.damaged, "damaged line")
         lines += ["", f"Left out of the capture: {damaged}; launches and counts may be too low."]
-    kept = len(made.table.rows) - len(found)
+    whole = made.whole
+    stay = sum(any(row is earlier for earlier in made.earlier.rows) for row in whole.rows)
+    kept = len(whole.rows) - stay - len(found)
     if kept > 0:
         lines += ["", f"{count_of(kept, 'further row')}: the autotuner's choice as captured, without its benchmark"]
+    if stay:
+        lines += ["", f"{out} keeps {count_of(stay, 'row')} of before, for launches that were not decided anew"]
     if made.table.held_out:
         lines += ["", printable(describe_held_out(made.table.held_out))]
     proven = sum(r["decision"] == "proven" for r in found)
@@ -75,7 +79,7 @@ def as_json(made: Improved, out: str) -> dict[str, Any]:
     return {
         "capture": made.capture.path,
         "tuned": out,
-        "digest": made.table.digest,
+        "digest": made.whole.digest,
         "timed": made.timed,
         "gpu": made.environment.gpu,
         "triton": made.environment.triton,

@@ -362,7 +362,7 @@ class Work:
         try:
             with self._writing:
                 self._made.table.untuned = [{"kernel": u.kernel, "reason": u.reason} for u in self._made.untuned]
-                write_table(self._made.table, self._request.out)
+                write_table(self._made.whole, self._request.out)
         except OSError as e:
             raise UsageError(f"{self._request.out} cannot be written ({e.strerror}): name another file by -o.") from e
 

@@ -8,12 +8,14 @@ from pathlib import Path
 
 from agent.errors import StoppedError, UsageError
 from agent.loop.progress import Watch
+from agent.programs.improvement.earlier_table import read_earlier
 from agent.programs.improvement.improve_plan import plan
 from agent.programs.improvement.improve_request import Improved, Request
 from agent.programs.improvement.improve_work import Work
 from agent.programs.improvement.preparing.ahead import Ahead
 from agent.programs.improvement.preparing.surveys import SEED
 from agent.programs.improvement.table_gaps import hold_out, take_out
+from agent.programs.improvement.tuned_rows import name_of_row
 from agent.programs.improvement.wanted_launches import open_capture, select_launches
 from agent.trace.paths import trace_folder
 from kernels.hardware.gpu_facts import from_json
@@ -43,6 +45,7 @@ def improve(request: Request, watch: Watch) -> Improved:
     began = time.monotonic()
     capture = open_capture(request.file)
     wanted = select_launches(capture, request.kernel)  # before processes are started for it
+    earlier = read_earlier(request.out, request.file)
     device = _device(request.device)
     if device == INTERPRETER and request.edit:
         raise UsageError("--edit times what it writes, and the interpreter times nothing: leave one of them out.")
@@ -70,7 +73,8 @@ def improve(request: Request, watch: Watch) -> Improved:
         found = plan(capture, request.share, request.kernel, info["name"] if timed else None, hardware)
         environment = TunedEnvironment(info["name"], info["triton"], info["assembler"], info.get("overrides"))
         take_out(found, hold_out(found.jobs, request.held_out))
-        made = Improved(capture, environment, TunedTable(), untuned=list(found.untuned), timed=timed)
+        made = Improved(capture, environment, TunedTable(), untuned=list(found.untuned), timed=timed, earlier=earlier)
+        made.held_out = frozenset(name_of_row(job, environment) for job in found.held_out)
         work = Work(request, device, survey, ahead, made, watch, hardware, gpu_lock)
         work.all(found, began)
     except StoppedError as e:  # it names one run, and to resume that would write no row

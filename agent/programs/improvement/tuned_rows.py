@@ -157,6 +157,11 @@ def row_of(job: Job, environment: TunedEnvironment, judged: Judged, source: Json
     )
 
 
+def name_of_row(job: Job, environment: TunedEnvironment) -> str:
+    """The name that the launch's row has, whatever it decides."""
+    return row_of(job, environment, Judged("stock", "", None)).name
+
+
 def kept_choice(launch: CapturedLaunch, key: Json, environment: TunedEnvironment) -> TunedRow | None:
     """A stock row with what the launch's autotuner chose in the captured program; None if it chose under another
     Triton."""

@@ -355,6 +355,8 @@ def test_mistakes_are_one_sentence(example, on_gpu, tmp_path, capsys, monkeypatc
         (str(example), "--share", "nan", *interpreted): "is no part of the GPU time",
         (str(example), "--max-seconds", "0", *interpreted): "0 is not a number of seconds above 0",
         (str(example), "-o", str(tmp_path / "no" / "t.json"), *interpreted): "cannot be written",
+        (str(example), "-o", str(example), *interpreted): "is the capture itself",
+        (str(example), "-o", str(tmp_path / "text"), *interpreted): "exists and is no table",
     }
     for words, message in mistakes.items():
         assert main(["improve", *words]) == 2, words
@@ -364,6 +366,7 @@ def test_mistakes_are_one_sentence(example, on_gpu, tmp_path, capsys, monkeypatc
         if "holds no launch" in message or "choose one" in message:
             assert not started  # no process is started for nothing
         started.clear()
+    assert (tmp_path / "text").read_text() == "hello\n"
 
 
 def test_a_capture_of_another_gpu_and_one_with_missing_parts(gpu, example, on_gpu, tmp_path, capsys):
