@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from agent.loop.progress import Watch, clean
-from memory.terms import printable
+from memory.terms import count_of, printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -150,12 +150,12 @@ class Terminal(Watch):
     def status(self) -> str:
         """One line: what goes on, the best so far, what is left."""
         now = self.standing
-        waited = time.monotonic() - now.since
+        at = time.monotonic()
+        waited, left = at - now.since, now.left_at(at)
         parts = [f"{now.doing} {waited:.0f} s" if now.doing and waited >= 1 else now.doing]
         parts.append(f"best {now.best}" if now.best else "")
-        if now.evaluations_left is not None and now.seconds_left is not None:
-            left = max(0.0, now.seconds_left - waited)
-            parts.append(f"{now.evaluations_left} evaluations, {left:.0f} s left")
+        if now.evaluations_left is not None and left is not None:
+            parts.append(f"{count_of(now.evaluations_left, 'evaluation')}, {left:.0f} s left")
         return clean(" · ".join(part for part in parts if part))
 
     def _beat(self) -> None:

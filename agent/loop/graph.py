@@ -57,7 +57,8 @@ def decide(state: State, runtime: Runtime[Context]) -> JSON:
     left = with_reserve(left) if verdict["takeover"] else left
     takeover = "" if verdict.get("hands_back") else state["takeover"] or verdict["takeover"]
     context.watch.record_budget(left)
-    context.watch.begin_step(f"{EMBEDDED if takeover else context.objective.model} decides")
+    speaker = EMBEDDED if takeover else context.objective.model
+    context.watch.begin_step(f"{speaker} decides", counted=speaker == EMBEDDED)
     if verdict["takeover"]:
         context.watch.notify(f"the embedded planner takes over from {context.objective.model}: {takeover}")
     if verdict.get("hands_back"):

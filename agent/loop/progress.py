@@ -39,6 +39,14 @@ class Standing:
     """Seconds of search left at the time ``since``."""
     since: float = 0.0
     """``time.monotonic()`` when `doing` began."""
+    counted: bool = True
+    """Whether the step takes of `seconds_left`: to wait for a language model does not."""
+
+    def left_at(self, now: float) -> float | None:
+        """Seconds of search left at the time `now`."""
+        if self.seconds_left is None or not self.counted:
+            return self.seconds_left
+        return max(0.0, self.seconds_left - (now - self.since))
 
 
 class Watch:
@@ -51,13 +59,13 @@ class Watch:
     def notify(self, line: str) -> None:
         """A line for a person."""
 
-    def begin_step(self, doing: str) -> None:
-        """A step begins that may take over a second."""
-        self._update(doing=doing)
+    def begin_step(self, doing: str, counted: bool = True) -> None:
+        """A step begins that may take over a second. `counted`: whether its time is the search's."""
+        self._update(doing=doing, counted=counted)
 
     def record_words(self, words: str | None) -> None:
         """The model explained its next step in `words`."""
-        self._update(why=shorten(clean(words), WIDTH), doing="")
+        self._update(why=shorten(clean(words), WIDTH), doing="", counted=True)
 
     def record_budget(self, left: Left) -> None:
         """`left` is what the budget holds before a turn."""
@@ -86,10 +94,9 @@ class Watch:
     def on_detail(self, line: str) -> None:
         """Called with a line for every config of an answer."""
 
-    def _update(self, **changes: str | float | None) -> None:
+    def _update(self, **changes: str | float | bool | None) -> None:
         now = time.monotonic()
-        if self.standing.seconds_left is not None and "seconds_left" not in changes:
-            changes["seconds_left"] = max(0.0, self.standing.seconds_left - (now - self.standing.since))
+        changes.setdefault("seconds_left", self.standing.left_at(now))
         self.standing = replace(self.standing, since=now, **changes)  # type: ignore[arg-type]
         self.on_change()
 

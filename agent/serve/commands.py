@@ -72,7 +72,7 @@ def list_(kernel: str, json_: bool) -> None:
     default=3600.0,
     show_default=True,
     metavar="S",
-    help="From the start to the last call; the proof has its own time.",
+    help="Time of the tools; the client's own and the proof's do not count.",
 )
 @click.option("--memory", type=click.Path(path_type=Path), metavar="PATH", help="The SQLite file of all attempts.")
 @click.option("--seed", type=WholeRange(0, 2**32 - 1), default=0, metavar="N", help="Seed (0).")

@@ -58,6 +58,21 @@ def test_the_seconds_left_run_down_while_a_step_goes_on(monkeypatch):
     assert shown.standing.seconds_left == 53.0
 
 
+def test_the_time_of_a_language_models_answer_takes_no_seconds_of_the_search(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    shown = Terminal("quiet")
+    shown.record_budget(Left(1, 9, 60.0))
+    shown.begin_step("gpt decides", counted=False)
+    clock[0] += 90
+    assert shown.status() == "gpt decides 90 s · 1 evaluation, 60 s left"
+    shown.record_words("Measure it.")
+    assert shown.standing.seconds_left == 60.0
+    shown.begin_step("measuring 1 config")
+    clock[0] += 7
+    assert shown.status() == "measuring 1 config 7 s · 1 evaluation, 53 s left"
+
+
 def test_the_first_line_comes_early_and_not_before_a_mistake(monkeypatch):
     stream = io.StringIO()
     shown = Terminal(stream=stream)
