@@ -49,7 +49,11 @@ def check_names() -> list[Finding]:
         said = f"{', '.join(overwritten)} are not this project's any more: another package of that name overwrote them"
         mend = f"uninstall that package, then pip install --force-reinstall --no-deps {DISTRIBUTION}"
         return [Finding("names", "missing", said, mend)]
-    found = [spec.origin for name in PACKAGES if (spec := PathFinder.find_spec(name)) and is_elsewhere(name, spec)]
+    found = [
+        spec.origin
+        for name in PACKAGES
+        if (spec := PathFinder.find_spec(name)) and is_elsewhere(name, spec) and not is_installed_copy(name, spec)
+    ]
     if found:
         said = f"{', '.join(str(origin) for origin in found)} is not used: this project has a package of that name"
         return [Finding("names", "note", said, "rename it if Python code of yours imports both")]
@@ -60,6 +64,16 @@ def is_elsewhere(name: str, spec: ModuleSpec) -> bool:
     """Whether what Python would find by itself under this name is another's."""
     places = [Path(place).resolve() for place in spec.submodule_search_locations or ()]
     return ROOT / name not in places
+
+
+def is_installed_copy(name: str, spec: ModuleSpec) -> bool:
+    """Whether it is this project as pip installed it. In a clone, after ``pip install .``, the clone's code runs."""
+    try:
+        files = metadata.files(DISTRIBUTION) or []
+    except metadata.PackageNotFoundError:
+        return False
+    ours = (Path(str(file.locate())) for file in files if str(file) == f"{name}/__init__.py")
+    return spec.origin is not None and any(Path(spec.origin).resolve() == path.resolve() for path in ours)
 
 
 def overwritten_packages() -> list[str]:

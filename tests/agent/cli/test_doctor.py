@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 import tempfile
@@ -70,12 +71,33 @@ def test_packages_are_checked_by_the_projects_own_metadata(monkeypatch):
     assert not any(said.startswith("[dev]") for said in extras)
 
 
+class Installed:
+    """A file of an installed distribution, without a hash."""
+
+    hash = None
+
+    def __init__(self, folder, name):
+        self.folder, self.name = folder, name
+
+    def __str__(self):
+        return self.name
+
+    def locate(self):
+        return self.folder / self.name
+
+
 def test_another_package_of_our_name_is_noted_and_one_that_overwrote_ours_is_missing(monkeypatch, tmp_path):
     assert {finding.state for finding in installation.check_names()} <= {"ok", "note"}
     (tmp_path / "kernels.py").write_text("")
     monkeypatch.syspath_prepend(str(tmp_path))
     [noted] = installation.check_names()
     assert (noted.state, str(tmp_path / "kernels.py") in noted.said) == ("note", True)
+    monkeypatch.setattr(installation.metadata, "files", lambda name: [Installed(tmp_path, "kernels/__init__.py")])
+    (tmp_path / "kernels.py").unlink()
+    (tmp_path / "kernels").mkdir()
+    (tmp_path / "kernels/__init__.py").write_text("")
+    importlib.invalidate_caches()
+    assert [finding.state for finding in installation.check_names()] == ["ok"]  # a clone beside what pip installed
     monkeypatch.setattr(installation, "overwritten_packages", lambda: ["kernels/__init__.py"])
     [broken] = installation.check_names()
     assert (broken.state, "force-reinstall" in broken.mend) == ("missing", True)
