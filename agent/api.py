@@ -81,6 +81,17 @@ def optimise(
 
     if not isinstance(goal, str):
         raise UsageError(f"The goal is a sentence, such as 'maximise fused TFLOPS', not {goal!r}.")
+    words = {"device": device, "model": model, "base_url": base_url, "effort": effort, "api": api}
+    for argument, text in words.items():
+        require(text is None or isinstance(text, str), f"{argument} is a word or None", text)
+    for argument, flag in {"cold": cold, "edit": edit, "bitwise": bitwise, "yes": yes}.items():
+        require(isinstance(flag, bool), f"{argument} is True or False", flag)
+    require(memory is None or isinstance(memory, str | os.PathLike), "memory is the path of a file", memory)
+    require(options is None or isinstance(options, Mapping), "options is a mapping, such as {'causal': False}", options)
+    require(progress is None or callable(progress), "progress is a function of one Standing", progress)
+    require(isinstance(against, Iterable), "against is the name of a baseline, or several", against)
+    baselines = (against,) if isinstance(against, str) else tuple(against)
+    require(all(isinstance(b, str) for b in baselines), "against is the name of a baseline, or several", against)
     name = model_name(model, base_url)
     given = Given(
         kernel=kernel_name(kernel),
@@ -97,7 +108,7 @@ def optimise(
         max_cost=positive("max_cost", max_cost),
         max_model_calls=whole("max_model_calls", max_model_calls),
         max_model_seconds=positive("max_model_seconds", max_model_seconds),
-        against=(against,) if isinstance(against, str) else tuple(against),
+        against=baselines,
         bitwise=bitwise,
         yes=yes,
         seed=whole("seed", seed, least=0) or 0,
@@ -168,6 +179,12 @@ def shape_text(shape: Sequence[int] | str | None) -> str | None:
     if not dims or not all(isinstance(d, int) and not isinstance(d, bool) and d > 0 for d in dims):
         raise UsageError(f"A shape is positive whole numbers, such as (4096, 4096, 4096), not {shape!r}.")
     return "x".join(map(str, dims))
+
+
+def require(usable: bool, what: str, value: object) -> None:
+    """Raises UsageError for an argument that is not `what`."""
+    if not usable:
+        raise UsageError(f"{what}, not {value!r}.")
 
 
 def whole(name: str, value: Any, least: int = 1) -> int | None:
