@@ -37,12 +37,12 @@ from agent.programs.improvement.table_gaps import TableGaps, seconds_kept
 from agent.programs.improvement.tuned_rows import (
     KEPT,
     NOTHING_TIMED,
-    OWNER_WRONG,
     Judged,
     beyond_float64,
     evidence_of,
     judge,
     kept_choice,
+    owner_fault,
     row_of,
 )
 from kernels.captured.captured_problem import CapturedProblem
@@ -340,7 +340,7 @@ class Work:
             checked.append({"config": row.config, "status": status, "reason": reason, "error": errors})
         own = job.kernel.owner_config().model_dump()
         disagrees = [c["reason"] for c in checked if c["config"] == own and c["status"] == "correctness"]
-        judged = Judged("stock", f"{OWNER_WRONG} ({disagrees[0]})" if disagrees else NOTHING_TIMED, None)
+        judged = Judged("stock", owner_fault(disagrees[0]) if disagrees else NOTHING_TIMED, None)
         evidence = evidence_of(job, survey, exact, judged, None, checked=checked, bounds=problem.bound_of())
         self._add(job, judged, None, evidence)
 

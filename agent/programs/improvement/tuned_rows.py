@@ -13,6 +13,7 @@ from kernels.captured.spec import OPTIONS
 from kernels.tuned.tuned_table import Decision, Json, Status, TunedEnvironment, TunedFunction, TunedRow
 from tools.harness.checking.owner_survey import Survey
 from tools.harness.checking.promoted_reference import Reference
+from tools.harness.checking.verify import BLIND
 
 LEAST_KINDS = 3
 """Kinds of inputs on which a config must have been right; fewer prove nothing."""
@@ -33,6 +34,7 @@ OWNER_WRONG = (
     "the owner's own launch disagrees with the reference on arguments made anew: those arguments or the reference are "
     "probably at fault, and no config was judged; if an older version made the capture, capture the program anew"
 )
+NOTHING_SHOWN = "no config was judged, because on arguments made anew its results do not tell right from wrong"
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def judge(
     None or empty if they were not read. `same_code`: whether it compiles to the machine code of the owner's config."""
     best = outcome.best
     if owner_wrong := [w["reason"] for w in outcome.wrong if w["config"] == own]:
-        return Judged("stock", f"{OWNER_WRONG} ({owner_wrong[0]})", None)
+        return Judged("stock", owner_fault(owner_wrong[0]), None)
     if not outcome.proven or best is None:
         return Judged("stock", outcome.why, None)
     if same_code:
@@ -116,6 +118,12 @@ def judge(
         few = f"it was right on fewer than {LEAST_KINDS} kinds of inputs that the owner's launch survives ({kinds})"
         return Judged("unproven", few, best.config, tie)
     return Judged("proven", why, best.config, tie)
+
+
+def owner_fault(reason: str) -> str:
+    """Why nothing is judged if the owner's config is not accepted itself. A scale of 0 and a mask that hides everything
+    give results that are all zeros, with which nobody is wrong."""
+    return f"{NOTHING_SHOWN if BLIND in reason else OWNER_WRONG} ({reason})"
 
 
 def fault_beside(beside: Json) -> str | None:
