@@ -8,6 +8,7 @@ Each is an object with a ``type``: ``tensor`` (shape, stride, dtype, offset, ali
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -46,6 +47,7 @@ class Storages:
 
 def describe_argument(path: str, value: Any, storages: Storages, function: Callable[[Any], str]) -> Json:
     """One argument. `function` keeps a Triton function and returns the digest of its part."""
+    value = plain_scalar(value)
     kind = type(value)
     if value is None:
         return {"type": "none"}
@@ -77,8 +79,28 @@ def describe_argument(path: str, value: Any, storages: Storages, function: Calla
     return {"type": "unknown", "class": f"{kind.__module__}.{kind.__qualname__}"}
 
 
+def plain_scalar(value: Any) -> Any:
+    """A number or text of a subclass (``numpy.float64``, an ``IntEnum``) as the plain one that Triton takes it for, and
+    a scalar of numpy likewise. Anything else as it is."""
+    if type(value) in PLAIN or value is None:
+        return value
+    for plain in (int, float):
+        if isinstance(value, plain):
+            return plain(value)
+    if isinstance(value, str):
+        return str.__str__(value)  # str() of an Enum is its name
+    numpy = sys.modules.get("numpy")
+    return value.item() if numpy is not None and isinstance(value, numpy.generic) else value
+
+
+def is_reinterpreted(value: Any) -> bool:
+    """Whether this is ``triton.reinterpret`` of a tensor. It has the tensor's shape and strides, and no memory of its
+    own."""
+    return hasattr(value, "base") and not hasattr(value, "untyped_storage")
+
+
 def _tensor(path: str, value: Any, storages: Storages) -> Json:
-    if hasattr(value, "base") and not hasattr(value, "stride"):
+    if is_reinterpreted(value):
         return {"type": "reinterpreted", "dtype": str(value.dtype), "base": _tensor(path, value.base, storages)}
     if not hasattr(value, "untyped_storage"):
         return {"type": "unknown", "class": f"{type(value).__module__}.{type(value).__qualname__}"}
