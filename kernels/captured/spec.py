@@ -30,6 +30,7 @@ from kernels.capture.reading.rebuilt_arguments import (
     described_tensors,
     passed_arguments,
     rebuild_tensors,
+    refuse_unknown,
 )
 from kernels.capture.reading.rebuilt_functions import CannotRebuild, rebuild_function
 from kernels.captured.called_functions import has_loop
@@ -73,6 +74,7 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
         """`functions`: ``Capture.functions()``. `folder`: for the source of the functions. Raises CannotRebuild if the
         function or its arguments cannot be made anew, or if it is not known what the launch writes."""
         self.captured = launch
+        refuse_unknown(launch)
         if launch.writes is None or "?" in launch.writes or any("through" in how for how in launch.writes.values()):
             raise CannotRebuild(f"it is not known which memory {launch.name} writes")
         self._function_of: Callable[[str], Any] = partial(_rebuilt, functions=functions, folder=folder)
@@ -80,7 +82,7 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
         self.function = self._function_of(digest)
         self.written = _written_paths(launch)
         if not self.written:
-            raise CannotRebuild(f"{launch.name} writes no argument")
+            raise CannotRebuild(f"{launch.name} wrote to none of its arguments")
         self._heuristics, self._pre_hook, missing = _importable_hooks(launch)
         self.launch_space = space_of(launch, has_loop(launch, functions))
         names = _constants(self.launch_space)
