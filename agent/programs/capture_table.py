@@ -60,8 +60,8 @@ def _shape(tensor: dict[str, Any]) -> str:
     return f"{'x'.join(map(str, tensor['shape'])) or 'scalar'}:{short.get(tensor['dtype'], tensor['dtype'])}"
 
 
-def render(capture: Capture, stopped: bool = False) -> str:
-    """Table of what was recorded, then what was not, with reasons. `stopped`: whether somebody ended the program."""
+def render(capture: Capture, ended: str = "") -> str:
+    """Table of what was recorded, then what was not, with reasons. `ended`: how the program ended if it failed."""
     distinct = len(capture.launches)
     functions = count_of(len({x.function["identity"] for x in capture.launches}), "function")
     launches, processes = (
@@ -94,8 +94,8 @@ def render(capture: Capture, stopped: bool = False) -> str:
         lines += [f"{left_out} left out: the file was cut off or changed, and launches and counts may be too low."]
     lines += [printable(f"note: {n}") for n in capture.notes]
     if not capture.launches and not capture.unseen and not capture.damaged:
-        why = "the program imported no Triton, or started Python with -S, -I or -E"
-        lines += [f"No Triton launch was seen{' before the program was stopped' if stopped else f': {why}'}."]
+        why = "the program made none, or started Python with -S, -I or -E"
+        lines += [f"No Triton launch was seen{f' before the program {ended}' if ended else f': {why}'}."]
     return "\n".join(lines)
 
 

@@ -12,6 +12,7 @@ import pytest
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
+from triton.language import constexpr
 
 from kernels.capture.capture_file import line_of
 from kernels.capture.describing.device_closure import describe_function
@@ -178,6 +179,15 @@ def test_a_rebuilt_function_is_the_same_function(tmp_path):
         rebuilt = rebuild_function(next(d for d, p in parts.items() if p is part), parts, tmp_path)
         assert identity_of(rebuilt) == part["identity"]
         assert rebuilt.__name__ == part["name"]
+
+
+def test_quoted_constants_are_constants_in_the_interpreter_too(tmp_path):
+    text = 'x_ptr, é: "any" = "tl.constexpr", BLOCK: "tl.constexpr" = 4, *, N: \'tl.constexpr\' = 2'
+    part, parts = described(module_of(tmp_path, "quoted", SOURCE.replace("x_ptr, BLOCK: tl.constexpr", text)).kernel)
+    rebuilt = rebuild_function(next(d for d, p in parts.items() if p is part), parts, tmp_path)
+    assert rebuilt.fn.__annotations__ == {"é": "any", "BLOCK": constexpr, "N": constexpr}
+    assert rebuilt.fn.__defaults__ == ("tl.constexpr", 4)
+    assert identity_of(rebuilt) == part["identity"]
 
 
 @pytest.mark.compile
