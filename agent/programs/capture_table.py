@@ -51,7 +51,11 @@ def _config(launch: CapturedLaunch) -> str:
     config = launch.config
     if config is None:
         return " ".join(f"{n}={v}" for n, v in launch.options.items() if v is not None)[:MOST_CONFIG]
-    values = {**config["kwargs"], **{n: v for n, v in config.items() if n in ("num_warps", "num_stages")}}
+    values = {
+        **config["kwargs"],
+        **config.get("unkept", {}),
+        **{n: v for n, v in config.items() if n in ("num_warps", "num_stages")},
+    }
     return " ".join(f"{n}={v}" for n, v in values.items())[:MOST_CONFIG]
 
 

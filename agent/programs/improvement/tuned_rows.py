@@ -167,8 +167,8 @@ def row_of(job: Job, environment: TunedEnvironment, judged: Judged, source: Json
 
 def kept_choice(launch: CapturedLaunch, key: Json, environment: TunedEnvironment) -> TunedRow | None:
     """A stock row with what the launch's autotuner chose in the captured program; None if it chose under another
-    Triton."""
-    if launch.config is None or launch.device.get("triton") != environment.triton:
+    Triton, or what no table can hold."""
+    if launch.config is None or launch.device.get("triton") != environment.triton or "unkept" in launch.config:
         return None
     function, chosen = launch.function, launch.config
     options = {n: chosen[n] for n in OPTIONS if chosen.get(n) is not None}

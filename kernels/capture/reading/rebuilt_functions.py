@@ -64,8 +64,8 @@ def rebuild_function(digest: str, functions: Mapping[str, Json], folder: Path) -
 
 
 def unquoted(source: str) -> str:
-    """A function's source with ``"tl.constexpr"`` as an annotation without its quotes: Triton's compiler takes the text,
-    its interpreter does not."""
+    """A function's source without the quotes of an annotation ``"tl.constexpr"``: Triton's compiler takes the text, its
+    interpreter does not."""
     (function,) = ast.parse(source).body
     assert isinstance(function, ast.FunctionDef)
     lines = source.encode().splitlines(keepends=True)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from types import MethodType, ModuleType
 from typing import Any
 
+from ...capture.describing.device_closure import triton_function
 from ...capture.interpreted_driver import create_or_interpret
 from ...capture.module_patcher import ModulePatcher
 from .applied_table import AppliedTable, NotServed
@@ -211,7 +212,7 @@ class ApplyHooks(ModulePatcher):
 
     def _decided(self, patched: Callable[..., Any], function: Any, /, *args: Any, **kwargs: Any) -> Any:
         inside = self._inside
-        before, inside.decided = inside.decided, function
+        before, inside.decided = inside.decided, triton_function(function)
         try:
             return patched(function, *args, **kwargs)
         finally:

@@ -9,6 +9,7 @@ import torch
 import triton
 import triton.language as tl
 from triton.runtime.interpreter import InterpretedFunction
+from triton.runtime.jit import KernelInterface
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from kernels.tuned.tuned_table import Decision
@@ -188,7 +189,37 @@ def memory_of_a_descriptor():
     return {"found": found, **applied.told()}
 
 
+class Entry(KernelInterface):
+    """A program's own class, between a decorator of Triton's and the function."""
+
+    def __init__(self, fn):
+        self.fn, self.arg_names = fn, fn.arg_names
+
+    def run(self, *args, grid, warmup, **kwargs):
+        return self.fn.run(*args, grid=grid, warmup=warmup, **kwargs)
+
+
+@triton.heuristics({"FLAG": lambda a: 1})
+@Entry
+@triton.jit
+def through_a_class(x, n, BLOCK: tl.constexpr, FLAG: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(x + at, BLOCK, mask=at < n)
+
+
+def a_class_between():
+    def launch():
+        x = torch.zeros(512)
+        through_a_class[blocks](x, 512, BLOCK=32)
+        return x.unique().tolist()
+
+    rows = rows_of(launch)
+    kept = [dataclasses.replace(r, decision=None, status="stock") for r in rows]
+    return both(rows, launch, times=3), both(kept, launch, times=3)
+
+
 SCENES = (
+    a_class_between,
     memory_that_cannot_be_read,
     memory_of_a_descriptor,
     parameters_named_like_ours,

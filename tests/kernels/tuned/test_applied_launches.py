@@ -178,3 +178,9 @@ def test_memory_inside_a_descriptor_or_a_tuple_counts_as_the_same(scene):
     found = scene("memory_of_a_descriptor")
     assert found["found"] == [128.0, 32.0, 128.0, 32.0, 128.0]
     assert found["used"] == 3
+
+
+def test_a_class_between_decorator_and_function_is_asked_for_once(scene):
+    served, stock = scene("a_class_between")
+    assert (served["with"], served["used"], served["missed"], served["printed"]) == ([128.0], 3, {}, [])
+    assert (stock["with"], stock["used"], sum(stock["missed"].values()), stock["printed"]) == ([32.0], 0, 3, [])
