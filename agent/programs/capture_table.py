@@ -33,7 +33,9 @@ def _row(launch: CapturedLaunch, total: float) -> dict[str, Any]:
         "bytes_ms": launch.bytes / bandwidth * 1e3 * launch.count if bandwidth else None,
         "bytes_ms_from": hardware.describe_origin("bandwidth") if hardware else None,
         "bytes": launch.bytes,
-        "writes": ", ".join(_written(n, how) for n, how in writes.items()) if writes is not None else "not known",
+        "writes": ", ".join(_written(launch, n, how) for n, how in writes.items())
+        if writes is not None
+        else "not known",
         "config": _config(launch),
         "arguments": " ".join(_shape(t) for a in launch.arguments.values() for t in tensors_of(a)),
         "grid": "x".join(map(str, launch.grid["came_out"])),
@@ -42,8 +44,10 @@ def _row(launch: CapturedLaunch, total: float) -> dict[str, Any]:
     }
 
 
-def _written(name: str, how: list[str]) -> str:
-    shown = "a pointer that could not be followed" if name == "?" else name
+def _written(launch: CapturedLaunch, name: str, how: list[str]) -> str:
+    interpreted = launch.device["kind"] == "interpreter"
+    unknown = "memory of none of its arguments" if interpreted else "a pointer that could not be followed"
+    shown = unknown if name == "?" else name
     return shown if how in (["store"], ["changed"]) else f"{shown} ({', '.join(how)})"
 
 

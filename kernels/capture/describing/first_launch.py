@@ -15,6 +15,7 @@ from .decorators import describe_chain, describe_config
 from .device_closure import Keep, describe_function, python_function
 from .interpreted_stores import InterpretedStores
 from .launch_grid import Probe, describe_grid
+from .program_modes import without_modes
 from .surroundings import describe_device
 from .values import Sums, changed_tensors, memory_sums, summarise
 from .writes import written_arguments
@@ -41,6 +42,7 @@ class Before:
             self.kept["values_after"] = True
 
 
+@without_modes()
 def look_before(function: Any, maker: KeyMaker, args: Any, kwargs: Json, values: str, keep: Keep) -> Before:
     """Describe the arguments. `values`: ``no``, ``summary`` or ``whole``."""
     storages = Storages()
@@ -91,6 +93,7 @@ def describe_launch(
     }
 
 
+@without_modes()
 def look_after(names: Sequence[str], before: Before, result: Any) -> Json:
     """Values, and what the launch wrote: as its code says or the interpreter's stores, and as checksums of the memory
     show."""

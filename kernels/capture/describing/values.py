@@ -68,6 +68,7 @@ def _floats(torch: Any, t: Any) -> Json:
         "kind": "float",
         "nan": float(torch.isnan(sample).double().mean()),
         "inf": float(torch.isinf(sample).double().mean()),
+        "minus_inf": float(torch.isneginf(sample).double().mean()),
         "zero": float((sample == 0).double().mean()),
     }
     if finite.numel():

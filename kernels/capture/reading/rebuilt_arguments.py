@@ -233,6 +233,7 @@ class _Maker:
         chance = torch.rand(count, **self._random)
         drawn[chance < known["zero"]] = 0.0
         drawn[chance > 1 - known["inf"]] = float("inf")
+        drawn[chance > 1 - known.get("minus_inf", 0.0)] = -float("inf")  # they are among the infinite ones
         drawn[chance > 1 - known["nan"]] = float("nan")
         return drawn
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 import triton
 import triton.language as tl
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from kernels.capture import recorder as recorders
 from kernels.capture.capture_file import NotACapture, append, begin, line_of, read
@@ -281,6 +282,20 @@ def test_integers_of_any_range_are_made_anew(path, numbers):
     assert not torch.equal(drawn, numbers)
 
 
+def test_a_mask_of_minus_infinity_is_made_anew_as_one(path):
+    r = Recorder(path)
+    _, y, out, n, eps = arguments()
+    mask = torch.where(torch.arange(256) % 4 == 0, 0.0, -float("inf")).view(8, 32)
+    mask[0, 0] = float("inf")
+    launched(r, (mask, y, out, n, eps))
+    r.flush()
+    (launch,) = read_capture(path).launches
+    made = rebuild_arguments(launch, 3, lambda digest: None).tensors["x_ptr"]
+    assert set(made.unique().tolist()) <= {0.0, -float("inf"), float("inf")}
+    assert 0.6 < float(torch.isneginf(made).double().mean()) < 0.9
+    assert int(torch.isposinf(made).sum()) < 8
+
+
 def test_a_table_of_addresses_may_have_empty_places():
     for empty in (0, -1):
         assert summarise(torch.tensor([empty, 2**40, 2**40 + 64]), whole=False) == {
@@ -380,3 +395,20 @@ def test_a_reinterpreted_tensor_is_recorded_and_named_as_what_it_is(path):
 def test_complex_numbers_are_described_without_their_values(recwarn):
     assert summarise(torch.ones(3, dtype=torch.complex64), whole=False) == {"elements": 3}
     assert not recwarn.list
+
+
+class Refusing(TorchDispatchMode):
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        raise RuntimeError(f"{function} is refused")
+
+
+@pytest.mark.parametrize("mode", [lambda: torch.device("meta"), Refusing])
+def test_a_programs_modes_are_not_asked_about_what_describes_a_launch(path, mode):
+    r = Recorder(path)
+    given = arguments()
+    with mode():
+        launched(r, given)
+    r.flush()
+    capture = read_capture(path)
+    assert not capture.unseen
+    assert capture.launches[0].observed["values"]["x_ptr"]["kind"] == "float"
