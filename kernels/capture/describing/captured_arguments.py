@@ -2,12 +2,13 @@
 
 Each is an object with a ``type``: ``tensor`` (shape, stride, dtype, offset, alignment in bytes and the number of its
 *storage*: equal numbers share memory), ``reinterpreted``, ``descriptor``, ``tuple``, ``int``, ``float``, ``bool``,
-``str``, ``none``, ``dtype``, ``function`` (a part of the capture) or ``unknown``. Compile-time constants have
-``constexpr``.
+``str``, ``none``, ``dtype``, ``function`` (a part of the capture) or ``unknown``, with a ``name`` if it is a member of
+an enumeration or PyTorch's own. Compile-time constants have ``constexpr``.
 """
 
 from __future__ import annotations
 
+import enum
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -76,7 +77,8 @@ def describe_argument(path: str, value: Any, storages: Storages, function: Calla
         }
     if hasattr(value, "data_ptr"):
         return _tensor(path, value, storages)
-    return {"type": "unknown", "class": f"{kind.__module__}.{kind.__qualname__}"}
+    named = {"name": str(value)} if isinstance(value, enum.Enum) or kind.__module__ == "torch" else {}
+    return {"type": "unknown", "class": f"{kind.__module__}.{kind.__qualname__}", **named}
 
 
 def plain_scalar(value: Any) -> Any:

@@ -30,6 +30,11 @@ class Size(enum.IntEnum):
     ROWS = 32
 
 
+class Mode(enum.Enum):
+    FAST = 1
+    SLOW = 2
+
+
 @pytest.fixture
 def path(tmp_path, monkeypatch):
     monkeypatch.setattr(first_launch, "describe_device", lambda tensors, function: {"kind": "test"})
@@ -376,6 +381,15 @@ def test_numbers_of_other_classes_count_as_what_triton_takes_them_for(path):
     assert by_count[3]["eps"] == {"type": "float", "value": "2.0"}
     assert by_count[3]["n"] == {"type": "int", "value": 32}
     assert by_count[3]["BLOCK"] == {"type": "int", "value": 16, "constexpr": True}
+
+
+def test_members_of_an_enumeration_and_dtypes_are_told_apart(path):
+    r = Recorder(path)
+    for constant in (Mode.FAST, Mode.SLOW, torch.float16, torch.bfloat16):
+        launched(r, BLOCK=constant)
+    r.flush()
+    named = [x.arguments["BLOCK"]["name"] for x in read_capture(path).launches]
+    assert sorted(named) == ["Mode.FAST", "Mode.SLOW", "torch.bfloat16", "torch.float16"]
 
 
 def test_a_reinterpreted_tensor_is_recorded_and_named_as_what_it_is(path):
