@@ -13,7 +13,7 @@ from kernels.captured.spec import OPTIONS
 from kernels.tuned.tuned_table import Decision, Json, Status, TunedEnvironment, TunedFunction, TunedRow
 from tools.harness.checking.owner_survey import Survey
 from tools.harness.checking.promoted_reference import Reference
-from tools.harness.checking.verify import BLIND
+from tools.harness.checking.verify import BLIND, WROTE_BESIDE
 
 LEAST_KINDS = 3
 """Kinds of inputs on which a config must have been right; fewer prove nothing."""
@@ -34,7 +34,11 @@ OWNER_WRONG = (
     "the owner's own launch disagrees with the reference on arguments made anew: those arguments or the reference are "
     "probably at fault, and no config was judged; if an older version made the capture, capture the program anew"
 )
-NOTHING_SHOWN = "no config was judged, because on arguments made anew its results do not tell right from wrong"
+NOT_JUDGED = {
+    BLIND: "no config was judged, because on arguments made anew its results do not tell right from wrong",
+    WROTE_BESIDE: "no config was judged, because the program passes only a part of the memory that its launch writes",
+}
+"""What is written in place of OWNER_WRONG, by a part of the reason."""
 
 
 @dataclass(frozen=True)
@@ -121,9 +125,10 @@ def judge(
 
 
 def owner_fault(reason: str) -> str:
-    """Why nothing is judged if the owner's config is not accepted itself. A scale of 0 and a mask that hides everything
-    give results that are all zeros, with which nobody is wrong."""
-    return f"{NOTHING_SHOWN if BLIND in reason else OWNER_WRONG} ({reason})"
+    """Why nothing is judged if the owner's config is not accepted itself. A scale of 0, for instance, makes all results
+    zeros, and then no config is wrong."""
+    why = next((text for part, text in NOT_JUDGED.items() if part in reason), OWNER_WRONG)
+    return f"{why} ({reason})"
 
 
 def fault_beside(beside: Json) -> str | None:

@@ -14,6 +14,8 @@ CHUNK = 1 << 24
 """Elements compared at a time, so that the temporaries in float64 stay at 128 MiB."""
 BLIND = "the check is blind"
 """A reason begins so if the reference does not tell a right result from none."""
+WROTE_BESIDE = "the launch wrote outside its outputs"
+"""A reason begins so if memory around the outputs changed."""
 
 
 def stray_write(spec: KernelSpec[Any, Any], untouched: list[tuple[str, torch.Tensor]]) -> str:
@@ -23,7 +25,7 @@ def stray_write(spec: KernelSpec[Any, Any], untouched: list[tuple[str, torch.Ten
     if path is None:
         return ""
     if not path:
-        return "the launch wrote outside its outputs: between their elements, before them or behind them"
+        return f"{WROTE_BESIDE}: between their elements, before them or behind them"
     place = path if path.isdecimal() else repr(path)
     return (
         f"the kernel changed its input {path}: if it is meant to, set inplace = ({place},) in {type(spec).__name__} "
