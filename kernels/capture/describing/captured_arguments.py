@@ -77,8 +77,9 @@ def describe_argument(path: str, value: Any, storages: Storages, function: Calla
         }
     if hasattr(value, "data_ptr"):
         return _tensor(path, value, storages)
-    named = {"name": str(value)} if isinstance(value, enum.Enum) or kind.__module__ == "torch" else {}
-    return {"type": "unknown", "class": f"{kind.__module__}.{kind.__qualname__}", **named}
+    member = isinstance(value, enum.Enum) or kind.__module__ == "torch"
+    unknown: Json = {"type": "unknown", "class": f"{kind.__module__}.{kind.__qualname__}"}
+    return {**unknown, "name": str(value)} if member else unknown
 
 
 def plain_scalar(value: Any) -> Any:
