@@ -12,7 +12,7 @@ import sys
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-from .describing.captured_arguments import plain_scalar
+from .describing.captured_arguments import PLAIN, plain_scalar
 
 FREE = "a number that varies"
 PLAIN_TENSORS: set[type] = set()
@@ -49,6 +49,8 @@ class KeyMaker:
                 add((value.shape, value.stride(), value.dtype, offset, address % 16, place))
             elif kind is float and names[i] not in fixed:
                 add(float)
+            elif kind in PLAIN:
+                add(_part(value, kind, storages))
             else:
                 add(self._other(names[i], value, storages))
         for name, value in kwargs.items():
@@ -57,6 +59,8 @@ class KeyMaker:
                 add((name, FREE, value == 1, value % 16 == 0, _width(value)))
             elif kind is float and name not in fixed:
                 add((name, float))
+            elif value is None or kind in PLAIN:
+                add((name, _part(value, kind, storages)))
             else:
                 add((name, self._other(name, value, storages)))
         return tuple(parts)
