@@ -11,10 +11,10 @@ from ..owner_function import OwnerFunction, OwnersDevice, function_tree
 from ..refused_edit import RefusedEdit
 from .abstract_values import NONE, NUMBER, STRING, Value, whole
 from .call_rules import Caller, CallRules, Claims
-from .device_names import CLAIMS, DeviceName
+from .device_names import CLAIMS
 from .fence_walk import FunctionWalk
 from .name_scope import FencedFunction, NameScope
-from .owner_claims import described, owners_claims
+from .owner_claims import called, claiming, described, owners_claims
 
 MOST_EXPANDED = 200_000
 """Parts of the source once loops are unrolled and calls expanded. A matmul's kernel has 500."""
@@ -36,16 +36,18 @@ class Body:
 class OwnersClaims:
     """The claims that edited code may make: those of the owner about the same values."""
 
-    def __init__(self, owner: OwnerFunction) -> None:
-        names = frozenset(CLAIMS)
-        self._owners = owners_claims(owner.tree, names)
-        for part in owner.parts.values():
-            self._owners |= owners_claims(function_tree(part), names)
+    def __init__(self, owner: OwnerFunction, edited: Mapping[str, ast.FunctionDef]) -> None:
+        owners = {part["name"]: function_tree(part) for part in owner.parts.values()}
+        names = claiming(owners, frozenset(CLAIMS))
+        imported = (item for part in owner.parts.values() for item in part["bindings"].items())
+        names |= {n for n, b in imported if "function" in b and owner.parts[b["function"]]["name"] in names}
+        self._owners = {claim for tree in owners.values() for claim in owners_claims(tree, names)}
+        self._names = claiming(edited, names)
 
-    def check(self, walk: Caller, node: ast.Call, callee: DeviceName) -> None:
-        if described(node, walk.function) not in self._owners:
+    def check(self, walk: Caller, node: ast.Call, name: str) -> None:
+        if called(node) in self._names and described(node, walk.function) not in self._owners:
             raise RefusedEdit(
-                f"{callee.name} claims what the owner's code does not claim of the same value: leave it out", node
+                f"{name} claims what the owner's code does not claim of the same value: leave it out", node
             )
 
 
@@ -54,7 +56,7 @@ class DeviceCalls:
 
     def __init__(self, owner: OwnerFunction, bodies: Mapping[str, Body]) -> None:
         self.rules = CallRules(self)
-        self.claims: Claims = OwnersClaims(owner)
+        self.claims: Claims = OwnersClaims(owner, {name: body.tree for name, body in bodies.items()})
         self.followed: set[str] = set()
         """Functions of the edit that were called."""
         self._owner, self._bodies = owner, bodies
@@ -144,7 +146,8 @@ class DeviceCalls:
         if size > MOST_EXPANDED:
             raise RefusedEdit(
                 f"{body.tree.name} has {size:,} parts when its loops are unrolled and its calls expanded, and at most "
-                f"{MOST_EXPANDED:,} are allowed"
+                f"{MOST_EXPANDED:,} are allowed",
+                body.tree,
             )
         return found, size
 
@@ -181,6 +184,10 @@ def literal(node: ast.expr) -> Value:
             return whole(int(number))
         case ast.Constant(value=str()):
             return STRING
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int(number))):
+            return whole(-int(number))
+        case ast.UnaryOp(op=ast.Invert(), operand=ast.Constant(value=int(number))):
+            return whole(~int(number))
     return NUMBER
 
 
