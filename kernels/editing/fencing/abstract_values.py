@@ -107,6 +107,8 @@ def joined(values: Iterable[Value]) -> Value:
     items = None
     if given and all(v.items is not None and len(v.items) == len(given[0].items or ()) for v in given):
         items = tuple(joined(m) for m in zip(*(v.items or () for v in given), strict=True))
+    else:  # what lies in the tuples is still in them
+        kinds |= {k for v in given for k in v.leaf_kinds}
     functions = {id(v.function): v.function for v in given}
     function = next(iter(functions.values())) if len(functions) == 1 else None
     return Value(kinds, span, items, function, all(v.fixed for v in given) and bool(given))

@@ -182,12 +182,12 @@ class CallRules:
         self._devices.claims.check(walk, node, ast.unparse(node.func)[:60])
         return self._devices.follow(found, given, named, node, walk.inside_while)
 
-    def infinity(self, node: ast.Call) -> Value:
-        """``float("inf")``, or the float of a number that is written out."""
+    def floating(self, node: ast.Call, value: Callable[[ast.expr], Value]) -> Value:
+        """``float("inf")``, or the float of a number."""
         match node:
             case ast.Call(args=[ast.Constant(value=str(text))], keywords=[]) if text.strip().lower() in INFINITIES:
                 return NUMBER
-            case ast.Call(args=[ast.Constant(value=int() | float())], keywords=[]):
+            case ast.Call(args=[argument], keywords=[]) if value(argument).kinds == {"number"}:
                 return NUMBER
         raise RefusedEdit(f"{ast.unparse(node)[:60]}: float takes 'inf', '-inf', 'nan' or a number", node)
 

@@ -214,10 +214,10 @@ class FunctionWalk:
             case ast.Call():
                 return self._call(node, frame)
             case ast.Tuple(elts=parts) | ast.List(elts=parts):
-                made = tuple_of([self.value(p, frame) for p in parts])
-                if made.leaves > MOST_LEAVES:
-                    raise RefusedEdit(f"a tuple holds more than {MOST_LEAVES} values with those in its members", node)
-                return made
+                members = [self.value(p, frame) for p in parts]
+                if any(m.may_be("tuple") and m.items is None for m in members):
+                    raise RefusedEdit("a tuple of unknown length is put into a tuple", node)
+                return self._tuple(node, members)
             case ast.BinOp(left=left, op=operator, right=right):
                 if isinstance(operator, ast.Pow):
                     return self._power(node)
@@ -334,6 +334,8 @@ class FunctionWalk:
         return name in {a.arg for a in self.function.args.args} - self._stored
 
     def _operation(self, node: ast.AST, operator: ast.operator, left: Value, right: Value) -> Value:
+        if isinstance(operator, ast.Add) and left.may_be("tuple") and right.may_be("tuple"):
+            return self._extended(node, left, right)
         for side in (left, right):
             if not side.kinds <= {"number", "none", "pointer"}:
                 raise RefusedEdit(f"a {side.described()} is no operand of {_sign(operator)}", node)
@@ -347,6 +349,20 @@ class FunctionWalk:
             raise RefusedEdit("a power of what is not written as a number", node)
         span = arithmetic(operator, left.span, right.span) if left.span and right.span else None
         return self._number(node, span, left.fixed and right.fixed)
+
+    def _tuple(self, node: ast.AST, members: list[Value]) -> Value:
+        made = tuple_of(members)
+        if made.leaves > MOST_LEAVES:
+            raise RefusedEdit(f"a tuple holds more than {MOST_LEAVES} values with those in its members", node)
+        return made
+
+    def _extended(self, node: ast.AST, left: Value, right: Value) -> Value:
+        """A tuple with more members. In a loop its length is not known, and it may only grow by one that is."""
+        if right.items is None:
+            raise RefusedEdit("a tuple of unknown length is added to a tuple", node)
+        if left.items is not None:
+            return self._tuple(node, [*left.items, *right.items])
+        return Value(left.kinds | right.leaf_kinds)
 
     def _unary(self, node: ast.UnaryOp, operator: ast.unaryop, operand: Value) -> Value:
         negates = isinstance(operator, ast.Not)
@@ -438,7 +454,7 @@ class FunctionWalk:
             case DeviceName(group="dtype"):
                 raise RefusedEdit(f"{found.name} is a type, and no function: write tl.cast or .to", node)
             case DeviceName(group="float"):
-                return self._rules.infinity(node)
+                return self._rules.floating(node, lambda n: self.value(n, frame))
             case DeviceName(group="assertion"):
                 self._rules.assertion(node, lambda n: self.value(n, frame))
                 return NONE
