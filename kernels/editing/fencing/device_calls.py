@@ -20,6 +20,8 @@ MOST_EXPANDED = 200_000
 """Parts of the source once loops are unrolled and calls expanded. A matmul's kernel has 500."""
 MOST_COMBINED = 8
 """Values that a reduction carries side by side."""
+POINTER_MAKERS = ("pointer_type",)
+"""What a function of the owner's calls that makes a pointer from a number."""
 MOST_CALLS = 500
 """Calls with different kinds of arguments that are followed."""
 
@@ -34,21 +36,31 @@ class Body:
 
 
 class OwnersClaims:
-    """The claims that edited code may make: those of the owner about the same values."""
+    """The claims that edited code may make, and the pointers that it may have made: those of the owner, of the same
+    values."""
 
     def __init__(self, owner: OwnerFunction, edited: Mapping[str, ast.FunctionDef]) -> None:
         owners = {part["name"]: function_tree(part) for part in owner.parts.values()}
-        names = claiming(owners, frozenset(CLAIMS))
-        imported = (item for part in owner.parts.values() for item in part["bindings"].items())
-        names |= {n for n, b in imported if "function" in b and owner.parts[b["function"]]["name"] in names}
-        self._owners = {claim for tree in owners.values() for claim in owners_claims(tree, names)}
-        self._names = claiming(edited, names)
+        claim, make_pointers = (
+            _with_aliases(claiming(owners, frozenset(names)), owner) for names in (CLAIMS, POINTER_MAKERS)
+        )
+        self._owners = {text for tree in owners.values() for text in owners_claims(tree, claim | make_pointers)}
+        self._claim, self._make_pointers = (claiming(edited, names) for names in (claim, make_pointers))
 
     def check(self, walk: Caller, node: ast.Call, name: str) -> None:
-        if called(node) in self._names and described(node, walk.function) not in self._owners:
+        if called(node) not in self._claim | self._make_pointers or described(node, walk.function) in self._owners:
+            return
+        if called(node) in self._claim:
             raise RefusedEdit(
                 f"{name} claims what the owner's code does not claim of the same value: leave it out", node
             )
+        raise RefusedEdit(f"{name} makes a pointer from what the owner's code does not make one of", node)
+
+
+def _with_aliases(names: set[str], owner: OwnerFunction) -> set[str]:
+    """`names` of functions, and the names under which the owner's functions know them."""
+    bound = (item for part in owner.parts.values() for item in part["bindings"].items())
+    return names | {n for n, b in bound if "function" in b and owner.parts[b["function"]]["name"] in names}
 
 
 class DeviceCalls:
