@@ -26,7 +26,7 @@ from .fencing.abstract_values import Value, specialised, whole
 from .fencing.device_calls import Body, DeviceCalls
 from .fencing.device_names import BUILTIN_NAMES
 from .fencing.name_scope import NameScope, is_decorator_of_triton
-from .fencing.source_limits import parse
+from .fencing.source_limits import MOST_CHARACTERS, parse
 from .grid_expression import MOST_PROGRAMS
 from .owner_function import UNKNOWN_CONSTANT, Json, OwnerFunction, choice_value, digest_of
 from .refused_edit import RefusedEdit
@@ -34,7 +34,7 @@ from .refused_edit import RefusedEdit
 MetaValue = int | str
 MOST_META_PARAMETERS = 8
 MOST_META_VALUES = 16
-LONGEST_META = 32
+LONGEST_META = 40
 """Characters of a meta-parameter's name, and of a value that is a text."""
 GRID_NAMES = ("GRID_0", "GRID_1", "GRID_2")
 """New arguments of these names are the numbers of the owner's grid, whatever the variant's own grid is."""
@@ -254,9 +254,15 @@ def _written(
         digests[function.name] = digest_of(part)
         parts[digests[function.name]] = part
         texts.append(text)
+    whole_text = "\n\n".join(texts)
+    if len(whole_text) > MOST_CHARACTERS:  # no other process would take it
+        raise RefusedEdit(
+            f"the source has {len(whole_text):,} characters once it is written anew, and at most {MOST_CHARACTERS:,} "
+            "are taken"
+        )
     own = {p["name"] for p in owner.part["parameters"]}
     taken = tuple(a.arg for a in functions[-1].args.args if a.arg in GRID_NAMES and a.arg not in own)
-    return FencedEdit(owner.digest, "\n\n".join(texts), digests[functions[-1].name], parts, meta, taken)
+    return FencedEdit(owner.digest, whole_text, digests[functions[-1].name], parts, meta, taken)
 
 
 def _outside(function: ast.FunctionDef) -> list[ast.expr]:

@@ -101,7 +101,7 @@ MODULES = {
 }
 """Modules that a name may stand for: only the attributes that this file lists can be read from them."""
 BUILTINS: dict[str, Group] = {"range": "loop", "min": "numbers", "max": "numbers", "float": "float"}
-"""Of Python's own names. ``range`` is a loop of the device, ``float`` takes a number, or the text of an infinity or NaN."""
+"""Of Python's own names. ``range`` is a loop of the device; ``float`` takes a number, or the text of an infinity."""
 CHOICES = {"PropagateNan": ("ALL", "NONE")}
 VALUE_METHODS = names_in("""
     abs argmax argmin associative_scan atomic_add atomic_and atomic_max atomic_min atomic_or atomic_xchg
