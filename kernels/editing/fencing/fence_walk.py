@@ -143,7 +143,9 @@ class FunctionWalk:
                     raise RefusedEdit("a kernel returns nothing", node)
                 self._returned.append(NONE if value is None else self.value(value, frame))
                 return None
-        raise RefusedEdit(f"this {type(node).__name__} is not allowed: {ast.unparse(node)[:60]}", node)
+        raise RefusedEdit(
+            f"this {type(node).__name__} is not allowed in device code: {ast.unparse(node).splitlines()[0][:60]}", node
+        )
 
     def _turn(self, test: ast.expr, body: Sequence[ast.stmt], frame: Frame) -> Frame | None:
         self._test(test, frame)

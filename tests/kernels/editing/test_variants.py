@@ -21,6 +21,7 @@ from kernels.editing.refused_edit import RefusedEdit
 from kernels.editing.variants import keep, make_variant, text_of
 from kernels.hardware import hardware_named
 from kernels.registry import get
+from kernels.tuned.applying.served_variant import ServedVariant
 from tests.captures import capture_text
 from tests.exploits.axpy import Axpy, AxpyProblem
 from tools.harness.checking.interpreter import Interpreter
@@ -239,7 +240,14 @@ def test_a_constant_that_the_launch_leaves_to_its_default_is_known():
     passed = values_of(with_defaults, {"x_ptr": torch.zeros(1)}, {"KIND", "HALF"})
     assert (passed["KIND"], passed["HALF"]) == (STRING, whole(0))
     source = owner_of(with_defaults, passed).part["source"].replace("+ 1", "+ 2")
-    assert "+ 2" in make_variant(owner_of(with_defaults, passed), source).edit.source
+    variant = make_variant(owner_of(with_defaults, passed), source)
+    served = {**variant.recorded(), "hash": variant.hash, "values": {}}
+    launched = []
+    table_row = ServedVariant(served, with_defaults, {"x_ptr": torch.zeros(1)}, frozenset({"KIND", "HALF"}), {})
+    table_row.launch(
+        lambda function, **_: launched.append(function), with_defaults, (), (1,), {"x_ptr": torch.zeros(1)}
+    )
+    assert "+ 2" in launched[0].src
 
 
 @triton.jit
