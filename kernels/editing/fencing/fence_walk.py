@@ -22,28 +22,20 @@ from .abstract_values import (
     SIZE,
     STRING,
     TRUTH,
-    Span,
     Value,
-    arithmetic,
-    is_too_large,
     joined,
     of,
-    tuple_of,
     whole,
 )
 from .call_rules import Arguments, CallRules, bound_arguments
 from .device_names import DeviceName
 from .loop_rules import turns_of
 from .name_scope import Enumeration, FencedFunction, Found, Module, NameScope
+from .operator_rules import CONDITIONS, binary, comparison, power, tuple_value, unary
 from .source_limits import LONGEST_TEXT
 
 MOST_PASSES = 12
 """Over a loop: kinds only grow, and there are eleven."""
-MOST_LEAVES = 256
-"""Values in a tuple and in the tuples in it."""
-LARGEST_EXPONENT = 32
-LARGEST_BASE = 1024
-POINTERS = ("pointer", "block pointer")
 
 
 @dataclass
@@ -119,7 +111,7 @@ class FunctionWalk:
                 return frame
             case ast.AugAssign(target=ast.Name(id=name) as target, op=operator, value=value):
                 before = self._read(ast.copy_location(ast.Name(name, ast.Load()), target), frame)
-                self._assign(target, self._operation(node, operator, before, self.value(value, frame)), frame)
+                self._assign(target, binary(node, operator, before, self.value(value, frame)), frame)
                 return frame
             case ast.AnnAssign(target=ast.Name() as target, value=ast.expr() as value, annotation=annotation):
                 if not self.is_constexpr(annotation):
@@ -199,7 +191,7 @@ class FunctionWalk:
 
     def _test(self, node: ast.expr, frame: Frame) -> Value:
         found = self.value(node, frame)
-        if not found.kinds <= _CONDITIONS:
+        if not found.kinds <= CONDITIONS:
             raise RefusedEdit(f"a condition is a {found.described()}: compare it with something", node)
         return found
 
@@ -216,20 +208,17 @@ class FunctionWalk:
             case ast.Call():
                 return self._call(node, frame)
             case ast.Tuple(elts=parts) | ast.List(elts=parts):
-                members = [self.value(p, frame) for p in parts]
-                if any(m.may_be("tuple") and m.items is None for m in members):
-                    raise RefusedEdit("a tuple of unknown length is put into a tuple", node)
-                return self._tuple(node, members)
+                return tuple_value(node, [self.value(p, frame) for p in parts])
             case ast.BinOp(left=left, op=operator, right=right):
                 if isinstance(operator, ast.Pow):
-                    return self._power(node)
-                return self._operation(node, operator, self.value(left, frame), self.value(right, frame))
-            case ast.UnaryOp(op=operator, operand=operand):
-                return self._unary(node, operator, self.value(operand, frame))
+                    return power(node)
+                return binary(node, operator, self.value(left, frame), self.value(right, frame))
+            case ast.UnaryOp(operand=operand):
+                return unary(node, self.value(operand, frame))
             case ast.BoolOp(values=parts):
                 return joined([*(self._test(part, frame) for part in parts), TRUTH])
-            case ast.Compare():
-                return self._comparison(node, frame)
+            case ast.Compare(left=left, comparators=others):
+                return comparison(node, [self.value(side, frame) for side in (left, *others)])
             case ast.IfExp(test=test, body=body, orelse=orelse):
                 self._test(test, frame)
                 return joined([self.value(body, frame), self.value(orelse, frame)])
@@ -335,82 +324,6 @@ class FunctionWalk:
     def _is_parameter(self, name: str) -> bool:
         return name in {a.arg for a in self.function.args.args} - self._stored
 
-    def _operation(self, node: ast.AST, operator: ast.operator, left: Value, right: Value) -> Value:
-        if isinstance(operator, ast.Add) and left.may_be("tuple") and right.may_be("tuple"):
-            return self._extended(node, left, right)
-        for side in (left, right):
-            if not side.kinds <= {"number", "none", "pointer"}:
-                raise RefusedEdit(f"a {side.described()} is no operand of {_sign(operator)}", node)
-        if left.may_be("pointer") or right.may_be("pointer"):
-            both = left.may_be("pointer") and right.may_be("pointer")
-            moves = isinstance(operator, ast.Add) or (isinstance(operator, ast.Sub) and not right.may_be("pointer"))
-            if both or not moves:
-                raise RefusedEdit(f"a pointer is no operand of {_sign(operator)}: it takes whole numbers", node)
-            return Value(frozenset({"number", "pointer"} if "number" in _pointing(left, right) else {"pointer"}))
-        if isinstance(operator, ast.Pow):
-            raise RefusedEdit("a power of what is not written as a number", node)
-        span = arithmetic(operator, left.span, right.span) if left.span and right.span else None
-        return self._number(node, span, left.fixed and right.fixed)
-
-    def _tuple(self, node: ast.AST, members: list[Value]) -> Value:
-        made = tuple_of(members)
-        if made.leaves > MOST_LEAVES:
-            raise RefusedEdit(f"a tuple holds more than {MOST_LEAVES} values with those in its members", node)
-        return made
-
-    def _extended(self, node: ast.AST, left: Value, right: Value) -> Value:
-        """A tuple with more members. In a loop its length is not known, and it may only grow by one that is."""
-        if right.items is None:
-            raise RefusedEdit("a tuple of unknown length is added to a tuple", node)
-        if left.items is not None:
-            return self._tuple(node, [*left.items, *right.items])
-        return Value(left.kinds | right.leaf_kinds)
-
-    def _unary(self, node: ast.UnaryOp, operator: ast.unaryop, operand: Value) -> Value:
-        negates = isinstance(operator, ast.Not)
-        if not operand.kinds <= (_CONDITIONS if negates else {"number", "none"}):
-            raise RefusedEdit(f"{ast.unparse(node)[:60]} is applied to a {operand.described()}", node)
-        if negates:
-            return TRUTH
-        span = operand.span
-        if span is not None and isinstance(operator, ast.USub):
-            span = -span[1], -span[0]
-        elif span is not None and isinstance(operator, ast.Invert):
-            span = ~span[1], ~span[0]
-        return self._number(node, span, operand.fixed)
-
-    def _number(self, node: ast.AST, span: Span | None, fixed: bool) -> Value:
-        if is_too_large(span):
-            raise RefusedEdit("a constant has more than 63 bits", node)
-        return Value(frozenset({"number"}), span, fixed=fixed and span is not None)
-
-    def _power(self, node: ast.BinOp) -> Value:
-        base, exponent = _number(node.left), _number(node.right)
-        if base is None or exponent is None:
-            raise RefusedEdit("a power is written with two numbers: multiply instead", node)
-        if abs(base) > LARGEST_BASE or not 0 <= abs(exponent) <= LARGEST_EXPONENT:
-            raise RefusedEdit(f"a power of more than {LARGEST_BASE} ** {LARGEST_EXPONENT}", node)
-        if base == 0 and exponent < 0:
-            raise RefusedEdit("a power divides by zero", node)
-        try:
-            found = base**exponent
-        except OverflowError as e:
-            raise RefusedEdit("a power is too large for a number", node) from e
-        return self._number(node, (found, found), True) if isinstance(found, int) else NUMBER
-
-    def _comparison(self, node: ast.Compare, frame: Frame) -> Value:
-        sides = [self.value(side, frame) for side in (node.left, *node.comparators)]
-        equality = all(isinstance(o, ast.Eq | ast.NotEq | ast.Is | ast.IsNot) for o in node.ops)
-        with_none = len(sides) == 2 and any(s.kinds == {"none"} for s in sides)
-        if with_none and equality:
-            return TRUTH
-        if any(isinstance(o, ast.Is | ast.IsNot) for o in node.ops):
-            raise RefusedEdit("`is` compares with None alone: use ==", node)
-        for side in sides:
-            if not (side.kinds <= {"number", "none"} or (equality and side.kinds <= _COMPARABLE)):
-                raise RefusedEdit(f"a {side.described()} is compared by {ast.unparse(node)[:60]}", node)
-        return TRUTH
-
     def _subscript(self, node: ast.Subscript, frame: Frame) -> Value:
         base = self.value(node.value, frame)
         index = node.slice
@@ -504,27 +417,3 @@ class FunctionWalk:
         except RefusedEdit:
             return False
         return isinstance(found, DeviceName) and found.group == "constexpr"
-
-
-_CONDITIONS = frozenset({"number", "none", "string", "dtype"})
-"""What is true or false to the compiler."""
-_COMPARABLE = frozenset({"number", "none", "string", "dtype", "pointer type"})
-
-
-def _pointing(left: Value, right: Value) -> frozenset[str]:
-    """Kinds of the side that may be a pointer."""
-    return left.kinds if left.may_be("pointer") else right.kinds
-
-
-def _number(node: ast.expr) -> int | float | None:
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        inside = _number(node.operand)
-        return None if inside is None else -inside
-    if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
-        return node.value
-    return None
-
-
-def _sign(operator: ast.operator) -> str:
-    written = ast.unparse(ast.BinOp(ast.Name("a", ast.Load()), operator, ast.Name("b", ast.Load())))
-    return written[1:-1].strip()
