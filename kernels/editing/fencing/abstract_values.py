@@ -114,6 +114,16 @@ def joined(values: Iterable[Value]) -> Value:
     return Value(kinds, span, items, function, all(v.fixed for v in given) and bool(given))
 
 
+def settled(before: Value, after: Value) -> Value:
+    """`after` without the span of numbers that a turn of a loop has changed: Triton makes tensors of them."""
+    items = after.items
+    if items is not None and before.items is not None and len(items) == len(before.items):
+        items = tuple(settled(b, a) for b, a in zip(before.items, items, strict=True))
+    if before.span == after.span:
+        return replace(after, items=items)
+    return replace(after, span=None, items=items, fixed=False)
+
+
 def tuple_of(items: Iterable[Value]) -> Value:
     return Value(frozenset({"tuple"}), None, tuple(items))
 

@@ -25,6 +25,7 @@ from .abstract_values import (
     Value,
     joined,
     of,
+    settled,
     whole,
 )
 from .call_rules import Arguments, CallRules, bound_arguments
@@ -165,8 +166,8 @@ class FunctionWalk:
             after = body(before.copy())
             joint = before.merged(after)
             for name, value in joint.values.items():
-                if name in before.values and before.values[name].span != value.span:  # Triton makes it a tensor
-                    joint.values[name] = Value(value.kinds, None, value.items, value.function)
+                if name in before.values:
+                    joint.values[name] = settled(before.values[name], value)
             if joint.values == before.values and joint.certain == before.certain:
                 return joint
             before = joint

@@ -261,6 +261,7 @@ def histo(x_ptr, out_ptr, n, BINS: tl.constexpr, BLOCK: tl.constexpr):
  ("float of a constant", "ADD", add("output = (x + y) * (float(BLOCK_SIZE) / BLOCK_SIZE)")),
  ("tuple that grows", "ADD", add("parts = ()\nfor i in tl.static_range(2):\n    parts += (x * i, y * i)\noutput = parts[2] + parts[3]")),
  ("tuples joined", "ADD", add("parts = (x,) + (y,)\noutput = parts[0] + parts[1]")),
+ ("tuple that counts", "ADD", add("state = (0, x)\nfor i in range(3):\n    state = (state[0] + 1, state[1] + y * (state[0] == 1))\noutput = state[1]")),
  ("next power", "ADD", add("W: tl.constexpr = triton.next_power_of_2(BLOCK_SIZE - 1)\ntl.static_assert(W == BLOCK_SIZE)\noutput = x + y")),
  ("tuple helper", "ADD", add("x, y = pair((x, y))\noutput = x + y", before="@triton.jit\ndef pair(t):\n    a, b = t\n    return b, a\n")),
  ("tuple static index", "ADD", add("parts = (x, y)\noutput = tl.zeros_like(x)\nfor i in tl.static_range(2):\n    output += parts[i]")),
