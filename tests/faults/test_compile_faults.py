@@ -1,6 +1,7 @@
 """Whatever a compilation does, the config gets its true status and the next one compiles."""
 
 import os
+import re
 import signal
 import threading
 import time
@@ -80,7 +81,7 @@ def test_of_a_batch_that_is_too_large_for_its_time_the_last_are_not_begun(pool):
     results = pool.compile(broken.CompilerHangs(), PROBLEM, many, deadline_s=0.5)
     assert results[0].status == "timeout"  # one compiler
     assert {r.status for r in results[1:]} == {"infrastructure"}
-    assert results[1].reason == "not compiled: its turn did not come within 0.5 s"
+    assert re.fullmatch(r"not compiled: its turn came after 0\.\d+ s of the 0\.5 s that all had", results[1].reason)
     assert [r.status for r in pool.compile(Axpy(), PROBLEM, many)] == ["correct"] * 4
 
 

@@ -226,6 +226,8 @@ class Session:
             return self.pool.compile(self.task.spec, self.task.problem, new, deadline_s)
 
         self._once("compile", configs, call_id, self.compiled, run)
+        if any(r.status == "correct" for r in self.compiled.values()):
+            self.budget.allow_a_reading()
 
     def _afford(
         self,

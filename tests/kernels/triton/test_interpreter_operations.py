@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import triton.language as tl
+from triton.runtime import interpreter
 from triton.runtime.interpreter import TensorHandle, _ir
 
 from kernels.hardware import hardware_named
@@ -29,6 +30,18 @@ from kernels.triton.rounding import (
 from kernels.triton.stub_driver import stub_driver
 from tests.bench.table_of_tl import inputs, read
 from tests.docs.pages import ROOT
+
+
+@pytest.mark.parametrize("name", ["create_icmpSLT", "create_fcmpOLT"])
+def test_a_comparison_of_scalars_that_becomes_a_block_is_a_mask(name):
+    dtype = tl.int64 if name == "create_icmpSLT" else tl.float32
+    x, y = (TensorHandle(np.array([v], np.int64 if dtype == tl.int64 else np.float32), dtype) for v in (1, 2))
+    builder = interpreter.interpreter_builder
+    compared = interpreter_operations.compare_to_bits(getattr(interpreter.InterpreterBuilder, name))(builder, x, y)
+    found = builder.create_splat(tl.block_type(tl.int1, [4]), compared)
+    assert found.dtype == tl.int1
+    assert found.data.dtype == np.bool_
+    assert found.data.tolist() == [True] * 4
 
 
 @pytest.mark.parametrize("dtype", FLOAT8, ids=str)
