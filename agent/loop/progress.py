@@ -167,7 +167,7 @@ STATUS_WORDS: dict[str, tuple[str, str]] = {
     "timeout": ("takes too long", "take too long"),
     "correctness": ("gives a wrong result", "give wrong results"),
     "implausible": ("is faster than the hardware can be", "are faster than the hardware can be"),
-    "infrastructure": ("was not judged: the machine failed", "were not judged: the machine failed"),
+    "infrastructure": ("was not judged", "were not judged"),
 }
 """What became of a config, of one and of several."""
 

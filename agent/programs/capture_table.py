@@ -33,7 +33,9 @@ def _row(launch: CapturedLaunch, total: float) -> dict[str, Any]:
         "bytes_ms": launch.bytes / bandwidth * 1e3 * launch.count if bandwidth else None,
         "bytes_ms_from": hardware.describe_origin("bandwidth") if hardware else None,
         "bytes": launch.bytes,
-        "writes": ", ".join(_written(n, how) for n, how in writes.items()) if writes is not None else "not known",
+        "writes": ", ".join(_written(launch, n, how) for n, how in writes.items())
+        if writes is not None
+        else "not known",
         "config": _config(launch),
         "arguments": " ".join(_shape(t) for a in launch.arguments.values() for t in tensors_of(a)),
         "grid": "x".join(map(str, launch.grid["came_out"])),
@@ -42,8 +44,10 @@ def _row(launch: CapturedLaunch, total: float) -> dict[str, Any]:
     }
 
 
-def _written(name: str, how: list[str]) -> str:
-    shown = "a pointer that could not be followed" if name == "?" else name
+def _written(launch: CapturedLaunch, name: str, how: list[str]) -> str:
+    interpreted = launch.device["kind"] == "interpreter"
+    unknown = "memory of none of its arguments" if interpreted else "a pointer that could not be followed"
+    shown = unknown if name == "?" else name
     return shown if how in (["store"], ["changed"]) else f"{shown} ({', '.join(how)})"
 
 
@@ -51,7 +55,11 @@ def _config(launch: CapturedLaunch) -> str:
     config = launch.config
     if config is None:
         return " ".join(f"{n}={v}" for n, v in launch.options.items() if v is not None)[:MOST_CONFIG]
-    values = {**config["kwargs"], **{n: v for n, v in config.items() if n in ("num_warps", "num_stages")}}
+    values = {
+        **config["kwargs"],
+        **config.get("unkept", {}),
+        **{n: v for n, v in config.items() if n in ("num_warps", "num_stages")},
+    }
     return " ".join(f"{n}={v}" for n, v in values.items())[:MOST_CONFIG]
 
 
@@ -60,8 +68,8 @@ def _shape(tensor: dict[str, Any]) -> str:
     return f"{'x'.join(map(str, tensor['shape'])) or 'scalar'}:{short.get(tensor['dtype'], tensor['dtype'])}"
 
 
-def render(capture: Capture, stopped: bool = False) -> str:
-    """Table of what was recorded, then what was not, with reasons. `stopped`: whether somebody ended the program."""
+def render(capture: Capture, ended: str = "") -> str:
+    """Table of what was recorded, then what was not, with reasons. `ended`: how the program ended if it failed."""
     distinct = len(capture.launches)
     functions = count_of(len({x.function["identity"] for x in capture.launches}), "function")
     launches, processes = (
@@ -94,8 +102,8 @@ def render(capture: Capture, stopped: bool = False) -> str:
         lines += [f"{left_out} left out: the file was cut off or changed, and launches and counts may be too low."]
     lines += [printable(f"note: {n}") for n in capture.notes]
     if not capture.launches and not capture.unseen and not capture.damaged:
-        why = "the program imported no Triton, or started Python with -S, -I or -E"
-        lines += [f"No Triton launch was seen{' before the program was stopped' if stopped else f': {why}'}."]
+        why = "the program made none, or started Python with -S, -I or -E"
+        lines += [f"No Triton launch was seen{f' before the program {ended}' if ended else f': {why}'}."]
     return "\n".join(lines)
 
 

@@ -47,7 +47,8 @@ def capture(file: Path, values: str | None, json_: bool, command: tuple[str, ...
 
     code = capture_program(command, file, "summary" if values is None else values)  # type: ignore[arg-type]
     found = read_capture(str(file))
-    click.echo(json.dumps(described(found)) if json_ else render(found, stopped=code in STOPPED), err=True)
+    ended = "was stopped" if code in STOPPED else f"ended with exit code {code}" if code else ""
+    click.echo(json.dumps(described(found)) if json_ else render(found, ended), err=True)
     return code
 
 

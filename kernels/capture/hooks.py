@@ -15,6 +15,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from .describing.interpreted_stores import patch_interpreter
 from .graphs_in_progress import begin_graph, end_graph
 from .interpreted_driver import create_or_interpret
 from .module_patcher import ModulePatcher
@@ -52,6 +53,7 @@ class Hooks(ModulePatcher):
 
     def _interpreter(self, module: ModuleType) -> None:
         self.replace(module.InterpretedFunction, "run", self._launching)
+        patch_interpreter(module, self.replace)
 
     def _launching(self, run: Callable[..., Any]) -> Callable[..., Any]:
         recorder = self.recorder

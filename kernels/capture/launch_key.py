@@ -12,6 +12,8 @@ import sys
 from collections.abc import Hashable, Sequence
 from typing import Any
 
+from .describing.captured_arguments import PLAIN, plain_scalar
+
 FREE = "a number that varies"
 PLAIN_TENSORS: set[type] = set()
 """Classes of tensors that hold their own memory; filled once PyTorch is there."""
@@ -47,17 +49,28 @@ class KeyMaker:
                 add((value.shape, value.stride(), value.dtype, offset, address % 16, place))
             elif kind is float and names[i] not in fixed:
                 add(float)
-            else:
+            elif kind in PLAIN:
                 add(_part(value, kind, storages))
+            else:
+                add(self._other(names[i], value, storages))
         for name, value in kwargs.items():
             kind = type(value)
             if kind is int and name in free:
                 add((name, FREE, value == 1, value % 16 == 0, _width(value)))
             elif kind is float and name not in fixed:
                 add((name, float))
-            else:
+            elif value is None or kind in PLAIN:
                 add((name, _part(value, kind, storages)))
+            else:
+                add((name, self._other(name, value, storages)))
         return tuple(parts)
+
+    def _other(self, name: str, value: Any, storages: dict[int, int]) -> Hashable:
+        """The part of an argument that is no plain number or tensor."""
+        plain = plain_scalar(value)
+        if type(plain) is float and name not in self.constexprs:
+            return float
+        return _part(plain, type(plain), storages)
 
     def numbers(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, int]:
         """The whole numbers that may turn out to vary: not those that are compiled in."""
@@ -93,6 +106,9 @@ def _part(value: Any, kind: type, storages: dict[int, int]) -> Hashable:
     inner = getattr(value, "value", None)
     if inner is not None and kind.__name__ == "constexpr":
         return ("constexpr", _part(inner, type(inner), storages))
+    plain = plain_scalar(value)
+    if plain is not value:
+        return _part(plain, type(plain), storages)
     # A Triton function hashes its source when asked for its hash; its identity is enough and costs nothing.
     return (kind.__qualname__, id(value)) if hasattr(value, "fn") else (kind.__qualname__, str(value))
 
@@ -101,12 +117,12 @@ def _tensor(t: Any, pointer: Any, storages: dict[int, int]) -> Hashable:
     inner = getattr(t, "_local_tensor", None)
     if inner is not None:
         t, pointer = inner, inner.data_ptr
-    shape = getattr(t, "shape", None)
-    if shape is None or not hasattr(t, "stride"):
+    if not hasattr(t, "storage_offset"):
         base = getattr(t, "base", None)  # triton.reinterpret
-        if base is not None and hasattr(base, "stride"):
+        if base is not None and hasattr(base, "storage_offset"):
             return ("reinterpreted", str(t.dtype), _tensor(base, base.data_ptr, storages))
         return (type(t).__qualname__, str(getattr(t, "dtype", "")), pointer() % 16)
+    shape: Any = t.shape
     address, offset = pointer(), t.storage_offset()
     start = address - offset * t.element_size() if offset else address
     return (shape, t.stride(), t.dtype, offset, address % 16, storages.setdefault(start, len(storages)))

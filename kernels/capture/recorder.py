@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable
+from contextlib import nullcontext
 from typing import Any
 
 from ..standard_error import say
@@ -122,9 +123,10 @@ class Recorder:
         local = self._local
         local.inside += 1
         try:
-            result = run(function, *args, grid=probe or grid, warmup=False, **kwargs)
+            with before.stores.watch() if before is not None and before.stores is not None else nullcontext():
+                result = run(function, *args, grid=probe or grid, warmup=False, **kwargs)
         except BaseException as e:
-            self.list_unseen(f"the launch raised {type(e).__name__}", state.name)
+            self.list_unseen(f"the launch raised {_raised(e)}", state.name)
             raise
         finally:
             local.inside -= 1
@@ -273,6 +275,12 @@ class Recorder:
 
 def _name(function: Any) -> str:
     return str(getattr(function, "__name__", None) or getattr(python_function(function), "__name__", function))
+
+
+def _raised(error: BaseException) -> str:
+    """An error of the program's launch. Triton's interpreter holds the kernel's own as the cause."""
+    cause = error.__cause__
+    return f"{type(error).__name__} ({one_line(cause)})" if cause is not None else one_line(error)
 
 
 def _undescribed(error: BaseException) -> str:

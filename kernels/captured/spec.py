@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +30,7 @@ from kernels.capture.reading.rebuilt_arguments import (
     described_tensors,
     passed_arguments,
     rebuild_tensors,
+    refuse_unknown,
 )
 from kernels.capture.reading.rebuilt_functions import CannotRebuild, rebuild_function
 from kernels.captured.called_functions import has_loop
@@ -73,6 +74,9 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
         """`functions`: ``Capture.functions()``. `folder`: for the source of the functions. Raises CannotRebuild if the
         function or its arguments cannot be made anew, or if it is not known what the launch writes."""
         self.captured = launch
+        refuse_unknown(launch)
+        if (unkept := next((c["unkept"] for c in _tuner_configs(launch) if "unkept" in c), None)) is not None:
+            raise CannotRebuild(f"its autotuner sets {min(unkept)} to {unkept[min(unkept)]}, which no table can hold")
         if launch.writes is None or "?" in launch.writes or any("through" in how for how in launch.writes.values()):
             raise CannotRebuild(f"it is not known which memory {launch.name} writes")
         self._function_of: Callable[[str], Any] = partial(_rebuilt, functions=functions, folder=folder)
@@ -80,7 +84,7 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
         self.function = self._function_of(digest)
         self.written = _written_paths(launch)
         if not self.written:
-            raise CannotRebuild(f"{launch.name} writes no argument")
+            raise CannotRebuild(f"{launch.name} wrote to none of its arguments")
         self._heuristics, self._pre_hook, missing = _importable_hooks(launch)
         self.launch_space = space_of(launch, has_loop(launch, functions))
         names = _constants(self.launch_space)
@@ -121,7 +125,7 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
 
     def tuner_configs(self) -> list[Config]:
         """The configs of the owner's autotuner that can be launched, none twice."""
-        rows = (self.captured.autotune or {"configs": ()})["configs"]
+        rows = _tuner_configs(self.captured)
         moving = [n for n in OPTIONS if n in self._configs[0]]
         found = [{**self._own, **r["kwargs"], **{n: r.get(n) for n in moving}} for r in rows]
         return [self.config_type(**v) for v in self._configs if v in found]
@@ -291,6 +295,10 @@ NO_HARDWARE: Any = None
 
 def _rebuilt(digest: str, functions: Mapping[str, Json], folder: Path) -> Any:
     return rebuild_function(digest, functions, folder)
+
+
+def _tuner_configs(launch: CapturedLaunch) -> Sequence[Json]:
+    return launch.autotune["configs"] if launch.autotune is not None else ()
 
 
 def _written_paths(launch: CapturedLaunch) -> tuple[str, ...]:

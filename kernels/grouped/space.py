@@ -167,41 +167,46 @@ def _config(family: str, bm: int, bn: int, bk: int, group: int, warps: int, stag
 
 def promising(problem: GroupedProblem, hardware: Hardware) -> list[GroupedConfig]:
     """The widest tiles of ``trimmed``, ``warp_specialized`` and ``persistent_tma`` that are legal, in whole and in
-    pieces; of ``trimmed`` also tiles of 64 rows if groups are that small."""
+    pieces; of ``trimmed`` also tiles of 64 rows if groups are that small.
+
+    On an H200 ``trimmed`` was the fastest for fp8, and slower than ``warp_specialized`` for bf16 with groups of 384
+    rows and more (docs/BENCHMARKS.md): there it comes last."""
     size = problem.torch_dtype.itemsize
     low = problem.M // problem.E <= 64
     shapes = (((64, 256, 5, 4, 1), (64, 128, 7, 2, 1)) if low else ()) + (
         (128, 256, 4, 4, 2), (128, 256, 3, 1, 2), (128, 128, 6, 2, 2),
     )  # fmt: skip
-    found = [
+    trimmed = [
         _config("trimmed", bm, bn, 128 // size, 8, 4 * consumers, stages,
                 EPILOGUE_SUBTILE=pieces, CONSUMERS=consumers, OVERLAP=overlap)
         for bm, bn, stages, pieces, consumers in shapes
         for overlap in (True, False)
     ]  # fmt: skip
-    found += [
+    others = [
         _config("warp_specialized", bm, bn, 64, 8, 8, stages, EPILOGUE_SUBTILE=pieces, CONSUMERS=consumers)
         for bm, bn, stages, pieces, consumers in (
             (128, 256, 4, 4, 1), (128, 256, 3, 1, 1), (128, 256, 4, 4, 2), (128, 128, 5, 2, 2), (128, 128, 6, 2, 1),
         )
     ]  # fmt: skip
-    found += [
+    others += [
         _config("persistent_tma", bm, bn, 128 // size, 8, 8, stages, EPILOGUE_SUBTILE=pieces)
         for bm, bn, stages, pieces in ((128, 256, 3, 2), (128, 256, 3, 4), (256, 128, 3, 1), (128, 128, 4, 1))
     ]
+    found = [*trimmed, *others] if low or problem.dtype == "fp8" else [*others, *trimmed]
     return [c for c in found if constraint(problem, c, hardware) is None]
 
 
 def default_config(problem: GroupedProblem, hardware: Hardware) -> GroupedConfig:
-    """``warp_specialized`` with a 128x256 tile if the GPU has the instructions for it and groups are made of such
-    tiles, else a 128x128 tile or a smaller one by descriptor, else by pointer. The last choice breaks no constraint,
-    unless the hardware has no fp8.
+    """``warp_specialized``, or ``trimmed`` for fp8, with a 128x256 tile if the GPU has the instructions for it and
+    groups are made of such tiles, else a 128x128 tile or a smaller one by descriptor, else by pointer. The last choice
+    breaks no constraint, unless the hardware has no fp8.
 
     Raises ValueError for an fp8 problem on hardware without fp8."""
     size = problem.torch_dtype.itemsize
     tall = problem.M // problem.E > 64
     whole = tall and problem.align % 128 == 0
-    choices = [_config("warp_specialized", 128, 256, 64, 8, 8, 4, EPILOGUE_SUBTILE=4, CONSUMERS=2)] if whole else []
+    wide = "trimmed" if problem.dtype == "fp8" else "warp_specialized"
+    choices = [_config(wide, 128, 256, 128 // size, 8, 8, 4, EPILOGUE_SUBTILE=4, CONSUMERS=2)] if whole else []
     choices += [
         _config(family, bm, bn, bk * 2 // size, 8, warps, stages)
         for family in ("persistent_tma", "pointer")

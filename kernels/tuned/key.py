@@ -67,7 +67,7 @@ def names_set(decorators: Sequence[Json]) -> set[str]:
         if decorator["kind"] == "autotune":
             found.update(AUTOTUNERS_OPTIONS)
             for config in decorator["configs"]:
-                found.update(config["kwargs"])
+                found.update(config["kwargs"], config.get("unkept", ()))
         else:
             found.update(decorator["values"])
     return found

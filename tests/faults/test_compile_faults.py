@@ -1,6 +1,7 @@
 """Whatever a compilation does, the config gets its true status and the next one compiles."""
 
 import os
+import re
 import signal
 import threading
 import time
@@ -72,6 +73,16 @@ def test_a_full_disk_is_no_configs_fault_and_the_next_compilation_works(pool):
     with pytest.raises(MachineTrouble, match=r"No space left on device.*free some space"):
         pool.compile(broken.DiskFull(), PROBLEM, [CONFIG])
     assert compiles(pool)
+
+
+def test_of_a_batch_that_is_too_large_for_its_time_the_last_are_not_begun(pool):
+    assert compiles(pool)
+    many = [AxpyConfig(BLOCK=b) for b in (256, 512, 1024, 2048)]
+    results = pool.compile(broken.CompilerHangs(), PROBLEM, many, deadline_s=0.5)
+    assert results[0].status == "timeout"  # one compiler
+    assert {r.status for r in results[1:]} == {"infrastructure"}
+    assert re.fullmatch(r"not compiled: its turn came after 0\.\d+ s of the 0\.5 s that all had", results[1].reason)
+    assert [r.status for r in pool.compile(Axpy(), PROBLEM, many)] == ["correct"] * 4
 
 
 def test_a_compilation_past_its_deadline_is_killed(pool):

@@ -1,5 +1,6 @@
 """What a session promises: budgets hold, nothing is done twice, every attempt is in memory before it starts."""
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from memory.store import Memory
 from tests.exploits.axpy import AxpyProblem
 from tests.faults.broken import Faulty, FaultyConfig
 from tools.harness.results import CheckResult, CompileResult, Measurement
-from tools.session.budget import Budget
+from tools.session.budget import READING_S, Budget
 from tools.session.session import Ids, Session
 from tools.session.task import Task
 
@@ -70,6 +71,16 @@ def session(tmp_path, compile_pool):
     ids = Ids.of(memory, device.info, spec, problem)
     memory.start_run("run", "goal", {}, "none", ids.environment, ids.problem, {})
     return Session(Task(spec, problem, H200, "gbps"), device, pool, memory, ids, "run", Budget(max_evals=3))
+
+
+def test_time_for_a_reading_is_left_after_the_first_compilations_alone(session):
+    def compile_late(config):
+        session.budget.started = time.monotonic() - session.budget.max_seconds - 5
+        session.compile([config], "call")
+        return session.budget.seconds_left()
+
+    assert READING_S - 0.5 < compile_late(FaultyConfig(BLOCK=128)) <= READING_S
+    assert compile_late(FaultyConfig(BLOCK=256)) == 0
 
 
 def test_no_evaluation_more_than_allowed_and_repeats_are_free(session):

@@ -33,7 +33,8 @@ class CompilePool(Protocol):
         self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config], deadline_s: float | None = None
     ) -> list[CompileResult]:
         """Compile all; results in the order of `configs`, a failure as its status. A config that takes longer than
-        `deadline_s`, or than the pool's own deadline, is given up. Raises MachineTrouble."""
+        the pool's own deadline is given up (``timeout``). So are all after `deadline_s`; those that had less time than
+        that, because others came before them, are not to blame (``infrastructure``). Raises MachineTrouble."""
         ...
 
     def close(self) -> None: ...

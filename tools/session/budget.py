@@ -11,6 +11,8 @@ MAX_EVALS = 40
 MAX_SECONDS = 600.0
 """Seconds of search of a run that names no number."""
 
+READING_S = 2.0
+"""Left for a reading after the first compilations."""
 RESERVED_SHARE, LEAST_RESERVED = 5, 4
 """A fifth of the evaluations of a run with a language model is kept for the planner, at least four."""
 
@@ -35,6 +37,7 @@ class Budget:
     """Evaluations that are kept for the embedded planner: for what it measures itself, and for its proposals."""
     proposed: set[str] = field(default_factory=set)
     """Keys of the configs that the embedded planner proposed. They may spend the reserve."""
+    reading_allowed: bool = False
 
     @property
     def evals(self) -> int:
@@ -68,6 +71,13 @@ class Budget:
     def release_reserve(self) -> None:
         """Give the reserve to whoever decides."""
         self.reserve = 0
+
+    def allow_a_reading(self) -> None:
+        """Leave time for a reading, the first time that this is called: a search whose first compilations took all its
+        time would end without a result."""
+        if not self.reading_allowed:
+            self.reading_allowed = True
+            self.started = max(self.started, time.monotonic() - self.max_seconds + READING_S)
 
     def seconds_left(self) -> float:
         return max(0.0, self.max_seconds - (time.monotonic() - self.started))

@@ -7,12 +7,11 @@ float64 references: it may be as far off as the owner's launch there, or what ro
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from agent.programs.improvement.edited_launches import EditedLaunches
 from agent.programs.improvement.improve_plan import Job
 from agent.programs.improvement.preparing.ahead import Ahead
 from agent.programs.improvement.tuned_rows import beyond_float64
@@ -25,18 +24,15 @@ from tools.harness.checking.owner_survey import OwnerSurvey
 
 MOST = 2
 """Further launches, the costliest first."""
-Compile = Callable[[Any, Any, Any], str | None]
-"""(kernel, problem, config) → why the config does not compile in a process that is shut in; None if it does."""
 
 
 def try_held_out(
     job: Job,
     config: dict[str, Any],
     capture: Capture,
-    variants: Path,
+    edited: EditedLaunches,
     ahead: Ahead,
     survey: OwnerSurvey,
-    compile_: Compile,
     seed: int,
 ) -> tuple[dict[str, str], str | None]:
     """What came of each further launch, by the start of its digest, and why the variant is wrong; None if it is right
@@ -51,7 +47,7 @@ def try_held_out(
         reference = reference_of(capture.path, other.digest)
         try:
             kernel = captured_kernel(reference)
-            made: Any = editable(kernel, variants, reference)
+            made: Any = editable(kernel, edited.folder, reference)
             own = kernel.owner_config().model_dump()
             chosen = made.config_type(**{**own, **{n: config[n] for n in OPTIONS if n in own and n in config}})
             chosen = made.config_type(**chosen.model_dump(), **{FIELD: config[FIELD]})
@@ -71,10 +67,10 @@ def try_held_out(
             found[name] = f"not tried: {exact.reason if owners is None else owners.reason}"
             continue
         problem = kernel.problem_of(unchanged=" ".join(owners.unchanged), damped=damped)
-        wrong = made.constraint(problem, chosen, hardware_named(DEFAULT)) or compile_(made, problem, chosen)
+        wrong = made.constraint(problem, chosen, hardware_named(DEFAULT)) or edited.compile(made, problem, chosen)
         if wrong is None:
             errors = survey.errors(
-                f"{MARK}{variants}|{reference}", problem.model_dump(), chosen.model_dump(mode="json"), exact, seed
+                f"{MARK}{edited.folder}|{reference}", problem.model_dump(), chosen.model_dump(mode="json"), exact, seed
             )
             wrong = errors if isinstance(errors, str) else beyond_float64(owners, errors, edited=True)
         if wrong is not None:

@@ -25,6 +25,7 @@ from agent.loop.outcome import Outcome
 from agent.loop.progress import Watch
 from agent.models.base import EMBEDDED
 from agent.models.prices import priced
+from agent.programs.improvement.edited_launches import EditedLaunches, is_edited
 from agent.programs.improvement.held_out_launches import try_held_out
 from agent.programs.improvement.improve_plan import LEAST_S, Job, Plan, Untuned, seconds_for, seconds_to_search
 from agent.programs.improvement.improve_request import Improved, Request
@@ -37,24 +38,22 @@ from agent.programs.improvement.table_gaps import TableGaps, seconds_kept
 from agent.programs.improvement.tuned_rows import (
     KEPT,
     NOTHING_TIMED,
-    OWNER_WRONG,
     Judged,
     beyond_float64,
     evidence_of,
     judge,
     kept_choice,
+    owner_fault,
     row_of,
 )
 from kernels.captured.captured_problem import CapturedProblem
 from kernels.hardware import Hardware, hardware_named
 from kernels.tuned.tuned_file import write_table
 from kernels.tuned.tuned_table import fault_of
-from memory.file import default_path
 from memory.terms import count_of
 from tools.harness.checking.interpreter import Interpreter
 from tools.harness.checking.owner_survey import OwnerSurvey, Survey
 from tools.harness.checking.promoted_reference import Reference
-from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.harness.process.prestart import Prestart
 
 MOST_EVALS = 60
@@ -115,8 +114,7 @@ class Work:
         self._in_sight = self._at_once + ahead.at_once
         """Launches that are prepared or searched."""
         self._surveys = Surveys(survey, ahead, hardware, self._in_sight if made.timed else 1)
-        self._variants = (request.memory or default_path()).absolute().parent / "variants"
-        self._edited_pool: LocalCompilePool | None = None
+        self._edited = EditedLaunches(request.memory, hardware)
         self._writing = threading.RLock()
         """Held to change the table and what was made."""
 
@@ -137,8 +135,7 @@ class Work:
             self._interpreter.close()
             self._surveys.close()
             self._compilations.close()
-            if self._edited_pool is not None:
-                self._edited_pool.close()
+            self._edited.close()
 
     def _check_all(self, found: Plan, began: float) -> None:
         for i, job in enumerate(found.jobs):
@@ -222,7 +219,7 @@ class Work:
     ) -> None:
         """Search a launch, prove what was found, and write its row."""
         r = self._request
-        edits = r.edit and self._editable(job)
+        edits = r.edit and self._may_be_edited(job)
         objective = self._objective(job, problem, seconds, MOST_EDITED_EVALS if edits else MOST_EVALS, edits)
         try:
             begun = None if edits else self._compilations.begun(job)
@@ -242,14 +239,14 @@ class Work:
         same = False
         if outcome.proven and outcome.best is not None:
             best = outcome.best.config
-            kernel, values, edited = self._found_as(job, best), problem.model_dump(), bool(best.get("edit"))
+            kernel, values, edited = self._edited.reference(job, best), problem.model_dump(), is_edited(best)
             if exact.reason is None:
                 found = self._survey.errors(kernel, values, best, exact, SEED)
                 wrong = found if isinstance(found, str) else beyond_float64(survey, found, edited)
                 errors = {} if isinstance(found, str) else found
             if wrong is None and edited:
                 held_out, wrong = try_held_out(
-                    job, best, self._made.capture, self._variants, self._ahead, self._survey, self._compile_edited, SEED
+                    job, best, self._made.capture, self._edited, self._ahead, self._survey, SEED
                 )
             same = not edited and self._compilations.same_code(job, best)
             if wrong is None and not same:
@@ -278,51 +275,18 @@ class Work:
             seed=r.seed,
         )
 
+    def _may_be_edited(self, job: Job) -> bool:
+        """Whether the launch's code can be edited; what cannot is tuned by configs alone, and says why."""
+        refusal = self._edited.refusal(job)
+        if refusal is not None:
+            self._watch.notify(f"{job.launch.name} {job.launch.digest[:8]}: its code is not edited: {refusal}")
+        return refusal is None
+
     def _processes(self, later: int = 1) -> Prestart | None:
         """Those that wait for a run; others are started for those of the `later` ones that come next."""
         started = self._ahead.take_processes()
         self._ahead.start_processes(min(later, self._at_once))
         return started
-
-    def _editable(self, job: Job) -> bool:
-        """Whether the launch's code can be edited; what cannot is tuned by configs alone, and says why."""
-        from kernels.editing.refused_edit import RefusedEdit
-
-        try:
-            editable_kernel(job, self._variants).editable_functions(
-                job.kernel.default_problem(), hardware_named("H200")
-            )
-        except RefusedEdit as e:
-            self._watch.notify(f"{job.launch.name} {job.launch.digest[:8]}: its code is not edited: {e}")
-            return False
-        return True
-
-    def _found_as(self, job: Job, config: dict[str, Any]) -> str:
-        """The name by which a process finds the kernel of `config`."""
-        from kernels.editing.editable import FIELD, MARK
-
-        return f"{MARK}{self._variants}|{job.reference}" if config.get(FIELD) else job.reference
-
-    def _source_of(self, job: Job, config: dict[str, Any] | None) -> dict[str, Any] | None:
-        """The variant that `config` chooses, as the table holds it; None if it is the owner's code."""
-        from kernels.editing.editable import FIELD
-        from kernels.editing.variants import chosen, complete, load
-
-        if not config or not config.get(FIELD):
-            return None
-        made: Any = editable_kernel(job, self._variants)
-        name, given = chosen(config[FIELD])
-        owner = partial(made.owner, job.kernel.default_problem(), hardware_named("H200"))
-        variant = load(self._variants / f"{name}.json", owner)
-        return {**variant.recorded(), "hash": variant.hash, "values": complete(variant, given)}
-
-    def _compile_edited(self, kernel: Any, problem: Any, config: Any) -> str | None:
-        """Compile edited code in a process that is shut in: nobody else compiles it. Why that failed, or None."""
-        if self._hardware is None:
-            return None
-        self._edited_pool = self._edited_pool or LocalCompilePool(self._hardware, workers=1, shut_in=True)
-        (found,) = self._edited_pool.compile(kernel, problem, [config])
-        return None if found.status == "correct" else f"it does not compile: {found.reason}"
 
     def _check(self, job: Job, problem: CapturedProblem, survey: Survey, exact: Reference) -> None:
         """Check some configs in the interpreter: against the owner's launch, and against float64."""
@@ -340,12 +304,12 @@ class Work:
             checked.append({"config": row.config, "status": status, "reason": reason, "error": errors})
         own = job.kernel.owner_config().model_dump()
         disagrees = [c["reason"] for c in checked if c["config"] == own and c["status"] == "correctness"]
-        judged = Judged("stock", f"{OWNER_WRONG} ({disagrees[0]})" if disagrees else NOTHING_TIMED, None)
+        judged = Judged("stock", owner_fault(disagrees[0]) if disagrees else NOTHING_TIMED, None)
         evidence = evidence_of(job, survey, exact, judged, None, checked=checked, bounds=problem.bound_of())
         self._add(job, judged, None, evidence)
 
     def _add(self, job: Job, judged: Judged, outcome: Outcome | None, evidence: dict[str, Any]) -> None:
-        source = self._source_of(job, judged.config)
+        source = self._edited.source(job, judged.config)
         if source is not None:
             evidence["lineage"] = lineage_of(self._request.memory, source["hash"])
         with self._writing:
@@ -365,10 +329,3 @@ class Work:
                 write_table(self._made.table, self._request.out)
         except OSError as e:
             raise UsageError(f"{self._request.out} cannot be written ({e.strerror}): name another file by -o.") from e
-
-
-def editable_kernel(job: Job, folder: Path) -> Any:
-    """The launch as a kernel with variants from `folder`."""
-    from kernels.editing.editable import editable
-
-    return editable(job.kernel, folder, job.reference)

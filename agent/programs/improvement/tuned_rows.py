@@ -13,6 +13,7 @@ from kernels.captured.spec import OPTIONS
 from kernels.tuned.tuned_table import Decision, Json, Status, TunedEnvironment, TunedFunction, TunedRow
 from tools.harness.checking.owner_survey import Survey
 from tools.harness.checking.promoted_reference import Reference
+from tools.harness.checking.verify import BLIND, WROTE_BESIDE
 
 LEAST_KINDS = 3
 """Kinds of inputs on which a config must have been right; fewer prove nothing."""
@@ -33,6 +34,11 @@ OWNER_WRONG = (
     "the owner's own launch disagrees with the reference on arguments made anew: those arguments or the reference are "
     "probably at fault, and no config was judged; if an older version made the capture, capture the program anew"
 )
+NOT_JUDGED = {
+    BLIND: "no config was judged, because on arguments made anew its results do not tell right from wrong",
+    WROTE_BESIDE: "no config was judged, because the program passes only a part of the memory that its launch writes",
+}
+"""What is written in place of OWNER_WRONG, by a part of the reason."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,7 @@ def judge(
     None or empty if they were not read. `same_code`: whether it compiles to the machine code of the owner's config."""
     best = outcome.best
     if owner_wrong := [w["reason"] for w in outcome.wrong if w["config"] == own]:
-        return Judged("stock", f"{OWNER_WRONG} ({owner_wrong[0]})", None)
+        return Judged("stock", owner_fault(owner_wrong[0]), None)
     if not outcome.proven or best is None:
         return Judged("stock", outcome.why, None)
     if same_code:
@@ -116,6 +122,13 @@ def judge(
         few = f"it was right on fewer than {LEAST_KINDS} kinds of inputs that the owner's launch survives ({kinds})"
         return Judged("unproven", few, best.config, tie)
     return Judged("proven", why, best.config, tie)
+
+
+def owner_fault(reason: str) -> str:
+    """Why nothing is judged if the owner's config is not accepted itself. A scale of 0, for instance, makes all results
+    zeros, and then no config is wrong."""
+    why = next((text for part, text in NOT_JUDGED.items() if part in reason), OWNER_WRONG)
+    return f"{why} ({reason})"
 
 
 def fault_beside(beside: Json) -> str | None:
@@ -159,8 +172,8 @@ def row_of(job: Job, environment: TunedEnvironment, judged: Judged, source: Json
 
 def kept_choice(launch: CapturedLaunch, key: Json, environment: TunedEnvironment) -> TunedRow | None:
     """A stock row with what the launch's autotuner chose in the captured program; None if it chose under another
-    Triton."""
-    if launch.config is None or launch.device.get("triton") != environment.triton:
+    Triton, or what no table can hold."""
+    if launch.config is None or launch.device.get("triton") != environment.triton or "unkept" in launch.config:
         return None
     function, chosen = launch.function, launch.config
     options = {n: chosen[n] for n in OPTIONS if chosen.get(n) is not None}

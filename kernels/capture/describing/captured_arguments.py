@@ -2,12 +2,14 @@
 
 Each is an object with a ``type``: ``tensor`` (shape, stride, dtype, offset, alignment in bytes and the number of its
 *storage*: equal numbers share memory), ``reinterpreted``, ``descriptor``, ``tuple``, ``int``, ``float``, ``bool``,
-``str``, ``none``, ``dtype``, ``function`` (a part of the capture) or ``unknown``. Compile-time constants have
-``constexpr``.
+``str``, ``none``, ``dtype``, ``function`` (a part of the capture) or ``unknown``, with a ``name`` if it is a member of
+an enumeration or PyTorch's own. Compile-time constants have ``constexpr``.
 """
 
 from __future__ import annotations
 
+import enum
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -46,6 +48,7 @@ class Storages:
 
 def describe_argument(path: str, value: Any, storages: Storages, function: Callable[[Any], str]) -> Json:
     """One argument. `function` keeps a Triton function and returns the digest of its part."""
+    value = plain_scalar(value)
     kind = type(value)
     if value is None:
         return {"type": "none"}
@@ -74,11 +77,33 @@ def describe_argument(path: str, value: Any, storages: Storages, function: Calla
         }
     if hasattr(value, "data_ptr"):
         return _tensor(path, value, storages)
-    return {"type": "unknown", "class": f"{kind.__module__}.{kind.__qualname__}"}
+    member = isinstance(value, enum.Enum) or kind.__module__ == "torch"
+    unknown: Json = {"type": "unknown", "class": f"{kind.__module__}.{kind.__qualname__}"}
+    return {**unknown, "name": str(value)} if member else unknown
+
+
+def plain_scalar(value: Any) -> Any:
+    """A number or text of a subclass (``numpy.float64``, an ``IntEnum``) as the plain one that Triton takes it for, and
+    a scalar of numpy likewise. Anything else as it is."""
+    if type(value) in PLAIN or value is None:
+        return value
+    for plain in (int, float):
+        if isinstance(value, plain):
+            return plain(value)
+    if isinstance(value, str):
+        return str.__str__(value)  # str() of an Enum is its name
+    numpy = sys.modules.get("numpy")
+    return value.item() if numpy is not None and isinstance(value, numpy.generic) else value
+
+
+def is_reinterpreted(value: Any) -> bool:
+    """Whether this is ``triton.reinterpret`` of a tensor. It has the tensor's shape and strides, and no memory of its
+    own."""
+    return hasattr(value, "base") and not hasattr(value, "untyped_storage")
 
 
 def _tensor(path: str, value: Any, storages: Storages) -> Json:
-    if hasattr(value, "base") and not hasattr(value, "stride"):
+    if is_reinterpreted(value):
         return {"type": "reinterpreted", "dtype": str(value.dtype), "base": _tensor(path, value.base, storages)}
     if not hasattr(value, "untyped_storage"):
         return {"type": "unknown", "class": f"{type(value).__module__}.{type(value).__qualname__}"}

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from .captured_arguments import PLAIN, plain_scalar
+
 Json = dict[str, Any]
 
 CONFIG = ("num_warps", "num_stages", "num_ctas", "maxnreg", "ir_override")
@@ -21,9 +23,14 @@ def describe_chain(chain: Sequence[Any]) -> list[Json]:
 
 
 def describe_config(config: Any) -> Json:
-    """A ``triton.Config``; options at their defaults of None are left out."""
+    """A ``triton.Config``; options at their defaults of None are left out. ``unkept``: what it sets to something else
+    than a number, a text, a truth value or None, such as a dtype or a function."""
     options = {n: getattr(config, n, None) for n in CONFIG}
-    described = {"kwargs": dict(config.kwargs), **{n: v for n, v in options.items() if v is not None}}
+    values = {n: plain_scalar(v) for n, v in config.kwargs.items()}
+    unkept = {n: str(v) for n, v in values.items() if type(v) not in PLAIN and v is not None}
+    kept = {n: v for n, v in values.items() if n not in unkept}
+    described: Json = {"kwargs": kept, **{n: v for n, v in options.items() if v is not None}}
+    described |= {"unkept": unkept} if unkept else {}
     hook = getattr(config, "pre_hook", None)
     return {**described, "pre_hook": reference(hook)} if hook is not None else described
 

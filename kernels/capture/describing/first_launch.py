@@ -13,7 +13,9 @@ from ..launch_key import KeyMaker
 from .captured_arguments import Storages, describe_argument
 from .decorators import describe_chain, describe_config
 from .device_closure import Keep, describe_function, python_function
+from .interpreted_stores import InterpretedStores
 from .launch_grid import Probe, describe_grid
+from .program_modes import without_modes
 from .surroundings import describe_device
 from .values import Sums, changed_tensors, memory_sums, summarise
 from .writes import written_arguments
@@ -30,14 +32,17 @@ class Before:
     kept: Json = field(default_factory=dict)
     """``values`` of tensors by path, or why there are none."""
     sums: Sums | None = None
+    stores: InterpretedStores | None = None
+    """Of an interpreted launch. None for a compiled one, whose code shows what it writes."""
 
     def is_late(self) -> None:
         """The launch is over already: what was looked at is what it left."""
-        self.sums = None
+        self.sums = self.stores = None
         if "values" in self.kept:
             self.kept["values_after"] = True
 
 
+@without_modes()
 def look_before(function: Any, maker: KeyMaker, args: Any, kwargs: Json, values: str, keep: Keep) -> Before:
     """Describe the arguments. `values`: ``no``, ``summary`` or ``whole``."""
     storages = Storages()
@@ -53,8 +58,11 @@ def look_before(function: Any, maker: KeyMaker, args: Any, kwargs: Json, values:
         return before
     if values != "no":
         before.kept["values"] = {path: summarise(t, values == "whole") for path, t in storages.tensors}
-    if values != "no" or not hasattr(function, "params"):  # of an interpreted kernel, only memory shows what it writes
+    interpreted = not hasattr(function, "params")
+    if values != "no" or interpreted:
         before.sums = memory_sums(storages.tensors)
+    if interpreted and all(t.device.type == "cpu" for _, t in storages.tensors):  # others it copies to the CPU
+        before.stores = InterpretedStores(storages.tensors)
     return before
 
 
@@ -85,8 +93,10 @@ def describe_launch(
     }
 
 
+@without_modes()
 def look_after(names: Sequence[str], before: Before, result: Any) -> Json:
-    """Values, and what the launch wrote: as its code says, and as checksums of the memory show."""
+    """Values, and what the launch wrote: as its code says or the interpreter's stores, and as checksums of the memory
+    show."""
     found = dict(before.kept)
     asm = getattr(result, "asm", None)
     if asm is not None and "ttir" in asm:
@@ -94,6 +104,8 @@ def look_after(names: Sequence[str], before: Before, result: Any) -> Json:
         constants = {n for n, kind in signature.items() if kind == "constexpr"}
         constants |= {n for n, a in before.arguments.items() if a.get("constexpr")}
         found["writes"] = written_arguments(asm["ttir"], [n for n in names if n not in constants])
+    elif before.stores is not None:
+        found["writes"] = {name: sorted(how) for name, how in sorted(before.stores.found.items())}
     if before.sums is not None:
         found["changed"] = changed_tensors(before.storages.tensors, before.sums)
     return found

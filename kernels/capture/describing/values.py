@@ -43,9 +43,9 @@ def summarise(tensor: Any, whole: bool) -> Json:
         t = tensor.detach()
         if t.numel() == 0:
             return {"elements": 0}
-        found = _floats(torch, t) if t.dtype.is_floating_point else _integers(torch, t)
-        if t.dtype.is_complex:
-            found = {}
+        found: Json = {}  # nothing is kept of complex numbers: Triton has no such type
+        if not t.dtype.is_complex:
+            found = _floats(torch, t) if t.dtype.is_floating_point else _integers(torch, t)
         if whole and t.numel() * t.element_size() <= WHOLE_BYTES:
             raw = t.contiguous().cpu().reshape(-1).view(torch.uint8).numpy().tobytes()
             found["whole"] = base64.b64encode(zlib.compress(raw, 1)).decode()
@@ -68,6 +68,7 @@ def _floats(torch: Any, t: Any) -> Json:
         "kind": "float",
         "nan": float(torch.isnan(sample).double().mean()),
         "inf": float(torch.isinf(sample).double().mean()),
+        "minus_inf": float(torch.isneginf(sample).double().mean()),
         "zero": float((sample == 0).double().mean()),
     }
     if finite.numel():

@@ -131,7 +131,22 @@ def _passed(path: str, argument: Json, tensors: Mapping[str, torch.Tensor], func
 
             shape, strides, block = argument["shape"], argument["strides"], argument["block_shape"]
             return TensorDescriptor(tensors[f"{path}.base"], shape, strides, list(block), argument["padding"])
-    raise CannotRebuild(f"{path} is a {argument.get('class', argument['type'])}, which is not rebuilt")
+    raise CannotRebuild(f"{path} is {_unknown(argument)}")
+
+
+def refuse_unknown(launch: CapturedLaunch) -> None:
+    """Raises CannotRebuild for an argument that no values can make anew."""
+    todo = [*launch.arguments.items()]
+    for path, argument in todo:
+        if argument["type"] in ("unknown", "reinterpreted"):
+            raise CannotRebuild(f"{path} is {_unknown(argument)}")
+        todo += [(f"{path}.{i}", item) for i, item in enumerate(argument.get("items", ()))]
+
+
+def _unknown(argument: Json) -> str:
+    if argument["type"] == "reinterpreted":
+        return f"triton.reinterpret of a tensor, as {argument['dtype']}, which is not made anew"
+    return f"a {argument.get('class', argument['type'])}, which is not rebuilt"
 
 
 def _views(launch: CapturedLaunch, storage: int) -> list[Json]:
@@ -218,6 +233,7 @@ class _Maker:
         chance = torch.rand(count, **self._random)
         drawn[chance < known["zero"]] = 0.0
         drawn[chance > 1 - known["inf"]] = float("inf")
+        drawn[chance > 1 - known.get("minus_inf", 0.0)] = -float("inf")  # they are among the infinite ones
         drawn[chance > 1 - known["nan"]] = float("nan")
         return drawn
 

@@ -7,6 +7,7 @@ caller.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.util
 import os
@@ -42,7 +43,7 @@ def rebuild_function(digest: str, functions: Mapping[str, Json], folder: Path) -
     options = ", ".join(f"{n}={v!r}" for n, v in part["options"].items())
     # Triton cuts the source from the first `def` on: the decorator stands on a line of its own.
     body = f"@{decorator}({options})\n" if options else f"@{decorator}\n"
-    write_whole(path, "\n".join(["# Made from a capture.", *lines]) + f"\n\n{body}{part['source']}")
+    write_whole(path, "\n".join(["# Made from a capture.", *lines]) + f"\n\n{body}{unquoted(part['source'])}")
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
@@ -60,6 +61,22 @@ def rebuild_function(digest: str, functions: Mapping[str, Json], folder: Path) -
     # The two imports above must not hide what the program calls by these names.
     vars(module).update({n: v for n, v in before.items() if n in part["bindings"]})
     return getattr(module, part["name"])
+
+
+def unquoted(source: str) -> str:
+    """A function's source without the quotes of an annotation ``"tl.constexpr"``: Triton's compiler takes the text, its
+    interpreter does not."""
+    (function,) = ast.parse(source).body
+    assert isinstance(function, ast.FunctionDef)
+    lines = source.encode().splitlines(keepends=True)
+    every = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+    for parameter in reversed(every):  # what stands behind is replaced first, so that places stay
+        note = parameter.annotation
+        if isinstance(note, ast.Constant) and "constexpr" in str(note.value) and note.lineno == note.end_lineno:
+            line = lines[note.lineno - 1]
+            bare = str(note.value).encode()
+            lines[note.lineno - 1] = line[: note.col_offset] + bare + line[note.end_col_offset :]
+    return b"".join(lines).decode()
 
 
 def write_whole(path: Path, text: str) -> None:

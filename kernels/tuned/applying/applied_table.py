@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from ...capture.describing.device_closure import describe_function, python_function
+from ...capture.describing.device_closure import describe_function, python_function, triton_function
 from ...standard_error import say
 from ..tuned_environment import environment_of, interpreted_environment
 from ..tuned_table import TunedEnvironment, TunedRow, TunedTable, short
@@ -83,8 +83,9 @@ class AppliedTable:
             found = self.states.get(id(owner))
             if found is None:
                 found = self.states[id(owner)] = self._make(owner)  # holds `owner`: its id stays its own
-                inner = chain_of(owner)[1:]
-                self._wrapped.update(map(id, inner))
+                # A program's own class may stand between a decorator of Triton's and the function.
+                inner = {*map(id, chain_of(owner)[1:]), id(triton_function(owner))}
+                self._wrapped |= inner - {id(owner)}
                 for state in self.states.values():
                     state.wrapped = id(state.owner) in self._wrapped
             return found

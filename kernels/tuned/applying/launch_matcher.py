@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ...capture.describing.captured_arguments import plain_scalar
 from ...capture.describing.launch_grid import grid_numbers
 from ...capture.launch_key import PLAIN_TENSORS, _part, _plain_tensors
 
@@ -43,7 +44,7 @@ class LaunchMatcher:
 
     `names`: its parameters. `constexprs`: those that are compile-time constants. `free`: whole numbers whose value does
     not count. `device`: returns the current device, or None if all devices are alike. `find(args, kwargs, grid)`: the
-    answer of a launch that is new."""
+    answer of a launch that is new. `failed(error)`: the answer of a launch whose arguments cannot be read."""
 
     def __init__(
         self,
@@ -52,9 +53,10 @@ class LaunchMatcher:
         free: frozenset[str],
         device: Callable[[], Any] | None,
         find: Callable[[tuple[Any, ...], Json, Any], Any],
+        failed: Callable[[Exception], Any],
     ) -> None:
         self._names, self._constexprs, self._free = tuple(names), constexprs, free
-        self._device, self._find = device, find
+        self._device, self._find, self._failed = device, find, failed
         self._readers: dict[tuple[Any, ...], list[Reader]] = {}
         self.last = Reader(lambda args, kwargs, grid: None)
         """Of the last launch; a caller in a hurry asks it first."""
@@ -62,6 +64,12 @@ class LaunchMatcher:
 
     def answer(self, args: tuple[Any, ...], kwargs: Json, grid: Any) -> Any:
         """What serves this launch."""
+        try:
+            return self._answer(args, kwargs, grid)
+        except Exception as e:  # noqa: BLE001 -- a table must not fail the program; it is printed and counted
+            return self._failed(e)
+
+    def _answer(self, args: tuple[Any, ...], kwargs: Json, grid: Any) -> Any:
         last = self.last
         answer = last.answers.get(last.read(args, kwargs, grid))
         if answer is not None:
@@ -99,15 +107,20 @@ class LaunchMatcher:
         scope: Json = {"part": _part, "aligned": _aligned, "alike": _alike, "numbers": grid_numbers}
         scope["device"] = self._device
         types, lines, parts, pointers = [], [], [], []
-        for v, name, value in zip(given, names, (*args, *kwargs.values()), strict=True):
+        passed = (*args, *kwargs.values())
+        # Such memory may be that of any other argument, so all tensors are then compared with each other.
+        inner = any(type(value) not in plain and _holds_memory(value) for value in passed)
+        lines += ["storages = {}"] if inner else []
+        held = "storages" if inner else "{}"
+        for v, name, value in zip(given, names, passed, strict=True):
             kind = scope[f"t{v}"] = type(value)
             types.append(f"type({v}) is not t{v}")
-            if kind in plain:
+            if kind in plain and not inner:
                 lines.append(f"p{v} = {v}.data_ptr()")
                 pointers.append(f"p{v}")
                 parts += [f"{v}.dtype", f"{v}.shape"] if called else [f"{v}.dtype"]
-            elif not (value is None or self._counts_by_type(name, kind)):
-                parts.append(v if kind in (int, bool, str, float) else f"part({v}, t{v}, {{}})")
+            elif not (value is None or self._counts_by_type(name, type(plain_scalar(value)))):
+                parts.append(v if kind in (int, bool, str, float) else f"part({v}, t{v}, {held})")
         if pointers:
             every = ", ".join(pointers)
             parts.append(f"({' | '.join(pointers)}) & 15 and aligned(({every},))")
@@ -146,6 +159,13 @@ def _all_differ(names: Sequence[str]) -> str:
     if len(names) > PAIRWISE:
         return f"len({{{', '.join(names)}}}) == {len(names)}"
     return " and ".join(f"{a} != {b}" for a, b in itertools.combinations(names, 2))
+
+
+def _holds_memory(value: Any) -> bool:
+    """Whether a tensor is in the argument: in a tuple, a descriptor, or something that points to memory itself."""
+    if isinstance(value, tuple | list):
+        return any(map(_holds_memory, value))
+    return hasattr(value, "data_ptr") or hasattr(value, "block_shape")
 
 
 def _aligned(addresses: tuple[int, ...]) -> tuple[bool, ...]:

@@ -132,7 +132,7 @@ def _describe(part: Any) -> str:
     if part == VARIES:
         return "any"
     if "dtype" in part and "aligned" in part:
-        shape = "x".join(map(str, part["shape"])) + ":" if "shape" in part else ""
+        shape = ("x".join(map(str, part["shape"])) or "scalar") + ":" if "shape" in part else ""
         same = f" (the memory of {part['same_as']})" if "same_as" in part else ""
         return f"{shape}{part['dtype']}{'' if part['aligned'] else ' (address no multiple of 16)'}{same}"
     if "descriptor" in part:

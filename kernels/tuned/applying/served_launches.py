@@ -65,7 +65,7 @@ class ServedFunction:
         """Launches by reason."""
         self._lost = 0
         self._ranges = ranges_of([r.key for r in rows])
-        matcher = LaunchMatcher(self.names, self.constexprs, free, device, self.find)
+        matcher = LaunchMatcher(self.names, self.constexprs, free, device, self.find, self._failed)
         self.matcher, self.answer = matcher, matcher.answer
         self._benchmarked: set[Any] = set()
 
@@ -89,7 +89,12 @@ class ServedFunction:
         except NotApplied as e:
             reason = str(e)
         except Exception as e:  # noqa: BLE001 -- a table must not fail the program; it is printed and counted
-            reason = f"it could not be looked up ({one_line(e)})"
+            return self._failed(e)
+        self._say(f"{self.name}: {reason}: it is launched as the program has it")
+        return self._unserved(reason)
+
+    def _failed(self, error: Exception) -> Unserved:
+        reason = f"it could not be looked up ({one_line(error)})"
         self._say(f"{self.name}: {reason}: it is launched as the program has it")
         return self._unserved(reason)
 

@@ -14,7 +14,7 @@ import pytest
 
 from agent.cli.commands import main
 from agent.errors import StoppedError
-from agent.programs.improvement import improve_work, improving
+from agent.programs.improvement import edited_launches, improve_work, improving
 from agent.programs.improvement.improve_work import Work
 from agent.programs.improvement.preparing.ahead import Ahead
 from agent.programs.improvement.table_gaps import BRIDGE_S, HELD_OUT_S
@@ -76,7 +76,7 @@ def gpu(monkeypatch, tmp_path):
     opened = functools.partial(LiveDevice.open, factory="tests.agent.programs.scripted_gpu:worker")
     monkeypatch.setattr(LiveDevice, "open", opened)
     monkeypatch.setattr(live, "LocalCompilePool", NothingToCompile)
-    monkeypatch.setattr(improve_work, "LocalCompilePool", NothingToCompile)
+    monkeypatch.setattr(edited_launches, "LocalCompilePool", NothingToCompile)
     monkeypatch.setattr(cache, "default_cache", lambda: tmp_path / "cache")
     monkeypatch.setattr(improve_work, "MOST_EVALS", 10)
     monkeypatch.setattr(improve_work, "MOST_EDITED_EVALS", 14)

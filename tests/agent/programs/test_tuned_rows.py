@@ -15,6 +15,7 @@ from kernels.capture.reading.captured_launches import read_capture
 from kernels.hardware import hardware_named
 from tests.captures import GPU, as_if_on
 from tools.harness.checking.owner_survey import INFINITE, Survey
+from tools.harness.checking.verify import BLIND, WROTE_BESIDE
 
 ROUNDING = 2.0**-9
 
@@ -127,6 +128,13 @@ def test_if_the_owners_own_config_gives_wrong_results_no_config_is_blamed():
     assert (judged.status, judged.config) == ("stock", None)
     assert judged.why.startswith("the owner's own launch disagrees with the reference on arguments made anew")
     assert judged.why.endswith(f"({why})")
+    for reason, words in (
+        (BLIND, "on arguments made anew its results"),
+        (WROTE_BESIDE, "the program passes only a part"),
+    ):
+        failed.wrong[1]["reason"] = f"{reason}: more"
+        assert judge(failed, None, OWN).why.startswith(f"no config was judged, because {words}")
+    failed.wrong[1]["reason"] = why
     one_right = outcome()
     one_right.wrong = failed.wrong
     assert judge(one_right, None, OWN) == judged  # that another config is right proves nothing then

@@ -42,6 +42,13 @@ def summed(x_ptr, out_ptr, n, BLOCK: tl.constexpr, EVEN: tl.constexpr):
     tl.atomic_add(out_ptr, tl.sum(tl.load(x_ptr + at, mask=at < n, other=0.0)))
 
 
+@triton.jit
+def unchanged(x_ptr, only_read_ptr, pair, BLOCK: tl.constexpr):
+    at = tl.arange(0, BLOCK)
+    tl.store(x_ptr + at, tl.load(x_ptr + at) * tl.load(only_read_ptr))
+    tl.atomic_add(pair[1], 0.0)
+
+
 def local_kernel():
     @triton.jit
     def applied(x_ptr, other, function: tl.constexpr, BLOCK: tl.constexpr):
@@ -74,6 +81,7 @@ if __name__ == "__main__":
     doubled[(1,)](x, torch.zeros(4, 16).t()[0], 1, 1, BLOCK=16)
     summed[lambda meta: (triton.cdiv(64, meta["BLOCK"]),)](x, torch.zeros(8), 64)
     local_kernel()[(1,)](torch.ones(16), None, twice, BLOCK=16)
+    unchanged[(1,)](x[:16], torch.ones(1), (1, torch.zeros(1)), BLOCK=16)
     print(triton.runtime.driver.active.get_active_torch_device(), os.environ.get("FROM_THEIRS"))
     child = os.fork()
     if child == 0:

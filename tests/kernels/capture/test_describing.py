@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import linecache
 import re
 import sys
 import textwrap
 
+import numpy as np
 import pytest
 import triton
+import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from kernels.capture.capture_file import line_of
+from kernels.capture.describing.decorators import describe_config
 from kernels.capture.describing.device_closure import describe_function
 from kernels.capture.describing.writes import written_arguments
 from kernels.capture.reading.live_functions import NotTheSame, identity_of, live_function
 from kernels.capture.reading.rebuilt_functions import rebuild_function
 from kernels.hardware import hardware_named
 from kernels.triton.stub_driver import StubDriver
+from kernels.tuned.key import names_set
 from tests.kernels.capture.kernels_by_hand import chosen, closure, kernel, looped, scattered
 
 SOURCE = """
@@ -178,6 +183,24 @@ def test_a_rebuilt_function_is_the_same_function(tmp_path):
         rebuilt = rebuild_function(next(d for d, p in parts.items() if p is part), parts, tmp_path)
         assert identity_of(rebuilt) == part["identity"]
         assert rebuilt.__name__ == part["name"]
+
+
+def test_quoted_constants_are_constants_in_the_interpreter_too(tmp_path):
+    text = 'x_ptr, é: "any" = "tl.constexpr", BLOCK: "tl.constexpr" = 4, *, N: \'tl.constexpr\' = 2'
+    part, parts = described(module_of(tmp_path, "quoted", SOURCE.replace("x_ptr, BLOCK: tl.constexpr", text)).kernel)
+    rebuilt = rebuild_function(next(d for d, p in parts.items() if p is part), parts, tmp_path)
+    assert rebuilt.fn.__annotations__ == {"é": "any", "BLOCK": tl.constexpr, "N": tl.constexpr}
+    assert rebuilt.fn.__defaults__ == ("tl.constexpr", 4)
+    assert identity_of(rebuilt) == part["identity"]
+
+
+def test_what_an_autotuner_sets_to_no_number_is_named():
+    values = {"BLOCK": np.int64(16), "MODE": "fast", "NONE": None, "TYPE": tl.float16}
+    described = describe_config(triton.Config(values, num_warps=2))
+    assert described["kwargs"] == {"BLOCK": 16, "MODE": "fast", "NONE": None}
+    assert described["unkept"] == {"TYPE": "fp16"}
+    json.dumps(described)
+    assert names_set([{"kind": "autotune", "configs": [described]}]) >= values.keys()
 
 
 @pytest.mark.compile

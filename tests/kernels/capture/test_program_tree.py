@@ -73,15 +73,22 @@ def test_aliases_and_strides_are_kept(captured):
     _, capture, _ = captured
     aliased = next(x for x in of(capture, "doubled") if x.arguments["n"].get("value") == 16 and len(x.storages) == 1)
     assert aliased.arguments["out_ptr"]["offset"] == 32
-    assert aliased.writes == {"out_ptr": ["changed"]}
+    assert aliased.writes == {"out_ptr": ["store"]}
     strided = next(x for x in of(capture, "doubled") if x.arguments["n"].get("value") == 1)
     assert strided.arguments["out_ptr"]["stride"] == [16]
 
 
-def test_what_is_written_shows_in_memory(captured):
+def test_what_is_written_shows_in_the_interpreters_stores(captured):
     _, capture, _ = captured
-    assert of(capture, "summed")[0].writes == {"out_ptr": ["changed"]}
-    assert of(capture, "applied")[0].writes == {"x_ptr": ["changed"]}
+    assert of(capture, "summed")[0].writes == {"out_ptr": ["atomic"]}
+    assert of(capture, "applied")[0].writes == {"x_ptr": ["store"]}
+
+
+def test_a_store_of_what_was_there_is_a_write(captured):
+    _, capture, _ = captured
+    (unchanged,) = of(capture, "unchanged")
+    assert unchanged.writes == {"x_ptr": ["store"], "pair": ["atomic"]}
+    assert unchanged.observed["changed"] == []
 
 
 def test_float_values_are_distributions(captured):

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import enum
 import errno
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+import triton
+import triton.language as tl
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from kernels.capture import recorder as recorders
 from kernels.capture.capture_file import NotACapture, append, begin, line_of, read
 from kernels.capture.describing import first_launch
 from kernels.capture.describing.values import SAMPLE, changed_tensors, checksum, memory_sums, summarise
 from kernels.capture.reading.captured_launches import read_capture
-from kernels.capture.reading.rebuilt_arguments import rebuild_arguments
+from kernels.capture.reading.rebuilt_arguments import rebuild_arguments, refuse_unknown
+from kernels.capture.reading.rebuilt_functions import CannotRebuild
 from kernels.capture.recorder import Recorder
 from tests.kernels.capture.kernels_by_hand import arguments, closure, kernel
+
+
+class Size(enum.IntEnum):
+    SMALL = 16
+    ROWS = 32
+
+
+class Mode(enum.Enum):
+    FAST = 1
+    SLOW = 2
 
 
 @pytest.fixture
@@ -69,10 +85,18 @@ def test_a_launch_that_raises_raises_and_is_listed(path):
     def run(function, *args, grid, warmup, **kwargs):
         raise KeyError("BLOCK")
 
+    def interpret(function, *args, grid, warmup, **kwargs):
+        raise RuntimeError("the interpreter's") from NameError("name 'op' is not defined")
+
     with pytest.raises(KeyError):
         launched(r, run=run)
+    with pytest.raises(RuntimeError):
+        launched(r, run=interpret)
     r.flush()
-    assert read_capture(path).unseen == {("the launch raised KeyError", "kernel"): 1}
+    assert read_capture(path).unseen == {
+        ("the launch raised KeyError: 'BLOCK'", "kernel"): 1,
+        ("the launch raised RuntimeError (NameError: name 'op' is not defined)", "kernel"): 1,
+    }
 
 
 def test_what_cannot_be_described_is_listed_and_launched(path, monkeypatch):
@@ -263,6 +287,20 @@ def test_integers_of_any_range_are_made_anew(path, numbers):
     assert not torch.equal(drawn, numbers)
 
 
+def test_a_mask_of_minus_infinity_is_made_anew_as_one(path):
+    r = Recorder(path)
+    _, y, out, n, eps = arguments()
+    mask = torch.where(torch.arange(256) % 4 == 0, 0.0, -float("inf")).view(8, 32)
+    mask[0, 0] = float("inf")
+    launched(r, (mask, y, out, n, eps))
+    r.flush()
+    (launch,) = read_capture(path).launches
+    made = rebuild_arguments(launch, 3, lambda digest: None).tensors["x_ptr"]
+    assert set(made.unique().tolist()) <= {0.0, -float("inf"), float("inf")}
+    assert 0.6 < float(torch.isneginf(made).double().mean()) < 0.9
+    assert int(torch.isposinf(made).sum()) < 8
+
+
 def test_a_table_of_addresses_may_have_empty_places():
     for empty in (0, -1):
         assert summarise(torch.tensor([empty, 2**40, 2**40 + 64]), whole=False) == {
@@ -327,3 +365,64 @@ def test_a_tensor_subclass_counts_as_what_it_holds(path):
     (launch,) = read_capture(path).launches
     assert launch.arguments["x_ptr"]["shape"] == [4, 8]
     assert launch.arguments["x_ptr"]["unwrapped"] == "SimpleNamespace"
+
+
+def test_numbers_of_other_classes_count_as_what_triton_takes_them_for(path):
+    r = Recorder(path)
+    x, y, out, n, eps = arguments()
+    for lr in (eps, np.float64(0.5), np.float64(0.25), np.float32(0.25)):
+        launched(r, (x, y, out, n, lr))
+    for block in (16, Size.SMALL, np.int64(16)):
+        launched(r, (x, y, out, Size.ROWS if block is Size.SMALL else n), eps=np.float64(2.0), BLOCK=block)
+    r.flush()
+    by_count = {x.count: x.arguments for x in read_capture(path).launches}
+    assert sorted(by_count) == [3, 4]
+    assert by_count[4]["eps"] == {"type": "float", "value": "1e-06"}
+    assert by_count[3]["eps"] == {"type": "float", "value": "2.0"}
+    assert by_count[3]["n"] == {"type": "int", "value": 32}
+    assert by_count[3]["BLOCK"] == {"type": "int", "value": 16, "constexpr": True}
+
+
+def test_members_of_an_enumeration_and_dtypes_are_told_apart(path):
+    r = Recorder(path)
+    for constant in (Mode.FAST, Mode.SLOW, torch.float16, torch.bfloat16):
+        launched(r, BLOCK=constant)
+    r.flush()
+    named = [x.arguments["BLOCK"]["name"] for x in read_capture(path).launches]
+    assert sorted(named) == ["Mode.FAST", "Mode.SLOW", "torch.bfloat16", "torch.float16"]
+
+
+def test_a_reinterpreted_tensor_is_recorded_and_named_as_what_it_is(path):
+    r = Recorder(path)
+    x, y, out, n, eps = arguments()
+    for _ in range(2):
+        launched(r, (triton.reinterpret(x, tl.int32), y, out, n, eps))
+    r.flush()
+    capture = read_capture(path)
+    (launch,) = capture.launches
+    assert launch.count == 2
+    assert launch.arguments["x_ptr"]["type"] == "reinterpreted"
+    with pytest.raises(CannotRebuild, match=r"x_ptr is triton\.reinterpret of a tensor, as "):
+        refuse_unknown(launch)
+
+
+def test_complex_numbers_are_described_without_their_values(recwarn):
+    assert summarise(torch.ones(3, dtype=torch.complex64), whole=False) == {"elements": 3}
+    assert not recwarn.list
+
+
+class Refusing(TorchDispatchMode):
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        raise RuntimeError(f"{function} is refused")
+
+
+@pytest.mark.parametrize("mode", [lambda: torch.device("meta"), Refusing])
+def test_a_programs_modes_are_not_asked_about_what_describes_a_launch(path, mode):
+    r = Recorder(path)
+    given = arguments()
+    with mode():
+        launched(r, given)
+    r.flush()
+    capture = read_capture(path)
+    assert not capture.unseen
+    assert capture.launches[0].observed["values"]["x_ptr"]["kind"] == "float"

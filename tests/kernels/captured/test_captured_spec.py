@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -15,6 +16,7 @@ from kernels.capture.capture_file import line_of
 from kernels.capture.describing.device_closure import describe_function
 from kernels.capture.reading.captured_launches import read_capture
 from kernels.capture.reading.launch_space import space_of
+from kernels.capture.reading.rebuilt_functions import CannotRebuild
 from kernels.captured.captured_kernels import captured_kernel, reference_of
 from kernels.captured.captured_problem import rounded_up, written_bounds
 from kernels.captured.program_waits import reason_to_wait
@@ -132,6 +134,15 @@ def test_equal_references_find_one_kernel_and_the_start_of_a_digest_is_enough(ke
     assert short.source_hash() == kernel.source_hash() != kernels["half"].source_hash()
     with pytest.raises(ValueError, match="captures show"):
         get(f"{kernel.found_as.partition('#')[0]}#ffff")
+
+
+def test_a_config_that_no_table_can_hold_makes_no_kernel(path, tmp_path):
+    capture = read_capture(str(path))
+    launch = next(x for x in capture.launches if x.name == "shifted")
+    configs = [{**c, "unkept": {"TYPE": "fp16"}} for c in launch.autotune["configs"]]
+    found = replace(launch, decorators=({**launch.autotune, "configs": configs},))
+    with pytest.raises(CannotRebuild, match="its autotuner sets TYPE to fp16, which no table can hold"):
+        CapturedKernel(found, capture.functions(), tmp_path)
 
 
 def test_the_space_begins_with_the_owners_config_and_is_closed(kernels):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 
 import torch
 import triton
 import triton.language as tl
 from triton.runtime.interpreter import InterpretedFunction
+from triton.runtime.jit import KernelInterface
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 from kernels.tuned.tuned_table import Decision
 from tests.kernels.tuned.interpreted_scenes import (
@@ -123,7 +126,102 @@ def start_and_fail(x):
     writes_then_refuses[lambda meta: (meta["B"] * 0 + 1,)](x, B=4)
 
 
+class Unreadable(torch.Tensor):
+    """A tensor that fails for who asks for more of it than Triton does."""
+
+    @staticmethod
+    def __new__(cls, tensor):
+        return tensor.as_subclass(cls)
+
+    def storage_offset(self):
+        if asking_for_a_key():
+            raise ValueError("nobody may know")
+        return super().storage_offset()
+
+
+def asking_for_a_key():
+    frame = sys._getframe()
+    while frame is not None:
+        if frame.f_code.co_filename.endswith(("launch_key.py", "captured_arguments.py")):
+            return True
+        frame = frame.f_back
+    return False
+
+
+@triton.jit
+def any_memory(x, n, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(x + at, BLOCK, mask=at < n)
+
+
+def memory_that_cannot_be_read():
+    """A tensor of another class has no row and no key, and is launched twice."""
+
+    def launch(x):
+        any_memory[blocks](x, 512, BLOCK=32)
+        return x.unique().tolist()
+
+    rows = rows_of(lambda: launch(torch.zeros(512)))
+    with Applied(rows) as applied:
+        found = [launch(x).pop() for x in (torch.zeros(512), *[Unreadable(torch.zeros(512))] * 2)]
+        any_memory[(16,)](triton.reinterpret(torch.zeros(512, dtype=torch.int32), tl.float32), 512, BLOCK=32)
+    return {"found": found, **applied.told()}
+
+
+@triton.jit
+def from_descriptor(x_desc, pair, out, n, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(out + at, BLOCK, mask=at < n)
+
+
+def memory_of_a_descriptor():
+    """A row for results of their own does not serve a launch whose result is its input."""
+
+    def launch(result="own", pair="own"):
+        x, out = torch.zeros(512), torch.zeros(512)
+        out = x if result == "x" else out
+        inner = (1, torch.zeros(512) if pair == "own" else out)
+        from_descriptor[blocks](TensorDescriptor.from_tensor(x, [8]), inner, out, 512, BLOCK=32)
+        return out.unique().item()
+
+    with Applied(rows_of(launch)) as applied:
+        found = [launch(), launch("x"), launch(), launch(pair="out"), launch()]
+    return {"found": found, **applied.told()}
+
+
+class Entry(KernelInterface):
+    """A program's own class, between a decorator of Triton's and the function."""
+
+    def __init__(self, fn):
+        self.fn, self.arg_names = fn, fn.arg_names
+
+    def run(self, *args, grid, warmup, **kwargs):
+        return self.fn.run(*args, grid=grid, warmup=warmup, **kwargs)
+
+
+@triton.heuristics({"FLAG": lambda a: 1})
+@Entry
+@triton.jit
+def through_a_class(x, n, BLOCK: tl.constexpr, FLAG: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(x + at, BLOCK, mask=at < n)
+
+
+def a_class_between():
+    def launch():
+        x = torch.zeros(512)
+        through_a_class[blocks](x, 512, BLOCK=32)
+        return x.unique().tolist()
+
+    rows = rows_of(launch)
+    kept = [dataclasses.replace(r, decision=None, status="stock") for r in rows]
+    return both(rows, launch, times=3), both(kept, launch, times=3)
+
+
 SCENES = (
+    a_class_between,
+    memory_that_cannot_be_read,
+    memory_of_a_descriptor,
     parameters_named_like_ours,
     patched_later,
     launcher_held_over_tables,

@@ -164,3 +164,23 @@ def test_memory_is_restored_before_a_refused_launch_is_made_as_the_program_has_i
     found = scene("refused_after_writing")
     assert found["x"] == [2.0, 1.0, 1.0, 1.0]
     assert "cannot be launched (InterpreterError" in found["printed"][0]
+
+
+def test_memory_that_no_key_describes_is_launched_as_the_program_has_it(scene):
+    found = scene("memory_that_cannot_be_read")
+    assert found["found"] == [128.0, 32.0, 32.0]
+    assert (found["used"], sum(found["missed"].values())) == (1, 3)
+    assert found["printed"][0].startswith("any_memory: it could not be looked up (ValueError: nobody may know)")
+    assert found["printed"][1].startswith("any_memory: no row for x=int32 as fp32 grid=[16]")
+
+
+def test_memory_inside_a_descriptor_or_a_tuple_counts_as_the_same(scene):
+    found = scene("memory_of_a_descriptor")
+    assert found["found"] == [128.0, 32.0, 128.0, 32.0, 128.0]
+    assert found["used"] == 3
+
+
+def test_a_class_between_decorator_and_function_is_asked_for_once(scene):
+    served, stock = scene("a_class_between")
+    assert (served["with"], served["used"], served["missed"], served["printed"]) == ([128.0], 3, {}, [])
+    assert (stock["with"], stock["used"], sum(stock["missed"].values()), stock["printed"]) == ([32.0], 0, 3, [])

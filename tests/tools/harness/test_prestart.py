@@ -23,6 +23,9 @@ from tools.harness.process.prestart import COMPILER, COMPILER_NICE, Prestart
 
 pytestmark = pytest.mark.process
 
+LEAST_URGENT = 19
+"""Linux's greatest niceness: the tests may be nice themselves."""
+
 WORKER = "tests.tools.harness.paced:slow_to_answer"
 
 
@@ -49,7 +52,8 @@ def test_all_are_at_work_before_the_gpu_has_a_name_and_are_those_that_the_run_us
     results = pool.compile(Faulty(), PROBLEM, [FaultyConfig(), FaultyConfig(BLOCK=512)])
     assert [r.status for r in results] == ["correct", "correct"]
     assert pool._all == compilers
-    assert {os.getpriority(os.PRIO_PROCESS, c.process.pid) for c in compilers} == {os.nice(0) + COMPILER_NICE}
+    niceness = min(os.nice(0) + COMPILER_NICE, LEAST_URGENT)
+    assert {os.getpriority(os.PRIO_PROCESS, c.process.pid) for c in compilers} == {niceness}
     pool.close()
     live.close()
     assert gone(workers + compilers)

@@ -25,6 +25,7 @@ PROGRAM = """
 import torch, triton
 import triton.language as tl
 from triton.language.extra import libdevice
+from triton.tools.tensor_descriptor import TensorDescriptor
 from agent.programs import capture
 
 STEPS = 3
@@ -91,6 +92,12 @@ def tall(table_ptr, out_ptr):
     x_ptr = tl.load(table_ptr).to(tl.pointer_type(tl.float32))
     tl.store(out_ptr, tl.load(x_ptr))
 
+@triton.jit
+def described(x_desc, out_ptr, N: tl.constexpr, B: tl.constexpr):
+    out = tl.make_tensor_descriptor(out_ptr, [N, N], [N, 1], [B, B])
+    row, column = tl.program_id(0) * B, tl.program_id(1) * B
+    out.store([row, column], x_desc.load([column, row]).T / 3)
+
 torch.manual_seed(1)
 with capture("a.capture"):
     x = torch.randn(5000, dtype=torch.float16)
@@ -105,6 +112,9 @@ with capture("a.capture"):
     bits_far_down[(1,)](torch.randn(16), torch.empty(16, dtype=torch.int32), BLOCK=16)
     base = torch.randn(64)
     tall[(1,)](torch.tensor([base.data_ptr()]), torch.empty(1))
+    x = torch.randn(32, 32, dtype=torch.float16)
+    x_desc = TensorDescriptor.from_tensor(x, [16, 16])
+    described[(2, 2)](x_desc, torch.empty(32, 32, dtype=torch.float16), N=32, B=16)
 with capture("none.capture", values="no"):
     gathered[(1,)](torch.randn(40), torch.randint(0, 40, (32,)), torch.empty(32), BLOCK=32)
 """
@@ -182,6 +192,13 @@ def test_indices_stay_in_their_range(folder, promoting):
     given = inputs_of(launch)
     at, values = made.stored[launch.arguments["out_ptr"]["storage"]]
     np.testing.assert_array_equal(values, given["x_ptr"][given["index_ptr"].long()].numpy()[at])
+
+
+def test_descriptors_read_and_write(folder, promoting):
+    made, launch = reference_of(folder, promoting, "described")
+    assert (made.reason, made.programs) == (None, 4)
+    _, values = made.stored[launch.arguments["out_ptr"]["storage"]]
+    np.testing.assert_allclose(values, (inputs_of(launch)["x_desc.base"].T / 3).numpy().reshape(-1), rtol=1e-14)
 
 
 def test_atomics_need_the_whole_grid_and_get_it(folder, promoting):

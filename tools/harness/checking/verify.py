@@ -12,6 +12,10 @@ from kernels.spec import Inputs, KernelSpec
 
 CHUNK = 1 << 24
 """Elements compared at a time, so that the temporaries in float64 stay at 128 MiB."""
+BLIND = "the check is blind"
+"""A reason begins so if the reference does not tell a right result from none."""
+WROTE_BESIDE = "the launch wrote outside its outputs"
+"""A reason begins so if memory around the outputs changed."""
 
 
 def stray_write(spec: KernelSpec[Any, Any], untouched: list[tuple[str, torch.Tensor]]) -> str:
@@ -21,7 +25,7 @@ def stray_write(spec: KernelSpec[Any, Any], untouched: list[tuple[str, torch.Ten
     if path is None:
         return ""
     if not path:
-        return "the launch wrote outside its outputs: between their elements, before them or behind them"
+        return f"{WROTE_BESIDE}: between their elements, before them or behind them"
     place = path if path.isdecimal() else repr(path)
     return (
         f"the kernel changed its input {path}: if it is meant to, set inplace = ({place},) in {type(spec).__name__} "
@@ -127,7 +131,7 @@ def result_fault(
     if self_test:
         blind = blind_spot(reference, bound)
         if blind:
-            return f"the check is blind: a tolerance of {bound:.3g} on this problem accepts {blind}", math.inf, bound
+            return f"{BLIND}: a tolerance of {bound:.3g} on this problem accepts {blind}", math.inf, bound
     error = scale_error(out, reference)
     if error == math.inf:
         bad = int((~torch.isfinite(out)).sum())

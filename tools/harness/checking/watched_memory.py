@@ -79,13 +79,13 @@ class WatchedMemory:
         load, store = builder.create_masked_load, builder.create_masked_store
         add, swap = builder.create_atomic_rmw, builder.create_atomic_cas
 
-        def create_masked_load(self_: Any, pointers: Any, mask: Any, *rest: Any) -> Any:
+        def create_masked_load(self_: Any, pointers: Any, mask: Any, *rest: Any, **named: Any) -> Any:
             self._check("reads", pointers.data, mask.data)
-            return load(self_, pointers, mask, *rest)
+            return load(self_, pointers, mask, *rest, **named)
 
-        def create_masked_store(self_: Any, pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
+        def create_masked_store(self_: Any, pointers: Any, value: Any, mask: Any, *rest: Any, **named: Any) -> Any:
             self._this_program.append(self._check("writes", pointers.data, mask.data))
-            return store(self_, pointers, value, mask, *rest)
+            return store(self_, pointers, value, mask, *rest, **named)
 
         def create_atomic_rmw(self_: Any, operation: Any, pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
             self._atomics.append(self._check("writes", pointers.data, mask.data))

@@ -37,9 +37,9 @@ class CompiledAhead:
     def _result_of(self, config: Config, left: float | None, deadline_s: float | None) -> CompileResult:
         try:
             return self._begun[config.key()].result(left)
-        except TimeoutError:  # it goes on, for whoever launches it later
-            reason = f"compilation took over {deadline_s:.3g} s"
-            return CompileResult(config=config.model_dump(mode="json"), status="timeout", reason=reason)
+        except TimeoutError:  # it goes on there, beside others, and is asked for again if it is wanted
+            reason = f"not compiled: it was still being compiled after {deadline_s:.3g} s"
+            return CompileResult(config=config.model_dump(mode="json"), status="infrastructure", reason=reason)
 
     def close(self) -> None:
         """Close the run's own pool; what was begun before belongs to the other."""

@@ -40,8 +40,7 @@ FRAME = re.compile(r'\s+File "(.+)", line (\d+)')
 """A line of Python's traceback."""
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """Environment of a child that multiplies matrices by numpy, one of several beside compilers. Its threads, one for each
-core, would wait for their parts in loops: with four such children on 16 cores each compilation took five times as
-long."""
+core, would wait for their parts in loops, on the cores that the compilers need."""
 START_DEADLINE_S = 120.0
 """Importing torch from a cold disk."""
 LOOK_S = 1.0

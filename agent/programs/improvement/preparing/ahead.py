@@ -91,3 +91,9 @@ def _import_the_loop() -> None:
     import langgraph.graph  # noqa: F401
 
     import tools.session.open_session  # noqa: F401
+    from tools.planner.surrogate import one_thread
+
+    # The first time, BLAS is looked for among the loaded libraries. glibc holds a lock meanwhile that an import in
+    # another thread needs, which holds Python's: so not among searches that import.
+    with one_thread():
+        pass
