@@ -64,7 +64,7 @@ class Encoder:
         if not all(isinstance(v, int | float) for v in [*levels, *values]):
             return None
         ranks = np.linspace(0.0, 1.0, len(levels))
-        return np.interp(np.asarray(values, float), np.asarray(levels, float), ranks)
+        return np.asarray(np.interp(np.asarray(values, float), np.asarray(levels, float), ranks))
 
     def level_indices(self, configs: Sequence[Config]) -> dict[str, np.ndarray[Any, np.dtype[np.intp]]]:
         """For each varying parameter, the index of each config's level. Configs must come from the space."""
