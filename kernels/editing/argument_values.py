@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+import inspect
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from ..capture.describing.device_closure import python_function
@@ -23,6 +24,8 @@ def value_of(value: Any, constant: bool) -> Value:
         return STRING
     if isinstance(value, bool | int):
         return whole(int(value)) if constant else NUMBER
+    if hasattr(value, "__index__"):  # a number of NumPy's
+        return value_of(int(value.__index__()), constant)
     if isinstance(value, float):
         return NUMBER
     if isinstance(value, tuple | list):
@@ -34,6 +37,17 @@ def value_of(value: Any, constant: bool) -> Value:
     if type(value).__name__ == "dtype":
         return of("dtype")
     return UNKNOWN_CONSTANT
+
+
+def values_of(function: Any, given: Mapping[str, Any], constants: Container[str]) -> dict[str, Value]:
+    """What a launch passes, by parameter: what is `given`, else the default. `constants`: parameters whose values the
+    compiler knows."""
+    found = {}
+    for name, parameter in inspect.signature(python_function(function)).parameters.items():
+        value = given.get(name, parameter.default)
+        known = value is not inspect.Parameter.empty
+        found[name] = value_of(value, name in constants) if known else UNKNOWN_CONSTANT
+    return found
 
 
 def numbers_left_out(tree: ast.FunctionDef, left_out: Iterable[str]) -> dict[str, Value]:

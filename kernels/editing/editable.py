@@ -31,7 +31,7 @@ from kernels.spec import Baseline, Config, KernelSpec, Problem
 FIELD = "edit"
 MARK = "edited:"
 """Before the name under which an editable kernel is found again: ``edited:FOLDER|NAME``."""
-MOST_CHARACTERS = 400
+MOST_CHARACTERS = 700
 MOST_BASES = 24
 """Of the owner's configs, those that a variant is tried with."""
 MOST_LOOKED_AT = 48

@@ -17,24 +17,32 @@ What passes is written anew from the tree. The bytes that were given are never c
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .fencing.abstract_values import Value, whole
+from .fencing.abstract_values import Value, specialised, whole
 from .fencing.device_calls import Body, DeviceCalls
 from .fencing.device_names import BUILTIN_NAMES
 from .fencing.name_scope import NameScope, is_decorator_of_triton
-from .fencing.source_limits import parse
+from .fencing.source_limits import MOST_CHARACTERS, parse
+from .grid_expression import MOST_PROGRAMS
 from .owner_function import UNKNOWN_CONSTANT, Json, OwnerFunction, choice_value, digest_of
 from .refused_edit import RefusedEdit
 
 MetaValue = int | str
 MOST_META_PARAMETERS = 8
 MOST_META_VALUES = 16
+LONGEST_META = 40
+"""Characters of a meta-parameter's name, and of a value that is a text."""
 GRID_NAMES = ("GRID_0", "GRID_1", "GRID_2")
 """New arguments of these names are the numbers of the owner's grid, whatever the variant's own grid is."""
 RESERVED = frozenset({"num_warps", "num_stages", "num_ctas", "maxnreg", "grid", "warmup", "self"})
+
+
+TEXT = re.compile(rf"(?![+-]?[\d_]+\Z)[\w.+-]{{0,{LONGEST_META}}}", re.ASCII)
+"""A text in the config of a variant: ``NAME=text``."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +84,10 @@ def fence(owner: OwnerFunction, source: str, meta: Mapping[str, Any] | None = No
     for function in functions[:-1]:
         _check_device_function(function, owner, bodies[function.name].scope)
     devices = DeviceCalls(owner, bodies)
-    devices.kernel(bodies[owner.name], arguments)
+    try:
+        devices.kernel(bodies[owner.name], arguments)
+    except RecursionError as e:
+        raise RefusedEdit("calls and expressions are nested too deeply to be followed") from e
     unused = next((f for f in functions[:-1] if f.name not in devices.followed), None)
     if unused is not None:
         raise RefusedEdit(f"{unused.name} is never called: leave it out", unused)
@@ -90,14 +101,18 @@ def _meta(meta: Mapping[str, Any], owner: OwnerFunction) -> dict[str, tuple[Meta
     found = {}
     for name, values in meta.items():
         plain = name.isascii() and name.isidentifier() and not name.startswith("_")
-        if not plain or name in {*RESERVED, *own, *BUILTIN_NAMES, *GRID_NAMES}:
-            raise RefusedEdit(f"a new meta-parameter cannot be named {name!a}")
-        given = tuple(values)
+        if not plain or len(name) > LONGEST_META or name in {*RESERVED, *own, *BUILTIN_NAMES, *GRID_NAMES}:
+            raise RefusedEdit(f"a new meta-parameter cannot be named {name[:40]!a}")
+        given = tuple(values) if isinstance(values, list | tuple) else ()
         kinds = {type(v) for v in given}
         if not given or len(given) > MOST_META_VALUES or not (kinds <= {int, bool} or kinds == {str}):
-            raise RefusedEdit(f"{name} takes 1 to {MOST_META_VALUES} values, all whole numbers or all texts")
-        if any(isinstance(v, int) and abs(v) >= 2**31 for v in given) or any(len(str(v)) > 32 for v in given):
+            raise RefusedEdit(f"{name} takes a list of 1 to {MOST_META_VALUES} values, all whole numbers or all texts")
+        if any(isinstance(v, int) and abs(v) >= 2**31 for v in given):
             raise RefusedEdit(f"a value of {name} is too large")
+        if any(isinstance(v, str) and not TEXT.fullmatch(v) for v in given):
+            raise RefusedEdit(
+                f"a value of {name} is a text of up to {LONGEST_META} letters, digits and . _ + -, and no number"
+            )
         found[name] = tuple(dict.fromkeys(given))
     return found
 
@@ -146,8 +161,9 @@ def _kernel_arguments(
             raise RefusedEdit(f"the new argument {a.arg} must be annotated tl.constexpr", a)
     _check_defaults(kernel, owners, added, {**meta, **dict.fromkeys(grid_numbers, (1,))})
     known = dict(owner.arguments) | {n: choice_value(list(v)) for n, v in meta.items()}
-    known |= {n: whole(1, 2**31 - 1) for n in grid_numbers}
-    return {a.arg: known.get(a.arg, UNKNOWN_CONSTANT) for a in given.args}
+    known |= {n: whole(1, MOST_PROGRAMS[GRID_NAMES.index(n)]) for n in grid_numbers}
+    found = {a.arg: known.get(a.arg, UNKNOWN_CONSTANT) for a in given.args}
+    return {n: v if constants.get(n, True) else specialised(v) for n, v in found.items()}
 
 
 def _check_defaults(
@@ -163,12 +179,17 @@ def _check_defaults(
             raise RefusedEdit(f"the default of {name} is not the owner's", kernel)
     for a in added:
         default = given.get(a.arg)
-        if default is not None and not (isinstance(default, ast.Constant) and default.value in meta[a.arg]):
+        if default is not None and not any(_text(default) == _text(_constant(v)) for v in meta[a.arg]):
             raise RefusedEdit(f"the default of {a.arg} is none of its stated values", a)
     if own or added:
         kernel.args.defaults = [own[n] for n in own_names if n in own]
     for a in added:
-        kernel.args.defaults.append(ast.copy_location(ast.Constant(meta[a.arg][0]), a))
+        kernel.args.defaults.append(_constant(meta[a.arg][0]))
+
+
+def _constant(value: MetaValue) -> ast.expr:
+    """The value as it is written in a source."""
+    return ast.parse(repr(value), mode="eval").body
 
 
 def is_constexpr(annotation: ast.expr | None, scope: NameScope) -> bool:
@@ -233,9 +254,15 @@ def _written(
         digests[function.name] = digest_of(part)
         parts[digests[function.name]] = part
         texts.append(text)
+    whole_text = "\n\n".join(texts)
+    if len(whole_text) > MOST_CHARACTERS:  # no other process would take it
+        raise RefusedEdit(
+            f"the source has {len(whole_text):,} characters once it is written anew, and at most {MOST_CHARACTERS:,} "
+            "are taken"
+        )
     own = {p["name"] for p in owner.part["parameters"]}
     taken = tuple(a.arg for a in functions[-1].args.args if a.arg in GRID_NAMES and a.arg not in own)
-    return FencedEdit(owner.digest, "\n\n".join(texts), digests[functions[-1].name], parts, meta, taken)
+    return FencedEdit(owner.digest, whole_text, digests[functions[-1].name], parts, meta, taken)
 
 
 def _outside(function: ast.FunctionDef) -> list[ast.expr]:

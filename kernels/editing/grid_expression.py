@@ -36,6 +36,7 @@ class GridExpression:
             tree = ast.parse(text.strip(), mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
             raise RefusedEdit("the grid is no expression: write e.g. cdiv(M, BLOCK_M), 1") from e
+        _unprefix(tree)
         self._parts = list(tree.elts) if isinstance(tree, ast.Tuple) else [tree]
         if not 1 <= len(self._parts) <= 3:
             raise RefusedEdit("a grid has one to three dimensions")
@@ -53,6 +54,14 @@ class GridExpression:
             if not 1 <= size <= most:
                 raise RefusedEdit(f"the grid {self.text} gives {size} programs: a dimension has 1 to {most:,}")
         return found
+
+
+def _unprefix(tree: ast.expr) -> None:
+    """``triton.cdiv`` and ``tl.cdiv`` are the `cdiv` of this language."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="triton" | "tl"), attr="cdiv")):
+                node.func = ast.Name("cdiv", ast.Load())
 
 
 def _check(node: ast.expr, names: frozenset[str], depth: int) -> None:

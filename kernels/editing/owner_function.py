@@ -17,7 +17,7 @@ from typing import Any
 
 from ..capture.describing.device_closure import describe_function
 from .fencing import device_names
-from .fencing.abstract_values import DTYPE, NONE, NUMBER, STRING, Value, of, tuple_of, whole
+from .fencing.abstract_values import DTYPE, LARGEST, NONE, NUMBER, STRING, Value, tuple_of, whole
 from .fencing.source_limits import remove_texts
 from .refused_edit import RefusedEdit
 
@@ -28,7 +28,7 @@ STANDARD: dict[str, Json] = {
     "libdevice": {"module": "triton.language.extra.libdevice"},
 }
 """Names that edited code may use although the owner's code does not read them."""
-UNKNOWN_CONSTANT = of("number", "dtype", "string", "none")
+UNKNOWN_CONSTANT = Value(frozenset({"number", "dtype", "string", "none"}), (-LARGEST, LARGEST - 1))
 
 
 @dataclass(frozen=True)

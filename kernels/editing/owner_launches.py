@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,16 +12,10 @@ from triton.runtime.interpreter import InterpretedFunction
 from triton.runtime.jit import JITFunction
 
 from kernels.capture.describing.device_closure import python_function
-from kernels.editing.argument_values import numbers_left_out, value_of
-from kernels.editing.fencing.abstract_values import Value, joined
+from kernels.editing.argument_values import numbers_left_out, values_of
+from kernels.editing.fencing.abstract_values import joined
 from kernels.editing.launch_arguments import grid_of, named_arguments
-from kernels.editing.owner_function import (
-    UNKNOWN_CONSTANT,
-    OwnerFunction,
-    checked,
-    choice_value,
-    owner_of,
-)
+from kernels.editing.owner_function import OwnerFunction, checked, choice_value, owner_of
 from kernels.editing.refused_edit import RefusedEdit
 from kernels.hardware import Hardware
 from kernels.spec import Config, KernelSpec
@@ -105,7 +100,8 @@ def owner_function(
     first = chosen[0]
     moved = _moved(spec.config_type)
     constants = _constants(first.function)
-    values = {n: joined([_value(launch, n, n in constants) for launch in chosen]) for n in first.function.arg_names}
+    passed = [values_of(launch.function, launch.arguments, constants) for launch in chosen]
+    values = {n: joined([p[n] for p in passed]) for n in first.function.arg_names}
     values |= {n: choice_value(moved[n]) for n in values if n in moved}
     owner = checked(owner_of(first.function, values))
     left_out = {n for n in values if all(launch.arguments.get(n, n) is None for launch in chosen)}
@@ -139,11 +135,5 @@ def _moved(config_type: type[Config]) -> dict[str, list[Any]]:
 
 
 def _constants(function: Any) -> set[str]:
-    import inspect
-
     parameters = inspect.signature(python_function(function)).parameters.values()
     return {p.name for p in parameters if "constexpr" in str(p.annotation)}
-
-
-def _value(launch: OwnersLaunch, name: str, constant: bool) -> Value:
-    return value_of(launch.arguments[name], constant) if name in launch.arguments else UNKNOWN_CONSTANT

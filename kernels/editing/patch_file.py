@@ -10,6 +10,7 @@ import ast
 import difflib
 import importlib
 import inspect
+import io
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,8 @@ def patch_of(variant: Variant, function: Any, root: Path | None = None) -> Patch
     plain = python_function(function)
     try:
         path = Path(inspect.getsourcefile(plain) or "")
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8", newline="") as f:  # its ends of lines as they are
+            text = f.read()
         node = _node(ast.parse(text), plain)
     except (OSError, TypeError, SyntaxError) as e:
         raise RefusedEdit(f"the source of {variant.name} is in no file that can be patched ({e})") from e
@@ -53,17 +55,25 @@ def patch_of(variant: Variant, function: Any, root: Path | None = None) -> Patch
     module = sys.modules[plain.__module__]
     _rename(functions, module)
     first = min([node.lineno, *(d.lineno for d in node.decorator_list)]) - 1
-    lines = text.splitlines(keepends=True)
+    lines = _lines(text)
     before = [f"{line}\n" for line in _imports(variant, module)]
     before += ["\n\n"] if before else []
     for helper in functions[:-1]:
         before += ["@triton.jit\n", f"{ast.unparse(helper)}\n", "\n", "\n"]
     after = [f"{ast.unparse(functions[-1])}\n"]
+    if "\r\n" in text:
+        before, after = ([part.replace("\n", "\r\n") for part in added] for added in (before, after))
     new = [*lines[:first], *before, *lines[first : node.lineno - 1], *after, *lines[node.end_lineno :]]
     new_text = "".join(new)
     name = path.relative_to(root) if root else path.name
-    diff = difflib.unified_diff(lines, new_text.splitlines(keepends=True), f"a/{name}", f"b/{name}")
-    return Patch(path, "".join(diff), new_text, tuple(_notes(variant)))
+    diff = difflib.unified_diff(lines, _lines(new_text), f"a/{name}", f"b/{name}")
+    shown = (line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in diff)
+    return Patch(path, "".join(shown), new_text, tuple(_notes(variant)))
+
+
+def _lines(text: str) -> list[str]:
+    """The lines as Python's parser and a diff count them: str.splitlines ends one at a form feed, too."""
+    return io.StringIO(text, newline="\n").readlines()
 
 
 def _node(tree: ast.Module, plain: Any) -> ast.FunctionDef | None:

@@ -129,7 +129,8 @@ def complete(variant: Variant, given: Mapping[str, MetaValue]) -> dict[str, Meta
         if value not in variant.edit.meta[name]:
             shown = ", ".join(map(str, variant.edit.meta[name]))
             raise RefusedEdit(f"{name} of the variant {variant.hash} is one of {shown}")
-    return {n: given.get(n, values[0]) for n, values in variant.edit.meta.items()}
+    stated = {n: {v: v for v in values} for n, values in variant.edit.meta.items()}  # True is given as 1
+    return {n: values[given[n]] if n in given else next(iter(values)) for n, values in stated.items()}
 
 
 def launch_instead(variant: Variant, values: Mapping[str, MetaValue]) -> Any:

@@ -11,7 +11,9 @@ Held against an H200 function by function (docs/TL.md). What the compiler leaves
    bins, at least as many as count the lanes of a warp. From 3.8 on such numbers are left out.
 5. Atomic and, or, xor and exchange of floats work on their bits.
 6. ``tl.view`` and whatever else is given ``can_reorder`` may change the order of elements.
-7. 8-bit floats are converted, moved and multiplied by ``tl.dot``: no compiler computes with them otherwise.
+7. A comparison gives bits. The interpreter gives them the type of what is compared, so that a comparison of scalars
+   that is broadcast to a block is no mask any more: ``(row < rows) & (columns < n)`` cannot be loaded through.
+8. 8-bit floats are converted, moved and multiplied by ``tl.dot``: no compiler computes with them otherwise.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ Array = np.ndarray[Any, Any]
 WRAPS_BINS = tuple(int(n) for n in triton.__version__.split(".")[:2]) < (3, 8)
 """Whether ``tl.histogram`` counts numbers that have no bin by their last bits."""
 BITWISE = ("AND", "OR", "XOR", "XCHG")
+COMPARISONS = tuple(n for n in vars(InterpreterBuilder) if n.startswith(("create_icmp", "create_fcmp")))
 H200 = GPUTarget("cuda", 90, 32)
 
 
@@ -57,6 +60,8 @@ def patch_operations() -> None:
     builder.create_umulhi = _umulhi
     builder.create_histogram = _histogram
     builder.create_atomic_rmw = _atomic_on_bits(builder.create_atomic_rmw)
+    for name in COMPARISONS:
+        setattr(builder, name, compare_to_bits(getattr(builder, name)))
     refuse_reordering(NotEmulated)
     patch_functions(lambda: target().backend == "cuda")
     if not hasattr(builder, "get_bf16"):  # Triton 3.6: a constant of bf16
@@ -110,6 +115,16 @@ def fused_dot(x: Array, y: Array, total: Array) -> Array:
 def _tf32(x: Array) -> Array:
     """The last 13 bits are left out, not rounded."""
     return (np.ascontiguousarray(x).view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32)
+
+
+def compare_to_bits(original: Callable[..., Any]) -> Callable[..., Any]:
+    """`original`, a comparison of the interpreter's, with a result of bits."""
+
+    @wraps(original)
+    def compare(self: Any, x: Any, y: Any) -> Any:
+        return TensorHandle(np.asarray(original(self, x, y).data, bool), tl.int1)
+
+    return compare
 
 
 def _fma(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 Kind = Literal[
@@ -24,11 +24,30 @@ class Value:
 
     kinds: frozenset[Kind]
     span: Span | None = None
-    """Known of whole numbers that the compiler computes; None of everything else."""
+    """Between which numbers it lies if it is a whole number that the compiler computes; None if it is surely none."""
     items: tuple[Value, ...] | None = None
     """Of a tuple whose members are known."""
     function: Any = None
     """Of a function: what it is."""
+    fixed: bool = False
+    """Whether it is surely a whole number that the compiler computes."""
+
+    @property
+    def known(self) -> Span | None:
+        """The span of a whole number that the compiler surely computes."""
+        return self.span if self.fixed else None
+
+    @property
+    def leaf_kinds(self) -> frozenset[Kind]:
+        """Its kinds, for a tuple those of what lies in it."""
+        if self.items is None:
+            return self.kinds
+        return frozenset(k for i in self.items for k in i.leaf_kinds) | (self.kinds - {"tuple"})
+
+    @property
+    def leaves(self) -> int:
+        """How many values lie in it."""
+        return 1 if self.items is None else sum(i.leaves for i in self.items)
 
     def may_be(self, *kinds: Kind) -> bool:
         return any(k in self.kinds for k in kinds)
@@ -38,7 +57,11 @@ class Value:
         if self.items:
             return joined(self.items)
         left = self.kinds - {"tuple"}
-        return Value(left or frozenset({"number"}))
+        return Value(left or frozenset({"number"}), self.span)
+
+    def not_fixed(self) -> Value:
+        """The same, if it may as well be a number of the GPU."""
+        return replace(self, fixed=False)
 
     def described(self) -> str:
         return " or ".join(sorted(self.kinds))
@@ -57,7 +80,20 @@ STRING = of("string")
 
 def whole(low: int, high: int | None = None) -> Value:
     """A constant between two whole numbers."""
-    return Value(frozenset({"number"}), (low, low if high is None else high))
+    return Value(frozenset({"number"}), (low, low if high is None else high), fixed=True)
+
+
+TRUTH = whole(0, 1).not_fixed()
+"""What a comparison gives. The compiler computes with True as with 1."""
+SIZE = whole(1, 2**20).not_fixed()
+"""A number of elements of a block (TRITON_MAX_TENSOR_NUMEL)."""
+
+
+def specialised(value: Value) -> Value:
+    """An argument that is no constant. Triton makes a constant of a whole number that is 1."""
+    if value.items is not None:
+        return replace(value, items=tuple(specialised(i) for i in value.items))
+    return replace(value, span=(1, 1), fixed=False) if value.may_be("number") else value
 
 
 def joined(values: Iterable[Value]) -> Value:
@@ -66,24 +102,37 @@ def joined(values: Iterable[Value]) -> Value:
     if len(set(given)) == 1:
         return given[0]
     kinds = frozenset(k for v in given for k in v.kinds)
-    spans = [v.span for v in given]
-    span = (min(s[0] for s in spans if s), max(s[1] for s in spans if s)) if spans and all(spans) else None
+    spans = [v.span for v in given if v.span is not None]
+    span = (min(s[0] for s in spans), max(s[1] for s in spans)) if spans else None
     items = None
     if given and all(v.items is not None and len(v.items) == len(given[0].items or ()) for v in given):
         items = tuple(joined(m) for m in zip(*(v.items or () for v in given), strict=True))
+    else:  # what lies in the tuples is still in them
+        kinds |= {k for v in given for k in v.leaf_kinds}
     functions = {id(v.function): v.function for v in given}
-    return Value(kinds, span, items, next(iter(functions.values())) if len(functions) == 1 else None)
+    function = next(iter(functions.values())) if len(functions) == 1 else None
+    return Value(kinds, span, items, function, all(v.fixed for v in given) and bool(given))
+
+
+def settled(before: Value, after: Value) -> Value:
+    """`after` without the span of numbers that a turn of a loop has changed: Triton makes tensors of them."""
+    items = after.items
+    if items is not None and before.items is not None and len(items) == len(before.items):
+        items = tuple(settled(b, a) for b, a in zip(before.items, items, strict=True))
+    if before.span == after.span:
+        return replace(after, items=items)
+    return replace(after, span=None, items=items, fixed=False)
 
 
 def tuple_of(items: Iterable[Value]) -> Value:
     return Value(frozenset({"tuple"}), None, tuple(items))
 
 
-def arithmetic(operator: ast.operator, left: Span | None, right: Span | None) -> Span | None:
-    """The span of a result; None if it is not known, or beyond 63 bits."""
-    if left is None or right is None:
-        return None
+def arithmetic(operator: ast.operator, left: Span, right: Span) -> Span | None:
+    """Between which numbers the result of two whole numbers lies that the compiler computes; None if it is no whole
+    number. It may lie beyond 63 bits."""
     pairs = [(a, b) for a in left for b in right]
+    most = max(map(abs, left))
     match operator:
         case ast.Add():
             found = [a + b for a, b in pairs]
@@ -91,15 +140,26 @@ def arithmetic(operator: ast.operator, left: Span | None, right: Span | None) ->
             found = [a - b for a, b in pairs]
         case ast.Mult():
             found = [a * b for a, b in pairs]
-        case ast.FloorDiv() if right[0] > 0 or right[1] < 0:
-            found = [a // b for a, b in pairs]
+        case ast.FloorDiv():
+            away_from_zero = right[0] > 0 or right[1] < 0
+            found = [a // b for a, b in pairs] if away_from_zero else [-most, most]
         case ast.Mod() if right[0] > 0:
-            found = [0, right[1] - 1] if left[0] != left[1] or right[0] != right[1] else [left[0] % right[0]]
-        case ast.LShift() if left[0] >= 0 and right[0] >= 0 and right[1] < 63:
-            found = [a << b for a, b in pairs]
-        case ast.RShift() if left[0] >= 0 and right[0] >= 0 and right[1] < 63:
-            found = [a >> b for a, b in pairs]
+            one = left[0] == left[1] and right[0] == right[1]
+            found = [left[0] % right[0]] if one else [0, right[1] - 1]
+        case ast.Mod():
+            found = [min(right[0], 0), max(right[1], 0)]
+        case ast.LShift():  # by a negative number: the compiler refuses it
+            found = [a << min(max(b, 0), 64) for a, b in pairs]
+        case ast.RShift():
+            found = [a >> min(max(b, 0), 64) for a, b in pairs]
+        case ast.BitAnd() | ast.BitOr() | ast.BitXor():
+            bits = max(n.bit_length() for n in (*left, *right))
+            found = [0 if left[0] >= 0 and right[0] >= 0 else -(2**bits), 2**bits - 1]
         case _:
             return None
-    low, high = min(found), max(found)
-    return (low, high) if low >= -LARGEST and high < LARGEST else None
+    return min(found), max(found)
+
+
+def is_too_large(span: Span | None) -> bool:
+    """Whether a number in `span` may have more than 63 bits."""
+    return span is not None and (span[0] < -LARGEST or span[1] >= LARGEST)

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any, Protocol
 
 from ..refused_edit import RefusedEdit
-from .abstract_values import NUMBER, Span, Value, joined, of
+from .abstract_values import NUMBER, Span, Value, is_too_large, of
 from .device_names import DeviceName
 from .source_limits import LONGEST_MESSAGE
 
@@ -19,12 +19,13 @@ class Caller(Protocol):
     """The function that makes a call."""
 
     function: ast.FunctionDef
+    inside_while: bool
 
     def forbid_in_while(self, what: str, node: ast.AST) -> None: ...
 
 
 class Claims(Protocol):
-    def check(self, walk: Caller, node: ast.Call, callee: DeviceName) -> None: ...
+    def check(self, walk: Caller, node: ast.Call, name: str) -> None: ...
 
 
 class Devices(Protocol):
@@ -39,6 +40,10 @@ class Devices(Protocol):
     def combine(self, found: Any, node: ast.AST) -> None: ...
 
 
+MOST_LOOKED_AT = 400_000
+"""Expressions that are followed, each once for every kind of arguments and every pass over a loop around it."""
+MOST_ROUNDS = 32
+"""Of a random number: the compiler writes out each."""
 TARGETS = frozenset({"pointer", "block pointer", "descriptor"})
 """What can be loaded from."""
 PLAIN = frozenset({"number", "none", "string", "dtype", "tuple", "choice"})
@@ -89,7 +94,7 @@ def _parameters(value: Any) -> tuple[tuple[str, ...], bool]:
     return tuple(names), star
 
 
-BY_PLACE = {"min": (), "max": (), "abs": ("x",), "advance": ("base", "offsets"), "range": ("arg1", "arg2", "step")}
+BY_PLACE = {"min": (), "max": (), "advance": ("base", "offsets"), "range": ("arg1", "arg2", "step")}
 """Parameters of Python's own, and of a method that is no function."""
 
 
@@ -118,16 +123,25 @@ class CallRules:
 
     def __init__(self, devices: Devices) -> None:
         self._devices = devices
+        self._looked_at = 0
+
+    def look(self, node: ast.AST) -> None:
+        """Count an expression that is followed. Raises RefusedEdit if too many were."""
+        self._looked_at += 1
+        if self._looked_at > MOST_LOOKED_AT:
+            raise RefusedEdit("the loops and calls of this source are too entangled to be followed", node)
 
     def language(self, walk: Caller, node: ast.Call, callee: DeviceName, given: Arguments) -> Value:
         """What `callee` gives. Raises RefusedEdit."""
         for name, value in given.values.items():
             if name in MODES and not value.kinds <= {"string", "none"}:
                 raise RefusedEdit(f"{name} of {callee.name} is a text or None", node)
+            if name == "n_rounds" and (value.known is None or value.known[1] > MOST_ROUNDS):
+                raise RefusedEdit(f"{callee.name} makes {MOST_ROUNDS} rounds at most", node)
         match callee.group:
             case "numbers":
                 self.no_pointers(callee.name, given.all(), node)
-                return _number_of(callee, given)
+                return _number_of(callee, given, node)
             case "shapes":
                 return self._shaped(callee, given, node)
             case "memory" | "atomics":
@@ -135,7 +149,7 @@ class CallRules:
             case "combine":
                 return self._combined(callee, given, node)
             case "claims":
-                self._devices.claims.check(walk, node, callee)
+                self._devices.claims.check(walk, node, callee.name)
                 self._rest_plain(callee, given, node)
                 return next(iter(given.values.values()), NUMBER)
             case "cast":
@@ -156,41 +170,42 @@ class CallRules:
                 self.no_pointers(callee.name, given.all(), node)
                 return next(iter(given.values.values()), NUMBER)
             case "program":
-                if not all(v.span and v.span[0] >= 0 and v.span[1] <= 2 for v in given.all()):
+                if not all(v.known and v.known[0] >= 0 and v.known[1] <= 2 for v in given.all()):
                     raise RefusedEdit(f"the axis of {callee.name} is 0, 1 or 2", node)
                 return NUMBER
         raise RefusedEdit(f"{callee.name} is no function that may be called here", node)
 
     def device_function(
-        self, found: Any, given: Sequence[Value], named: dict[str, Value], node: ast.AST, in_while: bool
+        self, walk: Caller, found: Any, given: Sequence[Value], named: dict[str, Value], node: ast.Call
     ) -> tuple[Value, int]:
         """What a function of the edit or of the owner gives, and its size when it is expanded."""
-        return self._devices.follow(found, given, named, node, in_while)
+        self._devices.claims.check(walk, node, ast.unparse(node.func)[:60])
+        return self._devices.follow(found, given, named, node, walk.inside_while)
 
-    def infinity(self, node: ast.Call) -> Value:
-        """``float("inf")``, or the float of a number that is written out."""
+    def floating(self, node: ast.Call, value: Callable[[ast.expr], Value]) -> Value:
+        """``float("inf")``, or the float of a number."""
         match node:
             case ast.Call(args=[ast.Constant(value=str(text))], keywords=[]) if text.strip().lower() in INFINITIES:
                 return NUMBER
-            case ast.Call(args=[ast.Constant(value=int() | float())], keywords=[]):
+            case ast.Call(args=[argument], keywords=[]) if value(argument).kinds == {"number"}:
                 return NUMBER
         raise RefusedEdit(f"{ast.unparse(node)[:60]}: float takes 'inf', '-inf', 'nan' or a number", node)
 
     def assertion(self, node: ast.Call, value: Callable[[ast.expr], Value]) -> None:
-        """A condition, and a text that is written out."""
-        texts = [*node.args[1:], *(k.value for k in node.keywords if k.arg == "msg")]
+        """A condition, and a text that is written out. Triton takes both by place alone."""
+        texts = node.args[1:]
         plain = all(
             isinstance(t, ast.Constant) and isinstance(t.value, str) and len(t.value) <= LONGEST_MESSAGE for t in texts
         )
-        if not node.args or len(texts) > 1 or not plain or any(k.arg != "msg" for k in node.keywords):
-            raise RefusedEdit("tl.static_assert takes a condition and a text that is written out", node)
+        if not node.args or len(texts) > 1 or not plain or node.keywords:
+            raise RefusedEdit("tl.static_assert takes a condition and a text that is written out, without names", node)
         if not value(node.args[0]).kinds <= {"number", "none"}:
             raise RefusedEdit("the condition of tl.static_assert is no condition", node)
 
     def no_pointers(self, name: str, given: Iterable[Value], node: ast.AST) -> None:
         """Refuse what is no number, text, type or tuple of them."""
         for value in given:
-            if not value.kinds <= PLAIN or (value.items and not all(i.kinds <= PLAIN for i in value.items)):
+            if not value.leaf_kinds <= PLAIN:
                 raise RefusedEdit(f"{name} takes no {_other(value)}", node)
 
     def _plain_type(self, callee: DeviceName, dtype: Value | None, node: ast.AST) -> None:
@@ -202,9 +217,9 @@ class CallRules:
         inside = given.all()
         for value in inside:
             allowed = PLAIN | {"pointer", "block pointer"}
-            if not value.kinds <= allowed:
+            if not value.leaf_kinds <= allowed:
                 raise RefusedEdit(f"{callee.name} takes no {_other(value)}", node)
-        kinds = {k for v in inside for k in v.kinds if k in ("pointer", "block pointer")}
+        kinds = {k for v in inside for k in v.leaf_kinds if k in ("pointer", "block pointer")}
         if callee.attribute == "where":
             if inside and inside[0].may_be("pointer", "block pointer"):
                 raise RefusedEdit("the condition of tl.where is a pointer", node)
@@ -221,7 +236,7 @@ class CallRules:
         volatile = given.values.get("volatile")
         if callee.group == "atomics" or callee.attribute in ("atomic_load", "atomic_store"):
             walk.forbid_in_while(callee.name, node)
-        if volatile is not None and volatile.span != (0, 0):
+        if volatile is not None and volatile.known != (0, 0):
             walk.forbid_in_while(f"a volatile {callee.name}", node)
         return NUMBER
 
@@ -244,21 +259,37 @@ class CallRules:
         return NUMBER
 
 
-def _number_of(callee: DeviceName, given: Arguments) -> Value:
-    spans = [v.span for v in given.all()]
-    known: list[Span] = [s for s in spans if s is not None]
-    if len(known) != len(spans) or not known:
+PASSING = frozenset({"abs", "cdiv", "max", "maximum", "min", "minimum", "next_power_of_2", "swizzle2d"})
+"""Functions that the compiler computes if it knows all arguments. Others make numbers of the GPU."""
+
+
+def _number_of(callee: DeviceName, given: Arguments, node: ast.AST) -> Value:
+    spans: list[Span] = [v.span for v in given.all() if v.span is not None]
+    if callee.attribute not in PASSING or not spans or len(spans) != len(given.all()):
         return NUMBER
-    span: Span | None = None
-    if callee.attribute == "cdiv" and len(known) == 2 and known[1][0] > 0 and known[0][0] >= 0:
-        span = -(-known[0][0] // known[1][1]), -(-known[0][1] // known[1][0])
-    elif callee.attribute in ("min", "minimum"):
-        span = min(s[0] for s in known), min(s[1] for s in known)
-    elif callee.attribute in ("max", "maximum"):
-        span = max(s[0] for s in known), max(s[1] for s in known)
-    return Value(frozenset({"number"}), span)
+    most = max(abs(n) for s in spans for n in s)
+    span = -most, most
+    fixed = all(v.fixed for v in given.all())
+    match callee.attribute, spans:
+        case "min" | "minimum", _:
+            span = min(s[0] for s in spans), min(s[1] for s in spans)
+        case "max" | "maximum", _:
+            span = max(s[0] for s in spans), max(s[1] for s in spans)
+        case "abs", _:
+            span = 0, most
+        case "next_power_of_2", [(low, high)]:
+            span = (0, 0) if high < 1 else (1 << (max(low, 1) - 1).bit_length(), 1 << (high - 1).bit_length())
+        case "cdiv", [(low, high), (by_low, by_high)] if low >= 0 and by_low > 0:
+            span = -(-low // by_high), -(-high // by_low)
+        case "swizzle2d", _:
+            span = -((most + 1) ** 3), (most + 1) ** 3
+            fixed = False
+        case _:
+            fixed = False
+    if is_too_large(span):
+        raise RefusedEdit("a constant has more than 63 bits", node)
+    return Value(frozenset({"number"}), span, fixed=fixed)
 
 
 def _other(value: Value) -> str:
-    inside = joined(value.items) if value.items else value
-    return " or ".join(sorted(inside.kinds - PLAIN)) or value.described()
+    return " or ".join(sorted(value.leaf_kinds - PLAIN)) or value.described()

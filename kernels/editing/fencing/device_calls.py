@@ -11,15 +11,17 @@ from ..owner_function import OwnerFunction, OwnersDevice, function_tree
 from ..refused_edit import RefusedEdit
 from .abstract_values import NONE, NUMBER, STRING, Value, whole
 from .call_rules import Caller, CallRules, Claims
-from .device_names import CLAIMS, DeviceName
+from .device_names import CLAIMS
 from .fence_walk import FunctionWalk
 from .name_scope import FencedFunction, NameScope
-from .owner_claims import described, owners_claims
+from .owner_claims import called, claiming, described, owners_claims
 
 MOST_EXPANDED = 200_000
 """Parts of the source once loops are unrolled and calls expanded. A matmul's kernel has 500."""
 MOST_COMBINED = 8
 """Values that a reduction carries side by side."""
+POINTER_MAKERS = ("pointer_type",)
+"""What a function of the owner's calls that makes a pointer from a number."""
 MOST_CALLS = 500
 """Calls with different kinds of arguments that are followed."""
 
@@ -34,19 +36,31 @@ class Body:
 
 
 class OwnersClaims:
-    """The claims that edited code may make: those of the owner about the same values."""
+    """The claims that edited code may make, and the pointers that it may have made: those of the owner, of the same
+    values."""
 
-    def __init__(self, owner: OwnerFunction) -> None:
-        names = frozenset(CLAIMS)
-        self._owners = owners_claims(owner.tree, names)
-        for part in owner.parts.values():
-            self._owners |= owners_claims(function_tree(part), names)
+    def __init__(self, owner: OwnerFunction, edited: Mapping[str, ast.FunctionDef]) -> None:
+        owners = {part["name"]: function_tree(part) for part in owner.parts.values()}
+        claim, make_pointers = (
+            _with_aliases(claiming(owners, frozenset(names)), owner) for names in (CLAIMS, POINTER_MAKERS)
+        )
+        self._owners = {text for tree in owners.values() for text in owners_claims(tree, claim | make_pointers)}
+        self._claim, self._make_pointers = (claiming(edited, names) for names in (claim, make_pointers))
 
-    def check(self, walk: Caller, node: ast.Call, callee: DeviceName) -> None:
-        if described(node, walk.function) not in self._owners:
+    def check(self, walk: Caller, node: ast.Call, name: str) -> None:
+        if called(node) not in self._claim | self._make_pointers or described(node, walk.function) in self._owners:
+            return
+        if called(node) in self._claim:
             raise RefusedEdit(
-                f"{callee.name} claims what the owner's code does not claim of the same value: leave it out", node
+                f"{name} claims what the owner's code does not claim of the same value: leave it out", node
             )
+        raise RefusedEdit(f"{name} makes a pointer from what the owner's code does not make one of", node)
+
+
+def _with_aliases(names: set[str], owner: OwnerFunction) -> set[str]:
+    """`names` of functions, and the names under which the owner's functions know them."""
+    bound = (item for part in owner.parts.values() for item in part["bindings"].items())
+    return names | {n for n, b in bound if "function" in b and owner.parts[b["function"]]["name"] in names}
 
 
 class DeviceCalls:
@@ -54,7 +68,7 @@ class DeviceCalls:
 
     def __init__(self, owner: OwnerFunction, bodies: Mapping[str, Body]) -> None:
         self.rules = CallRules(self)
-        self.claims: Claims = OwnersClaims(owner)
+        self.claims: Claims = OwnersClaims(owner, {name: body.tree for name, body in bodies.items()})
         self.followed: set[str] = set()
         """Functions of the edit that were called."""
         self._owner, self._bodies = owner, bodies
@@ -144,7 +158,8 @@ class DeviceCalls:
         if size > MOST_EXPANDED:
             raise RefusedEdit(
                 f"{body.tree.name} has {size:,} parts when its loops are unrolled and its calls expanded, and at most "
-                f"{MOST_EXPANDED:,} are allowed"
+                f"{MOST_EXPANDED:,} are allowed",
+                body.tree,
             )
         return found, size
 
@@ -181,6 +196,10 @@ def literal(node: ast.expr) -> Value:
             return whole(int(number))
         case ast.Constant(value=str()):
             return STRING
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int(number))):
+            return whole(-int(number))
+        case ast.UnaryOp(op=ast.Invert(), operand=ast.Constant(value=int(number))):
+            return whole(~int(number))
     return NUMBER
 
 

@@ -83,7 +83,12 @@ LIBDEVICE = names_in("""
     fast_log2f fast_logf fast_powf fast_sinf fast_tanf fast_tanhf fdim floor fma fmod hypot ilogb isfinited
     finitef isinf isnan ldexp lgamma llrint llround log log10 log1p log2 logb nearbyint nextafter norm3d norm4d
     normcdf normcdfinv pow popc clz rcbrt remainder rhypot rint round rsqrt saturatef scalbn signbit sin sinh
-    sinpi sqrt sqrt_rn tan tanh tgamma trunc float_as_int int_as_float
+    sinpi sqrt sqrt_rn tan tanh tgamma trunc float_as_int int_as_float float_as_uint uint_as_float
+    add_rd add_rn add_ru add_rz mul_rd mul_rn mul_ru mul_rz sub_rd sub_rn sub_ru sub_rz
+    rcp_rd rcp_rn rcp_ru rcp_rz sqrt_rd sqrt_ru sqrt_rz rsqrt_rn fma_rd fma_rn fma_ru fma_rz
+    float2int_rd float2int_rn float2int_ru float2int_rz int2float_rd int2float_rn int2float_ru int2float_rz
+    float2uint_rd float2uint_rn float2uint_ru float2uint_rz uint2float_rd uint2float_rn uint2float_ru uint2float_rz
+    brev byte_perm ffs hadd rhadd mul24 mulhi sad j0 j1 y0 y1 cyl_bessel_i0 cyl_bessel_i1
 """)
 MODULES = {
     "triton": "triton",
@@ -95,8 +100,8 @@ MODULES = {
     "triton.language.extra.cuda.libdevice": "tl.extra.cuda.libdevice",
 }
 """Modules that a name may stand for: only the attributes that this file lists can be read from them."""
-BUILTINS: dict[str, Group] = {"range": "loop", "min": "numbers", "max": "numbers", "abs": "numbers", "float": "float"}
-"""Of Python's own names. ``range`` is a loop of the device, ``float`` takes only the text of an infinity or NaN."""
+BUILTINS: dict[str, Group] = {"range": "loop", "min": "numbers", "max": "numbers", "float": "float"}
+"""Of Python's own names. ``range`` is a loop of the device; ``float`` takes a number, or the text of an infinity."""
 CHOICES = {"PropagateNan": ("ALL", "NONE")}
 VALUE_METHODS = names_in("""
     abs argmax argmin associative_scan atomic_add atomic_and atomic_max atomic_min atomic_or atomic_xchg
@@ -141,7 +146,7 @@ def _written() -> Iterator[tuple[str, str, Group]]:
     yield from ((f"{language}.math", n, "numbers") for n in MATH)
     for module in ("triton.language.extra.libdevice", "triton.language.extra.cuda.libdevice"):
         yield from ((module, n, "numbers") for n in LIBDEVICE)
-    yield "triton", "cdiv", "numbers"
+    yield from (("triton", n, "numbers") for n in ("cdiv", "next_power_of_2"))
     yield from (("builtins", n, group) for n, group in BUILTINS.items())
 
 

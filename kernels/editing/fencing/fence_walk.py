@@ -19,28 +19,24 @@ from .abstract_values import (
     DTYPE,
     NONE,
     NUMBER,
+    SIZE,
     STRING,
+    TRUTH,
     Value,
-    arithmetic,
     joined,
     of,
-    tuple_of,
+    settled,
     whole,
 )
 from .call_rules import Arguments, CallRules, bound_arguments
 from .device_names import DeviceName
+from .loop_rules import turns_of
 from .name_scope import Enumeration, FencedFunction, Found, Module, NameScope
+from .operator_rules import CONDITIONS, binary, comparison, power, tuple_value, unary
 from .source_limits import LONGEST_TEXT
 
 MOST_PASSES = 12
 """Over a loop: kinds only grow, and there are eleven."""
-MOST_TRIPS = 256
-"""Of one unrolled loop."""
-MOST_UNROLLED = 16
-"""Turns of a device loop that the compiler is asked to unroll."""
-LARGEST_EXPONENT = 32
-LARGEST_BASE = 1024
-POINTERS = ("pointer", "block pointer")
 
 
 @dataclass
@@ -75,12 +71,13 @@ class FunctionWalk:
     ) -> None:
         self._rules, self._scope, self.function, self._is_kernel = rules, scope, function, is_kernel
         self._returned: list[Value] = []
-        self._inside_while = in_while
+        self.inside_while = in_while
+        """Whether it runs in a loop that waits for something."""
         stored = [n for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
         self._stored = {n.id for n in stored}
         self._locals = self._stored | {a.arg for a in function.args.args}
         self.trips: dict[int, int] = {}
-        """Turns of the unrolled loops, by the identity of their node."""
+        """Turns of the loops that the compiler writes out, by the identity of their node."""
         self.sizes: dict[int, int] = {}
         """Size of what is called at a node, expanded."""
 
@@ -115,7 +112,7 @@ class FunctionWalk:
                 return frame
             case ast.AugAssign(target=ast.Name(id=name) as target, op=operator, value=value):
                 before = self._read(ast.copy_location(ast.Name(name, ast.Load()), target), frame)
-                self._assign(target, self._operation(node, operator, before, self.value(value, frame)), frame)
+                self._assign(target, binary(node, operator, before, self.value(value, frame)), frame)
                 return frame
             case ast.AnnAssign(target=ast.Name() as target, value=ast.expr() as value, annotation=annotation):
                 if not self.is_constexpr(annotation):
@@ -130,16 +127,18 @@ class FunctionWalk:
             case ast.For(target=ast.Name() as target, orelse=[]):
                 return self._for(node, target, frame)
             case ast.While(test=test, orelse=[]):
-                outer, self._inside_while = self._inside_while, True
+                outer, self.inside_while = self.inside_while, True
                 after = self._loop(frame, lambda inside: self._turn(test, node.body, inside), node)
-                self._inside_while = outer
+                self.inside_while = outer
                 return after
             case ast.Return(value=value):
                 if self._is_kernel and value is not None and ast.unparse(value) != "None":
                     raise RefusedEdit("a kernel returns nothing", node)
                 self._returned.append(NONE if value is None else self.value(value, frame))
                 return None
-        raise RefusedEdit(f"this {type(node).__name__} is not allowed: {ast.unparse(node)[:60]}", node)
+        raise RefusedEdit(
+            f"this {type(node).__name__} is not allowed in device code: {ast.unparse(node).splitlines()[0][:60]}", node
+        )
 
     def _turn(self, test: ast.expr, body: Sequence[ast.stmt], frame: Frame) -> Frame | None:
         self._test(test, frame)
@@ -151,35 +150,14 @@ class FunctionWalk:
         if not isinstance(found, DeviceName) or found.group not in ("loop", "unrolled"):
             raise RefusedEdit("a loop runs over range, tl.range or tl.static_range alone", node)
         assert isinstance(turns, ast.Call)
-        given = self._arguments(turns, frame, found)
-        for name, value in given.values.items():
-            if not value.kinds <= {"number", "none"}:
-                raise RefusedEdit(f"{name} of {found.name} is a {value.described()}", turns)
-        unroll = given.values.get("loop_unroll_factor")
-        if unroll is not None and (unroll.span is None or unroll.span[1] > MOST_UNROLLED):
-            raise RefusedEdit(f"a loop may be unrolled {MOST_UNROLLED} times at most", turns)
-        index = NUMBER
-        if found.group == "unrolled":
-            index = self._unrolled(node, given)
+        of_loop = turns_of(node, found, self._arguments(turns, frame, found))
+        self.trips[id(node)] = max(of_loop.written, self.trips.get(id(node), 0))
 
         def body(inside: Frame) -> Frame | None:
-            self._assign(target, index, inside)
+            self._assign(target, of_loop.index, inside)
             return self._block(node.body, inside)
 
         return self._loop(frame, body, node)
-
-    def _unrolled(self, node: ast.For, given: Arguments) -> Value:
-        first, second = given.values["arg1"], given.values.get("arg2")
-        start, stop = (whole(0), first) if second is None or second.may_be("none") else (first, second)
-        step = given.values.get("step", whole(1))
-        step = whole(1) if step.may_be("none") else step
-        if start.span is None or stop.span is None or step.span is None or step.span[0] < 1:
-            raise RefusedEdit("the number of turns of this unrolled loop is not known: use range", node)
-        trips = max(0, -(-(stop.span[1] - start.span[0]) // step.span[0]))
-        if trips > MOST_TRIPS:
-            raise RefusedEdit(f"an unrolled loop makes {trips:,} turns, and at most {MOST_TRIPS} are allowed", node)
-        self.trips[id(node)] = max(trips, self.trips.get(id(node), 0))
-        return whole(start.span[0], max(start.span[0], stop.span[1] - 1))
 
     def _loop(self, frame: Frame, body: Any, node: ast.stmt) -> Frame:
         """The frame behind a loop that makes any number of turns, none included."""
@@ -188,8 +166,8 @@ class FunctionWalk:
             after = body(before.copy())
             joint = before.merged(after)
             for name, value in joint.values.items():
-                if name in before.values and before.values[name].span != value.span:
-                    joint.values[name] = Value(value.kinds, None, value.items, value.function)
+                if name in before.values:
+                    joint.values[name] = settled(before.values[name], value)
             if joint.values == before.values and joint.certain == before.certain:
                 return joint
             before = joint
@@ -212,13 +190,15 @@ class FunctionWalk:
             case _:
                 raise RefusedEdit(f"nothing can be assigned to {ast.unparse(target)[:60]}", target)
 
-    def _test(self, node: ast.expr, frame: Frame) -> None:
+    def _test(self, node: ast.expr, frame: Frame) -> Value:
         found = self.value(node, frame)
-        if not found.kinds <= {"number", "none"}:
+        if not found.kinds <= CONDITIONS:
             raise RefusedEdit(f"a condition is a {found.described()}: compare it with something", node)
+        return found
 
     def value(self, node: ast.expr, frame: Frame) -> Value:
         """All that an expression may be. Raises RefusedEdit."""
+        self._rules.look(node)
         match node:
             case ast.Constant(value=constant):
                 return self._constant(node, constant)
@@ -229,23 +209,17 @@ class FunctionWalk:
             case ast.Call():
                 return self._call(node, frame)
             case ast.Tuple(elts=parts) | ast.List(elts=parts):
-                return tuple_of([self.value(p, frame) for p in parts])
+                return tuple_value(node, [self.value(p, frame) for p in parts])
             case ast.BinOp(left=left, op=operator, right=right):
                 if isinstance(operator, ast.Pow):
-                    return self._power(node)
-                return self._operation(node, operator, self.value(left, frame), self.value(right, frame))
-            case ast.UnaryOp(op=operator, operand=operand):
-                found = self.value(operand, frame)
-                if not found.kinds <= {"number", "none"}:
-                    raise RefusedEdit(f"{ast.unparse(node)[:60]} is applied to a {found.described()}", node)
-                known = arithmetic(ast.Sub(), (0, 0), found.span) if isinstance(operator, ast.USub) else None
-                return Value(frozenset({"number"}), known)
+                    return power(node)
+                return binary(node, operator, self.value(left, frame), self.value(right, frame))
+            case ast.UnaryOp(operand=operand):
+                return unary(node, self.value(operand, frame))
             case ast.BoolOp(values=parts):
-                for part in parts:
-                    self._test(part, frame)
-                return NUMBER
-            case ast.Compare():
-                return self._comparison(node, frame)
+                return joined([*(self._test(part, frame) for part in parts), TRUTH])
+            case ast.Compare(left=left, comparators=others):
+                return comparison(node, [self.value(side, frame) for side in (left, *others)])
             case ast.IfExp(test=test, body=body, orelse=orelse):
                 self._test(test, frame)
                 return joined([self.value(body, frame), self.value(orelse, frame)])
@@ -321,7 +295,7 @@ class FunctionWalk:
         name = node.attr
         match kind, name:
             case ("number" | "pointer" | "block pointer", "shape"):
-                return of("tuple", "number")
+                return Value(frozenset({"tuple", "number"}), SIZE.span)
             case ("number", "dtype" | "type"):
                 return DTYPE
             case ("pointer" | "block pointer", "dtype"):
@@ -333,8 +307,10 @@ class FunctionWalk:
             case ("number", "value"):
                 return base
             case ("number", "numel"):
-                return NUMBER
-            case ("descriptor", "shape" | "strides" | "block_shape"):
+                return SIZE
+            case ("descriptor", "block_shape"):
+                return Value(frozenset({"tuple", "number"}), SIZE.span)
+            case ("descriptor", "shape" | "strides"):
                 return of("tuple", "number")
             case ("descriptor", "dtype"):
                 return DTYPE
@@ -343,55 +319,11 @@ class FunctionWalk:
             case ("pointer type", "scalar"):
                 return of("pointer type")
             case ("dtype" | "pointer type", _) if name in device_names.DTYPE_FACTS:
-                return NUMBER
+                return whole(0, 64).not_fixed()
         raise RefusedEdit(f"the attribute {name} of a {kind} is not on the list", node)
 
     def _is_parameter(self, name: str) -> bool:
         return name in {a.arg for a in self.function.args.args} - self._stored
-
-    def _operation(self, node: ast.AST, operator: ast.operator, left: Value, right: Value) -> Value:
-        for side in (left, right):
-            if not side.kinds <= {"number", "none", "pointer"}:
-                raise RefusedEdit(f"a {side.described()} is no operand of {_sign(operator)}", node)
-        if left.may_be("pointer") or right.may_be("pointer"):
-            both = left.may_be("pointer") and right.may_be("pointer")
-            moves = isinstance(operator, ast.Add) or (isinstance(operator, ast.Sub) and not right.may_be("pointer"))
-            if both or not moves:
-                raise RefusedEdit(f"a pointer is no operand of {_sign(operator)}: it takes whole numbers", node)
-            return Value(frozenset({"number", "pointer"} if "number" in _pointing(left, right) else {"pointer"}))
-        if isinstance(operator, ast.Pow):
-            raise RefusedEdit("a power of what is not written as a number", node)
-        span = arithmetic(operator, left.span, right.span)
-        if (
-            span is None
-            and left.span
-            and right.span
-            and isinstance(operator, ast.Add | ast.Sub | ast.Mult | ast.LShift)
-        ):
-            raise RefusedEdit("a constant has more than 63 bits", node)
-        return Value(frozenset({"number"}), span)
-
-    def _power(self, node: ast.BinOp) -> Value:
-        base, exponent = _number(node.left), _number(node.right)
-        if base is None or exponent is None:
-            raise RefusedEdit("a power is written with two numbers: multiply instead", node)
-        if abs(base) > LARGEST_BASE or not 0 <= abs(exponent) <= LARGEST_EXPONENT:
-            raise RefusedEdit(f"a power of more than {LARGEST_BASE} ** {LARGEST_EXPONENT}", node)
-        found = base**exponent
-        return whole(found) if isinstance(found, int) and abs(found) < 2**63 else NUMBER
-
-    def _comparison(self, node: ast.Compare, frame: Frame) -> Value:
-        sides = [self.value(side, frame) for side in (node.left, *node.comparators)]
-        equality = all(isinstance(o, ast.Eq | ast.NotEq | ast.Is | ast.IsNot) for o in node.ops)
-        with_none = len(sides) == 2 and any(s.kinds == {"none"} for s in sides)
-        if with_none and equality:
-            return NUMBER
-        if any(isinstance(o, ast.Is | ast.IsNot) for o in node.ops):
-            raise RefusedEdit("`is` compares with None alone: use ==", node)
-        for side in sides:
-            if not (side.kinds <= {"number", "none"} or (equality and side.kinds <= _COMPARABLE)):
-                raise RefusedEdit(f"a {side.described()} is compared by {ast.unparse(node)[:60]}", node)
-        return NUMBER
 
     def _subscript(self, node: ast.Subscript, frame: Frame) -> Value:
         base = self.value(node.value, frame)
@@ -404,13 +336,12 @@ class FunctionWalk:
             return base
         if len(parts) == 1 and not any(shaping) and base.kinds <= {"tuple", "number", "pointer"}:
             at = self.value(parts[0], frame)
-            if at.kinds == {"number"} and (base.items is None or at.span is not None):
-                if base.items is None:
-                    return base.member()
-                assert at.span is not None
-                if not -len(base.items) <= at.span[0] <= at.span[1] < len(base.items):
+            if at.kinds == {"number"} and base.items is None:
+                return base.member()
+            if at.kinds == {"number"} and base.items is not None and at.known is not None:
+                if not -len(base.items) <= at.known[0] <= at.known[1] < len(base.items):
                     raise RefusedEdit(f"{ast.unparse(node)[:60]} lies outside the tuple", node)
-                return joined(base.items[i] for i in range(at.span[0], at.span[1] + 1))
+                return joined(base.items[i] for i in range(at.known[0], at.known[1] + 1))
         raise RefusedEdit(f"a {base.described()} is not subscripted by {ast.unparse(index)[:60]}", node)
 
     def _callee(self, node: ast.Call, frame: Frame) -> Found | None:
@@ -436,8 +367,10 @@ class FunctionWalk:
         match found:
             case DeviceName(group="loop" | "unrolled"):
                 raise RefusedEdit(f"{found.name} stands outside a for", node)
+            case DeviceName(group="dtype"):
+                raise RefusedEdit(f"{found.name} is a type, and no function: write tl.cast or .to", node)
             case DeviceName(group="float"):
-                return self._rules.infinity(node)
+                return self._rules.floating(node, lambda n: self.value(n, frame))
             case DeviceName(group="assertion"):
                 self._rules.assertion(node, lambda n: self.value(n, frame))
                 return NONE
@@ -446,7 +379,7 @@ class FunctionWalk:
             case FencedFunction() | OwnersDevice() | PassedFunction():
                 given = [self.value(a, frame) for a in node.args]
                 named = {str(k.arg): self.value(k.value, frame) for k in node.keywords}
-                value, size = self._rules.device_function(found, given, named, node, self._inside_while)
+                value, size = self._rules.device_function(self, found, given, named, node)
                 self.sizes[id(node)] = max(size, self.sizes.get(id(node), 0))
                 return value
         raise RefusedEdit(f"{ast.unparse(node.func)[:60]} is no function that may be called", node)
@@ -473,7 +406,7 @@ class FunctionWalk:
 
     def forbid_in_while(self, what: str, node: ast.AST) -> None:
         """Programs that wait for one another are right only by luck."""
-        if self._inside_while:
+        if self.inside_while:
             raise RefusedEdit(f"{what} inside a while: programs must not wait for one another", node)
 
     def is_constexpr(self, annotation: ast.expr) -> bool:
@@ -485,25 +418,3 @@ class FunctionWalk:
         except RefusedEdit:
             return False
         return isinstance(found, DeviceName) and found.group == "constexpr"
-
-
-_COMPARABLE = frozenset({"number", "none", "string", "dtype", "pointer type"})
-
-
-def _pointing(left: Value, right: Value) -> frozenset[str]:
-    """Kinds of the side that may be a pointer."""
-    return left.kinds if left.may_be("pointer") else right.kinds
-
-
-def _number(node: ast.expr) -> int | float | None:
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        inside = _number(node.operand)
-        return None if inside is None else -inside
-    if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
-        return node.value
-    return None
-
-
-def _sign(operator: ast.operator) -> str:
-    written = ast.unparse(ast.BinOp(ast.Name("a", ast.Load()), operator, ast.Name("b", ast.Load())))
-    return written[1:-1].strip()

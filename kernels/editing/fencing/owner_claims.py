@@ -3,15 +3,33 @@
 Edited code may repeat a claim of the owner's code, about the same value. The value is the same if every name in the
 claim is bound by the same statements in both functions, and every name in those, down to the parameters. A name that
 only ever stands beside a constant factor (``pid * BLOCK``) may be bound otherwise: any whole number keeps the claim.
+The conditions around a claim belong to it. A call of a device function that claims something is a claim, too: what it
+claims depends on what it is given.
 """
 
 from __future__ import annotations
 
 import ast
 from collections import defaultdict
+from collections.abc import Mapping, Set
+from typing import Any
 
 
-def owners_claims(function: ast.FunctionDef, names: frozenset[str]) -> set[str]:
+def claiming(functions: Mapping[str, ast.FunctionDef], names: Set[str]) -> set[str]:
+    """`names`, functions that claim, with those of `functions` that call one of them."""
+    found = set(names)
+    while True:
+        more = {
+            name
+            for name, function in functions.items()
+            if name not in found and any(isinstance(n, ast.Call) and called(n) in found for n in ast.walk(function))
+        }
+        if not more:
+            return found
+        found |= more
+
+
+def owners_claims(function: ast.FunctionDef, names: Set[str]) -> set[str]:
     """Every claim of `function` together with what its names stand for, as text. `names`: functions that claim."""
     return {described(n, function) for n in ast.walk(function) if isinstance(n, ast.Call) and called(n) in names}
 
@@ -27,8 +45,28 @@ def described(node: ast.Call, function: ast.FunctionDef) -> str:
     """The claim `node` of `function` with what its names stand for, as text."""
     constants = {a.arg for a in function.args.args if a.annotation and "constexpr" in ast.unparse(a.annotation)}
     arguments = [ast.unparse(a) for a in [*node.args, *(k.value for k in node.keywords)]]
-    slice_of = _slice(_that_matter(node, constants), _bound(function), constants)
-    return f"{called(node)}({', '.join(arguments)}) with {sorted(slice_of)}"
+    conditions = _conditions(node, function)
+    names = _that_matter(node, constants).union(*(_that_matter(test, constants) for _, test in conditions))
+    slice_of = _slice(names, _bound(function), constants)
+    under = sorted(f"{branch} {ast.unparse(test)}" for branch, test in conditions)
+    claim = f"{called(node)}({', '.join(arguments)})"
+    return f"in {function.name}: {claim} under {under} with {sorted(slice_of)}"
+
+
+def _conditions(node: ast.Call, function: ast.FunctionDef) -> list[tuple[str, ast.expr]]:
+    """The tests under which `node` is reached, each with its branch."""
+    found: list[tuple[str, ast.expr]] = []
+    for outer in ast.walk(function):
+        branches: dict[str, list[Any]]
+        if isinstance(outer, ast.If | ast.While):
+            branches = {"if": outer.body, "else": outer.orelse}
+        elif isinstance(outer, ast.IfExp):
+            branches = {"if": [outer.body], "else": [outer.orelse]}
+        else:
+            continue
+        inside = (b for b, part in branches.items() if any(n is node for p in part for n in ast.walk(p)))
+        found += [(branch, outer.test) for branch in inside]
+    return found
 
 
 def _bound(function: ast.FunctionDef) -> dict[str, set[str]]:

@@ -14,6 +14,8 @@ MOST_CHARACTERS = 20_000
 MOST_NODES = 12_000
 DEEPEST_EXPRESSION = 60
 DEEPEST_BLOCK = 10
+MOST_CHAINED = 100
+"""Branches of an ``if`` with ``elif``."""
 MOST_FUNCTIONS = 16
 MOST_PARAMETERS = 96
 MOST_ITEMS = 16
@@ -43,6 +45,7 @@ ALLOWED = (
     ast.RShift, ast.BitAnd, ast.BitOr, ast.BitXor, ast.UAdd, ast.USub, ast.Not, ast.Invert, ast.Eq, ast.NotEq, ast.Lt,
     ast.LtE, ast.Gt, ast.GtE, ast.Is, ast.IsNot,
 )  # fmt: skip
+OPERATORS: dict[type[ast.AST], str] = {ast.MatMult: "@", ast.In: "in", ast.NotIn: "not in"}
 BLOCKS = (ast.FunctionDef, ast.If, ast.For, ast.While)
 
 
@@ -50,6 +53,7 @@ def parse(source: str) -> list[ast.FunctionDef]:
     """The functions of `source`, the last one the kernel. Nothing of it is evaluated. Raises RefusedEdit."""
     if len(source) > MOST_CHARACTERS:
         raise RefusedEdit(f"the source has {len(source):,} characters, and at most {MOST_CHARACTERS:,} are read")
+    source = source.replace("\r\n", "\n")
     odd = next((c for c in source if c not in "\n\t" and not c.isprintable()), None)
     if odd is not None:
         raise RefusedEdit(
@@ -73,7 +77,9 @@ def parse(source: str) -> list[ast.FunctionDef]:
     if not functions:
         raise RefusedEdit("there is no function in the source")
     if len(functions) > MOST_FUNCTIONS:
-        raise RefusedEdit(f"there are {len(functions)} functions, and at most {MOST_FUNCTIONS} are taken")
+        raise RefusedEdit(
+            f"there are {len(functions)} functions, and at most {MOST_FUNCTIONS} are taken", functions[MOST_FUNCTIONS]
+        )
     for function in functions:
         remove_texts(function)
     return functions
@@ -81,14 +87,15 @@ def parse(source: str) -> list[ast.FunctionDef]:
 
 def _check_tree(tree: ast.Module) -> None:
     """Walks with a list of its own: a deep tree must not end our recursion."""
-    todo: list[tuple[ast.AST, int, int]] = [(tree, 0, 0)]
+    todo: list[tuple[ast.AST, int, int, int, int]] = [(tree, 0, 0, 0, 1)]
     count = 0
     while todo:
-        node, depth, block = todo.pop()
+        node, depth, block, chain, line = todo.pop()
         count += 1
         if count > MOST_NODES:
-            raise RefusedEdit(f"the source has more than {MOST_NODES:,} parts")
-        _check_node(node)
+            raise RefusedEdit(f"the source has more than {MOST_NODES:,} parts", line)
+        line = getattr(node, "lineno", line)
+        _check_node(node, line)
         if isinstance(node, ast.FunctionDef) and block:
             raise RefusedEdit(f"{node.name} is a nested function: put it beside the kernel", node)
         inside = block + isinstance(node, BLOCKS)
@@ -100,16 +107,18 @@ def _check_tree(tree: ast.Module) -> None:
                 raise RefusedEdit(f"an expression is nested more than {DEEPEST_EXPRESSION} deep", node)
             # `elif` is an `if` in the other branch: it is no deeper for a reader.
             chained = isinstance(node, ast.If) and node.orelse == [child] and isinstance(child, ast.If)
-            todo.append((child, below, block if chained else inside))
+            if chained and chain == MOST_CHAINED:
+                raise RefusedEdit(f"an if has more than {MOST_CHAINED} branches", child)
+            todo.append((child, below, block if chained else inside, chain + 1 if chained else 0, line))
 
 
-def _check_node(node: ast.AST) -> None:
+def _check_node(node: ast.AST, line: int) -> None:
     named = STATEMENTS.get(type(node)) or EXPRESSIONS.get(type(node))
     if named is not None:
         raise RefusedEdit(f"{named} is not allowed in device code", node)
     match node:
         case ast.In() | ast.NotIn() | ast.MatMult():
-            raise RefusedEdit(f"the operator {type(node).__name__} is not allowed in device code")
+            raise RefusedEdit(f"the operator {OPERATORS[type(node)]} is not allowed in device code", line)
         case ast.Constant():
             _check_constant(node)
         case ast.Name(id=name) | ast.arg(arg=name) | ast.FunctionDef(name=name):
@@ -124,16 +133,16 @@ def _check_node(node: ast.AST) -> None:
             raise RefusedEdit(f"the argument {name} begins with an underscore", node)
         case ast.arguments():
             if node.vararg or node.kwarg or node.posonlyargs or node.kwonlyargs:
-                raise RefusedEdit("star arguments, and arguments by place or by name alone, are not allowed")
+                raise RefusedEdit("star arguments, and arguments by place or by name alone, are not allowed", line)
             if len(node.args) > MOST_PARAMETERS:
-                raise RefusedEdit(f"a function has more than {MOST_PARAMETERS} parameters")
+                raise RefusedEdit(f"a function has more than {MOST_PARAMETERS} parameters", line)
         case ast.Tuple() | ast.List():
             if len(node.elts) > MOST_ITEMS:
                 raise RefusedEdit(f"a tuple has more than {MOST_ITEMS} members", node)
         case ast.Pow():
             pass
     if not isinstance(node, ALLOWED):
-        raise RefusedEdit(f"{type(node).__name__} is not allowed in device code", node)
+        raise RefusedEdit(f"{type(node).__name__} is not allowed in device code", line)
 
 
 def _check_constant(node: ast.Constant) -> None:

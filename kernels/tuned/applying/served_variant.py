@@ -25,15 +25,15 @@ class ServedVariant:
         self, source: Json, function: Any, passed: Mapping[str, Any], constants: frozenset[str], set_: Json
     ) -> None:
         from ...capture.reading.rebuilt_functions import CannotRebuild
-        from ...editing.argument_values import numbers_left_out, value_of
+        from ...editing.argument_values import numbers_left_out, values_of
         from ...editing.owner_function import owner_of
         from ...editing.refused_edit import RefusedEdit
         from ...editing.variants import complete, launch_instead, make_variant
 
         names = list(function.arg_names)
         given = {**passed, **set_}
-        values = {n: value_of(given[n], n in constants) for n in names if n in given}
         try:
+            values = values_of(function, given, constants)
             owner = owner_of(function, values)
             left_out = [n for n in names if n in given and given[n] is None]
             owner = replace(owner, arguments={**values, **numbers_left_out(owner.tree, left_out)})

@@ -1,14 +1,18 @@
 """A patch turns the owner's file into one that holds the variant, and says what it cannot change."""
 
+import importlib.util
 import json
+import linecache
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from agent.cli.commands import main
 from kernels.editing.editable import editable
+from kernels.editing.fencing.abstract_values import NUMBER, POINTER, whole
 from kernels.editing.owner_function import owner_of
 from kernels.editing.owner_launches import owner_function
 from kernels.editing.patch_file import patch_of
@@ -69,6 +73,42 @@ def test_the_diff_applies(made, tmp_path):
     patch = patch_of(variant, launch.function)
     subprocess.run(["git", "apply", "--unsafe-paths", "-"], input=patch.diff, text=True, cwd=tmp_path, check=True)
     assert file.read_text() == patch.new_text
+
+
+LAST = """
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def twice(x_ptr, n, BLOCK: tl.constexpr):
+    at = tl.arange(0, BLOCK)
+    tl.store(x_ptr + at, tl.load(x_ptr + at, mask=at < n) * 2, mask=at < n)"""
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is missing")
+@pytest.mark.parametrize(
+    "text",
+    [LAST, f"{LAST}\n", LAST.replace("\n", "\r\n"), f"# one\n\f\n{LAST}", f"A = '\u2028\x1c'  # β\n{LAST}\nB = 1"],
+    ids=["no newline at the end", "newline", "CRLF", "form feed", "separators in a text"],
+)
+def test_the_diff_applies_to_any_text(text, tmp_path):
+    file = tmp_path / "last.py"
+    file.write_bytes(text.encode())
+    spec = importlib.util.spec_from_file_location("last", file)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["last"] = module
+    spec.loader.exec_module(module)
+    given = {"x_ptr": POINTER, "n": NUMBER, "BLOCK": whole(64)}
+    owner = owner_of(module.twice, given)
+    patch = patch_of(make_variant(owner, owner.part["source"].replace("* 2", "+ tl.load(x_ptr + at)")), module.twice)
+    diff = tmp_path / "edit.patch"
+    diff.write_bytes(patch.diff.encode())
+    subprocess.run(["git", "apply", "--unsafe-paths", diff], cwd=tmp_path, check=True)
+    assert file.read_bytes() == patch.new_text.encode()
+    linecache.clearcache()
+    spec.loader.exec_module(module)
+    assert "+ tl.load(x_ptr + at)" in owner_of(module.twice, given).part["source"]
 
 
 def test_the_command_prints_the_diff_and_notes(made, tmp_path, capsys):

@@ -5,15 +5,23 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+import triton
+import triton.language as tl
 
 from examples.autotuned_scale import Scale, ScaleProblem
 from kernels.capture.reading.captured_launches import read_capture
 from kernels.captured.captured_kernels import reference_of
+from kernels.editing.argument_values import values_of
 from kernels.editing.editable import editable
+from kernels.editing.fence import LONGEST_META, MOST_META_PARAMETERS
+from kernels.editing.fencing.abstract_values import STRING, whole
+from kernels.editing.owner_function import owner_of
 from kernels.editing.refused_edit import RefusedEdit
 from kernels.editing.variants import keep, make_variant, text_of
 from kernels.hardware import hardware_named
 from kernels.registry import get
+from kernels.tuned.applying.served_variant import ServedVariant
 from tests.captures import capture_text
 from tests.exploits.axpy import Axpy, AxpyProblem
 from tools.harness.checking.interpreter import Interpreter
@@ -203,3 +211,46 @@ def doubled(x_ptr, n, BLOCK: tl.constexpr):
 with capture(sys.argv[1]):
     doubled[(4,)](torch.randn(200), 200, BLOCK=64)
 """
+
+
+@pytest.mark.parametrize(
+    ("values", "default"), [((True, False), ""), ((-1, 1), " = -1"), (("", "evict_first"), " = 'evict_first'")]
+)
+def test_every_value_of_a_meta_parameter_is_found_again_in_a_config(values, default, kernel):
+    source = HONEST.replace("TURNS: tl.constexpr", f"TURNS: tl.constexpr, KIND: tl.constexpr{default}")
+    variant, _ = added(kernel, source, {"TURNS": (2, 4), "KIND": values}, GRID)
+    for value in values:
+        text = text_of(variant, {"TURNS": 2, "KIND": value})
+        found = kernel.variant(text, AxpyProblem(), H200)[1]
+        assert found == {"TURNS": 2, "KIND": value}
+        assert type(found["KIND"]) is type(value)
+
+
+def test_the_longest_names_and_values_fit_into_a_config(kernel):
+    names = [f"{'N' * (LONGEST_META - 1)}{i}" for i in range(MOST_META_PARAMETERS)]
+    arguments = ", ".join(f"{name}: tl.constexpr" for name in names)
+    source = HONEST.replace("TURNS: tl.constexpr", arguments).replace("TURNS", names[0])
+    values = {name: ["v" * LONGEST_META] for name in names[1:]} | {names[0]: [1, 2]}
+    variant, _ = added(kernel, source, values)
+    text = text_of(variant, {name: v[0] for name, v in values.items()})
+    assert kernel.constraint(AxpyProblem(), kernel.config_type(edit=text), H200) is None
+
+
+def test_a_constant_that_the_launch_leaves_to_its_default_is_known():
+    passed = values_of(with_defaults, {"x_ptr": torch.zeros(1)}, {"KIND", "HALF"})
+    assert (passed["KIND"], passed["HALF"]) == (STRING, whole(0))
+    source = owner_of(with_defaults, passed).part["source"].replace("+ 1", "+ 2")
+    variant = make_variant(owner_of(with_defaults, passed), source)
+    served = {**variant.recorded(), "hash": variant.hash, "values": {}}
+    launched = []
+    table_row = ServedVariant(served, with_defaults, {"x_ptr": torch.zeros(1)}, frozenset({"KIND", "HALF"}), {})
+    table_row.launch(
+        lambda function, **_: launched.append(function), with_defaults, (), (1,), {"x_ptr": torch.zeros(1)}
+    )
+    assert "+ 2" in launched[0].src
+
+
+@triton.jit
+def with_defaults(x_ptr, KIND: tl.constexpr = "wide", HALF: tl.constexpr = False):
+    if not HALF and KIND:
+        tl.store(x_ptr, tl.load(x_ptr) + 1)
