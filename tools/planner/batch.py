@@ -1,5 +1,6 @@
 """Picks a batch by greedy expected improvement. Each pick counts as measured at its prediction (kriging believer).
-Before anything can be predicted, configs are drawn at random, with each parameter's values in balance."""
+Before anything can be predicted, configs are drawn at random, away from the edges of the space and with each
+parameter's values in balance."""
 
 from __future__ import annotations
 
@@ -12,6 +13,8 @@ from tools.planner.surrogate import Surrogate, expected_improvement, nearness
 
 DRAWN_FROM = 64
 """Random configs of which a balanced draw keeps one."""
+CENTRAL = 0.5
+"""How much an extreme value counts against a config that is drawn; a value not drawn before counts 1 for it."""
 
 
 def pick_batch(
@@ -62,13 +65,14 @@ def shortlist(ranking: Floats, size: int, first: Sequence[int], seed: int) -> li
 
 
 def draw_balanced(
-    levels: Indices, tried: Sequence[int], free: Flags, count: int, first: Sequence[int], seed: int
+    levels: Indices, extremity: Floats, tried: Sequence[int], free: Flags, count: int, first: Sequence[int], seed: int
 ) -> list[int]:
     """Up to `count` indices: `first`, then random `free` ones (n,). `levels` (n, parameters): each value's rank.
+    `extremity` (n,): how far a config lies from the middle of the ordered parameters.
 
-    Of a few random configs each draw keeps the one whose values the configs `tried` and drawn so far have least. Every
-    value of a parameter is then tried about equally often, as in a Latin hypercube (McKay et al. 1979), but in a space
-    that may have gaps."""
+    Of a few random configs each draw keeps one whose values the configs `tried` and drawn so far have least, and which
+    lies near the middle. The values of a parameter are then tried about equally often, as in a Latin hypercube (McKay
+    et al. 1979), but in a space that may have gaps and whose edges are seldom good."""
     rng = np.random.default_rng([seed, len(tried)])
     picks, left = list(first), free.copy()
     left[picks] = False
@@ -76,6 +80,7 @@ def draw_balanced(
         drawn = rng.choice(np.flatnonzero(left), min(DRAWN_FROM, int(left.sum())), replace=False)
         before = levels[[*tried, *picks]]
         uses = (levels[drawn][:, None, :] == before[None, :, :]).sum(1)
-        picks.append(int(drawn[np.argmax((1 / (1 + uses)).sum(1))]))
+        merit = (1 / (1 + uses)).mean(1) - CENTRAL * extremity[drawn]
+        picks.append(int(drawn[np.argmax(merit)]))
         left[picks[-1]] = False
     return picks

@@ -43,13 +43,28 @@ class Encoder:
         unknown category is equally far from every known category."""
         columns: list[Floats] = []
         for name, levels in self._levels.items():
-            values = [getattr(c, name) for c in configs]
-            if all(isinstance(v, int | float) for v in [*levels, *values]):
-                ranks = np.linspace(0.0, 1.0, len(levels))
-                columns.append(np.interp(np.asarray(values, float), np.asarray(levels, float), ranks))
+            ranks = self._ranks(name, configs)
+            if ranks is not None:
+                columns.append(ranks)
             else:
+                values = [getattr(c, name) for c in configs]
                 columns += [np.array([CATEGORY_SIDE * (v == level) for v in values]) for level in levels]
         return np.stack(columns, axis=1) if columns else np.zeros((len(configs), 1))
+
+    def extremity(self, configs: Sequence[Config]) -> Floats:
+        """How far each config lies from the middle of the ordered parameters, shape (n,): 0 if each has its middle
+        value, 1 if each has its least or its largest. A parameter with two values has no middle and does not count."""
+        ordered = [self._ranks(name, configs) for name, levels in self._levels.items() if len(levels) > 2]
+        columns = [(2 * ranks - 1) ** 2 for ranks in ordered if ranks is not None]
+        return np.asarray(np.mean(columns, axis=0)) if columns else np.zeros(len(configs))
+
+    def _ranks(self, name: str, configs: Sequence[Config]) -> Floats | None:
+        """The rank of each config's value, from 0 to 1; ``None`` if not all values are numbers."""
+        levels, values = self._levels[name], [getattr(c, name) for c in configs]
+        if not all(isinstance(v, int | float) for v in [*levels, *values]):
+            return None
+        ranks = np.linspace(0.0, 1.0, len(levels))
+        return np.asarray(np.interp(np.asarray(values, float), np.asarray(levels, float), ranks))
 
     def level_indices(self, configs: Sequence[Config]) -> dict[str, np.ndarray[Any, np.dtype[np.intp]]]:
         """For each varying parameter, the index of each config's level. Configs must come from the space."""

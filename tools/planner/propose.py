@@ -10,8 +10,8 @@
 
 If no cost model covers the kernel, the planner measures a few configs first and then uses the data alone: those that
 the kernel itself calls promising (its owner's config and the neighbours of it), else random ones that try every value
-of a parameter about equally often. A design that spreads the first configs out as far as possible would try the corners
-of the space, where the optimum seldom is.
+of a parameter about equally often but avoid the edges of the space, where the optimum seldom is. The surrogate expects
+the same of the edges until measurements show otherwise.
 """
 
 from __future__ import annotations
@@ -40,9 +40,14 @@ from tools.session.task import Task
 SHORTLIST = 256
 """How many configs compete for a batch: those with the most expected improvement. Computing their joint covariance is
 the slowest step."""
-DRAWN = 4
-"""Random measurements before the surrogate chooses, if there is neither a cost model nor a near problem. Of 2 to 8,
-four did best on the spaces of docs/PLANNER.md: every further random config is one that the surrogate could choose."""
+DRAWN = 2
+"""Random measurements before the surrogate chooses, if there is neither a cost model nor a near problem. With EDGE two
+do better than four on the spaces of docs/PLANNER.md: every further random config is one that the surrogate could
+choose."""
+EDGE = 0.25
+"""If there is neither a cost model nor a near problem: how much larger the compressed log(ms) is expected to be of a
+config whose ordered parameters all have their least or their largest value than of one in the middle. Whoever makes a
+space includes values that are probably too small and too large, so that the best ones lie between."""
 PROMISING = 8
 """Promising configs measured before the surrogate chooses: the owner's, and a step up and down in three parameters."""
 PATIENT_SHARE = 0.05
@@ -90,6 +95,7 @@ class _View:
     configs: Sequence[Config]
     index: dict[Config, int]
     raw: Floats
+    extremity: Floats
     cost_model: Model | None
 
 
@@ -190,11 +196,12 @@ class Planner:
     def _draw(self, evidence: Evidence, free: Flags, count: int, first: Sequence[int]) -> list[int]:
         tried = sorted(self._view.index[c] for c in evidence.settled() if c in self._view.index)
         levels = np.stack([*self._levels.values()], 1) if self._levels else np.zeros((len(self.space), 1), np.intp)
-        return draw_balanced(levels, tried, free, count, first, self.task.seed)
+        return draw_balanced(levels, self._view.extremity, tried, free, count, first, self.task.seed)
 
     def _read(self, configs: Sequence[Config]) -> _View:
         index = {c: i for i, c in enumerate(configs)}
-        return _View(configs, index, self.encoder.encode(configs), model_of(self.task.problem, configs))
+        raw, extremity = self.encoder.encode(configs), self.encoder.extremity(configs)
+        return _View(configs, index, raw, extremity, model_of(self.task.problem, configs))
 
     def _predict(self, evidence: Evidence) -> _Prediction:
         times, verdicts = evidence.times(), evidence.verdicts()
@@ -206,13 +213,14 @@ class Planner:
         said = compiled_columns(view.raw, figures, self.task.hardware) if physics is None else physics.columns
         columns = [view.raw, said]
         points = np.hstack(columns)
-        log_cost = np.zeros(len(points)) if physics is None else np.log(physics.ms)
+        taught = self._correction is not None
+        guess = np.zeros(len(points)) if taught else EDGE * view.extremity
+        log_cost = guess if physics is None else np.log(physics.ms)
         if self._correction is not None:
             log_cost[: len(self.space)] += self._correction
 
         rows = sorted(view.index[c] for c in times)
         log_ms = np.log(np.array([times[view.configs[i]] for i in rows], dtype=float))
-        taught = self._correction is not None
         own = evidence.variances()
         variances = np.array([own[view.configs[i]] for i in rows], dtype=float)
         model = surrogate.fit(points[rows], log_cost[rows], log_ms, physics is not None or taught, taught, variances)

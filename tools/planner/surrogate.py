@@ -31,6 +31,8 @@ with their logarithm. Otherwise the slowest configs would set the scale, and the
 stays 8 %, twice as slow becomes 30 %."""
 SLOPE_SPREAD = 0.3
 """Prior standard deviation, around 1, of the slope of measured log(ms) over the cost model's."""
+GUESS_SPREAD = 1.0
+"""The same without a cost model, for the slope over a first guess."""
 LENGTH = 0.7
 """Initial length of every column, the distance over which times stay similar. One parameter's full range is 1."""
 NOISE = 0.005
@@ -142,8 +144,8 @@ def fit(
     """Fit to measurements: `points` (n, columns), `log_cost` and `log_ms` (n,); n may be 0. `variances` (n,) of log(ms)
     are what each reading's own interval shows; the noise that all readings share is fitted and added.
 
-    `informed` tells whether `log_cost` is a prediction; without one, pass zeros. `taught` tells whether near problems
-    have corrected it."""
+    `informed` tells whether `log_cost` is a prediction; otherwise it is a first guess of the compressed log(ms), up to
+    a constant, and zeros if there is none. `taught` tells whether near problems have corrected the prediction."""
     own = np.zeros(len(log_ms)) if variances is None else variances
     if len(log_ms) > MAX_POINTS:
         order = np.argsort(log_ms, kind="stable")
@@ -157,7 +159,9 @@ def fit(
     spread = PRIOR_SPREAD_TAUGHT if taught else PRIOR_SPREAD if informed else PRIOR_SPREAD_UNKNOWN
     if not informed and len(log_ms) >= FIT_FROM:
         spread = max(0.05, float(log_ms.std()))
-    slope, offset = calibrate(log_cost, log_ms, spread) if informed else (0.0, _median(log_ms))
+    slope, offset = calibrate(log_cost, log_ms, spread, None if informed else GUESS_SPREAD)
+    if not informed:
+        offset = _median(log_ms - slope * log_cost)
     residual = log_ms - offset - slope * log_cost
     # With a cost model, that covers the main effects.
     covariance = Covariance(spread**2, np.full(points.shape[1], LENGTH), None if informed else spread**2)
@@ -168,15 +172,18 @@ def fit(
     return Surrogate(condition(covariance, points, residual, noise + own), noise, slope, offset, best)
 
 
-def calibrate(log_cost: Floats, log_ms: Floats, spread: float) -> tuple[float, float]:
-    """Slope and offset of log(ms) over the cost model's log time: least squares with a prior of the slope around 1.
+def calibrate(
+    log_cost: Floats, log_ms: Floats, spread: float, slope_spread: float | None = None
+) -> tuple[float, float]:
+    """Slope and offset of log(ms) over the cost model's log time: least squares with a prior of the slope around 1, of
+    standard deviation `slope_spread` (``SLOPE_SPREAD`` if not given).
 
     If the cost model is right up to a constant factor, the slope stays 1. If its estimates do not correlate with the
     times of this kernel, the data draw the slope towards 0. With no data: slope 1, offset 0."""
     if not len(log_ms):
         return 1.0, 0.0
     x, y = log_cost - log_cost.mean(), log_ms - log_ms.mean()
-    weight = (spread / SLOPE_SPREAD) ** 2
+    weight = (spread / (slope_spread or SLOPE_SPREAD)) ** 2
     slope = float((x @ y + weight) / (x @ x + weight))
     return slope, float(log_ms.mean() - slope * log_cost.mean())
 

@@ -11,6 +11,7 @@ import ast
 import hashlib
 import importlib.util
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ from typing import Any
 Json = dict[str, Any]
 
 PACKAGE = "autokernel_captured"
+QUOTED = re.compile(r"(\w+\.)*constexpr")
+"""The text of an annotation that Triton's compiler takes for the name."""
 
 
 class CannotRebuild(ValueError):
@@ -65,14 +68,18 @@ def rebuild_function(digest: str, functions: Mapping[str, Json], folder: Path) -
 
 def unquoted(source: str) -> str:
     """A function's source without the quotes of an annotation ``"tl.constexpr"``: Triton's compiler takes the text, its
-    interpreter does not."""
-    (function,) = ast.parse(source).body
-    assert isinstance(function, ast.FunctionDef)
+    interpreter does not. What is no function is left for Python to refuse."""
+    try:
+        (function,) = ast.parse(source).body
+    except (SyntaxError, ValueError, RecursionError):
+        return source
+    if not isinstance(function, ast.FunctionDef):
+        return source
     lines = source.encode().splitlines(keepends=True)
     every = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
     for parameter in reversed(every):  # what stands behind is replaced first, so that places stay
         note = parameter.annotation
-        if isinstance(note, ast.Constant) and "constexpr" in str(note.value) and note.lineno == note.end_lineno:
+        if isinstance(note, ast.Constant) and QUOTED.fullmatch(str(note.value)) and note.lineno == note.end_lineno:
             line = lines[note.lineno - 1]
             bare = str(note.value).encode()
             lines[note.lineno - 1] = line[: note.col_offset] + bare + line[note.end_col_offset :]

@@ -129,7 +129,8 @@ def test_fp32_is_multiplied_as_the_gpu_does_that_the_kernel_is_checked_for(gpu, 
     exact = x.astype(np.float64) @ y.T
     assert bool(np.abs(found["TF32"] - exact).max() > 1e-4) is cut
     assert np.abs(found["IEEE"] - exact).max() < 1e-5
-    assert np.array_equal(found["IEEE"], fused_dot(x, y.T, d.data)) is cut, "added one after another"
+    if cut:  # for other GPUs numpy multiplies, and the order of its sums is that of the processor's BLAS
+        assert np.array_equal(found["IEEE"], fused_dot(x, y.T, d.data)), "added one after another"
 
 
 def test_functions_at_the_ends_of_their_domain():

@@ -123,24 +123,43 @@ def test_a_batch_prefers_another_config_to_a_twin_of_its_first():
     assert pick_batch(model, points, points, mean, np.ones(3), 0.0, 3) == [0, 2, 1]
 
 
+def test_extremity_counts_the_numbers_that_have_a_middle():
+    corner, edge, middle = (
+        StrangeConfig(block_size_x=x, unroll=u, cache="none", vector=v)
+        for x, u, v in [(512, 1, True), (32, 4, False), (272, 4, True)]
+    )
+    assert Encoder(STRANGE).extremity([corner, edge, middle]) == pytest.approx([1, 0.5, 0])
+    names = [StrangeConfig(block_size_x=32, unroll=1, cache=c, vector=True) for c in ("none", "read", "write")]
+    assert Encoder(names).extremity(names) == pytest.approx([0, 0, 0])
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_balanced_draws_try_each_value_once_before_any_twice(seed):
     levels = np.array(list(itertools.product(range(4), repeat=3)))
     free = np.ones(64, bool)
     free[levels[:, 0] == levels[:, 1]] = False  # a space with gaps
-    picks = draw_balanced(levels, [], free, 4, [5], seed)
+    picks = draw_balanced(levels, np.zeros(64), [], free, 4, [5], seed)
     assert picks[0] == 5
     assert free[picks[1:]].all()
     assert min(len(set(column)) for column in levels[picks].T) >= 3
     free[:] = True
-    picks = draw_balanced(levels, [5], free, 3, [], seed)
+    picks = draw_balanced(levels, np.zeros(64), [5], free, 3, [], seed)
     assert [set(column) for column in levels[[5, *picks]].T] == [{0, 1, 2, 3}] * 3
-    assert picks == draw_balanced(levels, [5], free, 3, [], seed)
+    assert picks == draw_balanced(levels, np.zeros(64), [5], free, 3, [], seed)
+
+
+def test_balanced_draws_avoid_the_edges_where_values_are_in_balance():
+    levels = np.array(list(itertools.product(range(5), repeat=2)))
+    extremity = ((levels / 2 - 1) ** 2).mean(1)
+    picks = draw_balanced(levels, extremity, [], np.ones(25, bool), 3, [], 0)
+    assert levels[picks[0]].tolist() == [2, 2]
+    assert [len(set(column)) for column in levels[picks].T] == [3, 3]
+    assert extremity[picks].max() <= 0.25
 
 
 def test_balanced_draws_take_what_is_left():
     free = np.array([True, False, True])
-    assert sorted(draw_balanced(np.zeros((3, 1), np.intp), [1], free, 8, [], 0)) == [0, 2]
+    assert sorted(draw_balanced(np.zeros((3, 1), np.intp), np.zeros(3), [1], free, 8, [], 0)) == [0, 2]
 
 
 def test_scipy_is_not_imported_before_the_first_decision():
