@@ -62,7 +62,7 @@ def rewrite_names(lineage: list[dict[str, Any]]) -> str:
 
 def measured_variants(memory: Path, kernel: str) -> list[dict[str, Any]]:
     """The best time of each variant of a kernel, the owner's code (no rewrite) among them, the fastest first."""
-    from agent.programs.improvement.lineage import lineage_in
+    from agent.programs.lineage import lineage_in
     from memory.store import Memory
 
     opened = Memory.open(memory)

@@ -29,7 +29,6 @@ from agent.programs.improvement.edited_launches import EditedLaunches, is_edited
 from agent.programs.improvement.held_out_launches import try_held_out
 from agent.programs.improvement.improve_plan import LEAST_S, Job, Plan, Untuned, seconds_for, seconds_to_search
 from agent.programs.improvement.improve_request import Improved, Request
-from agent.programs.improvement.lineage import lineage_of
 from agent.programs.improvement.parallel_searches import MOST_GAINED, Searches, most_at_once
 from agent.programs.improvement.preparing.ahead import Ahead
 from agent.programs.improvement.preparing.compilations import Begun, Compilations
@@ -46,6 +45,7 @@ from agent.programs.improvement.tuned_rows import (
     owner_fault,
     row_of,
 )
+from agent.programs.lineage import lineage_of
 from kernels.captured.captured_problem import CapturedProblem
 from kernels.hardware import Hardware, hardware_named
 from kernels.tuned.tuned_file import write_table
