@@ -18,6 +18,7 @@ from agent.verdict.judgement import EVERY_BASELINE, FIRST_BASELINE
 from agent.verdict.speedup import Speedup
 from agent.verdict.tried import choose, judge_one, judge_tried
 from memory.proofs.rule import OWN, Judged, Word, judge_rows
+from memory.terms import count_of
 
 SHOWN_NAME, SHOWN_KERNELS = 60, 4
 """Characters of a GPU kernel's name, and number of them, that the report shows of a baseline."""
@@ -256,7 +257,8 @@ def render(outcome: Outcome, setting: Setting, replay: str) -> str:
         elif outcome.bits == "differ":
             lines.append(f"bits       differ from those of the owner's launch: {outcome.bits_why}")
     left = f" ({outcome.evaluations_left} left)" if outcome.evaluations_left else ""
-    spent = f"{outcome.evaluations} evaluations{left}, {outcome.turns} turns, {outcome.seconds:.0f} s"
+    evaluations, turns = count_of(outcome.evaluations, "evaluation"), count_of(outcome.turns, "turn")
+    spent = f"{evaluations}{left}, {turns}, {outcome.seconds:.0f} s"
     if outcome.tokens:
         unknown = f", cost unknown (no price of {outcome.objective['model']})"
         spent += f", {outcome.tokens} tokens"
