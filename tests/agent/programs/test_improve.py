@@ -135,7 +135,7 @@ def test_several_are_searched_at_once_and_what_is_prepared_goes_first(gpu, on_gp
         return reference(self, launch, damped)
 
     monkeypatch.setattr(improve_work, "most_at_once", lambda: 3)
-    monkeypatch.setattr(improve_work, "MOST_EVALS", 2)
+    monkeypatch.setattr(improve_work, "MOST_EVALS", 4)
     monkeypatch.setattr(Ahead, "reference", slow_for_the_first)
     monkeypatch.setattr(Work, "_add", lambda self, *row: (add(self, *row), a_row_is_there.set()))
     out = tmp_path / "tuned.json"
