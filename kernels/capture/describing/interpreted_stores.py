@@ -16,8 +16,13 @@ from typing import Any
 from .values import extent
 from .writes import ANY
 
-WRITERS = {"create_masked_store": "store", "create_atomic_rmw": "atomic", "create_atomic_cas": "atomic"}
-"""Methods of the interpreter's builder by which every store ends, and how they write."""
+WRITERS = {
+    "create_masked_store": ("store", 0, 2),
+    "create_atomic_rmw": ("atomic", 1, 3),
+    "create_atomic_cas": ("atomic", 0, None),
+}
+"""Methods of the interpreter's builder by which every store ends: how they write, and at which places they take the
+pointers and the mask, if they take one."""
 
 
 class _Watching(threading.local):
@@ -73,14 +78,11 @@ def _reaches(addresses: Any, start: int, end: int) -> bool:
 
 def patch_interpreter(module: ModuleType, replace: Callable[[Any, str, Callable[[Any], Any]], None]) -> None:
     """Have the interpreter report its stores. `replace`: ``ModulePatcher.replace``."""
-    for name, how in WRITERS.items():
-        replace(module.InterpreterBuilder, name, functools.partial(_reporting, how))
+    for name, about in WRITERS.items():
+        replace(module.InterpreterBuilder, name, functools.partial(_reporting, *about))
 
 
-def _reporting(how: str, write: Callable[..., Any]) -> Callable[..., Any]:
-    # `create_atomic_rmw` has the operation before the pointers; compare-and-swap has no mask.
-    pointers_at, mask_at = {"create_masked_store": (0, 2), "create_atomic_rmw": (1, 3)}.get(write.__name__, (0, None))
-
+def _reporting(how: str, pointers_at: int, mask_at: int | None, write: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(write)
     def reporting(builder: Any, *args: Any, **kwargs: Any) -> Any:
         stores = _WATCHING.stores
