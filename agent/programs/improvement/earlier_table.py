@@ -35,9 +35,13 @@ def merge_tables(earlier: TunedTable, made: TunedTable, left_out: Collection[str
     for row in earlier.rows:
         if row.name not in left_out:
             whole.add(row, earlier.evidence.get(row.name))
-    known = {row.name for row in whole.rows}
+    decided = {row.name for row in whole.rows if not _repeats_choice(whole, row.name)}
     for row in made.rows:
-        evidence = made.evidence.get(row.name)
-        if row.name not in known or evidence is None or evidence.get("why") != KEPT:
-            whole.add(row, evidence)
+        if row.name not in decided or not _repeats_choice(made, row.name):
+            whole.add(row, made.evidence.get(row.name))
     return whole
+
+
+def _repeats_choice(table: TunedTable, name: str) -> bool:
+    """Whether a row only repeats what the autotuner chose in the captured program."""
+    return (table.evidence.get(name) or {}).get("why") == KEPT

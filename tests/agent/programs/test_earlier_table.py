@@ -39,6 +39,7 @@ def test_the_autotuners_choice_as_captured_replaces_no_decision():
     earlier, choice = table((row("same", 2), "read")), table((row("same", 8), KEPT))
     assert warps(merge_tables(earlier, choice)) == {("same", "NVIDIA H200"): 2}
     assert warps(merge_tables(TunedTable(), choice)) == {("same", "NVIDIA H200"): 8}
+    assert warps(merge_tables(table((row("same", 2), KEPT)), choice)) == {("same", "NVIDIA H200"): 8}  # a later one
 
 
 def test_a_launch_that_is_held_out_now_has_no_row():
