@@ -18,6 +18,7 @@ import torch
 
 from kernels.capture.capture_file import Json
 from kernels.capture.describing.captured_arguments import ITEM_BYTES
+from kernels.capture.describing.plain_classes import make_member, make_record
 from kernels.capture.describing.values import QUANTILES
 from kernels.capture.reading.captured_launches import CapturedLaunch, tensors_of
 from kernels.capture.reading.rebuilt_functions import CannotRebuild
@@ -89,7 +90,7 @@ def _tensors_at(path: str, argument: Json) -> Iterator[tuple[str, Json]]:
     if argument["type"] == "tensor":
         yield path, argument
     elif argument["type"] == "descriptor":
-        yield f"{path}.base", argument["base"]
+        yield from _tensors_at(f"{path}.base", argument["base"])
     for i, item in enumerate(argument.get("items", ())):
         yield from _tensors_at(f"{path}.{i}", item)
 
@@ -111,10 +112,13 @@ def _passed(path: str, argument: Json, tensors: Mapping[str, torch.Tensor], func
             return argument["value"]
         case "float":
             return float(argument["value"])
-        case "dtype":
-            import triton.language as tl
-
-            return tl.dtype(argument["name"])
+        case "dtype" | "torch_dtype":
+            return _dtype(argument["name"])
+        case "member":
+            return make_member(argument)
+        case "record":
+            values = [_passed(f"{path}.{i}", x, tensors, function) for i, x in enumerate(argument["items"])]
+            return make_record(argument, values)
         case "function":
             return function(argument["function"])
         case "tuple":
@@ -124,14 +128,28 @@ def _passed(path: str, argument: Json, tensors: Mapping[str, torch.Tensor], func
 
                 return namedtuple("captured", argument["fields"])(*items)
             return tuple(items)
+        case "tensor" if "passed_as" in argument:
+            import triton
+
+            return triton.reinterpret(tensors[path], _dtype(argument["passed_as"]))
         case "tensor":
             return tensors[path]
         case "descriptor":
             from triton.tools.tensor_descriptor import TensorDescriptor
 
             shape, strides, block = argument["shape"], argument["strides"], argument["block_shape"]
-            return TensorDescriptor(tensors[f"{path}.base"], shape, strides, list(block), argument["padding"])
+            base = _passed(f"{path}.base", argument["base"], tensors, function)
+            return TensorDescriptor(base, shape, strides, list(block), argument["padding"])
     raise CannotRebuild(f"{path} is {_unknown(argument)}")
+
+
+def _dtype(name: str) -> Any:
+    """PyTorch's dtype ``torch.float16``, or Triton's ``fp16``."""
+    if name.startswith("torch."):
+        return getattr(torch, name.removeprefix("torch."))
+    import triton.language as tl
+
+    return tl.dtype(name)
 
 
 def refuse_unknown(launch: CapturedLaunch) -> None:
@@ -141,12 +159,16 @@ def refuse_unknown(launch: CapturedLaunch) -> None:
         if argument["type"] in ("unknown", "reinterpreted"):
             raise CannotRebuild(f"{path} is {_unknown(argument)}")
         todo += [(f"{path}.{i}", item) for i, item in enumerate(argument.get("items", ()))]
+        todo += [(f"{path}.base", argument["base"])] if argument["type"] == "descriptor" else []
 
 
 def _unknown(argument: Json) -> str:
     if argument["type"] == "reinterpreted":
-        return f"triton.reinterpret of a tensor, as {argument['dtype']}, which is not made anew"
-    return f"a {argument.get('class', argument['type'])}, which is not rebuilt"
+        return f"triton.reinterpret of a tensor, as {argument['dtype']}, of which no values are known"
+    kind = argument.get("class", argument["type"])
+    if "name" in argument:
+        return f"{argument['name']}, and a capture does not hold what its class {kind} computes"
+    return f"a {kind}, which a capture does not hold"
 
 
 def _views(launch: CapturedLaunch, storage: int) -> list[Json]:
