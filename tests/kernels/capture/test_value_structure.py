@@ -13,20 +13,20 @@ from kernels.capture.structure.mask_pattern import MOST_PIECES, find_pattern, ma
 from kernels.capture.structure.related_tensors import relate
 
 INF = float("inf")
-I, J = torch.arange(64)[:, None], torch.arange(64)[None]
+row, column = torch.arange(64)[:, None], torch.arange(64)[None]
 LENGTHS = torch.tensor([5, 64, 1, 0, 33])
 DOCUMENT = torch.repeat_interleave(torch.arange(5), torch.tensor([10, 20, 4, 20, 10]))
-CAUSAL = J > I
+CAUSAL = column > row
 MASKS = {
     "causal": CAUSAL,
     "causal, what is kept": ~CAUSAL,
-    "strictly above": J < I,
-    "band": (J - I).abs() > 5,
-    "window": CAUSAL | (J < I - 7),
-    "padding": J >= LENGTHS[:, None],
-    "padding in front": J < LENGTHS[:, None],
+    "strictly above": column < row,
+    "band": (column - row).abs() > 5,
+    "window": CAUSAL | (column < row - 7),
+    "padding": column >= LENGTHS[:, None],
+    "padding in front": column < LENGTHS[:, None],
     "heads": CAUSAL.expand(2, 3, 64, 64),
-    "batch, causal and padding": torch.stack([CAUSAL | (J >= n) for n in (5, 64, 20)])[:, None],
+    "batch, causal and padding": torch.stack([CAUSAL | (column >= n) for n in (5, 64, 20)])[:, None],
     "packed documents": DOCUMENT[:, None] != DOCUMENT[None],
     "packed documents, causal": (DOCUMENT[:, None] != DOCUMENT[None]) | CAUSAL,
     "a vector": torch.arange(100) > 70,

@@ -1,8 +1,8 @@
 """Inputs and shapes that nobody chose: a finalist must be right on them too.
 
 1. Each kind of input is made of a nominal draw by a change of its floating tensors. Integers (indices, offsets,
-   lengths, tables) stay as they were drawn, and so do masks: infinite numbers, and tensors of two numbers. A tensor that
-   is nowhere negative stays so.
+   lengths, tables) stay as they were drawn, and so do masks: infinite numbers, and tensors of two numbers. A tensor
+   that is nowhere negative stays so.
 2. A kind counts if the reference gives no NaN for it and the first baseline, what a user would write in the same
    precision, is right by the same bound. If not, the kind is left out, and the result names it.
 3. The launch must then be right as well. Infinity and the dtype's largest number count as equal.
