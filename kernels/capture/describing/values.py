@@ -23,8 +23,9 @@ SAMPLE = 1 << 16
 """Elements that a distribution is estimated from: quantiles at 1 % and 99 % then stand on 650 of them."""
 FEW = 64
 """Floats that are kept whole."""
-ORDERED = 1 << 22
-"""Elements up to which the order of integers is looked at, on the CPU; more are sampled."""
+ORDERED, ORDERED_TABLE = 1 << 22, 1 << 20
+"""Elements up to which the order of integers is looked at, on the CPU, in one dimension and in several; more are
+sampled."""
 WHOLE_BYTES = 16 << 20
 """Of one tensor, kept by ``--values``."""
 CHUNK_BYTES = 16 << 20
@@ -106,7 +107,7 @@ def _integers(torch: Any, t: Any) -> Json:
         pattern = find_pattern(t)
         where = {"where": pattern} if pattern is not None else {}
         return {"kind": "bool", "true": float(_sample(torch, t).double().mean()), **where}
-    whole = t.numel() <= ORDERED
+    whole = t.numel() <= (ORDERED if t.dim() < 2 else ORDERED_TABLE)
     seen = (t.reshape(-1) if t.dim() == 0 else t).cpu() if whole else _sample(torch, t)
     return describe_integers(seen.to(torch.int64), *_range(torch, t), t.element_size() == 8, whole)
 

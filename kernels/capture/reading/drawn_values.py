@@ -56,9 +56,8 @@ class Drawer:
         to do so here and copy all of them takes ten times as long."""
         known, count = self._values.get(path), math.prod(self._shapes[path])
         if dtype.is_floating_point:
-            block = self._floats(known, min(count, DRAWN)).to(dtype).to(device)
-            drawn = block if count <= DRAWN else block.repeat(-(-count // DRAWN))[:count]
-            return self._masked(known, drawn)
+            block = self._floats(known, min(count, DRAWN)).to(dtype)
+            return self._masked(known, _repeated(block.to(device), count))
         if dtype == torch.bool:
             if known is not None and "where" in known:
                 return make_pattern(known["where"], device)
@@ -93,7 +92,8 @@ class Drawer:
         if "where" in mask:
             marked = make_pattern(mask["where"], drawn.device)
         else:
-            marked = (torch.rand(drawn.numel(), **self._random) < mask["share"]).to(drawn.device)
+            block = torch.rand(min(drawn.numel(), DRAWN), **self._random) < mask["share"]
+            marked = _repeated(block.to(drawn.device), drawn.numel())
         return torch.where(marked, low, drawn if bool(high.isnan()) else high)
 
     def _whole_numbers(self, path: str) -> torch.Tensor:
@@ -144,7 +144,7 @@ class Drawer:
         if rest is None and free:  # of a sample, or of an older capture, range and uniqueness alone
             unique = known["distinct"] == known["of"] == marked.numel()
             rest = {"min": known["others"][0], "max": known["others"][1], "distinct": int(unique), "of": 1}
-        if rest is not None:
+        if rest is not None and free:
             drawn[~marked] = self._ordered(rest, free, unique=rest["distinct"] == rest["of"])
         return drawn
 
@@ -191,8 +191,10 @@ class Drawer:
         order = torch.randperm(free, **self._random)
         before = spare[order].cumsum(0) - spare[order]
         parts[order] += (left - int(parts.sum()) - before).clamp(min=0).minimum(spare[order])
-        every = torch.cat([parts, parts.new_tensor(ends)])[torch.randperm(steps, **self._random)] + least
-        return low + torch.cat([every.new_zeros(1), every.cumsum(0)])
+        for end in ends:
+            at = int(self._uniform(0, len(parts), 1))
+            parts = torch.cat([parts[:at], parts.new_tensor([end]), parts[at:]])
+        return low + torch.cat([parts.new_zeros(1), (parts + least).cumsum(0)])
 
     def _rows(self, low: int, high: int, count: int, rows: Json) -> torch.Tensor | None:
         """Of a table whose rows climb or fall, or hold no number twice; None if to draw it would take too long."""
@@ -234,6 +236,10 @@ class Drawer:
         part = min(span // count, MAX_INT64)
         first = torch.arange(count, device=self._random["device"]) * part
         return (low + first + self._uniform(0, part - 1, count))[torch.randperm(count, **self._random)]
+
+
+def _repeated(block: torch.Tensor, count: int) -> torch.Tensor:
+    return block.repeat(-(-count // len(block)))[:count]
 
 
 def _interpolated(uniform: torch.Tensor, quantiles: list[float]) -> torch.Tensor:

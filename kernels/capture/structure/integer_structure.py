@@ -29,12 +29,13 @@ long on average at least: numbers of a random sequence make no such runs."""
 def describe_integers(seen: Any, low: int, high: int, wide: bool, whole: bool) -> Json:
     """Of a tensor's numbers. `seen`: in 64 bits on the CPU, all of them in their shape if `whole`, else a sample. `low`
     and `high` are those of all elements. `wide`: whether they have 64 bits."""
+    numbers, times = seen.unique(return_counts=True)
     if wide and _are_addresses(seen):
-        return {"kind": "addresses", "distinct": int(seen.unique().numel())}
-    found: Json = {"kind": "int", "min": low, "max": high, **_order(seen, whole)}
+        return {"kind": "addresses", "distinct": len(numbers)}
+    found: Json = {"kind": "int", "min": low, "max": high, **_order(seen, whole, len(numbers))}
     marks, others = _marks(seen, low, high)
     if whole and not marks and seen.numel() > 2:
-        marks = _padding(seen, found)
+        marks = _padding(numbers, times, found)
         others = _range([], seen[~_is_any(seen, marks)]) if marks else others
     if marks:
         found |= {"marks": marks, "others": others}
@@ -44,18 +45,18 @@ def describe_integers(seen: Any, low: int, high: int, wide: bool, whole: bool) -
         found |= {"where": pattern} if pattern is not None else {}
         rest = seen[~marked]
         if rest.numel():
-            line = rest if _is_line(seen) else rest.reshape(1, 1, -1)
-            found["rest"] = {"min": int(rest.min()), "max": int(rest.max()), **_order(line, whole)}
+            low, high = (int(x) for x in rest.aminmax())
+            found["rest"] = {"min": low, "max": high, **_order(rest, whole, len(numbers) - len(marks))}
     return found
 
 
-def _order(seen: Any, whole: bool) -> Json:
-    """How the numbers are ordered and repeated. Of a sample only repetition is known."""
+def _order(seen: Any, whole: bool, distinct: int) -> Json:
+    """How the numbers, of which so many are `distinct`, are ordered. Of a sample nothing more is known."""
     flat = seen.reshape(-1)
     line = whole and _is_line(seen) and flat.numel() > 1
     steps = flat[1:] - flat[:-1] if line and not _wraps(flat) else None
     found: Json = {
-        "distinct": int(flat.unique().numel()),
+        "distinct": distinct,
         "of": flat.numel(),
         "rises": bool((flat[1:] >= flat[:-1]).all()) if line else None,
         "steps": [int(steps.min()), int(steps.max())] if steps is not None else None,
@@ -123,17 +124,15 @@ def _marks(seen: Any, low: int, high: int) -> tuple[list[list[int]], list[int] |
     return [list(pair) for pair in sorted(found.items())], _range(ends, seen[~marked])
 
 
-def _padding(seen: Any, order: Json) -> list[list[int]]:
+def _padding(numbers: Any, times: Any, order: Json) -> list[list[int]]:
     """The number that pads a table whose other numbers stand once, or the greater of two values; nothing if there is no
-    such number, or the numbers rise."""
-    numbers, times = seen.unique(return_counts=True)
-    if numbers.numel() == 2:
+    such number, or the numbers rise. `times`: how often each of the `numbers` stands there."""
+    if len(numbers) == 2:
         return [[int(numbers[1]), int(times[1])]]
-    most = int(times.argmax())
-    repeated = int((times > 1).sum())
-    if numbers.numel() < 2 or repeated != 1 or order["rises"] or "runs" in order:
+    if int((times > 1).sum()) != 1 or order["rises"] or "runs" in order:
         return []
-    return [[int(numbers[most]), int(times[most])]]
+    most = int(times.argmax())
+    return [[int(numbers[most]), int(times[most])]] if len(numbers) > 2 else []
 
 
 def _is_any(seen: Any, marks: list[list[int]]) -> Any:
