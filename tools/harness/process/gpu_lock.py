@@ -32,7 +32,7 @@ COMPILER = (
 """All of a compilation by torch.compile, and no launch of what was compiled; last that of a backward pass, which begins
 when the pass is first run, in autograd's thread of the GPU."""
 AUTOTUNERS = (
-    "torch._inductor.select_algorithm:AlgorithmSelectorCache.benchmark_in_current_process",
+    "torch._inductor.select_algorithm:AlgorithmSelectorCache.benchmark_choice|benchmark_in_current_process",
     "torch._inductor.codegen.triton:TritonScheduling.benchmark_codegened_module",
     "torch._inductor.fx_passes.pad_mm:_should_pad|_should_pad_bench",
     "torch._inductor.runtime.triton_heuristics:CachingAutotuner.benchmark_all_configs",
@@ -40,8 +40,9 @@ AUTOTUNERS = (
     "torch._inductor.runtime.benchmarking:TritonBenchmarker.benchmark_gpu",
     "torch._inductor.runtime.benchmarking:InductorBenchmarker.benchmark_gpu",
 )
-"""Where Inductor uses the GPU during it: templates of matmul timed, their fusion with what follows, padding, generated
-kernels; last the functions by which all of them time (torch 2.13; after ``|`` the name in an older one)."""
+"""Where Inductor uses the GPU during it: templates of matmul timed, one by one, since some forty of a large product take
+a minute; their fusion with what follows, padding, generated kernels; last the functions by which all of them time
+(torch 2.13; after ``|`` the name in an older one)."""
 VARIABLE = "AUTOKERNEL_GPU_LOCK"
 """Names the lock file that the live devices of this process use. Processes that share one GPU name the same."""
 POLL_S = 0.001
