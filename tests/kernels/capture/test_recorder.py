@@ -133,7 +133,7 @@ def test_ten_thousand_launches_make_a_small_file(path):
     assert len(Path(path).read_bytes()) < 300_000
 
 
-def test_a_full_disk_is_one_sentence_and_the_program_goes_on(path, monkeypatch, capsys):
+def test_a_full_disk_is_one_sentence_and_the_program_goes_on(path, monkeypatch, capfd):
     r = Recorder(path)
     launched(r)
     r.flush()
@@ -145,7 +145,7 @@ def test_a_full_disk_is_one_sentence_and_the_program_goes_on(path, monkeypatch, 
     launched(r, arguments(2))
     launched(r, arguments(3))
     r.flush()
-    assert capsys.readouterr().err.count("No space left on device") == 1
+    assert capfd.readouterr().err.count("No space left on device") == 1
     assert read_capture(path).launched == 1
 
 
