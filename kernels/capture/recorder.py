@@ -16,7 +16,7 @@ from collections.abc import Callable, Hashable
 from contextlib import nullcontext
 from typing import Any
 
-from ..standard_error import say
+from ..standard_error import Log, StderrLog
 from .capture_file import append, line_of
 from .describing.device_closure import describe_function, python_function
 from .describing.first_launch import Before, describe_launch, look_after, look_before
@@ -34,8 +34,9 @@ FIRST_FLUSH_S, LONGEST_FLUSH_S = 1.0, 60.0
 class Recorder:
     """Records into the file at `path`. `values`: ``no``, ``summary`` or ``whole``."""
 
-    def __init__(self, path: str, values: str = "summary") -> None:
-        self.path, self.values = path, values
+    def __init__(self, path: str, values: str = "summary", log: Log | None = None) -> None:
+        """`log`: where a line goes for whoever runs the program."""
+        self.path, self.values, self._log = path, values, log or StderrLog()
         self._lock = threading.RLock()
         self._local = threading.local()
         self._begin()
@@ -237,9 +238,12 @@ class Recorder:
             append(self.path, b"".join(lines))
         except OSError as e:
             self._broken = e.strerror or str(e)
-            say(
-                f"capture: {self.path} cannot be written ({self._broken}): launches of process {os.getpid()} from here "
-                "on are not captured; the program goes on.",
+            self._log.warning(
+                "capture: %s cannot be written (%s): launches of process %d from here on are not captured; the program "
+                "goes on.",
+                self.path,
+                self._broken,
+                os.getpid(),
             )
 
     def _flush_in_time(self) -> None:

@@ -12,7 +12,6 @@ the owner's launch overwrites it whole: then it is an output, and poisoned.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -25,6 +24,7 @@ from pydantic import create_model
 from kernels.capture.capture_file import Json
 from kernels.capture.reading.captured_launches import CapturedLaunch, elements
 from kernels.capture.reading.launch_space import LaunchSpace, space_of
+from kernels.capture.reading.live_functions import imported
 from kernels.capture.reading.rebuilt_arguments import (
     FLOATS,
     described_tensors,
@@ -367,28 +367,25 @@ def _importable_hooks(
     missing: str | None = None
     above = launch.autotune is not None
 
-    def imported(where: Json) -> Any:
+    def hook(where: Json) -> Any:
         nonlocal missing
         if "import" not in where:
             return None
         module, name = where["import"]
         try:
-            found: Any = importlib.import_module(module)
-            for part in name.split("."):
-                found = getattr(found, part)
+            return imported(module, name)
         except Exception as e:  # noqa: BLE001 -- a stranger's module may raise anything; it is the reason
             missing = f"{module}.{name} cannot be imported here ({type(e).__name__})"
             return None
-        return found
 
     for decorator in launch.decorators:
         if decorator["kind"] == "autotune":
             above = False
         else:
-            made = {n: imported(where) for n, where in decorator["values"].items()}
+            made = {n: hook(where) for n, where in decorator["values"].items()}
             heuristics.append(({n: f for n, f in made.items() if f is not None}, above))
-    hook = (launch.config or {}).get("pre_hook")
-    return heuristics, imported(hook) if hook else None, missing
+    before = (launch.config or {}).get("pre_hook")
+    return heuristics, hook(before) if before else None, missing
 
 
 def _argument_identities(value: Any, functions: Mapping[str, Json]) -> list[str]:

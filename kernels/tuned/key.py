@@ -8,7 +8,8 @@ known before they run. It holds, by the name of the argument,
   grid is given as numbers, the numbers count instead;
 - of a whole number: its value, or that it varies from launch to launch (a seed, a step);
 - of a float its type, and of a compile-time constant its value;
-- of a descriptor: base, shape, strides, and the block unless an autotuner's hook may set it.
+- of a descriptor: base, shape, strides, and the block unless an autotuner's hook may set it;
+- of a tuple or a dataclass its parts, of a member of an enumeration its name and value.
 
 Beside the arguments it holds the launch options that the program passes. The values of an autotuner's ``key=`` and the
 dtypes of its arguments are all in it. :func:`key_of` reads descriptions of arguments as
@@ -91,13 +92,14 @@ class _Parts:
         self._addresses = addresses
         self._shapes, self._autotuned, self._identity = shapes, autotuned, identity
 
-    def of(self, path: str, a: Json) -> Any:
-        kind = a["type"]
+    def of(self, path: str, a: Json, constant: bool = False) -> Any:
+        """`constant`: whether it is a part of a compile-time constant."""
+        kind, constant = a["type"], constant or bool(a.get("constexpr"))
         if a.get("varies"):
             return dict(VARIES)
         if kind == "int" and not a.get("constexpr"):
             return a["value"]
-        if kind == "float" and not a.get("constexpr"):
+        if kind == "float" and not constant:
             return "float"
         if kind in ("int", "float", "bool", "str"):
             return {"constexpr" if a.get("constexpr") else kind: a["value"]}
@@ -112,7 +114,12 @@ class _Parts:
             block = {} if self._autotuned else {"block_shape": a["block_shape"]}
             return {"descriptor": self.of(f"{path}.base", a["base"]), **about, **block}
         if kind == "tuple":
-            return [self.of(f"{path}.{i}", item) for i, item in enumerate(a["items"])]
+            return [self.of(f"{path}.{i}", item, constant) for i, item in enumerate(a["items"])]
+        if kind == "record":
+            parts = [self.of(f"{path}.{i}", item, constant) for i, item in enumerate(a["items"])]
+            return {"record": a["class"].rpartition(".")[2], "fields": dict(zip(a["fields"], parts, strict=True))}
+        if kind == "member":
+            return {"member": a["name"], "of": a["class"].rpartition(".")[2], "value": a["of"]["members"][a["name"]]}
         if kind == "function":
             return {"function": self._identity(a["function"])}
         return {kind: a.get("name", a.get("class"))}

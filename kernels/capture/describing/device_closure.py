@@ -10,7 +10,9 @@ run a second time to get it. So the source itself is kept: each Triton function 
     {"module": NAME}           a module of Triton or the standard library
     {"import": [MODULE, NAME]} something of Triton's own
     {"namespace": {…}}         a module of the program, with the attributes that are read
-    {"tuple": [BINDING, …]}    several
+    {"tuple": [BINDING, …]}    several; with "fields" a named one, and {"tuple class": …} is the class of one
+    {"torch_dtype": NAME}      a dtype of PyTorch
+    {"enumeration": …}, {"member": …}, {"record": …}   classes that hold only data (``plain_classes.py``)
     {"unknown": TYPE}          none of these: the function can then only be imported, not rebuilt
 
 ``identity`` is a hash of the normalised source and the meaning of its names. Comments, docstrings, place and module do
@@ -21,6 +23,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import enum
 import hashlib
 import inspect
 import re
@@ -30,6 +33,7 @@ from types import ModuleType
 from typing import Any
 
 from ...source.normal_form import FUNCTIONS, Imported, NormalForm, scope_of
+from .plain_classes import describe_enumeration, describe_member, describe_record, describe_tuple_class, is_record
 
 Json = dict[str, Any]
 Keep = Callable[[str, Json], str]
@@ -162,13 +166,33 @@ class _Walk:
                 else {"function": self.function(value)}
             )
         if isinstance(value, tuple):
-            return {"tuple": [self._binding(v, set()) for v in value]}
+            fields = {"fields": list(value._fields)} if hasattr(value, "_fields") else {}
+            return {"tuple": [self._binding(v, set()) for v in value], **fields}
+        if kind.__name__ == "dtype" and kind.__module__ == "torch":
+            return {"torch_dtype": str(value)}
+        if (plain := self._plain_class(value)) is not None:
+            return plain
         if callable(value) and _is_tritons(value) and "<" not in getattr(value, "__qualname__", "<"):
             return {"import": [value.__module__, value.__qualname__]}
         name = str(getattr(value, "__name__", ""))
         if name and getattr(builtins, name, None) is value:
             return {"import": ["builtins", name]}
         return {"unknown": f"{kind.__module__}.{kind.__qualname__}"}
+
+    def _plain_class(self, value: Any) -> Json | None:
+        """What holds only data, or a class of such."""
+        if isinstance(value, enum.Enum):
+            member = describe_member(value)
+            return None if member is None else {"member": member}
+        if isinstance(value, type) and issubclass(value, enum.Enum):
+            described = describe_enumeration(value)
+            return None if described is None else {"enumeration": described}
+        if isinstance(value, type) and issubclass(value, tuple) and not _is_tritons(value):
+            described = describe_tuple_class(value)
+            return None if described is None else {"tuple class": described}
+        if is_record(value):
+            return {"record": describe_record(value, lambda name, v: self._binding(v, set()))}
+        return None
 
     def _identity(self, node: ast.AST, bindings: Json, about: list[Any]) -> str:
         def resolve(name: str, attributes: tuple[str, ...], imported: Imported | None) -> tuple[str, int]:
@@ -194,6 +218,10 @@ class _Walk:
             return f"constexpr({self._meaning(value)})"
         if kind == "tuple":
             return f"({' '.join(map(self._meaning, value))})"
+        if kind == "member":
+            return f"{value['of']!a}.{value['name']}"
+        if kind == "record":
+            return f"record {value['fields']!a} {' '.join(map(self._meaning, value['items']))}"
         return f"{kind}:{value!a}"
 
 

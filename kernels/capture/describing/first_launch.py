@@ -10,6 +10,7 @@ from typing import Any
 
 from ..graphs_in_progress import in_progress
 from ..launch_key import KeyMaker
+from ..structure.related_tensors import relate
 from .captured_arguments import Storages, describe_argument
 from .decorators import describe_chain, describe_config
 from .device_closure import Keep, describe_function, python_function
@@ -17,7 +18,7 @@ from .interpreted_stores import InterpretedStores
 from .launch_grid import Probe, describe_grid
 from .program_modes import without_modes
 from .surroundings import describe_device
-from .values import Sums, changed_tensors, memory_sums, summarise
+from .values import Sums, changed_tensors, memory_sums, places, summarise
 from .writes import written_arguments
 
 Json = dict[str, Any]
@@ -57,7 +58,8 @@ def look_before(function: Any, maker: KeyMaker, args: Any, kwargs: Json, values:
         before.kept["no_values"] = "a CUDA graph was being captured"
         return before
     if values != "no":
-        before.kept["values"] = {path: summarise(t, values == "whole") for path, t in storages.tensors}
+        kept = before.kept["values"] = {path: summarise(t, values == "whole") for path, t in storages.tensors}
+        relate(kept, {path: places(t) for path, t in storages.tensors})
     interpreted = not hasattr(function, "params")
     if values != "no" or interpreted:
         before.sums = memory_sums(storages.tensors)

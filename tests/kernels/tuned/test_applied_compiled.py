@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 import pytest
@@ -140,23 +141,23 @@ def test_a_kernel_in_place_takes_constant_and_options(write):
     assert not hasattr(triton.JITFunction.run, "__wrapped__")
 
 
-def test_a_config_that_triton_refuses_is_the_owners_launch(write, capsys):
+def test_a_config_that_triton_refuses_is_the_owners_launch(write, caplog):
     x = torch.randn(5000)
     path = write(launch_in_place, x, Decision({"BLOCK": 300}, {}))
     with apply(path) as applied:
         assert [config_of(launch_in_place(x)) for _ in range(2)] == [(512, 8)] * 2
     assert [r["launches"] for r in applied.report()["missed"]] == [2]
-    assert capsys.readouterr().err.count("cannot be launched (CompilationError") == 1
+    assert caplog.text.count("cannot be launched (CompilationError") == 1
 
 
-def test_another_assembler_is_named(write, monkeypatch, capsys):
+def test_another_assembler_is_named(write, monkeypatch, caplog):
     x = torch.randn(5000)
     path = write(launch_in_place, x, Decision({"BLOCK": 256}, {}))
     other = TunedEnvironment("NVIDIA H200", triton.__version__, "ptxas 1.0")
     monkeypatch.setattr(applied_table, "_environment_of_launch", lambda: other)
     with apply(path):
         assert config_of(launch_in_place(x)) == (512, 8)
-    assert f"and this is NVIDIA H200, Triton {triton.__version__}, ptxas 1.0" in capsys.readouterr().err
+    assert f"and this is NVIDIA H200, Triton {triton.__version__}, ptxas 1.0" in caplog.text
 
 
 def test_one_table_at_a_time(write):
@@ -176,22 +177,25 @@ def test_a_capture_inside_sees_what_is_launched(write, tmp_path):
     assert launch.count == 1
 
 
-def test_a_file_is_announced_once_until_it_changes(write, capsys):
+def test_a_file_is_announced_once_until_it_changes(write, caplog):
     x = torch.randn(5000)
     path = write(launch_in_place, x, Decision({"BLOCK": 256}, {}))
+    caplog.set_level(logging.INFO, "autokernel")
     for other in (5001, 5002, 5003):
         with apply(path):
             launch_in_place(x)
             launch_in_place(torch.randn(other))
-    lines = capsys.readouterr().err.splitlines()
+    lines = caplog.messages
     assert [line.split(",")[0] for line in lines if "1 row, digest" in line] == [f"apply: {path}"]
+    assert [r.levelname for r in caplog.records if r.name == "autokernel"] == ["INFO", "WARNING"]
+    caplog.clear()
     (miss,) = [line for line in lines if "no row for" in line]
     assert miss.startswith("apply: in_place: no row for x_ptr=5001:float32 n=5001; the nearest one, ")
     assert " has x_ptr=5000:float32 n=5000: it is launched as the program has it. " in miss
     write(launch_in_place, x, Decision({"BLOCK": 128}, {}))
     with apply(path):
         assert config_of(launch_in_place(x))[0] == 128
-    assert capsys.readouterr().err.count("1 row, digest") == 1
+    assert caplog.text.count("1 row, digest") == 1
 
 
 def test_a_miss_names_the_nearest_row_by_its_sizes():

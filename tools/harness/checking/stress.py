@@ -1,7 +1,8 @@
 """Inputs and shapes that nobody chose: a finalist must be right on them too.
 
 1. Each kind of input is made of a nominal draw by a change of its floating tensors. Integers (indices, offsets,
-   lengths, tables) stay as they were drawn. A tensor that is nowhere negative stays so.
+   lengths, tables) stay as they were drawn, and so do masks: infinite numbers, and tensors of two numbers. A tensor
+   that is nowhere negative stays so.
 2. A kind counts if the reference gives no NaN for it and the first baseline, what a user would write in the same
    precision, is right by the same bound. If not, the kind is left out, and the result names it.
 3. The launch must then be right as well. Infinity and the dtype's largest number count as equal.
@@ -24,7 +25,7 @@ from typing import Any, Literal
 
 import torch
 
-from kernels.launches.bound import Bound, copied, storage_bytes
+from kernels.launches.bound import Bound, copied, same_bits, storage_bytes
 from kernels.launches.domain import FIRST, KINDS, SHIFTED
 from kernels.launches.expected import Results, bounds, expected, named
 from kernels.launches.leaves import tensors_in
@@ -66,6 +67,8 @@ CHANGES: dict[str, Change] = {
 MILDER: dict[str, tuple[Change, ...]] = {"large": (lambda x, g: x * 64, lambda x, g: x * 16)}
 """In place of a kind that is left out, the first that is not: products of large numbers may leave the dtype's range, in
 PyTorch too."""
+LEAST_MASK = 65
+"""Elements of what is taken for a mask if it holds two numbers. A capture keeps fewer floats whole, as scales."""
 SLACK = 4.0
 """A spec derives its bound for nominal inputs. On others PyTorch must keep it, and the launch four times it: what is
 unsafe misses it by far."""
@@ -81,9 +84,26 @@ def changed(inputs: Any, change: Change, generator: torch.Generator, only: str |
         seen.add(key)
         flat = storage_bytes(t).view(t.dtype)
         wide = flat.to(torch.promote_types(t.dtype, torch.float32))
-        made = change(wide, generator)
-        flat.copy_(made.abs() if bool((wide >= 0).all()) else made)
+        if _is_mask(wide):
+            continue
+        finite = torch.isfinite(wide)
+        every = bool(finite.all())
+        given = wide if every else wide[finite]
+        made = change(given, generator)
+        made = made.abs() if bool((given >= 0).all()) else made
+        if every:
+            flat.copy_(made)
+        else:
+            flat[finite] = made.to(t.dtype)
     return inputs
+
+
+def _is_mask(x: torch.Tensor) -> bool:
+    """Whether these are two numbers, each many times."""
+    if x.numel() < LEAST_MASK:
+        return False
+    low, high = x.aminmax()
+    return bool(low < high) and bool(((x == low) | (x == high)).all())
 
 
 def _changeable(t: torch.Tensor) -> bool:
@@ -114,7 +134,9 @@ class _Finalist:
             bound = Bound(spec.effects(problem), arranged, spec.output(problem, self.device))
             references = expected(spec, problem, inputs, list(bound.results))
             why_not = _unfit(spec, problem, inputs, bound.results, references)
-            if not why_not and only is not None and not self._depends(problem, drawn, bound.results, references):
+            if not why_not and only is not None and same_bits(tensors_in(drawn)[only], tensors_in(inputs)[only]):
+                why_not = "it is a mask, which stays as it is drawn"
+            elif not why_not and only is not None and not self._depends(problem, drawn, bound.results, references):
                 why_not = "no result depends on it by more than the tolerance"
         except Exception as e:
             if not other_shape or describe_trouble(e):
