@@ -389,20 +389,30 @@ def test_members_of_an_enumeration_and_dtypes_are_told_apart(path):
         launched(r, BLOCK=constant)
     r.flush()
     named = [x.arguments["BLOCK"]["name"] for x in read_capture(path).launches]
-    assert sorted(named) == ["Mode.FAST", "Mode.SLOW", "torch.bfloat16", "torch.float16"]
+    assert sorted(named) == ["FAST", "SLOW", "torch.bfloat16", "torch.float16"]
 
 
-def test_a_reinterpreted_tensor_is_recorded_and_named_as_what_it_is(path):
+def test_a_reinterpreted_tensor_is_recorded_as_what_the_kernel_sees(path):
     r = Recorder(path)
     x, y, out, n, eps = arguments()
     for _ in range(2):
         launched(r, (triton.reinterpret(x, tl.int32), y, out, n, eps))
     r.flush()
-    capture = read_capture(path)
-    (launch,) = capture.launches
+    (launch,) = read_capture(path).launches
     assert launch.count == 2
-    assert launch.arguments["x_ptr"]["type"] == "reinterpreted"
-    with pytest.raises(CannotRebuild, match=r"x_ptr is triton\.reinterpret of a tensor, as "):
+    assert (launch.arguments["x_ptr"]["dtype"], launch.arguments["x_ptr"]["passed_as"]) == ("int32", "int32")
+    assert launch.observed["values"]["x_ptr"]["kind"] == "int"
+    refuse_unknown(launch)
+
+
+def test_a_reinterpreted_tensor_of_an_older_capture_is_refused_by_name(path):
+    r = Recorder(path)
+    launched(r)
+    r.flush()
+    (launch,) = read_capture(path).launches
+    base = launch.arguments["x_ptr"]
+    launch.arguments["x_ptr"] = {"type": "reinterpreted", "dtype": "fp8e5", "base": base}
+    with pytest.raises(CannotRebuild, match=r"x_ptr is triton\.reinterpret of a tensor, as fp8e5"):
         refuse_unknown(launch)
 
 

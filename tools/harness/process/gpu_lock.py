@@ -28,11 +28,13 @@ from tools.harness.device import DeviceError
 COMPILER = (
     "torch._dynamo.convert_frame:CatchErrorsWrapper.__call__",
     "torch._inductor.compile_fx:_InProcessFxCompile.codegen_and_compile",
+    "torch._inductor.runtime.triton_heuristics:CachingAutotuner.coordinate_descent_tuning",
 )
-"""All of a compilation by torch.compile, and no launch of what was compiled; last that of a backward pass, which begins
-when the pass is first run, in autograd's thread of the GPU."""
+"""All of a compilation by torch.compile, and no launch of what was compiled. The second: of a backward pass, which
+begins when the pass is first run, in autograd's thread of the GPU. The third: at a kernel's first launch, of some
+twenty neighbours of its config, one by one; each is timed by AUTOTUNERS."""
 AUTOTUNERS = (
-    "torch._inductor.select_algorithm:AlgorithmSelectorCache.benchmark_in_current_process",
+    "torch._inductor.select_algorithm:AlgorithmSelectorCache.benchmark_choice|benchmark_in_current_process",
     "torch._inductor.codegen.triton:TritonScheduling.benchmark_codegened_module",
     "torch._inductor.fx_passes.pad_mm:_should_pad|_should_pad_bench",
     "torch._inductor.runtime.triton_heuristics:CachingAutotuner.benchmark_all_configs",
@@ -40,8 +42,9 @@ AUTOTUNERS = (
     "torch._inductor.runtime.benchmarking:TritonBenchmarker.benchmark_gpu",
     "torch._inductor.runtime.benchmarking:InductorBenchmarker.benchmark_gpu",
 )
-"""Where Inductor uses the GPU during it: templates of matmul timed, their fusion with what follows, padding, generated
-kernels; last the functions by which all of them time (torch 2.13; after ``|`` the name in an older one)."""
+"""Where Inductor uses the GPU during it: templates of matmul timed, one by one, since some forty of a large product
+take a minute; their fusion with what follows, padding, generated kernels; last the functions by which all of them time
+(torch 2.13; after ``|`` the name in an older one)."""
 VARIABLE = "AUTOKERNEL_GPU_LOCK"
 """Names the lock file that the live devices of this process use. Processes that share one GPU name the same."""
 POLL_S = 0.001
@@ -114,11 +117,17 @@ class GpuLock:
         self.release()
 
     @contextmanager
-    def released_while_compiling(self) -> Iterator[None]:
+    def released_while_compiling(self, synchronize: Callable[[], object]) -> Iterator[None]:
         """Hold the lock, but release it while torch.compile compiles, except when its autotuners use the GPU, in
-        whatever thread of this process they do. If this torch has autotuners that are not listed here, the lock is held
-        throughout: correct, and slow for the others."""
-        turn = _Turn(lambda: self._lock_file(None), self._unlock_file)
+        whatever thread of this process they do. `synchronize` waits for what this process has launched, before others
+        get the lock. If this torch has autotuners that are not listed here, the lock is held throughout: correct, and
+        slow for the others."""
+
+        def give() -> None:
+            synchronize()
+            self._unlock_file()
+
+        turn = _Turn(lambda: self._lock_file(None), give)
         wrappers: list[tuple[tuple[Any, str], Callable[[], AbstractContextManager[object]]]]
         wrappers = [(_resolve(name), turn.compiling) for name in COMPILER]
         wrappers += [(_resolve(name), turn.timing) for name in AUTOTUNERS]
