@@ -184,13 +184,16 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
                 given = {n: v for n, v in arguments.items() if n not in moved} if above else {**arguments, **moved}
                 arguments.update({n: compute(given) for n, compute in names.items()})
         arguments.update(moved)
+        # A parameter may have an option's name: passed by name, it is both.
+        kept = {
+            n: v for n, v in self.captured.options.items() if v is not None and (n in OPTIONS or n not in arguments)
+        }
+        options = {n: values[n] for n in OPTIONS if n in values and (n in kept or values[n] != self._configs[0][n])}
+        given = {**arguments, **kept, **options}
         own = [hook for kwargs, hook in self._hooks if kwargs == moved] or [hook for _, hook in self._hooks]
         if own:  # of the autotuner's config with these constants, else of the chosen one
-            own[0](arguments)
-        options = {n: v for n, v in self.captured.options.items() if v is not None and n not in arguments}
-        moving = [n for n in OPTIONS if n in values]
-        options |= {n: values[n] for n in moving if n in options or values[n] != self._configs[0][n]}
-        self.function[self._grids[_key(values, tuple(self._own))]](**arguments, **options)
+            own[0](given)
+        self.function[self._grids[_key(values, tuple(self._own))]](**given)
 
     # -- what is right, and what is compared with
 

@@ -199,3 +199,9 @@ def test_what_the_program_passes_to_a_heuristic_counts(scene):
     assert found["found"] == [128.0, 32.0, 128.0]
     assert found["used"] == 2
     assert "no row for DOUBLED=False" in found["printed"][0]
+
+
+def test_a_parameter_named_like_an_option_is_both(scene):
+    found = scene("parameters_named_like_options")
+    assert (found["before"], found["with"], found["after"]) == (402.0, 802.0, 402.0)
+    assert (found["used"], found["missed"]) == (3, {})
