@@ -58,7 +58,7 @@ def _lambda_of(code: CodeType, several: list[ast.AST]) -> list[ast.AST]:
 
     def holds(body: ast.expr) -> bool:
         first, last = (body.lineno, body.col_offset), (body.end_lineno, body.end_col_offset)
-        return all(first <= p[0::2] and p[1::2] <= last for p in places)  # type: ignore[operator]
+        return all(first <= p[0::2] and p[1::2] <= last for p in places)
 
     bodies: list[ast.AST] = [f for f in several if isinstance(f, ast.Lambda) and holds(f.body)]
     return sorted(bodies, key=lambda f: len(ast.unparse(f)))[:1] if places else []
