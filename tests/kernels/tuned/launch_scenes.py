@@ -29,7 +29,7 @@ from tests.kernels.tuned.interpreted_scenes import (
     rows_of,
     tuned,
 )
-from tests.kernels.tuned.program_styles import launch_all
+from tests.kernels.tuned.program_styles import N, launch_all, with_lambdas
 
 SEEN: list[object] = []
 
@@ -291,6 +291,21 @@ def parameters_named_like_options():
     return both(rows_of(launch), launch, times=3)
 
 
+def hooks_made_alike():
+    """Each of the autotuner's configs has a hook of its own, made by one function of the same names."""
+
+    def launch():
+        out = torch.full((N,), 7.0)
+        with_lambdas[blocks](torch.ones(N), None, out, N)
+        return out.unique().item(), with_lambdas.best_config.kwargs["BLOCK"]
+
+    rows = rows_of(launch)
+    with_lambdas.cache.clear()
+    with Applied(rows) as applied:
+        found = [launch(), launch()]
+    return {"found": found, **applied.told()}
+
+
 def capture_styles(path):
     """Record the launches of ``program_styles.py``."""
     with recording(path, "summary"):
@@ -331,6 +346,7 @@ SCENES = (
     a_class_between,
     arguments_of_classes,
     capture_styles,
+    hooks_made_alike,
     parameters_named_like_options,
     passed_to_a_heuristic,
     memory_that_cannot_be_read,
