@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from statistics import fmean
 
+import numpy as np
 import pytest
 
 from evals.scoring.methodology import Scale
@@ -27,6 +29,19 @@ def test_a_view_hides_names_and_keeps_times(view):
     assert [c.key() for c in load(MATMUL, view).configs] == [c.key() for c in space.configs]
     first = space.configs[0].model_dump()
     assert (view == "onehot") == all(isinstance(v, str) for v in first.values())
+
+
+def test_samples_that_contradict_the_stated_time_only_scatter(tmp_path):
+    """Kernel Tuner caches that were converted from another tuner's results hold samples of another clock."""
+    values = {"BLOCK": [32, 64]}
+    entry = {"times": [0.50, 0.51, 0.52], "time": 52.0}
+    cache = {f"{b}": {"BLOCK": b, **entry, "time": entry["time"] * b / 32} for b in values["BLOCK"]}
+    path = tmp_path / "other_clock.json"
+    about = {"device_name": "some GPU", "kernel_name": "k", "tune_params_keys": ["BLOCK"], "tune_params": values}
+    path.write_text(json.dumps({**about, "cache": cache}))
+    space = load(path, "raw")
+    for config, ms in space.times.items():
+        assert space.answer(config, np.random.default_rng(0)).ms == pytest.approx(ms, rel=0.05)
 
 
 def test_pairs_that_fail_cover_a_part_of_the_space():
