@@ -13,6 +13,7 @@ from evals.scoring.methodology import Scale
 from tests.bench.bench_planner import constants, plan_search, search
 from tests.bench.planner_rivals import Ledger
 from tests.bench.planner_spaces import VIEWS, load
+from tools.harness.landscapes.named import folder
 from tools.planner import surrogate
 
 SPACES = sorted((Path(__file__).parents[2] / "bench" / "spaces").glob("*.json.gz"))
@@ -42,6 +43,14 @@ def test_samples_that_contradict_the_stated_time_only_scatter(tmp_path):
     space = load(path, "raw")
     for config, ms in space.times.items():
         assert space.answer(config, np.random.default_rng(0)).ms == pytest.approx(ms, rel=0.05)
+
+
+def test_a_search_without_a_cost_model_stops_when_the_rest_cannot_win():
+    space = load(folder() / "attention-4x32x4096x128-fp16-h200.json.gz", "raw")
+    ledger = Ledger(space, 0, 60)
+    found = plan_search(space, ledger, 0)
+    assert found.stop < 60
+    assert found.at(found.stop) <= 1.01 * space.optimum
 
 
 def test_pairs_that_fail_cover_a_part_of_the_space():
