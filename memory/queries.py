@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -57,10 +57,16 @@ def environments(memory: Memory, problem_id: int) -> list[int]:
 
 
 def best(
-    memory: Memory, problem_id: int, environment_id: int | None = None, regime: str | None = None, limit: int = 5
+    memory: Memory,
+    problem_id: int,
+    environment_id: int | None = None,
+    regime: str | None = None,
+    limit: int = 5,
+    runs: Sequence[str] | None = None,
 ) -> list[Row]:
     """The fastest verified configs, at most `limit` per environment and regime. ``proven`` is whether the config's
-    latest final sitting there proved it."""
+    latest final sitting there proved it. `runs`: only what these runs measured last; None: any."""
+    ours = "" if runs is None else f"AND a.run_id IN ({', '.join('?' * len(runs))}) "
     wanted = environments(memory, problem_id) if environment_id is None else [environment_id]
     found = []
     for environment in wanted:
@@ -70,9 +76,9 @@ def best(
                 "e.kind AS device_kind, v.environment_id, v.config_id, a.registers, a.run_id, a.created_at "
                 "FROM verdicts v JOIN attempts a ON a.id = v.attempt_id JOIN configs c ON c.id = v.config_id "
                 "JOIN environments e ON e.id = v.environment_id WHERE v.problem_id = ? AND v.environment_id = ? "
-                "AND v.regime = ? AND v.kind = 'benchmark' AND v.status = 'correct' AND v.ms > 0 "
+                f"AND v.regime = ? AND v.kind = 'benchmark' AND v.status = 'correct' AND v.ms > 0 {ours}"
                 "ORDER BY v.ms LIMIT ?",
-                [problem_id, environment, each, limit],
+                [problem_id, environment, each, *(runs or ()), limit],
             )
     proven = {environment: proven_configs(memory, problem_id, environment) for environment in wanted}
     return [
@@ -243,10 +249,11 @@ def nearest(
     regime: str = "burst",
     limit: int = 5,
     winners: int = 3,
+    runs: Sequence[str] | None = None,
 ) -> list[Row]:
     """The fastest configs of the nearest problems of this kernel on this and other devices, the nearest first. The same
     problem in the same environment by the same source is left out. Another GPU model adds 2 to the distance, other
-    software or a recording of the same model 0.5, another source 0.25.
+    software or a recording of the same model 0.5, another source 0.25. `runs` as for :func:`best`.
 
     ``same_toolchain``: whether Triton, assembler and the variables that override them are those of here; what was not
     recorded is another."""
@@ -263,7 +270,7 @@ def nearest(
         for other in environments(memory, row["id"]):
             if row["problem"] == text and other == environment_id and same_source:
                 continue
-            top = best(memory, row["id"], other, regime, winners)
+            top = best(memory, row["id"], other, regime, winners, runs)
             if not top:
                 continue
             there = memory.ask("SELECT * FROM environments WHERE id = ?", [other])[0]

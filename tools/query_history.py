@@ -6,6 +6,7 @@ Answers are small. Text that people or models wrote is quoted under ``quoted`` k
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
@@ -48,14 +49,13 @@ def run(session: Session, args: Any, call_id: str) -> dict[str, Any]:
     """Answer one question about the session's problem on the session's device, in its regime."""
     task, memory = session.task, session.memory
     environment, problem = session.ids.environment, session.ids.problem
-    source, text = task.spec.source_hash(), task.problem.model_dump(mode="json")
     device = memory.ask("SELECT device FROM environments WHERE id = ?", [environment])[0]["device"]
     answer: dict[str, Any] = {"question": args.question, "device": device, "regime": task.regime}
     if session.cold:
         if args.question == "effect" and args.parameter is None:
             return answer | _lacks_parameter(session)
         rows = _own_rows(session, args.question, args.parameter, args.limit)
-        return answer | {"rows": rows, "note": "this run starts cold: only what it has done itself is shown"}
+        return answer | {"rows": rows, "note": "this run starts cold: what was known before it is not shown"}
     if args.question == "best":
         answer |= _known(session)
         rows = [_winner(r) for r in queries.best(memory, problem, environment, task.regime, args.limit)]
@@ -63,8 +63,7 @@ def run(session: Session, args: Any, call_id: str) -> dict[str, Any]:
         patterns = queries.failures(memory, problem, environment, args.limit)
         rows = [{"pattern": p["pattern"], "example": p["example"]} for p in patterns]
     elif args.question == "nearest":
-        found = queries.nearest(memory, task.spec.name, text, environment, source, task.regime, args.limit)
-        rows = [_neighbour(r) for r in found]
+        rows = _nearest(session, args.limit)
         if session.seeds:
             answer["first"] = f"suggest_configs proposes {len(session.seeds)} of these winners first"
     elif args.question == "lessons":
@@ -108,12 +107,29 @@ def _edits(session: Session, limit: int) -> list[dict[str, Any]]:
     return found
 
 
+def _nearest(session: Session, limit: int, runs: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """Winners of near problems, as far as `runs` have found them; None: any run."""
+    task, problem = session.task, session.task.problem.model_dump(mode="json")
+    found = queries.nearest(
+        session.memory,
+        task.spec.name,
+        problem,
+        session.ids.environment,
+        task.spec.source_hash(),
+        task.regime,
+        limit,
+        runs=runs,
+    )
+    return [_neighbour(r) for r in found]
+
+
 def _lacks_parameter(session: Session) -> dict[str, Any]:
     return {"error": f"effect needs a parameter: {', '.join(session.task.spec.config_type.model_fields)}"}
 
 
 def _own_rows(session: Session, question: Question, parameter: str | None, limit: int) -> list[dict[str, Any]]:
-    """What this run has found out itself. It was told nothing of other problems."""
+    """What this run has found out itself, and of other problems what earlier runs of its command have."""
+    runs = [session.run_id, *session.alongside]
     if question == "best":
         unit, value = session.task.unit, session.task.value
         return [
@@ -128,13 +144,13 @@ def _own_rows(session: Session, question: Question, parameter: str | None, limit
         rows = queries.effect_in(found, parameter or "", limit)
         return [{k: _short(v) for k, v in row.items()} for row in rows]
     if question == "edits":
-        rows = [r for r in edits_of(session.memory, session.task.spec.name, limit) if r["run_id"] == session.run_id]
+        rows = [r for r in edits_of(session.memory, session.task.spec.name, limit) if r["run_id"] in runs]
         return [{k: r[k] for k in ("hash", "verdict", "why") if r[k]} | {"quoted": r["reason"]} for r in rows]
     if question == "lessons":
-        asked = "SELECT text, run_id FROM lessons WHERE run_id = ? ORDER BY id DESC LIMIT ?"
-        rows = session.memory.ask(asked, [session.run_id, limit])
+        asked = f"SELECT text, run_id FROM lessons WHERE run_id IN ({', '.join('?' * len(runs))})"
+        rows = session.memory.ask(f"{asked} ORDER BY id DESC LIMIT ?", [*runs, limit])
         return [{"quoted": r["text"][:LESSON_CHARS], "run": r["run_id"]} for r in rows]
-    return []
+    return _nearest(session, limit, session.alongside)
 
 
 def own_failures(session: Session, limit: int) -> list[patterns.Pattern]:

@@ -265,6 +265,7 @@ def verify(state: State, runtime: Runtime[Context]) -> JSON:
     """Try to prove the configs within noise of the fastest, one after another until one is proven. Those behind them
     are tried if none of these passes its sitting."""
     context = runtime.context
+    searched = context.elapsed()
     chosen = context.journal.once(
         "decision", "finalists", lambda: {"stop": state["stop"], **context.actions.finalists(FINALISTS)}
     )
@@ -280,7 +281,7 @@ def verify(state: State, runtime: Runtime[Context]) -> JSON:
         proofs.append(context.journal.once("verify", key, prove)["proof"])
         if not worth_another(proofs, place + 1 < chosen.get("close", 1), context):
             break
-    return {"proofs": proofs, "level": chosen["finalists"][: chosen.get("close", 1)]}
+    return {"searched": searched, "proofs": proofs, "level": chosen["finalists"][: chosen.get("close", 1)]}
 
 
 def worth_another(proofs: list[JSON], close: bool, context: Context) -> bool:
@@ -303,7 +304,7 @@ def report(state: State, runtime: Runtime[Context]) -> JSON:
     context = runtime.context
 
     def end() -> JSON:
-        left = context.actions.left()
+        left, seconds = context.actions.left(), context.elapsed()
         outcome: Outcome = outcome_of(
             context.objective,
             context.actions.setting,
@@ -317,7 +318,8 @@ def report(state: State, runtime: Runtime[Context]) -> JSON:
             cost=state["cost"],
             takeover="; ".join(dict.fromkeys(state["took_over"])),
             turns=state["turn"],
-            seconds=context.elapsed(),
+            seconds=seconds,
+            proof_seconds=seconds - state.get("searched", seconds),  # absent where an earlier version paused
             effects=effects_in(state["messages"], context.actions.tools),
             importance=importance_in(state["messages"], context.actions.tools),
             earlier=context.actions.earlier_proof(context.objective.against),

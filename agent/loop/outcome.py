@@ -68,6 +68,8 @@ class Outcome(BaseModel):
     takeover: str = ""
     """Why the embedded planner took over from the model; empty where it did not."""
     seconds: float
+    proof_seconds: float = 0.0
+    """Of these, from the end of the search on: finalists are compared and have their final sittings."""
     proven: bool
     """Faster than every equivalent baseline that counts, each by its whole interval."""
     verdict: Word | None = None
@@ -140,6 +142,7 @@ def outcome_of(
     tokens: int,
     turns: int,
     seconds: float,
+    proof_seconds: float = 0.0,
     cost: float = 0.0,
     takeover: str = "",
     evaluations_left: int = 0,
@@ -169,6 +172,7 @@ def outcome_of(
         cost=round(cost, 6) if cost or priced_in(objective) or not tokens else None,
         takeover=takeover,
         seconds=round(seconds, 1),
+        proof_seconds=round(proof_seconds, 1),
         proven=judged.proven,
         verdict=None if rule == FIRST_BASELINE else judged.verdict,
         against=None if rule == FIRST_BASELINE else judged.against,

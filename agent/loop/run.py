@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import sqlite3
 import time
@@ -58,10 +59,14 @@ def open_actions(
     started: Prestart | None = None,
     gpu_lock: Path | None = None,
     begun: Mapping[str, Future[CompileResult]] | None = None,
+    ends_at: float = math.inf,
+    alongside: Sequence[str] = (),
 ) -> Actions:
     """Open a session with the tools on the objective's device; unless `warm`, without what other runs know. `started`:
     processes for it that were started before. `gpu_lock`: the file by which others use the same GPU in turns.
-    `begun`: compilations of its configs that others have begun, by their keys."""
+    `begun`: compilations of its configs that others have begun, by their keys. `ends_at`: ``time.monotonic()`` when the
+    run has to be over, its proofs included. `alongside`: earlier runs of the same command, which a cold run knows
+    too."""
     from tools.harness.process import prestart as processes
 
     with started or processes.Prestart.of(objective.device, objective.edit) as prestart:
@@ -90,6 +95,8 @@ def open_actions(
                 prestart=prestart,
                 gpu_lock=gpu_lock,
                 begun=begun,
+                ends_at=ends_at,
+                alongside=alongside,
             )
         except SetupError as e:
             raise UsageError(str(e)) from e

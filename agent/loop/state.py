@@ -57,6 +57,8 @@ class State(TypedDict):
     stop: str
     """Why the search ended; empty while it goes on."""
     proofs: list[JSON]
+    searched: float
+    """Seconds from the run's beginning to the end of the search."""
     level: list[JSON]
     """The configs within noise of the fastest, in the order in which they are tried."""
     outcome: JSON
@@ -109,5 +111,6 @@ def fresh(messages: list[Message]) -> State:
         "stop": "",
         "proofs": [],
         "level": [],
+        "searched": 0.0,
         "outcome": {},
     }

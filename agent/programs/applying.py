@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import sysconfig
@@ -13,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from agent.errors import UsageError
+from kernels.standard_error import LOGGER
 from kernels.tuned.tuned_environment import INTERPRETER
 from kernels.tuned.tuned_file import NotATable, read_table
 from kernels.tuned.tuned_table import TunedTable
@@ -25,7 +27,7 @@ class Applied:
         from kernels.tuned.applying.applied_table import AppliedTable
         from kernels.tuned.applying.apply_hooks import AlreadyApplied, ApplyHooks
 
-        self._applied = AppliedTable(table, unproven, name=name, edits=edits)
+        self._applied = AppliedTable(table, unproven, name=name, log=logging.getLogger(LOGGER), edits=edits)
         self._hooks = ApplyHooks(self._applied)
         try:
             self._hooks.install()
@@ -67,8 +69,9 @@ def apply(path: str | os.PathLike[str], unproven: bool = False, edits: bool = Fa
         applied = apply("tuned.json")                # until applied.take_back()
         with apply("tuned.json") as applied: …       # for a block
 
-    `unproven`: rows that nobody proved, too. `edits`: rows with edited device code, too, which you have read. Raises
-    UsageError if the file cannot be used, or another table is applied already."""
+    `unproven`: rows that nobody proved, too. `edits`: rows with edited device code, too, which you have read. The
+    logger ``autokernel`` gets the table's name as ``info`` and why launches stay as the program has them as
+    ``warning``. Raises UsageError if the file cannot be used, or another table is applied already."""
     return Applied(usable_table(path), str(path), unproven, edits)
 
 

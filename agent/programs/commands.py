@@ -109,8 +109,10 @@ def compile_(file: Path, target: str | None, kernel: str | None, configs: int, j
 @click.option("--model", metavar="NAME", help="Who decides: embedded (default, no key), or a model's name.")
 @click.option("--base-url", metavar="URL", help="A server that speaks the OpenAI protocol.")
 @click.option("--memory", type=click.Path(path_type=Path), metavar="PATH", help="The SQLite file of all attempts.")
-@click.option("--cold", is_flag=True, help="Start without what earlier runs know.")
-@click.option("--bitwise", is_flag=True, help="Prove only what gives the bits of the launch as captured.")
+@click.option("--cold", is_flag=True, help="Start without what earlier commands know.")
+@click.option(
+    "--bitwise", is_flag=True, help="Prove, and keep of what was proven before, only what gives the owner's bits."
+)
 @click.option(
     "--held-out",
     type=WholeRange(0),

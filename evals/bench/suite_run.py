@@ -16,6 +16,7 @@ from evals.bench.sweep import FINALISTS, Progress, Row, describe_case, rates, re
 from kernels.ops.tuned_files import Entry as TunedEntry
 from kernels.ops.tuned_files import choose
 from kernels.spec import Config, sentence
+from tools.harness.measuring.choices import choices_of
 
 if TYPE_CHECKING:
     from memory.terms import Regime
@@ -203,10 +204,11 @@ class SuiteRun:
 
 
 def find_needed_baselines(live: LiveDevice, entries: list[Entry]) -> list[str]:
-    """The baselines that one of `entries` needs and that can run here."""
+    """The baselines that one of `entries` needs and that can run here, with every choice that can be forced."""
     own = {b.name: b for b in live.spec.baselines(live.problem)}
     names = dict.fromkeys(n for e in entries for j in e.judged for n in e.baselines(j) or own)
-    return [n for n in names if n not in own or own[n].missing(live.problem) is None]
+    there = [n for n in names if n not in own or own[n].missing(live.problem) is None]
+    return [c for n in there for c in ([b.name for b in choices_of(own[n], live.problem)] if n in own else [n])]
 
 
 def _regime(judged: Judged) -> Regime:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ..standard_error import LOGGER
 from .capture_file import begin
 from .hooks import Hooks
 from .recorder import Recorder
@@ -65,7 +67,7 @@ def recording(path: str, values: str = "summary") -> Iterator[Recorder]:
     """Record the launches that this process makes inside the block. Raises NotACapture, or OSError if `path` cannot
     be written."""
     begin(path, {"command": sys.argv[:1]})
-    recorder = Recorder(path, values)
+    recorder = Recorder(path, values, logging.getLogger(LOGGER))
     hooks = Hooks(recorder)
     hooks.install()
     try:

@@ -8,11 +8,14 @@ by its type, unless it is a compile-time constant.
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 import sys
 from collections.abc import Hashable, Sequence
 from typing import Any
 
 from .describing.captured_arguments import PLAIN, plain_scalar
+from .describing.memory_behind import tensor_behind
 
 FREE = "a number that varies"
 PLAIN_TENSORS: set[type] = set()
@@ -109,6 +112,11 @@ def _part(value: Any, kind: type, storages: dict[int, int]) -> Hashable:
     plain = plain_scalar(value)
     if plain is not value:
         return _part(plain, type(plain), storages)
+    if isinstance(value, enum.Enum):
+        return (kind.__qualname__, value.name)
+    if dataclasses.is_dataclass(kind):
+        fields = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
+        return (kind.__qualname__, *((n, _part(v, type(v), storages)) for n, v in fields))
     # A Triton function hashes its source when asked for its hash; its identity is enough and costs nothing.
     return (kind.__qualname__, id(value)) if hasattr(value, "fn") else (kind.__qualname__, str(value))
 
@@ -118,9 +126,9 @@ def _tensor(t: Any, pointer: Any, storages: dict[int, int]) -> Hashable:
     if inner is not None:
         t, pointer = inner, inner.data_ptr
     if not hasattr(t, "storage_offset"):
-        base = getattr(t, "base", None)  # triton.reinterpret
-        if base is not None and hasattr(base, "storage_offset"):
-            return ("reinterpreted", str(t.dtype), _tensor(base, base.data_ptr, storages))
+        behind = tensor_behind(t)
+        if behind is not None:
+            return (type(t).__qualname__, str(t.dtype), _tensor(behind, behind.data_ptr, storages))
         return (type(t).__qualname__, str(getattr(t, "dtype", "")), pointer() % 16)
     shape: Any = t.shape
     address, offset = pointer(), t.storage_offset()

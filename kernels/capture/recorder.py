@@ -16,7 +16,7 @@ from collections.abc import Callable, Hashable
 from contextlib import nullcontext
 from typing import Any
 
-from ..standard_error import say
+from ..standard_error import Log, StderrLog
 from .capture_file import append, line_of
 from .describing.device_closure import describe_function, python_function
 from .describing.first_launch import Before, describe_launch, look_after, look_before
@@ -34,8 +34,9 @@ FIRST_FLUSH_S, LONGEST_FLUSH_S = 1.0, 60.0
 class Recorder:
     """Records into the file at `path`. `values`: ``no``, ``summary`` or ``whole``."""
 
-    def __init__(self, path: str, values: str = "summary") -> None:
-        self.path, self.values = path, values
+    def __init__(self, path: str, values: str = "summary", log: Log | None = None) -> None:
+        """`log`: where a line goes for whoever runs the program."""
+        self.path, self.values, self._log = path, values, log or StderrLog()
         self._lock = threading.RLock()
         self._local = threading.local()
         self._begin()
@@ -63,9 +64,16 @@ class Recorder:
         try:
             return self._local.stack
         except AttributeError:
-            self._local.stack = []
+            self._local.stack, self._local.passed = [], []
             self._local.inside = self._local.benching = 0
             return self._local.stack
+
+    @property
+    def passed(self) -> list[Json]:
+        """What each of these was passed by name."""
+        self.stack  # noqa: B018 -- makes this thread's state
+        passed: list[Json] = self._local.passed
+        return passed
 
     @property
     def inside(self) -> bool:
@@ -199,7 +207,8 @@ class Recorder:
         try:
             if state.digest is None:
                 state.digest = describe_function(state.function, self._keep)
-            body = describe_launch(state.function, state.maker, chain, grid, kwargs, probe, before, self._keep)
+            passed = self.passed[0] if chain else {}
+            body = describe_launch(state.function, state.maker, chain, passed, grid, kwargs, probe, before, self._keep)
             digest, line = line_of("launch", {"name": state.name, "function": state.digest, **body})
             observed = {"launch": digest, **look_after(state.maker.names, before, result)}
             self._write(self._process_part(), line, line_of("observed", observed)[1])
@@ -237,9 +246,12 @@ class Recorder:
             append(self.path, b"".join(lines))
         except OSError as e:
             self._broken = e.strerror or str(e)
-            say(
-                f"capture: {self.path} cannot be written ({self._broken}): launches of process {os.getpid()} from here "
-                "on are not captured; the program goes on.",
+            self._log.warning(
+                "capture: %s cannot be written (%s): launches of process %d from here on are not captured; the program "
+                "goes on.",
+                self.path,
+                self._broken,
+                os.getpid(),
             )
 
     def _flush_in_time(self) -> None:

@@ -19,7 +19,8 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .fencing.abstract_values import Value, specialised, whole
@@ -27,6 +28,7 @@ from .fencing.device_calls import Body, DeviceCalls
 from .fencing.device_names import BUILTIN_NAMES
 from .fencing.name_scope import NameScope, is_decorator_of_triton
 from .fencing.source_limits import MOST_CHARACTERS, parse
+from .fencing.wait_rules import PAST_CACHES
 from .grid_expression import MOST_PROGRAMS
 from .owner_function import UNKNOWN_CONSTANT, Json, OwnerFunction, choice_value, digest_of
 from .refused_edit import RefusedEdit
@@ -81,6 +83,7 @@ def fence(owner: OwnerFunction, source: str, meta: Mapping[str, Any] | None = No
         raise RefusedEdit(f"{owner.name} must stand last, behind the device functions that it calls", functions[-1])
     bodies = _bodies(owner, functions)
     arguments = _kernel_arguments(owner, kernel, values, bodies[owner.name].scope)
+    _check_cache_modifiers(owner, functions, values)
     for function in functions[:-1]:
         _check_device_function(function, owner, bodies[function.name].scope)
     devices = DeviceCalls(owner, bodies)
@@ -88,6 +91,7 @@ def fence(owner: OwnerFunction, source: str, meta: Mapping[str, Any] | None = No
         devices.kernel(bodies[owner.name], arguments)
     except RecursionError as e:
         raise RefusedEdit("calls and expressions are nested too deeply to be followed") from e
+    _check_waiting(owner, devices, arguments)
     unused = next((f for f in functions[:-1] if f.name not in devices.followed), None)
     if unused is not None:
         raise RefusedEdit(f"{unused.name} is never called: leave it out", unused)
@@ -163,7 +167,36 @@ def _kernel_arguments(
     known = dict(owner.arguments) | {n: choice_value(list(v)) for n, v in meta.items()}
     known |= {n: whole(1, MOST_PROGRAMS[GRID_NAMES.index(n)]) for n in grid_numbers}
     found = {a.arg: known.get(a.arg, UNKNOWN_CONSTANT) for a in given.args}
+    found = {n: replace(v, origins=frozenset({n})) for n, v in found.items()}
     return {n: v if constants.get(n, True) else specialised(v) for n, v in found.items()}
+
+
+def _check_cache_modifiers(
+    owner: OwnerFunction, functions: list[ast.FunctionDef], meta: Mapping[str, tuple[MetaValue, ...]]
+) -> None:
+    if any(PAST_CACHES in part["source"] for part in owner.parts.values()):
+        return
+    constants = (n for f in functions for n in ast.walk(f) if isinstance(n, ast.Constant))
+    written = next((n for n in constants if n.value == PAST_CACHES), None)
+    if written is not None or any(PAST_CACHES in given for given in meta.values()):
+        raise RefusedEdit(
+            f"{PAST_CACHES} reads what other programs write: programs must not wait for one another", written
+        )
+
+
+def _check_waiting(owner: OwnerFunction, devices: DeviceCalls, arguments: dict[str, Value]) -> None:
+    """Refuse a loop that waits for other programs where no loop of the owner's does the same."""
+    waits = list(devices.waits.found())
+    if not waits:
+        return
+    owners = DeviceCalls(owner, {})
+    body = Body(owner.tree, NameScope(owner.bindings, ()), True)
+    with suppress(RefusedEdit):  # what was followed until then is the owner's
+        owners.kernel(body, {a.arg: arguments[a.arg] for a in owner.tree.args.args})
+    known = {ast.unparse(node) for node in owners.waits.found()}
+    for node in waits:
+        if (text := ast.unparse(node)) not in known:
+            raise RefusedEdit(f"a loop reads {text[:60]} again and again: programs must not wait for one another", node)
 
 
 def _check_defaults(

@@ -224,9 +224,8 @@ def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 
 def _bits(t: torch.Tensor) -> torch.dtype:
-    """The integer type of the same size: NaN differs from itself, its bits do not."""
-    if not t.dtype.is_floating_point:
-        return torch.uint8 if t.dtype == torch.bool else t.dtype
+    """The integer type of the same size: NaN differs from itself, its bits do not, and PyTorch compares no unsigned
+    integers of more than eight bits."""
     return BITS[t.element_size()]
 
 

@@ -1,9 +1,10 @@
 """What a finalist is tried on beside the nominal inputs, by name. A spec's ``domain`` names what it does not take."""
 
+SHIFTED = "shifted"
 KINDS = (
     "large",
     "mixed magnitudes",
-    "shifted",
+    SHIFTED,
     "tiny",
     "denormal",
     "negative",

@@ -1,6 +1,7 @@
 """Gradients of the norms, and the fused linear layer with its loss, on one GPU against every baseline.
 
     python -m tests.bench.bench_gradients FOLDER [--budget SECONDS] [--configs N] [--only ENTRY,…]
+                                           [--without BASELINE]
 
 Each entry is searched for a moment (what the kernel's owner calls promising, the planner's choices, a spread of the
 space); its best config is checked on stress inputs and proven against the baselines in alternation, as ``python -m
@@ -14,6 +15,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -32,13 +34,19 @@ OURS = LOSS.case.kernel
 
 ENTRIES = (
     norm_backward("rms-norm-backward", "rms_norm_backward", 16384, BOTH),
-    LOSS,
     norm_backward("layer-norm-backward", "layer_norm_backward", 16384, BOTH),
+    LOSS,
     norm_backward("rms-norm-backward-4096", "rms_norm_backward", 4096),
     norm_backward("layer-norm-backward-4096", "layer_norm_backward", 4096),
 )
-"""Sizes of Llama 3 8B. The loss is opened with the first entry and measured second: torch.compile needs a minute for
-its products."""
+"""Sizes of Llama 3 8B. The loss is opened with the first entries and measured after them: torch.compile needs minutes
+for its products, with each backend that can be forced."""
+
+
+def without(entry, baseline):
+    """`entry` with `baseline` and its target left out."""
+    against = {judged: tuple(n for n in names if n != baseline) for judged, names in entry.against.items()}
+    return replace(entry, against=against, targets=tuple(t for t in entry.targets if t.against != baseline))
 
 
 class PromisingRun(RecordedRun):
@@ -49,7 +57,7 @@ class PromisingRun(RecordedRun):
         return list(dict.fromkeys([*owners, *super()._configs(live)]))
 
 
-def peaks(config):
+def peaks(config, missing=None):
     """Prints a line of JSON for the kernel and for each baseline: peak bytes above the inputs, and ms, of one call on
     the loss's problem.
 
@@ -74,9 +82,9 @@ def peaks(config):
     # The slowest to prepare comes last.
     baselines = sorted(spec.baselines(problem), key=lambda b: b.name == "compiled")
     calls |= {b.name: lambda b=b: b.prepare(problem, inputs) for b in baselines}
-    missing = {b.name: b.missing(problem) for b in baselines}
+    reasons = {b.name: b.missing(problem) for b in baselines} | {missing: "left out"}
     for name, prepare in calls.items():
-        found = {"reason": missing.get(name)}
+        found = {"reason": reasons.get(name)}
         if not found["reason"]:
             try:
                 found = _peak(prepare())
@@ -104,9 +112,9 @@ def _peak(call):
     return {"bytes": peak, "ms_once": started.elapsed_time(ended)}
 
 
-def peaks_apart(config, seconds):
+def peaks_apart(config, missing, seconds):
     """What :func:`peaks` prints, in a process of its own, up to the first trouble or the end of the time."""
-    code = f"from tests.bench.bench_gradients import peaks; peaks({config!r})"
+    code = f"from tests.bench.bench_gradients import peaks; peaks({config!r}, {missing!r})"
     trouble = {}
     try:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=max(1.0, seconds), check=False)
@@ -147,10 +155,12 @@ def print_peaks(found):
 @click.option("--configs", default=20, show_default=True, help="Configs that are screened for an entry.")
 @click.option("--seconds", default=1.5, show_default=True, help="Seconds of a proof's readings.")
 @click.option("--only", default="", help="Names of entries, separated by commas.")
-def main(folder, budget, configs, seconds, only):
+@click.option("--without", "missing", help="A baseline of the loss not to time: compiled needs minutes of the GPU.")
+def main(folder, budget, configs, seconds, only, missing):
     began = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = tuple(e for e in ENTRIES if not only or e.name in only.split(","))
+    named = only.split(",") if only else [e.name for e in ENTRIES]
+    wanted = tuple(without(e, missing) if e is LOSS else e for e in ENTRIES if e.name in named)
     rows, memory = [], {}
     out = folder / "gradients.json"
     print_progress(f"{len(wanted)} entries in at most {budget:.0f} s; torch.compile prepares the first ones")
@@ -162,7 +172,7 @@ def main(folder, budget, configs, seconds, only):
     run = PromisingRun("cuda:0", configs, seconds, None, print_progress)
     run_within(run, wanted, budget - PEAKS_S, keep)
     config = next((r["config"] for r in rows if r["entry"] == LOSS.name and r["status"] == "correct"), None)
-    memory.update(peaks_apart(config, budget - (time.monotonic() - began)))
+    memory.update(peaks_apart(config, missing, budget - (time.monotonic() - began)))
     store(out, {"rows": rows, "peaks": memory})
     print_screened(rows, 3)
     print_peaks(memory)

@@ -102,3 +102,6 @@ def test_a_cold_run_is_shown_nothing_but_what_it_did_itself(path: Path) -> None:
     assert "runtime: registers, 1 of 3" in ask(s, question="failures")["rows"][0]["pattern"]
     assert ask(s, question="effect", parameter="num_warps")["rows"][0]["value"] == 8
     assert [r["quoted"] for r in ask(s, question="lessons")["rows"]] == ["Eight warps are best here."]
+    s.alongside = ["r"]
+    assert [r["problem"] for r in ask(s, question="nearest")["rows"]] == ["1000 fp16"]
+    assert len(ask(s, question="lessons")["rows"]) == 2

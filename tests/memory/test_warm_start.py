@@ -68,6 +68,7 @@ def session(
     environment: dict[str, Any] = HERE,
     spec: Toy | None = None,
     said: list[str] | None = None,
+    **more: Any,
 ) -> Session:
     spec, memory, gpu = spec or Toy(), Memory.open(path), gpu or Counting()
     problem = ToyProblem(N=n)
@@ -76,7 +77,7 @@ def session(
     ids = Ids(memory.environment(environment), kernel, number)
     lines = [] if said is None else said
     opened = Session(
-        Task(spec, problem, TOY_GPU), cast(Any, gpu), cast(Any, gpu), memory, ids, run, Budget(10), lines.append
+        Task(spec, problem, TOY_GPU), cast(Any, gpu), cast(Any, gpu), memory, ids, run, Budget(10), lines.append, **more
     )
     memory.start_run(run, "g", {}, "m", ids.environment, ids.problem, {})
     resume(opened)
@@ -95,6 +96,18 @@ def best(s: Session) -> dict[str, Any]:
 def proposals(s: Session, count: int) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = suggest_configs.run(s, suggest_configs.SuggestConfigs(count=count), "c")["proposals"]
     return rows
+
+
+def test_a_cold_run_knows_what_its_own_command_found_at_other_sizes_and_nothing_else(path: Path) -> None:
+    session(path, "before", n=990).measure(SOME[:1], "c")
+    session(path, "this command's", n=1010, cold=True).measure(SOME[1:], "c")
+    session(path, "here, before").measure(SOME, "c")
+    assert session(path, "warm").seeds == []  # all is known
+    alone, second = (session(path, f"{n}", cold=True, alongside=n) for n in ((), ("this command's",)))
+    assert (alone.seeds, alone.measured) == ([], {})
+    assert second.seeds[0] == WINNER
+    assert second.measured == {}
+    assert SOME[0] not in second.seeds
 
 
 def test_what_is_known_is_answered_without_the_device_and_costs_nothing(path: Path) -> None:

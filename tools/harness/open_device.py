@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from tools.harness.device import DeviceError
@@ -26,12 +27,14 @@ def open_device(
     regime: Regime = "burst",
     prestart: Prestart | None = None,
     lock: Path | None = None,
+    ends_at: float = math.inf,
 ) -> tuple[Device, Hardware]:
     """Open `device` for one kernel and problem.
 
     `device` is ``auto`` (a GPU if there is one, else a recorded one), ``cuda:N``, ``recorded[:NAME or path]``, or many
     GPUs: ``cuda:all``, ``ray:ADDRESS``. A single GPU takes its processes from `prestart`, if that has some.
-    `lock` is the file by which devices of several processes take turns on a single GPU.
+    `lock` is the file by which devices of several processes take turns on a single GPU. `ends_at`:
+    ``time.monotonic()`` after which a single GPU begins no further step of a proof.
 
     Raises DeviceError with one sentence if the device cannot be used."""
     from tools.fleet.address import parse
@@ -50,6 +53,7 @@ def open_device(
         from tools.harness.devices.live import LiveDevice
 
         live = LiveDevice.open(f"cuda:{which or 0}", spec, problem, lock=lock, prestart=prestart)
+        live.ends_at = ends_at
         return live, live.hardware
     from tools.harness.checking.interpreter import Interpreter
     from tools.harness.devices.recorded import RecordedDevice

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -33,6 +34,8 @@ class Budget:
     """``time.monotonic()`` when the search began."""
     charged: set[str] = field(default_factory=set)
     """Keys (:meth:`kernels.spec.Config.key`) of the configs that cost an evaluation."""
+    ends_at: float = math.inf
+    """``time.monotonic()`` when the run has to be over, its proofs included."""
     reserve: int = 0
     """Evaluations that are kept for the embedded planner: for what it measures itself, and for its proposals."""
     proposed: set[str] = field(default_factory=set)
@@ -80,4 +83,4 @@ class Budget:
             self.started = max(self.started, time.monotonic() - self.max_seconds + READING_S)
 
     def seconds_left(self) -> float:
-        return max(0.0, self.max_seconds - (time.monotonic() - self.started))
+        return max(0.0, min(self.started + self.max_seconds, self.ends_at) - time.monotonic())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import math
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -52,21 +53,25 @@ def open_session(
     progress: Callable[[str], None],
     warm: bool = True,
     cold: bool = False,
+    alongside: Sequence[str] = (),
     prestart: Prestart | None = None,
     edit: bool = False,
     bitwise: bool = False,
     gpu_lock: Path | None = None,
     begun: Mapping[str, Future[CompileResult]] | None = None,
+    ends_at: float = math.inf,
 ) -> Session:
     """Open a session. Raises SetupError, or MachineTrouble or MemoryFull where the user's words are not to blame.
 
     `shape` (in the kernel's order of dimensions) and `options` set fields of the kernel's problem; the other fields
     keep their defaults. If memory knows `run_id`, the session gets back what that run has done. `prestart` may hold
-    processes for a single GPU's device and its compile pool. Unless `warm`, nothing of other runs is used;
-    if `cold`, it is not shown either. With `edit` a model may send device code (:mod:`tools.edit_kernel`).
-    With `bitwise` only configs that give the bits of the owner's launch are proven. Sessions of several processes with
-    one file `gpu_lock` take turns on a single GPU. `begun`: compilations of its configs that others have begun, by
-    :meth:`kernels.spec.Config.key`."""
+    processes for a single GPU's device and its compile pool. Unless `warm`, nothing of other runs is used; if
+    `cold`, it is not shown either, except that of `alongside`, which are earlier runs of the same command. With
+    `edit` a model may send device code (:mod:`tools.edit_kernel`). With `bitwise` only configs that give the bits
+    of the owner's launch are proven. Sessions of several processes with one file `gpu_lock` take turns on a single
+    GPU. `begun`: compilations of its configs that others have begun, by :meth:`kernels.spec.Config.key`. `ends_at`:
+    ``time.monotonic()`` when the run has to be over, its proofs included;
+    a single GPU keeps to it."""
     try:
         spec = get(kernel)
         problem = spec.parse_problem(shape, options)
@@ -79,7 +84,7 @@ def open_session(
     try:
         memory = Memory.open(memory_path)
         with importing(PLANNERS) if prestart else nullcontext():  # while the GPU's worker starts
-            opened, hardware = open_device(device, spec, problem, regime, prestart, gpu_lock)
+            opened, hardware = open_device(device, spec, problem, regime, prestart, gpu_lock, ends_at)
     except (MachineTrouble, MemoryFull):
         raise
     except (MemoryFileError, DeviceError) as e:
@@ -116,12 +121,13 @@ def open_session(
             f"note: the times were recorded under {opened.info.toolchain()}; here {here.toolchain()} compiles, and its "
             "figures are kept apart from them"
         )
-    session = Session(task, opened, pool, memory, ids, run_id, Budget(max_evals, max_seconds), progress, cold=cold)
+    budget = Budget(max_evals, max_seconds, ends_at=ends_at)
+    session = Session(task, opened, pool, memory, ids, run_id, budget, progress, cold=cold, alongside=alongside)
     spoilt = describe(memory, ids.problem)
     if spoilt:
         progress(f"note: {spoilt}")
     resume(session)
-    if warm and not cold:
+    if warm:
         warm_up(session)
     return session
 

@@ -56,9 +56,12 @@ def resume(session: Session) -> None:
 
 
 def warm_up(session: Session) -> None:
-    """Give a session what other runs know: results of its problem as they are, near problems to learn from."""
+    """Give a session what other runs know: results of its problem as they are, near problems to learn from. If it is
+    cold, only near problems that other runs of the same command have searched."""
+    if session.cold and not session.alongside:
+        return
     own = {"compile": set(session.compiled), "check": set(session.checked), "benchmark": set(session.measured)}
-    for config, row in _known(session):
+    for config, row in () if session.cold else _known(session):
         if config not in own[row["kind"]]:
             _take(session, config, row)
             if row["kind"] == "benchmark":
@@ -88,8 +91,9 @@ def _near(session: Session) -> list[Row]:
     """The nearest problems that were searched, this one on other devices among them."""
     task, ids = session.task, session.ids
     problem, source = task.problem.model_dump(mode="json"), task.spec.source_hash()
+    runs = session.alongside if session.cold else None
     found = queries.nearest(
-        session.memory, task.spec.name, problem, ids.environment, source, task.regime, NEAR_PROBLEMS, NEAR_CONFIGS
+        session.memory, task.spec.name, problem, ids.environment, source, task.regime, NEAR_PROBLEMS, NEAR_CONFIGS, runs
     )
     return [row for row in found if row["distance"] <= NEAR]
 

@@ -6,6 +6,7 @@ machine. What this run has done is never done twice: a repeated config is answer
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -113,7 +114,9 @@ class Session:
     declined: set[Config] = field(default_factory=set)
     """Configs that the user did not let run; they are not proposed again."""
     cold: bool = False
-    """Whether nothing of other runs is shown."""
+    """Whether nothing is used and shown of what was known before the command began."""
+    alongside: Sequence[str] = ()
+    """Earlier runs of the same command, which a cold run knows too."""
     planner: Planner | None = None
     interpreter: Interpreter | None = None
     """For edited code, once there is some."""
@@ -222,7 +225,9 @@ class Session:
 
     def _compile(self, configs: list[Config], call_id: str) -> None:
         def run(new: list[Config]) -> list[CompileResult]:
-            deadline_s = max(LEAST_COMPILE_S, self.budget.seconds_left() / COMPILES_IN_TIME)
+            budget = self.budget
+            deadline_s = max(LEAST_COMPILE_S, budget.seconds_left() / COMPILES_IN_TIME)
+            deadline_s = min(deadline_s, max(0.0, budget.ends_at - time.monotonic()))
             return self.pool.compile(self.task.spec, self.task.problem, new, deadline_s)
 
         self._once("compile", configs, call_id, self.compiled, run)

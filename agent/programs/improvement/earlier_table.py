@@ -2,23 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from agent.errors import UsageError
 from agent.programs.improvement.tuned_rows import KEPT
 from kernels.tuned.tuned_file import NotATable, read_table
-from kernels.tuned.tuned_table import TunedTable
+from kernels.tuned.tuned_table import Json, TunedRow, TunedTable
+from memory.command_line.output_files import check_output
+
+
+@dataclass(frozen=True)
+class Demands:
+    """What this command asks of rows that it does not decide, by their names. Rows of other launches, of other programs
+    perhaps, are none of its business."""
+
+    held_out: frozenset[str] = frozenset()
+    """Their launches get no row now."""
+    bitwise: frozenset[str] = frozenset()
+    """They must give the bits of the launch as captured."""
+
+    def fault(self, row: TunedRow, evidence: Json) -> str | None:
+        """Why an earlier row cannot stay, as a sentence's end; None if it can."""
+        if row.name in self.held_out:
+            return "its launch is held out"
+        if row.name in self.bitwise and not _has_owner_bits(row, evidence):
+            return "nothing shows that it gives the bits of the launch as captured (--bitwise)"
+        return None
+
+
+@dataclass
+class EarlierTable:
+    """The table, and what a command asks of it."""
+
+    table: TunedTable = field(default_factory=TunedTable)
+    demands: Demands = field(default_factory=Demands)
+
+    def row(self, name: str) -> TunedRow | None:
+        return next((row for row in self.table.rows if row.name == name), None)
+
+    def fault(self, row: TunedRow) -> str | None:
+        """Why the row cannot stay; None if it can."""
+        return self.demands.fault(row, self.table.evidence.get(row.name) or {})
+
+    def taken_out(self, made: TunedTable) -> list[TunedRow]:
+        """Rows that are dropped for what this command asks, and not for a decision of `made`."""
+        decided = {row.name for row in made.rows if not _repeats_choice(made, row.name)}
+        return [row for row in self.table.rows if row.name not in decided and self.fault(row) is not None]
+
+    def merged_with(self, made: TunedTable) -> TunedTable:
+        """`made`, and the earlier rows that it does not decide and that can stay. A row that only repeats the
+        autotuner's choice replaces no earlier decision."""
+        whole = TunedTable(untuned=made.untuned, held_out=made.held_out)
+        for row in self.table.rows:
+            if self.fault(row) is None:
+                evidence = self.table.evidence.get(row.name)
+                whole.add(self._without_unknown_bits(row, evidence or {}), evidence)
+        decided = {row.name for row in whole.rows if not _repeats_choice(whole, row.name)}
+        for row in made.rows:
+            if row.name not in decided or not _repeats_choice(made, row.name):
+                whole.add(row, made.evidence.get(row.name))
+        return whole
+
+    def _without_unknown_bits(self, row: TunedRow, evidence: Json) -> TunedRow:
+        """A neighbour's config was compared with the owner's bits only if its row was made with ``--bitwise``."""
+        unknown = row.also and row.name in self.demands.bitwise and not evidence.get("bitwise")
+        return replace(row, also=()) if unknown else row
 
 
 def read_earlier(out: Path, capture: Path) -> TunedTable:
-    """The table in `out`, empty if there is none yet. Raises UsageError if `out` holds anything else, which a new table
-    would destroy."""
+    """The table in `out`, empty if there is none yet. Raises OutputError if `out` cannot be written, and UsageError if
+    it holds anything else, which a new table would destroy."""
+    check_output(out, "-o", (capture,))
     try:
-        if not out.is_file() or out.stat().st_size == 0:  # a folder or a device is the writer's affair
+        if not out.is_file() or out.stat().st_size == 0:
             return TunedTable()
-        if out.samefile(capture):
-            raise UsageError(f"{out} is the capture itself: name another file by -o.")
         return read_table(out)
     except OSError as e:
         raise UsageError(f"{out} cannot be read ({e.strerror}): name another file by -o.") from e
@@ -28,18 +86,9 @@ def read_earlier(out: Path, capture: Path) -> TunedTable:
         ) from e
 
 
-def merge_tables(earlier: TunedTable, made: TunedTable, left_out: Collection[str] = ()) -> TunedTable:
-    """`made`, and the rows of `earlier` that it does not decide. `left_out`: names of rows that are dropped, because
-    their launches are held out now. A row that only repeats the autotuner's choice replaces no earlier decision."""
-    whole = TunedTable(untuned=made.untuned, held_out=made.held_out)
-    for row in earlier.rows:
-        if row.name not in left_out:
-            whole.add(row, earlier.evidence.get(row.name))
-    decided = {row.name for row in whole.rows if not _repeats_choice(whole, row.name)}
-    for row in made.rows:
-        if row.name not in decided or not _repeats_choice(made, row.name):
-            whole.add(row, made.evidence.get(row.name))
-    return whole
+def _has_owner_bits(row: TunedRow, evidence: Json) -> bool:
+    """Whether a row is known to give the bits of the launch as captured. A stock row launches the owner's config."""
+    return row.status == "stock" or evidence.get("bits") == "same"
 
 
 def _repeats_choice(table: TunedTable, name: str) -> bool:

@@ -21,10 +21,8 @@ from kernels.tuned.key import Json, key_of_captured
 
 SHORTEST_S = 11.0
 """Seconds that a launch is given at least."""
-PROOF_S = 5.0
-"""Seconds of them for what is not search: the run is opened, and the final sittings."""
-LEAST_S = 5.0
-"""With less than this left no further launch is begun: it would only overrun the time by its proof."""
+LEAST_SEARCH_S = 2.0
+"""Seconds of search without which no further launch is begun, beside those of its proof."""
 
 
 @dataclass
@@ -111,10 +109,10 @@ def seconds_for(job: Job, waiting: Sequence[Job], seconds: float) -> float:
     return kept + part * (seconds - kept * len(begun))
 
 
-def seconds_to_search(part: float) -> float:
-    """Those of a launch's part that its search has. The final sittings take half as long as it at most, and more than
-    that if it is short."""
-    return max(part / 2, min(part - PROOF_S, part / 1.5))
+def seconds_to_search(part: float, proof_s: float) -> float:
+    """Those of a launch's part that its search has. `proof_s` are kept for its proof (:mod:`time_left`), or half as
+    many as the search has, if that is more."""
+    return max(min(LEAST_SEARCH_S, part / 2), min(part - proof_s, part / 1.5))
 
 
 def _is_here(launch: CapturedLaunch, gpu: str, hardware: Hardware | None) -> bool:

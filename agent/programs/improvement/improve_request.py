@@ -7,11 +7,11 @@ from pathlib import Path
 
 from agent.loop.outcome import Outcome
 from agent.models.base import EMBEDDED
-from agent.programs.improvement.earlier_table import merge_tables
+from agent.programs.improvement.earlier_table import EarlierTable
 from agent.programs.improvement.improve_plan import Job, Untuned
-from agent.programs.improvement.tuned_rows import Judged
+from agent.programs.improvement.tuned_rows import Judged, name_of_row
 from kernels.capture.reading.captured_launches import Capture
-from kernels.tuned.tuned_table import TunedEnvironment, TunedTable
+from kernels.tuned.tuned_table import TunedEnvironment, TunedRow, TunedTable
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,32 @@ class Improved:
     untuned: list[Untuned] = field(default_factory=list)
     seconds: float = 0.0
     timed: bool = True
-    earlier: TunedTable = field(default_factory=TunedTable)
+    earlier: EarlierTable = field(default_factory=EarlierTable)
     """What the file held before."""
-    held_out: frozenset[str] = frozenset()
-    """Names of the rows that launches which are held out would have."""
+
+    def leave(self, reason: str, *jobs: Job) -> None:
+        """Note that nothing is found out about these launches. `reason` is a sentence's end."""
+        for job in jobs:
+            title = f"{job.launch.name} ({job.launch.digest[:8]})"
+            self.untuned.append(Untuned(title, f"{reason}{self._earlier_of(job)}"))
+
+    def _earlier_of(self, job: Job) -> str:
+        """What becomes of the row that the launch had before, for the end of a sentence."""
+        row = self.earlier.row(name_of_row(job.launch, job.key, self.environment))
+        if row is None:
+            return ""
+        fault = self.earlier.fault(row)
+        return f"; its {row.status} row of before stays" if fault is None else f"; its row of before goes: {fault}"
 
     @property
     def whole(self) -> TunedTable:
         """What is written."""
-        return merge_tables(self.earlier, self.table, self.held_out)
+        return self.earlier.merged_with(self.table)
+
+    @property
+    def taken_out(self) -> list[TunedRow]:
+        """Rows of before that are not in the file any more, though nothing was decided in their place."""
+        return self.earlier.taken_out(self.table)
 
     @property
     def proven(self) -> bool:

@@ -59,12 +59,15 @@ def render(made: Improved, out: str) -> str:
         damaged = count_of(made.capture.damaged, "damaged line")
         lines += ["", f"Left out of the capture: {damaged}; launches and counts may be too low."]
     whole = made.whole
-    stay = sum(any(row is earlier for earlier in made.earlier.rows) for row in whole.rows)
+    stay = sum(not any(row is new for new in made.table.rows) for row in whole.rows)
     kept = len(whole.rows) - stay - len(found)
     if kept > 0:
         lines += ["", f"{count_of(kept, 'further row')}: the autotuner's choice as captured, without its benchmark"]
     if stay:
         lines += ["", f"{out} keeps {count_of(stay, 'row')} of before, for launches that were not decided anew"]
+    taken_out = made.taken_out
+    if taken_out:
+        lines += ["", f"{out} loses {count_of(len(taken_out), 'row')} of before: {made.earlier.fault(taken_out[0])}"]
     if made.table.held_out:
         lines += ["", printable(describe_held_out(made.table.held_out))]
     proven = sum(r["decision"] == "proven" for r in found)
@@ -85,6 +88,7 @@ def as_json(made: Improved, out: str) -> dict[str, Any]:
         "triton": made.environment.triton,
         "launches": rows(made),
         "held_out": made.table.held_out,
+        "taken_out": [row.name for row in made.taken_out],
         "not_tuned": [{"kernel": u.kernel, "reason": u.reason} for u in made.untuned],
         "damaged_lines": made.capture.damaged,
         "seconds": round(made.seconds, 1),

@@ -25,15 +25,17 @@ from agent.loop.outcome import Outcome
 from agent.loop.progress import Watch
 from agent.models.base import EMBEDDED
 from agent.models.prices import priced
-from agent.programs.improvement.edited_launches import EditedLaunches, is_edited
-from agent.programs.improvement.held_out_launches import try_held_out
-from agent.programs.improvement.improve_plan import LEAST_S, Job, Plan, Untuned, seconds_for, seconds_to_search
+from agent.programs.improvement.edited.edited_launches import EditedLaunches, is_edited
+from agent.programs.improvement.edited.held_out_launches import try_held_out
+from agent.programs.improvement.improve_plan import LEAST_SEARCH_S, Job, Plan, seconds_for, seconds_to_search
 from agent.programs.improvement.improve_request import Improved, Request
+from agent.programs.improvement.interpreter_checks import CHECKED, InterpreterChecks
 from agent.programs.improvement.parallel_searches import MOST_GAINED, Searches, most_at_once
 from agent.programs.improvement.preparing.ahead import Ahead
 from agent.programs.improvement.preparing.compilations import Begun, Compilations
 from agent.programs.improvement.preparing.surveys import SEED, Prepared, Surveys
 from agent.programs.improvement.table_gaps import TableGaps, seconds_kept
+from agent.programs.improvement.time_left import TimeLeft
 from agent.programs.improvement.tuned_rows import (
     KEPT,
     NOTHING_TIMED,
@@ -42,16 +44,16 @@ from agent.programs.improvement.tuned_rows import (
     evidence_of,
     judge,
     kept_choice,
+    not_judged,
     owner_fault,
     row_of,
 )
 from agent.programs.lineage import lineage_of
 from kernels.captured.captured_problem import CapturedProblem
-from kernels.hardware import Hardware, hardware_named
+from kernels.hardware import Hardware
 from kernels.tuned.tuned_file import write_table
 from kernels.tuned.tuned_table import fault_of
 from memory.terms import count_of
-from tools.harness.checking.interpreter import Interpreter
 from tools.harness.checking.owner_survey import OwnerSurvey, Survey
 from tools.harness.checking.promoted_reference import Reference
 from tools.harness.process.prestart import Prestart
@@ -63,8 +65,6 @@ MOST_EDITED_EVALS = 160
 MOST_FINALISTS = 2
 """Configs of a launch that are tried for a proof: of a launch that its owner's config fits, a dozen lie within noise of
 it, and each sitting takes the time of another launch's search."""
-CHECKED = 3
-"""Configs of a launch that the interpreter checks: the owner's and its nearest neighbours."""
 
 
 def run_search(
@@ -74,14 +74,19 @@ def run_search(
     started: Prestart | None,
     gpu_lock: Path | None,
     begun: Begun | None,
+    ends_at: float,
+    runs: list[str],
 ) -> Outcome:
-    """One run of the loop with the request's memory and server, in processes that may have been started before."""
+    """One run of the loop with the request's memory and server, in processes that may have been started before. At
+    `ends_at`, by ``time.monotonic()``, it has to be over. `runs`: those of this command, to which it is added."""
     from agent.goal.request import about_model
-    from agent.loop.run import begin, open_actions
+    from agent.loop.run import begin, new_run_id, open_actions
 
     notices = [f"note: {notice}" for notice in about_model(objective)]
-    open_ = partial(open_actions, started=started, gpu_lock=gpu_lock, begun=begun)
-    return begin(objective, request.memory, request.base_url, watch, open_, notices).outcome
+    run_id, earlier = new_run_id(), tuple(runs)
+    runs.append(run_id)
+    open_ = partial(open_actions, started=started, gpu_lock=gpu_lock, begun=begun, ends_at=ends_at, alongside=earlier)
+    return begin(objective, request.memory, request.base_url, watch, open_, notices, run_id=run_id).outcome
 
 
 def searches_at_once(request: Request) -> int:
@@ -102,66 +107,67 @@ class Work:
         watch: Watch,
         hardware: Hardware | None,
         gpu_lock: Path | None,
+        time_left: TimeLeft,
     ) -> None:
         """`hardware`: the facts of the GPU, unless the interpreter checks. `gpu_lock`: the file by which the survey and
-        the runs use it in turns."""
-        self._hardware, self._gpu_lock = hardware, gpu_lock
+        the runs use it in turns. `time_left`: of the command."""
+        self._hardware, self._gpu_lock, self._time = hardware, gpu_lock, time_left
+        self._kept_s = 0.0
+        """Seconds that searches leave for what comes after all of them."""
         self._request, self._device, self._made = request, device, made
         self._survey, self._ahead, self._watch = survey, ahead, watch
-        self._interpreter = Interpreter()
+        self._checks = InterpreterChecks(survey, time_left)
         self._compilations = Compilations(hardware)
         self._at_once = searches_at_once(request) if made.timed else 1
         self._in_sight = self._at_once + ahead.at_once
         """Launches that are prepared or searched."""
-        self._surveys = Surveys(survey, ahead, hardware, self._in_sight if made.timed else 1)
+        self._surveys = Surveys(survey, ahead, hardware, time_left, self._in_sight if made.timed else 1)
         self._edited = EditedLaunches(request.memory, hardware)
+        self._runs: list[str] = []
+        """Ids of this command's runs."""
         self._writing = threading.RLock()
         """Held to change the table and what was made."""
 
-    def all(self, found: Plan, began: float) -> None:
+    def all(self, found: Plan) -> None:
         self._keep_choices(found)
         self._write()  # a file that cannot be written is known before anything is spent
         self._ahead.start_processes(min(len(found.jobs), self._at_once))
         try:
             if self._made.timed:
-                self._time_all(found, began)
-                gaps = TableGaps(
-                    self._request, self._made, self._surveys, self._objective, self._processes, self._watch
-                )
-                gaps.all(found, began, self._write, self._leave)
+                self._time_all(found)
+                r, made, time_left = self._request, self._made, self._time
+                gaps = TableGaps(r, made, self._surveys, self._objective, self._processes, self._watch, time_left)
+                gaps.all(found, self._write, self._leave)
             else:
-                self._check_all(found, began)
+                self._check_all(found)
         finally:
-            self._interpreter.close()
+            self._checks.close()
             self._surveys.close()
             self._compilations.close()
             self._edited.close()
 
-    def _check_all(self, found: Plan, began: float) -> None:
+    def _check_all(self, found: Plan) -> None:
         for i, job in enumerate(found.jobs):
-            if time.monotonic() - began > self._request.max_seconds:
-                self._leave(job, self._time_was_up())
+            if not self._time.left():
+                self._leave(self._time.was_up, *found.jobs[i:])
+                break
+            self._announce(job)
+            self._ahead.expect(j.launch.digest for j in found.jobs[i : i + 1 + self._ahead.at_once])
+            prepared = self._surveys.of(job)
+            if isinstance(prepared, str):
+                self._leave(prepared, job)
             else:
-                self._announce(job)
-                self._ahead.expect(j.launch.digest for j in found.jobs[i : i + 1 + self._ahead.at_once])
-                prepared = self._surveys.of(job)
-                if isinstance(prepared, str):
-                    self._leave(job, prepared)
-                else:
-                    self._check(job, *prepared)
-            self._write()
+                self._check(job, *prepared)
 
-    def _time_all(self, found: Plan, began: float) -> None:
+    def _time_all(self, found: Plan) -> None:
         """Search the launches, what promises most first, unless it is not prepared yet and another is."""
-        r, waiting = self._request, list(found.jobs)
-        kept = seconds_kept(found.jobs, found.held_out, r.max_seconds)
+        waiting = list(found.jobs)
+        self._kept_s = seconds_kept(found.jobs, found.held_out, self._request.max_seconds)
         with Searches(self._at_once, self._hardware, self._watch) as searches:
             while waiting:
-                left = r.max_seconds - kept - (time.monotonic() - began)
-                if left <= (LEAST_S if len(waiting) < len(found.jobs) else 0):
-                    for job in waiting:
-                        self._leave(job, self._time_was_up())
-                    self._write()
+                left = self._time.left() - self._kept_s
+                if left <= (LEAST_SEARCH_S + self._time.proof_s if len(waiting) < len(found.jobs) else 0):
+                    self._leave(self._time.was_up, *waiting)
                     break
                 in_sight = waiting[: self._in_sight - len(searches)]
                 prepared = {job.launch.digest: self._prepared(job) for job in in_sight}
@@ -179,21 +185,18 @@ class Work:
     ) -> None:
         """Begin the search of a launch. `seconds` are left for it and for those of `later`."""
         if isinstance(prepared, str):
-            self._leave(job, prepared)
-            self._write()
+            self._leave(prepared, job)
             return
         self._announce(job)
         of_all, left = seconds * min(self._at_once, MOST_GAINED), [job, *later]
         part = min(seconds, of_all / len(left) if self._request.even else seconds_for(job, left, of_all))
-        searches.start(job, partial(self._time, job, *prepared, seconds_to_search(part), self._processes(len(later))))
+        to_search, started = seconds_to_search(part, self._time.proof_s), self._processes(len(later))
+        searches.start(job, partial(self._search_and_prove, job, *prepared, to_search, started))
 
     def _prepared(self, job: Job) -> Future[Prepared | str]:
         """What has to be known of the launch; begun if it was not."""
         self._ahead.expect([job.launch.digest])
         return self._surveys.expect(job, self._compilations.begin(job))
-
-    def _time_was_up(self) -> str:
-        return f"the time was up (--max-seconds {self._request.max_seconds:g})"
 
     def _announce(self, job: Job) -> None:
         configs = len(job.kernel.launch_space.configs)
@@ -207,7 +210,7 @@ class Work:
             if row is not None and fault_of(row, None) is None:
                 self._made.table.add(row, {"why": KEPT, "launch": launch.digest, "launches": launch.count})
 
-    def _time(
+    def _search_and_prove(
         self,
         job: Job,
         problem: CapturedProblem,
@@ -223,15 +226,20 @@ class Work:
         objective = self._objective(job, problem, seconds, MOST_EDITED_EVALS if edits else MOST_EVALS, edits)
         try:
             begun = None if edits else self._compilations.begun(job)
-            outcome = run_search(priced(objective), r, watch, started, self._gpu_lock, begun)
+            ends_at = self._time.ends_at - self._kept_s - self._time.reading_s
+            outcome = run_search(priced(objective), r, watch, started, self._gpu_lock, begun, ends_at, self._runs)
         except UsageError as e:
-            self._leave(job, str(e).rstrip("."))
-            self._write()
+            self._leave(str(e).rstrip("."), job)
             return
-        if changed := self._surveys.change(job):
-            self._leave(job, changed)
-            self._write()
+        if reason := self._surveys.change(job) or not_judged(outcome):
+            self._leave(reason, job)
             return
+        if outcome.best is not None:
+            self._time.note_sitting(outcome.proof_seconds)
+        if outcome.proven and not self._time.left():
+            self._leave(f"{self._time.was_up} before its proof was complete", job)
+            return
+        judged_from = time.monotonic()
         wrong: str | None = None
         errors: dict[str, float] = {}
         held_out: dict[str, str] = {}
@@ -255,9 +263,11 @@ class Work:
         judged = judge(outcome, wrong, job.kernel.owner_config().model_dump(), beside, same)
         more: dict[str, Any] = {"error": errors, "measured_ms": survey.ms, "bounds": problem.bound_of()}
         more |= {"held_out": held_out} if held_out else {}
+        more |= {"bitwise": True} if r.bitwise else {}
         more |= {"side_by_side": beside} if beside else {}
         self._add(job, judged, outcome, evidence_of(job, survey, exact, judged, outcome, **more))
-        self._write()
+        if beside:
+            self._time.note_reading(time.monotonic() - judged_from)
 
     def _objective(self, job: Job, problem: CapturedProblem, seconds: float, evals: int, edits: bool) -> Objective:
         r = self._request
@@ -290,21 +300,15 @@ class Work:
 
     def _check(self, job: Job, problem: CapturedProblem, survey: Survey, exact: Reference) -> None:
         """Check some configs in the interpreter: against the owner's launch, and against float64."""
-        hardware = hardware_named("H200")  # the interpreter has none; nothing here depends on it
-        configs = job.kernel.promising(problem, hardware)[:CHECKED]
-        rows = self._interpreter.check(job.kernel, problem, configs, hardware.name)
-        checked: list[dict[str, Any]] = []
-        for row in rows:
-            status, reason, errors = row.status, row.reason, None
-            if status == "correct" and exact.reason is None:
-                found = self._survey.errors(job.reference, problem.model_dump(), row.config, exact, SEED)
-                wrong = found if isinstance(found, str) else beyond_float64(survey, found)
-                errors = None if isinstance(found, str) else found
-                status, reason = ("correctness", wrong) if wrong else (status, reason)
-            checked.append({"config": row.config, "status": status, "reason": reason, "error": errors})
+        checked, missed = self._checks.check(job, problem, survey, exact)
+        if not checked:
+            self._leave(self._time.was_up, job)
+            return
         own = job.kernel.owner_config().model_dump()
         disagrees = [c["reason"] for c in checked if c["config"] == own and c["status"] == "correctness"]
-        judged = Judged("stock", owner_fault(disagrees[0]) if disagrees else NOTHING_TIMED, None)
+        why = owner_fault(disagrees[0]) if disagrees else NOTHING_TIMED
+        why += f"; {self._time.was_up} before {count_of(missed, 'further config')} could be checked" if missed else ""
+        judged = Judged("stock", why, None)
         evidence = evidence_of(job, survey, exact, judged, None, checked=checked, bounds=problem.bound_of())
         self._add(job, judged, None, evidence)
 
@@ -316,11 +320,15 @@ class Work:
             self._made.table.add(row_of(job, self._made.environment, judged, source), evidence)
             self._made.rows.append((job, judged, outcome))
         self._watch.notify(f"{job.launch.name} {job.launch.digest[:8]}: {judged.status}: {judged.why}")
+        self._write()
 
-    def _leave(self, job: Job, reason: str) -> None:
+    def _leave(self, reason: str, *jobs: Job) -> None:
+        """Note that nothing is found out about these launches."""
         with self._writing:
-            self._made.untuned.append(Untuned(f"{job.launch.name} ({job.launch.digest[:8]})", reason))
-        self._watch.notify(f"{job.launch.name} {job.launch.digest[:8]}: left out: {reason}")
+            self._made.leave(reason, *jobs)
+        for job in jobs:
+            self._watch.notify(f"{job.launch.name} {job.launch.digest[:8]}: left out: {reason}")
+        self._write()
 
     def _write(self) -> None:
         try:

@@ -8,17 +8,19 @@ from pathlib import Path
 
 from agent.errors import StoppedError, UsageError
 from agent.loop.progress import Watch
-from agent.programs.improvement.earlier_table import read_earlier
+from agent.programs.improvement.earlier_table import Demands, EarlierTable, read_earlier
 from agent.programs.improvement.improve_plan import plan
 from agent.programs.improvement.improve_request import Improved, Request
 from agent.programs.improvement.improve_work import Work
 from agent.programs.improvement.preparing.ahead import Ahead
 from agent.programs.improvement.preparing.surveys import SEED
 from agent.programs.improvement.table_gaps import hold_out, take_out
+from agent.programs.improvement.time_left import TimeLeft
 from agent.programs.improvement.tuned_rows import name_of_row
 from agent.programs.improvement.wanted_launches import open_capture, select_launches
 from agent.trace.paths import trace_folder
 from kernels.hardware.gpu_facts import from_json
+from kernels.tuned.key import key_of_captured
 from kernels.tuned.tuned_table import TunedEnvironment, TunedTable
 from memory.store import Memory, MemoryFileError
 from tools.harness.checking.owner_survey import CPU, OwnerSurvey
@@ -61,7 +63,7 @@ def improve(request: Request, watch: Watch) -> Improved:
         lock = tempfile.NamedTemporaryFile(prefix="autokernel-gpu-")  # noqa: SIM115 -- closed below
         gpu_lock = Path(lock.name)
     survey = OwnerSurvey(device if timed else CPU, gpu_lock=gpu_lock)
-    deadline_s = min(DEADLINE_S, request.max_seconds / REFERENCES) if timed else DEADLINE_S
+    deadline_s = min(DEADLINE_S, request.max_seconds / REFERENCES)
     ahead = Ahead(str(request.file), SEED, device if timed else None, request.edit, deadline_s)
     try:
         ahead.begin(len(wanted))  # beside the survey's own process
@@ -73,10 +75,16 @@ def improve(request: Request, watch: Watch) -> Improved:
         found = plan(capture, request.share, request.kernel, info["name"] if timed else None, hardware)
         environment = TunedEnvironment(info["name"], info["triton"], info["assembler"], info.get("overrides"))
         take_out(found, hold_out(found.jobs, request.held_out))
-        made = Improved(capture, environment, TunedTable(), untuned=list(found.untuned), timed=timed, earlier=earlier)
-        made.held_out = frozenset(name_of_row(job, environment) for job in found.held_out)
-        work = Work(request, device, survey, ahead, made, watch, hardware, gpu_lock)
-        work.all(found, began)
+        functions = capture.functions()
+        names = {x.digest: name_of_row(x, key_of_captured(x, functions), environment) for x in wanted}
+        demands = Demands(
+            held_out=frozenset(names[job.launch.digest] for job in found.held_out),
+            bitwise=frozenset(names.values()) if request.bitwise else frozenset(),
+        )
+        kept = EarlierTable(earlier, demands)
+        made = Improved(capture, environment, TunedTable(), untuned=list(found.untuned), timed=timed, earlier=kept)
+        time_left = TimeLeft(began, request.max_seconds)
+        Work(request, device, survey, ahead, made, watch, hardware, gpu_lock, time_left).all(found)
     except StoppedError as e:  # it names one run, and to resume that would write no row
         raise StoppedError(
             f"Stopped; {request.out} holds the rows of the launches that were done, and the same command again starts "

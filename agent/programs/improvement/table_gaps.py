@@ -10,7 +10,6 @@ is timed with what the table answers, in turns with the launch as captured.
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -23,6 +22,7 @@ from agent.loop.progress import Watch
 from agent.programs.improvement.improve_plan import Job, Plan
 from agent.programs.improvement.improve_request import Improved, Request
 from agent.programs.improvement.preparing.surveys import Surveys
+from agent.programs.improvement.time_left import TimeLeft
 from agent.programs.improvement.tuned_rows import LEAST_KINDS, TWO_PROCESSES, decision_of
 from agent.verdict.tried import judge_tried
 from kernels.captured.captured_problem import CapturedProblem
@@ -62,33 +62,32 @@ class TableGaps:
         objective: MakeObjective,
         processes: Callable[[int], Prestart | None],
         watch: Watch,
+        time_left: TimeLeft,
     ) -> None:
-        self._request, self._made, self._surveys = request, made, surveys
+        self._request, self._made, self._surveys, self._time = request, made, surveys, time_left
         self._objective, self._processes, self._watch = objective, processes, watch
 
-    def all(self, plan: Plan, began: float, write: Callable[[], None], leave: Callable[[Job, str], None]) -> None:
-        """Prove configs in neighbouring rows, then time the table's answers for what was held out. `began`: when the
-        work on the capture did. `write` writes the table, `leave` notes that nothing was found out about a launch."""
+    def all(self, plan: Plan, write: Callable[[], None], leave: Callable[[str, Job], None]) -> None:
+        """Prove configs in neighbouring rows, then time the table's answers for what was held out. `write` writes the
+        table, `leave` notes that nothing was found out about a launch, and writes too."""
         table = self._made.table
         proven = [job for job, judged, _ in self._made.rows if judged.status == "proven"]
-        self._share(proven, len(plan.held_out), began, write)
+        self._share(proven, len(plan.held_out), write)
         for later, job in zip(reversed(range(len(plan.held_out))), plan.held_out, strict=True):
-            if self._is_over(began):
-                leave(job, "it was held out, and the time was up before the table's answer was timed")
+            if self._time.left() < HELD_OUT_S:
+                leave(f"it was held out, and {self._time.was_up} before the table's answer was timed", job)
                 continue
             between, decision = answer_for(table, job)
             config = None if decision is None else config_at(job, decision)
             table.held_out.append(held_out_entry(job, between, config, self._prove_at(job, config, later)))
             write()
 
-    def _is_over(self, began: float) -> bool:
-        return time.monotonic() - began > self._request.max_seconds
-
-    def _share(self, jobs: Sequence[Job], later: int, began: float, write: Callable[[], None]) -> None:
+    def _share(self, jobs: Sequence[Job], later: int, write: Callable[[], None]) -> None:
         """Try configs of neighbours, launch by launch, until all pairs have one in common or nothing is left to try.
         `later`: launches that need processes after these."""
         tried: Tried = set()
-        while (found := most_wanted(self._made.table, jobs, tried)) is not None and not self._is_over(began):
+        table, left = self._made.table, self._time.left
+        while (found := most_wanted(table, jobs, tried)) is not None and left() >= BRIDGE_S:
             self._try(*found, jobs, tried, later)
             write()
 
@@ -103,7 +102,7 @@ class TableGaps:
             return
         later += len(pairs_without_a_shared_config(table, jobs)) // 2  # launches that close the other gaps, two each
         objective = self._objective(job, prepared[0], BRIDGE_S, len(configs), False)
-        with sitting(objective, self._request, self._watch, self._processes(min(AHEAD, later))) as prove:
+        with self._sitting(objective, later) as prove:
             while (found := most_wanted(table, jobs, tried, job)) is not None:
                 digest = found[2][0].digest
                 tried.add((row.name, digest))
@@ -121,26 +120,26 @@ class TableGaps:
         if config is None or isinstance(prepared, str):
             return None
         objective = self._objective(job, prepared[0], HELD_OUT_S, 1, False)
-        with sitting(objective, self._request, self._watch, self._processes(min(AHEAD, later))) as prove:
+        with self._sitting(objective, later) as prove:
             return prove(config)
 
+    @contextmanager
+    def _sitting(self, objective: Objective, later: int) -> Iterator[Callable[[Json], Json]]:
+        """Proves configs of one launch without a search, one after the other. `later`: launches that follow."""
+        from agent.loop.run import new_run_id, open_actions
 
-@contextmanager
-def sitting(
-    objective: Objective, request: Request, watch: Watch, started: Prestart | None
-) -> Iterator[Callable[[Json], Json]]:
-    """Proves configs of one launch without a search, one after the other."""
-    from agent.loop.run import new_run_id, open_actions
+        memory, started = self._request.memory, self._processes(min(AHEAD, later))
+        ends_at = self._time.ends_at - self._time.reading_s
+        opened = open_actions(objective, memory, new_run_id(), self._watch, started=started, ends_at=ends_at)
+        with closing(opened) as actions:
+            proofs: list[Json] = []
 
-    with closing(open_actions(objective, request.memory, new_run_id(), watch, started=started)) as actions:
-        proofs: list[Json] = []
+            def prove(config: Json) -> Json:
+                proofs.append(actions.prove(f"neighbour {len(proofs) + 1}", config))
+                return proofs[-1]
 
-        def prove(config: Json) -> Json:
-            proofs.append(actions.prove(f"neighbour {len(proofs) + 1}", config))
-            return proofs[-1]
-
-        yield prove
-        actions.finish("unproven", {"proofs": proofs})
+            yield prove
+            actions.finish("unproven", {"proofs": proofs})
 
 
 def families(jobs: Sequence[Job]) -> list[list[Job]]:

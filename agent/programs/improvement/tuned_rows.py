@@ -91,6 +91,16 @@ def beyond_float64(survey: Survey, errors: dict[str, float], edited: bool = Fals
     return None
 
 
+def not_judged(outcome: Outcome) -> str | None:
+    """Why a run says nothing of its launch, as a sentence's end; None if it says something. A sitting that the end of
+    the time cut short, or that our own machinery spoilt, is no verdict on a config."""
+    if outcome.infrastructure:
+        return outcome.why
+    if outcome.best is None and not outcome.wrong and not outcome.evaluations:
+        return f"nothing was measured: {outcome.stopped}"
+    return None
+
+
 def judge(
     outcome: Outcome, wrong: str | None, own: dict[str, Any], beside: Json | None = None, same_code: bool = False
 ) -> Judged:
@@ -157,11 +167,11 @@ def saved_beside(beside: Json) -> str:
 def row_of(job: Job, environment: TunedEnvironment, judged: Judged, source: Json | None = None) -> TunedRow:
     """The row. A stock row of an autotuned kernel holds the autotuner's choice, so that nobody benchmarks for it.
     `source`: the variant of the decision, if it is none of the owner's code."""
-    function, config = job.launch.function, judged.config
+    config = judged.config
     if config is None and job.launch.config is not None:
         config = job.kernel.owner_config().model_dump()
     return TunedRow(
-        function=TunedFunction(function["module"], function["qualname"], function["identity"]),
+        function=function_of(job.launch),
         environment=environment,
         key=job.key,
         status=judged.status,
@@ -170,9 +180,14 @@ def row_of(job: Job, environment: TunedEnvironment, judged: Judged, source: Json
     )
 
 
-def name_of_row(job: Job, environment: TunedEnvironment) -> str:
+def name_of_row(launch: CapturedLaunch, key: Json, environment: TunedEnvironment) -> str:
     """The name that the launch's row has, whatever it decides."""
-    return row_of(job, environment, Judged("stock", "", None)).name
+    return TunedRow(function_of(launch), environment, key, "stock", None).name
+
+
+def function_of(launch: CapturedLaunch) -> TunedFunction:
+    """The launch's function, as a row names it."""
+    return TunedFunction(launch.function["module"], launch.function["qualname"], launch.function["identity"])
 
 
 def kept_choice(launch: CapturedLaunch, key: Json, environment: TunedEnvironment) -> TunedRow | None:
@@ -180,12 +195,12 @@ def kept_choice(launch: CapturedLaunch, key: Json, environment: TunedEnvironment
     Triton, or what no table can hold."""
     if launch.config is None or launch.device.get("triton") != environment.triton or "unkept" in launch.config:
         return None
-    function, chosen = launch.function, launch.config
+    chosen = launch.config
     options = {n: chosen[n] for n in OPTIONS if chosen.get(n) is not None}
     if chosen.get("num_ctas", 1) != 1:
         options["num_ctas"] = chosen["num_ctas"]
     return TunedRow(
-        function=TunedFunction(function["module"], function["qualname"], function["identity"]),
+        function=function_of(launch),
         environment=environment,
         key=key,
         status="stock",

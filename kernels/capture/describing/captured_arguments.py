@@ -1,9 +1,18 @@
 """Arguments of a launch as plain data, by name.
 
-Each is an object with a ``type``: ``tensor`` (shape, stride, dtype, offset, alignment in bytes and the number of its
-*storage*: equal numbers share memory), ``reinterpreted``, ``descriptor``, ``tuple``, ``int``, ``float``, ``bool``,
-``str``, ``none``, ``dtype``, ``function`` (a part of the capture) or ``unknown``, with a ``name`` if it is a member of
-an enumeration or PyTorch's own. Compile-time constants have ``constexpr``.
+Each is an object with a ``type``:
+
+- ``tensor``: shape, stride, dtype, offset, alignment in bytes and the number of its *storage*: equal numbers share
+  memory. ``unwrapped`` names the class of an object that points to the tensor's memory, and ``passed_as`` the dtype
+  under which ``triton.reinterpret`` passes it; ``dtype`` is what the kernel sees;
+- ``reinterpreted``: a tensor under a dtype that PyTorch lacks, or of another size;
+- ``descriptor``, ``tuple`` (with ``fields`` if it is a named one), ``int``, ``float``, ``bool``, ``str``, ``none``;
+- ``dtype`` (Triton's), ``torch_dtype``, ``member`` of an enumeration and ``record``, a dataclass
+  (:mod:`kernels.capture.describing.plain_classes`);
+- ``function``: a part of the capture;
+- ``unknown``: none of these, by its class, with a ``name`` if it has one.
+
+Compile-time constants have ``constexpr``.
 """
 
 from __future__ import annotations
@@ -12,6 +21,9 @@ import enum
 import sys
 from collections.abc import Callable
 from typing import Any
+
+from .memory_behind import tensor_behind
+from .plain_classes import describe_member, describe_record, is_record
 
 Json = dict[str, Any]
 
@@ -77,9 +89,14 @@ def describe_argument(path: str, value: Any, storages: Storages, function: Calla
         }
     if hasattr(value, "data_ptr"):
         return _tensor(path, value, storages)
-    member = isinstance(value, enum.Enum) or kind.__module__ == "torch"
+    if kind.__name__ == "dtype" and kind.__module__ == "torch":
+        return {"type": "torch_dtype", "name": str(value)}
+    if isinstance(value, enum.Enum) and (member := describe_member(value)) is not None:
+        return member
+    if is_record(value):
+        return describe_record(value, lambda n, v: describe_argument(f"{path}.{n}", v, storages, function))
     unknown: Json = {"type": "unknown", "class": f"{kind.__module__}.{kind.__qualname__}"}
-    return {**unknown, "name": str(value)} if member else unknown
+    return {**unknown, "name": str(value)} if isinstance(value, enum.Enum) or kind.__module__ == "torch" else unknown
 
 
 def plain_scalar(value: Any) -> Any:
@@ -96,29 +113,27 @@ def plain_scalar(value: Any) -> Any:
     return value.item() if numpy is not None and isinstance(value, numpy.generic) else value
 
 
-def is_reinterpreted(value: Any) -> bool:
-    """Whether this is ``triton.reinterpret`` of a tensor. It has the tensor's shape and strides, and no memory of its
-    own."""
-    return hasattr(value, "base") and not hasattr(value, "untyped_storage")
-
-
 def _tensor(path: str, value: Any, storages: Storages) -> Json:
-    if is_reinterpreted(value):
-        return {"type": "reinterpreted", "dtype": str(value.dtype), "base": _tensor(path, value.base, storages)}
-    if not hasattr(value, "untyped_storage"):
-        return {"type": "unknown", "class": f"{type(value).__module__}.{type(value).__qualname__}"}
-    inner = getattr(value, "_local_tensor", value)  # a DTensor launches on what this rank holds
-    storages.tensors.append((path, inner))
-    address = inner.data_ptr()
+    seen = tensor_behind(value)
+    kind = type(value)
+    if seen is None:
+        base = getattr(value, "base", None)
+        if hasattr(base, "untyped_storage"):
+            return {"type": "reinterpreted", "dtype": str(value.dtype), "base": _tensor(path, base, storages)}
+        return {"type": "unknown", "class": f"{kind.__module__}.{kind.__qualname__}"}
+    storages.tensors.append((path, seen))
+    address = seen.data_ptr()
     described = {
         "type": "tensor",
-        "shape": list(inner.shape),
-        "stride": list(inner.stride()),
-        "dtype": str(inner.dtype).removeprefix("torch."),
-        "offset": inner.storage_offset(),
+        "shape": list(seen.shape),
+        "stride": list(seen.stride()),
+        "dtype": str(seen.dtype).removeprefix("torch."),
+        "offset": seen.storage_offset(),
         "alignment": min(address & -address, MOST_ALIGNMENT) if address else MOST_ALIGNMENT,
-        "storage": storages.number(inner),
+        "storage": storages.number(seen),
     }
-    if inner is not value:
-        described["unwrapped"] = type(value).__qualname__
+    if kind.__module__.startswith("triton."):
+        described["passed_as"] = str(value.dtype)
+    elif seen is not value:
+        described["unwrapped"] = kind.__qualname__
     return described

@@ -8,9 +8,12 @@ run a second time to get it. So the source itself is kept: each Triton function 
     {"constant": VALUE}        a number, string, bool or None; {"constexpr": BINDING} one wrapped by Triton
     {"dtype": NAME}            a type of triton.language
     {"module": NAME}           a module of Triton or the standard library
-    {"import": [MODULE, NAME]} something of Triton's own
-    {"namespace": {…}}         a module of the program, with the attributes that are read
-    {"tuple": [BINDING, …]}    several
+    {"import": [MODULE, NAME]} something of Triton's or PyTorch's own
+    {"namespace": {…}}         a module of the program, or a holder of constants, with the attributes that are read
+    {"annotation": true}       what stands in annotations alone, of which Triton makes nothing
+    {"tuple": [BINDING, …]}    several; with "fields" a named one, and {"tuple class": …} is the class of one
+    {"torch_dtype": NAME}      a dtype of PyTorch
+    {"enumeration": …}, {"member": …}, {"record": …}   classes that hold only data (``plain_classes.py``)
     {"unknown": TYPE}          none of these: the function can then only be imported, not rebuilt
 
 ``identity`` is a hash of the normalised source and the meaning of its names. Comments, docstrings, place and module do
@@ -21,6 +24,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import enum
 import hashlib
 import inspect
 import re
@@ -29,7 +33,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from ...source.normal_form import FUNCTIONS, Imported, NormalForm, scope_of
+from ...source.normal_form import FUNCTIONS, Imported, NormalForm, scope_of, unquoted
+from .plain_classes import describe_enumeration, describe_member, describe_record, describe_tuple_class, is_record
 
 Json = dict[str, Any]
 Keep = Callable[[str, Json], str]
@@ -133,7 +138,9 @@ class _Walk:
     def _bindings(self, node: ast.AST, plain: Any) -> Json:
         cells = zip(plain.__code__.co_freevars, plain.__closure__ or (), strict=True)
         scope = {**plain.__globals__, **{n: c.cell_contents for n, c in cells if _filled(c)}}
-        return {name: self._binding(scope[name], chains) for name, chains in _reads(node).items() if name in scope}
+        found = {n: self._binding(scope[n], chains) for n, chains in _reads(node).items() if n in scope}
+        needed = _reads(node, annotations=False)
+        return {n: b if n in needed or not _holds_unknown(b) else {"annotation": True} for n, b in found.items()}
 
     def _binding(self, value: Any, chains: set[tuple[str, ...]]) -> Json:
         if isinstance(value, CONSTANTS):
@@ -141,12 +148,7 @@ class _Walk:
         if isinstance(value, ModuleType):
             if value.__name__.partition(".")[0] in TRITONS:
                 return {"module": value.__name__}
-            inner: dict[str, set[tuple[str, ...]]] = {}
-            for chain in chains:
-                if chain:
-                    inner.setdefault(chain[0], set()).add(chain[1:])
-            read = {n: self._binding(getattr(value, n), rest) for n, rest in sorted(inner.items()) if hasattr(value, n)}
-            return {"namespace": read, "name": value.__name__}
+            return {"namespace": self._read_from(value, chains), "name": value.__name__}
         kind = type(value)
         if kind.__name__ == "constexpr" and _is_tritons(kind):
             return {"constexpr": self._binding(value.value, set())}
@@ -162,13 +164,44 @@ class _Walk:
                 else {"function": self.function(value)}
             )
         if isinstance(value, tuple):
-            return {"tuple": [self._binding(v, set()) for v in value]}
-        if callable(value) and _is_tritons(value) and "<" not in getattr(value, "__qualname__", "<"):
+            fields = {"fields": list(value._fields)} if hasattr(value, "_fields") else {}
+            return {"tuple": [self._binding(v, set()) for v in value], **fields}
+        if kind.__name__ == "dtype" and kind.__module__ == "torch":
+            return {"torch_dtype": str(value)}
+        if (plain := self._plain_class(value)) is not None:
+            return plain
+        if callable(value) and _is_from(value, "triton", "torch") and "<" not in getattr(value, "__qualname__", "<"):
             return {"import": [value.__module__, value.__qualname__]}
         name = str(getattr(value, "__name__", ""))
         if name and getattr(builtins, name, None) is value:
             return {"import": ["builtins", name]}
+        if chains and all(chains):
+            read = self._read_from(value, chains)
+            if not _holds_unknown(read):
+                return {"namespace": read, "name": kind.__name__}
         return {"unknown": f"{kind.__module__}.{kind.__qualname__}"}
+
+    def _read_from(self, value: Any, chains: set[tuple[str, ...]]) -> Json:
+        """What the attributes stand for that are read from a module, a class of constants, ``torch.finfo(…)``."""
+        inner: dict[str, set[tuple[str, ...]]] = {}
+        for chain in filter(None, chains):
+            inner.setdefault(chain[0], set()).add(chain[1:])
+        return {n: self._binding(getattr(value, n), rest) for n, rest in sorted(inner.items()) if hasattr(value, n)}
+
+    def _plain_class(self, value: Any) -> Json | None:
+        """What holds only data, or a class of such."""
+        if isinstance(value, enum.Enum):
+            member = describe_member(value)
+            return None if member is None else {"member": member}
+        if isinstance(value, type) and issubclass(value, enum.Enum):
+            described = describe_enumeration(value)
+            return None if described is None else {"enumeration": described}
+        if isinstance(value, type) and issubclass(value, tuple) and not _is_tritons(value):
+            described = describe_tuple_class(value)
+            return None if described is None else {"tuple class": described}
+        if is_record(value):
+            return {"record": describe_record(value, lambda name, v: self._binding(v, set()))}
+        return None
 
     def _identity(self, node: ast.AST, bindings: Json, about: list[Any]) -> str:
         def resolve(name: str, attributes: tuple[str, ...], imported: Imported | None) -> tuple[str, int]:
@@ -194,12 +227,16 @@ class _Walk:
             return f"constexpr({self._meaning(value)})"
         if kind == "tuple":
             return f"({' '.join(map(self._meaning, value))})"
+        if kind == "member":
+            return f"{value['of']!a}.{value['name']}"
+        if kind == "record":
+            return f"record {value['fields']!a} {' '.join(map(self._meaning, value['items']))}"
         return f"{kind}:{value!a}"
 
 
-def _reads(node: ast.AST) -> dict[str, set[tuple[str, ...]]]:
+def _reads(node: ast.AST, annotations: bool = True) -> dict[str, set[tuple[str, ...]]]:
     """Names that the function reads and does not bind, and the chains of attributes read from each. Defaults and
-    annotations are read too: they stand in the source that is defined again."""
+    `annotations` are read too: they stand in the source that is defined again."""
     assert isinstance(node, ast.FunctionDef)
     a = node.args
     bound = {x.arg for x in [*a.posonlyargs, *a.args, *a.kwonlyargs, *filter(None, [a.vararg, a.kwarg])]}
@@ -221,11 +258,10 @@ def _reads(node: ast.AST) -> dict[str, set[tuple[str, ...]]]:
 
     for statement in node.body:
         visit(statement, bound)
-    for outside in [*a.defaults, *filter(None, a.kw_defaults), *(x.annotation for x in [*a.args, *a.kwonlyargs])]:
-        if isinstance(outside, ast.Constant) and isinstance(outside.value, str):
-            outside = ast.parse(outside.value, mode="eval").body
-        if outside is not None:
-            visit(outside, set())
+    outside = [*a.defaults, *filter(None, a.kw_defaults)]
+    outside += [unquoted(x.annotation) for x in [*a.args, *a.kwonlyargs] if annotations and x.annotation is not None]
+    for expression in outside:
+        visit(expression, set())
     return found
 
 
@@ -239,8 +275,18 @@ def _is_gluon(function: Any) -> bool:
     return bool(asked()) if callable(asked) else "Gluon" in type(function).__name__
 
 
+def _holds_unknown(binding: Any) -> bool:
+    if isinstance(binding, dict):
+        return "unknown" in binding or any(map(_holds_unknown, binding.values()))
+    return isinstance(binding, list) and any(map(_holds_unknown, binding))
+
+
 def _is_tritons(thing: Any) -> bool:
-    return (getattr(thing, "__module__", "") or "").partition(".")[0] == "triton"
+    return _is_from(thing, "triton")
+
+
+def _is_from(thing: Any, *packages: str) -> bool:
+    return (getattr(thing, "__module__", "") or "").partition(".")[0] in packages
 
 
 def _filled(cell: Any) -> bool:

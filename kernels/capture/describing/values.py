@@ -2,9 +2,8 @@
 
 Of floats their distribution is kept, by a sample; of few floats (scales, epsilons) all. Of integers and booleans
 range, order, uniqueness and what indexing needs are kept, not the values: those may be token ids or other people's
-data. What indexing needs are marks too: a kernel compares with -100 or -1 and does not index by it, so that -99, which
-lies in the range as well, would be an index in front of the memory. Nothing here copies a tensor: a sample is gathered,
-and a checksum works on chunks.
+data. Of a mask, of minus infinity, of two floats, or boolean, the pattern is kept. No tensor of floats is copied: a
+sample is gathered, and a checksum works on chunks.
 """
 
 from __future__ import annotations
@@ -15,25 +14,23 @@ import sys
 import zlib
 from typing import Any
 
+from ..structure.integer_structure import describe_integers
+from ..structure.mask_pattern import MOST_ELEMENTS, find_pattern
+
 Json = dict[str, Any]
 
 SAMPLE = 1 << 16
 """Elements that a distribution is estimated from: quantiles at 1 % and 99 % then stand on 650 of them."""
 FEW = 64
 """Floats that are kept whole."""
-ORDERED = 1 << 22
-"""Elements up to which the order of integers is looked at; more are sampled."""
+ORDERED, ORDERED_TABLE = 1 << 22, 1 << 20
+"""Elements up to which the order of integers is looked at, on the CPU, in one dimension and in several; more are
+sampled."""
 WHOLE_BYTES = 16 << 20
 """Of one tensor, kept by ``--values``."""
 CHUNK_BYTES = 16 << 20
 """Of memory that a checksum works on at a time; it needs three times as much."""
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
-MARKS = 8
-"""Distinct negative numbers, and greatest numbers of 32 and 64 bits, that are taken for marks. More negative ones are a
-range like any other: a kernel cannot compare with each."""
-GREATEST = (2**31 - 1, 2**32 - 1, 2**63 - 1)
-ADDRESS = 1 << 32
-"""Integers above this, all multiples of 16, are taken for addresses. PyTorch's memory lies above 4 GiB on 64-bit."""
 
 
 def summarise(tensor: Any, whole: bool) -> Json:
@@ -45,11 +42,18 @@ def summarise(tensor: Any, whole: bool) -> Json:
             return {"elements": 0}
         found: Json = {}  # nothing is kept of complex numbers: Triton has no such type
         if not t.dtype.is_complex:
-            found = _floats(torch, t) if t.dtype.is_floating_point else _integers(torch, t)
+            kept = places(t)
+            found = _floats(torch, kept) if t.dtype.is_floating_point else _integers(torch, kept)
         if whole and t.numel() * t.element_size() <= WHOLE_BYTES:
             raw = t.contiguous().cpu().reshape(-1).view(torch.uint8).numpy().tobytes()
             found["whole"] = base64.b64encode(zlib.compress(raw, 1)).decode()
         return {"elements": t.numel(), **found}
+
+
+def places(tensor: Any) -> Any:
+    """Each place in memory once, where the tensor is expanded, without dimensions of one element."""
+    once = tuple(slice(0, 1) if step == 0 else slice(None) for step in tensor.stride())
+    return tensor[once].squeeze() if tensor.numel() else tensor
 
 
 def _sample(torch: Any, t: Any) -> Any:
@@ -78,58 +82,34 @@ def _floats(torch: Any, t: Any) -> Json:
         found["std"] = _short(float(finite.std(unbiased=False)))
     if t.numel() <= FEW:
         found["all"] = [repr(x) for x in sample.tolist()]
-    return found
+        return found
+    return found | _mask(torch, t, sample)
+
+
+def _mask(torch: Any, t: Any, sample: Any) -> Json:
+    """``mask`` of a tensor that holds minus infinity, or two numbers: its ``low`` value, how often it stands there, and
+    ``where``; ``high`` is the other number, NaN if there are several."""
+    low, high = float("-inf"), float("nan")
+    if not bool(torch.isneginf(sample).any()):
+        numbers = sample.unique()
+        if numbers.numel() != 2 or bool(numbers.isnan().any()):
+            return {}
+        low, high = numbers.tolist()
+    found: Json = {"low": repr(low), "high": repr(high), "share": float((sample == low).double().mean())}
+    if t.element_size() > 1 and t.numel() <= MOST_ELEMENTS:  # PyTorch compares no floats of eight bits
+        pattern = find_pattern(t == low)
+        found |= {"where": pattern} if pattern is not None else {}
+    return {"mask": found}
 
 
 def _integers(torch: Any, t: Any) -> Json:
     if t.dtype == torch.bool:
-        return {"kind": "bool", "true": float(_sample(torch, t).double().mean())}
-    ordered = t.dim() == 1 and t.numel() <= ORDERED
-    seen = (t.cpu() if ordered else _sample(torch, t)).to(torch.int64)
-    low, high = _range(torch, t)
-    ordered = ordered and seen.numel() > 1
-    steps = seen[1:] - seen[:-1] if ordered and high - low < 2**63 else None
-    if t.element_size() == 8 and _are_addresses(seen):
-        return {"kind": "addresses", "distinct": int(seen.unique().numel())}
-    return {
-        "kind": "int",
-        "min": low,
-        "max": high,
-        "distinct": int(seen.unique().numel()),
-        "of": seen.numel(),
-        "rises": bool((seen[1:] >= seen[:-1]).all()) if ordered else None,
-        "steps": [int(steps.min()), int(steps.max())] if steps is not None else None,
-        **_marks(torch, seen, low, high),
-    }
-
-
-def _are_addresses(seen: Any) -> bool:
-    """Whether these are addresses, among which 0 and -1 stand for none."""
-    others = seen[(seen != 0) & (seen != -1)]
-    return others.numel() > 0 and int(others.min()) > ADDRESS and not bool((others % 16).any())
-
-
-def _marks(torch: Any, seen: Any, low: int, high: int) -> Json:
-    """``marks``: pairs of a mark and how often it was `seen`, and ``others``: least and greatest of the other numbers,
-    None if there are none. Empty if there are no marks. `low` and `high` are those of all elements."""
-    if low >= 0 and high not in GREATEST:
-        return {}
-    greatest = torch.isin(seen, torch.tensor(GREATEST, device=seen.device))
-    found: dict[int, int] = {}
-    for marked, least in ((seen < 0) | greatest, 0), (greatest, low):  # negative numbers are marks if they are few
-        numbers, times = seen[marked].unique(return_counts=True)
-        found = dict(zip(numbers.tolist(), times.tolist(), strict=True))
-        for end in (low, high):  # which a sample may have missed
-            if end < least or end in GREATEST:
-                found.setdefault(end, 1)
-        if len(found) <= MARKS:
-            break
-    if not found:
-        return {}
-    ends = [x for x in (low, high) if least <= x not in GREATEST]
-    ends += [int(x) for x in torch.aminmax(seen[~marked])] if bool((~marked).any()) else []
-    others = [min(ends), max(ends)] if ends else None
-    return {"marks": [list(pair) for pair in sorted(found.items())], "others": others}
+        pattern = find_pattern(t)
+        where = {"where": pattern} if pattern is not None else {}
+        return {"kind": "bool", "true": float(_sample(torch, t).double().mean()), **where}
+    whole = t.numel() <= (ORDERED if t.dim() < 2 else ORDERED_TABLE)
+    seen = (t.reshape(-1) if t.dim() == 0 else t).cpu() if whole else _sample(torch, t)
+    return describe_integers(seen.to(torch.int64), *_range(torch, t), t.element_size() == 8, whole)
 
 
 def _range(torch: Any, t: Any) -> tuple[int, int]:

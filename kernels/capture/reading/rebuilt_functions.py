@@ -14,15 +14,35 @@ import os
 import re
 import sys
 import tempfile
+from collections import namedtuple
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from kernels.capture.describing.plain_classes import make_enumeration, make_member, make_record, make_tuple_class
 
 Json = dict[str, Any]
 
 PACKAGE = "autokernel_captured"
 QUOTED = re.compile(r"(\w+\.)*constexpr")
 """The text of an annotation that Triton's compiler takes for the name."""
+
+
+class Annotation:
+    """In place of what an annotation names, such as a class of tensors: no Triton takes it for a type of its own."""
+
+    def __getattr__(self, name: str) -> Annotation:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self
+
+    def __getitem__(self, index: Any) -> Annotation:
+        return self
+
+    def __or__(self, other: Any) -> Annotation:
+        return self
+
+    __ror__ = __or__
 
 
 class CannotRebuild(ValueError):
@@ -109,7 +129,21 @@ def _value(name: str, binding: Json, functions: Mapping[str, Json], folder: Path
     if "import" in binding:
         return _imported(name, *binding["import"])
     if "tuple" in binding:
-        return tuple(_value(name, b, functions, folder) for b in binding["tuple"])
+        values = [_value(name, b, functions, folder) for b in binding["tuple"]]
+        return namedtuple("captured", binding["fields"])(*values) if "fields" in binding else tuple(values)
+    if "annotation" in binding:
+        return Annotation()
+    if "torch_dtype" in binding:
+        return _imported(name, "torch", binding["torch_dtype"].removeprefix("torch."))
+    if "enumeration" in binding:
+        return make_enumeration(binding["enumeration"])
+    if "member" in binding:
+        return make_member(binding["member"])
+    if "tuple class" in binding:
+        return make_tuple_class(binding["tuple class"])
+    if "record" in binding:
+        values = [_value(name, b, functions, folder) for b in binding["record"]["items"]]
+        return make_record(binding["record"], values)
     if "namespace" in binding:
         from types import ModuleType
 

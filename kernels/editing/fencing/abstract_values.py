@@ -31,6 +31,11 @@ class Value:
     """Of a function: what it is."""
     fixed: bool = False
     """Whether it is surely a whole number that the compiler computes."""
+    origins: frozenset[str] = frozenset()
+    """Arguments of the kernel into whose memory it may point."""
+    depends: frozenset[int | str] = frozenset()
+    """Loops that may change it from turn to turn, by the identity of their node, and functions of the owner that are
+    not followed, by their digest."""
 
     @property
     def known(self) -> Span | None:
@@ -57,7 +62,7 @@ class Value:
         if self.items:
             return joined(self.items)
         left = self.kinds - {"tuple"}
-        return Value(left or frozenset({"number"}), self.span)
+        return replace(self, kinds=left or frozenset({"number"}), items=None, fixed=False)
 
     def not_fixed(self) -> Value:
         """The same, if it may as well be a number of the GPU."""
@@ -111,7 +116,8 @@ def joined(values: Iterable[Value]) -> Value:
         kinds |= {k for v in given for k in v.leaf_kinds}
     functions = {id(v.function): v.function for v in given}
     function = next(iter(functions.values())) if len(functions) == 1 else None
-    return Value(kinds, span, items, function, all(v.fixed for v in given) and bool(given))
+    origins, depends = (frozenset().union(*s) for s in ([v.origins for v in given], [v.depends for v in given]))
+    return Value(kinds, span, items, function, all(v.fixed for v in given) and bool(given), origins, depends)
 
 
 def settled(before: Value, after: Value) -> Value:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Protocol
 
@@ -13,15 +13,15 @@ from ..refused_edit import RefusedEdit
 from .abstract_values import NUMBER, Span, Value, is_too_large, of
 from .device_names import DeviceName
 from .source_limits import LONGEST_MESSAGE
+from .wait_rules import Loop, Waits
 
 
 class Caller(Protocol):
     """The function that makes a call."""
 
     function: ast.FunctionDef
-    inside_while: bool
-
-    def forbid_in_while(self, what: str, node: ast.AST) -> None: ...
+    loops: tuple[Loop, ...]
+    unused: set[int]
 
 
 class Claims(Protocol):
@@ -32,9 +32,15 @@ class Devices(Protocol):
     """Follows functions of the edit and of the owner."""
 
     claims: Claims
+    waits: Waits
 
     def follow(
-        self, found: Any, given: Sequence[Value], named: Mapping[str, Value], node: ast.AST, in_while: bool = False
+        self,
+        found: Any,
+        given: Sequence[Value],
+        named: Mapping[str, Value],
+        node: ast.AST,
+        loops: tuple[Loop, ...] = (),
     ) -> tuple[Value, int]: ...
 
     def combine(self, found: Any, node: ast.AST) -> None: ...
@@ -115,6 +121,7 @@ def bound_arguments(
         if name not in names or name in values:
             raise RefusedEdit(f"{callee.name} has no argument {name} that could be given here", node)
         values[name] = value
+    values = {name: values[name] for name in names if name in values}
     return Arguments(values, tuple(positional[len(places) :]))
 
 
@@ -180,7 +187,7 @@ class CallRules:
     ) -> tuple[Value, int]:
         """What a function of the edit or of the owner gives, and its size when it is expanded."""
         self._devices.claims.check(walk, node, ast.unparse(node.func)[:60])
-        return self._devices.follow(found, given, named, node, walk.inside_while)
+        return self._devices.follow(found, given, named, node, walk.loops)
 
     def floating(self, node: ast.Call, value: Callable[[ast.expr], Value]) -> Value:
         """``float("inf")``, or the float of a number."""
@@ -228,17 +235,31 @@ class CallRules:
                 raise RefusedEdit("tl.where mixes a pointer with what is none", node)
         return Value(frozenset(kinds)) if kinds else NUMBER
 
-    def _accessed(self, walk: Caller, callee: DeviceName, given: Arguments, node: ast.AST) -> Value:
+    def _accessed(self, walk: Caller, callee: DeviceName, given: Arguments, node: ast.Call) -> Value:
         target, *others = given.all() or [NUMBER]
         if not target.may_be(*TARGETS) or not target.kinds <= TARGETS | {"none"}:  # type: ignore[arg-type]
             raise RefusedEdit(f"{callee.name} goes through a pointer, and is given a {target.described()}", node)
         self.no_pointers(f"{callee.name}, beside its pointer,", others, node)
-        volatile = given.values.get("volatile")
-        if callee.group == "atomics" or callee.attribute in ("atomic_load", "atomic_store"):
-            walk.forbid_in_while(callee.name, node)
-        if volatile is not None and volatile.known != (0, 0):
-            walk.forbid_in_while(f"a volatile {callee.name}", node)
+        self.access(walk, node, callee.attribute, given.all(), given.values.get("volatile"))
         return NUMBER
+
+    def access(
+        self, walk: Caller, node: ast.Call, name: str, given: Sequence[Value], volatile: Value | None = None
+    ) -> None:
+        """Note what the call `name` does to memory. `given`: where, then the rest. Raises RefusedEdit."""
+        target, *others = given
+        atomic = name.startswith("atomic_")
+        if atomic and any(loop.is_while for loop in walk.loops):
+            raise RefusedEdit(f"{name} inside a while: programs must not wait for one another", node)
+        if atomic or "store" in name or name == "scatter":
+            self._devices.waits.wrote(walk.loops, target)
+        if name in ("atomic_store", "scatter") or "store" in name or (atomic and id(node) in walk.unused):
+            return
+        if target.may_be("descriptor"):  # its coordinates are the address
+            target = replace(target, depends=target.depends.union(*(o.depends for o in others)))
+        watching = name == "atomic_load" or (volatile is not None and volatile.known != (0, 0))
+        adds_nothing = atomic and any(o.known == (0, 0) for o in others[:1])
+        self._devices.waits.read(walk.loops, target, node, watching or adds_nothing, atomic)
 
     def _base(self, callee: DeviceName, given: Arguments, node: ast.AST) -> None:
         base, *others = given.all() or [NUMBER]

@@ -15,6 +15,7 @@ from .device_names import CLAIMS
 from .fence_walk import FunctionWalk
 from .name_scope import FencedFunction, NameScope
 from .owner_claims import called, claiming, described, owners_claims
+from .wait_rules import Loop, Waits
 
 MOST_EXPANDED = 200_000
 """Parts of the source once loops are unrolled and calls expanded. A matmul's kernel has 500."""
@@ -22,6 +23,8 @@ MOST_COMBINED = 8
 """Values that a reduction carries side by side."""
 POINTER_MAKERS = ("pointer_type",)
 """What a function of the owner's calls that makes a pointer from a number."""
+MOST_COMPUTED_OF = 2**24
+"""Numbers that are given to Python code of the owner that the compiler runs and the fence does not follow."""
 MOST_CALLS = 500
 """Calls with different kinds of arguments that are followed."""
 
@@ -68,6 +71,7 @@ class DeviceCalls:
 
     def __init__(self, owner: OwnerFunction, bodies: Mapping[str, Body]) -> None:
         self.rules = CallRules(self)
+        self.waits = Waits()
         self.claims: Claims = OwnersClaims(owner, {name: body.tree for name, body in bodies.items()})
         self.followed: set[str] = set()
         """Functions of the edit that were called."""
@@ -81,19 +85,24 @@ class DeviceCalls:
         self._walk(body, arguments, is_kernel=True)
 
     def follow(
-        self, found: Any, given: Sequence[Value], named: Mapping[str, Value], node: ast.AST, in_while: bool = False
+        self,
+        found: Any,
+        given: Sequence[Value],
+        named: Mapping[str, Value],
+        node: ast.AST,
+        loops: tuple[Loop, ...] = (),
     ) -> tuple[Value, int]:
-        """What the function gives, and its size with all that it calls. `in_while`: whether it is called in a loop that
-        waits for something. Raises RefusedEdit."""
+        """What the function gives, and its size with all that it calls. `loops`: those in which it is called. Raises
+        RefusedEdit."""
         if isinstance(found, FencedFunction):
             self.followed.add(found.name)
-            return self._once(found.name, self._bodies[found.name], given, named, node, in_while)
+            return self._once(found.name, self._bodies[found.name], given, named, node, loops)
         if isinstance(found, OwnersDevice):
             body = self._owners_body(found.digest)
             if body is not None:
-                return self._once(found.digest, body, given, named, node, in_while)
-            return self._unseen(given, named), 1
-        return self._unseen(given, named), 1  # a function that the owner's launch passes
+                return self._once(found.digest, body, given, named, node, loops)
+            return self._unseen(found.digest, given, named, node), 1
+        return self._unseen("", given, named, node), 1  # a function that the owner's launch passes
 
     def combine(self, found: Any, node: ast.AST) -> None:
         """Follow a function that combines numbers. Raises RefusedEdit."""
@@ -118,7 +127,9 @@ class DeviceCalls:
             part = self._owner.parts[digest]
             tree = function_tree(part)
             plain = not (tree.args.vararg or tree.args.kwarg or tree.args.kwonlyargs or tree.args.posonlyargs)
-            plain = plain and part["kind"] == "jit" and part["language"] == "triton"
+            plain = plain and part["language"] == "triton"
+            if part["kind"] != "jit":  # Python's numbers grow in a loop, a GPU's do not
+                plain = plain and not any(isinstance(n, ast.For | ast.While) for n in ast.walk(tree))
             self._owners[digest] = Body(tree, NameScope(part["bindings"], ()), True) if plain else None
         return self._owners[digest]
 
@@ -129,10 +140,10 @@ class DeviceCalls:
         given: Sequence[Value],
         named: Mapping[str, Value],
         node: ast.AST,
-        in_while: bool,
+        loops: tuple[Loop, ...],
     ) -> tuple[Value, int]:
         arguments = self._bound(body.tree, given, named, node)
-        call = (key, in_while, tuple(arguments.items()))
+        call = (key, loops, tuple(arguments.items()))
         if call not in self._known:
             if len(self._known) >= MOST_CALLS:
                 raise RefusedEdit(f"more than {MOST_CALLS} calls with different arguments are made", node)
@@ -140,19 +151,19 @@ class DeviceCalls:
                 raise RefusedEdit(f"{body.tree.name} calls itself", node)
             self._open.add(key)
             try:
-                self._known[call] = self._walk(body, arguments, is_kernel=False, in_while=in_while)
+                self._known[call] = self._walk(body, arguments, is_kernel=False, loops=loops)
             except RefusedEdit:
-                if not body.is_owners or in_while:
+                if not body.is_owners or any(loop.is_while for loop in loops):
                     raise
-                self._known[call] = self._unseen(given, named), 1
+                self._known[call] = self._unseen(key, given, named, node), 1
             finally:
                 self._open.discard(key)
         return self._known[call]
 
     def _walk(
-        self, body: Body, arguments: dict[str, Value], is_kernel: bool, in_while: bool = False
+        self, body: Body, arguments: dict[str, Value], is_kernel: bool, loops: tuple[Loop, ...] = ()
     ) -> tuple[Value, int]:
-        walk = FunctionWalk(self.rules, body.scope, body.tree, is_kernel, in_while)
+        walk = FunctionWalk(self.rules, body.scope, body.tree, is_kernel, loops)
         found = walk.follow(arguments)
         size = _size(body.tree, walk)
         if size > MOST_EXPANDED:
@@ -181,10 +192,23 @@ class DeviceCalls:
             raise RefusedEdit(f"{tree.name} is called without {lacking[0]}", node)
         return {n: found[n] for n in names}
 
-    def _unseen(self, given: Sequence[Value], named: Mapping[str, Value]) -> Value:
-        """What a function of the owner may give whose body is not followed."""
-        points = any(v.may_be("pointer", "block pointer") for v in [*given, *named.values()])
+    def _unseen(self, digest: str, given: Sequence[Value], named: Mapping[str, Value], node: ast.AST) -> Value:
+        """What a function of the owner may give whose body is not followed. Raises RefusedEdit."""
+        every = [*given, *named.values()]
+        if digest and self._owner.parts[digest]["kind"] != "jit":
+            return self._computed(digest, every, node)
+        points = any(v.may_be("pointer", "block pointer") for v in every)
         return Value(frozenset({"number", "pointer"})) if points else NUMBER
+
+    def _computed(self, digest: str, given: Sequence[Value], node: ast.AST) -> Value:
+        """What the compiler computes by Python code of the owner that is not followed. It may make large numbers of
+        large ones, and larger ones of what it has made. Raises RefusedEdit."""
+        name = self._owner.parts[digest]["name"]
+        if any(isinstance(d, str) for v in given for d in v.depends):
+            raise RefusedEdit(f"{name} is given what a function computed whose results may grow without end", node)
+        if any(max(map(abs, v.span)) > MOST_COMPUTED_OF for v in given if v.span is not None):
+            raise RefusedEdit(f"{name}, which the compiler computes, takes numbers up to {MOST_COMPUTED_OF:,}", node)
+        return Value(frozenset({"number"}), (-(2**31), 2**31), depends=frozenset({digest}))
 
 
 def literal(node: ast.expr) -> Value:

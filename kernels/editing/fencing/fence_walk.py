@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..owner_function import OwnersDevice, PassedFunction
@@ -28,12 +28,13 @@ from .abstract_values import (
     settled,
     whole,
 )
-from .call_rules import Arguments, CallRules, bound_arguments
+from .call_rules import TARGETS, Arguments, CallRules, bound_arguments
 from .device_names import DeviceName
 from .loop_rules import turns_of
 from .name_scope import Enumeration, FencedFunction, Found, Module, NameScope
 from .operator_rules import CONDITIONS, binary, comparison, power, tuple_value, unary
 from .source_limits import LONGEST_TEXT
+from .wait_rules import Loop
 
 MOST_PASSES = 12
 """Over a loop: kinds only grow, and there are eleven."""
@@ -63,23 +64,64 @@ class Frame:
         self.certain.add(name)
 
 
+class _ReadHere:
+    """What the parts of an expression depend on and point into, gathered while it is followed."""
+
+    def __init__(self) -> None:
+        self._origins: frozenset[str] = frozenset()
+        self._depends: frozenset[int | str] = frozenset()
+
+    def add(self, part: Value) -> None:
+        self._origins |= part.origins
+        self._depends |= part.depends
+
+    def added_to(self, whole: Value) -> Value:
+        """`whole`, which was made of the parts."""
+        origins = self._origins | whole.origins if whole.leaf_kinds & TARGETS else frozenset()
+        return replace(whole, origins=origins, depends=self._depends | whole.depends)
+
+
+def names_stored(node: ast.AST) -> set[str]:
+    """Names that statements of `node` bind."""
+    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+
+
+def _unused(function: ast.FunctionDef) -> set[int]:
+    read = {n.id for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    found = set()
+    for node in ast.walk(function):
+        match node:
+            case ast.Expr(value=call):
+                found.add(id(call))
+            case ast.Assign(targets=[ast.Name(id=name)], value=call) if name not in read:
+                found.add(id(call))
+    return found
+
+
 class FunctionWalk:
     """One function with one kind of arguments."""
 
     def __init__(
-        self, rules: CallRules, scope: NameScope, function: ast.FunctionDef, is_kernel: bool, in_while: bool = False
+        self,
+        rules: CallRules,
+        scope: NameScope,
+        function: ast.FunctionDef,
+        is_kernel: bool,
+        loops: tuple[Loop, ...] = (),
     ) -> None:
         self._rules, self._scope, self.function, self._is_kernel = rules, scope, function, is_kernel
         self._returned: list[Value] = []
-        self.inside_while = in_while
-        """Whether it runs in a loop that waits for something."""
-        stored = [n for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
-        self._stored = {n.id for n in stored}
+        self.loops = loops
+        """In which it runs, those of its callers among them."""
+        self._stored = names_stored(function)
         self._locals = self._stored | {a.arg for a in function.args.args}
         self.trips: dict[int, int] = {}
         """Turns of the loops that the compiler writes out, by the identity of their node."""
         self.sizes: dict[int, int] = {}
         """Size of what is called at a node, expanded."""
+        self.unused = _unused(function)
+        """Calls whose result nothing reads, by the identity of their node."""
+        self._read_here = _ReadHere()
 
     def follow(self, arguments: dict[str, Value]) -> Value:
         """What the function gives. Raises RefusedEdit."""
@@ -111,8 +153,10 @@ class FunctionWalk:
                 self._assign(target, self.value(value, frame), frame)
                 return frame
             case ast.AugAssign(target=ast.Name(id=name) as target, op=operator, value=value):
-                before = self._read(ast.copy_location(ast.Name(name, ast.Load()), target), frame)
-                self._assign(target, binary(node, operator, before, self.value(value, frame)), frame)
+                before = ast.copy_location(ast.Name(name, ast.Load()), target)
+                self._assign(
+                    target, self.value(ast.copy_location(ast.BinOp(before, operator, value), node), frame), frame
+                )
                 return frame
             case ast.AnnAssign(target=ast.Name() as target, value=ast.expr() as value, annotation=annotation):
                 if not self.is_constexpr(annotation):
@@ -127,10 +171,7 @@ class FunctionWalk:
             case ast.For(target=ast.Name() as target, orelse=[]):
                 return self._for(node, target, frame)
             case ast.While(test=test, orelse=[]):
-                outer, self.inside_while = self.inside_while, True
-                after = self._loop(frame, lambda inside: self._turn(test, node.body, inside), node)
-                self.inside_while = outer
-                return after
+                return self._loop(frame, lambda inside: self._turn(test, node.body, inside), node)
             case ast.Return(value=value):
                 if self._is_kernel and value is not None and ast.unparse(value) != "None":
                     raise RefusedEdit("a kernel returns nothing", node)
@@ -154,14 +195,17 @@ class FunctionWalk:
         self.trips[id(node)] = max(of_loop.written, self.trips.get(id(node), 0))
 
         def body(inside: Frame) -> Frame | None:
-            self._assign(target, of_loop.index, inside)
+            self._assign(target, replace(of_loop.index, depends=frozenset({id(node)})), inside)
             return self._block(node.body, inside)
 
         return self._loop(frame, body, node)
 
     def _loop(self, frame: Frame, body: Any, node: ast.stmt) -> Frame:
         """The frame behind a loop that makes any number of turns, none included."""
+        outer, self.loops = self.loops, (*self.loops, Loop(id(node), isinstance(node, ast.While)))
         before = frame.copy()
+        for name in names_stored(node) & set(before.values):
+            before.values[name] = replace(before.values[name], depends=before.values[name].depends | {id(node)})
         for _ in range(MOST_PASSES):
             after = body(before.copy())
             joint = before.merged(after)
@@ -169,6 +213,7 @@ class FunctionWalk:
                 if name in before.values:
                     joint.values[name] = settled(before.values[name], value)
             if joint.values == before.values and joint.certain == before.certain:
+                self.loops = outer
                 return joint
             before = joint
         raise RefusedEdit("a loop changes what its names are in every turn", node)
@@ -199,6 +244,13 @@ class FunctionWalk:
     def value(self, node: ast.expr, frame: Frame) -> Value:
         """All that an expression may be. Raises RefusedEdit."""
         self._rules.look(node)
+        around, self._read_here = self._read_here, _ReadHere()
+        found = self._read_here.added_to(self._value(node, frame))
+        self._read_here = around
+        around.add(found)
+        return found
+
+    def _value(self, node: ast.expr, frame: Frame) -> Value:
         match node:
             case ast.Constant(value=constant):
                 return self._constant(node, constant)
@@ -390,9 +442,9 @@ class FunctionWalk:
         base, name = self.value(node.func.value, frame), node.func.attr
         kinds = base.kinds - {"none"}
         if kinds == {"descriptor"} and name in device_names.DESCRIPTOR_METHODS:
-            self._rules.no_pointers(name, [self.value(a, frame) for a in self._inner(node)], node)
-            if name.startswith("atomic"):
-                self.forbid_in_while(name, node)
+            given = [self.value(a, frame) for a in self._inner(node)]
+            self._rules.no_pointers(name, given, node)
+            self._rules.access(self, node, name, [base, *given])
             return NUMBER
         if kinds and kinds <= {"dtype", "pointer type"} and name in device_names.DTYPE_QUESTIONS and not node.args:
             return NUMBER
@@ -403,11 +455,6 @@ class FunctionWalk:
 
     def _inner(self, node: ast.Call) -> list[ast.expr]:
         return [*node.args, *(k.value for k in node.keywords)]
-
-    def forbid_in_while(self, what: str, node: ast.AST) -> None:
-        """Programs that wait for one another are right only by luck."""
-        if self.inside_while:
-            raise RefusedEdit(f"{what} inside a while: programs must not wait for one another", node)
 
     def is_constexpr(self, annotation: ast.expr) -> bool:
         """Whether an annotation is Triton's constexpr."""

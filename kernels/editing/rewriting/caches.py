@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Mapping
 
 from kernels.editing.rewriting.code import (
     Code,
     calls,
     carried,
+    is_program,
     loops_of,
     named,
     statements,
     steps_of,
     target_of,
 )
+from kernels.editing.rewriting.memory import reads_what_it_writes, root_of, roots_in
 
 HINTS = {"eviction_policy", "cache_modifier"}
 
 
 def streaming(code: Code) -> bool:
-    """What this program loads once, and what it stores, need not stay in the cache."""
+    """What this program alone loads, and once, and what it stores, need not stay in the cache."""
     roots = roots_in(code)
+    own = OwnPlaces(code)
     loads = Counter(_root(call, roots) for call in calls(code.tree, "load"))
     shared = bool(calls(code.tree, "dot", "dot_scaled"))  # tiles that other programs load as well
     found = False
@@ -31,13 +33,52 @@ def streaming(code: Code) -> bool:
             continue
         is_load = ast.unparse(call.func) == "tl.load"
         again = turning is not None and (shared or not _follows(call, turning))
-        if is_load and not again and loads[_root(call, roots)] == 1:
+        if is_load and not again and loads[_root(call, roots)] == 1 and own.has(call.args[0]):
             call.keywords.append(ast.keyword("eviction_policy", ast.Constant("evict_first")))
             found = True
         elif not is_load:
             call.keywords.append(ast.keyword("cache_modifier", ast.Constant(".cs")))
             found = True
     return found
+
+
+class OwnPlaces:
+    """Addresses that no other program has: they move with every place in the grid that the kernel reads, and neither a
+    quotient nor a number from memory stands between."""
+
+    def __init__(self, code: Code) -> None:
+        self._values: dict[str, list[ast.expr]] = {}
+        for node in ast.walk(code.tree):
+            match node:
+                case ast.Assign(targets=[ast.Name(id=name)], value=value) | ast.AugAssign(ast.Name(id=name), _, value):
+                    self._values.setdefault(name, []).append(value)
+                case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Tuple(elts=values)):
+                    for target, value in zip(names, values, strict=False):
+                        self._values.setdefault(ast.unparse(target), []).append(value)
+                case ast.For(target=ast.Name(id=name), iter=turns):
+                    self._values.setdefault(name, []).append(turns)
+        self._axes = {axis for axis in range(3) if any(is_program(n, axis) for n in ast.walk(code.tree))}
+
+    def has(self, address: ast.expr) -> bool:
+        return self._moved_by(address, frozenset()) >= self._axes
+
+    def _moved_by(self, node: ast.AST, seen: frozenset[str]) -> set[int]:
+        for axis in self._axes:
+            if is_program(node, axis):
+                return {axis}
+        match node:
+            case ast.Name(id=name) if name not in seen:
+                values = self._values.get(name, [])
+                return set().union(*(self._moved_by(v, seen | {name}) for v in values))
+            case ast.BinOp(op=ast.Add() | ast.Sub() | ast.Mult()) | ast.Subscript() | ast.UnaryOp():
+                parts: list[ast.AST] = list(ast.iter_child_nodes(node))
+            case ast.Call(func=ast.Attribute(attr="to" | "cast" | "expand_dims", value=value), args=given):
+                parts = [value, *given]
+            case ast.Call() if ast.unparse(node.func) in ("range", "tl.range"):
+                parts = list(node.args)
+            case _:
+                return set()
+        return set().union(*(self._moved_by(p, seen) for p in parts))
 
 
 def second_pass_backwards(code: Code) -> bool:
@@ -57,6 +98,8 @@ def second_pass_backwards(code: Code) -> bool:
         turn = f"{place}_turn"
         if not shared or carried(loop, code.tree) or not code.free(turn) or _returns(loop):
             continue
+        if reads_what_it_writes(code, loop):
+            continue
         end, step = ast.unparse(steps[1]), ast.unparse(steps[2])
         loop.target = ast.Name(turn, ast.Store())
         first = statements(f"{place} = (tl.cdiv({end}, {step}) - 1) * ({step}) - {turn}")
@@ -72,30 +115,8 @@ def _returns(loop: ast.For) -> bool:
     return any(isinstance(n, ast.Return) for n in ast.walk(loop))
 
 
-def roots_in(code: Code) -> dict[str, str]:
-    """Each local that is an address of an argument: which argument it is of."""
-    found = {p: p for p in code.parameters}
-    for node in ast.walk(code.tree):
-        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-            left = _leftmost(node.value)
-            if left in found:
-                found.setdefault(node.targets[0].id, found[left])
-    return found
-
-
-def _leftmost(node: ast.expr) -> str:
-    while isinstance(node, ast.BinOp):
-        node = node.left
-    return node.id if isinstance(node, ast.Name) else ""
-
-
 def _root(call: ast.Call, roots: dict[str, str]) -> str:
     return root_of(call.args[0], roots) if call.args else ""
-
-
-def root_of(address: ast.expr, roots: Mapping[str, str]) -> str:
-    """The argument that stands first in an address; empty if none does."""
-    return roots.get(_leftmost(address), "")
 
 
 def _with_loops(tree: ast.FunctionDef) -> list[tuple[ast.Call, ast.For | ast.While | None]]:

@@ -11,9 +11,9 @@ import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kernels.editing.rewriting.caches import root_of, roots_in
 from kernels.editing.rewriting.code import Code, blocks_in, calls, expression, is_block, statements
 from kernels.editing.rewriting.matrix_tiles import Axis, NoTile, Tile, TileReader, total
+from kernels.editing.rewriting.memory import root_of, roots_in
 from kernels.editing.rewriting.scalars import Scalars, Unknown
 
 ALIGNMENT = 16

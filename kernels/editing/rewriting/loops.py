@@ -6,6 +6,7 @@ import ast
 from collections.abc import Callable
 
 from kernels.editing.rewriting.code import (
+    ACROSS,
     Code,
     bound,
     calls,
@@ -13,19 +14,23 @@ from kernels.editing.rewriting.code import (
     expression,
     is_of_language,
     loops_of,
+    methods,
     named,
     range_of,
     size_uses,
     statements,
     steps_of,
 )
+from kernels.editing.rewriting.memory import ATOMIC, does_inside, has_atomics, reads_what_it_writes
 
+WRITES = ("tl.store", *(f"tl.atomic_{what}" for what in ("add", "and", "max", "min", "or", "xchg", "xor")))
 SMALLER = (1024, 2048, 4096, 8192)
 """Elements of a block: 4 to 32 a thread of eight warps."""
 
 
 def with_option(keyword: str, parameter: str, values: tuple[int, ...]) -> Callable[[Code], bool]:
-    """Give every device loop that loads an option of tl.range."""
+    """Give every innermost device loop that loads an option of tl.range. Turns of a loop that loads what it stores do
+    not overlap: they stay one behind the other."""
 
     def change(code: Code) -> bool:
         if not code.free(parameter):
@@ -33,6 +38,9 @@ def with_option(keyword: str, parameter: str, values: tuple[int, ...]) -> Callab
         found = False
         for loop in loops_of(code.tree):
             turns = range_of(loop)
+            inner = any(any(calls(s, "load") for s in other.body) for s in loop.body for other in loops_of(s))
+            if inner or reads_what_it_writes(code, loop):
+                continue
             if keyword not in {k.arg for k in turns.keywords} and any(calls(s, "load") for s in loop.body):
                 turns.func = expression("tl.range")
                 turns.keywords.append(ast.keyword(keyword, ast.Name(parameter, ast.Load())))
@@ -57,6 +65,8 @@ def smaller_blocks(code: Code) -> bool:
             continue
         if any(not _in_steps_of(code, node, size) for kind, node in uses if kind == "arange"):
             continue
+        if any(_means_the_block(code, x) for x in loops_of(code.tree) if (s := steps_of(x)) and named(s[2]) == {size}):
+            continue
         for _, node in uses:
             assert isinstance(node, ast.Name)
             node.id = "TILE"
@@ -80,6 +90,23 @@ def _in_steps_of(code: Code, node: ast.AST, size: str) -> bool:
     return bool(reads) and all(id(n) in inside for n in reads)
 
 
+def _means_the_block(code: Code, loop: ast.For) -> bool:
+    """Whether what `loop` computes depends on how many elements a block has: it stores what it made of a whole block,
+    counts its turns, or loads what it stores."""
+    if reads_what_it_writes(code, loop) or does_inside(code, *ACROSS) or methods(loop, *ACROSS):
+        return True
+    made = {id(n) for n in ast.walk(loop) if isinstance(n, ast.Call) and is_of_language(n, *ACROSS)}
+    of_block: set[str] = set()
+    for _ in range(3):  # what a turn hands on to the next one
+        for node in ast.walk(loop):
+            if isinstance(node, ast.Assign | ast.AugAssign):
+                from_block = any(id(n) in made for n in ast.walk(node.value)) or named(node.value) & of_block
+                of_block |= bound([node]) if from_block else set()
+    stores = [n for n in ast.walk(loop) if isinstance(n, ast.Call) and ast.unparse(n.func) in WRITES]
+    counts = any(isinstance(n, ast.AugAssign) and isinstance(n.value, ast.Constant) for n in ast.walk(loop))
+    return counts or any(id(n) in made for s in stores for n in ast.walk(s)) or any(named(s) & of_block for s in stores)
+
+
 def _middle_first(values: list[int]) -> list[int]:
     return sorted(values, key=lambda v: (abs(v - 4096), v))
 
@@ -89,13 +116,16 @@ def reduced_once(code: Code) -> bool:
     found = False
     for parent in [n for n in ast.walk(code.tree) if hasattr(n, "body") and isinstance(n.body, list)]:
         for loop in [s for s in parent.body if isinstance(s, ast.For) and s in loops_of(s)]:
-            sizes = {ast.unparse(c.args[1]) for c in _block_ranges(code, loop) if len(c.args) == 2}
-            if len(sizes) != 1:
+            ranges = _block_ranges(code, loop)
+            sizes = {ast.unparse(c.args[1]) for c in ranges if len(c.args) == 2}
+            if len(sizes) != 1 or _has_columns(code.tree):
                 continue
             (size,) = sizes
             for i, statement in enumerate(loop.body):
                 total = _running_sum(statement)
                 if total is None or _uses(loop, total[0]) != 1 or not code.free(f"{total[0]}_parts"):
+                    continue
+                if not _is_float(code, total[0]):
                     continue
                 name, block = total
                 parts = f"{name}_parts"
@@ -105,6 +135,19 @@ def reduced_once(code: Code) -> bool:
                 parent.body[at + 2 : at + 2] = statements(f"{name} += tl.sum({parts})")
                 found = True
     return found
+
+
+def _has_columns(tree: ast.FunctionDef) -> bool:
+    """Whether blocks have two dimensions: then a sum over one of them is a block, and no number."""
+    slices = (n.slice for n in ast.walk(tree) if isinstance(n, ast.Subscript))
+    return any(isinstance(n, ast.Tuple) for n in slices) or bool(calls(tree, "expand_dims", "reshape", "view"))
+
+
+def _is_float(code: Code, name: str) -> bool:
+    """Whether the sum begins as a written number with a point: a whole one counts, and float32 would round it."""
+    values = [s.value for s in ast.walk(code.tree) if isinstance(s, ast.Assign) and ast.unparse(s.targets[0]) == name]
+    written = all(isinstance(v, ast.Constant) and isinstance(v.value, float) for v in values)
+    return bool(values) and written and "float64" not in ast.unparse(code.tree)
 
 
 def _block_ranges(code: Code, loop: ast.For) -> list[ast.Call]:
@@ -170,7 +213,8 @@ def _mergeable(code: Code, body: list[ast.stmt], i: int, j: int) -> bool:
     assert isinstance(second, ast.For)
     same = ast.dump(first.iter) == ast.dump(second.iter) and ast.dump(first.target) == ast.dump(second.target)
     plain = all(isinstance(s, ast.Assign) for s in between)
-    stores = calls(first, "store", "atomic_add") + calls(second, "store", "atomic_add")
+    stores = any(calls(s, "store") or has_atomics(s) for s in (first, second))
+    stores = stores or does_inside(code, "store", ATOMIC, "debug_barrier")
     results = carried(first, code.tree)
     needed = {n for s in [*between, *second.body] for n in named(s)}
     shared = {ast.unparse(s) for s in first.body} & {ast.unparse(s) for s in second.body}

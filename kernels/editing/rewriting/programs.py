@@ -21,6 +21,7 @@ from kernels.editing.rewriting.code import (
     statements,
     steps_of,
 )
+from kernels.editing.rewriting.memory import does_inside, has_atomics, reads_what_it_writes
 
 TILES = (1024, 2048, 4096)
 PARTS = (2, 4, 8)
@@ -35,7 +36,7 @@ def split_rows(code: Code) -> bool:
     """A program that computes a whole row, element by element, computes a part of it: smaller blocks, more programs."""
     if code.grid or not code.free("TILE") or not _one_axis(code):
         return False
-    if calls(code.tree, *ACROSS) or methods(code.tree, *ACROSS) or _atomics(code) or _calls_functions(code):
+    if not _is_elementwise(code):
         return False
     for size in sorted(code.parameters):
         uses = list(size_uses(code, size))
@@ -72,7 +73,9 @@ def split_loops(code: Code) -> bool:
         return False
     inside = {id(n) for loop in loops for n in ast.walk(loop)}
     stores = calls(code.tree, "store")
-    if not stores or _atomics(code) or any(id(s) not in inside for s in stores) or calls(code.tree, "debug_barrier"):
+    if not stores or has_atomics(code.tree) or any(id(s) not in inside for s in stores):
+        return False
+    if reads_what_it_writes(code, code.tree):
         return False
     for loop in loops:
         steps = steps_of(loop)
@@ -120,6 +123,8 @@ def _looped(code: Code, around: str, first: str, guard: bool) -> bool:
     returns = [n for n in ast.walk(code.tree) if isinstance(n, ast.Return)]
     if returns or calls(code.tree, "dot", "dot_scaled") or any(_loads_in_loops(code)):
         return False
+    if does_inside(code, "debug_barrier", "dot", "dot_scaled"):
+        return False
     body = code.tree.body
     moved = sorted(bound(body) & code.parameters)
     constants = {p["name"] for p in code.owner.part["parameters"] if p["constexpr"]} | set(code.meta)
@@ -148,7 +153,7 @@ def wider_blocks(code: Code) -> bool:
     """A program computes a block some times as wide: each thread loads more at once, and fewer programs start."""
     if code.grid or not code.free("WIDE") or not _one_axis(code) or loops_of(code.tree):
         return False
-    if calls(code.tree, *ACROSS) or methods(code.tree, *ACROSS) or _atomics(code) or not _stores_blocks(code):
+    if not _is_elementwise(code) or not _stores_blocks(code):
         return False
     for size in sorted(code.parameters):
         uses = [node for _, node in size_uses(code, size)]
@@ -198,12 +203,14 @@ def _one_axis(code: Code) -> bool:
     return known == len(calls(code.tree, "program_id")) and not calls(code.tree, "num_programs") and _reads(code, 0) > 0
 
 
+def _is_elementwise(code: Code) -> bool:
+    """Whether each element is computed of its own place alone, so that any part of a block can be computed apart."""
+    across = calls(code.tree, *ACROSS) or methods(code.tree, *ACROSS) or does_inside(code, *ACROSS, "load", "store")
+    return not across and not has_atomics(code.tree) and not reads_what_it_writes(code, code.tree)
+
+
 def _axis_part(node: ast.expr, text: str) -> ast.expr | None:
     return expression(f"({text})") if is_program(node, 0) else None
-
-
-def _atomics(code: Code) -> bool:
-    return any(isinstance(n, ast.Attribute) and n.attr.startswith("atomic_") for n in ast.walk(code.tree))
 
 
 def _stores_blocks(code: Code) -> bool:
@@ -213,13 +220,3 @@ def _stores_blocks(code: Code) -> bool:
     blocks = blocks_in(code.tree)
     stores = calls(code.tree, "store")
     return bool(stores) and all(s.args and is_block(s.args[0], blocks) for s in stores)
-
-
-def _calls_functions(code: Code) -> bool:
-    """Whether it calls device functions, which are not looked into here."""
-    from kernels.editing.owner_function import OwnersDevice, meaning
-
-    names = {n.func.id for n in ast.walk(code.tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
-    helpers = {h.name for h in code.helpers}
-    bindings = code.owner.bindings
-    return any(n in helpers or (n in bindings and isinstance(meaning(bindings[n]), OwnersDevice)) for n in names)

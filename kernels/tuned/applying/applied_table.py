@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...capture.describing.device_closure import describe_function, python_function, triton_function
-from ...standard_error import say
+from ...standard_error import Log, StderrLog
 from ..tuned_environment import environment_of, interpreted_environment
 from ..tuned_table import TunedEnvironment, TunedRow, TunedTable, short
 from .compiled_programs import NOTHING_COMPILED, CompiledPrograms
@@ -19,7 +19,7 @@ from .served_launches import ServedFunction
 Json = dict[str, Any]
 
 _SAID: dict[tuple[str, str], set[str]] = {}
-"""Lines that this process has printed, by a table's name and digest."""
+"""Lines that this process has written, by a table's name and digest."""
 
 
 class NotServed:
@@ -36,23 +36,24 @@ class NotServed:
 class AppliedTable:
     """Answers for the launches of this process.
 
-    `unproven`: whether rows are applied that nobody proved. `name`: of the file, for people. `say`: prints one line.
-    `edits`: whether rows are applied that hold edited device code, which a person has read."""
+    `unproven`: whether rows are applied that nobody proved. `name`: of the file, for people; a line about it is written
+    once in this process. `log`: where lines go. `edits`: whether rows are applied that hold edited device code, which a
+    person has read."""
 
     def __init__(
         self,
         table: TunedTable,
         unproven: bool = False,
-        name: str = "a table",
-        say: Callable[[str], None] | None = None,
+        name: str = "",
+        log: Log | None = None,
         edits: bool = False,
     ) -> None:
         self.table, self._unproven, self._name, self._edits = table, unproven, name, edits
         edited = edits and any(row.edited for row in table.rows)
         self.digest = table.digest + ("+unproven" if unproven else "") + ("+edits" if edited else "")
         """Equal in two processes if they apply the same."""
-        self._say_line = say or _print
-        self._said = set[str]() if say is not None else _SAID.setdefault((name, self.digest), set())
+        self._log = log or StderrLog()
+        self._said = _SAID.setdefault((name, self.digest), set()) if name else set[str]()
         self._by_name: dict[str, list[TunedRow]] = {}
         for row in table.rows:
             self._by_name.setdefault(row.function.qualname, []).append(row)
@@ -66,19 +67,19 @@ class AppliedTable:
         for fault in table.faults.values():
             self.say(f"{fault}: it is not applied")
 
-    def say(self, line: str, about: str = "") -> None:
-        """Print a line, once in this process, however often the same file is applied. `about`: what other lines are
-        about too, of which the first one is printed."""
+    def say(self, line: str, about: str = "", notice: bool = False) -> None:
+        """Write a line, once in this process, however often the same file is applied. `about`: what other lines are
+        about too, of which the first one is written. `notice`: whether nothing is amiss."""
         with self._lock:
             if (about or line) not in self._said:
                 self._said.add(about or line)
-                self._say_line(line)
+                (self._log.info if notice else self._log.warning)("apply: %s.", line)
 
     def state(self, owner: Any) -> ServedFunction | NotServed:
         """What serves the launches of a Triton function, or of a decorator around one."""
         if not self.states:
             rows = "1 row" if len(self.table.rows) == 1 else f"{len(self.table.rows)} rows"
-            self.say(f"{self._name}, {rows}, digest {short(self.digest)}")
+            self.say(f"{self._name or 'a table'}, {rows}, digest {short(self.digest)}", notice=True)
         with self._lock:
             found = self.states.get(id(owner))
             if found is None:
@@ -203,7 +204,3 @@ def _device_of_launch() -> Callable[[], Any] | None:
 
 def _add(counts: dict[tuple[str, str], int], key: tuple[str, str], n: int) -> None:
     counts[key] = counts.get(key, 0) + n
-
-
-def _print(line: str) -> None:
-    say(f"apply: {line}.")

@@ -140,6 +140,10 @@ def _describe(part: Any) -> str:
         return f"a descriptor of {_describe(part['shape'])} {_describe(part['descriptor'])}{block}"
     if "reinterpreted" in part:
         return f"{_describe(part['base'])} as {part['reinterpreted']}"
+    if "record" in part:
+        return f"{part['record']}({', '.join(f'{n}={_describe(v)}' for n, v in part['fields'].items())})"
+    if "member" in part:
+        return f"{part['of']}.{part['member']}"
     if "function" in part:
         return f"function {part['function'][:8]}"
     return ", ".join(map(str, part.values()))  # a constant, a truth value, a text, or the name of a class

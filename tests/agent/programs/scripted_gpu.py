@@ -1,6 +1,7 @@
 """A worker that plays a GPU for captured launches."""
 
 import json
+import time
 
 FASTEST, OTHERS, OWNER, TUNER = 0.08, 0.1, 0.11, 0.09
 """Milliseconds of launches of the example: configs of eight warps, all others, and the two baselines. The owner's
@@ -81,3 +82,15 @@ def bits_of(job):
     if job["config"]["num_warps"] == 4:
         return {"bits": "same", "bits_why": ""}
     return {"bits": "differ", "bits_why": "3 of 300 elements of out_ptr"}
+
+
+def slow_worker(init):
+    """The same if each reading takes long."""
+    serve = worker(init)
+
+    def serve_slowly(job):
+        if job["op"] == "burst":
+            time.sleep(0.4)
+        return serve(job)
+
+    return serve_slowly

@@ -1,12 +1,17 @@
 """What `improve` keeps of the table that is in the file already."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 
 from agent.errors import UsageError
-from agent.programs.improvement.earlier_table import merge_tables, read_earlier
+from agent.programs.improvement.earlier_table import Demands, EarlierTable, read_earlier
+from agent.programs.improvement.improve_request import Improved
 from agent.programs.improvement.tuned_rows import KEPT
 from kernels.tuned.tuned_file import write_table
 from kernels.tuned.tuned_table import Decision, TunedEnvironment, TunedFunction, TunedRow, TunedTable
+from memory.command_line.output_files import OutputError
 
 
 def row(name, num_warps, gpu="NVIDIA H200"):
@@ -27,6 +32,10 @@ def warps(found):
     return {(r.function.qualname, r.environment.gpu): r.decision.options["num_warps"] for r in found.rows}
 
 
+def merge_tables(earlier, made, demands=Demands()):  # noqa: B008 -- frozen
+    return EarlierTable(earlier, demands).merged_with(made)
+
+
 def test_rows_that_are_not_decided_anew_stay():
     earlier = table((row("other", 2), "read"), (row("same", 2), "read"))
     made = table((row("same", 8), "read again"), (row("same", 1, "CPU"), "checked"))
@@ -44,7 +53,52 @@ def test_the_autotuners_choice_as_captured_replaces_no_decision():
 
 def test_a_launch_that_is_held_out_now_has_no_row():
     held = row("held", 2)
-    assert warps(merge_tables(table((held, "read")), TunedTable(), {held.name})) == {}
+    assert warps(merge_tables(table((held, "read")), TunedTable(), Demands(held_out={held.name}))) == {}
+
+
+def test_with_bitwise_a_row_stays_only_if_it_is_known_to_give_the_owners_bits():
+    same, differ, unknown, stock, another = (row(n, 2) for n in ("same", "differ", "unknown", "stock", "another"))
+    same = replace(same, also=(Decision({}, {"num_warps": 8}),))
+    earlier = TunedTable()
+    earlier.add(same, {"why": "faster", "bits": "same"})
+    earlier.add(differ, {"why": "faster", "bits": "differ"})
+    earlier.add(unknown, {"why": "faster"})
+    earlier.add(replace(stock, status="stock"), {"why": "level"})
+    earlier.add(another, {"why": "faster", "bits": "differ"})
+    demands = Demands(bitwise={r.name for r in (same, differ, unknown, stock)})  # the other is of another program
+    kept = EarlierTable(earlier, demands)
+    choice = table((row("unknown", 4), KEPT))
+    whole = kept.merged_with(choice)
+    names = {n: w for (n, _), w in warps(whole).items()}
+    assert names == {"same": 2, "stock": 2, "another": 2, "unknown": 4}
+    assert all(r.also == () for r in whole.rows), "nobody compared the bits of a neighbour's config"
+    assert [r.function.qualname for r in kept.taken_out(choice)] == ["differ", "unknown"]
+    anew = table((differ, "read again"))
+    assert [r.function.qualname for r in kept.taken_out(anew)] == ["unknown"]
+    earlier.evidence[same.name]["bitwise"] = True
+    assert len(next(r for r in kept.merged_with(anew).rows if r.name == same.name).also) == 1
+
+
+def test_what_could_not_be_looked_at_says_what_becomes_of_its_row():
+    known = row("known", 2)
+    launch = SimpleNamespace(
+        name="known", digest="0123456789", function={"module": "m", "qualname": "known", "identity": "known"}
+    )
+    job = SimpleNamespace(launch=launch, key=known.key)
+    new = SimpleNamespace(launch=launch, key={**known.key, "grid": [2]})
+    for demands, told in (
+        (Demands(), "the time was up; its unproven row of before stays"),
+        (
+            Demands(bitwise={known.name}),
+            "the time was up; its row of before goes: nothing shows that it gives the bits",
+        ),
+    ):
+        earlier = EarlierTable(table((known, "read")), demands)
+        made = Improved(None, known.environment, TunedTable(), earlier=earlier)
+        made.leave("the time was up", job, new)
+        assert [u.kernel for u in made.untuned] == ["known (01234567)"] * 2
+        assert made.untuned[0].reason.startswith(told)
+        assert made.untuned[1].reason == "the time was up"
 
 
 def test_only_a_table_is_added_to(tmp_path):
@@ -60,5 +114,5 @@ def test_only_a_table_is_added_to(tmp_path):
         read_earlier(out, capture)
     link = tmp_path / "link"
     link.symlink_to(capture)
-    with pytest.raises(UsageError, match="is the capture itself"):
+    with pytest.raises(OutputError, match="is what the command reads"):
         read_earlier(link, capture)

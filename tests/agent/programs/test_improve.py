@@ -14,7 +14,8 @@ import pytest
 
 from agent.cli.commands import main
 from agent.errors import StoppedError
-from agent.programs.improvement import edited_launches, improve_work, improving
+from agent.programs.improvement import improve_work, improving
+from agent.programs.improvement.edited import edited_launches
 from agent.programs.improvement.improve_work import Work
 from agent.programs.improvement.preparing.ahead import Ahead
 from agent.programs.improvement.table_gaps import BRIDGE_S, HELD_OUT_S
@@ -332,6 +333,32 @@ def test_when_the_time_is_up_the_rest_is_left_out_and_it_ends(gpu, on_gpu, tmp_p
     assert len(read_table(out).untuned) == 4
 
 
+@pytest.mark.long
+def test_a_proof_that_the_time_cuts_short_is_none_and_the_command_ends(gpu, on_gpu, tmp_path, capsys, monkeypatch):
+    slow = functools.partial(LiveDevice.open.func, factory="tests.agent.programs.scripted_gpu:slow_worker")
+    monkeypatch.setattr(LiveDevice, "open", slow)
+    out = tmp_path / "tuned.json"
+    words = ["improve", str(on_gpu), "-o", str(out), "--kernel", "gated", "--json", "--memory", str(tmp_path / "m.db")]
+    assert main([*words, "--max-seconds", "20"]) == 3  # its sitting alone would take as long
+    found = json.loads(capsys.readouterr().out)
+    assert found["seconds"] < 20 + 2.5
+    assert not found["launches"]
+    assert any("the time was up" in rest["reason"] for rest in found["not_tuned"])
+    assert all(row.status == "stock" for row in read_table(out).rows)
+
+
+def test_a_slow_launch_in_the_interpreter_is_not_waited_for_beyond_the_time(example, tmp_path, capsys, monkeypatch):
+    closed, close = threading.Event(), OwnerSurvey.close
+    monkeypatch.setattr(OwnerSurvey, "survey", lambda self, *about: closed.wait(60))
+    monkeypatch.setattr(OwnerSurvey, "close", lambda self: (closed.set(), close(self)))
+    words = ["improve", str(example), "-o", str(tmp_path / "tuned.json"), "--device", "interpreter", "--share", "1"]
+    assert main([*words, "--max-seconds", "2", "--json"]) == 3
+    found = json.loads(capsys.readouterr().out)
+    assert not found["launches"]
+    assert [rest["reason"] for rest in found["not_tuned"]] == ["the time was up (--max-seconds 2)"] * 4
+    assert found["seconds"] < 4
+
+
 def test_mistakes_are_one_sentence(example, on_gpu, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("tools.harness.measuring.telemetry.gpus_present", lambda: 0)
     (tmp_path / "text").write_text("hello\n")
@@ -355,8 +382,8 @@ def test_mistakes_are_one_sentence(example, on_gpu, tmp_path, capsys, monkeypatc
         (str(example), "--edit", *interpreted): "the interpreter times nothing",
         (str(example), "--share", "nan", *interpreted): "is no part of the GPU time",
         (str(example), "--max-seconds", "0", *interpreted): "0 is not a number of seconds above 0",
-        (str(example), "-o", str(tmp_path / "no" / "t.json"), *interpreted): "cannot be written",
-        (str(example), "-o", str(example), *interpreted): "is the capture itself",
+        (str(example), "-o", str(tmp_path / "no" / "t.json"), *interpreted): "there is no folder",
+        (str(example), "-o", str(example), *interpreted): "is what the command reads",
         (str(example), "-o", str(tmp_path / "text"), *interpreted): "exists and is no table",
     }
     for words, message in mistakes.items():

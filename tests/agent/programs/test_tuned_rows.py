@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import pytest
 
 from agent.programs.improvement.improve_plan import SHORTEST_S, Job, plan, seconds_for, seconds_to_search
 from agent.programs.improvement.preparing.surveys import wait_until_done
+from agent.programs.improvement.time_left import READING_S, SITTING_S, TimeLeft
 from agent.programs.improvement.tuned_rows import beyond_float64, bounds_of, decision_of, judge
 from kernels.capture.reading.captured_launches import read_capture
 from kernels.hardware import hardware_named
@@ -194,7 +196,18 @@ def test_seconds_are_divided_by_what_a_launch_promises():
 
 @pytest.mark.parametrize(("part", "search"), [(4.0, 2.0), (SHORTEST_S, 6.0), (15.0, 10.0), (60.0, 40.0)])
 def test_a_search_leaves_time_for_its_proof(part, search):
-    assert seconds_to_search(part) == pytest.approx(search)
+    assert seconds_to_search(part, 5.0) == pytest.approx(search)
+
+
+def test_what_a_proof_needs_is_learnt_from_earlier_ones():
+    time_left = TimeLeft(time.monotonic(), 60.0)
+    assert time_left.proof_s == SITTING_S + READING_S
+    for sitting, reading in ((20.0, 3.0), (8.0, 2.0), (9.0, 2.5)):
+        time_left.note_sitting(sitting)
+        time_left.note_reading(reading)
+    assert time_left.proof_s == 8.0 + 3.0
+    assert 59.0 < time_left.left() <= 60.0
+    assert TimeLeft(time.monotonic() - 61.0, 60.0).left() == 0.0
 
 
 def test_nobody_waits_for_compilations_that_are_cancelled():

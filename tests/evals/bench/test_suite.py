@@ -3,6 +3,7 @@
 import functools
 import json
 from concurrent.futures import Future
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -175,3 +176,10 @@ def test_the_estimate_counts_a_case_that_two_entries_share_once():
     assert set(found) == {"start", "one", "joules", "none", "two"}
     assert found["two"] > suite_run.BURST_S
     assert suite_run.estimate(ENTRIES[:1], 100)["one"] > suite_run.estimate(ENTRIES[:1], 10)["one"]
+
+
+def test_every_choice_of_a_baseline_is_prepared_when_its_case_is_opened():
+    """A choice prepared only in the proof would have the card wait for minutes of compilation."""
+    spec, problem = suite.LOSS.case.load()
+    needed = suite_run.find_needed_baselines(SimpleNamespace(spec=spec, problem=problem), [suite.LOSS])
+    assert needed[:4] == ["unfused", "compiled", "compiled:ATen only", "compiled:Triton only"]

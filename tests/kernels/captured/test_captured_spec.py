@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from copy import copy
 from dataclasses import replace
 from types import SimpleNamespace
@@ -143,6 +144,19 @@ def test_a_config_that_no_table_can_hold_makes_no_kernel(path, tmp_path):
     found = replace(launch, decorators=({**launch.autotune, "configs": configs},))
     with pytest.raises(CannotRebuild, match="its autotuner sets TYPE to fp16, which no table can hold"):
         CapturedKernel(found, capture.functions(), tmp_path)
+
+
+def test_a_hook_in_the_programs_own_folder_is_found_where_the_search_path_has_no_such_folder(
+    path, tmp_path, monkeypatch
+):
+    """Child processes of ours do not search the current folder: hooks that the main process ran were missing there."""
+    (tmp_path / "hooks_beside_the_capture.py").write_text("def before(named): ...\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    capture = read_capture(str(path))
+    launch = next(x for x in capture.launches if x.name == "shifted")
+    config = {**launch.config, "pre_hook": {"import": ["hooks_beside_the_capture", "before"]}}
+    assert CapturedKernel(replace(launch, config=config), capture.functions(), tmp_path).has_hook
 
 
 def test_the_space_begins_with_the_owners_config_and_is_closed(kernels):

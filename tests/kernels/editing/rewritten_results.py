@@ -1,10 +1,12 @@
 """What every rewrite computes, in Triton's interpreter: ``python -m tests.kernels.editing.rewritten_results``.
 
 Prints JSON: ``KERNEL + REWRITE`` → the largest difference from the owner's results over the largest of them, for the
-first and the last values of the rewrite's constants. A process of its own, because TRITON_INTERPRET counts only if it
+first and the last values of the rewrite's constants. With the word ``launched``: of the kernels in ``launched/``, after
+one rewrite and after two. A process of its own, because TRITON_INTERPRET counts only if it
 is set before a kernel's module is imported."""
 
 import os
+import sys
 
 os.environ["TRITON_INTERPRET"] = "1"
 
@@ -20,8 +22,12 @@ from kernels.capture.reading.rebuilt_functions import rebuild_function
 from kernels.editing.rewrites import REWRITES, rewritten
 from kernels.editing.variants import launch_instead, make_variant
 from kernels.triton.interpreter_arguments import patch_scalars
+from kernels.triton.interpreter_bf16 import patch_bf16
 from kernels.triton.interpreter_libdevice import patch_libdevice
 from tests.kernels.editing import owners
+from tests.kernels.editing.launched.edit_results import interpreted
+from tests.kernels.editing.launched.launched_kernels import KERNELS, owner_of_launch
+from tests.kernels.editing.launched.more_kernels import MORE
 
 ROWS, N = 3, 2500
 MULTIPROCESSORS = 3
@@ -80,10 +86,35 @@ def launched(function, given, grid, constants, instead=None):
     return [p for p in positional if isinstance(p, torch.Tensor)]
 
 
+def launched_kernels(folder):
+    found = {}
+    for name, kernel in (KERNELS | MORE).items():
+        owner = owner_of_launch(kernel)
+        function = rebuild_function(owner.digest, owner.parts, folder)
+        todo = [(name, None)]
+        while todo:
+            key, parent = todo.pop()
+            for rewrite in REWRITES:
+                made = rewritten(owner, rewrite, parent, MULTIPROCESSORS)
+                if made is None:
+                    continue
+                variant = make_variant(owner, made.source, made.meta, made.grid)
+                rows = list(itertools.product(*variant.edit.meta.values()))
+                instead = [launch_instead(variant, dict(zip(variant.edit.meta, r, strict=True))) for r in rows]
+                new = f"{key} + {rewrite.name}"
+                found[new] = max(interpreted(kernel, function, i) for i in (instead[0], instead[-1]))
+                todo += [(new, variant)] if parent is None else []
+    return found
+
+
 def main():
+    patch_bf16()
     patch_scalars()
     patch_libdevice()
     folder = Path(tempfile.mkdtemp())
+    if sys.argv[1:] == ["launched"]:
+        print(json.dumps(launched_kernels(folder)))
+        return
     found = {}
     for name, (given, grid, constants) in arguments().items():
         owner = getattr(owners, name)

@@ -11,6 +11,10 @@ from kernels.editing.rewrites import BY_NAME, REWRITES, rewritten
 from kernels.editing.variants import make_variant
 from tests.captures import ROOT
 from tests.kernels.editing import owners
+from tests.kernels.editing.launched.launched_kernels import owner_of_launch
+from tests.kernels.editing.launched.more_kernels import MORE
+from tests.kernels.editing.tempting_owners import TEMPTING
+from tests.kernels.editing.tempting_owners import owner as tempting
 from tools.edit_kernel import REWRITE_NAMES
 
 
@@ -66,6 +70,25 @@ def test_a_rewrite_that_would_be_wrong_is_not_made(name, owner):
     assert rewritten(owner, BY_NAME[name]) is None
 
 
+@pytest.mark.parametrize(
+    ("name", "function"), TEMPTING, ids=[f"{name} of {function.fn.__name__}" for name, function in TEMPTING]
+)
+def test_a_rewrite_that_looks_right_and_would_be_wrong_is_not_made(name, function):
+    assert rewritten(tempting(function), BY_NAME[name]) is None
+
+
+def test_what_other_programs_read_too_stays_in_the_cache():
+    source = rewritten(owners.RMS_NORM, BY_NAME["streaming"]).source
+    assert "tl.load(X_ptr + row * stride + cols, mask=mask, other=0, eviction_policy='evict_first')" in source
+    assert "tl.load(W_ptr + cols, mask=mask, other=0)" in source
+
+
+def test_only_the_innermost_loops_that_load_are_pipelined():
+    source = rewritten(owner_of_launch(MORE["CONVOLVE"]), BY_NAME["pipelined loops"]).source
+    assert source.count("num_stages=PIPELINE") == 1
+    assert "for j in tl.range(0, S, num_stages=PIPELINE)" in source
+
+
 def test_a_variant_is_rewritten_further():
     first = rewritten(owners.JSD, BY_NAME["smaller blocks"])
     parent = make_variant(owners.JSD, first.source, first.meta, first.grid)
@@ -77,12 +100,24 @@ def test_a_variant_is_rewritten_further():
     assert rewritten(owners.JSD, BY_NAME["split loops"], child) is None
 
 
-@pytest.mark.process
-def test_what_every_rewrite_computes_is_what_the_owner_computes():
-    words = [sys.executable, "-m", "tests.kernels.editing.rewritten_results"]
+def results(*of):
+    words = [sys.executable, "-m", "tests.kernels.editing.rewritten_results", *of]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
-    found = json.loads(done.stdout.splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.process
+@pytest.mark.long
+def test_what_two_rewrites_of_launched_kernels_compute_is_what_the_owner_computes():
+    found = results("launched")
+    assert len(found) > 200
+    assert {key: error for key, error in found.items() if error > 1e-5} == {}
+
+
+@pytest.mark.process
+def test_what_every_rewrite_computes_is_what_the_owner_computes():
+    found = results()
     assert {key.partition(" + ")[2] for key in found} == set(REWRITE_NAMES) - {"reciprocal roots"}
     assert {key: error for key, error in found.items() if error > 1e-5} == {}
 

@@ -101,8 +101,13 @@ class Applied:
         for row in rows:
             table.add(row, {"speedup": 1.2} if row.status == "proven" else None)
         self.printed: list[str] = []
-        self.table = AppliedTable(table, unproven, say=self.printed.append, edits=edits)
+        self.table = AppliedTable(table, unproven, log=self, edits=edits)
         self._hooks = ApplyHooks(self.table)
+
+    def info(self, message, *args):
+        self.printed.append(*args)
+
+    warning = info
 
     def __enter__(self):
         self._hooks.install()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import sys
+import tempfile
+from pathlib import Path
 
 import torch
 import triton
@@ -12,6 +15,10 @@ from triton.runtime.interpreter import InterpretedFunction
 from triton.runtime.jit import KernelInterface
 from triton.tools.tensor_descriptor import TensorDescriptor
 
+from kernels.capture.begin import recording
+from kernels.capture.reading.captured_launches import read_capture
+from kernels.capture.reading.rebuilt_arguments import rebuild_arguments
+from kernels.capture.reading.rebuilt_functions import rebuild_function
 from kernels.tuned.tuned_table import Decision
 from tests.kernels.tuned.interpreted_scenes import (
     Applied,
@@ -22,6 +29,7 @@ from tests.kernels.tuned.interpreted_scenes import (
     rows_of,
     tuned,
 )
+from tests.kernels.tuned.program_styles import launch_all
 
 SEEN: list[object] = []
 
@@ -189,6 +197,92 @@ def memory_of_a_descriptor():
     return {"found": found, **applied.told()}
 
 
+class Mode(enum.Enum):
+    FAST = "fast"
+    SLOW = "slow"
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    scale: float
+    act: object = None
+
+
+@triton.jit
+def same(x):
+    return x
+
+
+@triton.jit
+def of_classes(x, n, MODE: tl.constexpr, SPEC: tl.constexpr, DTYPE: tl.constexpr, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    value = BLOCK * SPEC.scale
+    if MODE == Mode.SLOW or torch.int8 == DTYPE:
+        value = value * 1
+    if SPEC.act is not None:
+        value = SPEC.act(value)
+    tl.store(x + at, value, mask=at < n)
+
+
+def arguments_of_classes():
+    def launch(mode=Mode.FAST, spec=Spec(1.0, same), dtype=torch.int16):
+        bits = torch.zeros(512, dtype=torch.int32)
+        of_classes[blocks](triton.reinterpret(bits, torch.float32), 512, mode, spec, dtype, BLOCK=32)
+        return bits.view(torch.float32).unique().item()
+
+    others = ({}, {"mode": Mode.SLOW}, {"spec": Spec(1.0)}, {"dtype": torch.int8}, {"spec": Spec(1.0, same)})
+    with Applied(rows_of(launch)) as applied:
+        found = [launch(**given) for given in others]
+        x = torch.zeros(512, dtype=torch.int32)
+        of_classes[blocks](x, 512, Mode.FAST, Spec(1.0, same), torch.int16, BLOCK=32)
+    return {"found": [*found, x.unique().item()], "rebuilt": rebuilt_and_launched(launch), **applied.told()}
+
+
+def rebuilt_and_launched(launch):
+    """What the launch writes if function and arguments are made anew from a capture of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "run.capture")
+        with recording(path, "summary"):
+            launch()
+        capture = read_capture(path)
+        (found,) = capture.launches
+
+        def function(digest):
+            return rebuild_function(digest, capture.functions(), Path(folder))
+
+        digest = next(d for d, part in capture.functions().items() if part is found.function)
+        made = rebuild_arguments(found, 0, function)
+        function(digest)[tuple(found.grid["came_out"])](**made.arguments)
+    return made.tensors["x"].unique().tolist()
+
+
+@triton.heuristics({"DOUBLED": lambda a: bool(a["DOUBLED"])})
+@triton.jit
+def asked(x, n, BLOCK: tl.constexpr, DOUBLED: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(x + at, BLOCK, mask=at < n)
+
+
+def passed_to_a_heuristic():
+    """The program passes what a heuristic then sets, so launches differ in it."""
+
+    def launch(doubled=True):
+        x = torch.zeros(512)
+        asked[blocks](x, 512, BLOCK=32, DOUBLED=doubled)
+        return x.unique().item()
+
+    with Applied(rows_of(launch)) as applied:
+        found = [launch(), launch(False), launch()]
+    return {"found": found, **applied.told()}
+
+
+def capture_styles(path):
+    """Record the launches of ``program_styles.py``."""
+    with recording(path, "summary"):
+        launch_all()
+    return path
+
+
 class Entry(KernelInterface):
     """A program's own class, between a decorator of Triton's and the function."""
 
@@ -220,6 +314,9 @@ def a_class_between():
 
 SCENES = (
     a_class_between,
+    arguments_of_classes,
+    capture_styles,
+    passed_to_a_heuristic,
     memory_that_cannot_be_read,
     memory_of_a_descriptor,
     parameters_named_like_ours,

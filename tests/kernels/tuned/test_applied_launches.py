@@ -171,7 +171,15 @@ def test_memory_that_no_key_describes_is_launched_as_the_program_has_it(scene):
     assert found["found"] == [128.0, 32.0, 32.0]
     assert (found["used"], sum(found["missed"].values())) == (1, 3)
     assert found["printed"][0].startswith("any_memory: it could not be looked up (ValueError: nobody may know)")
-    assert found["printed"][1].startswith("any_memory: no row for x=int32 as fp32 grid=[16]")
+    assert found["printed"][1].startswith("any_memory: no row for x=float32 grid=[16]")
+
+
+def test_constants_that_are_data_and_memory_under_another_dtype_find_their_row(scene):
+    found = scene("arguments_of_classes")
+    assert found["found"] == [128.0, 32.0, 32.0, 32.0, 128.0, 32.0]
+    assert found["used"] == 2
+    assert "MODE=Mode.SLOW" in found["printed"][0]
+    assert found["rebuilt"] == [32.0]
 
 
 def test_memory_inside_a_descriptor_or_a_tuple_counts_as_the_same(scene):
@@ -184,3 +192,10 @@ def test_a_class_between_decorator_and_function_is_asked_for_once(scene):
     served, stock = scene("a_class_between")
     assert (served["with"], served["used"], served["missed"], served["printed"]) == ([128.0], 3, {}, [])
     assert (stock["with"], stock["used"], sum(stock["missed"].values()), stock["printed"]) == ([32.0], 0, 3, [])
+
+
+def test_what_the_program_passes_to_a_heuristic_counts(scene):
+    found = scene("passed_to_a_heuristic")
+    assert found["found"] == [128.0, 32.0, 128.0]
+    assert found["used"] == 2
+    assert "no row for DOUBLED=False" in found["printed"][0]

@@ -54,16 +54,37 @@ def test_the_pth_line_applies_and_costs_nothing_if_the_variable_is_not_set(path,
 
 
 SAYS = """
+import sys
 from kernels.tuned.applying.applied_table import AppliedTable
 from kernels.tuned.tuned_table import TunedTable
 """
 
 
-@pytest.mark.parametrize("stderr", ["stream = open('/dev/full', 'w')", "stream.close()", "stream = None"])
+@pytest.mark.parametrize("stderr", ["os.dup2(os.open('/dev/full', os.O_WRONLY), 2)", "os.close(2)"])
 def test_a_stderr_that_takes_no_line_does_not_end_the_program(stderr):
-    change = f"import sys; stream = sys.stderr; {stderr}; sys.stderr = stream; "
-    says = f"{SAYS}{change}AppliedTable(TunedTable()).say('a reason'); print('ran')"
+    says = f"{SAYS}import os; {stderr}; AppliedTable(TunedTable()).say('a reason'); print('ran')"
     assert python("-c", says, PYTHONPATH=str(site_file().parents[3])).stdout == "ran\n"
+
+
+def test_a_process_that_was_started_without_stderr_has_a_file_of_its_own_there(tmp_path):
+    says = f"{SAYS}file = open(sys.argv[1], 'w'); assert file.fileno() == 2; "
+    says += "AppliedTable(TunedTable()).say('a reason'); print('ran')"
+    command = [sys.executable, "-c", says, str(tmp_path / "file")]
+    environment = {**os.environ, "PYTHONPATH": str(site_file().parents[3])}
+    done = subprocess.run(["sh", "-c", '"$@" 2>&-', "sh", *command], env=environment, capture_output=True, text=True)
+    assert (done.stdout, (tmp_path / "file").read_text()) == ("ran\n", "")
+
+
+def test_a_line_is_for_who_started_the_process_and_not_for_what_the_program_reads():
+    says = f"""{SAYS}
+import contextlib, io
+with contextlib.redirect_stderr(io.StringIO()) as its_own:
+    AppliedTable(TunedTable()).say("a reason")
+    print("its own", file=sys.stderr)
+print(its_own.getvalue(), end="")
+"""
+    done = python("-c", says, PYTHONPATH=str(site_file().parents[3]))
+    assert (done.stdout, done.stderr) == ("its own\n", "apply: a reason.\n")
 
 
 RANKS = """

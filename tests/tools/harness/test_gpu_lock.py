@@ -3,8 +3,10 @@
 import fcntl
 import inspect
 import json
+import os
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -78,8 +80,8 @@ def test_autotuners_take_the_lock_and_are_left_as_they_were(tmp_path, monkeypatc
     names = ("compiles", "classwise", "ofone")
     before = [inspect.getattr_static(Autotuner, name) for name in names]
     path = tmp_path / "lock"
-    lock, one = GpuLock(str(path)), Autotuner()
-    with lock.released_while_compiling():
+    lock, one, settled = GpuLock(str(path)), Autotuner(), []
+    with lock.released_while_compiling(lambda: settled.append(free(path))):
         assert not free(path)
         assert one.compiles(lambda: free(path)), "while it compiles others may have the GPU"
         assert not one.compiles(lambda: Autotuner.classwise(lambda: free(path))), "but for what it times there"
@@ -87,7 +89,26 @@ def test_autotuners_take_the_lock_and_are_left_as_they_were(tmp_path, monkeypatc
         assert one.compiles(lambda: free(path))
         assert not free(path)
     assert free(path)
+    assert settled == [False] * 6, "what was launched has ended before others get the GPU"
     assert [inspect.getattr_static(Autotuner, name) for name in names] == before
+
+
+def test_another_thread_of_the_preparation_compiles_and_times(tmp_path, monkeypatch):
+    """Autograd compiles a backward pass in a thread of its own, for which the thread that prepares waits."""
+    monkeypatch.setattr(module, "COMPILER", (f"{__name__}:Autotuner.compiles",))
+    monkeypatch.setattr(module, "AUTOTUNERS", (f"{__name__}:Autotuner.ofone",))
+    path, one, seen = tmp_path / "lock", Autotuner(), []
+
+    def look():
+        seen.append((free(path), one.ofone(lambda: free(path)), free(path)))
+
+    with GpuLock(str(path)).released_while_compiling(lambda: None):
+        other = threading.Thread(target=one.compiles, args=(look,), daemon=True)
+        other.start()
+        other.join(5)
+        assert seen == [(True, False, True)]
+        assert not free(path)
+    assert free(path)
 
 
 def test_with_unknown_autotuners_the_lock_is_held_throughout(tmp_path, monkeypatch):
@@ -95,7 +116,7 @@ def test_with_unknown_autotuners_the_lock_is_held_throughout(tmp_path, monkeypat
     monkeypatch.setattr(module, "AUTOTUNERS", (f"{__name__}:Autotuner.gone",))
     path = tmp_path / "lock"
     assert not module.can_release_while_compiling()
-    with GpuLock(str(path)).released_while_compiling():
+    with GpuLock(str(path)).released_while_compiling(lambda: None):
         assert not Autotuner().compiles(lambda: free(path))
 
 
@@ -151,8 +172,9 @@ def test_a_wait_without_a_deadline_costs_no_cpu_time(tmp_path):
 
 
 COMPILES = """
-import fcntl, json, sys
+import fcntl, json, sys, threading
 import torch
+from torch._inductor.compile_fx import _InProcessFxCompile
 from tools.harness.process.gpu_lock import AUTOTUNERS, COMPILER, GpuLock, _resolve
 
 def free():
@@ -170,11 +192,20 @@ def backend(graph, inputs):
         return graph(*given)
     return run
 
+def codegen(self, *given, _original=_InProcessFxCompile.codegen_and_compile, **named):
+    seen.append(("generating", threading.current_thread() is threading.main_thread(), free()))
+    return _original(self, *given, **named)
+
+_InProcessFxCompile.codegen_and_compile = codegen
 seen = []
 lock = GpuLock(sys.argv[1])
-with lock.released_while_compiling():
+with lock.released_while_compiling(lambda: None):
     seen.append(("preparing", free()))
     torch.compile(lambda x: x + 1, backend=backend, fullgraph=True)(torch.ones(4))
+    out = torch.compile(lambda x: (x * x).sum())(torch.ones(4, requires_grad=True))
+    backward = threading.Thread(target=out.backward, daemon=True)  # as autograd runs it for a GPU
+    backward.start()
+    backward.join()
 print(json.dumps([seen, [_resolve(name)[0] is not None for name in (*COMPILER, *AUTOTUNERS)]]))
 """
 
@@ -183,9 +214,11 @@ print(json.dumps([seen, [_resolve(name)[0] is not None for name in (*COMPILER, *
 def test_this_torchs_compiler_releases_the_lock_and_its_autotuners_are_known(tmp_path):
     """Otherwise preparing baselines is right, and slow: the GPU waits while PyTorch compiles."""
     command = [sys.executable, "-c", COMPILES, str(tmp_path / "lock")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    fresh = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "inductor")}
+    done = subprocess.run(command, env=fresh, capture_output=True, text=True, check=True)
     seen, known = json.loads(done.stdout.splitlines()[-1])
-    assert seen == [["preparing", False], ["compiling", True], ["running", False]]
+    compiled = [["preparing", False], ["compiling", True], ["running", False]]
+    assert seen == [*compiled, ["generating", True, True], ["generating", False, True]]
     assert all(known)
 
 

@@ -109,6 +109,45 @@ def test_a_proof_compares_with_every_baseline_round_by_round(live):
     assert len(proof.samples_ms) == 4 * unfused.rounds
 
 
+@pytest.mark.parametrize(
+    ("readings", "when"), [(0, "before its final sitting"), (7, "after 7 of 12 rounds of its sitting")]
+)
+def test_a_proof_that_is_cut_short_says_nothing_of_its_config(live, monkeypatch, readings, when):
+    measure, left = live.measure, iter(range(readings - 1, -1, -1))
+
+    def measure_until_the_end(*asked):
+        if next(left) == 0:
+            monkeypatch.setattr(live, "ends_at", time.monotonic())
+        return measure(*asked)
+
+    monkeypatch.setattr(live, "measure", measure_until_the_end)
+    monkeypatch.setattr(live, "ends_at", time.monotonic() + (60 if readings else 0))
+    proof = live.prove(FaultyConfig(), max_seconds=5)
+    assert (proof.status, proof.ms, proof.comparisons) == ("infrastructure", None, [])
+    assert proof.reason.startswith("the time was up ")
+    assert proof.reason.endswith(when)
+
+
+def test_a_proof_with_rounds_enough_stands_though_the_time_ends_it(live, monkeypatch):
+    measure, rounds = live.measure, iter(range(1, 1000))
+
+    def measure_until_the_end(*asked):
+        if next(rounds) == 12:
+            monkeypatch.setattr(live, "ends_at", time.monotonic())
+        return measure(*asked)
+
+    monkeypatch.setattr(live, "measure", measure_until_the_end)
+    monkeypatch.setattr(live, "ends_at", time.monotonic() + 60)
+    proof = live.prove(FaultyConfig(), max_seconds=5)
+    assert (proof.status, proof.comparisons[0].rounds) == ("correct", 12)
+
+
+def test_contenders_leave_the_time_to_the_proof(live, monkeypatch):
+    monkeypatch.setattr(live, "ends_at", time.monotonic())
+    found = live.contend([FaultyConfig(), FaultyConfig(BLOCK=512)])
+    assert [len(m.samples_ms) for m in found] == [4, 4]
+
+
 @pytest.mark.parametrize("regime", ["burst", "sustained"])
 def test_contenders_are_told_apart(live, regime):
     far, near, best = live.contend([FaultyConfig(n=100), FaultyConfig(n=1), FaultyConfig(n=0)], regime)

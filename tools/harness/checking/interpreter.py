@@ -29,6 +29,7 @@ class Interpreter:
     def __init__(self, shut_in: bool = False) -> None:
         """`shut_in`: whether the child has no network and writes to a folder of its own alone."""
         self._child: Child | None = None
+        self._closed = False
         self._scratch = tempfile.TemporaryDirectory(prefix="autokernel-") if shut_in else None
 
     def check(
@@ -62,11 +63,14 @@ class Interpreter:
             try:
                 answer = self._call(job)
             except ChildKilled:  # from outside (the system was out of memory, say): not the config's doing
+                if self._closed:
+                    raise
                 answer = self._call(job)
         except ChildTimeout:
             answer = {"status": "timeout", "reason": f"the interpreter needed more than {DEADLINE_S:g} s"}
         except ChildKilled as e:
-            answer = {"status": "infrastructure", "reason": f"the interpreter was killed twice: {e}"}
+            often = "closed" if self._closed else "killed twice"
+            answer = {"status": "infrastructure", "reason": f"the interpreter was {often}: {e}"}
         except (ChildUnborn, Refusal) as e:
             raise MachineTrouble(str(e)) from e
         except ChildDied as e:
@@ -84,6 +88,8 @@ class Interpreter:
         return self._child.call(job, DEADLINE_S)
 
     def close(self) -> None:
+        """End the child, from any thread; a check under way is ``infrastructure``."""
+        self._closed = True
         if self._child is not None:
             self._child.kill()
         if self._scratch is not None:

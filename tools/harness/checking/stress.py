@@ -1,13 +1,15 @@
 """Inputs and shapes that nobody chose: a finalist must be right on them too.
 
 1. Each kind of input is made of a nominal draw by a change of its floating tensors. Integers (indices, offsets,
-   lengths, tables) stay as they were drawn. A tensor that is nowhere negative stays so.
+   lengths, tables) stay as they were drawn, and so do masks: infinite numbers, and tensors of two numbers. A tensor
+   that is nowhere negative stays so.
 2. A kind counts if the reference gives no NaN for it and the first baseline, what a user would write in the same
    precision, is right by the same bound. If not, the kind is left out, and the result names it.
 3. The launch must then be right as well. Infinity and the dtype's largest number count as equal.
 4. Shapes around the problem's are tried on nominal values (:mod:`tools.harness.checking.held_out`). One that the
    kernel refuses by an exception is left out. A captured launch has one shape; there the shapes are those of other
-   captured launches of the same function.
+   captured launches of the same function. At last they are tried on shifted values: nominal ones lie around zero,
+   where a mean over the wrong number of elements is as good as the right one.
 5. Every input matters: if no result changes with the values of one input, the result names that input.
 6. Before all this, a launch that does nothing must be rejected.
 """
@@ -18,12 +20,13 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, Literal
 
 import torch
 
-from kernels.launches.bound import Bound, copied, storage_bytes
-from kernels.launches.domain import FIRST, KINDS
+from kernels.launches.bound import Bound, copied, same_bits, storage_bytes
+from kernels.launches.domain import FIRST, KINDS, SHIFTED
 from kernels.launches.expected import Results, bounds, expected, named
 from kernels.launches.leaves import tensors_in
 from kernels.spec import KernelSpec
@@ -51,7 +54,7 @@ def _with(number: float) -> Change:
 CHANGES: dict[str, Change] = {
     "large": lambda x, g: x * 256,
     "mixed magnitudes": _mixed,
-    "shifted": lambda x, g: x + 16,
+    SHIFTED: lambda x, g: x + 16,
     "tiny": lambda x, g: x * 2.0**-10,
     "denormal": lambda x, g: x * 2.0**-18,
     "negative": lambda x, g: -x.abs(),
@@ -64,6 +67,8 @@ CHANGES: dict[str, Change] = {
 MILDER: dict[str, tuple[Change, ...]] = {"large": (lambda x, g: x * 64, lambda x, g: x * 16)}
 """In place of a kind that is left out, the first that is not: products of large numbers may leave the dtype's range, in
 PyTorch too."""
+LEAST_MASK = 65
+"""Elements of what is taken for a mask if it holds two numbers. A capture keeps fewer floats whole, as scales."""
 SLACK = 4.0
 """A spec derives its bound for nominal inputs. On others PyTorch must keep it, and the launch four times it: what is
 unsafe misses it by far."""
@@ -79,9 +84,26 @@ def changed(inputs: Any, change: Change, generator: torch.Generator, only: str |
         seen.add(key)
         flat = storage_bytes(t).view(t.dtype)
         wide = flat.to(torch.promote_types(t.dtype, torch.float32))
-        made = change(wide, generator)
-        flat.copy_(made.abs() if bool((wide >= 0).all()) else made)
+        if _is_mask(wide):
+            continue
+        finite = torch.isfinite(wide)
+        every = bool(finite.all())
+        given = wide if every else wide[finite]
+        made = change(given, generator)
+        made = made.abs() if bool((given >= 0).all()) else made
+        if every:
+            flat.copy_(made)
+        else:
+            flat[finite] = made.to(t.dtype)
     return inputs
+
+
+def _is_mask(x: torch.Tensor) -> bool:
+    """Whether these are two numbers, each many times."""
+    if x.numel() < LEAST_MASK:
+        return False
+    low, high = x.aminmax()
+    return bool(low < high) and bool(((x == low) | (x == high)).all())
 
 
 def _changeable(t: torch.Tensor) -> bool:
@@ -112,7 +134,9 @@ class _Finalist:
             bound = Bound(spec.effects(problem), arranged, spec.output(problem, self.device))
             references = expected(spec, problem, inputs, list(bound.results))
             why_not = _unfit(spec, problem, inputs, bound.results, references)
-            if not why_not and only is not None and not self._depends(problem, drawn, bound.results, references):
+            if not why_not and only is not None and same_bits(tensors_in(drawn)[only], tensors_in(inputs)[only]):
+                why_not = "it is a mask, which stays as it is drawn"
+            elif not why_not and only is not None and not self._depends(problem, drawn, bound.results, references):
                 why_not = "no result depends on it by more than the tolerance"
         except Exception as e:
             if not other_shape or describe_trouble(e):
@@ -173,10 +197,11 @@ class _Job:
     elsewhere: _Finalist | None = None
     """Of another captured launch."""
 
-    def describe(self, problem: Any) -> str:
+    def describe(self, problem: Any, other_shape: bool) -> str:
         if self.only is not None:
             return f"with other values of {self.kind}"
-        return f"on {self.kind} inputs" if self.change is not None else f"on {self.kind} ({problem.label()})"
+        where = f" ({problem.label()})" if other_shape else ""
+        return f"on {self.kind} inputs{where}" if self.change is not None else f"on {self.kind}{where}"
 
 
 def stress(
@@ -201,32 +226,39 @@ def stress(
     if nothing:
         return {"status": "correctness", "reason": nothing, "tried": [], "left_out": {}}
     finalist = _Finalist(spec, config, device, hardware, done, generator)
-    for job in _jobs(finalist, problem, left_out):
+    other_shapes: list[_Job] = []
+    at_last = (job for job in other_shapes if SHIFTED in tried)
+    for job in chain(_jobs(finalist, problem, left_out), at_last):
         verdicts: dict[str, Attempt] = {}
         for given in job.problems:
+            other_shape = given is not problem
             if time.monotonic() - began > most_s:
-                left_out[job.kind] = f"no time left after {most_s:.2g} s"
+                which = f"{job.kind} at {given.label()}" if job.kind in tried or verdicts else job.kind
+                left_out[which] = f"no time left after {most_s:.2g} s"
                 break
             try:
                 launched = job.elsewhere or finalist
-                found = launched.attempt(given, job.change, job.only, given is not problem)
+                found = launched.attempt(given, job.change, job.only, other_shape)
                 for change in job.milder:
                     if found.verdict == "left out":
-                        found = launched.attempt(given, change, job.only, given is not problem)
+                        found = launched.attempt(given, change, job.only, other_shape)
             except Exception as e:
                 if given is problem or describe_trouble(e):
                     raise
-                raise RuntimeError(f"{job.describe(given)}: {reason(e)}") from e
+                raise RuntimeError(f"{job.describe(given, other_shape)}: {reason(e)}") from e
             if found.verdict == "wrong":
-                why = f"{job.describe(given)}: {found.why}"
-                if given is not problem and job.elsewhere is None:
+                why = f"{job.describe(given, other_shape)}: {found.why}"
+                if other_shape and job.elsewhere is None:
                     why += f'; if the kernel does not take them, let constraint() refuse them, or add "{job.kind}" to '
                     why += "its domain"
                 return {"status": "correctness", "reason": why, "tried": tried, "left_out": left_out, **found.figures}
             verdicts[given.label()] = found
+            if job.change is None and found.verdict == "right":
+                _also_shifted(other_shapes, job, given)
         refused = {label: v.why for label, v in verdicts.items() if v.verdict == "left out"}
-        if len(refused) < len(verdicts):
-            tried.append(job.kind)
+        if len(refused) < len(verdicts) or job.kind in tried:
+            if job.kind not in tried:
+                tried.append(job.kind)
             left_out |= {f"{job.kind} at {label}": why for label, why in refused.items()}
         elif refused:
             left_out.setdefault(job.kind, next(iter(refused.values())))
@@ -256,6 +288,14 @@ def _jobs(finalist: _Finalist, problem: Any, left_out: dict[str, str]) -> Iterat
             shapes.append(_Job(held_out.kind, held_out.problems))
     shapes += _other_launches(finalist, problem, left_out)
     yield from [*shapes[:1], *values[FIRST:], *shapes[1:]]
+
+
+def _also_shifted(jobs: list[_Job], job: _Job, problem: Any) -> None:
+    """Add `problem`, another shape of `job`, to those of `jobs` that are tried on shifted values."""
+    if jobs and jobs[-1].elsewhere is job.elsewhere:
+        jobs[-1].problems.append(problem)
+    else:
+        jobs.append(replace(job, kind=SHIFTED, problems=[problem], change=CHANGES[SHIFTED]))
 
 
 def _other_launches(finalist: _Finalist, problem: Any, left_out: dict[str, str]) -> Iterator[_Job]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -38,6 +39,8 @@ BLOCK: dict[Regime, int] = {"burst": 4, "sustained": 1}
 CONTEND_ROUNDS: dict[Regime, int] = {"burst": 16, "sustained": 4}
 MIN_ROUNDS: dict[Regime, int] = {"burst": 12, "sustained": 4}
 MAX_ROUNDS = 80
+CONTEND_SHARE = 0.25
+"""Of the time that is left, the most for telling finalists apart: the rest is for their proof."""
 STRESS_S, STRESS_SHARE = 10.0, 0.6
 """Seconds of a run for inputs and shapes that nobody chose, and the share of what is left that a finalist gets: the
 first one 6 s, the second 2.4 s."""
@@ -54,6 +57,9 @@ class LiveDevice:
         self.cache = workers.cache
         """Triton's cache, which the compile pool shares."""
         self.window_s = WINDOW_S
+        self.ends_at = math.inf
+        """``time.monotonic()`` after which no further step of a sitting is begun. A proof that this cuts short proves
+        nothing."""
         self._order = random.Random(0)
         self._expecting = False
         self._stress_s = STRESS_S
@@ -126,7 +132,7 @@ class LiveDevice:
 
     def stress(self, config: Config) -> StressResult:
         """Launch a finalist on inputs and shapes that nobody chose, for a share of the run's time for that."""
-        share = STRESS_SHARE * self._stress_s
+        share = min(STRESS_SHARE * self._stress_s, self._seconds_left() / 2)
         answer = self.workers.run("candidates", {"op": "stress", "config": _values(config), "most_s": share})
         self._stress_s -= min(self._stress_s, answer.get("seconds", share))
         kept = {k: v for k, v in answer.items() if k in StressResult.model_fields}
@@ -137,6 +143,8 @@ class LiveDevice:
 
     def compare_bits(self, config: Config) -> tuple[Bits | None, str]:
         """Launch `config` and the owner's config on equal inputs."""
+        if self._is_over():
+            return None, "the time was up"
         answer = self.workers.run("candidates", {"op": "bits", "config": _values(config)})
         return answer.get("bits"), answer.get("bits_why") or answer.get("reason") or ""
 
@@ -203,6 +211,7 @@ class LiveDevice:
         """Rounds of blocks in shuffled order. After every fourth round a config goes whose time (or joules) over the
         leader's lies above 1 with its whole interval (successive halving by evidence instead of by half)."""
         rounds: dict[Config, list[Measurement]] = {c: [] for c in configs}
+        until = time.monotonic() + CONTEND_SHARE * self._seconds_left()
         racing = list(rounds)
         for n in range(1, CONTEND_ROUNDS[regime] + 1):
             self._order.shuffle(racing)
@@ -214,7 +223,7 @@ class LiveDevice:
             if n % 4 == 0 and racing:
                 leader = min(racing, key=lambda c: getattr(merged(rounds[c]), figure) or 0.0)
                 racing = [c for c in racing if c is leader or not worse(rounds[c], rounds[leader], figure)]
-            if len(racing) < 2:
+            if len(racing) < 2 or time.monotonic() > until:
                 break
         return [merged(rounds[c]) for c in configs]
 
@@ -228,10 +237,13 @@ class LiveDevice:
         against: Sequence[str] | None = None,
     ) -> Proof:
         """Census and check, then blocks of readings of the config and of every baseline in shuffled order, round after
-        round, until the interval of every ratio of `figure` is narrower than NARROW or time is up.
+        round, until the interval of every ratio of `figure` is narrower than NARROW or time is up. A sitting that
+        `ends_at` ends before its least number of rounds is ``infrastructure``.
 
         `beside`: another config timed like a baseline. `against`: only these baselines, of the kernel's own and a
         device copy (``copy``), the first of which has to run."""
+        if self._is_over():
+            return self._cut(config, regime, "before its final sitting")
         checked = self.check([config])[0]
         if checked.status != "correct":
             return Proof(config=checked.config, status=checked.status, reason=checked.reason, regime=regime)
@@ -240,6 +252,8 @@ class LiveDevice:
             return Proof(config=checked.config, status=stressed.status, reason=stressed.reason, regime=regime)
         # A baseline that cannot run here is said to be missing; without the first, what a user would write, there is
         # nothing to prove against.
+        if self._is_over():
+            return self._cut(config, regime, "before the baselines were timed")
         there, spoilt = self._prepare_all(expand(self._baselines(against), self.problem))
         first = split_name(there[0][0].name)[0]
         choices = [(b, why) for b, why in there if split_name(b.name)[0] == first]
@@ -252,10 +266,12 @@ class LiveDevice:
             contenders.append(there[-1][0])
         ours: list[Measurement] = []
         theirs: dict[str, list[Measurement]] = {b.name: [] for b in contenders if b}
-        deadline = time.monotonic() + max_seconds
+        deadline = min(time.monotonic() + max_seconds, self.ends_at)
         while len(ours) < MAX_ROUNDS and (time.monotonic() < deadline or len(ours) < MIN_ROUNDS[regime]):
             self._order.shuffle(contenders)
             for one in contenders:
+                if self._is_over() and len(ours) < MIN_ROUNDS[regime]:
+                    return self._cut(config, regime, f"after {len(ours)} of {MIN_ROUNDS[regime]} rounds of its sitting")
                 if one is None:
                     m = _require_figure(self.measure([config], regime, BLOCK[regime])[0], figure)
                     if m.status != "correct":
@@ -294,6 +310,17 @@ class LiveDevice:
             bits=stressed.bits,
             bits_why=stressed.bits_why,
         )
+
+    def _seconds_left(self) -> float:
+        return max(0.0, self.ends_at - time.monotonic())
+
+    def _is_over(self) -> bool:
+        return time.monotonic() >= self.ends_at
+
+    def _cut(self, config: Config, regime: Regime, when: str) -> Proof:
+        """A sitting that was not finished: nothing is known of the config."""
+        reason = f"the time was up {when}"
+        return Proof(config=_values(config), status="infrastructure", reason=reason, regime=regime)
 
     def _prepare_all(
         self, baselines: Sequence[Baseline[Any]]

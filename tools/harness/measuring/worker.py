@@ -76,7 +76,7 @@ class Worker:
                     return self.prepare(job)
             if job.get("ahead") and not can_release_while_compiling():
                 return {"status": "infrastructure", "reason": "this torch's compiler would keep the GPU from others"}
-            with self.lock.released_while_compiling():
+            with self.lock.released_while_compiling(synchronize):
                 return self.prepare(job)
         if operation == "info":
             return self.info()

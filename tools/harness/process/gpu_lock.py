@@ -25,10 +25,16 @@ from typing import Any, Self
 
 from tools.harness.device import DeviceError
 
-COMPILER = ("torch._dynamo.convert_frame:CatchErrorsWrapper.__call__",)
-"""All of a compilation by torch.compile, and no launch of what was compiled."""
+COMPILER = (
+    "torch._dynamo.convert_frame:CatchErrorsWrapper.__call__",
+    "torch._inductor.compile_fx:_InProcessFxCompile.codegen_and_compile",
+    "torch._inductor.runtime.triton_heuristics:CachingAutotuner.coordinate_descent_tuning",
+)
+"""All of a compilation by torch.compile, and no launch of what was compiled. The second: of a backward pass, which
+begins when the pass is first run, in autograd's thread of the GPU. The third: at a kernel's first launch, of some
+twenty neighbours of its config, one by one; each is timed by AUTOTUNERS."""
 AUTOTUNERS = (
-    "torch._inductor.select_algorithm:AlgorithmSelectorCache.benchmark_in_current_process",
+    "torch._inductor.select_algorithm:AlgorithmSelectorCache.benchmark_choice|benchmark_in_current_process",
     "torch._inductor.codegen.triton:TritonScheduling.benchmark_codegened_module",
     "torch._inductor.fx_passes.pad_mm:_should_pad|_should_pad_bench",
     "torch._inductor.runtime.triton_heuristics:CachingAutotuner.benchmark_all_configs",
@@ -36,8 +42,9 @@ AUTOTUNERS = (
     "torch._inductor.runtime.benchmarking:TritonBenchmarker.benchmark_gpu",
     "torch._inductor.runtime.benchmarking:InductorBenchmarker.benchmark_gpu",
 )
-"""Where Inductor uses the GPU during it: templates of matmul timed, their fusion with what follows, padding, generated
-kernels; last the functions by which all of them time (torch 2.13; after ``|`` the name in an older one)."""
+"""Where Inductor uses the GPU during it: templates of matmul timed, one by one, since some forty of a large product
+take a minute; their fusion with what follows, padding, generated kernels; last the functions by which all of them time
+(torch 2.13; after ``|`` the name in an older one)."""
 VARIABLE = "AUTOKERNEL_GPU_LOCK"
 """Names the lock file that the live devices of this process use. Processes that share one GPU name the same."""
 POLL_S = 0.001
@@ -73,9 +80,13 @@ class GpuLock:
 
     def release(self) -> None:
         self._depth -= 1
-        if self._file is not None and self._depth == 0:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
+        if self._depth == 0:
+            self._unlock_file()
         self._threads.release()
+
+    def _unlock_file(self) -> None:
+        if self._file is not None:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def _lock_file(self, until: float | None) -> bool:
         """Lock the file before `until` (``time.monotonic()``); ``None`` waits without limit."""
@@ -106,24 +117,20 @@ class GpuLock:
         self.release()
 
     @contextmanager
-    def released(self) -> Iterator[None]:
-        """Inside this context others may take the lock that this thread holds; it is taken back at the end."""
-        depth = self._depth
-        for _ in range(depth):
-            self.release()
-        try:
-            yield
-        finally:
-            for _ in range(depth):
-                self.acquire()
+    def released_while_compiling(self, synchronize: Callable[[], object]) -> Iterator[None]:
+        """Hold the lock, but release it while torch.compile compiles, except when its autotuners use the GPU, in
+        whatever thread of this process they do. `synchronize` waits for what this process has launched, before others
+        get the lock. If this torch has autotuners that are not listed here, the lock is held throughout: correct, and
+        slow for the others."""
 
-    @contextmanager
-    def released_while_compiling(self) -> Iterator[None]:
-        """Hold the lock, but release it while torch.compile compiles, except when its autotuners use the GPU. If this
-        torch has autotuners that are not listed here, the lock is held throughout: correct, and slow for the others."""
+        def give() -> None:
+            synchronize()
+            self._unlock_file()
+
+        turn = _Turn(lambda: self._lock_file(None), give)
         wrappers: list[tuple[tuple[Any, str], Callable[[], AbstractContextManager[object]]]]
-        wrappers = [(_resolve(name), self.released) for name in COMPILER]
-        wrappers += [(_resolve(name), lambda: self) for name in AUTOTUNERS]
+        wrappers = [(_resolve(name), turn.compiling) for name in COMPILER]
+        wrappers += [(_resolve(name), turn.timing) for name in AUTOTUNERS]
         if not can_release_while_compiling():
             wrappers = []
         originals = [(owner, name, inspect.getattr_static(owner, name)) for (owner, name), _ in wrappers]
@@ -135,6 +142,44 @@ class GpuLock:
             finally:
                 for owner, name, original in originals:
                     setattr(owner, name, original)
+
+
+class _Turn:
+    """Held at first, and from then on while a thread times something or none compiles.
+
+    Threads are counted together: the one that prepares a baseline waits for autograd's, which compiles the backward
+    pass, so that a lock by thread would never come free."""
+
+    def __init__(self, take: Callable[[], object], give: Callable[[], object]) -> None:
+        self._take, self._give = take, give
+        self._counting = threading.Lock()
+        self._compile = self._time = 0
+        self._held = True
+
+    @contextmanager
+    def compiling(self) -> Iterator[None]:
+        self._count(compiling=1)
+        try:
+            yield
+        finally:
+            self._count(compiling=-1)
+
+    @contextmanager
+    def timing(self) -> Iterator[None]:
+        self._count(timing=1)
+        try:
+            yield
+        finally:
+            self._count(timing=-1)
+
+    def _count(self, compiling: int = 0, timing: int = 0) -> None:
+        with self._counting:
+            self._compile += compiling
+            self._time += timing
+            hold = self._time > 0 or self._compile == 0
+            if hold != self._held:
+                (self._take if hold else self._give)()
+                self._held = hold
 
 
 def named_lock() -> Path | None:

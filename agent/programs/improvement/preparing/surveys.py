@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from agent.programs.improvement.improve_plan import Job
 from agent.programs.improvement.preparing.ahead import Ahead
+from agent.programs.improvement.time_left import TimeLeft
 from agent.programs.improvement.tuned_rows import beyond_float64, bounds_of, fault_beside
 from kernels.capture.reading.rebuilt_arguments import described_tensors
 from kernels.captured.captured_problem import CapturedProblem, written_bounds
@@ -26,10 +27,13 @@ Prepared = tuple[CapturedProblem, Survey, Reference]
 class Surveys:
     """Those of one capture."""
 
-    def __init__(self, survey: OwnerSurvey, ahead: Ahead, hardware: Hardware | None, at_once: int = 1) -> None:
-        """`hardware`: the facts of the GPU, unless the interpreter checks. `at_once`: launches that may wait for their
-        references and compilations at the same time; they are launched one after the other."""
-        self._survey, self._ahead, self._hardware = survey, ahead, hardware
+    def __init__(
+        self, survey: OwnerSurvey, ahead: Ahead, hardware: Hardware | None, time_left: TimeLeft, at_once: int = 1
+    ) -> None:
+        """`hardware`: the facts of the GPU, unless the interpreter checks. `time_left`: nothing is waited for beyond
+        it. `at_once`: launches that may wait for their references and compilations at the same time; they are launched
+        one after the other."""
+        self._survey, self._ahead, self._hardware, self._time = survey, ahead, hardware, time_left
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="survey")
         self._comparing = ThreadPoolExecutor(1, thread_name_prefix="comparison")
         self._launching = threading.Lock()
@@ -40,13 +44,20 @@ class Surveys:
 
     def of(self, job: Job) -> Prepared | str:
         """What is known of the launch, or why it cannot be tuned."""
-        found = self.expect(job).result()
+        try:
+            found = self.expect(job).result(self._time.left())
+        except TimeoutError:
+            return self._time.was_up
         return self.change(job) or found
 
     def change(self, job: Job) -> str | None:
-        """Why the launch's function is not the one that was captured, or None. Waits for the comparison, which imports
-        the program's packages: a search that began before it was over may be for nothing."""
-        return self._comparison(job).result()
+        """Why the launch's function is not the one that was captured, or cannot be compared with it in time; None if
+        it is the same. Waits for the comparison, which imports the program's packages: a search that began before it
+        was over may be for nothing."""
+        try:
+            return self._comparison(job).result(self._time.left())
+        except TimeoutError:
+            return f"{self._time.was_up} before its function was compared with the one that is installed"
 
     def expect(self, job: Job, compiled: Sequence[Future[CompileResult]] = ()) -> Future[Prepared | str]:
         """Find it out in the background; the launches of runs go on meanwhile, in turns with the survey's. `compiled`:
@@ -70,6 +81,8 @@ class Surveys:
         found = self.of(job)
         if isinstance(found, str):
             return found
+        if not self._time.left():
+            return self._time.was_up
         problem, survey, exact = found
         if exact.reason is None:
             errors = self._survey.errors(job.reference, problem.model_dump(), config, exact, SEED)

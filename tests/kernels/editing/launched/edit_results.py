@@ -19,9 +19,7 @@ import torch
 from triton.errors import TritonError
 
 from kernels.capture.reading.rebuilt_functions import rebuild_function
-from kernels.editing.argument_values import values_of
 from kernels.editing.machine_code_only import INSIDE
-from kernels.editing.owner_function import owner_of
 from kernels.editing.refused_edit import RefusedEdit
 from kernels.editing.variants import launch_instead, make_variant
 from kernels.hardware import hardware_named
@@ -30,13 +28,9 @@ from kernels.triton.interpreter_bf16 import patch_bf16
 from kernels.triton.interpreter_libdevice import patch_libdevice
 from kernels.triton.stub_driver import stub_driver
 from tests.kernels.editing.launched.launched_edits import EDITS
-from tests.kernels.editing.launched.launched_kernels import KERNELS
-
-
-def owner_of_launch(kernel):
-    parameters = owner_of(kernel.function, {}).part["parameters"]
-    constants = {p["name"] for p in parameters if p["constexpr"]}
-    return owner_of(kernel.function, values_of(kernel.function, kernel.arguments(), constants))
+from tests.kernels.editing.launched.launched_kernels import KERNELS, owner_of_launch
+from tests.kernels.editing.launched.more_edits import MORE_EDITS
+from tests.kernels.editing.launched.more_kernels import MORE
 
 
 def launched(launch, arguments):
@@ -81,9 +75,9 @@ def main():
         patch_libdevice()
     folder = Path(tempfile.mkdtemp())
     found = {}
-    for name, of, source, *rest in EDITS[:: int(sys.argv[2]) if len(sys.argv) > 2 else 1]:
+    for name, of, source, *rest in [*EDITS, *MORE_EDITS][:: int(sys.argv[2]) if len(sys.argv) > 2 else 1]:
         meta, grid, _ = (*rest, *({}, "", 1e-5)[len(rest) :])
-        kernel = KERNELS[of]
+        kernel = (KERNELS | MORE)[of]
         owner = owner_of_launch(kernel)
         function = rebuild_function(owner.digest, owner.parts, folder)
         text = source if isinstance(source, str) else source(owner.part["source"])

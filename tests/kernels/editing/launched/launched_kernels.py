@@ -11,6 +11,9 @@ import torch
 import triton
 import triton.language as tl
 
+from kernels.editing.argument_values import values_of
+from kernels.editing.owner_function import OwnerFunction, owner_of
+
 
 @triton.jit
 def rowsum(x_ptr, y_ptr, n_rows, n_cols, stride, BLOCK: tl.constexpr):
@@ -173,6 +176,13 @@ class LaunchedKernel:
     arguments: Callable[[], dict[str, Any]]
     """By name; drawn anew from the same seed for each launch."""
     grid: Any
+
+
+def owner_of_launch(kernel: LaunchedKernel) -> OwnerFunction:
+    """Its function as an edit of it sees it."""
+    parameters = owner_of(kernel.function, {}).part["parameters"]
+    constants = {p["name"] for p in parameters if p["constexpr"]}
+    return owner_of(kernel.function, values_of(kernel.function, kernel.arguments(), constants))
 
 
 def drawn(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from agent.programs.improvement.edited_launches import EditedLaunches
+from agent.programs.improvement.edited.edited_launches import EditedLaunches
 from agent.programs.improvement.improve_plan import Job
 from agent.programs.improvement.preparing.ahead import Ahead
 from agent.programs.improvement.tuned_rows import beyond_float64

@@ -1,0 +1,1 @@
+"""Structure among the values of a tensor, which indexing and masks need: recognised, and made anew."""
