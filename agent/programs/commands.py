@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from pathlib import Path
 
 import click
@@ -147,6 +148,7 @@ def improve(
     What can save the most comes first. The table holds one row for each launch: a config that was proven faster than
     the launch as captured and than the autotuner's choice, or the owner's config. Exit code 0 if a row is proven, 3 if
     none is."""
+    began = time.monotonic()  # to load PyTorch takes seconds, and they count
     import sys
     from contextlib import redirect_stdout
 
@@ -183,6 +185,7 @@ def improve(
         bitwise=bitwise,
         edit=edit,
         held_out=held_out,
+        began=began,
     )
     watch = LineWatch(lambda line: click.echo(printable(line, "?"), err=True))
     with redirect_stdout(sys.stderr):  # what a kernel's own code prints is no result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +38,8 @@ class Request:
     """Launches of each kernel that lie between others and are not tuned: the table's answers for them are timed."""
     even: bool = False
     """Whether each launch is given the same time, instead of by what it promises."""
+    began: float = field(default_factory=time.monotonic)
+    """From when `max_seconds` count, by ``time.monotonic()``."""
 
 
 @dataclass

@@ -44,7 +44,6 @@ def improve(request: Request, watch: Watch) -> Improved:
     """Improve what `request` names and write the table.
 
     Raises UsageError for a capture or device that cannot be used, and AgentError if the device fails."""
-    began = time.monotonic()
     capture = open_capture(request.file)
     wanted = select_launches(capture, request.kernel)  # before processes are started for it
     earlier = read_earlier(request.out, request.file)
@@ -83,7 +82,7 @@ def improve(request: Request, watch: Watch) -> Improved:
         )
         kept = EarlierTable(earlier, demands)
         made = Improved(capture, environment, TunedTable(), untuned=list(found.untuned), timed=timed, earlier=kept)
-        time_left = TimeLeft(began, request.max_seconds)
+        time_left = TimeLeft(request.began, request.max_seconds)
         Work(request, device, survey, ahead, made, watch, hardware, gpu_lock, time_left).all(found)
     except StoppedError as e:  # it names one run, and to resume that would write no row
         raise StoppedError(
@@ -97,7 +96,7 @@ def improve(request: Request, watch: Watch) -> Improved:
         ahead.close()
         if lock:
             lock.close()
-    made.seconds = time.monotonic() - began
+    made.seconds = time.monotonic() - request.began
     return made
 
 

@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,12 +15,15 @@ import pytest
 
 from agent.cli.commands import main
 from agent.errors import StoppedError
-from agent.programs.improvement import improve_work, improving
+from agent.loop.progress import LineWatch
+from agent.programs.improvement import improve_work, improving, wanted_launches
 from agent.programs.improvement.edited import edited_launches
 from agent.programs.improvement.improve_work import Work
+from agent.programs.improvement.improving import improve
 from agent.programs.improvement.preparing.ahead import Ahead
 from agent.programs.improvement.table_gaps import BRIDGE_S, HELD_OUT_S
 from agent.programs.improvement.tuned_rows import KEPT
+from agent.programs.improvement.wanted_launches import open_capture
 from kernels.capture.capture_file import append, line_of, read
 from kernels.hardware import hardware_named
 from kernels.hardware.gpu_facts import to_json
@@ -349,6 +353,20 @@ def test_a_proof_that_the_time_cuts_short_is_none_and_the_command_ends(gpu, on_g
     assert all(row.status == "stock" for row in read_table(out).rows)
 
 
+def test_what_the_command_needs_to_start_counts(gpu, on_gpu, tmp_path, monkeypatch):
+    opened, asked = [], []
+    monkeypatch.setattr(
+        wanted_launches, "open_capture", lambda path: opened.append(time.monotonic()) or open_capture(path)
+    )
+    monkeypatch.setattr(improving, "improve", lambda request, watch: asked.append(request) or improve(request, watch))
+    main(["improve", str(on_gpu), "-o", str(tmp_path / "t.json"), "--max-seconds", "0.01"])
+    assert asked[0].began < opened[0]
+    late = replace(asked[0], max_seconds=50.0, began=time.monotonic() - 60)
+    made = improve(late, LineWatch(lambda line: None))
+    assert not made.rows
+    assert made.seconds > 60
+
+
 def test_a_slow_launch_in_the_interpreter_is_not_waited_for_beyond_the_time(example, tmp_path, capsys, monkeypatch):
     closed, close = threading.Event(), OwnerSurvey.close
     monkeypatch.setattr(OwnerSurvey, "survey", lambda self, *about: closed.wait(60))
@@ -386,7 +404,7 @@ def test_mistakes_are_one_sentence(example, on_gpu, tmp_path, capsys, monkeypatc
         (str(example), "--max-seconds", "0", *interpreted): "0 is not a number of seconds above 0",
         (str(example), "-o", str(tmp_path / "no" / "t.json"), *interpreted): "there is no folder",
         (str(example), "-o", str(example), *interpreted): "is what the command reads",
-        (str(example), "-o", str(tmp_path / "text"), *interpreted): "exists and is no table",
+        (str(example), "-o", str(tmp_path / "text"), *interpreted): "is no table of tuned launches",
     }
     for words, message in mistakes.items():
         assert main(["improve", *words]) == 2, words
