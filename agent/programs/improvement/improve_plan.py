@@ -75,27 +75,20 @@ def plan(capture: Capture, share: float, only: str | None, gpu: str | None, hard
     if wanted and not here:
         raise UsageError(f"{capture.path} {_elsewhere(wanted[0], gpu)}.")
     untuned += [Untuned(_title(x), f"it {_elsewhere(x, gpu)}") for x in wanted if x not in here]
-    costly, rest = _split(here, share)
+    functions = capture.functions()
+    costly, rest = _split(_by_row(here, functions), share)
     if rest:
         total = sum(map(_weight, here)) or 1.0
         for name in dict.fromkeys(x.name for x in rest):
             own = [x for x in rest if x.name == name]
             part = sum(map(_weight, own)) / total
             untuned.append(Untuned(_title(*own), f"it makes up {part:.1%} of the program, beyond --share {share:g}"))
-    jobs: dict[str, Job] = {}
-    for launch in costly:
-        found = _job(capture, launch, hardware)
-        if isinstance(found, Untuned):
-            untuned.append(found)
-            continue
-        same = f"{launch.function['identity']} {found.key}"
-        if same in jobs:
-            jobs[same].shares.append(launch)
-        else:
-            jobs[same] = found
+    found = [_job(capture, launches, hardware) for launches in costly]
+    untuned += [x for x in found if isinstance(x, Untuned)]
+    jobs = [x for x in found if isinstance(x, Job)]
     chosen = sorted((x for x in here if x.config is not None), key=_weight)
-    autotuned = [(x, key_of_captured(x, capture.functions())) for x in chosen]
-    return Plan(sorted(jobs.values(), key=lambda j: -j.gain_ms), untuned, autotuned=autotuned)
+    autotuned = [(x, key_of_captured(x, functions)) for x in chosen]
+    return Plan(sorted(jobs, key=lambda j: -j.gain_ms), untuned, autotuned=autotuned)
 
 
 def seconds_for(job: Job, waiting: Sequence[Job], seconds: float) -> float:
@@ -134,41 +127,50 @@ def _weight(launch: CapturedLaunch) -> float:
     return launch.total_ms if launch.total_ms is not None else float(launch.count)
 
 
-def _split(launches: list[CapturedLaunch], share: float) -> tuple[list[CapturedLaunch], list[CapturedLaunch]]:
-    """The costliest launches that make up `share`, and the rest. A launch without times does not count beside some that
-    have them."""
-    timed = [x for x in launches if x.total_ms is not None]
-    ordered = sorted(timed or launches, key=_weight, reverse=True)
-    total, sofar = sum(map(_weight, ordered)), 0.0
-    taken: list[CapturedLaunch] = []
-    for launch in ordered:
-        if taken and sofar >= share * total:
+def _by_row(launches: list[CapturedLaunch], functions: dict[str, Json]) -> list[list[CapturedLaunch]]:
+    """The launches that the table does not tell apart, together, the costliest of each first."""
+    rows: dict[str, list[CapturedLaunch]] = {}
+    for launch in sorted(launches, key=_weight, reverse=True):
+        rows.setdefault(f"{launch.function['identity']} {key_of_captured(launch, functions)}", []).append(launch)
+    return list(rows.values())
+
+
+def _split(rows: list[list[CapturedLaunch]], share: float) -> tuple[list[list[CapturedLaunch]], list[CapturedLaunch]]:
+    """The costliest rows that make up `share`, and the launches of the rest. A launch without times does not count
+    beside some that have them."""
+    timed = any(x.total_ms is not None for row in rows for x in row)
+    weights = [sum(_weight(x) for x in row if not timed or x.total_ms is not None) for row in rows]
+    ordered = sorted(zip(weights, rows, strict=True), key=lambda pair: -pair[0])
+    sofar, taken = 0.0, 0
+    for weight, _ in ordered:
+        if taken and (sofar >= share * sum(weights) or not weight):
             break
-        taken.append(launch)
-        sofar += _weight(launch)
-    return taken, [x for x in launches if x not in taken]
+        sofar, taken = sofar + weight, taken + 1
+    return [row for _, row in ordered[:taken]], [x for _, row in ordered[taken:] for x in row]
 
 
-def _job(capture: Capture, launch: CapturedLaunch, hardware: Hardware | None) -> Job | Untuned:
+def _job(capture: Capture, launches: list[CapturedLaunch], hardware: Hardware | None) -> Job | Untuned:
+    """Of the launches of one row, of which the first one stands for all."""
+    launch = launches[0]
     incomplete = launch.observed.get("incomplete")
     if incomplete is not None:
-        return Untuned(_title(launch), f"{incomplete}: capture the program instead")
+        return Untuned(_title(*launches), f"{incomplete}: capture the program instead")
     waits = reason_to_wait(launch, capture.functions())
     if waits is not None:
         return Untuned(
-            _title(launch),
+            _title(*launches),
             f"its programs may wait for one another ({waits}), and a config changes how many run at once",
         )
     reference = reference_of(capture.path, launch.digest)
     try:
         kernel = captured_kernel(reference)
     except ValueError as e:
-        return Untuned(_title(launch), str(e))
+        return Untuned(_title(*launches), str(e))
     if len(list(kernel.candidates(kernel.default_problem(), None))) < 2:  # type: ignore[arg-type]
-        return Untuned(_title(launch), "there is no config beside the owner's")
+        return Untuned(_title(*launches), "there is no config beside the owner's")
     floor = launch.bytes / hardware.bandwidth * 1e3 if hardware and hardware.bandwidth > 0 else 0.0
-    gain = launch.count * max(0.0, launch.ms - floor) if launch.ms is not None else 0.0
-    return Job(launch, kernel, reference, key_of_captured(launch, capture.functions()), gain)
+    gain = sum(x.count * max(0.0, x.ms - floor) for x in launches if x.ms is not None)
+    return Job(launch, kernel, reference, key_of_captured(launch, capture.functions()), gain, launches[1:])
 
 
 def _title(*launches: CapturedLaunch) -> str:

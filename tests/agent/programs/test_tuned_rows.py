@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -181,6 +182,22 @@ def test_what_can_save_the_most_comes_first(captured_example, tmp_path):
     assert not found.untuned
     assert [j.launch.name for j in plan(slow, 1.0, "gated", GPU, None).jobs] == ["gated", "gated"]
     assert len(plan(slow, 0.4, None, GPU, None).jobs) == 1
+
+
+@pytest.mark.process
+def test_launches_that_the_table_does_not_tell_apart_count_together(captured_example, tmp_path):
+    slow = read_capture(str(as_if_on(GPU, captured_example, tmp_path / "slow.capture", ms=0.5)))
+    first, *others = plan(slow, 1.0, None, GPU, None).jobs
+    twins = [replace(x, digest=f"{i:08}{x.digest[8:]}", count=1) for i, x in enumerate(slow.launches)]
+    slow.launches += twins  # as if another module of the program held the same functions
+    again = plan(slow, 1.0, None, GPU, None)
+    assert len(again.jobs) == 1 + len(others)
+    assert again.jobs[0].launch is first.launch
+    assert again.jobs[0].gain_ms == pytest.approx(first.gain_ms * (1 + 1 / first.launch.count))
+    (most,) = plan(slow, 0.1, None, GPU, None).jobs
+    beyond = " ".join(x.kernel for x in plan(slow, 0.1, None, GPU, None).untuned)
+    assert [x in twins for x in most.shares] == [True]
+    assert most.shares[0].digest[:8] not in beyond
 
 
 def test_seconds_are_divided_by_what_a_launch_promises():
