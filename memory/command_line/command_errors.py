@@ -91,14 +91,18 @@ def describe_world(error: OSError) -> str:
         return f"{why}: free some space, or set TMPDIR to a folder that can be written"
     if error.errno == errno.ENOENT and not error.filename:
         return NO_FOLDER
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return f"{what} cannot be opened ({why}): raise the limit, by ulimit -n 1024 for instance"
     return f"{what} cannot be used ({why}): give another path, or change its permissions"
 
 
 def help_hint(error: click.ClickException) -> str:
-    """Where what exists is listed, for a name that does not."""
+    """Where what exists is listed, for a name that does not exist and for one that is missing."""
     context = getattr(error, "ctx", None)
-    unknown = isinstance(error, click.NoSuchOption) or error.message.startswith("No such command")
-    return f" {context.command_path} --help lists what there is." if unknown and context is not None else ""
+    asks = isinstance(error, (click.NoSuchOption, click.MissingParameter)) or error.message.startswith(
+        "No such command"
+    )
+    return f" {context.command_path} --help lists what there is." if asks and context is not None else ""
 
 
 def report_error(message: str, exit_code: int, arguments: Sequence[str]) -> int:

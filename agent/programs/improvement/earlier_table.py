@@ -81,9 +81,7 @@ def read_earlier(out: Path, capture: Path) -> TunedTable:
     except OSError as e:
         raise UsageError(f"{out} cannot be read ({e.strerror}): name another file by -o.") from e
     except NotATable as e:
-        raise UsageError(
-            f"{out} exists and is no table that rows can be added to: name another file by -o, or delete it."
-        ) from e
+        raise UsageError(f"Rows cannot be added to {out}, so name another file by -o: {e}.") from e
 
 
 def _has_owner_bits(row: TunedRow, evidence: Json) -> bool:

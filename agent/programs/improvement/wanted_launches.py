@@ -28,6 +28,8 @@ def select_launches(capture: Capture, only: str | None) -> list[CapturedLaunch]:
     found: list[CapturedLaunch] = []
     for name in filter(None, (part.strip() for part in only.split(","))):
         named = [x for x in capture.launches if _is_named(x, name)]
+        if not named and any(name == title.partition(" (")[0] for title in capture.missing):
+            raise UsageError(f"{capture.path} misses a part of each launch of {name}: capture the program again.")
         if not named:
             names = ", ".join(sorted({x.name for x in capture.launches}))
             raise UsageError(f"{capture.path} holds no launch of {name}: choose one of {names}.")

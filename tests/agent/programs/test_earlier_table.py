@@ -110,7 +110,10 @@ def test_only_a_table_is_added_to(tmp_path):
     write_table(table((row("other", 2), "read")), out)
     assert warps(read_earlier(out, capture)) == {("other", "NVIDIA H200"): 2}
     out.write_text(out.read_text()[:-20])
-    with pytest.raises(UsageError, match="exists and is no table that rows can be added to"):
+    with pytest.raises(UsageError, match=r"Rows cannot be added to .*, so name another file by -o: .* is cut off"):
+        read_earlier(out, capture)
+    out.write_text('{"format": "autokernel-tuned", "version": 9}')
+    with pytest.raises(UsageError, match="has format version 9"):
         read_earlier(out, capture)
     link = tmp_path / "link"
     link.symlink_to(capture)

@@ -24,11 +24,19 @@ def test_no_temporary_folder_is_not_taken_for_a_missing_current_folder(
     assert describe_world(gone).startswith("the current folder does not exist")
 
 
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+def test_too_many_open_files_are_no_matter_of_permissions(number: int) -> None:
+    assert describe_world(OSError(number, "Too many open files", "a.db")) == (
+        "a.db cannot be opened (too many open files): raise the limit, by ulimit -n 1024 for instance"
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "end"),
     [
         (["best", "--nope"], "No such option '--nope'. memory best --help lists what there is."),
         (["bset"], "No such command 'bset'. Did you mean 'best'? memory --help lists what there is."),
+        (["import"], "Missing argument 'FILES...'. memory import --help lists what there is."),
         (["import", "none.json"], "none.json cannot be read: No such file or directory"),
     ],
 )
