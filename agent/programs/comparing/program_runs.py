@@ -74,7 +74,7 @@ def run_pairs(
     if not plan.cold:
         for tuned in (False, True):
             progress(f"warm-up {'with' if tuned else 'without'}")
-            run_once(plan, tuned, None, folder / f"warm-up-{tuned}")
+            run_once(plan, tuned, pattern, folder / f"warm-up-{tuned}")
     pairs = []
     for i, order in enumerate(order_of(plan.pairs)):
         runs = {tuned: run_once(plan, tuned, pattern, folder / f"{i}-{tuned}") for tuned in order}
