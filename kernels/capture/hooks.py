@@ -80,12 +80,14 @@ class Hooks(ModulePatcher):
         def decorated(decorator: Any, /, *args: Any, **kwargs: Any) -> Any:
             if recorder.inside:
                 return run(decorator, *args, **kwargs)
-            stack = recorder.stack
+            stack, passed = recorder.stack, recorder.passed
             stack.append(decorator)
+            passed.append(kwargs)
             try:
                 return run(decorator, *args, **kwargs)
             finally:
                 stack.pop()
+                passed.pop()
 
         return decorated
 

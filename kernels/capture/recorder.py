@@ -64,9 +64,16 @@ class Recorder:
         try:
             return self._local.stack
         except AttributeError:
-            self._local.stack = []
+            self._local.stack, self._local.passed = [], []
             self._local.inside = self._local.benching = 0
             return self._local.stack
+
+    @property
+    def passed(self) -> list[Json]:
+        """What each of these was passed by name."""
+        self.stack  # noqa: B018 -- makes this thread's state
+        passed: list[Json] = self._local.passed
+        return passed
 
     @property
     def inside(self) -> bool:
@@ -200,7 +207,8 @@ class Recorder:
         try:
             if state.digest is None:
                 state.digest = describe_function(state.function, self._keep)
-            body = describe_launch(state.function, state.maker, chain, grid, kwargs, probe, before, self._keep)
+            passed = self.passed[0] if chain else {}
+            body = describe_launch(state.function, state.maker, chain, passed, grid, kwargs, probe, before, self._keep)
             digest, line = line_of("launch", {"name": state.name, "function": state.digest, **body})
             observed = {"launch": digest, **look_after(state.maker.names, before, result)}
             self._write(self._process_part(), line, line_of("observed", observed)[1])

@@ -11,6 +11,7 @@ the owner's launch overwrites it whole: then it is an output, and poisoned.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -82,10 +83,12 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
         self._function_of: Callable[[str], Any] = partial(_rebuilt, functions=functions, folder=folder)
         digest = next(d for d, part in functions.items() if part is launch.function)
         self.function = self._function_of(digest)
+        self._passed = passed_arguments(launch.passed, {}, self._function_of)
+        """What the program passed for heuristics to see."""
         self.written = _written_paths(launch)
         if not self.written:
             raise CannotRebuild(f"{launch.name} wrote to none of its arguments")
-        self._heuristics, self._pre_hook, missing = _importable_hooks(launch)
+        self._heuristics, self._hooks, missing = _importable_hooks(launch)
         self.launch_space = space_of(launch, has_loop(launch, functions))
         names = _constants(self.launch_space)
         self._own = _own_values(launch, names)
@@ -97,7 +100,7 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
         self._identities = [launch.function["identity"], *_argument_identities(launch.arguments, functions)]
         self.siblings: Callable[[], list[CapturedKernel]] = list
         """Launches of the same function with other shapes; who reads the capture knows them."""
-        self.has_hook = self._pre_hook is not None
+        self.has_hook = bool(self._hooks)
         """Whether a function of the owner's runs before each launch."""
         object.__setattr__(self, "name", f"captured.{launch.name}"[:100])
         object.__setattr__(self, "deterministic", not any("atomic" in how for how in launch.writes.values()))
@@ -173,15 +176,17 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
 
     def launch(self, problem: CapturedProblem, config: Config, inputs: Any, out: Any, hardware: Hardware) -> None:
         values = config.model_dump()
-        arguments = passed_arguments(self.captured, {**inputs, **out}, self._function_of)
+        arguments = passed_arguments(self.captured.arguments, {**inputs, **out}, self._function_of)
         moved = {n: v for n, v in values.items() if n in self._own}
         if moved != self._own:
+            arguments.update(self._passed)
             for names, above in self._heuristics:
                 given = {n: v for n, v in arguments.items() if n not in moved} if above else {**arguments, **moved}
                 arguments.update({n: compute(given) for n, compute in names.items()})
         arguments.update(moved)
-        if self._pre_hook is not None:
-            self._pre_hook(arguments)
+        own = [hook for kwargs, hook in self._hooks if kwargs == moved] or [hook for _, hook in self._hooks]
+        if own:  # of the autotuner's config with these constants, else of the chosen one
+            own[0](arguments)
         options = {n: v for n, v in self.captured.options.items() if v is not None and n not in arguments}
         moving = [n for n in OPTIONS if n in values]
         options |= {n: values[n] for n in moving if n in options or values[n] != self._configs[0][n]}
@@ -358,22 +363,25 @@ def _config_type(name: str, rows: list[Json]) -> type[Config]:
     return model
 
 
+Hook = Callable[[Json], Any]
+
+
 def _importable_hooks(
     launch: CapturedLaunch,
-) -> tuple[list[tuple[dict[str, Callable[[Json], Any]], bool]], Callable[[Json], Any] | None, str | None]:
-    """Heuristics (with whether they stand above the autotuner), the config's pre-hook, and why constants cannot move
-    because one of them cannot be imported here."""
-    heuristics: list[tuple[dict[str, Callable[[Json], Any]], bool]] = []
+) -> tuple[list[tuple[dict[str, Hook], bool]], list[tuple[Json, Hook]], str | None]:
+    """Heuristics (with whether they stand above the autotuner), constants of configs with their pre-hooks, the chosen
+    config's first, and why constants cannot move because one of them cannot be imported here."""
+    heuristics: list[tuple[dict[str, Hook], bool]] = []
     missing: str | None = None
     above = launch.autotune is not None
 
     def hook(where: Json) -> Any:
         nonlocal missing
-        if "import" not in where:
+        if "local" in where:
             return None
-        module, name = where["import"]
+        module, name = where.get("import") or where["held_by"]
         try:
-            return imported(module, name)
+            return functools.reduce(_inner, where.get("at", ()), imported(module, name))
         except Exception as e:  # noqa: BLE001 -- a stranger's module may raise anything; it is the reason
             missing = f"{module}.{name} cannot be imported here ({type(e).__name__})"
             return None
@@ -384,8 +392,14 @@ def _importable_hooks(
         else:
             made = {n: hook(where) for n, where in decorator["values"].items()}
             heuristics.append(({n: f for n, f in made.items() if f is not None}, above))
-    before = (launch.config or {}).get("pre_hook")
-    return heuristics, hook(before) if before else None, missing
+    configs = [c for c in (launch.config, *_tuner_configs(launch)) if c and "pre_hook" in c]
+    hooks = [(c["kwargs"], found) for c in configs if (found := hook(c["pre_hook"])) is not None]
+    return heuristics, hooks, missing
+
+
+def _inner(holder: Any, step: Any) -> Any:
+    """An attribute of a decorator, or what one of its lists or dictionaries holds."""
+    return holder[step] if isinstance(holder, list | dict) else getattr(holder, step)
 
 
 def _argument_identities(value: Any, functions: Mapping[str, Json]) -> list[str]:

@@ -133,13 +133,20 @@ def complete(variant: Variant, given: Mapping[str, MetaValue]) -> dict[str, Meta
     return {n: values[given[n]] if n in given else next(iter(values)) for n, values in stated.items()}
 
 
-def launch_instead(variant: Variant, values: Mapping[str, MetaValue]) -> Any:
+def launch_instead(
+    variant: Variant,
+    values: Mapping[str, MetaValue],
+    prepare: Callable[[Any, str, Mapping[str, Any], Path], None] | None = None,
+) -> Any:
     """What launches the variant where its owner's function would be launched, for
-    :func:`kernels.editing.owner_launches.instead_of_launches`. Raises RefusedEdit if it cannot be defined."""
+    :func:`kernels.editing.owner_launches.instead_of_launches`. Raises RefusedEdit if it cannot be defined. `prepare` is
+    given the Triton function, the digest and the parts from which it was rebuilt, and their folder."""
     try:
         function = rebuild_function(variant.edit.digest, variant.edit.parts, _folder())
     except CannotRebuild as e:
         raise RefusedEdit(str(e)) from e
+    if prepare is not None:
+        prepare(function, variant.edit.digest, variant.edit.parts, _folder())
 
     def instead(owner: Any, args: tuple[Any, ...], grid: Any, kwargs: dict[str, Any], go_on: Any) -> Any:
         if str(python_function(owner).__name__) != variant.name:

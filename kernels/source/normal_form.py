@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -46,6 +47,14 @@ class Scope:
     outer: set[str] = field(default_factory=set)
     """Declared ``global`` or ``nonlocal``: bound elsewhere."""
     is_class: bool = False
+
+
+def unquoted(annotation: ast.expr) -> ast.expr:
+    """What an annotation's text stands for, if it is Python: Triton's ``"*fp32"`` is none."""
+    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+        with suppress(SyntaxError):
+            return ast.parse(annotation.value, mode="eval").body
+    return annotation
 
 
 def scope_of(nodes: Iterable[ast.AST]) -> Scope:
@@ -170,10 +179,7 @@ class NormalForm:
     def _annotated(self, a: ast.arg) -> str:
         if not self._device or a.annotation is None:
             return a.arg
-        annotation: ast.AST = a.annotation
-        if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
-            annotation = ast.parse(annotation.value, mode="eval").body
-        return f"{a.arg}:{self.write(annotation)}"
+        return f"{a.arg}:{self.write(unquoted(a.annotation))}"
 
     def _defaults(self, arguments: ast.arguments) -> str:
         given = [*arguments.defaults, *arguments.kw_defaults]

@@ -1,7 +1,8 @@
 """Computes the key of a launch: what decides which row of the table serves it.
 
 The key is made of what the *program* passes. What its autotuner and heuristics set is left out, so that the key is
-known before they run. It holds, by the name of the argument,
+known before they run; what the program passes for a heuristic to change counts as it is passed. It holds, by the name
+of the argument,
 
 - of a tensor: dtype, whether its address is a multiple of 16, and which earlier argument has the same address. Its
   shape counts if the grid is a function, because such a function may read it; a kernel itself sees no shape. If the
@@ -18,7 +19,7 @@ dtypes of its arguments are all in it. :func:`key_of` reads descriptions of argu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from ..capture.describing.captured_arguments import ITEM_BYTES
@@ -35,7 +36,12 @@ def key_of_captured(launch: Any, functions: Mapping[str, Json]) -> Json:
     """The key of a ``CapturedLaunch``. `functions`: ``Capture.functions()``."""
     grid = None if launch.grid["callable"] else launch.grid["came_out"]
     return key_of(
-        launch.arguments, launch.options, grid, launch.decorators, lambda digest: str(functions[digest]["identity"])
+        {**launch.arguments, **launch.passed},
+        launch.options,
+        grid,
+        launch.decorators,
+        lambda digest: str(functions[digest]["identity"]),
+        launch.passed,
     )
 
 
@@ -45,20 +51,22 @@ def key_of(
     grid: Sequence[int] | None,
     decorators: Sequence[Json],
     identity: Callable[[str], str],
+    passed: Collection[str] = (),
 ) -> Json:
     """The key of a launch.
 
     `arguments`: by name, as ``describe_argument`` describes them. `options`: what else is passed. `grid`: its numbers,
     or None if it is a function. `decorators`: those around the function, as ``describe_chain`` describes them.
-    `identity`: the hash of a function that is an argument, by what its description holds."""
-    left_out = names_set(decorators)
+    `identity`: the hash of a function that is an argument, by what its description holds. `passed`: names that
+    heuristics set, and the program passes as well."""
+    left_out = names_set(decorators) - set(passed)
     autotuned = any(d["kind"] == "autotune" for d in decorators)
     addresses: dict[tuple[int, int], str] = {}
     part = _Parts(addresses, grid is None, autotuned, identity)
     # Tensors that are left out have no place among the addresses, so the rest does not depend on the config.
     parts = {name: part.of(name, a) for name, a in arguments.items() if name not in left_out}
-    passed = {n: v for n, v in sorted(options.items()) if v is not None and n not in left_out}
-    return {"grid": None if grid is None else [int(n) for n in grid], "arguments": parts, "options": passed}
+    kept = {n: v for n, v in sorted(options.items()) if v is not None and n not in left_out}
+    return {"grid": None if grid is None else [int(n) for n in grid], "arguments": parts, "options": kept}
 
 
 def names_set(decorators: Sequence[Json]) -> set[str]:

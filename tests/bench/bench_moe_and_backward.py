@@ -6,12 +6,6 @@ Each entry is searched for a moment (what the kernel's owner calls promising, th
 space), then its best config is proven against the baselines in alternation, as ``python -m kernels bench`` does it.
 FOLDER/moe-and-backward.json holds all rows, with every config that was screened; it is whole after each row. What the
 GPU's tests of both kernels say comes after that, if time is left, and the table last.
-
-The family ``warp_specialized`` of ``attention_backward`` has not been run on a GPU yet. First see that it is right,
-then time it (150 s in all):
-
-    python -m pytest -m gpu -k "every_family and warp" tests/kernels/attention_backward
-    python -m tests.bench.bench_moe_and_backward FOLDER --budget 130 --only backward-causal,backward-gqa
 """
 
 import subprocess

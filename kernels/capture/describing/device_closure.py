@@ -8,8 +8,9 @@ run a second time to get it. So the source itself is kept: each Triton function 
     {"constant": VALUE}        a number, string, bool or None; {"constexpr": BINDING} one wrapped by Triton
     {"dtype": NAME}            a type of triton.language
     {"module": NAME}           a module of Triton or the standard library
-    {"import": [MODULE, NAME]} something of Triton's own
-    {"namespace": {…}}         a module of the program, with the attributes that are read
+    {"import": [MODULE, NAME]} something of Triton's or PyTorch's own
+    {"namespace": {…}}         a module of the program, or a holder of constants, with the attributes that are read
+    {"annotation": true}       what stands in annotations alone, of which Triton makes nothing
     {"tuple": [BINDING, …]}    several; with "fields" a named one, and {"tuple class": …} is the class of one
     {"torch_dtype": NAME}      a dtype of PyTorch
     {"enumeration": …}, {"member": …}, {"record": …}   classes that hold only data (``plain_classes.py``)
@@ -32,7 +33,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from ...source.normal_form import FUNCTIONS, Imported, NormalForm, scope_of
+from ...source.normal_form import FUNCTIONS, Imported, NormalForm, scope_of, unquoted
 from .plain_classes import describe_enumeration, describe_member, describe_record, describe_tuple_class, is_record
 
 Json = dict[str, Any]
@@ -137,7 +138,9 @@ class _Walk:
     def _bindings(self, node: ast.AST, plain: Any) -> Json:
         cells = zip(plain.__code__.co_freevars, plain.__closure__ or (), strict=True)
         scope = {**plain.__globals__, **{n: c.cell_contents for n, c in cells if _filled(c)}}
-        return {name: self._binding(scope[name], chains) for name, chains in _reads(node).items() if name in scope}
+        found = {n: self._binding(scope[n], chains) for n, chains in _reads(node).items() if n in scope}
+        needed = _reads(node, annotations=False)
+        return {n: b if n in needed or not _holds_unknown(b) else {"annotation": True} for n, b in found.items()}
 
     def _binding(self, value: Any, chains: set[tuple[str, ...]]) -> Json:
         if isinstance(value, CONSTANTS):
@@ -145,12 +148,7 @@ class _Walk:
         if isinstance(value, ModuleType):
             if value.__name__.partition(".")[0] in TRITONS:
                 return {"module": value.__name__}
-            inner: dict[str, set[tuple[str, ...]]] = {}
-            for chain in chains:
-                if chain:
-                    inner.setdefault(chain[0], set()).add(chain[1:])
-            read = {n: self._binding(getattr(value, n), rest) for n, rest in sorted(inner.items()) if hasattr(value, n)}
-            return {"namespace": read, "name": value.__name__}
+            return {"namespace": self._read_from(value, chains), "name": value.__name__}
         kind = type(value)
         if kind.__name__ == "constexpr" and _is_tritons(kind):
             return {"constexpr": self._binding(value.value, set())}
@@ -172,12 +170,23 @@ class _Walk:
             return {"torch_dtype": str(value)}
         if (plain := self._plain_class(value)) is not None:
             return plain
-        if callable(value) and _is_tritons(value) and "<" not in getattr(value, "__qualname__", "<"):
+        if callable(value) and _is_from(value, "triton", "torch") and "<" not in getattr(value, "__qualname__", "<"):
             return {"import": [value.__module__, value.__qualname__]}
         name = str(getattr(value, "__name__", ""))
         if name and getattr(builtins, name, None) is value:
             return {"import": ["builtins", name]}
+        if chains and all(chains):
+            read = self._read_from(value, chains)
+            if not _holds_unknown(read):
+                return {"namespace": read, "name": kind.__name__}
         return {"unknown": f"{kind.__module__}.{kind.__qualname__}"}
+
+    def _read_from(self, value: Any, chains: set[tuple[str, ...]]) -> Json:
+        """What the attributes stand for that are read from a module, a class of constants, ``torch.finfo(…)``."""
+        inner: dict[str, set[tuple[str, ...]]] = {}
+        for chain in filter(None, chains):
+            inner.setdefault(chain[0], set()).add(chain[1:])
+        return {n: self._binding(getattr(value, n), rest) for n, rest in sorted(inner.items()) if hasattr(value, n)}
 
     def _plain_class(self, value: Any) -> Json | None:
         """What holds only data, or a class of such."""
@@ -225,9 +234,9 @@ class _Walk:
         return f"{kind}:{value!a}"
 
 
-def _reads(node: ast.AST) -> dict[str, set[tuple[str, ...]]]:
+def _reads(node: ast.AST, annotations: bool = True) -> dict[str, set[tuple[str, ...]]]:
     """Names that the function reads and does not bind, and the chains of attributes read from each. Defaults and
-    annotations are read too: they stand in the source that is defined again."""
+    `annotations` are read too: they stand in the source that is defined again."""
     assert isinstance(node, ast.FunctionDef)
     a = node.args
     bound = {x.arg for x in [*a.posonlyargs, *a.args, *a.kwonlyargs, *filter(None, [a.vararg, a.kwarg])]}
@@ -249,11 +258,10 @@ def _reads(node: ast.AST) -> dict[str, set[tuple[str, ...]]]:
 
     for statement in node.body:
         visit(statement, bound)
-    for outside in [*a.defaults, *filter(None, a.kw_defaults), *(x.annotation for x in [*a.args, *a.kwonlyargs])]:
-        if isinstance(outside, ast.Constant) and isinstance(outside.value, str):
-            outside = ast.parse(outside.value, mode="eval").body
-        if outside is not None:
-            visit(outside, set())
+    outside = [*a.defaults, *filter(None, a.kw_defaults)]
+    outside += [unquoted(x.annotation) for x in [*a.args, *a.kwonlyargs] if annotations and x.annotation is not None]
+    for expression in outside:
+        visit(expression, set())
     return found
 
 
@@ -267,8 +275,18 @@ def _is_gluon(function: Any) -> bool:
     return bool(asked()) if callable(asked) else "Gluon" in type(function).__name__
 
 
+def _holds_unknown(binding: Any) -> bool:
+    if isinstance(binding, dict):
+        return "unknown" in binding or any(map(_holds_unknown, binding.values()))
+    return isinstance(binding, list) and any(map(_holds_unknown, binding))
+
+
 def _is_tritons(thing: Any) -> bool:
-    return (getattr(thing, "__module__", "") or "").partition(".")[0] == "triton"
+    return _is_from(thing, "triton")
+
+
+def _is_from(thing: Any, *packages: str) -> bool:
+    return (getattr(thing, "__module__", "") or "").partition(".")[0] in packages
 
 
 def _filled(cell: Any) -> bool:

@@ -12,7 +12,7 @@ from ..graphs_in_progress import in_progress
 from ..launch_key import KeyMaker
 from ..structure.related_tensors import relate
 from .captured_arguments import Storages, describe_argument
-from .decorators import describe_chain, describe_config
+from .decorators import describe_chain, describe_choice, set_by_heuristics
 from .device_closure import Keep, describe_function, python_function
 from .interpreted_stores import InterpretedStores
 from .launch_grid import Probe, describe_grid
@@ -72,25 +72,34 @@ def describe_launch(
     function: Any,
     maker: KeyMaker,
     chain: Sequence[Any],
+    passed: Json,
     grid: Any,
     kwargs: Json,
     probe: Probe | None,
     before: Before,
     keep: Callable[[str, Json], str],
 ) -> Json:
-    """All of a launch that is the same in every process that makes it."""
+    """All of a launch that is the same in every process that makes it. `passed`: by name to the outermost decorator of
+    the `chain`."""
     arguments = {n: dict(a) for n, a in before.arguments.items()}
     for name in maker.free & arguments.keys():
         arguments[name].pop("value", None)
         arguments[name]["varies"] = True
     tuner = next((d for d in reversed(chain) if hasattr(d, "configs")), None)
+    described = describe_chain(chain)
+    both = {
+        n: {**describe_argument(n, passed[n], Storages(), lambda f: describe_function(f, keep)), "constexpr": True}
+        for n in sorted(set_by_heuristics(described) & passed.keys())
+        if not hasattr(passed[n], "data_ptr")
+    }
     return {
-        "decorators": keep("decorators", {"chain": describe_chain(chain)}) if chain else None,
+        "decorators": keep("decorators", {"chain": described}) if chain else None,
+        **({"passed": both} if both else {}),
         "arguments": arguments,
         "storages": before.storages.described,
         "grid": describe_grid(grid, probe, tuner, maker.constexprs),
         "options": {n: _plain(v) for n, v in kwargs.items() if n not in arguments},
-        "config": describe_config(tuner.best_config) if tuner is not None else None,
+        "config": describe_choice(chain),
         "device": describe_device(before.storages.tensors, function),
     }
 

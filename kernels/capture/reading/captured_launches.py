@@ -45,6 +45,8 @@ class CapturedLaunch:
     """GPU times of single launches."""
     processes: int
     """Processes that made this launch."""
+    passed: Json = field(default_factory=dict)
+    """Arguments that heuristics set, as the program passes them. Empty in older captures."""
 
     @property
     def name(self) -> str:
@@ -175,6 +177,7 @@ def read_capture(path: str) -> Capture:
                 count=counts[digest],
                 readings_ms=tuple(readings[digest]),
                 processes=len(makers[digest]),
+                passed=body.get("passed", {}),
             )
         )
     missing += [f"a launch ({d[:8]})" for d in counts if d not in by_kind["launch"]]

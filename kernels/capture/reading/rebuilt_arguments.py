@@ -49,7 +49,7 @@ def rebuild_arguments(
     hold the same numbers. Drawn floats are ``STEP ** -damped`` times as large as the program's. Equal seeds make equal
     arguments on every device. Raises CannotRebuild."""
     tensors = rebuild_tensors(launch, torch.Generator().manual_seed(seed), device, raised, damped=damped)
-    return Rebuilt(passed_arguments(launch, tensors, function), tensors, dict(launch.options))
+    return Rebuilt(passed_arguments(launch.arguments, tensors, function), tensors, dict(launch.options))
 
 
 def rebuild_tensors(
@@ -85,10 +85,10 @@ def _tensors_at(path: str, argument: Json) -> Iterator[tuple[str, Json]]:
 
 
 def passed_arguments(
-    launch: CapturedLaunch, tensors: Mapping[str, torch.Tensor], function: Callable[[str], Any]
+    arguments: Mapping[str, Json], tensors: Mapping[str, torch.Tensor], function: Callable[[str], Any]
 ) -> dict[str, Any]:
     """What the kernel is passed, by name, made of the tensors at their paths. Raises CannotRebuild."""
-    return {n: _passed(n, a, tensors, function) for n, a in launch.arguments.items()}
+    return {n: _passed(n, a, tensors, function) for n, a in arguments.items()}
 
 
 def _passed(path: str, argument: Json, tensors: Mapping[str, torch.Tensor], function: Callable[[str], Any]) -> Any:

@@ -28,6 +28,23 @@ QUOTED = re.compile(r"(\w+\.)*constexpr")
 """The text of an annotation that Triton's compiler takes for the name."""
 
 
+class Annotation:
+    """In place of what an annotation names, such as a class of tensors: no Triton takes it for a type of its own."""
+
+    def __getattr__(self, name: str) -> Annotation:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self
+
+    def __getitem__(self, index: Any) -> Annotation:
+        return self
+
+    def __or__(self, other: Any) -> Annotation:
+        return self
+
+    __ror__ = __or__
+
+
 class CannotRebuild(ValueError):
     """A part of the capture cannot be rebuilt. The message is one sentence that names the part and the reason."""
 
@@ -114,6 +131,8 @@ def _value(name: str, binding: Json, functions: Mapping[str, Json], folder: Path
     if "tuple" in binding:
         values = [_value(name, b, functions, folder) for b in binding["tuple"]]
         return namedtuple("captured", binding["fields"])(*values) if "fields" in binding else tuple(values)
+    if "annotation" in binding:
+        return Annotation()
     if "torch_dtype" in binding:
         return _imported(name, "torch", binding["torch_dtype"].removeprefix("torch."))
     if "enumeration" in binding:

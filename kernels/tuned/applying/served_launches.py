@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...capture.describing.captured_arguments import Storages, describe_argument
-from ...capture.describing.decorators import describe_chain
+from ...capture.describing.decorators import describe_chain, set_by_heuristics
 from ...capture.describing.device_closure import python_function
 from ...capture.describing.first_launch import bound_arguments
 from ...capture.describing.launch_grid import grid_numbers
@@ -137,10 +137,11 @@ class ServedFunction:
         options = {n: v if isinstance(v, bool | int | float | str) else str(v) for n, v in kwargs.items()}
         options = {n: v for n, v in options.items() if n not in bound and kwargs[n] is not None}
         numbers = None if callable(grid) else grid_numbers(grid)
+        passed = set_by_heuristics(self._decorators) & kwargs.keys()
         keys = []
         for mask in self._masks:
             masked = {n: {**a, "varies": True} if n in mask else a for n, a in described.items()}
-            keys.append(key_of(masked, options, numbers, self._decorators, lambda identity: identity))
+            keys.append(key_of(masked, options, numbers, self._decorators, lambda identity: identity, passed))
         return keys
 
     # What the row needs

@@ -1,8 +1,8 @@
 """Edited device code of a row, in the place of the program's function.
 
 A file is somebody's code. So the source goes through the fence here, in the program's process, before anything is made
-of it, whoever wrote the file; what is compiled is the text that the fence writes. ``kernels/editing`` is imported only
-if a row that serves a launch holds such code.
+of it, whoever wrote the file; what is compiled is the text that the fence writes, by a process with a deadline
+(``compiled_apart.py``). ``kernels/editing`` is imported only if a row that serves a launch holds such code.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..tuned_table import Json
+from .compiled_apart import NotCompiled, compile_apart
 from .served import NotApplied
 
 
@@ -42,13 +43,14 @@ class ServedVariant:
             variant = make_variant(owner, source["source"], source["meta"], source["grid"])
             if variant.hash != source["hash"]:
                 raise RefusedEdit("its text is not the one that its hash names")
-            self._instead = launch_instead(variant, complete(variant, source["values"]))
+            self._instead = launch_instead(variant, complete(variant, source["values"]), compile_apart)
         except (RefusedEdit, CannotRebuild) as e:
             raise NotApplied(f"its edited code is refused: {e}") from e
         self._refused: type[Exception] = RefusedEdit
 
     def launch(self, run: Callable[..., Any], function: Any, args: tuple[Any, ...], grid: Any, passed: Json) -> Any:
-        """Launch the variant by `run`, Triton's own. Raises NotApplied if its grid cannot be launched."""
+        """Launch the variant by `run`, Triton's own. Raises NotApplied if its grid cannot be launched, or if it is not
+        compiled in time."""
 
         def go_on(other: Any, /, *positional: Any, grid: Any, **named: Any) -> Any:
             return run(other, *positional, grid=grid, warmup=False, **named)
@@ -57,3 +59,5 @@ class ServedVariant:
             return self._instead(function, args, grid, passed, go_on)
         except self._refused as e:
             raise NotApplied(f"its edited code cannot be launched: {e}") from e
+        except NotCompiled as e:
+            raise NotApplied(str(e)) from e

@@ -29,6 +29,7 @@ from tests.kernels.tuned.interpreted_scenes import (
     rows_of,
     tuned,
 )
+from tests.kernels.tuned.program_styles import launch_all
 
 SEEN: list[object] = []
 
@@ -255,6 +256,33 @@ def rebuilt_and_launched(launch):
     return made.tensors["x"].unique().tolist()
 
 
+@triton.heuristics({"DOUBLED": lambda a: bool(a["DOUBLED"])})
+@triton.jit
+def asked(x, n, BLOCK: tl.constexpr, DOUBLED: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(x + at, BLOCK, mask=at < n)
+
+
+def passed_to_a_heuristic():
+    """The program passes what a heuristic then sets, so launches differ in it."""
+
+    def launch(doubled=True):
+        x = torch.zeros(512)
+        asked[blocks](x, 512, BLOCK=32, DOUBLED=doubled)
+        return x.unique().item()
+
+    with Applied(rows_of(launch)) as applied:
+        found = [launch(), launch(False), launch()]
+    return {"found": found, **applied.told()}
+
+
+def capture_styles(path):
+    """Record the launches of ``program_styles.py``."""
+    with recording(path, "summary"):
+        launch_all()
+    return path
+
+
 class Entry(KernelInterface):
     """A program's own class, between a decorator of Triton's and the function."""
 
@@ -287,6 +315,8 @@ def a_class_between():
 SCENES = (
     a_class_between,
     arguments_of_classes,
+    capture_styles,
+    passed_to_a_heuristic,
     memory_that_cannot_be_read,
     memory_of_a_descriptor,
     parameters_named_like_ours,

@@ -9,11 +9,15 @@ import pytest
 import torch
 import triton
 import triton.language as tl
+from triton.compiler import ASTSource
 
 from agent.errors import UsageError
 from agent.programs import apply, capture
 from kernels.capture.reading.captured_launches import read_capture
-from kernels.tuned.applying import applied_table
+from kernels.editing.argument_values import value_of
+from kernels.editing.owner_function import owner_of
+from kernels.editing.variants import make_variant
+from kernels.tuned.applying import applied_table, compiled_apart
 from kernels.tuned.applying.served import describe_miss
 from kernels.tuned.tuned_table import Decision, TunedEnvironment, TunedFunction, TunedRow
 
@@ -148,6 +152,60 @@ def test_a_config_that_triton_refuses_is_the_owners_launch(write, caplog):
         assert [config_of(launch_in_place(x)) for _ in range(2)] == [(512, 8)] * 2
     assert [r["launches"] for r in applied.report()["missed"]] == [2]
     assert caplog.text.count("cannot be launched (CompilationError") == 1
+
+
+EDITED = """
+def in_place(x_ptr, one, n, BLOCK: tl.constexpr, HOW: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(x_ptr + at, one + tl.load(x_ptr + at, mask=at < n), mask=at < n, cache_modifier=HOW)
+"""
+
+
+@pytest.fixture
+def write_edited(write):
+    """A function: write a table whose row holds edited code, which chooses between `how` caches; its path."""
+
+    def written(*how, block=256):
+        x = torch.randn(5000)
+        values = {"x_ptr": x, "one": 1, "n": 5000, "BLOCK": 512}
+        owner = owner_of(in_place, {n: value_of(v, n == "BLOCK") for n, v in values.items()})
+        variant = make_variant(owner, EDITED, {"HOW": list(how)})
+        source = {**variant.recorded(), "hash": variant.hash, "values": {"HOW": how[0]}}
+        return write(launch_in_place, x, Decision({"BLOCK": block}, {"num_warps": 2}, source))
+
+    return written
+
+
+def test_edited_code_is_compiled_by_a_process_of_its_own(write_edited, monkeypatch, tmp_path):
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
+    x, here = torch.randn(5000), []
+    path = write_edited(".cg", ".cs")
+    monkeypatch.setattr(ASTSource, "make_ir", lambda *about, **more: here.append(about) or pytest.fail("compiled here"))
+    with apply(path, edits=True) as applied:
+        assert [config_of(launch_in_place(x)) for _ in range(2)] == [(256, 2)] * 2
+        assert launch_in_place(x).src.constants[(4,)] == ".cg"
+    assert [r["launches"] for r in applied.report()["used"]] == [3]
+    assert not here
+
+
+@pytest.mark.parametrize(
+    ("block", "deadline_s", "reason"),
+    [
+        (256, 0.01, "its edited code was not compiled within 0.01 s"),
+        (300, 60, "its edited code does not compile ("),
+    ],
+)
+def test_edited_code_that_is_not_compiled_in_time_is_the_owners_launch(
+    write_edited, monkeypatch, tmp_path, caplog, block, deadline_s, reason
+):
+    monkeypatch.setattr(compiled_apart, "DEADLINE_S", deadline_s)
+    x, path = torch.randn(5000), write_edited(".ca", block=block)
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
+    with apply(path, edits=True) as applied:
+        assert [config_of(launch_in_place(x)) for _ in range(2)] == [(512, 8)] * 2
+    (missed,) = applied.report()["missed"]
+    assert (missed["launches"], missed["reason"].startswith(reason)) == (2, True), missed
+    assert caplog.text.count(reason) == 1
 
 
 def test_another_assembler_is_named(write, monkeypatch, caplog):

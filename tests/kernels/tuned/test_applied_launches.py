@@ -192,3 +192,10 @@ def test_a_class_between_decorator_and_function_is_asked_for_once(scene):
     served, stock = scene("a_class_between")
     assert (served["with"], served["used"], served["missed"], served["printed"]) == ([128.0], 3, {}, [])
     assert (stock["with"], stock["used"], sum(stock["missed"].values()), stock["printed"]) == ([32.0], 0, 3, [])
+
+
+def test_what_the_program_passes_to_a_heuristic_counts(scene):
+    found = scene("passed_to_a_heuristic")
+    assert found["found"] == [128.0, 32.0, 128.0]
+    assert found["used"] == 2
+    assert "no row for DOUBLED=False" in found["printed"][0]
