@@ -26,7 +26,7 @@ from agent.trace.recorded_tools import schemas_in
 from agent.trace.trace import JSON, Event, Record, opening_of, read_trace, says_of
 from agent.verdict.judgement import rule_of
 
-CLOCKED = frozenset({"seconds", "trace"})
+CLOCKED = frozenset({"seconds", "proof_seconds", "trace"})
 """Fields of a body that a replay cannot repeat: how long the step took and where the trace file is."""
 REQUIRED = {
     "decision": {"stop"},

@@ -39,12 +39,11 @@ def table_for(capture_path):
 
 
 @pytest.mark.process
-def test_the_example_runs_with_its_table(tmp_path, monkeypatch, capfd):
+def test_the_example_runs_with_its_table_and_reports_where_it_is_asked(captured_example, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.setenv("AUTOKERNEL_APPLY_REPORT", str(tmp_path / "report"))
     program = [sys.executable, str(ROOT / "examples" / "captured_program.py")]
-    assert main(["capture", "--no-values", "-o", str(tmp_path / "run.capture"), "--", *program]) == 0
-    write_table(table_for(tmp_path / "run.capture"), tmp_path / "tuned.json")
-    capfd.readouterr()
+    write_table(table_for(captured_example), tmp_path / "tuned.json")
     assert main(["apply", str(tmp_path / "tuned.json"), "--unproven", "--json", "--", *program]) == 0
     out, err = capfd.readouterr()
     assert out == "mean square 1.000\n"
@@ -52,6 +51,8 @@ def test_the_example_runs_with_its_table(tmp_path, monkeypatch, capfd):
     assert sorted((r["kernel"], r["launches"]) for r in report["used"]) == [("gated", 2), ("normalise", 2)]
     assert sorted((r["kernel"], r["launches"]) for r in report["missed"]) == [("gated", 1), ("normalise", 1)]
     assert len([x for x in err.splitlines() if x.startswith("apply:") and "no row for" in x]) == 2
+    (line,) = (tmp_path / "report").read_text().splitlines()
+    assert {r["kernel"] for r in json.loads(line)["used"]} == {"gated", "normalise"}
 
 
 def test_a_table_of_the_interpreter_says_where_it_serves(monkeypatch):
@@ -75,17 +76,6 @@ def test_the_programs_exit_code_is_passed_on(tmp_path, capfd):
     assert main([*command, "sh", "-c", "exit 5"]) == 5
     assert main([*command, "sh", "-c", 'test "$AUTOKERNEL_APPLY_REPORT" && kill -9 $$']) == 137
     assert "no process launched a Triton kernel" in capfd.readouterr().err
-
-
-@pytest.mark.process
-def test_the_report_goes_where_the_environment_says_as_well(tmp_path, monkeypatch):
-    monkeypatch.setenv("TRITON_INTERPRET", "1")
-    monkeypatch.setenv("AUTOKERNEL_APPLY_REPORT", str(tmp_path / "report"))
-    write_table(TunedTable(), tmp_path / "tuned.json")
-    program = str(ROOT / "examples" / "captured_program.py")
-    assert main(["apply", str(tmp_path / "tuned.json"), "--", sys.executable, program]) == 0
-    (line,) = (tmp_path / "report").read_text().splitlines()
-    assert sum(missed["launches"] for missed in json.loads(line)["missed"]) > 0
 
 
 def test_mistakes_are_one_sentence(tmp_path, capsys):

@@ -83,7 +83,9 @@ def gpu(monkeypatch, tmp_path):
     monkeypatch.setattr(improve_work, "MOST_EDITED_EVALS", 14)
 
 
-def test_a_launch_is_proven_on_a_gpu_and_the_rest_says_why(gpu, on_gpu, tmp_path, capsys):
+def test_a_launch_is_proven_on_a_gpu_and_the_rest_says_why(gpu, on_gpu, tmp_path, capsys, monkeypatch):
+    loading = functools.partial(LiveDevice.open.func, factory="tests.agent.programs.scripted_gpu:loading_worker")
+    monkeypatch.setattr(LiveDevice, "open", loading)
     out = tmp_path / "tuned.json"
     words = ["improve", str(on_gpu), "-o", str(out), "--kernel", "gated", "--json"]
     assert main([*words, "--memory", str(tmp_path / "m.db")]) == 0

@@ -78,7 +78,7 @@ class OwnerSurvey:
         init = {"device": device, "lock": None if gpu_lock is None else str(gpu_lock)}
         interpreted = {"TRITON_INTERPRET": "1", "TRITON_DEFAULT_FP_FUSION": "1", **ONE_THREAD}
         environment = interpreted if device == CPU else triton_environment(default_cache())
-        self._launching = self._comparing = _Process(factory, init, environment)
+        self._launching = self._comparing = _Process(factory, init, environment, forked=device == CPU)
         if device != CPU:  # to import a program's packages may take longer than a survey
             self._comparing = _Process(factory, init, environment)
 
@@ -147,8 +147,9 @@ class OwnerSurvey:
 class _Process:
     """A child for one job at a time, started for the first one and anew where one has ended it."""
 
-    def __init__(self, factory: str, init: Json, environment: dict[str, str]) -> None:
-        self._about = factory, init, environment
+    def __init__(self, factory: str, init: Json, environment: dict[str, str], forked: bool = False) -> None:
+        """`forked`: whether it comes from a nursery. What touches a GPU does not."""
+        self._about, self._forked = (factory, init, environment), forked
         self._child: Child | None = None
         self._closed = False
         self._one_at_a_time = threading.Lock()
@@ -161,7 +162,7 @@ class _Process:
         if self._closed:  # a survey in the background outlives the work that it was for
             return {"reason": "the work was ended before its survey"}
         if self._child is None or not self._child.alive:
-            self._child = Child(*self._about)
+            self._child = Child(*self._about, forked=self._forked)
         try:
             return self._child.call(job, DEADLINE_S)
         except ChildTimeout:
@@ -175,6 +176,13 @@ class _Process:
         self._closed = True
         if self._child is not None:
             self._child.kill()
+
+
+def before_fork() -> None:
+    """What every survey in the interpreter needs."""
+    import torch  # noqa: F401
+
+    import tools.harness.compiling.toolchain  # noqa: F401
 
 
 def surveyor(init: Json) -> Any:

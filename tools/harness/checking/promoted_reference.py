@@ -60,7 +60,9 @@ class PromotingInterpreter:
         """The child, which imports while it is not needed yet."""
         if self._child is None or not self._child.alive:
             environment = {"TRITON_INTERPRET": "1", **ONE_THREAD}
-            self._child = Child("tools.harness.checking.promoted_reference:promoting_interpreter", {}, environment)
+            self._child = Child(
+                "tools.harness.checking.promoted_reference:promoting_interpreter", {}, environment, forked=True
+            )
         return self._child
 
     def reference(
@@ -90,6 +92,13 @@ class PromotingInterpreter:
     def close(self) -> None:
         if self._child is not None:
             self._child.kill()
+
+
+def before_fork() -> None:
+    """What every such child needs."""
+    import torch  # noqa: F401
+
+    import tools.harness.compiling.compiler  # noqa: F401
 
 
 def promoting_interpreter(init: dict[str, Any]) -> Any:
