@@ -3,6 +3,7 @@
 The planner searches recorded landscapes (:mod:`tests.bench.planner_spaces`) until it advises a stop. A stop says that
 the best config measured is within so many per cent of the best there is, with 95 % probability. The planner reads one
 set of readings, a bootstrap of it for each seed; the other set, which it does not see, judges. Each set reads in turn.
+Files with one set are searched once for each seed and judged by it.
 
 FILE keeps a line per search. The same command goes on where it stood; once all are there it prints the table only.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -23,7 +24,7 @@ from kernels.spec import Config
 from tests.bench.planner_rivals import Ledger
 from tests.bench.planner_spaces import PLAIN, VIEWS, Space, load
 from tools.harness.landscapes.files import SUFFIXES
-from tools.harness.landscapes.named import folder
+from tools.harness.landscapes.named import folder, read_landscape
 from tools.harness.landscapes.readings import SetName
 from tools.planner.evidence import Evidence
 from tools.planner.propose import Plan, Planner
@@ -79,19 +80,30 @@ def regret(ledger: Ledger, judged: dict[Config, float]) -> float:
     return round(judged[min(times, key=times.__getitem__)] / min(judged.values()) - 1, 5)
 
 
-def jobs(paths: Sequence[Path], views: Sequence[str], seeds: int) -> Iterator[dict[str, Any]]:
+def jobs(sets: Mapping[str, Sequence[SetName]], views: Sequence[str], seeds: int) -> Iterator[dict[str, Any]]:
+    """`sets`: of each landscape, those that can be read."""
     for seed in range(seeds):
-        for path in paths:
+        for name, found in sets.items():
             for view in views:
-                for which in OTHER:
-                    yield {"landscape": path.name.removesuffix(".json.gz"), "view": view, "reads": which, "seed": seed}
+                for which in found:
+                    yield {"landscape": name, "view": view, "reads": which, "seed": seed}
+
+
+def sets_of(path: Path) -> list[SetName]:
+    entries = read_landscape(path).entries.values()
+    return [which for which in OTHER if which == "A" or any(which in e.sets for e in entries)]
 
 
 def table(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """By view, and over all."""
+    """By view, over all landscapes and by landscape."""
     found = list(rows)
     views = [*dict.fromkeys(r["view"] for r in found)]
-    return [summary(view, [r for r in found if r["view"] == view]) for view in views]
+    return [summary(view, [r for r in found if r["view"] == view]) for view in views] + [
+        {"landscape": name, **summary(view, here)}
+        for view in views
+        for name in dict.fromkeys(r["landscape"] for r in found)
+        if (here := [r for r in found if (r["view"], r["landscape"]) == (view, name)])
+    ]
 
 
 def summary(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -102,6 +114,7 @@ def summary(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
         "searches": len(rows),
         "stops": len(stops),
         "held": share(r["held"] for r in stops),
+        "within_1_percent": share(r["end_regret"] <= TOLERANCE for r in stops),
         "stops_within_1_percent": len(tight),
         "true": share(r["held"] for r in tight),
         "evaluations": median(r["stop"] for r in stops) if stops else None,
@@ -133,7 +146,7 @@ def main(files: tuple[Path, ...], out: Path, seeds: int, most: int, views: tuple
     kept = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
     done = {tuple(r[k] for k in ("landscape", "view", "reads", "seed")) for r in kept}
     end = time.monotonic() + 60 * minutes
-    for job in jobs(paths, views or (PLAIN,), seeds):
+    for job in jobs({name: sets_of(p) for name, p in places.items()}, views or (PLAIN,), seeds):
         if tuple(job.values()) in done:
             continue
         if time.monotonic() > end:

@@ -8,7 +8,9 @@ from click.testing import CliRunner
 from tests.bench.rivals_page import main, page, set_aside
 from tests.captures import ROOT
 
-DATA, PAGE = ROOT / "docs" / "data" / "planner-rivals.json", ROOT / "docs" / "RIVALS.md"
+FILES = [ROOT / "docs" / "data" / f"planner-{what}.json" for what in ("hidden", "rivals")]
+DATA = [row for path in FILES for row in json.loads(path.read_text())]
+PAGE = ROOT / "docs" / "RIVALS.md"
 
 
 def row(space, agent, *scores):
@@ -16,7 +18,7 @@ def row(space, agent, *scores):
 
 
 def test_the_page_of_the_docs_is_the_one_that_the_command_writes():
-    assert PAGE.read_text() == page(json.loads(DATA.read_text()))
+    assert PAGE.read_text() == page(DATA)
 
 
 def test_a_rival_that_is_ahead_is_named():
@@ -27,8 +29,13 @@ def test_a_rival_that_is_ahead_is_named():
     assert "0.40 (0.30) | 0.50 (0.40)" in text
 
 
+def test_who_has_fewer_seeds_is_named():
+    assert "Fewer seeds: `tpe` has 1 on a." in page([row("a", "planner", 0.5, 0.3), row("a", "tpe", 0.5)])
+    assert "Fewer" not in page([row("a", "planner", 0.5), row("a", "tpe", 0.5)])
+
+
 def test_every_third_space_is_set_aside():
-    spaces = [r["landscape"] for r in json.loads(DATA.read_text()) if r["agent"] == "planner"]
+    spaces = [r["landscape"] for r in DATA if r["agent"] == "planner"]
     assert len(set_aside(spaces)) == 4
     assert "rms_norm-32768x4096-fp16-h200" in set_aside(spaces)
 

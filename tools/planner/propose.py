@@ -16,8 +16,9 @@ the same of the edges until measurements show otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -83,9 +84,13 @@ class Plan:
     """How many of the proposals to try before asking again: their results may change the rest."""
     regret: Regret | None = None
     """Of the fastest config measured, if the expected gain alone advises a stop; otherwise nobody needs it."""
-    effects: list[Effect] = field(default_factory=list)
-    """What parameters and pairs of them change near the best, largest first. Empty until there are enough
-    measurements."""
+    estimate_effects: Callable[[], list[Effect]] = field(default=list, compare=False)
+
+    @cached_property
+    def effects(self) -> list[Effect]:
+        """What parameters and pairs of them change near the best, largest first. Empty until there are enough
+        measurements. Estimated when first asked for: it takes as long as the proposals, and not everybody asks."""
+        return self.estimate_effects()
 
 
 @dataclass(frozen=True)
@@ -190,7 +195,7 @@ class Planner:
             gain=top,
             regret=regret,
             try_first=min(len(picks), max(len(first), _batch_size(prediction, patient))),
-            effects=self._estimate_effects(evidence, prediction.mean) if prediction.timed >= EFFECTS_FROM else [],
+            estimate_effects=partial(self._estimate_effects, evidence, prediction.mean, prediction.timed),
         )
 
     def _draw(self, evidence: Evidence, free: Flags, count: int, first: Sequence[int]) -> list[int]:
@@ -291,8 +296,10 @@ class Planner:
             reason=reason,
         )
 
-    def _estimate_effects(self, evidence: Evidence, mean: Floats) -> list[Effect]:
-        """From the measured times, and the predicted `mean` (n,) of all other configs."""
+    def _estimate_effects(self, evidence: Evidence, mean: Floats, timed: int) -> list[Effect]:
+        """From the measured times, `timed` of them, and the predicted `mean` (n,) of all other configs."""
+        if timed < EFFECTS_FROM:
+            return []
         times = {self._view.index[c]: ms for c, ms in evidence.times().items() if c in self._view.index}
         measured, log_ms = np.zeros(len(self.space), bool), mean.copy()
         measured[list(times)] = True

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from statistics import fmean
 
+import numpy as np
 import pytest
 
 from evals.scoring.methodology import Scale
 from tests.bench.bench_planner import constants, plan_search, search
 from tests.bench.planner_rivals import Ledger
 from tests.bench.planner_spaces import VIEWS, load
+from tools.harness.landscapes.named import folder
 from tools.planner import surrogate
 
 SPACES = sorted((Path(__file__).parents[2] / "bench" / "spaces").glob("*.json.gz"))
@@ -27,6 +30,27 @@ def test_a_view_hides_names_and_keeps_times(view):
     assert [c.key() for c in load(MATMUL, view).configs] == [c.key() for c in space.configs]
     first = space.configs[0].model_dump()
     assert (view == "onehot") == all(isinstance(v, str) for v in first.values())
+
+
+def test_samples_that_contradict_the_stated_time_only_scatter(tmp_path):
+    """Kernel Tuner caches that were converted from another tuner's results hold samples of another clock."""
+    values = {"BLOCK": [32, 64]}
+    entry = {"times": [0.50, 0.51, 0.52], "time": 52.0}
+    cache = {f"{b}": {"BLOCK": b, **entry, "time": entry["time"] * b / 32} for b in values["BLOCK"]}
+    path = tmp_path / "other_clock.json"
+    about = {"device_name": "some GPU", "kernel_name": "k", "tune_params_keys": ["BLOCK"], "tune_params": values}
+    path.write_text(json.dumps({**about, "cache": cache}))
+    space = load(path, "raw")
+    for config, ms in space.times.items():
+        assert space.answer(config, np.random.default_rng(0)).ms == pytest.approx(ms, rel=0.05)
+
+
+def test_a_search_without_a_cost_model_stops_when_the_rest_cannot_win():
+    space = load(folder() / "attention-4x32x4096x128-fp16-h200.json.gz", "raw")
+    ledger = Ledger(space, 0, 60)
+    found = plan_search(space, ledger, 0)
+    assert found.stop < 60
+    assert found.at(found.stop) <= 1.01 * space.optimum
 
 
 def test_pairs_that_fail_cover_a_part_of_the_space():

@@ -113,9 +113,8 @@ def test_the_same_evidence_gives_the_same_plan_in_any_order():
     space = SPEC.space(SQUARE, H200)
     seen = {c: measured(c, ms(c) * wobble(c, 0.1)) for c in space[::60]}
     backwards = dict(reversed(seen.items()))
-    assert Planner(task(), space).propose(Evidence(measured=seen), 8) == Planner(task(), space).propose(
-        Evidence(measured=backwards), 8
-    )
+    one, other = (Planner(task(), space).propose(Evidence(measured=m), 8) for m in (seen, backwards))
+    assert (one, one.effects) == (other, other.effects)
 
 
 def test_an_unknown_kernel_starts_spread_out_by_the_seed():
