@@ -11,7 +11,6 @@ the owner's launch overwrites it whole: then it is an output, and poisoned.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,7 +32,7 @@ from kernels.capture.reading.rebuilt_arguments import (
     rebuild_tensors,
     refuse_unknown,
 )
-from kernels.capture.reading.rebuilt_functions import CannotRebuild, rebuild_function
+from kernels.capture.reading.rebuilt_functions import CannotRebuild, rebuild_function, rebuild_host_function
 from kernels.captured.called_functions import has_loop
 from kernels.captured.captured_problem import CapturedProblem
 from kernels.captured.other_launches import OtherLaunch, config_there
@@ -92,11 +91,14 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
         self.launch_space = space_of(launch, has_loop(launch, functions))
         names = _constants(self.launch_space)
         self._own = _own_values(launch, names)
-        self._grids = _grids(self.launch_space, names, self._own, moves=missing is None)
+        self._grids = _grids(self.launch_space, names, self._own)
         self.fixed = {**self.launch_space.fixed, **(dict.fromkeys(names, missing) if missing else {})}
         """Constants that do not move, with the reason."""
-        self._configs = [c for c in _rows(self.launch_space, names, self._own) if _key(c, names) in self._grids]
-        self.config_type = _config_type(launch.name, self._configs)
+        rows = [c for c in _rows(self.launch_space, names, self._own) if _key(c, names) in self._grids]
+        # One process may fail to import what another does; a config means the same in all of them.
+        self.config_type = _config_type(launch.name, rows)
+        self._missing = missing
+        self._configs = [c for c in rows if missing is None or all(c[n] == v for n, v in self._own.items())]
         self._identities = [launch.function["identity"], *_argument_identities(launch.arguments, functions)]
         self.siblings: Callable[[], list[CapturedKernel]] = list
         """Launches of the same function with other shapes; who reads the capture knows them."""
@@ -155,6 +157,8 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
 
     def constraint(self, problem: CapturedProblem, config: Config, hardware: Hardware) -> str | None:
         values = config.model_dump()
+        if self._missing is not None and any(values[n] != v for n, v in self._own.items()):
+            return self._missing
         if _key(values, tuple(self._own)) in self._grids:
             return None
         shown = " ".join(f"{n}={values[n]}" for n in self._own)
@@ -179,18 +183,23 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
         arguments = passed_arguments(self.captured.arguments, {**inputs, **out}, self._function_of)
         moved = {n: v for n, v in values.items() if n in self._own}
         if moved != self._own:
+            if self._missing is not None:
+                raise CannotRebuild(self._missing)
             arguments.update(self._passed)
             for names, above in self._heuristics:
                 given = {n: v for n, v in arguments.items() if n not in moved} if above else {**arguments, **moved}
                 arguments.update({n: compute(given) for n, compute in names.items()})
         arguments.update(moved)
+        # A parameter may have an option's name: passed by name, it is both.
+        kept = {
+            n: v for n, v in self.captured.options.items() if v is not None and (n in OPTIONS or n not in arguments)
+        }
+        options = {n: values[n] for n in OPTIONS if n in values and (n in kept or values[n] != self._configs[0][n])}
+        given = {**arguments, **kept, **options}
         own = [hook for kwargs, hook in self._hooks if kwargs == moved] or [hook for _, hook in self._hooks]
         if own:  # of the autotuner's config with these constants, else of the chosen one
-            own[0](arguments)
-        options = {n: v for n, v in self.captured.options.items() if v is not None and n not in arguments}
-        moving = [n for n in OPTIONS if n in values]
-        options |= {n: values[n] for n in moving if n in options or values[n] != self._configs[0][n]}
-        self.function[self._grids[_key(values, tuple(self._own))]](**arguments, **options)
+            own[0](given)
+        self.function[self._grids[_key(values, tuple(self._own))]](**given)
 
     # -- what is right, and what is compared with
 
@@ -339,7 +348,7 @@ def _rows(space: LaunchSpace, names: tuple[str, ...], own: Json) -> list[Json]:
     return found
 
 
-def _grids(space: LaunchSpace, names: tuple[str, ...], own: Json, moves: bool) -> dict[str, tuple[int, ...]]:
+def _grids(space: LaunchSpace, names: tuple[str, ...], own: Json) -> dict[str, tuple[int, ...]]:
     """Values of the constants → grid. Constants that no config model can hold keep the owner's value."""
     first = dict(space.configs[0].values)
     found: dict[str, tuple[int, ...]] = {}
@@ -347,7 +356,7 @@ def _grids(space: LaunchSpace, names: tuple[str, ...], own: Json, moves: bool) -
         values = dict(config.values)
         held = all(values.get(n, first.get(n)) == first.get(n) for n in {*values, *first} - set(names))
         row = {**own, **{n: v for n, v in values.items() if n in names}}
-        if held and (moves or row == own):
+        if held:
             found.setdefault(_key(row, names), config.grid)
     return found
 
@@ -377,11 +386,13 @@ def _importable_hooks(
 
     def hook(where: Json) -> Any:
         nonlocal missing
-        if "local" in where:
+        if "source" in where:
+            return rebuild_host_function(where)
+        if "import" not in where:
             return None
-        module, name = where.get("import") or where["held_by"]
+        module, name = where["import"]
         try:
-            return functools.reduce(_inner, where.get("at", ()), imported(module, name))
+            return imported(module, name)
         except Exception as e:  # noqa: BLE001 -- a stranger's module may raise anything; it is the reason
             missing = f"{module}.{name} cannot be imported here ({type(e).__name__})"
             return None
@@ -395,11 +406,6 @@ def _importable_hooks(
     configs = [c for c in (launch.config, *_tuner_configs(launch)) if c and "pre_hook" in c]
     hooks = [(c["kwargs"], found) for c in configs if (found := hook(c["pre_hook"])) is not None]
     return heuristics, hooks, missing
-
-
-def _inner(holder: Any, step: Any) -> Any:
-    """An attribute of a decorator, or what one of its lists or dictionaries holds."""
-    return holder[step] if isinstance(holder, list | dict) else getattr(holder, step)
 
 
 def _argument_identities(value: Any, functions: Mapping[str, Json]) -> list[str]:

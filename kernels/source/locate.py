@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from types import CodeType
 
-from kernels.source.normal_form import FUNCTIONS, Imported, scope_of
+from .normal_form import FUNCTIONS, Imported, scope_of
 
 
 class SourceMissing(ValueError):
@@ -45,13 +45,23 @@ class SourceFile:
     def function(self, code: CodeType) -> ast.AST:
         """The tree of the function that was compiled to `code`. Raises SourceMissing if there is none."""
         found = self.functions.get((code.co_firstlineno, code.co_name), [])
-        if len(found) > 1:  # several lambdas on a line: a lambda ends by returning its body, which stands at a place
-            line, _, column, _ = list(code.co_positions())[-1]
-            bodies = [(f, f.body) for f in found if isinstance(f, ast.Lambda)]
-            found = [f for f, b in bodies if (b.lineno, b.col_offset) == (line, column)]
+        if len(found) > 1:  # several lambdas on a line
+            found = _lambda_of(code, found)
         if len(found) != 1:
             raise SourceMissing(code.co_qualname, self.path)
         return found[0]
+
+
+def _lambda_of(code: CodeType, several: list[ast.AST]) -> list[ast.AST]:
+    """The lambda among `several` in whose body the instructions of `code` stand, the innermost of those."""
+    places = [p for p in code.co_positions() if p[2] is not None and p[0::2] != p[1::2]]
+
+    def holds(body: ast.expr) -> bool:
+        first, last = (body.lineno, body.col_offset), (body.end_lineno, body.end_col_offset)
+        return all(first <= p[0::2] and p[1::2] <= last for p in places)
+
+    bodies: list[ast.AST] = [f for f in several if isinstance(f, ast.Lambda) and holds(f.body)]
+    return sorted(bodies, key=lambda f: len(ast.unparse(f)))[:1] if places else []
 
 
 def source_file(path: str, what: str) -> SourceFile:

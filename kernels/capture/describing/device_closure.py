@@ -80,6 +80,13 @@ def names_read(node: ast.AST) -> list[str]:
     return list(_reads(node))
 
 
+def constants_read(node: ast.FunctionDef, function: Any) -> Json | None:
+    """What the names stand for that a Python function reads; None if one of them is no constant, and nothing of
+    Triton's, PyTorch's or the standard library's. `node`: its definition."""
+    found = _Walk(lambda kind, body: "")._bindings(node, function)
+    return None if _holds(found, "unknown", "function", "self") else found
+
+
 def identity_of_source(node: ast.AST, bindings: Json, about: list[Any]) -> str:
     """The identity of a function that is known by its source alone. `about`: kind, language and options. `bindings`
     name no other function."""
@@ -140,7 +147,7 @@ class _Walk:
         scope = {**plain.__globals__, **{n: c.cell_contents for n, c in cells if _filled(c)}}
         found = {n: self._binding(scope[n], chains) for n, chains in _reads(node).items() if n in scope}
         needed = _reads(node, annotations=False)
-        return {n: b if n in needed or not _holds_unknown(b) else {"annotation": True} for n, b in found.items()}
+        return {n: b if n in needed or not _holds(b, "unknown") else {"annotation": True} for n, b in found.items()}
 
     def _binding(self, value: Any, chains: set[tuple[str, ...]]) -> Json:
         if isinstance(value, CONSTANTS):
@@ -177,7 +184,7 @@ class _Walk:
             return {"import": ["builtins", name]}
         if chains and all(chains):
             read = self._read_from(value, chains)
-            if not _holds_unknown(read):
+            if not _holds(read, "unknown"):
                 return {"namespace": read, "name": kind.__name__}
         return {"unknown": f"{kind.__module__}.{kind.__qualname__}"}
 
@@ -275,10 +282,11 @@ def _is_gluon(function: Any) -> bool:
     return bool(asked()) if callable(asked) else "Gluon" in type(function).__name__
 
 
-def _holds_unknown(binding: Any) -> bool:
+def _holds(binding: Any, *kinds: str) -> bool:
+    """Whether a binding, or one inside it, is of one of these kinds."""
     if isinstance(binding, dict):
-        return "unknown" in binding or any(map(_holds_unknown, binding.values()))
-    return isinstance(binding, list) and any(map(_holds_unknown, binding))
+        return any(kind in binding for kind in kinds) or any(_holds(b, *kinds) for b in binding.values())
+    return isinstance(binding, list) and any(_holds(b, *kinds) for b in binding)
 
 
 def _is_tritons(thing: Any) -> bool:

@@ -12,7 +12,7 @@ from ..graphs_in_progress import in_progress
 from ..launch_key import KeyMaker
 from ..structure.related_tensors import relate
 from .captured_arguments import Storages, describe_argument
-from .decorators import describe_chain, describe_choice, set_by_heuristics
+from .decorators import CONFIG, describe_chain, describe_config, set_by_heuristics
 from .device_closure import Keep, describe_function, python_function
 from .interpreted_stores import InterpretedStores
 from .launch_grid import Probe, describe_grid
@@ -98,8 +98,8 @@ def describe_launch(
         "arguments": arguments,
         "storages": before.storages.described,
         "grid": describe_grid(grid, probe, tuner, maker.constexprs),
-        "options": {n: _plain(v) for n, v in kwargs.items() if n not in arguments},
-        "config": describe_choice(chain),
+        "options": {n: _plain(v) for n, v in kwargs.items() if n in CONFIG or n not in arguments},
+        "config": describe_config(tuner.best_config) if tuner is not None else None,
         "device": describe_device(before.storages.tensors, function),
     }
 

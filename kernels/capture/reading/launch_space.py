@@ -64,17 +64,19 @@ def space_of(launch: CapturedLaunch, loops: bool = True) -> LaunchSpace:
     """The configs around a captured launch. `loops`: whether the kernel, or a function that it calls, has a loop;
     ``num_stages`` changes nothing in one that has none."""
     own = _own_values(launch)
-    warps, stages = _option(launch, "num_warps"), _option(launch, "num_stages")
     came_out = tuple(launch.grid["came_out"])
     why_not = _options_only(launch)
     movable = {} if why_not else _movable(launch)
-    found = [LaunchConfig(_frozen(own), warps, stages, came_out, "owner", _registers(launch))]
+    options = _option(launch, "num_warps"), _option(launch, "num_stages")
+    found = [LaunchConfig(_frozen(own), *options, came_out, "owner", _registers(launch))]
     if not why_not:
         found += _autotuners(launch, own)
         found += _neighbours(launch, own, movable, found[0])
     few = len({c.values for c in found}) <= FEW
+    warps = _choices(launch, "num_warps", WARPS)
+    stages = _choices(launch, "num_stages", STAGES if loops else ())
     for config in list(found):
-        found += _other_options(config, STAGES if loops else (), every=few)
+        found += _other_options(config, warps, stages, every=few)
         found += _fewer_registers(config) if _is_nvidia(launch) else ()
     fixed = {n: why_not or "the grid does not follow it" for n in _constants(launch) if n not in movable}
     seen: set[Any] = set()
@@ -96,6 +98,12 @@ def _option(launch: CapturedLaunch, name: str) -> int:
     return int(value) if value is not None else DEFAULTS[name]
 
 
+def _choices(launch: CapturedLaunch, name: str, values: Sequence[int]) -> Sequence[int]:
+    """Values of an option; none if the kernel has a parameter of this name that is passed by its place: the option
+    cannot be passed beside it."""
+    return values if name not in launch.arguments or name in launch.options else ()
+
+
 def _registers(launch: CapturedLaunch) -> int | None:
     value = launch.options.get("maxnreg") or (launch.config or {}).get("maxnreg")
     return None if value is None else int(value)
@@ -111,7 +119,8 @@ def _frozen(values: Json) -> tuple[tuple[str, Any], ...]:
 
 
 def _constants(launch: CapturedLaunch) -> list[str]:
-    return [n for n, a in launch.arguments.items() if a.get("constexpr") and a["type"] == "int"]
+    numbers = [n for n, a in launch.arguments.items() if a.get("constexpr") and a["type"] == "int"]
+    return [n for n in numbers if n not in DEFAULTS]
 
 
 def _options_only(launch: CapturedLaunch) -> str | None:
@@ -190,11 +199,13 @@ def _neighbours(
                 yield replace(beside, values=_frozen(values), grid=grid, origin="neighbour")
 
 
-def _other_options(config: LaunchConfig, stages: Sequence[int], every: bool) -> Iterator[LaunchConfig]:
+def _other_options(
+    config: LaunchConfig, warps: Sequence[int], stages: Sequence[int], every: bool
+) -> Iterator[LaunchConfig]:
     """One option at a time: the product of all would be most of a large space, and far from what anybody chose. With
     `every`, the product too."""
     own = config.num_warps
-    warps = [w for w in WARPS if max(w, own) <= FURTHEST_WARPS * min(w, own)]
+    warps = [w for w in warps if max(w, own) <= FURTHEST_WARPS * min(w, own)]
     pairs = [(w, config.num_stages) for w in warps] + [(own, s) for s in stages]
     for w, s in pairs + (list(product(warps, stages)) if every else []):
         yield replace(config, num_warps=w, num_stages=s, origin="options")

@@ -86,6 +86,19 @@ def rebuild_function(digest: str, functions: Mapping[str, Json], folder: Path) -
     return getattr(module, part["name"])
 
 
+def rebuild_host_function(kept: Json) -> Any:
+    """The Python function, a hook or a heuristic, of this source and these bindings. Raises CannotRebuild."""
+    try:
+        (node,) = ast.parse(kept["source"]).body
+    except (SyntaxError, ValueError) as e:
+        raise CannotRebuild(f"a function around the kernel cannot be read from the capture ({e})") from e
+    if not isinstance(node, ast.FunctionDef) or node.decorator_list or node.args.defaults:
+        raise CannotRebuild("what the capture holds of a function around the kernel is no function")
+    scope = {n: _value(n, b, {}, Path()) for n, b in kept["bindings"].items()}
+    exec(compile(kept["source"], f"<{node.name} of a capture>", "exec"), scope)
+    return scope[node.name]
+
+
 def unquoted(source: str) -> str:
     """A function's source without the quotes of an annotation ``"tl.constexpr"``: Triton's compiler takes the text, its
     interpreter does not. What is no function is left for Python to refuse."""

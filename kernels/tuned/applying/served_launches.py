@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from types import FunctionType
 from typing import Any
 
 from ...capture.describing.captured_arguments import Storages, describe_argument
-from ...capture.describing.decorators import describe_chain, set_by_heuristics
+from ...capture.describing.decorators import CONFIG, describe_chain, set_by_heuristics
 from ...capture.describing.device_closure import python_function
 from ...capture.describing.first_launch import bound_arguments
 from ...capture.describing.launch_grid import grid_numbers
@@ -23,6 +24,7 @@ Json = dict[str, Any]
 
 MOST_MISSES = 16
 """Distinct keys without a row that are printed and counted one by one, for each function."""
+PLAIN = (bool, int, float, str, type(None))
 FURTHER = "no row for further keys"
 REFUSING = ("OutOfResources", "CompilationError", "CompileTimeAssertionFailure", "PTXASError", "InterpreterError")
 """Errors by which Triton refuses a config before the kernel runs. ``InterpreterError`` comes while it runs."""
@@ -135,7 +137,7 @@ class ServedFunction:
         for name in self.constexprs & described.keys():
             described[name]["constexpr"] = True
         options = {n: v if isinstance(v, bool | int | float | str) else str(v) for n, v in kwargs.items()}
-        options = {n: v for n, v in options.items() if n not in bound and kwargs[n] is not None}
+        options = {n: v for n, v in options.items() if (n in CONFIG or n not in bound) and kwargs[n] is not None}
         numbers = None if callable(grid) else grid_numbers(grid)
         passed = set_by_heuristics(self._decorators) & kwargs.keys()
         keys = []
@@ -184,7 +186,7 @@ class ServedFunction:
             return same[0]
         alike = [c for c in configs if dict(c.kwargs) == decision.constexprs] or configs
         hooks = [getattr(c, "pre_hook", None) for c in alike]
-        if any(h is not hooks[0] for h in hooks):
+        if not all(_is_same_hook(h, hooks[0]) for h in hooks):
             raise NotApplied(f"row {label} is none of the autotuner's configs, which have hooks of their own")
         options = {n: getattr(configs[0], n) for n in ("num_warps", "num_stages", "num_ctas", "maxnreg")}
         return type(configs[0])(dict(decision.constexprs), **{**options, **decision.options}, pre_hook=hooks[0])
@@ -289,6 +291,23 @@ def _is(config: Any, decision: Decision) -> bool:
     return dict(config.kwargs) == decision.constexprs and all(
         getattr(config, n, None) == v for n, v in decision.options.items()
     )
+
+
+def _is_same_hook(one: Any, other: Any) -> bool:
+    """Whether two hooks are one, or made by one function of the same names and numbers, as ``init_to_zero("out")`` for
+    each config."""
+    if one is other:
+        return True
+    if not isinstance(one, FunctionType) or not isinstance(other, FunctionType) or one.__code__ is not other.__code__:
+        return False
+    held = [[c.cell_contents for c in hook.__closure__ or ()] for hook in (one, other)]
+    plain = all(isinstance(v, PLAIN) for values in held for v in _items(values))
+    return plain and held[0] == held[1] and one.__defaults__ is other.__defaults__ is None
+
+
+def _items(values: Sequence[Any]) -> Iterator[Any]:
+    for value in values:
+        yield from _items(value) if isinstance(value, tuple | list) else (value,)
 
 
 def _constant(value: Any) -> Any:

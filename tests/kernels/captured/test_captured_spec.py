@@ -66,7 +66,9 @@ def doubled(x_ptr, at, mask):
     for start in range(0, 1):
         tl.store(x_ptr + at + start, tl.load(x_ptr + at + start, mask=mask) * 2, mask=mask)
 
-@triton.heuristics({"EVEN": lambda a: a["n"] % a["BLOCK"] == 0})
+NOTHING = []
+
+@triton.heuristics({"EVEN": lambda a: a["n"] % a["BLOCK"] == len(NOTHING)})
 @triton.jit
 def heuristic(x_ptr, n, BLOCK: tl.constexpr, EVEN: tl.constexpr):
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -159,6 +161,22 @@ def test_a_hook_in_the_programs_own_folder_is_found_where_the_search_path_has_no
     assert CapturedKernel(replace(launch, config=config), capture.functions(), tmp_path).has_hook
 
 
+def test_a_process_that_misses_a_hook_knows_the_same_configs_and_refuses_those_that_need_it(path, tmp_path):
+    capture = read_capture(str(path))
+    launch = next(x for x in capture.launches if x.name == "shifted")
+    heuristics = {"kind": "heuristics", "values": {"EVEN": {"import": ["no_such_module", "even"]}}}
+    whole = CapturedKernel(launch, capture.functions(), tmp_path)
+    misses = CapturedKernel(replace(launch, decorators=(*launch.decorators, heuristics)), capture.functions(), tmp_path)
+    problem = misses.default_problem()
+    moved = misses.config_type(**{**whole.owner_config().model_dump(), "BLOCK": 128})
+    why = "no_such_module.even cannot be imported here (ModuleNotFoundError)"
+    assert misses.constraint(problem, moved, H200) == why
+    assert misses.constraint(problem, misses.owner_config(), H200) is None
+    assert {c.BLOCK for c in misses.space(problem, H200)} == {whole.owner_config().BLOCK}
+    with pytest.raises(CannotRebuild, match="no_such_module"):
+        misses.launch(problem, moved, misses.inputs(problem, None, "meta"), {}, None)
+
+
 def test_the_space_begins_with_the_owners_config_and_is_closed(kernels):
     kernel = kernels["shifted"]
     problem = kernel.default_problem()
@@ -193,7 +211,7 @@ def test_on_an_nvidia_gpu_registers_are_limited_where_that_is_a_limit(path):
     assert all(c.maxnreg is None for c in space_of(launch, loops=False).configs)
 
 
-def test_a_heuristic_that_no_module_holds_leaves_launch_options_alone(kernels):
+def test_a_heuristic_that_reads_what_no_capture_holds_leaves_launch_options_alone(kernels):
     kernel = kernels["heuristic"]
     fields = set(kernel.config_type.model_fields)
     assert fields == {"num_warps", "num_stages"}

@@ -29,7 +29,7 @@ from tests.kernels.tuned.interpreted_scenes import (
     rows_of,
     tuned,
 )
-from tests.kernels.tuned.program_styles import launch_all
+from tests.kernels.tuned.program_styles import N, launch_all, with_lambdas
 
 SEEN: list[object] = []
 
@@ -276,6 +276,36 @@ def passed_to_a_heuristic():
     return {"found": found, **applied.told()}
 
 
+@triton.jit
+def named_like_options(x, n, BLOCK: tl.constexpr, num_warps: tl.constexpr, num_stages: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(x + at, num_warps * 100 + num_stages, mask=at < n)
+
+
+def parameters_named_like_options():
+    def launch():
+        x = torch.zeros(512)
+        named_like_options[blocks](x, 512, BLOCK=32, num_warps=4, num_stages=2)
+        return x.unique().item()
+
+    return both(rows_of(launch), launch, times=3)
+
+
+def hooks_made_alike():
+    """Each of the autotuner's configs has a hook of its own, made by one function of the same names."""
+
+    def launch():
+        out = torch.full((N,), 7.0)
+        with_lambdas[blocks](torch.ones(N), None, out, N)
+        return out.unique().item(), with_lambdas.best_config.kwargs["BLOCK"]
+
+    rows = rows_of(launch)
+    with_lambdas.cache.clear()
+    with Applied(rows) as applied:
+        found = [launch(), launch()]
+    return {"found": found, **applied.told()}
+
+
 def capture_styles(path):
     """Record the launches of ``program_styles.py``."""
     with recording(path, "summary"):
@@ -316,6 +346,8 @@ SCENES = (
     a_class_between,
     arguments_of_classes,
     capture_styles,
+    hooks_made_alike,
+    parameters_named_like_options,
     passed_to_a_heuristic,
     memory_that_cannot_be_read,
     memory_of_a_descriptor,

@@ -93,6 +93,13 @@ def copied(x, out, n, BLOCK: tl.constexpr):
     tl.store(out + at, tl.load(x + at, mask=at < n), mask=at < n)
 
 
+@triton.jit
+def with_options(x, out, n, BLOCK: tl.constexpr, num_warps: tl.constexpr, num_stages: tl.constexpr):
+    for start in tl.range(0, n, BLOCK, num_stages=num_stages):
+        at = start + tl.arange(0, BLOCK)
+        tl.store(out + at, tl.load(x + at, mask=at < n), mask=at < n)
+
+
 KERNELS = {("copied", torch.float32): copied}
 
 
@@ -119,3 +126,5 @@ def launch_all():
     functools.partial(KERNELS["copied", x.dtype][grid], x, n=N)(out=out, **{"BLOCK": 32, "num_warps": 2})
     copied.run(x, out, N, 16, grid=grid, warmup=False)
     copied_op(x)
+    with_options[(1,)](x, out, N, BLOCK=32, num_warps=8, num_stages=2)
+    with_options[(1,)](x, out, N, 32, 8, 2)

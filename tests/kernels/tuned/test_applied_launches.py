@@ -199,3 +199,15 @@ def test_what_the_program_passes_to_a_heuristic_counts(scene):
     assert found["found"] == [128.0, 32.0, 128.0]
     assert found["used"] == 2
     assert "no row for DOUBLED=False" in found["printed"][0]
+
+
+def test_a_parameter_named_like_an_option_is_both(scene):
+    found = scene("parameters_named_like_options")
+    assert (found["before"], found["with"], found["after"]) == (402.0, 802.0, 402.0)
+    assert (found["used"], found["missed"]) == (3, {})
+
+
+def test_a_config_of_the_table_has_the_hook_that_all_configs_have_alike(scene):
+    found = scene("hooks_made_alike")
+    assert found["found"] == [[1.0, 128], [1.0, 128]]
+    assert (found["used"], found["missed"], found["printed"]) == (2, {}, [])

@@ -31,7 +31,15 @@ def named(found, name):
 def test_every_launch_is_captured_and_can_be_launched_anew(found):
     names = sorted(k.captured.name for k in found)
     assert names == sorted(
-        ["with_lambdas", "with_defaults", "with_annotations", "behind_an_entry", "with_descriptor", *["copied"] * 3]
+        [
+            "with_lambdas",
+            "with_defaults",
+            "with_annotations",
+            "behind_an_entry",
+            "with_descriptor",
+            *["copied"] * 3,
+            *["with_options"] * 2,
+        ]
     )
     for kernel in found:
         tensors = tensors_in(kernel.inputs(kernel.default_problem(), torch.Generator().manual_seed(0), "cpu"))
@@ -58,6 +66,26 @@ def test_a_default_may_be_an_attribute_of_what_holds_constants(found):
     constants = {n: a["value"] for n, a in kernel.captured.arguments.items() if a.get("constexpr")}
     assert constants == {"BLOCK": 32, "LOW": "-448.0", "HIGH": "448.0"}
     assert kernel.function.fn.__globals__["EIGHT_BITS"].min == -448.0
+
+
+def test_a_parameter_named_like_an_option_moves_with_it_if_it_is_passed_by_name(found):
+    by_name, by_place = sorted(named(found, "with_options"), key=lambda k: -len(k.captured.options))
+    options = [{(c.num_warps, c.num_stages) for c in k.launch_space.configs} for k in (by_name, by_place)]
+    assert {(8, 2), (16, 2), (8, 4)} <= options[0]
+    assert options[1] == {(4, 3)}
+    assert (by_name.owner_config().num_warps, by_name.owner_config().num_stages) == (8, 2)
+    launched = {}
+    by_name.function = {by_name.captured.grid["came_out"][0]: None}
+
+    class Recording(dict):
+        def __getitem__(self, grid):
+            return lambda **given: launched.update(given)
+
+    by_name.function = Recording()
+    problem = by_name.default_problem()
+    inputs = by_name.inputs(problem, torch.Generator().manual_seed(0), "cpu")
+    by_name.launch(problem, by_name.config_type(num_warps=16, num_stages=2), inputs, {}, None)
+    assert (launched["num_warps"], launched["num_stages"]) == (16, 2)
 
 
 @pytest.mark.compile
