@@ -17,7 +17,7 @@ from typing import Any
 
 from .describing.interpreted_stores import patch_interpreter
 from .graphs_in_progress import begin_graph, end_graph
-from .interpreted_driver import create_or_interpret
+from .interpreted_driver import create_or_interpret, in_turns
 from .module_patcher import ModulePatcher
 from .recorder import Recorder
 
@@ -54,6 +54,7 @@ class Hooks(ModulePatcher):
     def _interpreter(self, module: ModuleType) -> None:
         self.replace(module.InterpretedFunction, "run", self._launching)
         patch_interpreter(module, self.replace)
+        self.replace(module.GridExecutor, "__call__", in_turns)
 
     def _launching(self, run: Callable[..., Any]) -> Callable[..., Any]:
         recorder = self.recorder

@@ -1,4 +1,5 @@
-"""Answers for Triton's driver under ``TRITON_INTERPRET=1`` on a machine without a GPU.
+"""What a program for a GPU needs under ``TRITON_INTERPRET=1``: answers of Triton's driver on a machine without a GPU,
+and launches of several threads in turns.
 
 A program that is written for a GPU asks the driver for device, stream, target and properties. The interpreter needs
 none of them. The answers are those of the CPU that interprets, so that no program takes it for a GPU model.
@@ -9,6 +10,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +28,22 @@ def create_or_interpret(create: Callable[[], Any]) -> Callable[[], Any]:
             raise
 
     return create_driver
+
+
+_INTERPRETING = threading.RLock()
+
+
+def in_turns(run: Callable[..., Any]) -> Callable[..., Any]:
+    """``GridExecutor.__call__``, by one thread at a time: while a kernel is interpreted, functions of
+    ``triton.language`` are others for the whole process. On a GPU threads launch as they like; here they met that in
+    the middle of their own kernels, the sooner as a launch takes longer with a table or a capture."""
+
+    @functools.wraps(run)
+    def run_in_turns(*args: Any, **kwargs: Any) -> Any:
+        with _INTERPRETING:
+            return run(*args, **kwargs)
+
+    return run_in_turns
 
 
 class InterpretedDriver:

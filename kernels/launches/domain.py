@@ -9,6 +9,7 @@ KINDS = (
     "denormal",
     "negative",
     "ties",
+    "half zeros",
     "sorted",
     "infinite",
     "minus infinite",

@@ -16,7 +16,7 @@ from types import MethodType, ModuleType
 from typing import Any
 
 from ...capture.describing.device_closure import triton_function
-from ...capture.interpreted_driver import create_or_interpret
+from ...capture.interpreted_driver import create_or_interpret, in_turns
 from ...capture.module_patcher import ModulePatcher
 from .applied_table import AppliedTable, NotServed
 from .compiled_programs import CompiledPrograms
@@ -35,7 +35,7 @@ class ApplyHooks(ModulePatcher):
         super().__init__(
             {
                 "triton.runtime.jit": self._jit,
-                "triton.runtime.interpreter": lambda m: self.replace(m.InterpretedFunction, "run", self._launching),
+                "triton.runtime.interpreter": self._interpreter,
                 "triton.runtime.autotuner": self._autotuner,
                 "triton.runtime.driver": lambda m: self.replace(m, "_create_driver", create_or_interpret),
                 "torch._higher_order_ops.triton_kernel_wrap": self._tracing,
@@ -60,6 +60,10 @@ class ApplyHooks(ModulePatcher):
         self.active = False  # for a caller that holds on to what we made
         self._states.clear()
         super().uninstall()
+
+    def _interpreter(self, module: ModuleType) -> None:
+        self.replace(module.InterpretedFunction, "run", self._launching)
+        self.replace(module.GridExecutor, "__call__", in_turns)
 
     def _jit(self, module: ModuleType) -> None:
         self.replace(module.JITFunction, "run", self._launching)

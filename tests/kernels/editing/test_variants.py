@@ -39,6 +39,11 @@ def axpy(x_ptr, y_ptr, out_ptr, n, BLOCK: tl.constexpr, TURNS: tl.constexpr):
         y = tl.load(y_ptr + offsets, mask=offsets < n).to(tl.float32)
         tl.store(out_ptr + offsets, (FACTOR * x + y).to(out_ptr.dtype.element_ty), mask=offsets < n)
 """
+READS_ANOTHERS = """
+        before = tl.load(out_ptr + offsets - BLOCK, mask=(offsets >= BLOCK) & (offsets < n), other=0.0)
+        y = tl.where(before == before, y, y)
+        tl.store"""
+RACING = AXPY.replace("FACTOR", "2").replace("\n        tl.store", READS_ANOTHERS)
 HONEST, WRONG = AXPY.replace("FACTOR", "2"), AXPY.replace("FACTOR", "1.9")
 META, GRID = {"TURNS": (2, 4)}, "cdiv(n, BLOCK * TURNS)"
 
@@ -139,7 +144,8 @@ def test_the_owners_launch_is_a_baseline(kernel):
 @pytest.mark.skipif(sandbox.why_not() is not None, reason=f"{sandbox.why_not()}")
 def test_variants_compile_and_are_checked_where_they_are_shut_in(kernel, tmp_path):
     problem = AxpyProblem()
-    honest, wrong = (text_of(added(kernel, s, META, GRID)[0], {"TURNS": 2}) for s in (HONEST, WRONG))
+    sources = (HONEST, WRONG, RACING)
+    honest, wrong, racing = (text_of(added(kernel, s, META, GRID)[0], {"TURNS": 2}) for s in sources)
     configs = [kernel.config_type(edit=text) for text in ("", honest, wrong)]
     cache = tmp_path / "cache"
     open_pool = LocalCompilePool(H200, workers=1, cache=cache)
@@ -150,6 +156,7 @@ def test_variants_compile_and_are_checked_where_they_are_shut_in(kernel, tmp_pat
         inside = shut_in.compile(kernel, problem, configs)
         from_cache = open_pool.compile(kernel, problem, configs[1:2])[0]
         checked = interpreter.check(kernel, problem, configs, "H200")
+        (raced,) = interpreter.check(kernel, problem, [kernel.config_type(edit=racing)], "H200")
     finally:
         open_pool.close()
         shut_in.close()
@@ -159,6 +166,8 @@ def test_variants_compile_and_are_checked_where_they_are_shut_in(kernel, tmp_pat
     assert len({r.fingerprint for r in inside}) == 3
     assert from_cache.status == "correct", from_cache.reason  # its machine code is found there
     assert [r.status for r in checked] == ["correct", "correct", "correctness"], checked
+    assert raced.status == "correctness"
+    assert "what another one stores in the same launch" in raced.reason
 
 
 def test_what_a_variant_is_kept_as_holds_no_word_of_who_sent_it(kernel):

@@ -110,6 +110,7 @@ def interpreter(init: dict[str, Any]) -> Any:
     import torch
     from triton.runtime import driver
 
+    from kernels.editing.editable import FIELD, Editable
     from kernels.hardware import hardware_named
     from kernels.launches.bound import Bound, copied
     from kernels.spec import sentence
@@ -117,6 +118,7 @@ def interpreter(init: dict[str, Any]) -> Any:
     from kernels.triton.interpreter_bf16 import patch_bf16
     from kernels.triton.interpreter_libdevice import NotEmulated, patch_libdevice
     from kernels.triton.stub_driver import StubDriver
+    from tools.harness.checking.races import RACES, watch_accesses
     from tools.harness.checking.stress import stress
     from tools.harness.checking.verify import judge, stray_write
     from tools.harness.compiling.compiler import reason
@@ -141,11 +143,20 @@ def interpreter(init: dict[str, Any]) -> Any:
             if job["stress"]:
                 return stress(spec, problem, config, "cpu", hardware)
             inputs = spec.inputs(problem, torch.Generator().manual_seed(job["seed"]), "cpu")
-            effects = spec.effects(problem)
             before = copied(spec.arrange(problem, config, inputs))
-            bound = Bound(effects, before, spec.output(problem, "cpu"))
-            bound.poison(with_nan=True)
-            spec.launch(problem, config, bound.inputs, bound.out, hardware)
+
+            def launch(given: Any) -> tuple[Bound, bool]:
+                """What `config` is launched on, and whether its programs race."""
+                bound = Bound(spec.effects(problem), before, spec.output(problem, "cpu"))
+                bound.poison(with_nan=True)
+                if not isinstance(spec, Editable):
+                    spec.launch(problem, given, bound.inputs, bound.out, hardware)
+                    return bound, False
+                with watch_accesses() as launches:
+                    spec.launch(problem, given, bound.inputs, bound.out, hardware)
+                return bound, any(accesses.race() for accesses in launches)
+
+            bound, races = launch(config)
         except Exception as e:  # noqa: BLE001 -- whatever a kernel raises is its verdict
             if trouble := describe_trouble(e):
                 return {"trouble": trouble}
@@ -157,6 +168,8 @@ def interpreter(init: dict[str, Any]) -> Any:
         stray = stray_write(spec, bound.untouched(before))
         if stray:
             return {"status": "correctness", "reason": stray}
+        if races and not launch(config.model_copy(update={FIELD: ""}))[1]:
+            return {"status": "correctness", "reason": RACES}
         try:
             why, error, accepted = judge(spec, problem, bound.results, inputs, self_test=True)
         except Exception as e:  # noqa: BLE001 -- a reference that works on meta tensors may still fail on numbers

@@ -129,8 +129,8 @@ class GpuLock:
 
         turn = _Turn(lambda: self._lock_file(None), give)
         wrappers: list[tuple[tuple[Any, str], Callable[[], AbstractContextManager[object]]]]
-        wrappers = [(_resolve(name), turn.compiling) for name in COMPILER]
-        wrappers += [(_resolve(name), turn.timing) for name in AUTOTUNERS]
+        wrappers = [(_resolve(name), lambda: turn.during(compiling=1)) for name in COMPILER]
+        wrappers += [(_resolve(name), lambda: turn.during(timing=1)) for name in AUTOTUNERS]
         if not can_release_while_compiling():
             wrappers = []
         originals = [(owner, name, inspect.getattr_static(owner, name)) for (owner, name), _ in wrappers]
@@ -157,22 +157,15 @@ class _Turn:
         self._held = True
 
     @contextmanager
-    def compiling(self) -> Iterator[None]:
-        self._count(compiling=1)
+    def during(self, compiling: int = 0, timing: int = 0) -> Iterator[None]:
+        """Count a thread that compiles, or one that times."""
+        self._count(compiling, timing)
         try:
             yield
         finally:
-            self._count(compiling=-1)
+            self._count(-compiling, -timing)
 
-    @contextmanager
-    def timing(self) -> Iterator[None]:
-        self._count(timing=1)
-        try:
-            yield
-        finally:
-            self._count(timing=-1)
-
-    def _count(self, compiling: int = 0, timing: int = 0) -> None:
+    def _count(self, compiling: int, timing: int) -> None:
         with self._counting:
             self._compile += compiling
             self._time += timing

@@ -6,7 +6,7 @@ import torch
 import triton
 import triton.language as tl
 
-from tests.kernels.editing.launched.launched_kernels import LaunchedKernel, drawn, words
+from tests.kernels.editing.launched.launched_kernels import LaunchedKernel, drawn, rowsum, words
 
 
 @triton.jit
@@ -256,3 +256,26 @@ MORE = {
         lambda: dict(x_ptr=drawn(9, 50), ids_ptr=words(4, 9), y_ptr=torch.zeros(4, 50), D=50, BLOCK=32), (9,),
     ),
 }  # fmt: skip
+OTHER_SHAPES = {
+    "ROWSUM": LaunchedKernel(
+        rowsum, lambda: dict(x_ptr=drawn(3, 900), y_ptr=torch.zeros(3), n_rows=3, n_cols=900, stride=900, BLOCK=128),
+        (3,),
+    ),
+    "CUMSUM": LaunchedKernel(
+        cumsum_rows, lambda: dict(x_ptr=drawn(3, 500), y_ptr=torch.zeros(3, 500), n=500, BLOCK=64), (3,)
+    ),
+    "GROUP_NORM": LaunchedKernel(
+        group_norm,
+        lambda: dict(
+            x_ptr=drawn(2, 6, 31), w_ptr=drawn(6), b_ptr=drawn(1, 6), y_ptr=torch.zeros(2, 6, 31), size=62, channel=31,
+            groups=3, eps=1e-5, BLOCK=16,
+        ), (6,),
+    ),
+    "SEGMENTS": LaunchedKernel(
+        segment_sums,
+        lambda: dict(
+            x_ptr=drawn(30, 48), starts_ptr=ints([0, 12, 12, 15, 30]), y_ptr=torch.zeros(4, 48), D=48, BLOCK=32
+        ), (4, 2),
+    ),
+}  # fmt: skip
+"""Second launches, in which edits that know the first one's shapes are wrong."""
