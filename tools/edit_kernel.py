@@ -29,6 +29,8 @@ RewriteName = Literal[
 ]  # fmt: skip
 """None, all, or one of ``kernels/editing/rewrites.py``, which this module does without until it is called."""
 REWRITE_NAMES = get_args(RewriteName)[2:]
+TO_MEASURE = "measure it with run_benchmark: a variant has proven nothing yet"
+NO_TIME = "this device is recorded and holds no time of edited code: only a GPU can measure it"
 SHORTEST_REASON = 10
 MOST_EDITS = 60
 """Of one run."""
@@ -136,7 +138,7 @@ def run(session: Session, args: EditKernel, call_id: str) -> dict[str, Any]:
         ),
     )  # fmt: skip
     if verdict == "correct":
-        answer["next"] = "measure it with run_benchmark: a variant has proven nothing yet"
+        answer["next"] = TO_MEASURE if session.refusal(config) is None else NO_TIME
     return answer
 
 

@@ -14,7 +14,7 @@ from tests.exploits.axpy import Axpy, AxpyProblem
 from tests.kernels.editing.test_variants import AXPY, GRID, H200, HONEST, WRONG
 from tests.tools.test_session import Clockwork
 from tools import query_history, registry
-from tools.edit_kernel import MOST_EDITS, REWRITE_NAMES
+from tools.edit_kernel import MOST_EDITS, NO_TIME, REWRITE_NAMES
 from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.harness.process import sandbox
 from tools.harness.process.identity import describe
@@ -274,6 +274,10 @@ def test_a_recorded_device_compiles_and_interprets_variants_and_looks_up_no_time
         source = spec.owner(session.task.problem, session.task.hardware, name).part["source"]
         answer = send(session, source)
         assert answer["fence"] == "passed", answer
+        assert (answer["compile"]["status"], answer["interpreter"]["status"]) == ("correct", "correct")
+        assert answer["next"] == NO_TIME
+        wrong = send(session, source.replace(".to(tl.float32)", ".to(tl.float32) + 1.0"))
+        assert wrong.get("interpreter", {}).get("status") == "correctness", wrong
         timed = session.measure([session.config(answer["config"])], "t0000c001")[0]
     finally:
         session.close()

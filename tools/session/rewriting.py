@@ -134,7 +134,7 @@ def first_configs(session: Session, variant: Variant, found: Rewritten, liked: C
             if isinstance(size, int) and "maxnreg" in base:
                 more["maxnreg"] = None  # a limit was chosen for the owner's blocks
             configs.append(session.config({**base, **more}))
-    sound = [c for c in dict.fromkeys(configs) if session.refusal(c) is None]
+    sound = [c for c in dict.fromkeys(configs) if session.refusal(c, timed=False) is None]
     return sound[: 2 * CONFIGS] if found.elements else sound[:CONFIGS]
 
 

@@ -168,12 +168,14 @@ class Session:
         """The space around any config."""
         return Neighbourhood(self.space)
 
-    def refusal(self, config: Config) -> str | None:
+    def refusal(self, config: Config, timed: bool = True) -> str | None:
         """Why the space does not hold `config`, with the nearest configs that it holds; ``None`` if it holds it. This
-        needs neither a compiler nor a device, and costs nothing."""
+        needs neither a compiler nor a device, and costs nothing. Without `timed` a recorded device takes edited code,
+        which can be compiled and checked though nobody has timed it."""
         broken = self.task.spec.constraint(self.task.problem, config, self.task.hardware)
         there = self.device.configs()
-        if broken is None and (there is None or config in there):
+        edited = not timed and getattr(config, "edit", "")
+        if broken is None and (there is None or edited or config in there):
             return None
         reason = broken or f"{NOT_RECORDED}: the space of this recorded device does not hold this combination"
         nearest = self.neighbourhood.describe_nearest(config)
@@ -186,7 +188,7 @@ class Session:
         def refuse(config: Config, reason: str) -> CompileResult:
             return CompileResult(config=config.model_dump(mode="json"), status="constraints", reason=reason)
 
-        return self._afford(configs, self.compiled, lambda new: self._compile(new, call_id), refuse)
+        return self._afford(configs, self.compiled, lambda new: self._compile(new, call_id), refuse, timed=False)
 
     def check(self, configs: Sequence[Config], call_id: str) -> list[CheckResult]:
         """Check what is not checked yet. A config that fails costs an evaluation; configs beyond the budget are left
@@ -198,7 +200,7 @@ class Session:
         def attempt(new: list[Config]) -> None:
             self._once("check", new, call_id, self.checked, self.device.check)
 
-        return self._afford(configs, self.checked, attempt, refuse)
+        return self._afford(configs, self.checked, attempt, refuse, timed=False)
 
     def measure(self, configs: Sequence[Config], call_id: str) -> list[Measurement]:
         """Compile and time what is not timed yet. Each config costs an evaluation, unless it is another one over again;
@@ -240,6 +242,7 @@ class Session:
         known: dict[Config, R],
         attempt: Callable[[list[Config]], None],
         refuse: Callable[[Config, str], R],
+        timed: bool = True,
     ) -> list[R]:
         """The results of `configs`. `attempt` makes those that are not known, never more at once than evaluations are
         left, because each of them may cost one."""
@@ -248,7 +251,7 @@ class Session:
         for config in dict.fromkeys(configs):
             if config in known and known[config].status != "infrastructure":
                 continue
-            reason = self.refusal(config)
+            reason = self.refusal(config, timed)
             if reason is None:
                 waiting.append(config)
             else:
