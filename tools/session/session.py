@@ -174,7 +174,7 @@ class Session:
         which can be compiled and checked though nobody has timed it."""
         broken = self.task.spec.constraint(self.task.problem, config, self.task.hardware)
         there = self.device.configs()
-        edited = not timed and getattr(config, "edit", "")
+        edited = bool(getattr(config, "edit", "")) and not timed
         if broken is None and (there is None or edited or config in there):
             return None
         reason = broken or f"{NOT_RECORDED}: the space of this recorded device does not hold this combination"
