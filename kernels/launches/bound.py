@@ -24,6 +24,8 @@ GUARD = 512
 HELD_BACK, SPARED = 1024, 64
 """At most so many elements of a storage get their values last, and at most one in so many, so that the caches stay
 cold."""
+COMMON_FACTORS = 2 * 3 * 5 * 7
+"""Of strides. The distance between held elements shares none, or they might all lie between those of a strided view."""
 ONES = 0xFF
 FILLED = 0xA5
 """About outputs and between their elements."""
@@ -98,6 +100,8 @@ class Placed:
         for data, size in zip(self._data, self._sizes, strict=True):
             numbers = data[: data.numel() // size * size].view(BITS[size])
             step = max(SPARED, math.ceil(numbers.numel() / HELD_BACK))
+            while math.gcd(step, COMMON_FACTORS) > 1:
+                step += 1
             first = secrets.randbelow(min(step, numbers.numel()) or 1)
             held.append(numbers[first::step])
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from kernels.defaults import normal
-from kernels.launches.bound import copied
+from kernels.launches.bound import Bound, copied
+from kernels.launches.effects import Effects
 from kernels.launches.leaves import PointerTable
 from kernels.spec import Config, KernelSpec, Problem
 from tools.harness.measuring import arena as arenas
@@ -194,3 +195,15 @@ def test_a_baselines_results_may_be_a_tuple():
     spec, problem = Both(), Line()
     arena = Arena(spec, problem, "cpu")
     timing.burst(arena, lambda: spec.eager(problem, arena.inputs), 2, 1, repeatable=False)
+
+
+@pytest.mark.parametrize("stride", [2, 3, 4, 7, 10])
+def test_elements_of_a_strided_view_are_held_back(stride):
+    x = torch.ones(8192 * stride)[::stride]
+    bound = Bound(Effects(), (x,), torch.empty(4))
+    (view,) = bound.inputs
+    before = view.clone()
+    complete = bound.hold_back()
+    assert (view != before).any()
+    complete()
+    assert torch.equal(view, before)
