@@ -1,6 +1,7 @@
 """Processes that start before it is known what for."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,14 @@ LEAST_URGENT = 19
 WORKER = "tests.tools.harness.paced:slow_to_answer"
 
 
-def gone(children):
-    return not any(Path(f"/proc/{c.process.pid}").exists() for c in children)
+def gone(children, within_s=5.0):
+    """Whether no process is left. Who was killed is there until its parent, a nursery say, has asked for it."""
+    until = time.monotonic() + within_s
+    while left := any(Path(f"/proc/{c.process.pid}").exists() for c in children):
+        if time.monotonic() > until:
+            break
+        time.sleep(0.01)
+    return not left
 
 
 @pytest.fixture
