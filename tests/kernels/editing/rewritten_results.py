@@ -86,6 +86,23 @@ def launched(function, given, grid, constants, instead=None):
     return [p for p in positional if isinstance(p, torch.Tensor)]
 
 
+def variants_of(owner, parent=None):
+    """(rewrite's name, variant, its launches with the first and the last values of its parameters) of those that
+    apply."""
+    for rewrite in REWRITES:
+        made = rewritten(owner, rewrite, parent, MULTIPROCESSORS)
+        if made is None:
+            continue
+        variant = make_variant(owner, made.source, made.meta, made.grid)
+        rows = list(itertools.product(*variant.edit.meta.values()))
+        ends = dict.fromkeys((rows[0], rows[-1]))
+        yield (
+            rewrite.name,
+            variant,
+            [launch_instead(variant, dict(zip(variant.edit.meta, r, strict=True))) for r in ends],
+        )
+
+
 def launched_kernels(folder):
     found = {}
     for name, kernel in (KERNELS | MORE).items():
@@ -94,15 +111,9 @@ def launched_kernels(folder):
         todo = [(name, None)]
         while todo:
             key, parent = todo.pop()
-            for rewrite in REWRITES:
-                made = rewritten(owner, rewrite, parent, MULTIPROCESSORS)
-                if made is None:
-                    continue
-                variant = make_variant(owner, made.source, made.meta, made.grid)
-                rows = list(itertools.product(*variant.edit.meta.values()))
-                instead = [launch_instead(variant, dict(zip(variant.edit.meta, r, strict=True))) for r in rows]
-                new = f"{key} + {rewrite.name}"
-                found[new] = max(interpreted(kernel, function, i) for i in (instead[0], instead[-1]))
+            for rewrite, variant, instead in variants_of(owner, parent):
+                new = f"{key} + {rewrite}"
+                found[new] = max(interpreted(kernel, function, i) for i in instead)
                 todo += [(new, variant)] if parent is None else []
     return found
 
@@ -120,21 +131,15 @@ def main():
         owner = getattr(owners, name)
         function = rebuild_function(owner.digest, owner.parts, folder)
         wanted = launched(function, given, grid, constants)
-        for rewrite in REWRITES:
-            made = rewritten(owner, rewrite, None, MULTIPROCESSORS)
-            if made is None:
-                continue
-            variant = make_variant(owner, made.source, made.meta, made.grid)
-            rows = list(itertools.product(*variant.edit.meta.values()))
-            for row in {rows[0], rows[-1]}:
-                values = dict(zip(variant.edit.meta, row, strict=True))
-                results = launched(function, given, grid, constants, launch_instead(variant, values))
+        for rewrite, _, instead in variants_of(owner):
+            for one in instead:
+                results = launched(function, given, grid, constants, one)
                 worst = max(
                     float((a - b).abs().max() / (b.abs().max() or 1.0))
                     for a, b in zip(results, wanted, strict=True)
                     if a.is_floating_point()
                 )
-                key = f"{name} + {rewrite.name}"
+                key = f"{name} + {rewrite}"
                 found[key] = max(worst, found.get(key, 0.0))
     print(json.dumps(found))
 

@@ -15,7 +15,13 @@ from typing import Any
 import numpy as np
 from triton.runtime.interpreter import InterpreterBuilder
 
+from kernels.capture.describing.interpreted_stores import WRITERS
+
 Array = np.ndarray[Any, Any]
+KINDS = {"store": "stores", "atomic": "atomics"}
+ACCESSES = {"create_masked_load": ("loads", 0, 1)} | {name: (KINDS[how], *at) for name, (how, *at) in WRITERS.items()}
+"""Methods of the interpreter's builder: which list of :class:`Accesses` they fill, and where their pointers and their
+mask are, if they have one."""
 RACES = (
     "one program loads or changes what another one stores in the same launch, which the owner's code does not do: "
     "nothing orders programs, and on a GPU they run at once"
@@ -39,19 +45,17 @@ class Accesses:
 def watch_accesses() -> Iterator[list[Accesses]]:
     """Note what the programs of each interpreted launch inside the block access."""
     builder: Any = InterpreterBuilder
-    names = {"create_masked_load": "loads", "create_masked_store": "stores", "create_atomic_rmw": "atomics"}
-    kept = {name: getattr(builder, name) for name in (*names, "set_grid_dim")}
+    kept = {name: getattr(builder, name) for name in (*ACCESSES, "set_grid_dim")}
     found: list[Accesses] = []
 
     def begin(self: Any, *dimensions: int) -> Any:
         found.append(Accesses())
         return kept["set_grid_dim"](self, *dimensions)
 
-    def noting(name: str, kind: str) -> Any:
+    def noting(name: str, kind: str, pointers_at: int, mask_at: int | None) -> Any:
         def access(self: Any, *given: Any, **named: Any) -> Any:
-            places = given[1:] if name == "create_atomic_rmw" else given
-            mask = places[1] if name == "create_masked_load" else places[2]
-            pointers, masks = np.broadcast_arrays(places[0].data, mask.data)
+            mask = True if mask_at is None else given[mask_at].data
+            pointers, masks = np.broadcast_arrays(given[pointers_at].data, mask)
             addresses = np.unique(pointers[masks.astype(bool)].reshape(-1).astype(np.uint64))
             x, y, z = self.grid_idx
             program = np.uint64((z << 42) + (y << 21) + x)
@@ -61,8 +65,8 @@ def watch_accesses() -> Iterator[list[Accesses]]:
         return access
 
     builder.set_grid_dim = begin
-    for name, kind in names.items():
-        setattr(builder, name, noting(name, kind))
+    for name, about in ACCESSES.items():
+        setattr(builder, name, noting(name, *about))
     try:
         yield found
     finally:
