@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.machinery
 import importlib.util
 import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from kernels.quiet import output_to_stderr
@@ -33,6 +34,15 @@ class Found:
     module: ModuleType
     reference: str
     """``module:NAME`` or ``/absolute/path.py:NAME``: it finds the object from any folder and in any process."""
+
+
+class SourceLoader(importlib.machinery.SourceFileLoader):
+    """Compiles the file every time. Python's bytecode of it is dated to the second: a file that is edited twice in one
+    second, at the same length, would run as it was before."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
 
 
 def split_reference(text: str) -> tuple[str, str] | None:
@@ -87,7 +97,7 @@ def load_file(path: Path, kind: str) -> ModuleType:
     name = ".".join([*package, f"autokernel_{path.stem}_{content}".replace(".", "_")])
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=SourceLoader(name, str(path)))
     if spec is None or spec.loader is None:
         raise NotFound(f"{path} cannot be imported as Python")
     module = importlib.util.module_from_spec(spec)

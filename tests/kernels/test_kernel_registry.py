@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -75,6 +76,16 @@ def test_an_edited_file_is_read_again(mine):
     registry.get(f"{mine}:Mine")
     mine.write_text(MINE.replace('"mine"', '"yours"'))
     assert registry.get(f"{mine}:Mine").name == "yours"
+
+
+def test_an_edit_of_the_same_length_and_date_is_read_too(mine, monkeypatch):
+    """As two edits in one second have it: what Python dates its bytecode by is as it was."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    os.utime(mine, (1e9, 1e9))
+    assert registry.get(f"{mine}:Mine").name == "mine"
+    mine.write_text(MINE.replace('"mine"', '"ours"'))
+    os.utime(mine, (1e9, 1e9))
+    assert registry.get(f"{mine}:Mine").name == "ours"
 
 
 def test_a_kernel_of_a_module_loads():

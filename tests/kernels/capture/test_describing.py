@@ -22,6 +22,7 @@ from kernels.capture.describing.device_closure import describe_function
 from kernels.capture.describing.writes import written_arguments
 from kernels.capture.reading.live_functions import NotTheSame, identity_of, live_function
 from kernels.capture.reading.rebuilt_functions import rebuild_function
+from kernels.finder import SourceLoader
 from kernels.hardware import hardware_named
 from kernels.triton.stub_driver import StubDriver
 from kernels.tuned.key import names_set
@@ -67,7 +68,8 @@ def described(function):
 
 def module_of(tmp_path, name, text):
     (tmp_path / f"{name}.py").write_text(text)
-    spec = importlib.util.spec_from_file_location(name, tmp_path / f"{name}.py")
+    loader = SourceLoader(name, str(tmp_path / f"{name}.py"))  # two texts in one second
+    spec = importlib.util.spec_from_loader(name, loader)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import pytest
 import torch
 
 from tools.harness.judging.problems import ModuleProblem
+from tools.harness.judging.program_files import load_file
 
 PROBLEM = """
 import torch
@@ -45,3 +49,14 @@ def test_what_does_not_run_there_is_drawn_on_the_cpu_by_the_same_seed(problem):
     (x,) = other.draw(7)
     assert torch.equal(x, problem(drawn, "cpu").draw(7)[0])
     assert other._drawn_on == "cpu"
+
+
+def test_an_edit_of_the_same_length_and_date_is_read(tmp_path, monkeypatch):
+    """As two edits in one second have it: what Python dates its bytecode by is as it was."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    path = tmp_path / "candidate.py"
+    for value in (1, 2):
+        path.write_text(f"VALUE = {value}\n")
+        os.utime(path, (1e9, 1e9))
+        assert load_file(str(path), "judged_candidate", "it").VALUE == value
+    del sys.modules["judged_candidate"]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy
 import torch
 
+from kernels.finder import SourceLoader
 from tools.harness.process.refusal import Refusal
 
 Json = dict[str, Any]
@@ -29,7 +30,7 @@ class Raised(Exception):
 
 def load_file(path: str, name: str, doing: str) -> ModuleType:
     """The module of the file at `path`, imported as `name`. Raises Raised."""
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=SourceLoader(name, path))
     if spec is None or spec.loader is None:
         raise Refusal(f"{Path(path).name} is no Python file")
     module = importlib.util.module_from_spec(spec)
