@@ -33,7 +33,7 @@ def reason_to_wait(launch: CapturedLaunch, functions: Mapping[str, Json]) -> str
                 shared = _shared(node, part["bindings"], functions, set())
                 if shared is not None:
                     return f"a while loop of {part['name']} uses {shared}"
-        if why := waiting_loops.reason_to_wait(_described(part, functions)):
+        if why := waiting_loops.reason_to_wait([_described(part, functions)]):
             return why
     return None
 
@@ -43,7 +43,7 @@ def _described(part: Json, functions: Mapping[str, Json]) -> waiting_loops.Devic
         called = str(_bound(name, part["bindings"]).get("function"))
         return _described(functions[called], functions) if called in functions else None
 
-    return waiting_loops.DeviceFunction(part["name"], ast.parse(part["source"]), resolve)
+    return waiting_loops.DeviceFunction(part["name"], ast.parse(part["source"]), resolve, part["source"])
 
 
 def _shared(node: ast.AST, bindings: Json, functions: Mapping[str, Json], seen: set[str]) -> str | None:

@@ -8,7 +8,7 @@ loop that takes its next tile from a counter and works on it does not wait.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 
 COOPERATIVE = ("launch_cooperative_grid",)
@@ -28,11 +28,15 @@ class DeviceFunction:
     name: str
     tree: ast.AST
     resolve: Callable[[str], DeviceFunction | None]
+    key: Hashable
+    """Two of one key are the same function."""
 
 
-def reason_to_wait(function: DeviceFunction) -> str | None:
-    """Why programs of `function` may wait for one another, as the end of a sentence; None if nothing shows it."""
-    for each in _reached(function, set()):
+def reason_to_wait(functions: Iterable[DeviceFunction]) -> str | None:
+    """Why programs of one of `functions` may wait for one another, as the end of a sentence; None if nothing shows it.
+    What several of them call is looked at once."""
+    seen: set[Hashable] = set()
+    for each in (reached for function in functions for reached in _reached(function, seen)):
         for node in ast.walk(each.tree):
             if isinstance(node, ast.Call) and any(word in ast.unparse(node.func) for word in WAITS):
                 return f"{each.name} uses {ast.unparse(node.func)}"
@@ -41,12 +45,11 @@ def reason_to_wait(function: DeviceFunction) -> str | None:
     return None
 
 
-def _reached(function: DeviceFunction, seen: set[str]) -> Iterator[DeviceFunction]:
+def _reached(function: DeviceFunction, seen: set[Hashable]) -> Iterator[DeviceFunction]:
     """The function and those that it calls, each once."""
-    key = ast.dump(function.tree)
-    if key in seen:
+    if function.key in seen:
         return
-    seen.add(key)
+    seen.add(function.key)
     yield function
     for call in _calls(function.tree):
         called = function.resolve(ast.unparse(call.func))

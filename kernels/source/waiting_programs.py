@@ -25,7 +25,7 @@ def reason_to_wait(spec: Spec) -> str | None:
         for node in ast.walk(_tree(function)):
             if isinstance(node, ast.keyword) and node.arg in COOPERATIVE and not _is_off(node.value):
                 return f"{function.__qualname__} asks for {node.arg}"
-    return next((why for f in device if (why := reason_of(_described(f)))), None)
+    return reason_of(map(_described, device))
 
 
 def _described(function: FunctionType) -> DeviceFunction:
@@ -40,7 +40,7 @@ def _described(function: FunctionType) -> DeviceFunction:
         ours = isinstance(python, FunctionType) and python.__module__.partition(".")[0] != "triton"
         return _described(python) if ours and python is not None else None
 
-    return DeviceFunction(function.__name__, _tree(function), resolve)
+    return DeviceFunction(function.__name__, _tree(function), resolve, function)
 
 
 def _tree(function: FunctionType) -> ast.AST:
