@@ -1,6 +1,6 @@
 """Holds every documented function of ``triton.language`` in the interpreter against compiled results.
 
-``python -m tests.bench.table_of_tl FOLDER [--seconds S] [--compiled FILE]`` writes four files into FOLDER:
+``python -m tests.bench.table_of_tl FOLDER [--seconds S] [--compiled FILE] [--corrected]`` writes into FOLDER:
 
     TL.md                       the page (docs/TL.md)
     table_of_tl.json            its rows (docs/data/tl-h200.json)
@@ -8,10 +8,11 @@
     interpreted.jsonl.xz        what the interpreter gave, with this project's corrections
 
 It needs a GPU; without one, the compiled side says so. With ``--compiled``, that side is read from an earlier run's
-file (docs/data/tl-h200-compiled.jsonl.xz is one), and no GPU is needed.
+file (docs/data/tl-h200-compiled.jsonl.xz is one), and no GPU is needed. With ``--corrected``, the table does not say
+what Triton's interpreter gives without the corrections.
 
-    1. Processes are forked before Triton is imported: some interpret, with this project's corrections or as Triton
-       does itself, the others compile and launch.
+    1. Processes are forked after PyTorch and before Triton is imported: some interpret, with this project's
+       corrections or as Triton does itself, the others compile and launch.
     2. Each takes every n-th (function, dtype) and writes each result at once, so that one that crashes loses no other.
        The table of what there is so far is written every ten seconds.
     3. Equal inputs come from a seed. Results are compared by their bits; how far others are apart is said in units of
@@ -49,6 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seconds", type=float, default=SECONDS, help="after which nothing further is begun")
     parser.add_argument("--every", type=int, default=1, help="take every n-th pair alone")
+    parser.add_argument("--corrected", action="store_true", help="leave out what Triton's interpreter itself gives")
     parser.add_argument("--compiled", type=Path, help="read the compiled side from this file of an earlier run")
     given = parser.parse_args(arguments)
     try:
@@ -60,8 +62,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     given.folder.mkdir(parents=True, exist_ok=True)
     pairs = [(n, dtype) for n in range(len(ENTRIES)) for dtype in DTYPES][:: given.every]
-    sides = SIDES if recorded is None else SIDES[:-1]
+    left_out = {"compiled": recorded is not None, "uncorrected": given.corrected}
+    sides = [side for side in SIDES if not left_out.get(side)]
     cores = max(2, len(os.sched_getaffinity(0)))
+    import torch  # noqa: F401 -- once, for all that are forked
+
     with tempfile.TemporaryDirectory() as name:
         parts = Path(name)
         module = parts / "tl_kernels.py"
@@ -93,12 +98,12 @@ def join(folder: Path, pairs: list[Pair], found: dict[str, dict[tuple[str, str],
     rows = []
     for n, dtype in pairs:
         entry = ENTRIES[n]
-        sides = [found[s].get((entry.name, dtype)) for s in SIDES]
+        sides = [found.get(s, {}).get((entry.name, dtype)) for s in SIDES]
         # a kernel that has changed since it was recorded is another one
         interpreted, uncorrected, compiled = (r if r and r["kernel"] == kernel_hash(entry) else None for r in sides)
         row = row_of(entry.name, dtype, interpreted, compiled)
         before = row_of(entry.name, dtype, uncorrected, compiled)
-        if before["verdict"] != row["verdict"]:
+        if "uncorrected" in found and before["verdict"] != row["verdict"]:
             row["uncorrected"] = {n: v for n, v in before.items() if n in ("verdict", "units", "elements", "of", "why")}
         rows.append(row)
     about = {s: about_side(found[s].values()) for s in ("interpreted", "compiled")}

@@ -48,7 +48,8 @@ def card():
 def rows(tmp_path_factory):
     """The table with the interpreter of today."""
     folder = tmp_path_factory.mktemp("tl")
-    command = [sys.executable, "-m", "tests.bench.table_of_tl", str(folder), "--compiled", str(RECORDED)]
+    module = "tests.bench.table_of_tl"
+    command = [sys.executable, "-m", module, str(folder), "--compiled", str(RECORDED), "--corrected"]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=200)
     assert {p.name for p in folder.iterdir()} == {"TL.md", "table_of_tl.json", "interpreted.jsonl.xz"}
     found = json.loads((folder / "table_of_tl.json").read_text())["rows"]
