@@ -135,11 +135,35 @@ def hashes(names, cwd=ROOT, **environment):
     return done.stdout.split()
 
 
+@pytest.fixture
+def forked_hashes(reader, tmp_path):
+    """The same from a fork of a process that has imported PyTorch and nothing of ours."""
+
+    def found(names, installed=""):
+        program = tmp_path / "program" / "hashes.py"
+        program.parent.mkdir()
+        program.write_text(
+            "import sys\nfrom kernels import registry\nfor n in sys.argv[1:]: print(registry.get(n).source_hash())\n"
+        )
+        env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{installed}"}
+        done = reader.python.run([str(program), *names], ROOT, env, 300)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split()
+
+    return found
+
+
 def replaced(text, *pairs):
     for old, new in pairs:
         assert old in text
         text = text.replace(old, new)
     return text
+
+
+@pytest.fixture(scope="module")
+def own_hashes():
+    """What this process finds for the kernels of the project, in their order."""
+    return [registry.get(n).source_hash() for n in registry.names()]
 
 
 SAME = {
@@ -198,7 +222,7 @@ NEIGHBOUR_OTHER = {
 }
 
 
-def test_only_what_the_code_means_counts(tmp_path):
+def test_only_what_the_code_means_counts(tmp_path, forked_hashes):
     cases = {("as it is", True): (SPEC, BORROWED)}
     cases |= {(name, True): (text, BORROWED) for name, text in SAME.items()}
     cases |= {(name, False): (text, BORROWED) for name, text in OTHER.items()}
@@ -208,7 +232,7 @@ def test_only_what_the_code_means_counts(tmp_path):
         write(tmp_path / f"case_{i}", *case, names=(f"own_{i}", f"neighbour_{i}"))
         for i, case in enumerate(cases.values())
     ]
-    found = dict(zip(cases, hashes(names), strict=True))
+    found = dict(zip(cases, forked_hashes(names), strict=True))
     before = found["as it is", True]
     assert len(before) == 16
     assert {name for (name, same), h in found.items() if same and h != before} == set()
@@ -272,7 +296,7 @@ UPGRADES = {
 }
 
 
-def test_an_upgraded_library_is_noticed(tmp_path):
+def test_an_upgraded_library_is_noticed(tmp_path, forked_hashes):
     """The kernel of an installed package, which no spec's file holds; and a launch by the library's own function."""
     direct = replaced(
         WRAPPER,
@@ -294,20 +318,20 @@ def test_an_upgraded_library_is_noticed(tmp_path):
             path = tmp_path / f"{way}_{version}.py"
             path.write_text(spec.replace("from borrowed", f"from library_{version}"))
             names.append(f"{path}:Mine")
-    found = iter(hashes(names, PYTHONPATH=str(installed)))
+    found = iter(forked_hashes(names, installed))
     pairs = {version: (next(found), next(found)) for version in versions}
     before = pairs.pop("old")
     assert pairs.pop("comment") == before
     assert {name for name, pair in pairs.items() if pair[0] == before[0] or pair[1] == before[1]} == set()
 
 
-def test_a_folder_moved_and_a_file_renamed_is_the_same_kernel(tmp_path):
+def test_a_folder_moved_and_a_file_renamed_is_the_same_kernel(tmp_path, forked_hashes):
     here = write(tmp_path / "here")
     there = write(tmp_path / "deep" / "there", names=("renamed", "neighbour"))
-    assert len(set(hashes([here, there]))) == 1
+    assert len(set(forked_hashes([here, there]))) == 1
 
 
-def test_our_own_kernels_can_move(tmp_path):
+def test_our_own_kernels_can_move(tmp_path, own_hashes):
     """`kernels` with its folder `gemm` renamed and one file of it elsewhere gives the hashes that it gives today."""
     package = tmp_path / "kernels"
     shutil.copytree(ROOT / "kernels", package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -317,15 +341,13 @@ def test_our_own_kernels_can_move(tmp_path):
         text = path.read_text().replace("kernels.gemm.tiles", "kernels.product_tiles")
         text = text.replace("from kernels.gemm import tiles", "from kernels import product_tiles as tiles")
         path.write_text(text.replace("kernels.gemm", "kernels.products"))
-    before = [registry.get(n).source_hash() for n in registry.names()]
-    assert hashes(registry.names(), cwd=tmp_path, PYTHONPATH=str(tmp_path)) == before
-    assert len(set(before)) == len(registry.names())
+    assert hashes(registry.names(), cwd=tmp_path, PYTHONPATH=str(tmp_path)) == own_hashes
+    assert len(set(own_hashes)) == len(registry.names())
 
 
-def test_every_process_finds_the_same_hash():
+def test_every_process_finds_the_same_hash(own_hashes):
     """Whatever the seed of its dictionaries, and with Triton's interpreter, which makes other objects of kernels."""
-    own = [registry.get(n).source_hash() for n in registry.names()]
-    assert hashes(registry.names(), PYTHONHASHSEED="7", TRITON_INTERPRET="1") == own
+    assert hashes(registry.names(), PYTHONHASHSEED="7", TRITON_INTERPRET="1") == own_hashes
 
 
 @pytest.mark.parametrize("name", registry.names())
@@ -356,8 +378,8 @@ PRODUCTS = {"matmul", "fused_matmul", "fused_linear_cross_entropy"}
         ("rows.spec", "ELEMENT_BYTES", set()),
     ],
 )
-def test_a_constant_counts_for_the_kernels_that_use_it(monkeypatch, module, constant, kernels):
-    before = {n: registry.get(n).source_hash() for n in registry.names()}
+def test_a_constant_counts_for_the_kernels_that_use_it(monkeypatch, own_hashes, module, constant, kernels):
+    before = dict(zip(registry.names(), own_hashes, strict=True))
     holder = importlib.import_module(f"kernels.{module}")
     monkeypatch.setattr(holder, constant, getattr(holder, constant) + 8)
     assert {n for n in registry.names() if registry.get(n).source_hash() != before[n]} == kernels
