@@ -1,5 +1,6 @@
 """A nursery's children are as if each had been started for itself. What any child does is in test_child.py."""
 
+import gc
 import os
 import signal
 import threading
@@ -25,7 +26,9 @@ def before_fork():
 
 
 def counting(init):
-    return lambda job: {"imported by": BIRTHS, "parent": os.getppid(), "group": os.getpgid(0), "pid": os.getpid()}
+    kept = {"searched": gc.isenabled(), "left out": gc.get_freeze_count()}
+    about = {"parent": os.getppid(), "group": os.getpgid(0), "pid": os.getpid()}
+    return lambda job: {"imported by": BIRTHS, "garbage": kept, **about}
 
 
 def dying(init):
@@ -62,6 +65,12 @@ def test_imports_are_made_once_and_every_child_leads_a_group_of_its_own(fork):
     assert {a["parent"] for a in answers} == {the_nursery().pid}
     assert all(a["group"] == a["pid"] for a in answers)
     assert answers[0]["pid"] != answers[1]["pid"]
+
+
+def test_a_child_looks_for_garbage_but_not_in_what_was_imported(fork):
+    garbage = fork().call({}, 20)["garbage"]
+    assert garbage["searched"]
+    assert garbage["left out"] > 10_000
 
 
 def test_a_child_sees_the_world_as_it_is_when_it_is_born(fork, monkeypatch, tmp_path):

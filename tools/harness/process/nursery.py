@@ -9,6 +9,7 @@ started for it alone would get, but for the variables that its imports read.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -163,9 +164,13 @@ def serve_births(factory: str, link_fd: int, nice: int, serve: Serve) -> None:
     """The nursery's side: fork children that `serve` until the parent is gone."""
     os.nice(nice)
     link = socket.socket(fileno=link_fd)
+    # What imports make stays. A child that looked for garbage in it would find none, and would copy every page of it.
+    gc.disable()
     with contextlib.suppress(BaseException):  # whatever it is, a child meets it again and tells it in its log
         module = importlib.import_module(factory.partition(":")[0])
         getattr(module, BEFORE_FORK, lambda: None)()
+    gc.freeze()
+    gc.enable()
     ended, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
