@@ -55,8 +55,10 @@ def test_an_edit_of_the_same_length_and_date_is_read(tmp_path, monkeypatch):
     """As two edits in one second have it: what Python dates its bytecode by is as it was."""
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
     path = tmp_path / "candidate.py"
-    for value in (1, 2):
-        path.write_text(f"VALUE = {value}\n")
+    found = []
+    for digit in (1, 2):
+        path.write_text(f"NUMBER = {digit}\n")
         os.utime(path, (1e9, 1e9))
-        assert load_file(str(path), "judged_candidate", "it").VALUE == value
+        found.append(load_file(str(path), "judged_candidate", "it").NUMBER)
     del sys.modules["judged_candidate"]
+    assert found == [1, 2]
