@@ -90,6 +90,8 @@ class Place:
     base_url: str | None = None
     """The models' server."""
     seed: int = 0
+    compilers: int | None = None
+    """Of a run at most; ``None``: one per core."""
     until: float | None = None
     """By the clock (``time.time()``): no run begins after it."""
 
@@ -117,7 +119,7 @@ def play(task: str, player: str, place: Place) -> SourceRun:
         )
 
         def open_(asked: Objective, path: Path | None, run_id: str, watch: Watch) -> Actions:
-            with Prestart.of(asked.device, asked.edit) as prestart:
+            with Prestart.of(asked.device, asked.edit, place.compilers) as prestart:
                 return LiveActions(opened(task, None, memory, place, run_id, prestart))
 
         try:

@@ -93,7 +93,7 @@ def open_session(
         opened.expect_measurements()
         pool = opened.compile_pool(prestart)
         if begun:
-            pool = CompiledAhead(pool, begun)
+            pool = CompiledAhead(pool, spec, problem, begun)
     except BaseException:
         opened.close()
         memory.close()
