@@ -6,6 +6,7 @@ known (:meth:`tools.harness.process.child.Child.begin`)."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -35,6 +36,9 @@ class Prestart:
         """How many a pool that takes them may have in all; ``None``: as many as it likes."""
         self.scratch = tempfile.TemporaryDirectory(prefix="autokernel-") if shut_in else None
         """The folder of compilers that are shut in. Whoever takes one of them takes the folder too."""
+        if shut_in:  # only a folder that exists can be allowed; why this one cannot be made, the pool says
+            with contextlib.suppress(OSError):
+                cache.mkdir(parents=True, exist_ok=True)
         try:
             if worker is not None:
                 self._waiting[worker] = []
