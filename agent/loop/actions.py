@@ -196,6 +196,7 @@ class LiveActions:
                 continue  # it never was a config
 
     def finalists(self, limit: int) -> JSON:
+        self._session.measure_default()
         found, close = self._session.finalists(limit)
         return {"finalists": [config.model_dump(mode="json") for config in found], "close": close}
 

@@ -31,7 +31,7 @@ class RecordedCompiler:
     def __init__(self, landscape: Landscape) -> None:
         self._entries = landscape.entries
 
-    def compile(self, spec: Any, problem: Any, configs: Any, deadline_s: Any = None) -> list[CompileResult]:
+    def compile(self, spec: Any, problem: Any, configs: Any, limit: Any = None) -> list[CompileResult]:
         found = [self._entries[config.key()] for config in configs]
         return [e.compiled or CompileResult(config=e.config, status="correct", reason="") for e in found]
 
