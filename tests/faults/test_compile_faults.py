@@ -146,6 +146,19 @@ def test_a_compiler_killed_from_outside_is_no_fault_of_the_config(new_pool):
     assert time.monotonic() - started > 2.0
 
 
+def test_a_pool_that_is_closed_at_work_starts_no_other_compiler(new_pool):
+    pool, found = new_pool(), []
+    assert compiles(pool)
+    work = threading.Thread(target=lambda: found.extend(pool.compile(broken.CompilerHangs(), PROBLEM, [CONFIG])))
+    work.start()
+    time.sleep(0.3)
+    pool.close()
+    work.join(5)
+    assert [(r.status, r.reason.partition(":")[0]) for r in found] == [("infrastructure", "the compiler was closed")]
+    assert len(pool._all) == 1
+    assert not pool._all[0].alive
+
+
 def test_the_second_compilation_is_a_cache_hit_with_the_same_figures(new_pool):
     pool = new_pool()
     [first] = pool.compile(Axpy(), PROBLEM, [CONFIG])
