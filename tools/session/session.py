@@ -18,7 +18,7 @@ from memory.proofs.best_proof import BestProof, best_proof
 from memory.proofs.timed_baselines import baseline_times
 from memory.shared_models import DeviceInfo
 from memory.store import Begin, Figures, Finish, Memory, MemoryFileError
-from memory.terms import Kind
+from memory.terms import Kind, Status
 from tools.harness.checking.interpreter import Interpreter
 from tools.harness.device import CompileLimit, CompilePool, Device, DeviceError
 from tools.harness.results import CheckResult, CompileResult, Figure, Measurement, Proof, Result
@@ -446,6 +446,9 @@ class Session:
         max_seconds = min(PROOF_S, self.budget.max_seconds / 2)
 
         def run(configs: list[Config]) -> list[Proof]:
+            if refused := self._refused_code(configs[0]):
+                values = configs[0].model_dump(mode="json")
+                return [Proof(config=values, status=refused[0], reason=refused[1], regime=self.task.regime)]
             if not self.task.energy:
                 return [self.device.prove(configs[0], self.task.regime, max_seconds)]
             fastest = self._fastest()
@@ -453,6 +456,17 @@ class Session:
             return [self.device.prove(configs[0], "sustained", max_seconds, "joules", beside)]
 
         return self._record("proof", [config], "proof", run)[0]
+
+    def _refused_code(self, config: Config) -> tuple[Status, str] | None:
+        """Why an edited config cannot be launched on all that a proof launches it on; None if it can, or has no
+        edit."""
+        task = self.task
+        if not task.spec.shut_in:
+            return None
+        from tools.session.compiled_for_proof import compile_for_proof  # imports Triton, which other runs do without
+
+        ends_at = self.budget.ends_at
+        return compile_for_proof(self.pool, task.spec, task.problem, config, task.hardware, ends_at)
 
     def earlier_proof(self, against: Sequence[str] = ()) -> BestProof | None:
         """The best proof that other runs made of this problem in this environment."""

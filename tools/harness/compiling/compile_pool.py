@@ -32,7 +32,8 @@ PROBE_BYTES = 1 << 16
 
 
 class LocalCompilePool:
-    """Implements :class:`tools.harness.device.CompilePool` with `workers` compile children, by default one per core.
+    """Implements :class:`tools.harness.device.CompilePool` with `workers` compile children, by default as many as
+    `prestart` allows, else one per core.
 
     The processes of `prestart` are used first; others are started when they are needed."""
 
@@ -58,7 +59,8 @@ class LocalCompilePool:
         self.cache = cache or default_cache()
         require_writable(self.cache)
         self.deadline_s = deadline_s
-        self.workers = workers or len(os.sched_getaffinity(0))
+        allowed = prestart.most_compilers if prestart is not None else None
+        self.workers = workers or allowed or len(os.sched_getaffinity(0))
         self._idle: queue.SimpleQueue[Child] = queue.SimpleQueue()
         self._all: list[Child] = []
         self._starting, self._closed = threading.Lock(), False

@@ -11,6 +11,7 @@ from typing import Any
 from kernels.spec import Config, KernelSpec, Problem
 from tools.harness.compiling.compile_turns import NO_TIME, not_judged
 from tools.harness.device import NO_LIMIT, CompileLimit, CompilePool
+from tools.harness.process.identity import describe
 from tools.harness.results import CompileResult
 
 
@@ -18,15 +19,24 @@ class CompiledAhead:
     """Implements :class:`tools.harness.device.CompilePool`. What was begun is not begun again, failures neither. What
     still waits for its turn there is cancelled and compiled here."""
 
-    def __init__(self, pool: CompilePool, begun: Mapping[str, Future[CompileResult]]) -> None:
-        """`pool` compiles everything else. `begun`: by :meth:`kernels.spec.Config.key`."""
+    def __init__(
+        self,
+        pool: CompilePool,
+        spec: KernelSpec[Any, Any],
+        problem: Problem,
+        begun: Mapping[str, Future[CompileResult]],
+    ) -> None:
+        """`pool` compiles everything else. `begun`: of `spec` on `problem`, by :meth:`kernels.spec.Config.key`."""
         self._pool, self._begun = pool, begun
+        self._of = describe(spec, problem)
         self.parallel = pool.parallel
 
     def compile(
         self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config], limit: CompileLimit = NO_LIMIT
     ) -> list[CompileResult]:
         """Compile all; answers in the order of `configs`. Raises MachineTrouble."""
+        if describe(spec, problem) != self._of:
+            return self._pool.compile(spec, problem, configs, limit)
         began = time.monotonic()
         rest = [c for c in configs if c.key() not in self._begun or self._begun[c.key()].cancel()]
         found = dict(zip(rest, self._pool.compile(spec, problem, rest, limit) if rest else (), strict=True))
