@@ -229,25 +229,28 @@ class Session:
 
         return self._afford(configs, self.measured, attempt, refuse)
 
-    def measure_default(self) -> None:
+    def measure_default(self) -> bool:
         """Measure the kernel's default config, however long its compilation takes, if the time of the search was over
         before anything was measured: a run on a short time has a result too. A run that has to be over at some time
-        has none then."""
+        has none then. Whether the config was measured."""
         budget = self.budget
         config = self.task.spec.default_config(self.task.problem, self.task.hardware)
         over = budget.seconds_left() <= 0 and budget.ends_at == math.inf
         if not over or self.best() is not None or not (budget.evals_left() or config.key() in budget.charged):
-            return
+            return False
+        if self.refusal(config) is not None:
+            return False
+        self.progress("note: nothing was measured in the search's time, so the default config is measured")
         if config in self.compiled and self.compiled[config].status in ("timeout", "infrastructure"):
             del self.compiled[config]  # it had as little time as the search left
 
         def run(new: list[Config]) -> list[CompileResult]:
             return self.pool.compile(self.task.spec, self.task.problem, new)
 
-        if self.refusal(config) is None:
-            if self.ids.compiler is None:
-                self._once("compile", [config], DEFAULT, self.compiled, run)
-            self.measure([config], DEFAULT)
+        if self.ids.compiler is None:
+            self._once("compile", [config], DEFAULT, self.compiled, run)
+        self.measure([config], DEFAULT)
+        return True
 
     def _compile(self, configs: list[Config], call_id: str) -> None:
         def run(new: list[Config]) -> list[CompileResult]:
