@@ -33,6 +33,8 @@ def main(rounds: int, out: Path | None, profile: str | None) -> None:
         os.environ["TRITON_CACHE_DIR"] = cache
         ways = replays()
         if profile is not None:
+            if profile not in ways:
+                raise click.UsageError(f"there is no call {profile!r}: give one of {', '.join(ways)}")
             show_profile(ways[profile])
             return
         found = measure(ways, rounds)
