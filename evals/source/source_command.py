@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import sys
 import tempfile
 import time
@@ -181,7 +182,8 @@ def _played(
         ProcessPoolExecutor(workers, mp_context=context, max_tasks_per_child=1) as pool,
     ):
         until = None if stop_after is None else time.time() + stop_after
-        place = Place(device, Path(lock.name), seconds, base_url, seed, until)
+        compilers = max(1, len(os.sched_getaffinity(0)) // workers)
+        place = Place(device, Path(lock.name), seconds, base_url, seed, compilers, until)
         waiting = {pool.submit(play, *job, place): job for job in jobs}
         for i, future in enumerate(as_completed(waiting), 1):
             task, player = waiting[future]

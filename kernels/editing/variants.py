@@ -156,7 +156,7 @@ def launch_instead(
         if variant.grid is not None or variant.edit.grid_names:
             numbers = dict(zip(("grid_0", "grid_1", "grid_2"), grid_of(grid, arguments), strict=True))
             new |= {n: numbers[n.lower()] for n in variant.edit.grid_names}
-        if variant.grid is not None:
+        if variant.grid is not None and 0 not in numbers.values():  # where its owner starts no program, it starts none
             grid = variant.grid.programs({**arguments, **values, **numbers})
         options = {n: v for n, v in kwargs.items() if n in LAUNCH_OPTIONS or n not in arguments}
         with scratch_memory():

@@ -18,6 +18,7 @@ from memory.file import MemoryFull
 from memory.store import Memory, MemoryFileError
 from memory.terms import Metric, Regime
 from memory.upkeep.spoilt import describe
+from tools.harness.checking.interpreter import Interpreter
 from tools.harness.compiling.compiled_ahead import CompiledAhead
 from tools.harness.device import DeviceError, MachineTrouble
 from tools.harness.open_device import open_device
@@ -81,6 +82,7 @@ def open_session(
         spec.source_hash()  # code without a source file is refused before a GPU is taken
     except ValueError as e:
         raise SetupError(sentence(e)) from e
+    begin_interpreter = edit and bool(prestart)
     try:
         memory = Memory.open(memory_path)
         with importing(PLANNERS) if prestart else nullcontext():  # while the GPU's worker starts
@@ -93,7 +95,7 @@ def open_session(
         opened.expect_measurements()
         pool = opened.compile_pool(prestart)
         if begun:
-            pool = CompiledAhead(pool, begun)
+            pool = CompiledAhead(pool, spec, problem, begun)
     except BaseException:
         opened.close()
         memory.close()
@@ -123,6 +125,9 @@ def open_session(
         )
     budget = Budget(max_evals, max_seconds, ends_at=ends_at)
     session = Session(task, opened, pool, memory, ids, run_id, budget, progress, cold=cold, alongside=alongside)
+    if begin_interpreter:  # the first edit comes once the owner's code is measured
+        session.interpreter = Interpreter(shut_in=True)
+        session.interpreter.start()
     spoilt = describe(memory, ids.problem)
     if spoilt:
         progress(f"note: {spoilt}")

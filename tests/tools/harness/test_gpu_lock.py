@@ -87,9 +87,11 @@ def test_autotuners_take_the_lock_and_are_left_as_they_were(tmp_path, monkeypatc
         assert not one.compiles(lambda: Autotuner.classwise(lambda: free(path))), "but for what it times there"
         assert not one.compiles(lambda: one.ofone(lambda: free(path)))
         assert one.compiles(lambda: free(path))
+        nested = one.compiles(lambda: one.ofone(lambda: (free(path), one.compiles(lambda: free(path)), free(path))))
+        assert nested == (False, True, False), "what it times may compile first"
         assert not free(path)
     assert free(path)
-    assert settled == [False] * 6, "what was launched has ended before others get the GPU"
+    assert settled == [False] * 9, "what was launched has ended before others get the GPU"
     assert [inspect.getattr_static(Autotuner, name) for name in names] == before
 
 

@@ -112,6 +112,16 @@ def test_a_gpu_has(device, monkeypatch):
         assert prestart._waiting[COMPILER]
 
 
+def test_a_run_that_shares_the_machine_has_so_many_compilers_in_all(monkeypatch, tmp_path):
+    monkeypatch.setattr(telemetry, "gpus_present", lambda: 1)
+    monkeypatch.setattr(module, "default_cache", lambda: tmp_path)
+    with Prestart.of("cuda:0", compilers=1) as prestart:
+        assert len(prestart._waiting[COMPILER]) == 1
+        pool = LocalCompilePool(hardware_named("H200"), cache=tmp_path, prestart=prestart)
+        assert pool.workers == 1
+        pool.close()
+
+
 def test_a_run_that_cannot_be_opened_leaves_nobody(monkeypatch, tmp_path):
     monkeypatch.setattr(telemetry, "gpus_present", lambda: 1)
     made, of = [], Prestart.of
@@ -134,6 +144,7 @@ def test_a_run_that_cannot_be_opened_leaves_nobody(monkeypatch, tmp_path):
 def test_compilers_of_edited_code_are_shut_in_from_the_start(tmp_path):
     hardware = hardware_named("H200")
     with Prestart(tmp_path / "cache", 1, None, shut_in=True) as prestart:
+        assert (tmp_path / "cache").is_dir(), "a folder that is made later is none that they may write to"
         pool = LocalCompilePool(hardware, workers=1, cache=tmp_path / "cache", prestart=prestart)
         pool.close()
         assert prestart  # a pool whose compilers are not shut in leaves them

@@ -165,6 +165,12 @@ def test_its_scratch_and_reading_are_left(shut_in):
     assert run("read", path=__file__) == "done"
 
 
+def test_a_folder_that_does_not_exist_is_said(tmp_path):
+    """It would be a right that the process does not have, found out by its first file."""
+    with pytest.raises(sandbox.NoSandbox, match="gone cannot be allowed"):
+        sandbox._restrict_files(sandbox.ctypes.CDLL(None, use_errno=True), [str(tmp_path / "gone")])
+
+
 def test_a_machine_without_it_says_so(monkeypatch):
     monkeypatch.setattr(sandbox, "LEAST_ABI", 1000)
     with pytest.raises(sandbox.NoSandbox, match="no Landlock of version 1000"):

@@ -80,12 +80,16 @@ class Interpreter:
         kind = StressResult if stress else CheckResult
         return kind(config=values, where=where, seconds=time.perf_counter() - started, **answer)
 
-    def _call(self, job: dict[str, Any]) -> dict[str, Any]:
+    def start(self) -> Child:
+        """The child, which is begun if there is none: it imports while others work."""
         if self._child is None or not self._child.alive:
             environment = {"TRITON_INTERPRET": "1", "TRITON_DEFAULT_FP_FUSION": "1", **ONE_THREAD}
             writable = [self._scratch.name] if self._scratch else None
             self._child = Child(FACTORY, {}, environment, writable, forked=writable is None)
-        return self._child.call(job, DEADLINE_S)
+        return self._child
+
+    def _call(self, job: dict[str, Any]) -> dict[str, Any]:
+        return self.start().call(job, DEADLINE_S)
 
     def close(self) -> None:
         """End the child, from any thread; a check under way is ``infrastructure``."""

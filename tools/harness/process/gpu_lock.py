@@ -47,6 +47,7 @@ take a minute; their fusion with what follows, padding, generated kernels; last 
 (torch 2.13; after ``|`` the name in an older one)."""
 VARIABLE = "AUTOKERNEL_GPU_LOCK"
 """Names the lock file that the live devices of this process use. Processes that share one GPU name the same."""
+_COMPILING, _TIMING = "compiling", "timing"
 POLL_S = 0.001
 """Interval at which a wait with a deadline tries the lock: flock(2) has no timeout."""
 
@@ -129,8 +130,8 @@ class GpuLock:
 
         turn = _Turn(lambda: self._lock_file(None), give)
         wrappers: list[tuple[tuple[Any, str], Callable[[], AbstractContextManager[object]]]]
-        wrappers = [(_resolve(name), lambda: turn.during(compiling=1)) for name in COMPILER]
-        wrappers += [(_resolve(name), lambda: turn.during(timing=1)) for name in AUTOTUNERS]
+        wrappers = [(_resolve(name), lambda: turn.during(_COMPILING)) for name in COMPILER]
+        wrappers += [(_resolve(name), lambda: turn.during(_TIMING)) for name in AUTOTUNERS]
         if not can_release_while_compiling():
             wrappers = []
         originals = [(owner, name, inspect.getattr_static(owner, name)) for (owner, name), _ in wrappers]
@@ -148,28 +149,34 @@ class _Turn:
     """Held at first, and from then on while a thread times something or none compiles.
 
     Threads are counted together: the one that prepares a baseline waits for autograd's, which compiles the backward
-    pass, so that a lock by thread would never come free."""
+    pass, so that a lock by thread would never come free. Of one thread what it began last counts: Inductor times a
+    module whose kernels it compiles meanwhile, and for a reduction of two outputs that takes a minute."""
 
     def __init__(self, take: Callable[[], object], give: Callable[[], object]) -> None:
         self._take, self._give = take, give
         self._counting = threading.Lock()
-        self._compile = self._time = 0
+        self._doing = {_COMPILING: 0, _TIMING: 0}
+        self._mine = threading.local()
         self._held = True
 
     @contextmanager
-    def during(self, compiling: int = 0, timing: int = 0) -> Iterator[None]:
-        """Count a thread that compiles, or one that times."""
-        self._count(compiling, timing)
+    def during(self, doing: str) -> Iterator[None]:
+        """Count this thread as one that does `doing` and nothing else."""
+        before = getattr(self._mine, "doing", None)
+        self._count(before, doing)
         try:
             yield
         finally:
-            self._count(-compiling, -timing)
+            self._count(doing, before)
 
-    def _count(self, compiling: int, timing: int) -> None:
+    def _count(self, before: str | None, now: str | None) -> None:
+        self._mine.doing = now
         with self._counting:
-            self._compile += compiling
-            self._time += timing
-            hold = self._time > 0 or self._compile == 0
+            if before:
+                self._doing[before] -= 1
+            if now:
+                self._doing[now] += 1
+            hold = self._doing[_TIMING] > 0 or self._doing[_COMPILING] == 0
             if hold != self._held:
                 (self._take if hold else self._give)()
                 self._held = hold

@@ -6,6 +6,7 @@ known (:meth:`tools.harness.process.child.Child.begin`)."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -31,8 +32,13 @@ class Prestart:
         """Start `compilers` compilers and two device workers of the factory `worker`, or none if that is ``None``. With
         `shut_in` the compilers are those of edited code: no network, and they write to the cache and ``scratch``."""
         self._waiting: dict[str, list[Child]] = {COMPILER: []}
+        self.most_compilers: int | None = None
+        """How many a pool that takes them may have in all; ``None``: as many as it likes."""
         self.scratch = tempfile.TemporaryDirectory(prefix="autokernel-") if shut_in else None
         """The folder of compilers that are shut in. Whoever takes one of them takes the folder too."""
+        if shut_in:  # only a folder that exists can be allowed; why this one cannot be made, the pool says
+            with contextlib.suppress(OSError):
+                cache.mkdir(parents=True, exist_ok=True)
         try:
             if worker is not None:
                 self._waiting[worker] = []
@@ -48,15 +54,18 @@ class Prestart:
             raise
 
     @classmethod
-    def of(cls, device: str, shut_in: bool = False) -> Prestart:
+    def of(cls, device: str, shut_in: bool = False, compilers: int | None = None) -> Prestart:
         """The processes for a run on `device`: none unless `device` is a single GPU and this machine has one.
-        `shut_in`: whether the run may compile edited code."""
+        `shut_in`: whether the run may compile edited code. `compilers`: the run's at most, if it shares the machine."""
         from tools.harness.measuring.telemetry import gpus_present
 
         kind, _, which = device.partition(":")
         single = kind == "auto" or (kind == "cuda" and (which or "0").isdecimal())
         if single and gpus_present():
-            return cls(default_cache(), min(COMPILERS, len(os.sched_getaffinity(0))), shut_in=shut_in)
+            most = len(os.sched_getaffinity(0)) if compilers is None else compilers
+            found = cls(default_cache(), min(COMPILERS, most), shut_in=shut_in)
+            found.most_compilers = compilers
+            return found
         return cls(default_cache(), 0, None)
 
     def __bool__(self) -> bool:

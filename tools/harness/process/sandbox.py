@@ -188,8 +188,10 @@ def _restrict_files(libc: ctypes.CDLL, writable: Iterable[str]) -> None:
     for path, rights in places:
         try:
             place = os.open(path, os.O_PATH | os.O_CLOEXEC)
-        except FileNotFoundError:
-            continue
+        except OSError as e:
+            if path.startswith("/dev/"):  # a device that this machine does not have
+                continue
+            raise NoSandbox(f"{path} cannot be allowed ({e.strerror})") from e
         rule = struct.pack("=Qi", rights, place)
         if libc.syscall(ADD_RULE, ruleset, 1, rule, 0) != 0:
             raise NoSandbox(f"Landlock refuses a rule for {path} ({os.strerror(ctypes.get_errno())})")
