@@ -1,7 +1,7 @@
 """Patches Triton, PyTorch and the process's end so that a recorder sees every launch.
 
-The points: ``JITFunction.run``, ``InterpretedFunction.run``, ``Autotuner.run``, ``Heuristics.run``; below them the
-compiled launcher, which shows what was launched without them; Inductor's launcher and replays of CUDA graphs, which
+The points: ``JITFunction.run``, ``InterpretedFunction.run``, ``Autotuner.run``, ``Heuristics.run``,
+``CompiledKernel[grid]``; below them the compiled launcher, which shows what was launched without them; Inductor's launcher and replays of CUDA graphs, which
 are counted by name. A module is patched when the program imports it, so a program that never imports Triton pays
 nothing. Under ``TRITON_INTERPRET=1`` the autotuner takes its first config instead of timing, and a stand-in answers
 for the driver if there is no GPU.
@@ -15,6 +15,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from ..launches.compiled_launch import compiled_launch
 from .describing.interpreted_stores import patch_interpreter
 from .graphs_in_progress import begin_graph, end_graph
 from .interpreted_driver import create_or_interpret, in_turns
@@ -38,6 +39,7 @@ class Hooks(ModulePatcher):
                 "triton.runtime.jit": self._jit,
                 "triton.runtime.interpreter": self._interpreter,
                 "triton.runtime.autotuner": self._autotuner,
+                "triton.compiler.compiler": self._compiler,
                 "triton.runtime.driver": self._driver,
                 "triton.backends.nvidia.driver": self._nvidia,
                 "triton.backends.amd.driver": self._amd,
@@ -106,6 +108,36 @@ class Hooks(ModulePatcher):
                 recorder.leave(benching=True)
 
         return benchmark
+
+    def _compiler(self, module: ModuleType) -> None:
+        self.replace(module.CompiledKernel, "__getitem__", self._subscripting)
+
+    def _subscripting(self, subscript: Callable[..., Any]) -> Callable[..., Any]:
+        """``compiled[grid]`` of a compiled kernel that the program holds."""
+        recorder = self.recorder
+
+        @functools.wraps(subscript)
+        def launcher_of(kernel: Any, grid: Any) -> Any:
+            direct = subscript(kernel, grid)
+            about = None if recorder.inside else compiled_launch(kernel)
+            if about is None or not about.exact:
+                return direct
+
+            def launch(*args: Any, **kwargs: Any) -> Any:
+                passed = None if kwargs or recorder.inside else about.passed(args)
+                if passed is None:
+                    return direct(*args, **kwargs)
+
+                def run(function: Any, /, **named: Any) -> Any:
+                    direct(*args)
+                    return kernel
+
+                recorder.launch(run, about.function, (), grid, passed)
+                return None
+
+            return launch
+
+        return launcher_of
 
     def _driver(self, module: ModuleType) -> None:
         self.replace(module, "_create_driver", create_or_interpret)

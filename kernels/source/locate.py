@@ -67,8 +67,8 @@ def _lambda_of(code: CodeType, several: list[ast.AST]) -> list[ast.AST]:
 
 @cache
 def definition(code: CodeType) -> ast.FunctionDef | None:
-    """The function that was compiled to `code` as a definition, without decorators: what they made of it has other code.
-    None if its source cannot be read. In place of each default stands None: the source does not tell its value."""
+    """The function that was compiled to `code`, as a definition without decorators: what they made of it has other
+    code. None if its source cannot be read. Each default is None: the source does not tell its value."""
     try:
         node = source_file(code.co_filename, code.co_qualname).function(code)
     except SourceMissing:

@@ -1,9 +1,9 @@
 """What stands around a kernel: ``@triton.autotune`` and ``@triton.heuristics``, from the outside in.
 
-Hooks, heuristics and pruning are Python functions. Of one that reads only its arguments, constants, modules and functions
-that do no more, as most lambdas do, the ``source`` is kept with what its names stand for; one that a module holds under
-its own name is also kept by that name. Any other is ``local``, and whoever re-launches the kernel without it knows that
-it was there.
+Hooks, heuristics and pruning are Python functions. Of one that reads only its arguments, constants, modules and
+functions that do no more, as most lambdas do, the ``source`` is kept with what its names stand for; one that a module
+holds under its own name is also kept by that name. Any other is ``local``, and whoever re-launches the kernel without
+it knows that it was there.
 """
 
 from __future__ import annotations

@@ -47,7 +47,10 @@ def captured(tmp_path_factory):
             for _ in range(3):
                 compiled = in_place[grid](x, 1, x.numel(), BLOCK=512, num_warps=8)
             compiled[(4, 1, 1)](x, 1, x.numel(), 512)
-            in_place.warmup(x, 1, x.numel(), BLOCK=512, grid=(1,))
+            compiled[(4, 1, 1)](x, 1, x.numel())  # as libraries do that keep compiled kernels by themselves
+            warm = in_place.warmup(x, 1, x.numel(), BLOCK=256, num_stages=2, maxnreg=64, grid=(1,))
+            warm[(20, 1, 1)](x, 1, x.numel(), 256)
+            warm[(20, 1, 1)](x, 1, x.numel(), 256, stream=0)
         launched = driver.active.utils.launched
         in_place[grid](x, 1, x.numel(), BLOCK=512, num_warps=8)
         assert driver.active.utils.launched == launched + 1
@@ -58,9 +61,24 @@ def captured(tmp_path_factory):
 
 def test_every_launch_is_recorded_or_listed(captured):
     found, launched = captured
-    assert launched == 4 + 4 + 3 + 1
-    assert {(x.name, x.count) for x in found.launches} == {("tuned", 4), ("in_place", 3)}
+    assert launched == 4 + 4 + 3 + 2 + 2
+    counts = {("tuned", 4), ("in_place", 3), ("in_place", 2), ("in_place", 1)}
+    assert {(x.name, x.count) for x in found.launches} == counts
     assert found.unseen == {(BENCHMARK, "tuned"): 4, (DIRECT, "in_place"): 1}
+
+
+@pytest.mark.parametrize(
+    ("count", "grid", "block", "options"),
+    [(2, 4, 512, {"num_warps": 8, "num_stages": 3}), (1, 20, 256, {"num_warps": 4, "num_stages": 2, "maxnreg": 64})],
+)
+def test_a_compiled_kernel_that_the_program_launches_is_a_launch_of_its_function(captured, count, grid, block, options):
+    (launch,) = (x for x in captured[0].launches if (x.name, x.count) == ("in_place", count))
+    assert launch.grid == {"callable": False, "came_out": [grid, 1, 1]}
+    assert launch.arguments["BLOCK"] == {"type": "int", "value": block, "constexpr": True}
+    assert launch.arguments["x_ptr"]["shape"] == [5000]
+    assert launch.options == options
+    assert launch.writes == {"x_ptr": ["store"]}
+    assert {dict(c.values).get("BLOCK", block) for c in space_of(launch).configs} == {block}
 
 
 def test_writes_are_read_from_the_code(captured):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import sys
 from copy import copy
 from dataclasses import replace

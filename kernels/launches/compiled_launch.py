@@ -1,0 +1,116 @@
+"""What a program launches when it launches a compiled kernel itself.
+
+A program may hold on to the compiled kernel that ``kernel.warmup(…)`` or ``kernel[grid](…)`` returns, and launch that:
+``compiled[grid](…)``. That is a launch of the kernel's function too: with the constants and options that it was compiled
+with, and a grid of numbers.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+Json = dict[str, Any]
+
+OPTIONS = ("num_warps", "num_stages")
+"""Always named: Triton's own choice differs between GPUs."""
+FOUND = "_autokernel_launch"
+"""Attribute of a compiled kernel: what was found out about it."""
+OF_A_COMPILATION = {"arch", "hash", "backend_name", "extern_libs", "name", "target", "debug", "instrumentation_mode"}
+"""Options that a launch does not pass."""
+
+
+@dataclass(frozen=True)
+class CompiledLaunch:
+    """How a compiled kernel is launched by its function."""
+
+    function: Any
+    constants: Json
+    """Compile-time constants by name."""
+    options: Json
+    exact: bool
+    """Whether the options are known to be those that it was compiled with."""
+
+    def passed(self, args: tuple[Any, ...]) -> Json | None:
+        """What its function is passed by name if the compiled kernel is passed `args`, with or without the constants
+        among them; None if these are others."""
+        names = [p.name for p in self.function.params]
+        free = [p.name for p in self.function.params if not p.is_constexpr]
+        if len(args) not in (len(names), len(free)):
+            return None
+        given = dict(zip(names if len(args) == len(names) else free, args, strict=True))
+        return {**given, **self.constants, **self.options}
+
+
+def compiled_launch(kernel: Any) -> CompiledLaunch | None:
+    """None if it was not made of a function, as one that is read from a file."""
+    found = kernel.__dict__.get(FOUND)
+    if found is None:
+        found = _found_out(kernel)
+        setattr(kernel, FOUND, found if found is not None else False)
+    return found or None
+
+
+def _found_out(kernel: Any) -> CompiledLaunch | None:
+    function, constants = getattr(kernel.src, "fn", None), getattr(kernel.src, "constants", None)
+    if not hasattr(function, "params") or constants is None:
+        return None
+    fixed = {p.num: p.name for p in function.params if p.is_constexpr}
+    try:
+        named = {fixed[path[0]]: value for path, value in constants.items() if len(path) == 1 and path[0] in fixed}
+        if named.keys() != set(fixed.values()):
+            return None
+        options = {n: getattr(kernel.metadata, n) for n in OPTIONS}
+        others = _other_options(kernel.metadata)
+    except Exception:  # noqa: BLE001 -- another Triton's; the launch is then the program's own
+        return None
+    specialised = "ttg.total-num-warps" in (
+        kernel.asm.get("ttgir") or ""
+    )  # `num_warps` is then those of all partitions
+    plain = all(isinstance(v, bool | int | float | str) for v in others.values())
+    return CompiledLaunch(function, named, {**options, **others}, plain and not specialised)
+
+
+def _other_options(metadata: Any) -> Json:
+    """Options that are not Triton's own choice for this GPU."""
+    from triton.compiler import make_backend
+
+    usual = make_backend(metadata.target).parse_options({})
+    found = {n: getattr(metadata, n) for n in vars(usual) if hasattr(metadata, n)}
+    same = {n for n, v in found.items() if _plain(v) == _plain(getattr(usual, n))}
+    return {n: v for n, v in found.items() if n not in {*same, *OF_A_COMPILATION, *OPTIONS}}
+
+
+def _plain(value: Any) -> Any:
+    """Metadata were written as JSON."""
+    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def on_stream(stream: Any) -> Any:
+    """A context in which this stream, a handle, is the current one; None: the current one stays."""
+    if stream is None:
+        return nullcontext()
+    cuda = sys.modules["torch"].cuda
+    return cuda.stream(cuda.ExternalStream(stream))
+
+
+class KeptKernel:
+    """The compiled kernel of a launch in which a table changed constants, as the program gets it. If the program
+    launches it with a grid of its own, that grid is for the program's constants: `relaunch(grid, *args)` launches with
+    those."""
+
+    def __init__(self, kernel: Any, relaunch: Callable[..., Any]) -> None:
+        self._kernel, self._relaunch = kernel, relaunch
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        return type(self._kernel)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kernel, name)
+
+    def __getitem__(self, grid: Any) -> Callable[..., Any]:
+        return lambda *args, **kwargs: self._relaunch(grid, *args, **kwargs)
