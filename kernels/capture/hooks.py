@@ -1,10 +1,10 @@
 """Patches Triton, PyTorch and the process's end so that a recorder sees every launch.
 
-The points: ``JITFunction.run``, ``InterpretedFunction.run``, ``Autotuner.run``, ``Heuristics.run``,
-``CompiledKernel[grid]``; below them the compiled launcher, which shows what was launched without them; Inductor's launcher and replays of CUDA graphs, which
-are counted by name. A module is patched when the program imports it, so a program that never imports Triton pays
-nothing. Under ``TRITON_INTERPRET=1`` the autotuner takes its first config instead of timing, and a stand-in answers
-for the driver if there is no GPU.
+The points are ``JITFunction.run``, ``InterpretedFunction.run``, ``Autotuner.run``, ``Heuristics.run`` and
+``compiled[grid]`` of a compiled kernel that the program holds; below them the compiled launcher, which shows what was
+launched without them; Inductor's launcher and replays of CUDA graphs, which are counted by name. A module is patched
+when the program imports it, so a program that never imports Triton pays nothing. Under ``TRITON_INTERPRET=1`` the
+autotuner takes its first config instead of timing, and a stand-in answers for the driver if there is no GPU.
 """
 
 from __future__ import annotations

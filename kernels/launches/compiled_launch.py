@@ -1,8 +1,8 @@
 """What a program launches when it launches a compiled kernel itself.
 
-A program may hold on to the compiled kernel that ``kernel.warmup(…)`` or ``kernel[grid](…)`` returns, and launch that:
-``compiled[grid](…)``. That is a launch of the kernel's function too: with the constants and options that it was compiled
-with, and a grid of numbers.
+A program may hold on to the compiled kernel that ``kernel.warmup(…)`` or ``kernel[grid](…)`` returns, and launch it by
+``compiled[grid](…)``. That is a launch of the kernel's function too: with the constants and options that it was
+compiled with, and a grid of numbers.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Puts a table between a program and Triton.
 
 The points are ``JITFunction.run``, ``InterpretedFunction.run``, ``Autotuner.run`` and ``Heuristics.run``: whichever of
-them the program calls, ``function[grid]`` before them, and ``compiled[grid]`` of a compiled kernel that it holds. What Triton calls in turn is left alone, and so are
-launchers that Inductor makes. A module is patched when the program imports it. Under ``TRITON_INTERPRET=1`` an
-autotuner whose key is not in the table takes its first config, because the interpreter cannot time.
+them the program calls, ``function[grid]`` before them, and ``compiled[grid]`` of a compiled kernel that it holds. What
+Triton calls in turn is left alone, and so are launchers that Inductor makes. A module is patched when the program
+imports it. Under ``TRITON_INTERPRET=1`` an autotuner whose key is not in the table takes its first config, because the
+interpreter cannot time.
 """
 
 from __future__ import annotations
