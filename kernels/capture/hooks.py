@@ -15,7 +15,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from ..launches.compiled_launch import compiled_launch
+from ..launches.compiled_launch import REPEATABLE, Repeatable, compiled_launch, is_current
 from .describing.interpreted_stores import patch_interpreter
 from .graphs_in_progress import begin_graph, end_graph
 from .interpreted_driver import create_or_interpret, in_turns
@@ -124,15 +124,16 @@ class Hooks(ModulePatcher):
                 return direct
 
             def launch(*args: Any, **kwargs: Any) -> Any:
-                passed = None if kwargs or recorder.inside else about.passed(args)
+                here = kwargs.keys() <= {"stream"} and is_current(kwargs.get("stream")) and not recorder.inside
+                passed = about.passed(args) if here else None
                 if passed is None:
                     return direct(*args, **kwargs)
 
                 def run(function: Any, /, **named: Any) -> Any:
-                    direct(*args)
+                    direct(*args, **kwargs)
                     return kernel
 
-                recorder.launch(run, about.function, (), grid, passed)
+                recorder.launch(run, about.function, (), grid, passed, repeatable=False)
                 return None
 
             return launch
@@ -162,9 +163,20 @@ class Hooks(ModulePatcher):
         def make_call(call: Callable[..., Any]) -> Callable[..., Any]:
             @functools.wraps(call)
             def launched(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-                if not recorder.inside:
+                if recorder.inside:
+                    return call(self, *args, **kwargs)
+                launch = _repeated(self, args) if not kwargs else None
+                if launch is None:
                     recorder.list_unseen(DIRECT, getattr(self, "_autokernel_name", "compiled before the capture"))
-                return call(self, *args, **kwargs)
+                    return call(self, *args, **kwargs)
+                function, kernel, passed, grid, named = launch
+
+                def run(function: Any, /, *_: Any, **__: Any) -> Any:
+                    call(self, *args)
+                    return kernel
+
+                recorder.launch(run, function, passed, grid, named, repeatable=False)
+                return None
 
             return launched
 
@@ -230,3 +242,14 @@ class Hooks(ModulePatcher):
         self.replace(module.CUDAGraph, "replay", make)
         self.replace(module.CUDAGraph, "capture_begin", make_begin)
         self.replace(module.CUDAGraph, "capture_end", make_end)
+
+
+def _repeated(launcher: Any, args: tuple[Any, ...]) -> tuple[Any, Any, tuple[Any, ...], Any, dict[str, Any]] | None:
+    """(function, compiled kernel, args, grid, kwargs) of the launch that a program repeats by its launcher, on the
+    current stream; None if it is none that was recorded."""
+    about: Repeatable | None = getattr(launcher, REPEATABLE, None)
+    kernel = about.kernel() if about is not None else None
+    if about is None or kernel is None or len(args) < 9:
+        return None
+    found = about.repeated((args[0], args[1], args[2]), args[9:]) if is_current(args[3]) else None
+    return None if found is None else (about.function, kernel, *found)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Hashable
 from contextlib import nullcontext
 from typing import Any
 
+from ..launches.compiled_launch import remember
 from ..standard_error import Log, StderrLog
 from .capture_file import append, line_of
 from .describing.device_closure import describe_function, python_function
@@ -100,8 +101,11 @@ class Recorder:
             self._unseen[reason, name] += count
         self._flush_in_time()
 
-    def launch(self, run: Callable[..., Any], function: Any, args: Any, grid: Any, kwargs: Json) -> Any:
-        """``run(function, *args, grid=grid, warmup=False, **kwargs)``, recorded."""
+    def launch(
+        self, run: Callable[..., Any], function: Any, args: Any, grid: Any, kwargs: Json, repeatable: bool = True
+    ) -> Any:
+        """``run(function, *args, grid=grid, warmup=False, **kwargs)``, recorded. `repeatable`: whether the program may
+        repeat this launch by the launcher of what it returns."""
         stack = self.stack
         chain = stack if stack and python_function(stack[-1]) is python_function(function) else []
         if stack and not chain:
@@ -141,6 +145,8 @@ class Recorder:
         try:
             if timing is not None:
                 timing.end()
+            if repeatable and not chain and result is not None:
+                remember(function, result, args, grid, kwargs)
             key = pre if probe is None else (pre, probe.came_out)
             entry = likely if probe is None and likely is not None else state.entries.get(key)
             if timing is not None and likely is not None and entry is not likely:

@@ -2,7 +2,8 @@
 
 A program may hold on to the compiled kernel that ``kernel.warmup(…)`` or ``kernel[grid](…)`` returns, and launch it by
 ``compiled[grid](…)``. That is a launch of the kernel's function too: with the constants and options that it was
-compiled with, and a grid of numbers.
+compiled with, and a grid of numbers. Or it calls the kernel's launcher, ``compiled.run(x, y, z, stream, …)``, to repeat
+a launch without the cost of binding its arguments: that is the launch it repeats, with other tensors.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
+from weakref import ref
 
 Json = dict[str, Any]
 
@@ -19,6 +21,8 @@ OPTIONS = ("num_warps", "num_stages")
 """Always named: Triton's own choice differs between GPUs."""
 FOUND = "_autokernel_launch"
 """Attribute of a compiled kernel: what was found out about it."""
+REPEATABLE = "_autokernel_repeatable"
+"""Attribute of a launcher: a :class:`Repeatable`."""
 OF_A_COMPILATION = {"arch", "hash", "backend_name", "extern_libs", "name", "target", "debug", "instrumentation_mode"}
 """Options that a launch does not pass."""
 
@@ -89,9 +93,46 @@ def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
 
 
+@dataclass(frozen=True)
+class Repeatable:
+    """A launch by ``kernel[grid](…)`` whose compiled kernel the program may hold."""
+
+    function: Any
+    kernel: Any
+    positional: int
+    passed: Json
+    dimensions: int
+    """Of the grid."""
+
+    def repeated(self, grid: tuple[int, int, int], args: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any, Json] | None:
+        """(args, grid, kwargs) of ``kernel[grid](…)`` for a launch by the launcher."""
+        about = compiled_launch(self.kernel())
+        values = None if about is None else about.passed(args)
+        if values is None or any(n != 1 for n in grid[self.dimensions :]):
+            return None
+        names = [p.name for p in self.function.params]
+        named = {n: values.get(n, v) if n in names else v for n, v in self.passed.items()}
+        return tuple(values[n] for n in names[: self.positional]), grid[: self.dimensions], named
+
+
+def remember(function: Any, kernel: Any, args: tuple[Any, ...], grid: Any, kwargs: Json) -> None:
+    """Have the launcher of a compiled kernel know the launch that returned it."""
+    launcher = getattr(kernel, "_run", None)
+    if launcher is not None and not callable(grid) and not hasattr(launcher, REPEATABLE):
+        names = {p.name for p in function.params if not p.is_constexpr}
+        passed = {n: None if n in names else v for n, v in kwargs.items()}
+        setattr(launcher, REPEATABLE, Repeatable(function, ref(kernel), len(args), passed, len(grid)))
+
+
+def is_current(stream: Any) -> bool:
+    """Whether a launch on this stream, a handle, is one on the current stream. None is the current one."""
+    active: Any = sys.modules["triton"].runtime.driver.active
+    return stream is None or stream == active.get_current_stream(active.get_current_device())
+
+
 def on_stream(stream: Any) -> Any:
-    """A context in which this stream, a handle, is the current one; None: the current one stays."""
-    if stream is None:
+    """A context in which this stream is the current one."""
+    if is_current(stream):
         return nullcontext()
     cuda = sys.modules["torch"].cuda
     return cuda.stream(cuda.ExternalStream(stream))
@@ -99,8 +140,8 @@ def on_stream(stream: Any) -> Any:
 
 class KeptKernel:
     """The compiled kernel of a launch in which a table changed constants, as the program gets it. If the program
-    launches it with a grid of its own, that grid is for the program's constants: `relaunch(grid, *args)` launches with
-    those."""
+    launches it with a grid of its own, that grid is for the program's constants: `relaunch(grid, *args, stream=…)`
+    launches with those."""
 
     def __init__(self, kernel: Any, relaunch: Callable[..., Any]) -> None:
         self._kernel, self._relaunch = kernel, relaunch
@@ -111,6 +152,11 @@ class KeptKernel:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._kernel, name)
+
+    @property
+    def run(self) -> Callable[..., Any]:
+        """The launcher: its arguments before the kernel's are the grid, the stream, function, metadata and hooks."""
+        return lambda x, y, z, stream, *rest: self._relaunch((x, y, z), *rest[5:], stream=stream)
 
     def __getitem__(self, grid: Any) -> Callable[..., Any]:
         return lambda *args, **kwargs: self._relaunch(grid, *args, **kwargs)

@@ -19,7 +19,7 @@ from typing import Any
 from ...capture.describing.device_closure import triton_function
 from ...capture.interpreted_driver import create_or_interpret, in_turns
 from ...capture.module_patcher import ModulePatcher
-from ...launches.compiled_launch import compiled_launch
+from ...launches.compiled_launch import compiled_launch, is_current
 from .applied_table import AppliedTable, NotServed
 from .compiled_programs import CompiledPrograms
 from .served import NotApplied, Served, Unserved
@@ -163,7 +163,8 @@ class ApplyHooks(ModulePatcher):
                 state = states[id(function)] = self.applied.state(function)
 
             def launch(*args: Any, **kwargs: Any) -> Any:
-                passed = about.passed(args) if self.active and not kwargs else None
+                here = self.active and kwargs.keys() <= {"stream"} and is_current(kwargs.get("stream"))
+                passed = about.passed(args) if here else None
                 if passed is None:
                     return direct(*args, **kwargs)
                 if isinstance(state, ServedFunction):
@@ -174,7 +175,7 @@ class ApplyHooks(ModulePatcher):
                     answer.used.add()
                 else:
                     state.used.add()
-                return direct(*args)
+                return direct(*args, **kwargs)
 
             return launch
 

@@ -178,7 +178,8 @@ def test_a_kernel_that_the_program_keeps_is_launched_with_the_programs_constants
             assert config_of(kept) == (256, 2)
             kept[(10, 1, 1)](x, 1, 5000)  # ceil(5000 / 512)
             kept[(10, 1, 1)](x, 1, 5000, 512)
-            assert launched == [(20, 256, 2), (10, 512, 2), (10, 512, 2)]
+            kept.run(10, 1, 1, 0, kept.function, kept.packed_metadata, None, None, None, x, 1, 5000, 512)
+            assert launched == [(20, 256, 2)] + [(10, 512, 2)] * 3
             assert kept.name == "in_place"
             launched.clear()
     assert [r["launches"] for r in applied.report()["used"]] == [2]
