@@ -29,6 +29,8 @@ Json = dict[str, Any]
 
 MOST_LAUNCHES = 512
 """Distinct launches of one function that are described; more are counted."""
+MOST_FUNCTIONS = 1024
+"""Functions that are held at a time."""
 FIRST_FLUSH_S, LONGEST_FLUSH_S = 1.0, 60.0
 
 
@@ -112,9 +114,7 @@ class Recorder:
             return self._apart("a launch from a hook or a heuristic", run, function, args, grid, kwargs)
         state = before = probe = pre = None
         try:
-            state = self._functions.get(id(function))
-            if state is None:
-                state = self._functions[id(function)] = FunctionState(function)
+            state = self._functions.get(id(function)) or self._state(function)
             pre = state.maker.key(args, kwargs)
             if callable(grid):
                 probe = Probe(grid)
@@ -164,6 +164,17 @@ class Recorder:
             state.refused[pre] = _undescribed(e)
             self.list_unseen(_undescribed(e), state.name)
         return result
+
+    def _state(self, function: Any) -> FunctionState:
+        """Of a function that is new here. Of a program that defines functions anew in each step, which would go as soon
+        as it has launched them, the oldest ones are let go."""
+        state = FunctionState(function)
+        with self._lock:
+            if len(self._functions) >= MOST_FUNCTIONS:
+                self.flush()
+                for key in list(self._functions)[: MOST_FUNCTIONS // 2]:
+                    del self._functions[key]
+            return self._functions.setdefault(id(function), state)
 
     def _apart(self, reason: str, run: Callable[..., Any], function: Any, args: Any, grid: Any, kwargs: Json) -> Any:
         self.list_unseen(reason, _name(function))
@@ -269,7 +280,7 @@ class Recorder:
         """Write what was counted since the last time."""
         with self._lock:
             self._next_flush = time.monotonic() + self._interval
-            entries = [e for s in self._functions.values() for e in s.entries.values() if e.count or e.timer.pending]
+            entries = [e for s in [*self._functions.values()] for e in s.entries.values() if e.count or e.timer.pending]
             counts: dict[str, int] = {}
             times: dict[str, list[float]] = {}
             for e in entries:

@@ -59,7 +59,8 @@ def compiled_launch(kernel: Any) -> CompiledLaunch | None:
 
 
 def _found_out(kernel: Any) -> CompiledLaunch | None:
-    function, constants = getattr(kernel.src, "fn", None), getattr(kernel.src, "constants", None)
+    function: Any = getattr(kernel.src, "fn", None)
+    constants = getattr(kernel.src, "constants", None)
     if not hasattr(function, "params") or constants is None:
         return None
     fixed = {p.num: p.name for p in function.params if p.is_constexpr}

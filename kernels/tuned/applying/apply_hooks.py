@@ -51,6 +51,7 @@ class ApplyHooks(ModulePatcher):
         self._inside = _Inside()
         self._originals: dict[Callable[..., Any], Callable[..., Any]] = {}
         """Triton's own ``run`` by ours."""
+        applied.forget = lambda key: self._states.pop(key, None)
         self._compiled = applied.compiled = CompiledPrograms(applied.state, self._below, applied.say)
 
     def install(self) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -131,6 +133,24 @@ def test_what_a_decorator_launches_in_turn_is_not_asked_for_again(write, kernel)
         every = {"BLOCK": 256, "EVEN": True, "HALF": True} if kernel is not tuned else {"BLOCK": 256}
         inner[-1][grid](x, n=5000, **more, **every)  # the program may launch it as well
     assert sum(m["launches"] for m in applied.report()["missed"]) == 3 + 1
+
+
+def test_decorators_that_a_program_makes_anew_in_each_step_are_let_go_and_counted(write, monkeypatch):
+    monkeypatch.setattr(applied_table, "MOST_STATES", 4)
+    x, alive = torch.randn(5000), []
+
+    def launch(x):
+        made = triton.autotune([triton.Config({"BLOCK": b}) for b in (256, 1024)], key=["n"])(in_place)
+        alive.append(weakref.ref(made))
+        return made[grid](x, 1, x.numel())
+
+    with apply(write(launch, x, Decision({"BLOCK": 512}, {"num_warps": 2}))) as applied:
+        assert [config_of(launch(x)) for _ in range(11)] == [(512, 2)] * 11
+        in_place[grid](x, 1, 5000, BLOCK=256)
+        gc.collect()
+        assert sum(f() is not None for f in alive) <= 4
+    assert [r["launches"] for r in applied.report()["used"]] == [11]
+    assert [r["launches"] for r in applied.report()["missed"]] == [1]
 
 
 def test_a_kernel_in_place_takes_constant_and_options(write):
