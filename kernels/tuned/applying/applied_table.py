@@ -67,6 +67,9 @@ class AppliedTable:
         """What was counted of those: as in :meth:`report`."""
         self.compiled: CompiledPrograms | None = None
         """What is in code that ``torch.compile`` made; None before the table is applied."""
+        self.at_first_launch: Callable[[], None] = lambda: None
+        """Called when this process first launches a Triton kernel."""
+        self._launched = False
         self._wrapped: set[int] = set()
         self._identities: dict[int, tuple[Any, str]] = {}
         self._lock = threading.RLock()
@@ -87,14 +90,15 @@ class AppliedTable:
             rows = "1 row" if len(self.table.rows) == 1 else f"{len(self.table.rows)} rows"
             self.say(f"{self._name or 'a table'}, {rows}, digest {short(self.digest)}", notice=True)
         with self._lock:
+            if not self._launched:
+                self._launched = True
+                self.at_first_launch()
             found = self.states.get(id(owner))
             if found is None:
                 if len(self.states) >= MOST_STATES:
                     self._let_oldest_go()
                 found = self.states[id(owner)] = self._make(owner)  # holds `owner`: its id stays its own
-                # A program's own class may stand between a decorator of Triton's and the function.
-                inner = {*map(id, chain_of(owner)[1:]), id(triton_function(owner))}
-                self._wrapped |= inner - {id(owner)}
+                self._wrapped |= _inside(owner)
                 for state in self.states.values():
                     state.wrapped = id(state.owner) in self._wrapped
             return found
@@ -104,9 +108,8 @@ class AppliedTable:
             state = self.states.pop(key)
             self.forget(key)
             _count(state, *self._let_go)
-            for gone in (state.owner, triton_function(state.owner)):
-                self._wrapped.discard(id(gone))
-                self._identities.pop(id(gone), None)
+            self._identities.pop(id(triton_function(state.owner)), None)
+        self._wrapped = set().union(*(_inside(s.owner) for s in self.states.values()))
 
     def _make(self, owner: Any) -> ServedFunction | NotServed:
         plain = python_function(owner)
@@ -162,7 +165,7 @@ class AppliedTable:
 
     def forked(self) -> None:
         """Count anew in a child process."""
-        self._lock = threading.RLock()
+        self._lock, self._launched = threading.RLock(), False
         self._let_go = ({}, {})
         for state in self.states.values():
             own = [state.used] if isinstance(state, NotServed) else [*state.used.values(), *state.missed.values()]
@@ -193,6 +196,11 @@ def chain_of(owner: Any) -> list[Any]:
     while hasattr(chain[-1], "configs") or hasattr(chain[-1], "values"):
         chain.append(chain[-1].fn)
     return chain
+
+
+def _inside(owner: Any) -> set[int]:
+    """The ids of what a decorator stands around. A program's own class may stand between it and the function."""
+    return {*map(id, chain_of(owner)[1:]), id(triton_function(owner))} - {id(owner)}
 
 
 def _is_one_module(module: str, plain: Any) -> bool:
