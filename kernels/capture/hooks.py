@@ -15,7 +15,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from ..launches.compiled_launch import REPEATABLE, Repeatable, compiled_launch, is_current
+from ..compiled.compiled_launch import REPEATABLE, Repeatable, compiled_launch, is_current
 from .describing.interpreted_stores import patch_interpreter
 from .graphs_in_progress import begin_graph, end_graph
 from .interpreted_driver import create_or_interpret, in_turns

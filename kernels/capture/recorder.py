@@ -16,7 +16,7 @@ from collections.abc import Callable, Hashable
 from contextlib import nullcontext
 from typing import Any
 
-from ..launches.compiled_launch import remember
+from ..compiled.compiled_launch import remember
 from ..standard_error import Log, StderrLog
 from .capture_file import append, line_of
 from .describing.device_closure import describe_function, python_function

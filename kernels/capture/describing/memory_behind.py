@@ -28,7 +28,7 @@ def tensor_behind(value: Any) -> Any:
     PyTorch has no dtype of this name and size. An object may point into the memory of the tensor that it holds."""
     torch = sys.modules["torch"]
     inner = getattr(value, "_local_tensor", value)
-    if isinstance(inner, torch.Tensor):
+    if hasattr(inner, "untyped_storage") and hasattr(inner, "storage_offset"):  # which buffers of libraries have not
         return inner
     dtype = getattr(torch, DTYPES.get(str(getattr(value, "dtype", "")).rpartition(".")[2], ""), None)
     address = value.data_ptr()

@@ -19,7 +19,7 @@ from typing import Any
 from ...capture.describing.device_closure import triton_function
 from ...capture.interpreted_driver import create_or_interpret, in_turns
 from ...capture.module_patcher import ModulePatcher
-from ...launches.compiled_launch import compiled_launch, is_current
+from ...compiled.compiled_launch import compiled_launch, is_current
 from .applied_table import AppliedTable, NotServed
 from .compiled_programs import CompiledPrograms
 from .served import NotApplied, Served, Unserved

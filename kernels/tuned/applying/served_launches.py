@@ -13,7 +13,7 @@ from ...capture.describing.device_closure import python_function
 from ...capture.describing.first_launch import bound_arguments
 from ...capture.describing.launch_grid import grid_numbers
 from ...capture.seen_launches import FunctionState
-from ...launches.compiled_launch import KeptKernel, compiled_launch, on_stream
+from ...compiled.compiled_launch import KeptKernel, compiled_launch, on_stream
 from ..key import key_of, names_set, varying
 from ..tuned_table import Decision, TunedEnvironment, TunedRow
 from .between_rows import RowIndex
@@ -222,8 +222,11 @@ class ServedFunction:
             self._shorten(served)
         return result
 
-    def kept(self, served: Served, kernel: Any) -> KeptKernel:
+    def kept(self, served: Served, kernel: Any) -> Any:
         """The compiled kernel of a launch whose constants the row changed, for a program that may launch it itself."""
+        return served.kept.get(id(kernel)) or self._keep(served, kernel)
+
+    def _keep(self, served: Served, kernel: Any) -> Any:
 
         def relaunch(grid: Any, *args: Any, **kwargs: Any) -> Any:
             about = compiled_launch(kernel)
@@ -239,7 +242,7 @@ class ServedFunction:
                 self.function.run(grid=grid, warmup=False, **passed)
             return None
 
-        return KeptKernel(kernel, relaunch)
+        return served.kept.setdefault(id(kernel), KeptKernel(kernel, relaunch))
 
     def _shorten(self, served: Served) -> None:
         """Say what later launches set. An autotuner between two heuristics is not worth a shorter way."""
