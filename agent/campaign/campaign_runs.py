@@ -95,7 +95,7 @@ def finished(run_id: str) -> Outcome | None:
     if not path.exists() or not path.stat().st_size:
         return None
     end = read_trace(path).last("end")
-    return None if end is None else Outcome.model_validate(end)
+    return None if end is None else Outcome.of_trace(end)
 
 
 def floor_of(job: Job) -> float:

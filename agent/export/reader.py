@@ -23,7 +23,7 @@ def read_story(record: Record) -> Story:
         objective = Objective.model_validate(header.get("objective"))
         setting = Setting.model_validate(header.get("setting"))
         end = record.last("end")
-        outcome = None if end is None else Outcome.model_validate(end)
+        outcome = None if end is None else Outcome.of_trace(end)
     except ValidationError as e:
         raise UsageError(f"The trace's header or end is not in this program's format: {explain_refusal(e)[0]}.") from e
     story = Story(header, objective, setting, outcome=outcome, torn=record.torn, broken=record.broken)

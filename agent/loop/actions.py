@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Verdict = Literal["proven", "unproven", "error", "stopped"]
 """How a run ended, in memory's words."""
+AFTER_DEFAULT = "after_default"
+"""Of the decision on the finalists: what is left, if the default config was measured after the search."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Actions(Protocol):
 
     def finalists(self, limit: int) -> JSON:
         """``finalists``: the fastest verified configs of this run, best first, and ``close``: how many of them lie
-        within noise of the best."""
+        within noise of the best; ``after_default``: what is left, if the default config had to be measured first."""
         ...
 
     def anything_to_prove(self) -> bool:
@@ -196,8 +198,10 @@ class LiveActions:
                 continue  # it never was a config
 
     def finalists(self, limit: int) -> JSON:
+        default = self._session.measure_default()
         found, close = self._session.finalists(limit)
-        return {"finalists": [config.model_dump(mode="json") for config in found], "close": close}
+        chosen: JSON = {"finalists": [config.model_dump(mode="json") for config in found], "close": close}
+        return {**chosen, AFTER_DEFAULT: asdict(self.left())} if default else chosen
 
     def anything_to_prove(self) -> bool:
         return self._session.best() is not None
@@ -274,13 +278,14 @@ class RecordedActions:
         self.setting = setting
         self.tools = tools
         self._bodies = {(event.type, event.key): event.body for event in events}
-        self._decisions = [event.body for event in events if event.type == "decision" and "left" in event.body]
+        decisions = [event.body for event in events if event.type == "decision"]
+        self._lefts = [body[name] for body in decisions for name in ("left", AFTER_DEFAULT) if name in body]
         self._turn = 0
 
     def left(self) -> Left:
         """As at each recorded decision in turn; at the end, as at the last one: proofs cost no evaluation."""
-        self._turn = min(self._turn + 1, len(self._decisions))
-        return Left(**self._decisions[self._turn - 1]["left"])
+        self._turn = min(self._turn + 1, len(self._lefts))
+        return Left(**self._lefts[self._turn - 1])
 
     def call(self, call_id: str, name: str, arguments: JSON) -> JSON:
         asked = self._find("tool_call", call_id)
@@ -303,7 +308,7 @@ class RecordedActions:
 
     def finalists(self, limit: int) -> JSON:
         found = self._find("decision", "finalists")
-        return {name: found[name] for name in ("finalists", "close") if name in found}
+        return {name: found[name] for name in ("finalists", "close", AFTER_DEFAULT) if name in found}
 
     def anything_to_prove(self) -> bool:
         return bool(self.finalists(1)["finalists"])

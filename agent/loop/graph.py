@@ -18,7 +18,7 @@ from langgraph.runtime import Runtime
 from agent.failures import failures_in
 from agent.loop import progress, prompt
 from agent.loop.actions import Left
-from agent.loop.outcome import Outcome, effects_in, importance_in, outcome_of
+from agent.loop.outcome import Outcome, describe_stop, effects_in, importance_in, outcome_of
 from agent.loop.search_end import answer_tokens, is_replaceable, judge, price_in, with_reserve
 from agent.loop.state import Context as Context
 from agent.loop.state import State, fresh
@@ -330,7 +330,7 @@ def report(state: State, runtime: Runtime[Context]) -> JSON:
         row: JSON = outcome.model_dump(mode="json")
         context.actions.finish(
             "error" if outcome.infrastructure else "proven" if outcome.proven else "unproven",
-            row | {"cost_usd": row["cost"]},
+            row | {"cost_usd": row["cost"], "stopped": describe_stop(outcome)},
         )
         return row
 

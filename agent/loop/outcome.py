@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -110,6 +110,12 @@ class Outcome(BaseModel):
     """Of a run by an earlier version: parameter → share of the predicted variation of log(ms) over the space that it
     explains alone."""
     trace: str
+
+    @classmethod
+    def of_trace(cls, row: dict[str, Any]) -> Self:
+        """The outcome that a trace ends with, as it is shown and printed."""
+        outcome = cls.model_validate(row)
+        return outcome.model_copy(update={"stopped": describe_stop(outcome)})
 
     @property
     def satisfied(self) -> bool:
@@ -267,7 +273,7 @@ def render(outcome: Outcome, setting: Setting, replay: str) -> str:
         unknown = f", cost unknown (no price of {outcome.objective['model']})"
         spent += f", {outcome.tokens} tokens"
         spent += unknown if outcome.cost is None else f", ${outcome.cost:.4f}" if outcome.cost else ""
-    lines.append(f"search     {spent}; ended because {describe_stop(outcome)}")
+    lines.append(f"search     {spent}; ended because {outcome.stopped}")
     if outcome.earlier is not None:
         lines.append(f"better     {outcome.earlier.describe()}")
     if outcome.effects:
@@ -285,7 +291,7 @@ def render(outcome: Outcome, setting: Setting, replay: str) -> str:
 
 
 def describe_stop(outcome: Outcome) -> str:
-    """Why the search ended. Only a language model or a client is called a model."""
+    """Why the search ended. A trace calls whoever decides a model; here only a language model or a client is one."""
     if outcome.objective.get("model") == EMBEDDED:
         allowed = outcome.objective.get("limits", {}).get("max_evals", 0)  # older outcomes lack what was left
         left = outcome.evaluations_left or outcome.evaluations < allowed

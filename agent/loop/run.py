@@ -280,7 +280,7 @@ def loop(
         record_interruption(actions, "stopped", "stopped by the user")
         raise StoppedError(f"Stopped; {describe_resume(run_id, objective, trace.header)}") from e
     checkpoint_path(trace.path).unlink(missing_ok=True)
-    return Ended(Outcome.model_validate(outcome), actions.setting)
+    return Ended(Outcome.of_trace(outcome), actions.setting)
 
 
 def record_interruption(actions: Actions, verdict: Verdict, why: str) -> None:

@@ -60,7 +60,7 @@ def apply(
     from kernels.tuned.applying.apply_report import add_up, render_report
 
     edits = yes or ask_for_edits(file)
-    code, parts = applying.apply_to_program(command, file, unproven, verify_ranks, edits)
+    code, parts, unreported = applying.apply_to_program(command, file, unproven, verify_ranks, edits)
     if report or json_:
-        click.echo(json.dumps(add_up(parts)) if json_ else render_report(parts), err=True)
+        click.echo(json.dumps(add_up(parts, unreported)) if json_ else render_report(parts, unreported), err=True)
     return code

@@ -8,6 +8,7 @@ import os
 import sys
 import sysconfig
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -96,7 +97,12 @@ def needs_interpreter(table: TunedTable, name: str) -> str:
 
 
 def variables(
-    path: Path, unproven: bool = False, verify_ranks: bool = False, report: str = "", edits: bool = False
+    path: Path,
+    unproven: bool = False,
+    verify_ranks: bool = False,
+    report: str = "",
+    edits: bool = False,
+    began: str = "",
 ) -> dict[str, str]:
     """The environment by which a program's Python processes apply the table."""
     from kernels.tuned.applying import begin_apply
@@ -107,14 +113,15 @@ def variables(
         begin_apply.EDITS_VARIABLE: "1" if edits else "",
         begin_apply.VERIFY_VARIABLE: "1" if verify_ranks else "",
         begin_apply.REPORT_VARIABLE: report,
+        begin_apply.BEGAN_VARIABLE: began,
     }
 
 
 def apply_to_program(
     command: Sequence[str], path: Path, unproven: bool, verify_ranks: bool, edits: bool = False
-) -> tuple[int, list[dict[str, Any]]]:
-    """Run `command` with the table; its exit code, and what each of its processes reported, which is written as well to
-    where ``AUTOKERNEL_APPLY_REPORT`` says.
+) -> tuple[int, list[dict[str, Any]], int]:
+    """Run `command` with the table; its exit code, what each of its processes reported, which is written as well to
+    where ``AUTOKERNEL_APPLY_REPORT`` says, and how many launched Triton kernels and did not report.
 
     Raises UsageError if the table or the program cannot be used."""
     from kernels.tuned.applying.begin_apply import REPORT_VARIABLE, write_report
@@ -122,13 +129,13 @@ def apply_to_program(
     if notice := needs_interpreter(usable_table(path), str(path)):
         print(notice, file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(prefix="autokernel-apply-") as folder:
-        report = Path(folder) / "report"
-        code = start_program(command, variables(path, unproven, verify_ranks, str(report), edits))
-        lines = report.read_text(encoding="utf-8").splitlines() if report.exists() else []
+        report, began = Path(folder) / "report", Path(folder) / "began"
+        code = start_program(command, variables(path, unproven, verify_ranks, str(report), edits, str(began)))
+        lines, pids = (p.read_text(encoding="utf-8").splitlines() if p.exists() else [] for p in (report, began))
     reported = [json.loads(line) for line in lines]
     if reported and (asked := os.environ.get(REPORT_VARIABLE)):
         write_report(reported, asked)
-    return code, reported
+    return code, reported, (Counter(map(int, pids)) - Counter(part["pid"] for part in reported)).total()
 
 
 def start_program(command: Sequence[str], environment: dict[str, str]) -> int:

@@ -101,7 +101,7 @@ def replay(path: Path, watch: Watch) -> Ended:
     watch.notify(f"replaying {progress.describe_run(objective, setting, header['run'])}")
     final = graph.build().invoke(graph.start(context), {"recursion_limit": recursion_limit(objective)}, context=context)
     comparison.finish()
-    outcome = Outcome.model_validate({**final["outcome"], "trace": str(path)})
+    outcome = Outcome.of_trace({**final["outcome"], "trace": str(path)})
     return Ended(outcome, setting)
 
 

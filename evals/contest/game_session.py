@@ -15,6 +15,7 @@ from kernels.spec import Config, KernelSpec, Problem
 from memory.shared_models import DeviceInfo
 from memory.store import Memory
 from memory.terms import Regime
+from tools.harness.device import NO_LIMIT, CompileLimit
 from tools.harness.landscapes.readings import config_key
 from tools.harness.process.prestart import Prestart
 from tools.harness.results import Bits, CheckResult, CompileResult, Figure, Measurement, Proof
@@ -34,7 +35,7 @@ class GameCompiler:
         self._game, self._true = game, true
 
     def compile(
-        self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config], deadline_s: float | None = None
+        self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config], limit: CompileLimit = NO_LIMIT
     ) -> list[CompileResult]:
         found = self._game.compile_all([self._true(c) for c in configs])
         return [r.model_copy(update={"config": dump(c)}) for r, c in zip(found, configs, strict=True)]

@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import click
+
 from agent.models.waiting import VARIABLES
 from evals.agents.registry import MODEL, source_file
 from evals.contest.contest import Job
@@ -70,8 +72,8 @@ class Results:
         self.path.unlink(missing_ok=True)
 
     def _read(self) -> bool:
-        """Whether the last line was cut off by a kill. Raises EvalsError where it is no line of ours: a file of
-        something else is left as it is."""
+        """Whether the last line has no end. If it was cut off by a kill, its run is made again. Raises EvalsError where
+        it is no line of ours: a file of something else is left as it is."""
         try:
             data = read_input(self.path)
         except FileNotFoundError:
@@ -79,21 +81,25 @@ class Results:
         except OSError as e:
             why = (e.strerror or str(e)).lower()
             raise EvalsError(f"cannot read {self.path}: {why}; name another file with --out") from e
-        whole, torn = split(data, self.path)
+        whole, _ = split(data, self.path)
         for fingerprint, ledger in parse(whole, self.path):
             self._lines[job_key(ledger)] = (fingerprint, ledger)
-        return bool(torn)
+        return whole != data
 
 
 def read_results(*paths: Path) -> list[Ledger]:
-    """The ledgers in these files, the last of each job. Raises EvalsError in one sentence."""
+    """The ledgers in these files, the last of each job. A last line that was cut off is left out, and reported on
+    stderr. Raises EvalsError in one sentence."""
     ledgers: dict[str, Ledger] = {}
     for path in paths:
         try:
             data = read_input(path)
         except OSError as e:
             raise EvalsError(f"cannot read {path}: {(e.strerror or str(e)).lower()}") from e
-        found = [x for _, x in parse(split(data, path)[0], path)]
+        whole, torn = split(data, path)
+        found = [x for _, x in parse(whole, path)]
+        if torn:
+            click.echo(f"{path}: line {len(found) + 1}, the last one, is cut off and left out", err=True)
         if not found:
             raise EvalsError(f"{path} holds no finished run: make one with `python -m evals run --out {path}`")
         ledgers |= {job_key(x): x for x in found}
@@ -101,11 +107,14 @@ def read_results(*paths: Path) -> list[Ledger]:
 
 
 def split(data: bytes, path: Path) -> tuple[bytes, bytes]:
-    """Whole lines, and the one that a kill cut off."""
+    """Whole lines, and the one that a kill cut off. A last line that lacks only its end is whole."""
     end = data.rfind(b"\n") + 1
     whole, torn = data[:end], data[end:]
     if torn[: len(LINE)] != LINE[: len(torn)]:
         raise _not_ours(path, whole.count(b"\n") + 1)
+    with suppress(ValueError):
+        json.loads(torn)
+        return data + b"\n", b""
     return whole, torn
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -64,6 +65,8 @@ class SourceRun(Closed):
     """What the verdict of the run rests on, or why there is none."""
     edits: int = 0
     """Variants that were sent."""
+    sent: tuple[str, ...] = ()
+    """What became of each: its status before it was measured, with the reason, and its best time."""
     elsewhere: tuple[int, ...] = ()
     """The other shape."""
     elsewhere_speedup: float | None = None
@@ -130,7 +133,8 @@ def play(task: str, player: str, place: Place) -> SourceRun:
                     "floor_ms": ended.setting.floor_ms,
                     "tokens": tokens,
                     "dollars": dollars,
-                    "edits": _edits(memory),
+                    "edits": len(sent := _sent(memory)),
+                    "sent": sent,
                 }
             )
             return confirmed(run, memory, place) if run.claimed else run
@@ -200,11 +204,25 @@ def _model(task: str, player: str) -> ChatModel | None:
     return FormSender.of_task(task)
 
 
-def _edits(memory: Path) -> int:
+def _sent(memory: Path) -> tuple[str, ...]:
+    """What became of each variant, in the order in which they were sent."""
     from memory.store import Memory
 
     opened = Memory.open(memory)
     try:
-        return int(opened.ask("SELECT count(*) AS n FROM variants")[0]["n"])
+        rows = opened.ask(
+            "SELECT v.verdict AS verdict, v.why AS why, min(a.ms) AS ms, count(a.id) AS tried FROM variants v "
+            "LEFT JOIN configs c ON v.hash <> '' AND json_extract(c.config, '$.edit') LIKE v.hash || '%' "
+            "LEFT JOIN attempts a ON a.config_id = c.id AND a.kind = 'benchmark' GROUP BY v.id ORDER BY v.id"
+        )
     finally:
         opened.close()
+    return tuple(_became(row) for row in rows)
+
+
+def _became(row: Mapping[str, Any]) -> str:
+    if row["verdict"] != "correct":
+        return f"{row['verdict']}: {row['why']}"[:300]
+    if row["ms"] is not None:
+        return f"correct, {row['ms']:.4f} ms"
+    return "correct, none of its configs gave a time" if row["tried"] else "correct, not measured: the time was up"

@@ -73,12 +73,17 @@ def table(runs: Sequence[SourceRun], known: Mapping[str, float]) -> str:
         ratio = f"{run.speedup:.3f}x {ci}" if run.speedup else "-"
         times = [f"{t:9.4f}" if t else "        -" for t in (run.owner_ms, run.ms)]
         shares = [f"{s:5.0%}" if s is not None else "    -" for s in (found.share_of_known, found.share_of_floor)]
-        verdict = run.unplayed or run.wrong or (f"proven, {elsewhere(run)}" if run.claimed else run.why)
+        verdict = run.unplayed or run.wrong or (f"proven, {elsewhere(run)}" if run.claimed else unclaimed(run))
         shown = f"{run.task:22} {run.player[:16]:16} {' '.join(times)}  {ratio:22} {' '.join(shares)}  {verdict}"
         lines.append(shown[:200])
     for player, scores in by_player.items():
         lines.append(f"{player}: {summary(scores)}")
     return "\n".join(lines)
+
+
+def unclaimed(run: SourceRun) -> str:
+    """Why nothing is claimed: by what was sent, if little was, else by the verdict."""
+    return f"{run.sent[0]}; {run.why}" if len(run.sent) == 1 else run.why
 
 
 def elsewhere(run: SourceRun) -> str:

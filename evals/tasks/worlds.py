@@ -13,6 +13,7 @@ from kernels.registry import get
 from kernels.spec import Config, KernelSpec, Problem
 from memory.store import Memory
 from memory.terms import Status
+from tools.harness.device import NO_LIMIT, CompileLimit
 from tools.harness.devices.recorded import RecordedDevice
 from tools.harness.landscapes.readings import Entry, Landscape
 from tools.harness.results import CheckResult, CompileResult
@@ -31,7 +32,7 @@ class RecordedCompiler:
         self._entries = landscape.entries
 
     def compile(
-        self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config], deadline_s: float | None = None
+        self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config], limit: CompileLimit = NO_LIMIT
     ) -> list[CompileResult]:
         return [self._one(c) for c in configs]
 

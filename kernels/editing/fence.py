@@ -80,7 +80,8 @@ def fence(owner: OwnerFunction, source: str, meta: Mapping[str, Any] | None = No
         raise RefusedEdit(f"there is no {owner.name} in the source: send the whole function under its own name")
     kernel = functions[names.index(owner.name)]
     if functions[-1] is not kernel:
-        raise RefusedEdit(f"{owner.name} must stand last, behind the device functions that it calls", functions[-1])
+        last = functions[-1]
+        raise RefusedEdit(f"{owner.name} must stand last, behind the device functions that it calls: {last.name}", last)
     bodies = _bodies(owner, functions)
     arguments = _kernel_arguments(owner, kernel, values, bodies[owner.name].scope)
     _check_cache_modifiers(owner, functions, values)
@@ -94,8 +95,34 @@ def fence(owner: OwnerFunction, source: str, meta: Mapping[str, Any] | None = No
     _check_waiting(owner, devices, arguments)
     unused = next((f for f in functions[:-1] if f.name not in devices.followed), None)
     if unused is not None:
-        raise RefusedEdit(f"{unused.name} is never called: leave it out", unused)
+        raise RefusedEdit(_why_unused(owner, unused, functions), unused)
     return _written(owner, functions, bodies, values)
+
+
+def _why_unused(owner: OwnerFunction, unused: ast.FunctionDef, functions: list[ast.FunctionDef]) -> str:
+    """Why a device function is never called, and what to do."""
+    name = unused.name
+    digest = owner.device_functions.get(name)
+    if digest is None:
+        return f"{name} is never called: leave it out"
+    before = functions[: functions.index(unused)]
+    early = next((f.name for f in before if any(isinstance(n, ast.Name) and n.id == name for n in ast.walk(f))), None)
+    if early is not None:
+        return f"{name} stands behind {early}, which therefore calls the owner's {name}: put {name} before {early}"
+    calling = {"function": digest}
+    callers = sorted(n for n, d in owner.device_functions.items() if calling in owner.parts[d]["bindings"].values())
+    only, send = "", ""
+    if callers:
+        only = f", only the owner's {' and '.join(callers)}"
+        send = f", or send {' and '.join(callers)} too, behind {name}"
+    return f"{name} is the owner's, and no function of this source calls it{only}: leave {name} out{send}"
+
+
+def _if_unchanged(owner: OwnerFunction, name: str) -> str:
+    """What else can be done about a device function that is refused, if the owner has one of its name."""
+    if name not in owner.device_functions:
+        return ""
+    return f", or leave out all of {name} if it is unchanged, because the owner's {name} is called then"
 
 
 def _meta(meta: Mapping[str, Any], owner: OwnerFunction) -> dict[str, tuple[MetaValue, ...]]:
@@ -128,10 +155,14 @@ def _bodies(owner: OwnerFunction, functions: list[ast.FunctionDef]) -> dict[str,
         if function is not functions[-1] and (function.name in BUILTIN_NAMES or function.name in _LANGUAGE):
             raise RefusedEdit(f"a device function cannot be named {function.name}", function)
         if function.returns is not None:
-            raise RefusedEdit(f"{function.name} has an annotation of what it returns: leave it out", function)
+            why = f"{function.name} has an annotation of what it returns: leave the annotation out"
+            raise RefusedEdit(why + _if_unchanged(owner, function.name), function)
         for decorator in function.decorator_list:
             if not is_decorator_of_triton(decorator, scope):
-                raise RefusedEdit(f"the decorator @{ast.unparse(decorator)[:60]} is the owner's to choose", decorator)
+                instead = "leave it out" if function is functions[-1] else "write @triton.jit"
+                what = f"the decorator @{ast.unparse(decorator)[:60]} of {function.name}"
+                why = f"{what} is the owner's to choose: {instead}{_if_unchanged(owner, function.name)}"
+                raise RefusedEdit(why, decorator)
         function.decorator_list = []
         found[function.name] = Body(function, scope, False)
     return found
@@ -242,11 +273,13 @@ def is_constexpr(annotation: ast.expr | None, scope: NameScope) -> bool:
 def _check_device_function(function: ast.FunctionDef, owner: OwnerFunction, scope: NameScope) -> None:
     for a in function.args.args:
         if a.annotation is not None and not is_constexpr(a.annotation, scope):
-            raise RefusedEdit(f"the annotation of {a.arg} is not tl.constexpr", a)
+            why = f"the annotation of {a.arg} of {function.name} is not tl.constexpr: leave the annotation out"
+            raise RefusedEdit(why + _if_unchanged(owner, function.name), a)
     for default in function.args.defaults:
         plain = isinstance(default, ast.UnaryOp) and isinstance(default.operand, ast.Constant)
         if not (isinstance(default, ast.Constant) or plain):
-            raise RefusedEdit(f"a default of {function.name} is computed: write a constant", default)
+            why = f"a default of {function.name} is computed: write a constant"
+            raise RefusedEdit(why + _if_unchanged(owner, function.name), default)
 
 
 def _text(node: ast.AST | None) -> str:

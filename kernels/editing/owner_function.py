@@ -73,6 +73,11 @@ class OwnerFunction:
         return function_tree(self.part)
 
     @cached_property
+    def device_functions(self) -> dict[str, str]:
+        """Digests of the functions that it reaches, by name."""
+        return {str(part["name"]): digest for digest, part in self.parts.items() if digest != self.digest}
+
+    @cached_property
     def bindings(self) -> dict[str, Json]:
         """What its names stand for, and those of its device functions, unless one name stands for two things."""
         found = dict(self.part["bindings"])

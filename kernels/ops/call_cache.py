@@ -5,8 +5,11 @@ Triton's binding of arguments and in the encoding of TMA descriptors. The result
 strides, dtypes and options alone.
 
     1. The first call with given shapes, strides, dtypes and options is made normally and recorded: the compiled kernels
-       it starts, their grids and arguments, and which arguments are the caller's tensors.
-    2. Later calls pass the same arguments, with new pointers, to the C function that Triton's launcher calls.
+       it starts, their grids and arguments, and which arguments are the caller's tensors (``recorded_call.py``).
+    2. A later call is looked up by the same shapes, strides, dtypes and options (:func:`key`). If it is found, its
+       tensors' addresses are passed to the C function that Triton's launcher calls.
+    3. Most calls skip the look-up. An earlier call suggests the recorded one, and a guard of PyTorch's compiler
+       (``TensorGuards``) checks in C that the tensors are like those of the recorded call (:class:`Form`).
 
 A call is replayed only if it has plain, aligned tensors on the current device and no gradient, is not being compiled,
 is not observed by a mode, hook or profiler, and its kernels use only the call's tensors and fresh memory. Any other
@@ -20,17 +23,22 @@ from __future__ import annotations
 
 import functools
 import threading
-import warnings
 from collections.abc import Callable
+from operator import itemgetter
+from types import SimpleNamespace
 from typing import Any, ParamSpec
 
 import torch
-from torch._C import DispatchKey, DispatchKeySet
+from torch import is_grad_enabled
+from torch._C import DispatchKey, DispatchKeySet, _len_torch_function_stack
+from torch._C._autograd import _profiler_enabled
 from torch.autograd import forward_ad
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.compiler import is_dynamo_compiling
 from triton import knobs
 
-from kernels.ops.launcher import NotReplayable, Start, UnknownLauncher, launches, restart
+from kernels.ops.recorded_call import Guard, Recording, Replay, SlowLaunchWarning
+
+__all__ = ["ALIGNMENT", "SlowLaunchWarning", "forget", "launch", "replayed"]
 
 Tensor = torch.Tensor
 P = ParamSpec("P")
@@ -39,24 +47,37 @@ ALIGNMENT = 16
 """Bytes. Triton compiles another kernel for a pointer that is not a multiple of it, and a descriptor refuses one."""
 MOST_CALLS = 4096
 """Recorded calls that are kept. The oldest is dropped first."""
+MOST_HINTS = 4096
+"""Addresses that suggest a recorded call, of each :class:`Form`. All are dropped when there would be more."""
+PLAIN = (torch.Tensor, torch.nn.Parameter)
+"""The types of tensors in a replayed call. A subclass of them may have its own meaning of an operation."""
 
 _KEPT = DispatchKeySet(DispatchKey.BackendSelect)
 _QUIET = {_KEPT.raw_repr(), _KEPT.add(DispatchKey.ADInplaceOrView).raw_repr()}
 """The thread's dispatch keys in which no mode and no function transform is active: in inference mode, and outside."""
 
+_runtime = knobs.runtime
+_enter, _exit = (
+    hook if hasattr(hook, "calls") else SimpleNamespace(calls=[None])
+    for hook in (_runtime.launch_enter_hook, _runtime.launch_exit_hook)
+)
+"""Triton's own chains of hooks, which a program may fill or replace."""
 
-class SlowLaunchWarning(RuntimeWarning):
-    """The launcher of this Triton has an unknown form: results are right, and calls take more host time."""
-
+current_device: Callable[[], int] = getattr(torch._C, "_cuda_getDevice", lambda: -1)
+"""The GPU that this thread launches on."""
 
 _calls: dict[tuple[Any, ...], Replay | None] = {}
+_forms: dict[tuple[Any, ...], Form] = {}
+"""By the name of an op, the keywords of a call and the types of its arguments."""
 _UNKNOWN: Any = object()
 _local = threading.local()
 
 
 def forget() -> None:
     """Drop all recorded calls: needed after a change of tuned configs or of Triton's settings."""
-    _calls.clear()
+    global _calls, _forms
+    # New ones, because a call of another thread may still add what it has recorded to the old ones.
+    _calls, _forms = {}, {}
 
 
 def replayed(op: Callable[P, Tensor]) -> Callable[P, Tensor]:
@@ -65,29 +86,108 @@ def replayed(op: Callable[P, Tensor]) -> Callable[P, Tensor]:
 
     @functools.wraps(op)
     def call(*args: P.args, **kwargs: P.kwargs) -> Tensor:
-        if torch.compiler.is_compiling():
+        if is_dynamo_compiling():
             return op(*args, **kwargs)
+        calls, forms = _calls, _forms
+        values = (*args, *kwargs.values()) if kwargs else args
+        kinds = (name, *kwargs, *map(type, values))
+        form = forms.get(kinds)
+        if form is not None:
+            found = form.replay(values)
+            if found is not None:
+                return found
         taken = key(name, args, kwargs)
         if taken is None:
             return op(*args, **kwargs)
         what, tensors = taken
-        known = _calls.get(what, _UNKNOWN)
+        known = calls.get(what, _UNKNOWN)
         if known is None:
             return op(*args, **kwargs)
         if known is not _UNKNOWN:
-            return known(tensors)
+            if form is None:
+                form = forms[kinds] = Form(values)
+            form.learn(values, known)
+            return known.run([t.data_ptr() for t in tensors])
         _local.recording = recording = Recording(tensors)
         try:
             result = op(*args, **kwargs)
         finally:
             _local.recording = None
         if recording.settled:
-            while len(_calls) >= MOST_CALLS:
-                _calls.pop(next(iter(_calls)), None)
-            _calls[what] = recording.replay(result)
+            while len(calls) >= MOST_CALLS:
+                calls.pop(next(iter(calls)), None)
+            calls[what] = recording.replay(result)
         return result
 
     return call
+
+
+Hint = tuple[Guard, bool, tuple[Any, ...], Replay]
+"""What a replay's tensors are like, whether one of them requires a gradient, the other arguments, and the replay."""
+
+
+class Form:
+    """Replayed calls of one op whose arguments have the same types: a quick way from a call to its replay.
+
+    A hint suggests the replay: the one that was found for the same sum of an address and a size, else the latest one.
+    Everything that :func:`key` compares or refuses is then checked again. A guard compares each tensor's type, dispatch
+    keys (layout, device type, negative view, and the thread's modes and transforms), dtype, device, ``requires_grad``,
+    shape and strides. It ignores the grad mode."""
+
+    def __init__(self, values: tuple[Any, ...]) -> None:
+        tensors = [i for i, v in enumerate(values) if type(v) in PLAIN]
+        self.tensors = _picker(tensors)
+        self.options = _picker([i for i in range(len(values)) if i not in tensors])
+        self.hints: dict[int, Hint] = {}
+        self.latest: Hint | None = None
+
+    def replay(self, values: tuple[Any, ...]) -> Tensor | None:
+        """The result of a call with these arguments; ``None`` if the call must be looked up."""
+        if (
+            _len_torch_function_stack()
+            or _profiler_enabled()
+            or forward_ad._current_level >= 0
+            or _runtime.launch_enter_hook is not _enter
+            or _runtime.launch_exit_hook is not _exit
+            or _enter.calls
+            or _exit.calls
+        ):
+            return None
+        tensors = self.tensors(values)
+        try:
+            pointers = [t.data_ptr() for t in tensors]
+        except RuntimeError:  # a tensor without memory of its own, such as vmap makes
+            return None
+        hint = self.hints.get(pointers[-1] + tensors[0].numel(), self.latest)
+        if hint is None:
+            return None
+        guard, differentiable, options, replay = hint
+        if differentiable and is_grad_enabled():
+            return None
+        if not guard(*tensors) or options != self.options(values) or current_device() != replay.device:
+            return None
+        for pointer in pointers:
+            if not pointer or pointer % ALIGNMENT:
+                return None
+        return replay.run(pointers)
+
+    def learn(self, values: tuple[Any, ...], replay: Replay) -> None:
+        """Let this call, which :func:`key` has accepted, suggest `replay` from now on."""
+        tensors = self.tensors(values)
+        guard = replay.guard(tensors)
+        if guard is not None:
+            if len(self.hints) >= MOST_HINTS:
+                self.hints.clear()
+            differentiable = any(t.requires_grad for t in tensors)
+            self.latest = hint = guard, differentiable, self.options(values), replay
+            self.hints[tensors[-1].data_ptr() + tensors[0].numel()] = hint
+
+
+def _picker(places: list[int]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """A function in C from a tuple to the tuple of its elements at these places."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    return itemgetter(slice(places[0], places[0] + 1) if places else slice(0))
 
 
 def launch(start: Callable[[], None], inputs: tuple[Tensor | None, ...], out: Tensor) -> None:
@@ -103,13 +203,13 @@ def key(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple
     """The key under which a call is recorded, and its tensors; ``None`` for a call that must be made normally."""
     if watched():
         return None
-    grad = torch.is_grad_enabled()
-    parts: list[Any] = [name]
+    grad = is_grad_enabled()
+    parts: list[Any] = [name, *kwargs]
     tensors: list[Tensor] = []
     device = -1
-    for value in (*args, *kwargs, *kwargs.values()) if kwargs else args:
+    for value in (*args, *kwargs.values()):
         kind = type(value)
-        if kind is torch.Tensor or kind is torch.nn.Parameter:
+        if kind in PLAIN:
             pointer = value.data_ptr() if value.layout is torch.strided else 0
             if not pointer or pointer % ALIGNMENT or (grad and value.requires_grad) or value.is_neg():
                 return None
@@ -123,7 +223,7 @@ def key(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple
             parts += (kind, value)
         else:
             return None
-    if not tensors or not is_current(device):
+    if not tensors or not is_current(tensors[0]):
         return None
     parts.append(device)
     return tuple(parts), tensors
@@ -133,11 +233,11 @@ def watched() -> bool:
     """Whether a mode, a function transform, a profiler or one of Triton's hooks observes the next call."""
     return (
         torch._C._dispatch_tls_local_include_set().raw_repr() not in _QUIET
-        or torch._C._len_torch_function_stack() > 0
+        or _len_torch_function_stack() > 0
         or forward_ad._current_level >= 0
-        or torch._C._autograd._profiler_enabled()
-        or _hooked(knobs.runtime.launch_enter_hook)
-        or _hooked(knobs.runtime.launch_exit_hook)
+        or _profiler_enabled()
+        or _hooked(_runtime.launch_enter_hook)
+        or _hooked(_runtime.launch_exit_hook)
     )
 
 
@@ -145,103 +245,6 @@ def _hooked(hook: Any) -> bool:
     return hook is not None and getattr(hook, "calls", True) != []
 
 
-def is_current(device: int) -> bool:
-    """Whether `device` is the GPU that this thread launches on; -1 is the CPU."""
-    return device >= 0 and device == torch._C._cuda_getDevice()
-
-
-Layout = tuple[tuple[int, ...], torch.dtype]
-"""Shape and dtype of a contiguous tensor."""
-
-
-class Recording:
-    """The recording of one call that is made normally."""
-
-    def __init__(self, tensors: list[Tensor]) -> None:
-        self.tensors = tensors
-        self.settled = True
-        """False if this call could not be recorded; the next one like it is recorded again."""
-        self.starts: list[Start] | None = None
-        self.workspaces: list[Layout] = []
-
-    def watch(self, start: Callable[[], None], inputs: tuple[Tensor | None, ...], out: Tensor) -> None:
-        given = {t.data_ptr() for t in self.tensors}
-        if len(given) < len(self.tensors):
-            # Two arguments with one address cannot be told apart.
-            self.settled = False
-            start()
-            return
-        with launches() as seen, _Aside() as aside:
-            start()
-        copied = any(t is not None and t.data_ptr() not in given for t in inputs)
-        if copied or aside.others or self.starts is not None:
-            self.starts = []
-            return
-        self.workspaces = [(tuple(t.shape), t.dtype) for t in aside.workspaces]
-        where = {t.data_ptr(): i for i, t in enumerate((*self.tensors, out, *aside.workspaces))}
-        try:
-            self.starts = [restart(kernel, args, where) for kernel, args in seen]
-        except UnknownLauncher as e:
-            _warn_once(str(e))
-            self.starts = []
-        except NotReplayable:
-            self.starts = []
-
-    def replay(self, result: Tensor) -> Replay | None:
-        """How to compute `result` again; ``None`` if calls like this one must always be made normally."""
-        if not self.starts or not result.is_contiguous():
-            return None
-        return Replay(self.starts, (tuple(result.shape), result.dtype), self.workspaces, result.get_device())
-
-
-class Replay:
-    """The launches of a call, to be made on other tensors of the same shapes."""
-
-    def __init__(self, starts: list[Start], result: Layout, workspaces: list[Layout], device: int) -> None:
-        self.starts, self.result, self.workspaces, self.device = starts, result, workspaces, device
-
-    def __call__(self, tensors: list[Tensor]) -> Tensor:
-        first = tensors[0]
-        shape, dtype = self.result
-        out = first.new_empty(shape, dtype=dtype)
-        pointers = [t.data_ptr() for t in tensors]
-        pointers.append(out.data_ptr())
-        if self.workspaces:
-            held = [first.new_empty(shape, dtype=dtype) for shape, dtype in self.workspaces]
-            pointers += [t.data_ptr() for t in held]
-        stream = current_stream(self.device)
-        for start in self.starts:
-            start(stream, pointers)
-        return out
-
-
-def current_stream(device: int) -> int:
-    """PyTorch's current stream on a device, as the driver's handle."""
-    return torch._C._cuda_getCurrentRawStream(device)
-
-
-class _Aside(TorchDispatchMode):
-    """Notes what PyTorch does besides the launches: the memory that it allocates, and any operation that a replay would
-    leave out. A view of a tensor counts as neither."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.workspaces: list[Tensor] = []
-        self.others = False
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = func(*args, **(kwargs or {}))
-        if func in (torch.ops.aten.empty.memory_format, torch.ops.aten.new_empty.default) and found.is_contiguous():
-            self.workspaces.append(found)
-        elif not func.is_view:
-            self.others = True
-        return found
-
-
-@functools.cache
-def _warn_once(why: str) -> None:
-    warnings.warn(
-        f"calls cannot be replayed through this Triton's launcher ({why}): every call takes the slower normal road",
-        SlowLaunchWarning,
-        stacklevel=2,
-    )
+def is_current(tensor: Tensor) -> bool:
+    """Whether `tensor` lies on the GPU that this thread launches on."""
+    return tensor.is_cuda and tensor.get_device() == current_device()

@@ -6,7 +6,6 @@ descriptors. It calls the same C function with the same arguments.
 
 from __future__ import annotations
 
-import copy
 import inspect
 import threading
 import types
@@ -89,16 +88,15 @@ def restart(kernel: Any, args: tuple[Any, ...], where: dict[int, int]) -> Start:
         raise NotReplayable("it has pre_run_hooks")
     signature = list(kernel.src.signature.values())
     encoded = list(getattr(kernel.metadata, "tensordesc_meta", None) or [])
-    body: list[Any] = []
+    body: list[Any] = [] if together else head
     addresses: list[tuple[int, int]] = []
-    maps: list[tuple[int, int, dict[int, Any], Callable[[int], list[Any]]]] = []
+    maps: list[tuple[int, int, _Maps]] = []
     for value, kind in zip(args[_BEFORE_ARGUMENTS:], signature, strict=True):
         if isinstance(kind, str) and kind.startswith("tensordesc"):
             if not encoded:
                 raise NotReplayable("it takes descriptors apart")
             encode = _encoder(value, encoded.pop(0))
-            which = _which(where, value.base.data_ptr())
-            maps.append((len(body), which, {}, encode))
+            maps.append((len(body), _which(where, value.base.data_ptr()), _Maps(encode)))
             body += encode(value.base.data_ptr())
         elif isinstance(value, torch.Tensor):
             addresses.append((len(body), _which(where, value.data_ptr())))
@@ -107,27 +105,35 @@ def restart(kernel: Any, args: tuple[Any, ...], where: dict[int, int]) -> Start:
             body.append(value)
         else:
             raise NotReplayable(f"it takes a {type(value).__name__}")
+    x, y, z, _, *rest = head
 
     def start(stream: int, pointers: list[int]) -> None:
-        filled = body.copy()
+        line = body.copy()
         for at, which in addresses:
-            filled[at] = pointers[which]
-        for at, which, known, encode in maps:
-            pointer = pointers[which]
-            found = known.get(pointer)
-            if found is None:
-                if len(known) >= MOST_MAPS:
-                    known.clear()
-                found = known[pointer] = encode(pointer)[0]
-            filled[at] = found
-        before = head.copy()
-        before[3] = stream
+            line[at] = pointers[which]
+        for at, which, known in maps:
+            line[at] = known[pointers[which]]
         if together:
-            raw(*before, tuple(filled))
+            raw(x, y, z, stream, *rest, tuple(line))
         else:
-            raw(*before, *filled)
+            line[3] = stream
+            raw(*line)
 
     return start
+
+
+class _Maps(dict[int, Any]):
+    """Encoded descriptors of one argument by address; one that is missing is encoded."""
+
+    def __init__(self, encode: Callable[[int], list[Any]]) -> None:
+        super().__init__()
+        self.encode = encode
+
+    def __missing__(self, pointer: int) -> Any:
+        if len(self) >= MOST_MAPS:
+            self.clear()
+        found = self[pointer] = self.encode(pointer)[0]
+        return found
 
 
 def _which(where: dict[int, int], pointer: int) -> int:
@@ -170,8 +176,8 @@ def _encoder(descriptor: Any, metadata: Any) -> Callable[[int], list[Any]]:
     unused = [None] * (len(inspect.signature(make).parameters) - 2)
 
     def encode(pointer: int) -> list[Any]:
-        moved = copy.copy(descriptor)
-        moved.base = _At(pointer)
+        moved = object.__new__(type(descriptor))
+        moved.__dict__.update(descriptor.__dict__, base=_At(pointer))
         return list(make(moved, metadata, *unused))
 
     return encode

@@ -216,6 +216,10 @@ class SerialReduction(Rows):
         {"TILE": (2048, 1024, 4096)},
     )  # fmt: skip
 
+    def default_problem(self):
+        """So few rows that programs cannot hide each other's waits: with 8192 the known form gained 3 % on an H200."""
+        return RowsProblem(M=1024, N=131072)
+
     def output(self, problem, device):
         return torch.empty(problem.M, dtype=torch.float32, device=device)
 

@@ -3,6 +3,7 @@ traceback while modules are imported and while Python ends."""
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
 import signal
@@ -44,7 +45,9 @@ class LossyStream:
 
 
 def enter(module: str) -> int:
-    """Run ``main()`` of `module`; its exit code. The caller has left SIGINT to end the process at once."""
+    """Run ``main()`` of `module`; its exit code. The caller has left SIGINT to end the process at once. A command that
+    Ctrl-C stopped has unwound when it returns: the process then ends without the second or two that Python takes to
+    wait for threads and to unload PyTorch."""
     open_missing_streams()
     if not current_folder_exists():
         print(f"error: {NO_FOLDER}", file=sys.stderr)
@@ -54,12 +57,19 @@ def enter(module: str) -> int:
     if handler is signal.SIG_DFL:
         signal.signal(signal.SIGINT, interrupt)
     try:
-        return int(run())
+        code = int(run())
     except KeyboardInterrupt:  # between two steps of `main`, which answers it elsewhere
-        return INTERRUPTED
+        code = INTERRUPTED
     finally:
         if handler is signal.SIG_DFL:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if code == INTERRUPTED and handler is signal.SIG_DFL:
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+    return code
 
 
 def current_folder_exists() -> bool:

@@ -40,6 +40,7 @@ from memory.terms import Regime
 from tests.bench.bench_planner import NEVER
 from tests.bench.planner_spaces import PLAIN, load
 from tools import suggest_configs
+from tools.harness.device import NO_LIMIT, CompileLimit
 from tools.harness.landscapes.files import SUFFIXES
 from tools.harness.landscapes.named import folder
 from tools.harness.results import CompileResult, Measurement
@@ -73,7 +74,7 @@ class Card:
         return self.compiled
 
     def compile(
-        self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config], deadline_s: float | None = None
+        self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config], limit: CompileLimit = NO_LIMIT
     ) -> list[CompileResult]:
         return [self.compiled[c] for c in configs]
 

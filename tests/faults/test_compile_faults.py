@@ -11,8 +11,10 @@ import pytest
 from kernels.hardware import hardware_named
 from tests.exploits.axpy import Axpy, AxpyConfig, AxpyProblem
 from tests.faults import broken
+from tests.faults.broken import FaultyConfig
+from tests.faults.slow_to_import import SECONDS, SlowToImport
 from tools.harness.compiling.compile_pool import LocalCompilePool
-from tools.harness.device import MachineTrouble
+from tools.harness.device import CompileLimit, MachineTrouble
 
 pytestmark = pytest.mark.compile
 
@@ -78,7 +80,7 @@ def test_a_full_disk_is_no_configs_fault_and_the_next_compilation_works(pool):
 def test_of_a_batch_that_is_too_large_for_its_time_the_last_are_not_begun(pool):
     assert compiles(pool)
     many = [AxpyConfig(BLOCK=b) for b in (256, 512, 1024, 2048)]
-    results = pool.compile(broken.CompilerHangs(), PROBLEM, many, deadline_s=0.5)
+    results = pool.compile(broken.CompilerHangs(), PROBLEM, many, CompileLimit(0.5))
     assert results[0].status == "timeout"  # one compiler
     assert {r.status for r in results[1:]} == {"infrastructure"}
     assert re.fullmatch(r"not compiled: its turn came after 0\.\d+ s of the 0\.5 s that all had", results[1].reason)
@@ -97,11 +99,38 @@ def test_a_compilation_past_its_deadline_is_killed(pool):
 def test_a_batch_brings_its_own_deadline_which_is_never_longer(pool):
     pool.deadline_s = 30
     assert compiles(pool)
-    [r] = pool.compile(broken.CompilerHangs(), PROBLEM, [CONFIG], deadline_s=0.5)
+    [r] = pool.compile(broken.CompilerHangs(), PROBLEM, [CONFIG], CompileLimit(0.5))
     assert (r.status, r.reason) == ("timeout", "compilation took over 0.5 s")
     pool.deadline_s = 0.5
-    [r] = pool.compile(broken.CompilerHangs(), PROBLEM, [CONFIG], deadline_s=30)
+    [r] = pool.compile(broken.CompilerHangs(), PROBLEM, [CONFIG], CompileLimit(30))
     assert r.reason == "compilation took over 0.5 s"
+
+
+def test_what_a_compiler_takes_to_start_is_no_configs_time(new_pool, monkeypatch):
+    monkeypatch.setenv(SECONDS, "1.5")
+    pool = new_pool()
+    results = pool.compile(SlowToImport(), PROBLEM, [FaultyConfig(), FaultyConfig(BLOCK=512)], CompileLimit(1.2))
+    assert [r.status for r in results] == ["correct", "correct"]
+
+
+def test_a_batch_ends_at_its_time_if_something_has_compiled_and_nobody_is_to_blame(pool):
+    assert compiles(pool)
+    configs = [FaultyConfig(), FaultyConfig(n=12), FaultyConfig(n=60)]
+    began = time.monotonic()
+    results = pool.compile(SlowToImport(), PROBLEM, configs, CompileLimit(30, ends_at=began + 0.6))
+    assert time.monotonic() - began < 1.1
+    assert [r.status for r in results] == ["correct", "infrastructure", "infrastructure"]
+    assert {r.reason for r in results[1:]} == {"not compiled: the time was up"}
+
+
+def test_a_batch_goes_on_until_something_has_compiled_but_no_longer_than_it_may(pool):
+    assert compiles(pool)
+    began = time.monotonic()
+    [late] = pool.compile(SlowToImport(), PROBLEM, [FaultyConfig(n=3)], CompileLimit(30, ends_at=began))
+    assert late.status == "correct"
+    limit = CompileLimit(30, ends_at=time.monotonic(), latest=time.monotonic() + 0.3)
+    [cut] = pool.compile(SlowToImport(), PROBLEM, [FaultyConfig(n=20)], limit)
+    assert (cut.status, cut.reason) == ("infrastructure", "not compiled: the time was up")
 
 
 def test_a_compiler_killed_from_outside_is_no_fault_of_the_config(new_pool):
@@ -115,6 +144,19 @@ def test_a_compiler_killed_from_outside_is_no_fault_of_the_config(new_pool):
     [r] = pool.compile(broken.CompilerHangs(), PROBLEM, [CONFIG])
     assert r.status == "timeout", "the second try has to have been made, and hit its own deadline"
     assert time.monotonic() - started > 2.0
+
+
+def test_a_pool_that_is_closed_at_work_starts_no_other_compiler(new_pool):
+    pool, found = new_pool(), []
+    assert compiles(pool)
+    work = threading.Thread(target=lambda: found.extend(pool.compile(broken.CompilerHangs(), PROBLEM, [CONFIG])))
+    work.start()
+    time.sleep(0.3)
+    pool.close()
+    work.join(5)
+    assert [(r.status, r.reason.partition(":")[0]) for r in found] == [("infrastructure", "the compiler was closed")]
+    assert len(pool._all) == 1
+    assert not pool._all[0].alive
 
 
 def test_the_second_compilation_is_a_cache_hit_with_the_same_figures(new_pool):

@@ -28,7 +28,7 @@ class InProcess:
 
     def __init__(self, factory, init=None, env=None, writable=None, forked=False, nice=0):
         self._init, self._environment, self._serve = init, env or {}, None
-        self.alive = True
+        self.alive, self.loaded = True, set()
 
     def begin(self, init):
         self._init = init

@@ -14,6 +14,7 @@ from memory.store import Memory
 from memory.terms import Regime
 from tests.evals.toy import TOY_GPU, Toy, ToyConfig, ToyProblem, true_ms
 from tools import query_history, suggest_configs
+from tools.harness.device import NO_LIMIT, CompileLimit
 from tools.harness.results import CompileResult, Measurement
 from tools.session.budget import Budget
 from tools.session.recall import resume, warm_up
@@ -40,7 +41,7 @@ class Counting:
         return None
 
     def compile(
-        self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config], deadline_s: float | None = None
+        self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config], limit: CompileLimit = NO_LIMIT
     ) -> list[CompileResult]:
         self.compiled += configs
         return [self._compile(cast(ToyConfig, c)) for c in configs]

@@ -31,7 +31,7 @@ class RecordedCompiler:
     def __init__(self, landscape: Landscape) -> None:
         self._entries = landscape.entries
 
-    def compile(self, spec: Any, problem: Any, configs: Any, deadline_s: Any = None) -> list[CompileResult]:
+    def compile(self, spec: Any, problem: Any, configs: Any, limit: Any = None) -> list[CompileResult]:
         found = [self._entries[config.key()] for config in configs]
         return [e.compiled or CompileResult(config=e.config, status="correct", reason="") for e in found]
 
@@ -64,8 +64,8 @@ class Played:
         return self.outcome.best.ms
 
 
-def play(landscape: Landscape, budget: int, seed: int, folder: Path) -> Played:
-    """A cold run of `budget` evaluations; traces and memory go under `folder`."""
+def play(landscape: Landscape, budget: int, seed: int, folder: Path, seconds: float = 3600.0) -> Played:
+    """A cold run of `budget` evaluations and `seconds`; traces and memory go under `folder`."""
     spec = get(landscape.kernel)
     problem = spec.problem_type.model_validate(landscape.problem)
     opened: list[Session] = []
@@ -76,11 +76,11 @@ def play(landscape: Landscape, budget: int, seed: int, folder: Path) -> Played:
         ids = Ids.of(store, device.info, spec, problem)
         store.start_run(run_id, "", {}, "embedded", ids.environment, ids.problem, {})
         task = Task(spec, problem, hardware_named(device.hardware), spec.metric, "burst", seed)
-        session = Session(task, device, RecordedCompiler(landscape), store, ids, run_id, Budget(budget, 3600.0))
+        session = Session(task, device, RecordedCompiler(landscape), store, ids, run_id, Budget(budget, seconds))
         opened.append(session)
         return LiveActions(session)
 
-    limits = Limits(max_evals=budget, max_seconds=3600.0)
+    limits = Limits(max_evals=budget, max_seconds=seconds)
     objective = Objective(goal="", kernel=landscape.kernel, device="recorded", limits=limits, seed=seed)
     outcome = begin(objective, None, None, Watch(), open_=open_).outcome
     return Played(outcome, tuple(config.key() for config in opened[0].measured))

@@ -1,5 +1,6 @@
 """An edited finalist is compiled for every shape that its proof launches it on, or it is refused."""
 
+import math
 import time
 
 import pytest
@@ -26,9 +27,9 @@ class Pool:
     def __init__(self, refuses=lambda problem, edited: False, status="compile"):
         self.asked, self._refuses, self._status = [], refuses, status
 
-    def compile(self, spec, problem, configs, deadline_s=None):
+    def compile(self, spec, problem, configs, limit):
         (config,) = configs
-        self.asked.append((problem.N, bool(config.edit), deadline_s))
+        self.asked.append((problem.N, bool(config.edit), limit.latest))
         status = self._status if self._refuses(problem, bool(config.edit)) else "correct"
         return [CompileResult(config=config.model_dump(mode="json"), status=status, reason="it asserts")]
 
@@ -57,7 +58,7 @@ def test_it_is_compiled_for_its_own_shape_and_for_all_others(edited):
     assert shapes[0] == PROBLEM.N
     assert sorted(shapes[1:]) == sorted(p.N for _, p, _ in launches_elsewhere(kernel, PROBLEM, config, H200))
     assert any(n % 2 for n in shapes)
-    assert all(edit and deadline is None for _, edit, deadline in pool.asked)
+    assert all(edit and latest == math.inf for _, edit, latest in pool.asked)
     unasked = Pool()
     assert compile_for_proof(unasked, kernel, PROBLEM, kernel.config_type(), H200) is None
     assert not unasked.asked, "anybody may compile the owner's code"
@@ -76,8 +77,9 @@ def test_a_shape_that_only_the_owners_code_compiles_for_refuses_it(edited):
 def test_what_had_no_turn_is_no_verdict_and_its_own_shape_must_compile(edited):
     kernel, config = edited
     late = Pool(lambda problem, edit: odd(problem), status="infrastructure")
-    assert compile_for_proof(late, kernel, PROBLEM, config, H200, time.monotonic() + 60) is None
-    assert all(0 < deadline <= 60 for _, _, deadline in late.asked)
+    ends_at = time.monotonic() + 60
+    assert compile_for_proof(late, kernel, PROBLEM, config, H200, ends_at) is None
+    assert all(latest == ends_at for _, _, latest in late.asked)
     never = Pool(lambda problem, edit: True, status="timeout")
     assert compile_for_proof(never, kernel, PROBLEM, config, H200) == ("timeout", "it asserts")
     assert len(never.asked) == 1

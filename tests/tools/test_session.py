@@ -1,5 +1,6 @@
 """What a session promises: budgets hold, nothing is done twice, every attempt is in memory before it starts."""
 
+import math
 import time
 from dataclasses import replace
 
@@ -80,7 +81,41 @@ def test_time_for_a_reading_is_left_after_the_first_compilations_alone(session):
         return session.budget.seconds_left()
 
     assert READING_S - 0.5 < compile_late(FaultyConfig(BLOCK=128)) <= READING_S
+    session.measure([FaultyConfig(BLOCK=128)], "call")
+    assert session.budget.seconds_left() == 0
     assert compile_late(FaultyConfig(BLOCK=256)) == 0
+
+
+def test_a_search_that_measured_nothing_in_its_time_has_the_default_config_for_a_result(session):
+    default = session.task.spec.default_config(session.task.problem, H200)
+    values = default.model_dump(mode="json")
+    session.compiled[default] = CompileResult(config=values, status="timeout", reason="compilation took over 4 s")
+    session.measure_default()
+    assert session.best() is None, "there is time left to search"
+    session.budget.started -= session.budget.max_seconds
+    session.budget.ends_at = time.monotonic() + 60
+    session.measure_default()
+    assert session.best() is None, "the run has to be over"
+    session.budget.ends_at = math.inf
+    session.measure_default()
+    assert session.best().config == values
+    assert session.device.asked == [default]
+    session.measure_default()
+    assert session.device.asked == [default]
+
+
+def test_a_batch_of_compilations_ends_with_the_search_once_something_can_be_measured(session, monkeypatch):
+    limits = []
+
+    def compile_(spec, problem, configs, limit):
+        limits.append(limit)
+        return [CompileResult(config=c.model_dump(mode="json"), status="correct") for c in configs]
+
+    monkeypatch.setattr(session.pool, "compile", compile_)
+    end = session.budget.search_ends_at
+    session.compile([FaultyConfig(BLOCK=128)], "a")
+    session.compile([FaultyConfig(BLOCK=256)], "a")
+    assert [(limit.ends_at, limit.latest) for limit in limits] == [(end, math.inf), (end, end)]
 
 
 def test_no_evaluation_more_than_allowed_and_repeats_are_free(session):
@@ -185,8 +220,8 @@ def test_bitwise_without_any_config_of_the_owners_bits_refuses_the_fastest_with_
 def test_one_slow_compilation_does_not_take_all_of_a_short_run(session, monkeypatch):
     asked = []
 
-    def compile_(spec, problem, configs, deadline_s):
-        asked.append(deadline_s)
+    def compile_(spec, problem, configs, limit):
+        asked.append(limit.batch_s)
         return [CompileResult(config=c.model_dump(mode="json"), status="correct") for c in configs]
 
     monkeypatch.setattr(session.pool, "compile", compile_)

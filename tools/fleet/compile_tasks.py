@@ -11,7 +11,7 @@ from kernels.hardware.gpu_facts import to_json
 from kernels.spec import Config
 from tools.fleet.artifacts import Files, take
 from tools.harness.compiling.cache import triton_environment
-from tools.harness.compiling.compile_pool import DEADLINE_S, LocalCompilePool
+from tools.harness.compiling.compile_pool import DEADLINE_S, Begin, LocalCompilePool, load_kernel
 from tools.harness.landscapes.readings import config_key
 from tools.harness.process.child import Child, ChildDied, ChildKilled, ChildTimeout, ChildUnborn
 from tools.harness.process.refusal import Refusal
@@ -36,6 +36,7 @@ def compile_here(job: dict[str, Any], facts: dict[str, Any], deadline_s: float) 
         child = Child("tools.harness.compiling.compiler:compiler", init, triton_environment(cache))
         _compilers[hardware] = (child, cache)
     try:
+        load_kernel(child, job)
         answer = child.call(job, deadline_s)
     except ChildTimeout as e:
         return {"ended": "timeout", "why": str(e)}, {}
@@ -67,8 +68,8 @@ class FleetCompilePool(LocalCompilePool):
         """A reference to what was compiled for `config`; ``None`` where a worker has to compile for itself."""
         return self._files.get(config.key())
 
-    def _call(self, job: dict[str, Any], deadline_s: float) -> dict[str, Any]:
-        answered, files = self._task.remote(job, to_json(self.hardware), deadline_s)
+    def _call(self, job: dict[str, Any], begin: Begin) -> dict[str, Any]:
+        answered, files = self._task.remote(job, to_json(self.hardware), begin())
         try:
             answer: dict[str, Any] = self._ray.get(answered, timeout=QUEUE_S)
         except self._ray.exceptions.RayTaskError as e:

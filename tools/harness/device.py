@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from memory.shared_models import DeviceInfo
@@ -23,6 +25,21 @@ class MachineTrouble(DeviceError):
     config is to blame, and there is no point in trying the next one."""
 
 
+@dataclass(frozen=True)
+class CompileLimit:
+    """How long a batch of compilations may take."""
+
+    batch_s: float = math.inf
+    """Seconds for all, from when the first process is ready to compile: what it takes to start is no config's time."""
+    ends_at: float = math.inf
+    """``time.monotonic()`` after which nothing is waited for any more, if one of the configs has compiled."""
+    latest: float = math.inf
+    """The same, whether or not one has compiled."""
+
+
+NO_LIMIT = CompileLimit()
+
+
 class CompilePool(Protocol):
     """Compiles configs for the device's GPU model."""
 
@@ -30,11 +47,12 @@ class CompilePool(Protocol):
     """Whether a batch takes about as long as one config. If not, nothing is gained by compiling many at a time."""
 
     def compile(
-        self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config], deadline_s: float | None = None
+        self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config], limit: CompileLimit = NO_LIMIT
     ) -> list[CompileResult]:
         """Compile all; results in the order of `configs`, a failure as its status. A config that takes longer than
-        the pool's own deadline is given up (``timeout``). So are all after `deadline_s`; those that had less time than
-        that, because others came before them, are not to blame (``infrastructure``). Raises MachineTrouble."""
+        the pool's own deadline, or than the whole batch may take, is given up (``timeout``). One that had less time,
+        because others came before it or the time was up, is not to blame (``infrastructure``). Raises
+        MachineTrouble."""
         ...
 
     def close(self) -> None: ...

@@ -40,7 +40,8 @@ class Budget:
     """Evaluations that are kept for the embedded planner: for what it measures itself, and for its proposals."""
     proposed: set[str] = field(default_factory=set)
     """Keys of the configs that the embedded planner proposed. They may spend the reserve."""
-    reading_allowed: bool = False
+    _reading_until: float | None = None
+    """``time.monotonic()`` until which a reading may be begun though the search's time is over."""
 
     @property
     def evals(self) -> int:
@@ -78,9 +79,18 @@ class Budget:
     def allow_a_reading(self) -> None:
         """Leave time for a reading, the first time that this is called: a search whose first compilations took all its
         time would end without a result."""
-        if not self.reading_allowed:
-            self.reading_allowed = True
-            self.started = max(self.started, time.monotonic() - self.max_seconds + READING_S)
+        if self._reading_until is None:
+            self._reading_until = time.monotonic() + READING_S
+
+    def end_reading(self) -> None:
+        """There is a reading: nothing more is left than the search has."""
+        self._reading_until = -math.inf
+
+    @property
+    def search_ends_at(self) -> float:
+        """``time.monotonic()`` when the search has to be over."""
+        return min(self.started + self.max_seconds, self.ends_at)
 
     def seconds_left(self) -> float:
-        return max(0.0, min(self.started + self.max_seconds, self.ends_at) - time.monotonic())
+        reading_until = -math.inf if self._reading_until is None else min(self._reading_until, self.ends_at)
+        return max(0.0, max(self.search_ends_at, reading_until) - time.monotonic())

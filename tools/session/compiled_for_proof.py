@@ -8,7 +8,6 @@ no longer. What is not compiled for them before would be left out of the proof a
 from __future__ import annotations
 
 import math
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,7 +16,7 @@ from kernels.hardware import Hardware
 from kernels.spec import Config, Problem
 from memory.terms import Status
 from tools.harness.checking.held_out import launches_elsewhere
-from tools.harness.device import CompilePool
+from tools.harness.device import CompileLimit, CompilePool
 from tools.harness.results import CompileResult
 
 Launch = tuple[Any, Any, Any]
@@ -39,8 +38,7 @@ def compile_for_proof(
 
     def compiled(launch: Launch) -> CompileResult:
         kernel, there, values = launch
-        left = None if math.isinf(ends_at) else max(0.0, ends_at - time.monotonic())
-        (found,) = pool.compile(kernel, there, [values], left)
+        (found,) = pool.compile(kernel, there, [values], CompileLimit(latest=ends_at))
         return found
 
     own = compiled((spec, problem, config))

@@ -6,7 +6,7 @@ machine. What this run has done is never done twice: a repeated config is answer
 
 from __future__ import annotations
 
-import time
+import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from memory.shared_models import DeviceInfo
 from memory.store import Begin, Figures, Finish, Memory, MemoryFileError
 from memory.terms import Kind, Status
 from tools.harness.checking.interpreter import Interpreter
-from tools.harness.device import CompilePool, Device, DeviceError
+from tools.harness.device import CompileLimit, CompilePool, Device, DeviceError
 from tools.harness.results import CheckResult, CompileResult, Figure, Measurement, Proof, Result
 from tools.planner.propose import Planner
 from tools.planner.transfer import NearProblem
@@ -44,6 +44,8 @@ PROOF_S = 30.0
 """For the rounds of a proof, unless the search itself is shorter."""
 LEAST_COMPILE_S = 4.0
 """What the common compilation takes on a busy machine; kernels with several products take 1.3 to 9 s."""
+DEFAULT = "default config"
+"""In place of a tool call's id: the default config is measured after a search that measured nothing in its time."""
 NOT_FIGURES = ("survived", "left_out", "bits", "bits_why")
 """What a proof says beside its figures."""
 UNLAUNCHED = (TWIN, DID_NOT_COMPILE)
@@ -222,19 +224,52 @@ class Session:
 
         def attempt(new: list[Config]) -> None:
             self._once("benchmark", new, call_id, self.measured, run)
+            if self.best() is not None:
+                self.budget.end_reading()
 
         return self._afford(configs, self.measured, attempt, refuse)
 
+    def measure_default(self) -> bool:
+        """Measure the kernel's default config, however long its compilation takes, if the time of the search was over
+        before anything was measured: a run on a short time has a result too. A run that has to be over at some time
+        has none then. Whether the config was measured."""
+        budget = self.budget
+        config = self.task.spec.default_config(self.task.problem, self.task.hardware)
+        over = budget.seconds_left() <= 0 and budget.ends_at == math.inf
+        if not over or self.best() is not None or not (budget.evals_left() or config.key() in budget.charged):
+            return False
+        if self.refusal(config) is not None:
+            return False
+        self.progress("note: nothing was measured in the search's time, so the default config is measured")
+        if config in self.compiled and self.compiled[config].status in ("timeout", "infrastructure"):
+            del self.compiled[config]  # it had as little time as the search left
+
+        def run(new: list[Config]) -> list[CompileResult]:
+            return self.pool.compile(self.task.spec, self.task.problem, new)
+
+        if self.ids.compiler is None:
+            self._once("compile", [config], DEFAULT, self.compiled, run)
+        self.measure([config], DEFAULT)
+        return True
+
     def _compile(self, configs: list[Config], call_id: str) -> None:
         def run(new: list[Config]) -> list[CompileResult]:
-            budget = self.budget
-            deadline_s = max(LEAST_COMPILE_S, budget.seconds_left() / COMPILES_IN_TIME)
-            deadline_s = min(deadline_s, max(0.0, budget.ends_at - time.monotonic()))
-            return self.pool.compile(self.task.spec, self.task.problem, new, deadline_s)
+            return self.pool.compile(self.task.spec, self.task.problem, new, self._compile_limit())
 
         self._once("compile", configs, call_id, self.compiled, run)
-        if any(r.status == "correct" for r in self.compiled.values()):
+        if self._has_compiled():
             self.budget.allow_a_reading()
+
+    def _has_compiled(self) -> bool:
+        """Whether there is something to measure."""
+        return any(r.status == "correct" for r in self.compiled.values())
+
+    def _compile_limit(self) -> CompileLimit:
+        """A batch ends with the search, unless nothing could be measured then."""
+        budget = self.budget
+        batch_s = max(LEAST_COMPILE_S, budget.seconds_left() / COMPILES_IN_TIME)
+        enough = self._has_compiled() or self.best() is not None
+        return CompileLimit(batch_s, budget.search_ends_at, budget.search_ends_at if enough else budget.ends_at)
 
     def _afford(
         self,

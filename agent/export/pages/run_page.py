@@ -9,7 +9,7 @@ from typing import Any
 from agent.export.edited_code import variants_made
 from agent.export.story import Attempt, Call, Story, Turn, key, rows
 from agent.goal.objective import Setting
-from agent.loop.outcome import EFFECTS_MEAN, describe_stop, list_shares
+from agent.loop.outcome import EFFECTS_MEAN, list_shares
 from agent.trace.trace import JSON
 from kernels.hardware import hardware_named
 from kernels.hardware.gpu_facts import from_json
@@ -83,7 +83,7 @@ def facts(story: Story) -> list[tuple[str, str]]:
         ("of the roof", f"{best.share_of_roofline:.1%}" if best and best.share_of_roofline else ""),
         ("a better proof", outcome.earlier.describe() if outcome and outcome.earlier else ""),
         ("search", f"{evaluations} evaluations, {len(story.turns)} turns, {total_seconds(story):.0f} s"),
-        ("ended because", describe_stop(outcome) if outcome else story.stopped),
+        ("ended because", story.stopped),
         ("what matters", what_matters(story)),
         ("run", story.run),
         ("parent", f"{parent.get('run')}" if isinstance(parent, dict) else ""),

@@ -61,6 +61,9 @@ class AppliedTable:
         """By the id of what the program launches."""
         self.compiled: CompiledPrograms | None = None
         """What is in code that ``torch.compile`` made; None before the table is applied."""
+        self.at_first_launch: Callable[[], None] = lambda: None
+        """Called when this process first launches a Triton kernel."""
+        self._launched = False
         self._wrapped: set[int] = set()
         self._identities: dict[int, tuple[Any, str]] = {}
         self._lock = threading.RLock()
@@ -81,6 +84,9 @@ class AppliedTable:
             rows = "1 row" if len(self.table.rows) == 1 else f"{len(self.table.rows)} rows"
             self.say(f"{self._name or 'a table'}, {rows}, digest {short(self.digest)}", notice=True)
         with self._lock:
+            if not self._launched:
+                self._launched = True
+                self.at_first_launch()
             found = self.states.get(id(owner))
             if found is None:
                 found = self.states[id(owner)] = self._make(owner)  # holds `owner`: its id stays its own
@@ -145,7 +151,7 @@ class AppliedTable:
 
     def forked(self) -> None:
         """Count anew in a child process."""
-        self._lock = threading.RLock()
+        self._lock, self._launched = threading.RLock(), False
         for state in self.states.values():
             own = [state.used] if isinstance(state, NotServed) else [*state.used.values(), *state.missed.values()]
             for tally in own:

@@ -61,6 +61,10 @@ class ApplyHooks(ModulePatcher):
         self._states.clear()
         super().uninstall()
 
+    def forked(self) -> None:
+        """Have each function of a child process be looked up again at its first launch there."""
+        self._states.clear()
+
     def _interpreter(self, module: ModuleType) -> None:
         self.replace(module.InterpretedFunction, "run", self._launching)
         self.replace(module.GridExecutor, "__call__", in_turns)

@@ -12,8 +12,9 @@ Json = dict[str, Any]
 MOST_ROWS = 40
 
 
-def add_up(parts: Sequence[Json]) -> Json:
-    """One report from those of all processes (``AppliedTable.report``)."""
+def add_up(parts: Sequence[Json], unreported: int = 0) -> Json:
+    """One report from those of all processes (``AppliedTable.report``). `unreported`: number of processes that launched
+    Triton kernels and did not report."""
     used: dict[str, Json] = {}
     missed: dict[tuple[str, str], Json] = {}
     for part in parts:
@@ -23,6 +24,7 @@ def add_up(parts: Sequence[Json]) -> Json:
             missed.setdefault((row["kernel"], row["reason"]), {**row, "launches": 0})["launches"] += row["launches"]
     return {
         "processes": len(parts),
+        "unreported": unreported,
         "digests": sorted({p["digest"] for p in parts}),
         "used": sorted(used.values(), key=lambda r: (-r["launches"], r["row"])),
         "missed": sorted(missed.values(), key=lambda r: (-r["launches"], r["kernel"], r["reason"])),
@@ -44,11 +46,16 @@ def _compiled(parts: Sequence[Json]) -> Json:
     }
 
 
-def render_report(parts: Sequence[Json]) -> str:
+def render_report(parts: Sequence[Json], unreported: int = 0) -> str:
     """The rows that were used, then what missed, by number of launches."""
-    found = add_up(parts)
+    found = add_up(parts, unreported)
+    lacking = []
+    if unreported:
+        lost = "1 process" if unreported == 1 else f"{unreported} processes"
+        what = "launched Triton kernels and did not report (killed, or still running): its launches are not counted"
+        lacking = [f"apply: {lost} {what if unreported == 1 else what.replace('its', 'their')}"]
     if not parts:
-        return "apply: no process launched a Triton kernel."
+        return "\n".join(lacking) or "apply: no process launched a Triton kernel."
     digests = ", ".join(map(short, found["digests"]))
     total = {n: sum(r["launches"] for r in found[n]) for n in ("used", "missed")}
     processes = "1 process" if found["processes"] == 1 else f"{found['processes']} processes"
@@ -71,4 +78,4 @@ def render_report(parts: Sequence[Json]) -> str:
             lines += [title, *rows[:MOST_ROWS]]
         if len(rows) > MOST_ROWS:
             lines.append(f"  … and {len(rows) - MOST_ROWS} more")
-    return "\n".join([*lines, *(f"not applied: {f}" for f in found["faults"])])
+    return "\n".join([*lines, *lacking, *(f"not applied: {f}" for f in found["faults"])])

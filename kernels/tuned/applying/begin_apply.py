@@ -1,12 +1,14 @@
 """Begins and ends the use of a table in one process.
 
-Five variables of the environment say what is applied to a Python process that loads
+Six variables of the environment say what is applied to a Python process that loads
 ``kernels/capture/site/sitecustomize.py`` as it starts:
 
     AUTOKERNEL_APPLY=tuned.json           the table
     AUTOKERNEL_APPLY_UNPROVEN=1           rows that nobody proved, too
     AUTOKERNEL_APPLY_EDITS=1              rows with edited device code, which a person has read
     AUTOKERNEL_APPLY_REPORT=FILE          append one line of JSON at the end; ``-`` prints a table to stderr
+    AUTOKERNEL_APPLY_BEGAN=FILE           append the process's number when it first launches a Triton kernel: one that
+                                          then adds no line to the report was killed
     AUTOKERNEL_APPLY_VERIFY_RANKS=1       end the program if the ranks of torch.distributed read other tables
 """
 
@@ -15,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,7 @@ TABLE_VARIABLE = "AUTOKERNEL_APPLY"
 UNPROVEN_VARIABLE = "AUTOKERNEL_APPLY_UNPROVEN"
 EDITS_VARIABLE = "AUTOKERNEL_APPLY_EDITS"
 REPORT_VARIABLE = "AUTOKERNEL_APPLY_REPORT"
+BEGAN_VARIABLE = "AUTOKERNEL_APPLY_BEGAN"
 VERIFY_VARIABLE = "AUTOKERNEL_APPLY_VERIFY_RANKS"
 TO_STDERR = "-"
 PTH = "autokernel_apply.pth"
@@ -56,10 +60,13 @@ def apply_to_process() -> None:
         RankCheck(None if applied is None else applied.digest).install()
     if applied is None:
         return
-    ApplyHooks(applied).install()
+    applied.at_first_launch = _note_beginning
+    hooks = ApplyHooks(applied)
+    hooks.install()
     report = _Report(applied, os.environ.get(REPORT_VARIABLE))
     before_end(report.write)
     os.register_at_fork(after_in_child=report.forked)
+    os.register_at_fork(after_in_child=hooks.forked)
 
 
 def site_file() -> Path:
@@ -74,6 +81,13 @@ def pth_line() -> str:
         f"import os; os.environ.get({TABLE_VARIABLE!r}) and os.path.exists({path!r}) and "
         f"__import__('runpy').run_path({path!r}, run_name='autokernel_apply')\n"
     )
+
+
+def _note_beginning() -> None:
+    path = os.environ.get(BEGAN_VARIABLE)
+    if path:
+        with suppress(OSError):  # the report then lacks a number
+            append(path, f"{os.getpid()}\n".encode())
 
 
 class _Report:

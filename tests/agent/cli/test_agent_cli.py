@@ -241,6 +241,9 @@ def test_json_is_one_object_with_the_promised_fields(small_world, capsys):
     assert outcome["device"]["kind"] == "recorded"
     assert outcome["objective"]["seed"] == 3
     assert outcome["evaluations"] == 23
+    assert main(["replay", outcome["trace"]]) == 0
+    assert f"ended because {outcome['stopped']}" in capsys.readouterr().out
+    assert outcome["stopped"] == "the planner found nothing more worth measuring"
 
 
 def test_a_server_that_nobody_runs_is_exit_code_1_and_the_run_can_go_on(small_world, capsys, monkeypatch, tmp_path):

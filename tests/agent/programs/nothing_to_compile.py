@@ -13,7 +13,7 @@ class NothingToCompile:
     def __init__(self, *about, **more):
         pass
 
-    def compile(self, spec, problem, configs, deadline_s=None):
+    def compile(self, spec, problem, configs, limit=None):
         return [self.submit(spec, problem, c).result() for c in configs]
 
     def submit(self, spec, problem, config):

@@ -108,3 +108,37 @@ def test_a_pth_file_is_installed_and_removed(tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir())
     assert main(["apply", "--path"]) == 0
     assert (Path(capsys.readouterr().out.splitlines()[-1]) / "sitecustomize.py").exists()
+
+
+KILLED = """
+import os, signal, sys
+import torch, triton
+import triton.language as tl
+
+@triton.jit
+def fill(x_ptr):
+    tl.store(x_ptr + tl.arange(0, 16), 1.0)
+
+def launch():
+    fill[(1,)](torch.empty(16))
+
+launch()
+for launches in (True, False):
+    child = os.fork()
+    if child == 0:
+        if launches:
+            launch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.process
+def test_a_process_that_launched_and_was_killed_is_counted_by_the_report(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    write_table(TunedTable(), tmp_path / "tuned.json")
+    (tmp_path / "program.py").write_text(KILLED)
+    command = ["apply", str(tmp_path / "tuned.json"), "--report", "--json", "--"]
+    assert main([*command, sys.executable, str(tmp_path / "program.py")]) == 0
+    report = json.loads(capfd.readouterr().err.splitlines()[-1])
+    assert (report["processes"], report["unreported"]) == (1, 1)

@@ -43,7 +43,7 @@ def test_the_gallery_holds_the_three_traces():
 def test_it_replays_identically(trace):
     ended = replay(trace, silent)
     recorded, now = read_trace(trace).last("end"), ended.outcome.model_dump(mode="json")
-    assert without_newer(now, recorded) == recorded | {"trace": str(trace)}
+    assert without_newer(now, recorded) == recorded | {"trace": str(trace), "stopped": ended.outcome.stopped}
 
 
 def without_newer(now, before):

@@ -55,7 +55,7 @@ class Compiler:
     def __init__(self, fails=()):
         self.fails, self.batches = set(fails), []
 
-    def compile(self, spec, problem, configs, deadline_s=None):
+    def compile(self, spec, problem, configs, limit=None):
         self.batches.append(len(configs))
         return [
             CompileResult(config=c.model_dump(mode="json"), status="compile", reason="ptxas: out of registers")

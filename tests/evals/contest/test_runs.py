@@ -423,6 +423,21 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(words, says, capsys):
     assert len(err.splitlines()) == 1
 
 
+def test_a_line_that_was_cut_off_is_reported_and_the_other_runs_are_kept(tmp_path, capsys):
+    results = Results(tmp_path / "runs.jsonl")
+    for seed in range(3):
+        results.keep(Ledger("random", "x", "x", "x", "plain", seed, 2), "code")
+    whole = results.path.read_bytes()
+    results.path.write_bytes(whole[:-20])
+    assert [x.seed for x in read_results(results.path)] == [0, 1]
+    assert capsys.readouterr().err == f"{results.path}: line 3, the last one, is cut off and left out\n"
+    results.path.write_bytes(whole[:-1])
+    assert [x.seed for x in read_results(results.path)] == [0, 1, 2]
+    assert not capsys.readouterr().err
+    Results(results.path)
+    assert results.path.read_bytes() == whole
+
+
 def test_a_run_that_does_not_fit_on_the_disk_leaves_the_runs_before_it(tmp_path):
     results = Results(tmp_path / "runs.jsonl")
     first, second = (Ledger("random", "x", "x", "x", "plain", seed, 2) for seed in range(2))

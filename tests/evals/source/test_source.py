@@ -14,7 +14,8 @@ from evals.source.source_tasks import ALL, TASKS, TRAPS, choose_tasks, form_of, 
 from kernels.editing.editable import editable
 from kernels.editing.variants import keep, make_variant, text_of
 from kernels.hardware import hardware_named
-from memory.store import Memory
+from memory.edits.edit_rows import VariantRow, record_variant
+from memory.store import Begin, Finish, Memory
 from tests.tools.test_session import Clockwork
 from tools.harness.checking.interpreter import Interpreter
 from tools.harness.compiling.compile_pool import LocalCompilePool
@@ -131,6 +132,7 @@ def test_a_run_sends_the_known_form_and_its_claim_is_examined(tmp_path, monkeypa
     assert (found.claimed, found.speedup, found.owner_ms, found.edits) == (True, 2.0, 2.0, 1)
     assert (found.elsewhere, found.elsewhere_speedup, found.wrong) == ((1000, 5000), 3.0, "")
     assert "TILE=" in found.config["edit"]
+    assert found.sent == ("correct, 1.0000 ms",)
 
 
 @pytest.mark.parametrize(
@@ -173,6 +175,24 @@ def test_scores_are_shares_of_the_time_that_the_known_form_saves():
     assert score(runs[1], {}).share_of_known is None
     assert "1 of 1 tasks" in summary([near])
     assert "1.600x" in table(runs, known)
+
+
+def test_what_was_sent_is_told_where_nothing_is_claimed(tmp_path):
+    path = tmp_path / "memory.db"
+    memory = Memory.open(path)
+    for name, verdict, why in (("", "refused", "it reads a name"), ("aa", "correct", ""), ("bb", "correct", "")):
+        record_variant(memory, VariantRow(None, "k", None, None, "faster", verdict, why, name))
+    kernel = memory.kernel("k", "s")
+    (config,) = memory.configs(kernel, [{"edit": "aa X=1"}])
+    problem, environment = memory.problem(kernel, {}, "p"), memory.environment(Card.info.model_dump())
+    memory.start_run("run", "", {}, "m", environment, problem, {}, "")
+    rows = memory.begin_attempts([Begin("run", "c", environment, problem, config, "benchmark")])
+    memory.finish_attempts([Finish(rows[0], "correct", {"ms": 0.25})])
+    memory.close()
+    sent = source_runs._sent(path)
+    assert sent == ("refused: it reads a name", "correct, 0.2500 ms", "correct, not measured: the time was up")
+    one = run("padding", "a", 1.0, claimed=False, sent=sent[:1], why="level with owner")
+    assert "refused: it reads a name; level with owner" in table([one], {})
 
 
 def test_what_is_not_proven_or_wrong_counts_as_no_gain():

@@ -5,10 +5,12 @@ A child process of its own, because Triton keeps the first driver it was given."
 
 import json
 import sys
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
 from triton import knobs
 from triton.backends.compiler import GPUTarget
 from triton.backends.nvidia import driver as nvidia
@@ -16,7 +18,7 @@ from triton.runtime import driver
 
 from kernels import ops
 from kernels.hardware import hardware_named
-from kernels.ops import call_cache, operators
+from kernels.ops import call_cache, operators, recorded_call
 
 STREAM = 5
 ended: list = []
@@ -86,8 +88,13 @@ def pretend():
         nvidia.library_dirs = list
     driver.set_active(Driver())
     operators.hardware_of = lambda device: hardware_named("H200")
-    call_cache.is_current = lambda device: True
-    call_cache.current_stream = lambda device: STREAM
+    recorded_call.current_stream = lambda device: STREAM
+    on_this_gpu()
+
+
+def on_this_gpu():
+    call_cache.is_current = lambda tensor: True
+    call_cache.current_device = lambda: -1
 
 
 def called(op, *args, **kwargs):
@@ -130,13 +137,15 @@ def cases():
 
 
 def same_launches():
-    """Per op: the roads of three calls on different tensors, and whether the C function was given the same."""
+    """Per op: the roads of three calls on different tensors, and of a fourth on those of the third, which is not looked
+    up by its key; and whether the C function was given the same."""
     found = {}
     for name, op, make in cases():
         roads, launches, kept = [], [], []
-        for _ in range(3):
-            args = make()
-            out, road = called(op, *args)
+        calls = [make() for _ in range(3)]
+        for args in (*calls, calls[-1]):
+            with lookups() as looked_up:
+                out, road = called(op, *args)
             kept.append((args, out))  # so that no address is used twice
             names = {t.data_ptr(): f"input {i}" for i, t in enumerate(args) if isinstance(t, torch.Tensor)}
             names[out.data_ptr()] = "result"
@@ -146,13 +155,25 @@ def same_launches():
         text = json.dumps(launches[0])
         found[name] = {
             "roads": roads,
-            "same": launches[0] == launches[1] == launches[2],
+            "same": launches[0] == launches[1] == launches[2] == launches[3],
+            "quick": not looked_up,
             "shapes": len(shapes),
             "named": all(f"input {i}" in text for i, t in enumerate(kept[0][0]) if isinstance(t, torch.Tensor)),
             "result": "result" in text,
             "stream": STREAM in ended[0],
         }
     return found
+
+
+@contextmanager
+def lookups():
+    """Yields a list of the calls that are looked up by their keys."""
+    real, seen = call_cache.key, []
+    call_cache.key = lambda *args: (seen.append(args), real(*args))[1]
+    try:
+        yield seen
+    finally:
+        call_cache.key = real
 
 
 def roads():
@@ -163,7 +184,8 @@ def roads():
     found = {}
 
     def note(name, call):
-        called(ops.rms_norm, x, weight)
+        for _ in range(2):
+            called(ops.rms_norm, x, weight)
         found[name] = called(call)[1]
 
     note("plain", lambda: ops.rms_norm(x, weight))
@@ -171,6 +193,16 @@ def roads():
     note("inference", lambda: torch.inference_mode()(ops.rms_norm)(x, weight))
     note("gradient", lambda: ops.rms_norm(x, weight.clone().requires_grad_()))
     note("misaligned", lambda: ops.rms_norm(loose[1 : 1 + 8 * 256].view(8, 256), weight))
+    wanting = x.detach().requires_grad_()
+    note("no gradient wanted", lambda: torch.no_grad()(ops.rms_norm)(wanting, weight))
+    note("no gradient wanted again", lambda: torch.no_grad()(ops.rms_norm)(wanting, weight))
+    note("then wanted", lambda: ops.rms_norm(wanting, weight))
+    note("autocast", lambda: within(torch.autocast("cpu", dtype=torch.bfloat16), ops.rms_norm, x, weight))
+    note("default device", lambda: within(torch.device("cpu"), ops.rms_norm, x, weight))
+    note("traced by make_fx", lambda: make_fx(lambda x, w: ops.rms_norm(x, w))(x, weight))
+    note("keywords", lambda: ops.rms_norm(x, weight=weight))
+    note("keywords again", lambda: ops.rms_norm(x, weight=weight))
+    note("keywords once more", lambda: ops.rms_norm(x, weight=weight))
     note("other eps", lambda: ops.rms_norm(x, weight, 0.5))
     note("other eps again", lambda: ops.rms_norm(x, weight, 0.5))
     note("other rows", lambda: ops.rms_norm(normal(9, 256), weight))
@@ -196,6 +228,10 @@ def roads():
         seen.append(metadata)
 
     note("hook", hooked)
+    call_cache.current_device = lambda: 1
+    call_cache.is_current = lambda tensor: False
+    note("other device", lambda: ops.rms_norm(x, weight))
+    on_this_gpu()
     once = normal(7, 256)
     called(ops.swiglu, once, once)
     found["one tensor twice"] = called(ops.swiglu, once, once)[1]

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from kernels.ops import call_cache, launcher
+from kernels.ops import call_cache, launcher, recorded_call
 
 pytestmark = pytest.mark.compile
 
@@ -36,6 +36,15 @@ ROADS = {
     "inference": REPLAYED,
     "gradient": NORMAL,
     "misaligned": NORMAL,
+    "no gradient wanted": REPLAYED,
+    "no gradient wanted again": REPLAYED,
+    "then wanted": NORMAL,
+    "autocast": REPLAYED,
+    "default device": NORMAL,
+    "traced by make_fx": NORMAL,
+    "keywords": NORMAL,
+    "keywords again": REPLAYED,
+    "keywords once more": REPLAYED,
     "other eps": NORMAL,
     "other eps again": REPLAYED,
     "other rows": NORMAL,
@@ -48,6 +57,7 @@ ROADS = {
     "compiled": NORMAL,
     "forward gradient": NORMAL,
     "hook": NORMAL,
+    "other device": NORMAL,
     "one tensor twice": NORMAL,
     "then two tensors": REPLAYED,
     "then one again": REPLAYED,
@@ -75,7 +85,8 @@ def found(tmp_path_factory):
 @pytest.mark.parametrize("op", OPS)
 def test_a_replay_gives_the_c_function_what_the_normal_road_gave_it(found, op):
     case = found["cases"][op]
-    assert case["roads"] == [NORMAL, REPLAYED, REPLAYED]
+    assert case["roads"] == [NORMAL, REPLAYED, REPLAYED, REPLAYED]
+    assert case["quick"], "a call with the addresses of an earlier one was looked up by its key"
     assert case["same"], "another launch than that of the normal road"
     assert case["named"], "an input is missing"
     assert case["result"], "the result is missing"
@@ -121,22 +132,29 @@ def test_a_tensor_on_the_cpu_or_another_device_is_not_replayed():
     assert keys((torch.randn(8, 16).half(),)) == [None]
 
 
+def test_a_tensor_on_a_device_of_another_kind_with_the_current_index_is_not_replayed(monkeypatch):
+    monkeypatch.setattr(call_cache, "current_device", lambda: 0)
+    for kind in (True, False):
+        assert call_cache.is_current(SimpleNamespace(is_cuda=kind, get_device=lambda: 0)) is kind
+    assert not call_cache.is_current(SimpleNamespace(is_cuda=True, get_device=lambda: 1))
+
+
 def test_a_launcher_of_another_form_is_said_once(monkeypatch):
-    call_cache._warn_once.cache_clear()
+    recorded_call._warn_once.cache_clear()
     kernel = SimpleNamespace(run=SimpleNamespace())
     with pytest.raises(launcher.UnknownLauncher, match="SimpleNamespace"):
         launcher.restart(kernel, (1, 1, 1, 0, 77, (4, 1, 0), None, None, None), {})
     x, out = torch.randn(8), torch.empty(8)
     noted = [(kernel, (1, 1, 1, 0, 77, (4, 1, 0), None, None, None))]
-    monkeypatch.setattr(call_cache, "launches", lambda: Noted(noted))
+    monkeypatch.setattr(recorded_call, "launches", lambda: Noted(noted))
     for warns in (True, False):
-        recording = call_cache.Recording([x])
+        recorded = recorded_call.Recording([x])
         if warns:
-            with pytest.warns(call_cache.SlowLaunchWarning, match="cannot be replayed"):
-                recording.watch(lambda: None, (x,), out)
+            with pytest.warns(recorded_call.SlowLaunchWarning, match="cannot be replayed"):
+                recorded.watch(lambda: None, (x,), out)
         else:
-            recording.watch(lambda: None, (x,), out)
-        assert recording.replay(out) is None
+            recorded.watch(lambda: None, (x,), out)
+        assert recorded.replay(out) is None
 
 
 class Noted(list):

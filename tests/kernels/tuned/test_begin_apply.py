@@ -145,3 +145,9 @@ def test_reports_of_processes_add_up():
         "compiled by torch.compile with a row:\n  k  row a (proven)\nlaunched by code of torch.compile:\n"
         "         14  triton_poi_0  of Inductor\n         10  k_0  of the program"
     )
+    lost = "apply: 2 processes launched Triton kernels and did not report (killed, or still running): "
+    lost += "their launches are not counted"
+    assert lost in render_report([part], 2).splitlines()
+    assert render_report([], 2) == lost
+    assert add_up([part], 2)["unreported"] == 2
+    assert render_report([], 1).startswith("apply: 1 process launched Triton kernels and did not report")

@@ -99,3 +99,29 @@ def test_ctrl_c_ends_a_command_whatever_an_import_makes_of_exceptions(tmp_path: 
         text=True,
     )
     assert (done.returncode, done.stdout) == (130, stdout)
+
+
+def test_a_command_that_was_stopped_waits_for_no_thread(tmp_path: Path) -> None:
+    """Python joins threads before it ends, such as one that waits for a process."""
+    (tmp_path / "command.py").write_text(
+        "import atexit, os, signal, threading, time\n"
+        "def main():\n"
+        "    atexit.register(print, 'put away')\n"
+        "    threading.Thread(target=time.sleep, args=(60,)).start()\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    script = (
+        "import signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.SIG_DFL)\n"
+        "from memory.command_line.door import enter\n"
+        "sys.exit(enter('command'))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert (done.returncode, done.stdout) == (130, "put away\n")

@@ -9,7 +9,7 @@ import pytest
 from kernels.hardware import hardware_named
 from kernels.registry import get
 from tools.harness.compiling.compiled_ahead import CompiledAhead
-from tools.harness.device import MachineTrouble
+from tools.harness.device import NO_LIMIT, CompileLimit, MachineTrouble
 from tools.harness.results import CompileResult
 
 SPEC = get("softmax")
@@ -28,7 +28,7 @@ class OwnPool:
     def __init__(self):
         self.asked, self.closed = [], False
 
-    def compile(self, spec, problem, configs, deadline_s=None):
+    def compile(self, spec, problem, configs, limit=NO_LIMIT):
         self.asked.append(list(configs))
         return [result(c) for c in configs]
 
@@ -44,7 +44,7 @@ def test_what_was_begun_is_waited_for_and_the_rest_is_compiled_in_the_order_aske
     assert begun[slow.key()].set_running_or_notify_cancel()
     own = OwnPool()
     pool = CompiledAhead(own, SPEC, PROBLEM, begun)
-    found = pool.compile(SPEC, PROBLEM, [slow, new, wrong, right], 0.05)
+    found = pool.compile(SPEC, PROBLEM, [slow, new, wrong, right], CompileLimit(0.05))
     assert [r.status for r in found] == ["infrastructure", "correct", "compile", "correct"]
     assert [r.config for r in found] == [c.model_dump(mode="json") for c in (slow, new, wrong, right)]
     assert own.asked == [[new]]

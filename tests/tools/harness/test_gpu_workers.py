@@ -9,7 +9,7 @@ from memory.shared_models import DeviceInfo
 from tests.exploits.axpy import AxpyProblem
 from tests.faults.broken import Faulty, FaultyConfig
 from tools.harness.device import DeviceError, MachineTrouble
-from tools.harness.devices.live import LiveDevice
+from tools.harness.devices.live import STRESS_S, STRESS_SHARE, LiveDevice
 from tools.harness.process.gpu_workers import GpuWorkers
 
 pytestmark = pytest.mark.process
@@ -126,6 +126,27 @@ def test_a_proof_that_is_cut_short_says_nothing_of_its_config(live, monkeypatch,
     assert (proof.status, proof.ms, proof.comparisons) == ("infrastructure", None, [])
     assert proof.reason.startswith("the time was up ")
     assert proof.reason.endswith(when)
+
+
+def test_a_proof_whose_stress_inputs_the_deadline_cuts_says_nothing_of_its_config(live, monkeypatch):
+    """A finalist near the deadline is tried on as many kinds as any other, or has no verdict."""
+    run, asked = live.workers.run, []
+
+    def run_until_the_end(role, job, *more):
+        answer = run(role, job, *more)
+        if job["op"] == "stress":
+            asked.append(job)
+            time.sleep(max(0.0, job["ends_at"] - time.monotonic()))
+            answer["left_out"] = {"tiny": "no time left"}
+        return answer
+
+    monkeypatch.setattr(live.workers, "run", run_until_the_end)
+    monkeypatch.setattr(live, "_stress_s", STRESS_S)
+    monkeypatch.setattr(live, "ends_at", time.monotonic() + 0.5)
+    proof = live.prove(FaultyConfig(), max_seconds=5)
+    assert (proof.status, proof.comparisons) == ("infrastructure", [])
+    assert proof.reason == "the time was up before the baselines were timed"
+    assert [job["most_s"] for job in asked] == [STRESS_SHARE * STRESS_S]
 
 
 def test_a_proof_with_rounds_enough_stands_though_the_time_ends_it(live, monkeypatch):

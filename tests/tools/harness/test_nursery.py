@@ -2,12 +2,15 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.faults.walk.commands import ROOT
 from tests.tools.harness.test_child import gone
 from tools.harness.process import nursery
 from tools.harness.process.child import Child, ChildUnborn
@@ -90,6 +93,18 @@ def test_a_child_that_is_killed_before_its_birth_costs_no_wait_and_is_never_hear
     until = time.monotonic() + 5
     while before.read_text().split() != [str(later["pid"])]:
         assert time.monotonic() < until
+
+
+def test_a_nursery_that_still_imports_ends_with_its_process(tmp_path):
+    (tmp_path / "slow.py").write_text("import time\ntime.sleep(60)\n")
+    script = (
+        "from tools.harness.process import nursery\n"
+        "from tools.harness.process.child import Child\n"
+        "child = Child('slow:serve', {}, {'PYTHONPATH': '" + str(tmp_path) + "'}, forked=True)\n"
+        "print(*(n.process.pid for n in nursery._nurseries.values()))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=20)
+    assert gone(int(done.stdout))
 
 
 def test_a_nursery_that_was_killed_takes_no_child_along_and_is_replaced(fork):

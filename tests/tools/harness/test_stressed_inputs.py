@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import time
+
 import pytest
 import torch
+import triton
 
+from kernels.hardware import hardware_named
+from tests.exploits.axpy import AxpyProblem
+from tests.faults.broken import Faulty
 from tools.harness.checking.stress import CHANGES, changed
+from tools.harness.measuring import worker
+from tools.harness.process.identity import describe
 
 INF = float("inf")
 CAUSAL = torch.ones(32, 32, dtype=torch.bool).triu(1)
@@ -36,3 +45,13 @@ def test_scales_are_no_mask():
     inputs = {"scales": torch.tensor([1.0, 2.0, 1.0])}
     changed(inputs, CHANGES["large"], torch.Generator())
     assert inputs["scales"].tolist() == [256.0, 512.0, 256.0]
+
+
+@pytest.mark.parametrize(("seconds_to_end", "most_s"), [(math.inf, 6.0), (100.0, 6.0), (2.0, 2.0)])
+def test_stress_inputs_end_with_the_run(seconds_to_end, most_s, tmp_path, monkeypatch):
+    monkeypatch.setattr(triton.knobs.compilation, "listener", None)  # which a worker replaces
+    monkeypatch.setattr(worker, "stress", lambda *about: {"status": "runtime", "most_s": about[-1]})
+    ours = worker.Worker({**describe(Faulty(), AxpyProblem()), "index": 0, "lock": str(tmp_path / "lock")})
+    ours.hardware = hardware_named("H200")
+    job = {"config": {}, "most_s": 6.0, "ends_at": time.monotonic() + seconds_to_end}
+    assert ours.stress(job)["most_s"] == pytest.approx(most_s, abs=0.2)

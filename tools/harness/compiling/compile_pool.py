@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import os
 import queue
 import tempfile
-import time
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ from kernels.hardware import Hardware
 from kernels.hardware.gpu_facts import to_json
 from kernels.spec import Config, KernelSpec, Problem
 from tools.harness.compiling.cache import default_cache, triton_environment
-from tools.harness.device import MachineTrouble
-from tools.harness.process.child import Child, ChildDied, ChildKilled, ChildTimeout, ChildUnborn
+from tools.harness.compiling.compile_turns import NoTurn, Turns
+from tools.harness.device import NO_LIMIT, CompileLimit, MachineTrouble
+from tools.harness.process.child import START_DEADLINE_S, Child, ChildDied, ChildKilled, ChildTimeout, ChildUnborn
 from tools.harness.process.identity import describe
 from tools.harness.process.prestart import COMPILER, COMPILER_NICE, Prestart
 from tools.harness.process.refusal import Refusal
@@ -25,8 +25,8 @@ from tools.harness.results import CompileResult
 
 DEADLINE_S = 60.0
 """A compilation takes 0.3-3 s; one that needs a minute never comes back with something fast."""
-AT_ONCE_S = 0.1
-"""A compilation that began so soon had all the time of its batch."""
+Begin = Callable[[], float]
+"""Called when a process is ready for a config: the seconds that it has. May raise NoTurn."""
 PROBE_BYTES = 1 << 16
 """Written to find out whether a disk has room; a compiled kernel is about this large."""
 
@@ -63,6 +63,7 @@ class LocalCompilePool:
         self.workers = workers or allowed or len(os.sched_getaffinity(0))
         self._idle: queue.SimpleQueue[Child] = queue.SimpleQueue()
         self._all: list[Child] = []
+        self._starting, self._closed = threading.Lock(), False
         self._nice = nice
         self._init = {"hardware": to_json(hardware), "cache": str(self.cache)}
         fitting = prestart if prestart is not None and (prestart.scratch is not None) == shut_in else None
@@ -76,25 +77,23 @@ class LocalCompilePool:
         self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix="compile")
 
     def compile(
-        self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config], deadline_s: float | None = None
+        self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config], limit: CompileLimit = NO_LIMIT
     ) -> list[CompileResult]:
-        """Compile all; answers in the order of `configs`. `deadline_s` is that of the batch: one that is larger than
-        the pool would take a multiple of it. Raises MachineTrouble."""
-        began, batch_s = time.monotonic(), math.inf if deadline_s is None else deadline_s
-        most_s = min(batch_s, self.deadline_s)
+        """Compile all; answers in the order of `configs`. `limit` is that of the batch: one that is larger than the
+        pool would take a multiple of it. What is not waited for goes on until the limit that it was begun with. Raises
+        MachineTrouble."""
+        turns = Turns(limit, self.deadline_s)
 
         def in_turn(config: Config) -> CompileResult:
-            late = time.monotonic() - began
-            given_s = min(batch_s - late, most_s)
-            if given_s > 0:
-                found = self._compile(spec, problem, config, given_s)
-                if found.status != "timeout" or given_s > most_s - AT_ONCE_S:
-                    return found
-            reason = f"not compiled: its turn came after {late:.3g} s of the {batch_s:.3g} s that all had"
-            return CompileResult(config=config.model_dump(mode="json"), status="infrastructure", reason=reason)
+            turn = turns.turn()
+            try:
+                turn.require_time()
+                found = self._compile(spec, problem, config, turn.begin)
+                return turn.not_judged(config) if found.status == "timeout" and turn.was_short() else found
+            except NoTurn:
+                return turn.not_judged(config)
 
-        futures = [self._threads.submit(in_turn, c) for c in configs]
-        return [f.result() for f in futures]
+        return turns.wait({c: self._threads.submit(in_turn, c) for c in dict.fromkeys(configs)}, configs)
 
     def compile_iter(
         self, spec: KernelSpec[Any, Any], problem: Problem, configs: Iterable[Config]
@@ -106,18 +105,18 @@ class LocalCompilePool:
 
     def submit(self, spec: KernelSpec[Any, Any], problem: Problem, config: Config) -> Future[CompileResult]:
         """Start one compilation."""
-        return self._threads.submit(self._compile, spec, problem, config, self.deadline_s)
+        return self._threads.submit(self._compile, spec, problem, config, lambda: self.deadline_s)
 
     def keep(self, spec: KernelSpec[Any, Any], problem: Problem, config: Config, folder: Path) -> CompileResult:
         """Compile one config, and write its code into `folder` (``kept_code.py`` says what) if it compiles."""
-        return self._compile(spec, problem, config, self.deadline_s, {"keep": str(folder)})
+        return self._compile(spec, problem, config, lambda: self.deadline_s, {"keep": str(folder)})
 
     def _compile(
         self,
         spec: KernelSpec[Any, Any],
         problem: Problem,
         config: Config,
-        deadline_s: float,
+        begin: Begin,
         more: dict[str, Any] | None = None,
     ) -> CompileResult:
         values = config.model_dump(mode="json")
@@ -127,13 +126,16 @@ class LocalCompilePool:
         job = {**describe(spec, problem), "config": values, **(more or {})}
         try:
             try:
-                answer = self._call(job, deadline_s)
+                answer = self._call(job, begin)
             except ChildKilled:  # from outside (the system was out of memory, say): not the config's doing
-                answer = self._call(job, deadline_s)
-        except ChildTimeout:
-            return CompileResult(config=values, status="timeout", reason=f"compilation took over {deadline_s:.3g} s")
+                if self._closed:
+                    raise
+                answer = self._call(job, begin)
+        except ChildTimeout as e:
+            return CompileResult(config=values, status="timeout", reason=f"compilation took over {e.deadline_s:.3g} s")
         except ChildKilled as e:
-            return CompileResult(config=values, status="infrastructure", reason=f"the compiler was killed twice: {e}")
+            why = f"the compiler was {'closed' if self._closed else 'killed twice'}: {e}"
+            return CompileResult(config=values, status="infrastructure", reason=why)
         except (ChildUnborn, Refusal) as e:
             raise MachineTrouble(str(e)) from e
         except ChildDied as e:
@@ -142,10 +144,11 @@ class LocalCompilePool:
             raise MachineTrouble(answer["trouble"])
         return CompileResult(config=values, **answer)
 
-    def _call(self, job: dict[str, Any], deadline_s: float) -> dict[str, Any]:
+    def _call(self, job: dict[str, Any], begin: Begin) -> dict[str, Any]:
         child = self._take()
         try:
-            return child.call(job, deadline_s)
+            load_kernel(child, job)
+            return child.call(job, begin())
         finally:
             if child.alive:
                 self._idle.put(child)
@@ -159,16 +162,36 @@ class LocalCompilePool:
             pass
         writable = [self._scratch.name, str(self.cache)] if self._scratch else None
         environment, forked = triton_environment(self.cache), writable is None
-        child = Child(COMPILER, self._init, environment, writable, forked=forked, nice=self._nice)
-        self._all.append(child)
+        with self._starting:
+            if self._closed:
+                raise ChildKilled("the pool is closed")
+            child = Child(COMPILER, self._init, environment, writable, forked=forked, nice=self._nice)
+            self._all.append(child)
         return child
 
     def close(self) -> None:
+        """End all processes, from any thread; a compilation under way is ``infrastructure``."""
+        with self._starting:
+            self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
         for child in self._all:
             child.kill()
         if self._scratch is not None:
             self._scratch.cleanup()
+
+
+def load_kernel(child: Child, job: dict[str, Any]) -> None:
+    """Have `child` import the kernel of a compile job, once: that is no config's time. Raises as ``Child.call`` does,
+    but for ChildTimeout."""
+    kernel = job["kernel"]
+    if kernel in child.loaded:
+        return
+    about = {name: value for name, value in job.items() if name not in ("config", "keep")}
+    try:
+        child.call({**about, "op": "load"}, START_DEADLINE_S)
+    except ChildTimeout as e:
+        raise ChildUnborn(f"a compiler cannot import {kernel}: no sign of it in {START_DEADLINE_S:g} s") from e
+    child.loaded.add(kernel)
 
 
 def require_writable(cache: Path) -> None:

@@ -131,9 +131,11 @@ class LiveDevice:
         return results
 
     def stress(self, config: Config) -> StressResult:
-        """Launch a finalist on inputs and shapes that nobody chose, for a share of the run's time for that."""
-        share = min(STRESS_SHARE * self._stress_s, self._seconds_left() / 2)
-        answer = self.workers.run("candidates", {"op": "stress", "config": _values(config), "most_s": share})
+        """Launch a finalist on inputs and shapes that nobody chose, for a share of the run's time for that. It ends
+        with `ends_at` too: then some kinds are not tried, and whoever asks has to look whether the time is up."""
+        share = STRESS_SHARE * self._stress_s
+        job = {"op": "stress", "config": _values(config), "most_s": share, "ends_at": self.ends_at}
+        answer = self.workers.run("candidates", job)
         self._stress_s -= min(self._stress_s, answer.get("seconds", share))
         kept = {k: v for k, v in answer.items() if k in StressResult.model_fields}
         return StressResult(config=_values(config), where=f"gpu {self.problem.label()}", **kept)
@@ -250,10 +252,10 @@ class LiveDevice:
         stressed = self.stress(config)
         if stressed.status != "correct":
             return Proof(config=checked.config, status=stressed.status, reason=stressed.reason, regime=regime)
+        if self._is_over():  # it may have been tried on fewer kinds of inputs than others
+            return self._cut(config, regime, "before the baselines were timed")
         # A baseline that cannot run here is said to be missing; without the first, what a user would write, there is
         # nothing to prove against.
-        if self._is_over():
-            return self._cut(config, regime, "before the baselines were timed")
         there, spoilt = self._prepare_all(expand(self._baselines(against), self.problem))
         first = split_name(there[0][0].name)[0]
         choices = [(b, why) for b, why in there if split_name(b.name)[0] == first]

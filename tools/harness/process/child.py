@@ -64,6 +64,9 @@ class ChildKilled(ChildDied):
 class ChildTimeout(RuntimeError):
     """The job's deadline passed; the child was killed."""
 
+    deadline_s = 0.0
+    """That of the job."""
+
 
 class Child:
     """Runs ``FACTORY(init) -> serve`` in a new process, then ``serve(job) -> answer`` for every job.
@@ -94,6 +97,8 @@ class Child:
         life_read, self._life = os.pipe()
         self._log = tempfile.TemporaryFile(mode="w+b")  # noqa: SIM115 -- lives as long as the child
         self._ready = False
+        self.loaded: set[str] = set()
+        """What its user has had it import."""
         self._closing = threading.Lock()
         paths = paths_for_children()
         if factory.partition(".")[0] not in PACKAGES:
@@ -159,7 +164,9 @@ class Child:
             self._connection.send_bytes(json.dumps(job).encode())
             if not self._answers_within(deadline_s):
                 self.kill()
-                raise ChildTimeout(f"no answer within {deadline_s:g} s; the process was killed")
+                late = ChildTimeout(f"no answer within {deadline_s:g} s; the process was killed")
+                late.deadline_s = deadline_s
+                raise late
             answer: Json = json.loads(self._connection.recv_bytes())
         except (EOFError, ConnectionError, OSError) as e:
             raise self._death() from e

@@ -8,6 +8,7 @@ started for it alone would get, but for the variables that its imports read.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib
 import json
@@ -128,6 +129,16 @@ class Nursery:
 
 
 _nurseries: dict[tuple[int, str, str], Nursery] = {}
+
+
+@atexit.register
+def end_nurseries() -> None:
+    """Kill this process's nurseries: one that is still importing would outlive this process by seconds."""
+    for (owner, *_), nursery in list(_nurseries.items()):
+        if owner == os.getpid():
+            nursery.process.kill()
+
+
 _lock = threading.Lock()
 MOST_NICE = 10
 """Niceness that a nursery adds to its own at most; its children add the rest of theirs."""
