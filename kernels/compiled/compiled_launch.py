@@ -72,9 +72,8 @@ def _found_out(kernel: Any) -> CompiledLaunch | None:
         others = _other_options(kernel.metadata)
     except Exception:  # noqa: BLE001 -- another Triton's; the launch is then the program's own
         return None
-    specialised = "ttg.total-num-warps" in (
-        kernel.asm.get("ttgir") or ""
-    )  # `num_warps` is then those of all partitions
+    # `num_warps` is then those of all partitions.
+    specialised = "ttg.total-num-warps" in (kernel.asm.get("ttgir") or "")
     plain = all(isinstance(v, bool | int | float | str) for v in others.values())
     return CompiledLaunch(function, named, {**options, **others}, plain and not specialised)
 
