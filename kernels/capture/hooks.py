@@ -1,10 +1,10 @@
 """Patches Triton, PyTorch and the process's end so that a recorder sees every launch.
 
-The points: ``JITFunction.run``, ``InterpretedFunction.run``, ``Autotuner.run``, ``Heuristics.run``; below them the
-compiled launcher, which shows what was launched without them; Inductor's launcher and replays of CUDA graphs, which
-are counted by name. A module is patched when the program imports it, so a program that never imports Triton pays
-nothing. Under ``TRITON_INTERPRET=1`` the autotuner takes its first config instead of timing, and a stand-in answers
-for the driver if there is no GPU.
+The points are ``JITFunction.run``, ``InterpretedFunction.run``, ``Autotuner.run``, ``Heuristics.run`` and
+``compiled[grid]`` of a compiled kernel that the program holds; below them the compiled launcher, which shows what was
+launched without them; Inductor's launcher and replays of CUDA graphs, which are counted by name. A module is patched
+when the program imports it, so a program that never imports Triton pays nothing. Under ``TRITON_INTERPRET=1`` the
+autotuner takes its first config instead of timing, and a stand-in answers for the driver if there is no GPU.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from ..compiled.compiled_launch import REPEATABLE, Repeatable, compiled_launch, is_current
 from .describing.interpreted_stores import patch_interpreter
 from .graphs_in_progress import begin_graph, end_graph
 from .interpreted_driver import create_or_interpret, in_turns
@@ -38,6 +39,7 @@ class Hooks(ModulePatcher):
                 "triton.runtime.jit": self._jit,
                 "triton.runtime.interpreter": self._interpreter,
                 "triton.runtime.autotuner": self._autotuner,
+                "triton.compiler.compiler": self._compiler,
                 "triton.runtime.driver": self._driver,
                 "triton.backends.nvidia.driver": self._nvidia,
                 "triton.backends.amd.driver": self._amd,
@@ -107,6 +109,37 @@ class Hooks(ModulePatcher):
 
         return benchmark
 
+    def _compiler(self, module: ModuleType) -> None:
+        self.replace(module.CompiledKernel, "__getitem__", self._subscripting)
+
+    def _subscripting(self, subscript: Callable[..., Any]) -> Callable[..., Any]:
+        """``compiled[grid]`` of a compiled kernel that the program holds."""
+        recorder = self.recorder
+
+        @functools.wraps(subscript)
+        def launcher_of(kernel: Any, grid: Any) -> Any:
+            direct = subscript(kernel, grid)
+            about = None if recorder.inside else compiled_launch(kernel)
+            if about is None or not about.exact:
+                return direct
+
+            def launch(*args: Any, **kwargs: Any) -> Any:
+                here = kwargs.keys() <= {"stream"} and is_current(kwargs.get("stream")) and not recorder.inside
+                passed = about.passed(args) if here else None
+                if passed is None:
+                    return direct(*args, **kwargs)
+
+                def run(function: Any, /, **named: Any) -> Any:
+                    direct(*args, **kwargs)
+                    return kernel
+
+                recorder.launch(run, about.function, (), grid, passed, repeatable=False)
+                return None
+
+            return launch
+
+        return launcher_of
+
     def _driver(self, module: ModuleType) -> None:
         self.replace(module, "_create_driver", create_or_interpret)
 
@@ -130,9 +163,20 @@ class Hooks(ModulePatcher):
         def make_call(call: Callable[..., Any]) -> Callable[..., Any]:
             @functools.wraps(call)
             def launched(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-                if not recorder.inside:
+                if recorder.inside:
+                    return call(self, *args, **kwargs)
+                launch = _repeated(self, args) if not kwargs else None
+                if launch is None:
                     recorder.list_unseen(DIRECT, getattr(self, "_autokernel_name", "compiled before the capture"))
-                return call(self, *args, **kwargs)
+                    return call(self, *args, **kwargs)
+                function, kernel, passed, grid, named = launch
+
+                def run(function: Any, /, *_: Any, **__: Any) -> Any:
+                    call(self, *args)
+                    return kernel
+
+                recorder.launch(run, function, passed, grid, named, repeatable=False)
+                return None
 
             return launched
 
@@ -198,3 +242,14 @@ class Hooks(ModulePatcher):
         self.replace(module.CUDAGraph, "replay", make)
         self.replace(module.CUDAGraph, "capture_begin", make_begin)
         self.replace(module.CUDAGraph, "capture_end", make_end)
+
+
+def _repeated(launcher: Any, args: tuple[Any, ...]) -> tuple[Any, Any, tuple[Any, ...], Any, dict[str, Any]] | None:
+    """(function, compiled kernel, args, grid, kwargs) of the launch that a program repeats by its launcher, on the
+    current stream; None if it is none that was recorded."""
+    about: Repeatable | None = getattr(launcher, REPEATABLE, None)
+    kernel = about.kernel() if about is not None else None
+    if about is None or kernel is None or len(args) < 9:
+        return None
+    found = about.repeated((args[0], args[1], args[2]), args[9:]) if is_current(args[3]) else None
+    return None if found is None else (about.function, kernel, *found)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Hashable
 from contextlib import nullcontext
 from typing import Any
 
+from ..compiled.compiled_launch import remember
 from ..standard_error import Log, StderrLog
 from .capture_file import append, line_of
 from .describing.device_closure import describe_function, python_function
@@ -28,6 +29,8 @@ Json = dict[str, Any]
 
 MOST_LAUNCHES = 512
 """Distinct launches of one function that are described; more are counted."""
+MOST_FUNCTIONS = 1024
+"""Functions that are held at a time."""
 FIRST_FLUSH_S, LONGEST_FLUSH_S = 1.0, 60.0
 
 
@@ -100,17 +103,18 @@ class Recorder:
             self._unseen[reason, name] += count
         self._flush_in_time()
 
-    def launch(self, run: Callable[..., Any], function: Any, args: Any, grid: Any, kwargs: Json) -> Any:
-        """``run(function, *args, grid=grid, warmup=False, **kwargs)``, recorded."""
+    def launch(
+        self, run: Callable[..., Any], function: Any, args: Any, grid: Any, kwargs: Json, repeatable: bool = True
+    ) -> Any:
+        """``run(function, *args, grid=grid, warmup=False, **kwargs)``, recorded. `repeatable`: whether the program may
+        repeat this launch by the launcher of what it returns."""
         stack = self.stack
         chain = stack if stack and python_function(stack[-1]) is python_function(function) else []
         if stack and not chain:
             return self._apart("a launch from a hook or a heuristic", run, function, args, grid, kwargs)
         state = before = probe = pre = None
         try:
-            state = self._functions.get(id(function))
-            if state is None:
-                state = self._functions[id(function)] = FunctionState(function)
+            state = self._functions.get(id(function)) or self._state(function)
             pre = state.maker.key(args, kwargs)
             if callable(grid):
                 probe = Probe(grid)
@@ -141,6 +145,8 @@ class Recorder:
         try:
             if timing is not None:
                 timing.end()
+            if repeatable and not chain and result is not None:
+                remember(function, result, args, grid, kwargs)
             key = pre if probe is None else (pre, probe.came_out)
             entry = likely if probe is None and likely is not None else state.entries.get(key)
             if timing is not None and likely is not None and entry is not likely:
@@ -158,6 +164,17 @@ class Recorder:
             state.refused[pre] = _undescribed(e)
             self.list_unseen(_undescribed(e), state.name)
         return result
+
+    def _state(self, function: Any) -> FunctionState:
+        """Of a function that is new here. Of a program that defines functions anew in each step, which would go as soon
+        as it has launched them, the oldest ones are let go."""
+        state = FunctionState(function)
+        with self._lock:
+            if len(self._functions) >= MOST_FUNCTIONS:
+                self.flush()
+                for key in list(self._functions)[: MOST_FUNCTIONS // 2]:
+                    del self._functions[key]
+            return self._functions.setdefault(id(function), state)
 
     def _apart(self, reason: str, run: Callable[..., Any], function: Any, args: Any, grid: Any, kwargs: Json) -> Any:
         self.list_unseen(reason, _name(function))
@@ -263,7 +280,7 @@ class Recorder:
         """Write what was counted since the last time."""
         with self._lock:
             self._next_flush = time.monotonic() + self._interval
-            entries = [e for s in self._functions.values() for e in s.entries.values() if e.count or e.timer.pending]
+            entries = [e for s in [*self._functions.values()] for e in s.entries.values() if e.count or e.timer.pending]
             counts: dict[str, int] = {}
             times: dict[str, list[float]] = {}
             for e in entries:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+import copy
 import os
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from types import CodeType
 
 from .normal_form import FUNCTIONS, Imported, scope_of
@@ -62,6 +63,26 @@ def _lambda_of(code: CodeType, several: list[ast.AST]) -> list[ast.AST]:
 
     bodies: list[ast.AST] = [f for f in several if isinstance(f, ast.Lambda) and holds(f.body)]
     return sorted(bodies, key=lambda f: len(ast.unparse(f)))[:1] if places else []
+
+
+@cache
+def definition(code: CodeType) -> ast.FunctionDef | None:
+    """The function that was compiled to `code`, as a definition without decorators: what they made of it has other
+    code. None if its source cannot be read. Each default is None: the source does not tell its value."""
+    try:
+        node = source_file(code.co_filename, code.co_qualname).function(code)
+    except SourceMissing:
+        return None
+    if isinstance(node, ast.Lambda):
+        body: list[ast.stmt] = [ast.Return(node.body)]
+        node = ast.FunctionDef("held", node.args, body, [], lineno=1, col_offset=0)
+    if not isinstance(node, ast.FunctionDef):
+        return None
+    node = copy.deepcopy(node)
+    node.decorator_list = []
+    node.args.defaults = [ast.Constant(None) for _ in node.args.defaults]
+    node.args.kw_defaults = [d and ast.Constant(None) for d in node.args.kw_defaults]
+    return ast.fix_missing_locations(node)
 
 
 def source_file(path: str, what: str) -> SourceFile:

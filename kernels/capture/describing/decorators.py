@@ -1,22 +1,20 @@
 """What stands around a kernel: ``@triton.autotune`` and ``@triton.heuristics``, from the outside in.
 
-Hooks, heuristics and pruning are Python functions. Of one that reads only its arguments, constants and modules, as most
-lambdas do, the ``source`` is kept with what its names stand for; one that a module holds under its own name is also
-kept by that name. Any other is ``local``, and whoever re-launches the kernel without it knows that it was there.
+Hooks, heuristics and pruning are Python functions. Of one that reads only its arguments, constants, modules and
+functions that do no more, as most lambdas do, the ``source`` is kept with what its names stand for; one that a module
+holds under its own name is also kept by that name. Any other is ``local``, and whoever re-launches the kernel without
+it knows that it was there.
 """
 
 from __future__ import annotations
 
-import ast
-import functools
 import sys
 from collections.abc import Sequence
-from types import CodeType, FunctionType
+from types import FunctionType
 from typing import Any
 
-from ...source.locate import SourceMissing, source_file
 from .captured_arguments import PLAIN, plain_scalar
-from .device_closure import constants_read
+from .device_closure import describe_python
 
 Json = dict[str, Any]
 
@@ -53,31 +51,8 @@ def reference(function: Any) -> Json:
     for part in (name or "").split("."):
         found = getattr(found, part, None)
     by_name = {"import": [module, name]} if found is not None and found is function else {}
-    kept = _kept(function.__code__, function) if isinstance(function, FunctionType) else None
+    kept = describe_python(function) if isinstance(function, FunctionType) else None
     return {**by_name, **(kept or {})} or {"local": name or type(function).__qualname__}
-
-
-def _kept(code: CodeType, function: FunctionType) -> Json | None:
-    """``source`` and ``bindings`` of a function; None if it reads what no capture holds."""
-    node = _definition(code)
-    bindings = None if node is None else constants_read(node, function)
-    return None if node is None or bindings is None else {"source": ast.unparse(node), "bindings": bindings}
-
-
-@functools.cache
-def _definition(code: CodeType) -> ast.FunctionDef | None:
-    """The function as a definition without decorators; None if its source cannot be read, or it has defaults, whose
-    values the source does not tell."""
-    try:
-        node = source_file(code.co_filename, code.co_qualname).function(code)
-    except SourceMissing:
-        return None
-    if isinstance(node, ast.Lambda):
-        body: list[ast.stmt] = [ast.Return(node.body)]
-        node = ast.fix_missing_locations(ast.FunctionDef("held", node.args, body, [], lineno=1, col_offset=0))
-    if not isinstance(node, ast.FunctionDef) or node.decorator_list:
-        return None
-    return None if node.args.defaults or any(node.args.kw_defaults) else node
 
 
 def _autotune(tuner: Any) -> Json:

@@ -11,6 +11,8 @@ run a second time to get it. So the source itself is kept: each Triton function 
     {"import": [MODULE, NAME]} something of Triton's or PyTorch's own
     {"namespace": {…}}         a module of the program, or a holder of constants, with the attributes that are read
     {"annotation": true}       what stands in annotations alone, of which Triton makes nothing
+    {"list": [BINDING, …]}, {"dict": [[BINDING, BINDING], …]}
+    {"python": {…}}            a Python function that reads nothing but such: its source, bindings and defaults
     {"tuple": [BINDING, …]}    several; with "fields" a named one, and {"tuple class": …} is the class of one
     {"torch_dtype": NAME}      a dtype of PyTorch
     {"enumeration": …}, {"member": …}, {"record": …}   classes that hold only data (``plain_classes.py``)
@@ -30,9 +32,10 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
+from ...source.locate import definition
 from ...source.normal_form import FUNCTIONS, Imported, NormalForm, scope_of, unquoted
 from .plain_classes import describe_enumeration, describe_member, describe_record, describe_tuple_class, is_record
 
@@ -44,6 +47,12 @@ OPTIONS = ("do_not_specialize", "do_not_specialize_on_alignment", "noinline", "d
 TRITONS = ("triton", "math", "builtins", "typing")
 """Packages whose modules and functions are named, not kept."""
 CONSTANTS = (bool, int, float, str, type(None))
+KEPT_AS = "autokernel_kept_as"
+"""Attribute of a Python function that was made from a capture: what the capture holds of it."""
+NAMED = ("namespace", "bindings", "defaults")
+"""What holds bindings by names of the program's own."""
+MOST_ITEMS = 256
+"""Of a list or a dictionary that is kept."""
 
 
 def describe_function(function: Any, keep: Keep) -> str:
@@ -80,11 +89,10 @@ def names_read(node: ast.AST) -> list[str]:
     return list(_reads(node))
 
 
-def constants_read(node: ast.FunctionDef, function: Any) -> Json | None:
-    """What the names stand for that a Python function reads; None if one of them is no constant, and nothing of
-    Triton's, PyTorch's or the standard library's. `node`: its definition."""
-    found = _Walk(lambda kind, body: "")._bindings(node, function)
-    return None if _holds(found, "unknown", "function", "self") else found
+def describe_python(function: FunctionType) -> Json | None:
+    """``source``, ``bindings`` and the values of the defaults of a Python function; None if one of them is no constant,
+    nothing of Triton's, PyTorch's or the standard library's, and no function of the same kind."""
+    return _Walk(lambda kind, body: "").python(function)
 
 
 def identity_of_source(node: ast.AST, bindings: Json, about: list[Any]) -> str:
@@ -170,6 +178,8 @@ class _Walk:
                 if id(plain) in self._open - set(self._done)
                 else {"function": self.function(value)}
             )
+        if kind in (list, dict) and len(value) <= MOST_ITEMS and id(value) not in self._open:
+            return self._container(value)
         if isinstance(value, tuple):
             fields = {"fields": list(value._fields)} if hasattr(value, "_fields") else {}
             return {"tuple": [self._binding(v, set()) for v in value], **fields}
@@ -182,11 +192,42 @@ class _Walk:
         name = str(getattr(value, "__name__", ""))
         if name and getattr(builtins, name, None) is value:
             return {"import": ["builtins", name]}
+        if isinstance(value, FunctionType) and (python := self.python(value)) is not None:
+            return {"python": python}
         if chains and all(chains):
             read = self._read_from(value, chains)
-            if not _holds(read, "unknown"):
+            if not _holds(list(read.values()), "unknown"):
                 return {"namespace": read, "name": kind.__name__}
         return {"unknown": f"{kind.__module__}.{kind.__qualname__}"}
+
+    def _container(self, value: list[Any] | dict[Any, Any]) -> Json:
+        self._open.add(id(value))
+        items = value if isinstance(value, list) else [x for pair in value.items() for x in pair]
+        found = [self._binding(v, set()) for v in items]
+        self._open.discard(id(value))
+        if isinstance(value, list):
+            return {"list": found}
+        return {"dict": [list(pair) for pair in zip(found[::2], found[1::2], strict=True)]}
+
+    def python(self, function: FunctionType) -> Json | None:
+        if hasattr(function, KEPT_AS):
+            kept: Json = getattr(function, KEPT_AS)
+            return kept
+        # Triton's compiler calls one that it is to call itself by a mark that no source tells.
+        refused = id(function) in self._open or hasattr(function, "__triton_builtin__")
+        node = None if refused else definition(function.__code__)
+        if node is None:
+            return None
+        self._open.add(id(function))  # one that calls itself is not kept
+        defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+        names = [a.arg for a in [*node.args.posonlyargs, *node.args.args]]
+        named = names[len(names) - len(function.__defaults__ or ()) :] + list(function.__kwdefaults__ or {})
+        values = {n: self._binding(v, set()) for n, v in zip(named, defaults, strict=True)}
+        bindings = self._bindings(node, function)
+        self._open.discard(id(function))
+        if _holds([*bindings.values(), *values.values()], "unknown", "function", "self"):
+            return None
+        return {"source": ast.unparse(node), "bindings": bindings, **({"defaults": values} if values else {})}
 
     def _read_from(self, value: Any, chains: set[tuple[str, ...]]) -> Json:
         """What the attributes stand for that are read from a module, a class of constants, ``torch.finfo(…)``."""
@@ -234,6 +275,10 @@ class _Walk:
             return f"constexpr({self._meaning(value)})"
         if kind == "tuple":
             return f"({' '.join(map(self._meaning, value))})"
+        if kind == "list":
+            return f"[{' '.join(map(self._meaning, value))}]"
+        if kind == "dict":
+            return f"{{{' '.join(f'{self._meaning(k)}:{self._meaning(v)}' for k, v in value)}}}"
         if kind == "member":
             return f"{value['of']!a}.{value['name']}"
         if kind == "record":
@@ -283,10 +328,13 @@ def _is_gluon(function: Any) -> bool:
 
 
 def _holds(binding: Any, *kinds: str) -> bool:
-    """Whether a binding, or one inside it, is of one of these kinds."""
-    if isinstance(binding, dict):
-        return any(kind in binding for kind in kinds) or any(_holds(b, *kinds) for b in binding.values())
-    return isinstance(binding, list) and any(_holds(b, *kinds) for b in binding)
+    """Whether a binding, or one inside it, is of one of these kinds. A name of the program's may read like a kind."""
+    if isinstance(binding, list):
+        return any(_holds(b, *kinds) for b in binding)
+    if not isinstance(binding, dict):
+        return False
+    inner = (list(b.values()) if kind in NAMED and isinstance(b, dict) else b for kind, b in binding.items())
+    return any(kind in binding for kind in kinds) or any(_holds(b, *kinds) for b in inner)
 
 
 def _is_tritons(thing: Any) -> bool:

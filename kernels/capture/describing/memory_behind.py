@@ -2,8 +2,8 @@
 
 Triton takes any object with a ``data_ptr`` and a ``dtype``. Most are tensors. A DTensor is launched on what this rank
 holds, and ``triton.reinterpret`` passes a tensor under another dtype. Other wrappers hold a tensor, or an array of
-another library that DLPack exports. Only an object whose address is that of such a tensor says how far its memory
-reaches.
+another library that DLPack exports. Only an object whose address lies in the memory of such a tensor says how far its
+memory reaches.
 """
 
 from __future__ import annotations
@@ -25,17 +25,37 @@ DTYPES = {
 
 def tensor_behind(value: Any) -> Any:
     """The tensor of the memory that `value` points to, under the dtype that a kernel sees. None if there is none, or if
-    PyTorch has no dtype of this name and size."""
-    inner = getattr(value, "_local_tensor", value)
-    if hasattr(inner, "untyped_storage"):
-        return inner
+    PyTorch has no dtype of this name and size. An object may point into the memory of the tensor that it holds."""
     torch = sys.modules["torch"]
+    inner = getattr(value, "_local_tensor", value)
+    if hasattr(inner, "untyped_storage") and hasattr(inner, "storage_offset"):  # which buffers of libraries have not
+        return inner
     dtype = getattr(torch, DTYPES.get(str(getattr(value, "dtype", "")).rpartition(".")[2], ""), None)
     address = value.data_ptr()
-    for tensor in _tensors_held(torch, value):
-        if tensor.data_ptr() == address and dtype is not None and dtype.itemsize == tensor.element_size():
+    if dtype is None or type(address) is not int:
+        return None
+    held = [t for t in _tensors_held(torch, value) if t.element_size() == dtype.itemsize]
+    for tensor in held:
+        if tensor.data_ptr() == address:
             return tensor if tensor.dtype == dtype else tensor.view(dtype)
-    return None
+    return next((view for t in held if (view := _view_at(torch, t, address, dtype, value)) is not None), None)
+
+
+def _view_at(torch: Any, held: Any, address: int, dtype: Any, value: Any) -> Any:
+    """What lies at this address in the memory of `held`: under shape and strides of `value`, if it has such, else to
+    the end. None if that is no view of PyTorch's, as one from back to front."""
+    storage = held.untyped_storage()
+    offset, apart = divmod(address - storage.data_ptr(), dtype.itemsize)
+    behind = storage.nbytes() // dtype.itemsize - offset
+    stride = getattr(value, "stride", None)
+    shape, strides = getattr(value, "shape", None), stride() if callable(stride) else None
+    if shape is None or strides is None:
+        shape, strides = (behind,), (1,)
+    if offset < 0 or behind < 1 or apart or len(shape) != len(strides) or min((*shape, *strides), default=0) < 0:
+        return None
+    if sum((n - 1) * s for n, s in zip(shape, strides, strict=True)) >= behind:
+        return None
+    return torch.empty(0, dtype=dtype, device=held.device).set_(storage, offset, tuple(shape), tuple(strides))
 
 
 def _tensors_held(torch: Any, value: Any) -> Iterator[Any]:

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kernels.capture.describing.device_closure import KEPT_AS
 from kernels.capture.describing.plain_classes import make_enumeration, make_member, make_record, make_tuple_class
 
 Json = dict[str, Any]
@@ -92,11 +93,19 @@ def rebuild_host_function(kept: Json) -> Any:
         (node,) = ast.parse(kept["source"]).body
     except (SyntaxError, ValueError) as e:
         raise CannotRebuild(f"a function around the kernel cannot be read from the capture ({e})") from e
-    if not isinstance(node, ast.FunctionDef) or node.decorator_list or node.args.defaults:
+    held = [*node.args.defaults, *filter(None, node.args.kw_defaults)] if isinstance(node, ast.FunctionDef) else []
+    named = all(isinstance(d, ast.Constant) and d.value is None for d in held)
+    if not isinstance(node, ast.FunctionDef) or node.decorator_list or not named:
         raise CannotRebuild("what the capture holds of a function around the kernel is no function")
     scope = {n: _value(n, b, {}, Path()) for n, b in kept["bindings"].items()}
     exec(compile(kept["source"], f"<{node.name} of a capture>", "exec"), scope)
-    return scope[node.name]
+    made = scope[node.name]
+    setattr(made, KEPT_AS, kept)  # its source is in no file
+    defaults = {n: _value(n, b, {}, Path()) for n, b in kept.get("defaults", {}).items()}
+    by_place = [a.arg for a in [*node.args.posonlyargs, *node.args.args] if a.arg in defaults]
+    made.__defaults__ = tuple(defaults[n] for n in by_place) or None
+    made.__kwdefaults__ = {n: v for n, v in defaults.items() if n not in by_place} or None
+    return made
 
 
 def unquoted(source: str) -> str:
@@ -144,6 +153,12 @@ def _value(name: str, binding: Json, functions: Mapping[str, Json], folder: Path
     if "tuple" in binding:
         values = [_value(name, b, functions, folder) for b in binding["tuple"]]
         return namedtuple("captured", binding["fields"])(*values) if "fields" in binding else tuple(values)
+    if "list" in binding:
+        return [_value(name, b, functions, folder) for b in binding["list"]]
+    if "dict" in binding:
+        return {_value(name, k, functions, folder): _value(name, v, functions, folder) for k, v in binding["dict"]}
+    if "python" in binding:
+        return rebuild_host_function(binding["python"])
     if "annotation" in binding:
         return Annotation()
     if "torch_dtype" in binding:

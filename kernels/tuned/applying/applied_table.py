@@ -18,6 +18,8 @@ from .served_launches import ServedFunction
 
 Json = dict[str, Any]
 
+MOST_STATES = 1024
+"""Functions and decorators that are held at a time. A program may make them anew in each step, and let them go."""
 _SAID: dict[tuple[str, str], set[str]] = {}
 """Lines that this process has written, by a table's name and digest."""
 
@@ -59,6 +61,10 @@ class AppliedTable:
             self._by_name.setdefault(row.function.qualname, []).append(row)
         self.states: dict[int, ServedFunction | NotServed] = {}
         """By the id of what the program launches."""
+        self.forget: Callable[[int], Any] = lambda key: None
+        """Called with the id of what is no longer held."""
+        self._let_go: tuple[dict[str, Json], dict[tuple[str, str], int]] = ({}, {})
+        """What was counted of those: as in :meth:`report`."""
         self.compiled: CompiledPrograms | None = None
         """What is in code that ``torch.compile`` made; None before the table is applied."""
         self.at_first_launch: Callable[[], None] = lambda: None
@@ -89,13 +95,21 @@ class AppliedTable:
                 self.at_first_launch()
             found = self.states.get(id(owner))
             if found is None:
+                if len(self.states) >= MOST_STATES:
+                    self._let_oldest_go()
                 found = self.states[id(owner)] = self._make(owner)  # holds `owner`: its id stays its own
-                # A program's own class may stand between a decorator of Triton's and the function.
-                inner = {*map(id, chain_of(owner)[1:]), id(triton_function(owner))}
-                self._wrapped |= inner - {id(owner)}
+                self._wrapped |= _inside(owner)
                 for state in self.states.values():
                     state.wrapped = id(state.owner) in self._wrapped
             return found
+
+    def _let_oldest_go(self) -> None:
+        for key in list(self.states)[: MOST_STATES // 2]:
+            state = self.states.pop(key)
+            self.forget(key)
+            _count(state, *self._let_go)
+            self._identities.pop(id(triton_function(state.owner)), None)
+        self._wrapped = set().union(*(_inside(s.owner) for s in self.states.values()))
 
     def _make(self, owner: Any) -> ServedFunction | NotServed:
         plain = python_function(owner)
@@ -152,6 +166,7 @@ class AppliedTable:
     def forked(self) -> None:
         """Count anew in a child process."""
         self._lock, self._launched = threading.RLock(), False
+        self._let_go = ({}, {})
         for state in self.states.values():
             own = [state.used] if isinstance(state, NotServed) else [*state.used.values(), *state.missed.values()]
             for tally in own:
@@ -161,19 +176,11 @@ class AppliedTable:
 
     def report(self) -> Json:
         """What was used and what missed, as plain data."""
-        used: dict[str, Json] = {}
-        missed: dict[tuple[str, str], int] = {}
         with self._lock:
             states = list(self.states.values())
+            used, missed = {label: dict(row) for label, row in self._let_go[0].items()}, dict(self._let_go[1])
         for state in states:
-            if isinstance(state, NotServed):
-                _add(missed, (state.name, state.reason), state.used.total)
-                continue
-            for (label, status), tally in list(state.used.items()):
-                row = {"row": label, "kernel": state.name, "status": status, "launches": 0}
-                used.setdefault(label, row)["launches"] += tally.total
-            for reason, tally in list(state.missed.items()):
-                _add(missed, (state.name, reason), tally.total)
+            _count(state, used, missed)
         return {
             "digest": self.digest,
             "used": [row for row in used.values() if row["launches"]],
@@ -191,6 +198,11 @@ def chain_of(owner: Any) -> list[Any]:
     return chain
 
 
+def _inside(owner: Any) -> set[int]:
+    """The ids of what a decorator stands around. A program's own class may stand between it and the function."""
+    return {*map(id, chain_of(owner)[1:]), id(triton_function(owner))} - {id(owner)}
+
+
 def _is_one_module(module: str, plain: Any) -> bool:
     return module == plain.__module__ or "__main__" in (module, plain.__module__)
 
@@ -206,6 +218,17 @@ def _device_of_launch() -> Callable[[], Any] | None:
         return None
     active: Any = sys.modules["triton"].runtime.driver.active
     return lambda: active.get_current_device()
+
+
+def _count(state: ServedFunction | NotServed, used: dict[str, Json], missed: dict[tuple[str, str], int]) -> None:
+    if isinstance(state, NotServed):
+        _add(missed, (state.name, state.reason), state.used.total)
+        return
+    for (label, status), tally in list(state.used.items()):
+        row = {"row": label, "kernel": state.name, "status": status, "launches": 0}
+        used.setdefault(label, row)["launches"] += tally.total
+    for reason, tally in list(state.missed.items()):
+        _add(missed, (state.name, reason), tally.total)
 
 
 def _add(counts: dict[tuple[str, str], int], key: tuple[str, str], n: int) -> None:

@@ -1,9 +1,10 @@
 """Puts a table between a program and Triton.
 
 The points are ``JITFunction.run``, ``InterpretedFunction.run``, ``Autotuner.run`` and ``Heuristics.run``: whichever of
-them the program calls, and ``function[grid]`` before them. What Triton calls in turn is left alone, and so are
-launchers that Inductor makes. A module is patched when the program imports it. Under ``TRITON_INTERPRET=1`` an
-autotuner whose key is not in the table takes its first config, because the interpreter cannot time.
+them the program calls, ``function[grid]`` before them, and ``compiled[grid]`` of a compiled kernel that it holds. What
+Triton calls in turn is left alone, and so are launchers that Inductor makes. A module is patched when the program
+imports it. Under ``TRITON_INTERPRET=1`` an autotuner whose key is not in the table takes its first config, because the
+interpreter cannot time.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 from ...capture.describing.device_closure import triton_function
 from ...capture.interpreted_driver import create_or_interpret, in_turns
 from ...capture.module_patcher import ModulePatcher
+from ...compiled.compiled_launch import compiled_launch, is_current
 from .applied_table import AppliedTable, NotServed
 from .compiled_programs import CompiledPrograms
 from .served import NotApplied, Served, Unserved
@@ -37,6 +39,7 @@ class ApplyHooks(ModulePatcher):
                 "triton.runtime.jit": self._jit,
                 "triton.runtime.interpreter": self._interpreter,
                 "triton.runtime.autotuner": self._autotuner,
+                "triton.compiler.compiler": self._compiler,
                 "triton.runtime.driver": lambda m: self.replace(m, "_create_driver", create_or_interpret),
                 "torch._higher_order_ops.triton_kernel_wrap": self._tracing,
                 "torch._inductor.runtime.triton_heuristics": self._inductor,
@@ -48,6 +51,7 @@ class ApplyHooks(ModulePatcher):
         self._inside = _Inside()
         self._originals: dict[Callable[..., Any], Callable[..., Any]] = {}
         """Triton's own ``run`` by ours."""
+        applied.forget = lambda key: self._states.pop(key, None)
         self._compiled = applied.compiled = CompiledPrograms(applied.state, self._below, applied.say)
 
     def install(self) -> None:
@@ -145,6 +149,43 @@ class ApplyHooks(ModulePatcher):
 
         return launch
 
+    def _compiler(self, module: ModuleType) -> None:
+        self.replace(module.CompiledKernel, "__getitem__", self._subscripting_compiled)
+
+    def _subscripting_compiled(self, subscript: Callable[..., Any]) -> Callable[..., Any]:
+        """``compiled[grid]`` of a compiled kernel that the program holds: a launch of its function."""
+        states, inside = self._states, self._inside
+
+        @functools.wraps(subscript)
+        def launcher_of(kernel: Any, grid: Any) -> Any:
+            direct = subscript(kernel, grid)
+            about = compiled_launch(kernel) if self.active and not inside.depth else None
+            if about is None or not about.exact:
+                return direct
+            function = about.function
+            state = states.get(id(function))
+            if state is None:
+                state = states[id(function)] = self.applied.state(function)
+
+            def launch(*args: Any, **kwargs: Any) -> Any:
+                here = self.active and kwargs.keys() <= {"stream"} and is_current(kwargs.get("stream"))
+                passed = about.passed(args) if here else None
+                if passed is None:
+                    return direct(*args, **kwargs)
+                if isinstance(state, ServedFunction):
+                    answer = state.answer((), passed, grid)
+                    if isinstance(answer, Served):
+                        self._serve(state, answer, self._below(function), function, (), grid, passed)
+                        return None
+                    answer.used.add()
+                else:
+                    state.used.add()
+                return direct(*args, **kwargs)
+
+            return launch
+
+        return launcher_of
+
     def _tracing(self, module: ModuleType) -> None:
         compiled = self._compiled
 
@@ -193,14 +234,15 @@ class ApplyHooks(ModulePatcher):
                 kwargs.update(ready)
                 if answer.config is not None:
                     state.tuners[0].best_config = answer.config
-                return own(function, *args, grid=grid, warmup=False, **kwargs)
+                result = own(function, *args, grid=grid, warmup=False, **kwargs)
+                return result if not answer.moved or result is None else state.kept(answer, result)
             try:
                 result = state.launch(answer, own, args, grid, kwargs)
             except NotApplied as e:
                 answer = state.refuse(answer, str(e))
             else:
                 answer.used.add()
-                return result
+                return result if not answer.moved or result is None else state.kept(answer, result)
         answer.used.add()
         return self._as_it_is(run, owner, args, grid, kwargs)
 

@@ -13,6 +13,7 @@ from ...capture.describing.device_closure import python_function
 from ...capture.describing.first_launch import bound_arguments
 from ...capture.describing.launch_grid import grid_numbers
 from ...capture.seen_launches import FunctionState
+from ...compiled.compiled_launch import KeptKernel, compiled_launch, on_stream
 from ..key import key_of, names_set, varying
 from ..tuned_table import Decision, TunedEnvironment, TunedRow
 from .between_rows import RowIndex
@@ -164,6 +165,7 @@ class ServedFunction:
         passed = bound_arguments(self.function, args, kwargs)
         own = {n: v for n, v in decision.constexprs.items() if n not in tuned}
         served.moved = frozenset(n for n, v in own.items() if n in self._set or _constant(passed.get(n)) != v)
+        served.programs = {n: passed[n] for n in served.moved if n in passed}
         if served.moved and not callable(grid):
             raise NotApplied(f"row {label} changes {min(served.moved)}, and the grid is given as numbers")
         if decision.source is not None:
@@ -219,6 +221,28 @@ class ServedFunction:
         if not served.places and served.variant is None and getattr(served.config, "pre_hook", None) is None:
             self._shorten(served)
         return result
+
+    def kept(self, served: Served, kernel: Any) -> Any:
+        """The compiled kernel of a launch whose constants the row changed, for a program that may launch it itself."""
+        return served.kept.get(id(kernel)) or self._keep(served, kernel)
+
+    def _keep(self, served: Served, kernel: Any) -> Any:
+
+        def relaunch(grid: Any, *args: Any, **kwargs: Any) -> Any:
+            about = compiled_launch(kernel)
+            passed = None if about is None else about.passed(args)
+            if passed is None:
+                return kernel[grid](*args, **kwargs)
+            passed = {**passed, **served.programs}
+            for decorator in self.chain[:-1]:
+                for name, heuristic in getattr(decorator, "values", {}).items():
+                    if name in served.moved and name not in served.programs:
+                        passed[name] = heuristic(self._named(decorator, (), grid, passed))
+            with on_stream(kwargs.get("stream")):
+                self.function.run(grid=grid, warmup=False, **passed)
+            return None
+
+        return served.kept.setdefault(id(kernel), KeptKernel(kernel, relaunch))
 
     def _shorten(self, served: Served) -> None:
         """Say what later launches set. An autotuner between two heuristics is not worth a shorter way."""

@@ -66,9 +66,39 @@ class Holding:
         return self.held.ctypes.data if isinstance(self.held, np.ndarray) else self.held.data_ptr()
 
 
+class Inside(Holding):
+    """A view of its own into what it holds; it answers like a tensor, as libraries' own buffers do."""
+
+    def __init__(self, held, dtype, offset, shape, strides):
+        super().__init__(held, dtype)
+        self.offset, self.shape, self.strides = offset, shape, strides
+
+    def data_ptr(self):
+        return self.held.data_ptr() + self.offset * self.held.element_size()
+
+    def untyped_storage(self):
+        return self.held.untyped_storage()
+
+    def stride(self):
+        return self.strides
+
+
 class Elsewhere(Holding):
     def data_ptr(self):
         return super().data_ptr() + 4
+
+
+class Address:
+    """A number and a dtype, which answers for its own memory."""
+
+    def __init__(self, tensor):
+        self.address, self.dtype = tensor.data_ptr(), tensor.dtype
+
+    def data_ptr(self):
+        return self.address
+
+    def untyped_storage(self):
+        return self
 
 
 def described(value):
@@ -137,7 +167,10 @@ def test_constants_that_differ_have_keys_that_differ(one, other):
         (Computing.ONE, "Computing.ONE, and a capture does not hold what its class .*Computing computes"),
         (ComputingSpec(1.0), "a .*ComputingSpec, which a capture does not hold"),
         (Spec(1.0, out=Computing.ONE), "x.2 is Computing.ONE, and"),
-        (Elsewhere(torch.ones(4), torch.float32), "Elsewhere, which a capture does not hold"),
+        (Elsewhere(torch.ones(1), torch.float32), "Elsewhere, which a capture does not hold"),
+        (Inside(torch.ones(4), torch.float32, 3, (4,), (-1,)), "Inside, which a capture does not hold"),
+        (Inside(torch.ones(4), torch.float32, 2, (2,), (2,)), "Inside, which a capture does not hold"),
+        (Address(torch.ones(4)), "Address, which a capture does not hold"),
         (Holding(torch.ones(4), torch.float16), "Holding, which a capture does not hold"),
         (triton.reinterpret(torch.ones(4), tl.float16), "triton.reinterpret of a tensor, as fp16, of which no values"),
     ],
@@ -145,6 +178,23 @@ def test_constants_that_differ_have_keys_that_differ(one, other):
 def test_what_is_not_sound_is_refused_with_the_reason(value, reason):
     with pytest.raises(CannotRebuild, match=reason):
         refuse_unknown(launch_of(value))
+
+
+@pytest.mark.parametrize(
+    ("value", "view"),
+    [
+        (Elsewhere(torch.ones(4), torch.float32), (1, [3], [1])),
+        (Inside(torch.ones(24), torch.float32, 2, (3, 2), (4, 0)), (2, [3, 2], [4, 0])),
+        (Inside(torch.ones(4, dtype=torch.float16), torch.bfloat16, 1, (), ()), (1, [], [])),
+    ],
+)
+def test_an_object_that_points_into_a_tensor_is_a_view_of_it(value, view):
+    found, storages = described(value)
+    assert (found["offset"], found["shape"], found["stride"]) == view
+    assert found["dtype"] == str(value.dtype).removeprefix("torch.")
+    assert storages.tensors[0][1].data_ptr() == value.data_ptr()
+    assert KeyMaker(["x"], frozenset()).key((value,), {}) != KeyMaker(["x"], frozenset()).key((value.held,), {})
+    assert made_anew(value).shape == tuple(view[1])
 
 
 def test_a_reinterpreted_tensor_is_what_the_kernel_sees():

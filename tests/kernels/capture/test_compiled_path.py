@@ -34,6 +34,12 @@ def grid(meta):
     return (triton.cdiv(meta["n"], meta["BLOCK"]),)
 
 
+def run_again(compiled, grid, *args):
+    """As libraries do that save the time which Triton takes to bind arguments."""
+    about = compiled.function, compiled.packed_metadata
+    compiled.run(grid, 1, 1, driver.active.get_current_stream(0), *about, None, None, None, *args)
+
+
 @pytest.fixture(scope="module")
 def captured(tmp_path_factory):
     path = tmp_path_factory.mktemp("compiled") / "run.capture"
@@ -47,7 +53,12 @@ def captured(tmp_path_factory):
             for _ in range(3):
                 compiled = in_place[grid](x, 1, x.numel(), BLOCK=512, num_warps=8)
             compiled[(4, 1, 1)](x, 1, x.numel(), 512)
-            in_place.warmup(x, 1, x.numel(), BLOCK=512, grid=(1,))
+            compiled[(4, 1, 1)](x, 1, x.numel())  # as libraries do that keep compiled kernels by themselves
+            run_again(in_place[(10,)](x, 1, x.numel(), BLOCK=512, num_warps=2), 10, x, 1, x.numel())
+            run_again(compiled, 11, x, 1, x.numel())  # of a grid that is a function
+            warm = in_place.warmup(x, 1, x.numel(), BLOCK=256, num_stages=2, maxnreg=64, grid=(1,))
+            warm[(20, 1, 1)](x, 1, x.numel(), 256)
+            warm[(20, 1, 1)](x, 1, x.numel(), 256, stream=0)
         launched = driver.active.utils.launched
         in_place[grid](x, 1, x.numel(), BLOCK=512, num_warps=8)
         assert driver.active.utils.launched == launched + 1
@@ -58,9 +69,30 @@ def captured(tmp_path_factory):
 
 def test_every_launch_is_recorded_or_listed(captured):
     found, launched = captured
-    assert launched == 4 + 4 + 3 + 1
-    assert {(x.name, x.count) for x in found.launches} == {("tuned", 4), ("in_place", 3)}
+    assert launched == 4 + 4 + 3 + 2 + 2 + 1 + 2
+    counts = [*[("in_place", 2)] * 3, ("in_place", 3), ("tuned", 4)]
+    assert sorted((x.name, x.count) for x in found.launches) == counts
     assert found.unseen == {(BENCHMARK, "tuned"): 4, (DIRECT, "in_place"): 1}
+
+
+@pytest.mark.parametrize(
+    ("count", "grid", "block", "options"),
+    [(2, 4, 512, {"num_warps": 8, "num_stages": 3}), (2, 20, 256, {"num_warps": 4, "num_stages": 2, "maxnreg": 64})],
+)
+def test_a_compiled_kernel_that_the_program_launches_is_a_launch_of_its_function(captured, count, grid, block, options):
+    (launch,) = (x for x in captured[0].launches if x.grid["came_out"] == [grid, 1, 1])
+    assert launch.count == count
+    assert not launch.grid["callable"]
+    assert launch.arguments["BLOCK"] == {"type": "int", "value": block, "constexpr": True}
+    assert launch.arguments["x_ptr"]["shape"] == [5000]
+    assert launch.options == options
+    assert launch.writes == {"x_ptr": ["store"]}
+    assert {dict(c.values).get("BLOCK", block) for c in space_of(launch).configs} == {block}
+
+
+def test_a_launch_that_is_repeated_by_its_launcher_counts_again(captured):
+    (launch,) = (x for x in captured[0].launches if x.options == {"num_warps": 2})
+    assert (launch.count, launch.grid) == (2, {"callable": False, "came_out": [10]})
 
 
 def test_writes_are_read_from_the_code(captured):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import enum
 import errno
+import gc
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -120,6 +122,20 @@ def test_launches_over_the_limit_are_counted(path, monkeypatch):
     capture = read_capture(path)
     assert capture.launched == 3
     assert capture.unseen == {("over 3 distinct launches of the function", "kernel"): 2}
+
+
+def test_functions_that_a_program_makes_anew_in_each_step_are_let_go_and_counted(path, monkeypatch):
+    monkeypatch.setattr(recorders, "MOST_FUNCTIONS", 4)
+    r, alive = Recorder(path, "no"), []
+    for _ in range(11):
+        function = triton.jit(kernel.fn)
+        r.launch(lambda function, *args, grid, warmup: None, function, arguments(), (1,), {})
+        alive.append(weakref.ref(function))
+    del function
+    gc.collect()
+    assert sum(f() is not None for f in alive) <= 4
+    r.flush()
+    assert [x.count for x in read_capture(path).launches] == [11]
 
 
 def test_ten_thousand_launches_make_a_small_file(path):

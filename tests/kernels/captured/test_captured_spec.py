@@ -34,6 +34,7 @@ from tools.harness.checking.promoted_reference import PromotingInterpreter
 H200 = hardware_named("H200")
 
 PROGRAM = """
+import collections
 import sys
 import torch, triton
 import triton.language as tl
@@ -66,7 +67,7 @@ def doubled(x_ptr, at, mask):
     for start in range(0, 1):
         tl.store(x_ptr + at + start, tl.load(x_ptr + at + start, mask=mask) * 2, mask=mask)
 
-NOTHING = []
+NOTHING = collections.deque()
 
 @triton.heuristics({"EVEN": lambda a: a["n"] % a["BLOCK"] == len(NOTHING)})
 @triton.jit

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import weakref
 from dataclasses import replace
 
 import pytest
 import torch
 import triton
 import triton.language as tl
-from triton.compiler import ASTSource
+from triton.compiler import ASTSource, CompiledKernel
 
 from agent.errors import UsageError
 from agent.programs import apply, capture
@@ -133,6 +135,24 @@ def test_what_a_decorator_launches_in_turn_is_not_asked_for_again(write, kernel)
     assert sum(m["launches"] for m in applied.report()["missed"]) == 3 + 1
 
 
+def test_decorators_that_a_program_makes_anew_in_each_step_are_let_go_and_counted(write, monkeypatch):
+    monkeypatch.setattr(applied_table, "MOST_STATES", 4)
+    x, alive = torch.randn(5000), []
+
+    def launch(x):
+        made = triton.autotune([triton.Config({"BLOCK": b}) for b in (256, 1024)], key=["n"])(in_place)
+        alive.append(weakref.ref(made))
+        return made[grid](x, 1, x.numel())
+
+    with apply(write(launch, x, Decision({"BLOCK": 512}, {"num_warps": 2}))) as applied:
+        assert [config_of(launch(x)) for _ in range(11)] == [(512, 2)] * 11
+        in_place[grid](x, 1, 5000, BLOCK=256)
+        gc.collect()
+        assert sum(f() is not None for f in alive) <= 4
+    assert [r["launches"] for r in applied.report()["used"]] == [11]
+    assert [r["launches"] for r in applied.report()["missed"]] == [1]
+
+
 def test_a_kernel_in_place_takes_constant_and_options(write):
     x = torch.randn(5000)
     path = write(launch_in_place, x, Decision({"BLOCK": 256}, {"num_warps": 2, "num_stages": 1}))
@@ -152,6 +172,75 @@ def test_a_config_that_triton_refuses_is_the_owners_launch(write, caplog):
         assert [config_of(launch_in_place(x)) for _ in range(2)] == [(512, 8)] * 2
     assert [r["launches"] for r in applied.report()["missed"]] == [2]
     assert caplog.text.count("cannot be launched (CompilationError") == 1
+
+
+@pytest.fixture
+def launched(launching, monkeypatch):
+    """What is launched: the grid, the constants and num_warps of each."""
+    found = []
+
+    def run(kernel):
+        constants = [kernel.src.constants[(p.num,)] for p in kernel.src.fn.params if p.is_constexpr]
+        return lambda x, y, z, *rest: found.append((x, *constants, kernel.metadata.num_warps))
+
+    monkeypatch.setattr(CompiledKernel, "run", property(run))
+    return found
+
+
+def test_a_kernel_that_the_program_keeps_is_launched_with_the_programs_constants(write, launched):
+    x = torch.randn(5000)
+    path = write(launch_in_place, x, Decision({"BLOCK": 256}, {"num_warps": 2}))
+    launched.clear()
+    with apply(path) as applied:
+        for _ in range(2):  # the first launch of a row, and later ones
+            kept = launch_in_place(x)
+            assert isinstance(kept, CompiledKernel)
+            assert config_of(kept) == (256, 2)
+            kept[(10, 1, 1)](x, 1, 5000)  # ceil(5000 / 512)
+            kept[(10, 1, 1)](x, 1, 5000, 512)
+            kept.run(10, 1, 1, 0, kept.function, kept.packed_metadata, None, None, None, x, 1, 5000, 512)
+            assert launched == [(20, 256, 2)] + [(10, 512, 2)] * 3
+            assert kept.name == "in_place"
+            launched.clear()
+    assert [r["launches"] for r in applied.report()["used"]] == [2]
+    kept[(10, 1, 1)](x, 1, 5000)
+    assert launched == [(10, 512, 2)]
+
+
+@pytest.mark.parametrize("kernel", [outside, inside], ids=["outside", "inside"])
+def test_a_kept_kernel_has_the_autotuners_constants_of_the_row_and_what_heuristics_set(kernel, write, launched):
+    x = torch.randn(5000)
+
+    def launch(x):
+        return kernel[lambda meta: (triton.cdiv(meta["n"], meta["BLOCK"]) + meta["EVEN"],)](x, factor=2.0, n=x.numel())
+
+    with apply(write(launch, x, Decision({"BLOCK": 1024, "EVEN": False}, {"num_warps": 4}))):
+        kept = launch(x)
+        assert config_of(kept, 3, 4) == (1024, False, 4)
+        launched.clear()
+        kept[(5, 1, 1)](x, 5000, 2.0)
+        kept[(5, 1, 1)](x, 5000, 2.0, 1024, True, True)
+    assert launched == [(5, 1024, True, False, 4)] * 2  # HALF is what the row's EVEN made of it
+
+
+def test_a_row_serves_a_compiled_kernel_that_the_program_launches(write, launched):
+    x = torch.randn(5000)
+    kept = in_place.warmup(x, 1, 5000, BLOCK=512, num_warps=8, grid=(1,))
+
+    def launch(x):
+        kept[(10, 1, 1)](x, 1, x.numel())
+
+    path = write(launch, x, Decision({}, {"num_warps": 2}))
+    launched.clear()
+    with apply(path) as applied:
+        launch(x)
+        launch(x)
+        kept[(11, 1, 1)](x, 1, 5000)
+    launch(x)
+    assert launched == [(10, 512, 2), (10, 512, 2), (11, 512, 8), (10, 512, 8)]
+    report = applied.report()
+    assert [r["launches"] for r in report["used"]] == [2]
+    assert [r["launches"] for r in report["missed"]] == [1]
 
 
 EDITED = """
