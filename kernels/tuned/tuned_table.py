@@ -23,6 +23,9 @@ MOST_WARPS = 32
 """Of a block: it has at most 1,024 threads, and the narrowest warp has 32 of them."""
 
 
+MAIN_MODULES = frozenset({"__main__", "__mp_main__"})
+
+
 @dataclass(frozen=True)
 class TunedFunction:
     """The Triton function of a row."""
@@ -30,8 +33,13 @@ class TunedFunction:
     module: str
     qualname: str
     identity: str
-    """Hash of its code and all that it reaches (``kernels/capture/describing/device_closure.py``). It decides; module
-    and name are for people and for the search."""
+    """Hash of its code and all that it reaches (``kernels/capture/describing/device_closure.py``)."""
+
+    def is_named(self, module: str, qualname: str) -> bool:
+        """Whether a function of this module and name is looked for. A program that was captured as a script has its
+        functions in ``__main__``, in ``__mp_main__`` in the processes that it spawns, and elsewhere if it is
+        imported."""
+        return qualname == self.qualname and (module == self.module or bool({module, self.module} & MAIN_MODULES))
 
 
 @dataclass(frozen=True)

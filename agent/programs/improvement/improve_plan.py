@@ -18,6 +18,7 @@ from kernels.captured.program_waits import reason_to_wait
 from kernels.captured.spec import CapturedKernel
 from kernels.hardware import Hardware
 from kernels.tuned.key import Json, key_of_captured
+from kernels.tuned.tuned_table import MAIN_MODULES, TunedFunction
 
 SHORTEST_S = 11.0
 """Seconds that a launch is given at least."""
@@ -91,6 +92,14 @@ def plan(capture: Capture, share: float, only: str | None, gpu: str | None, hard
     return Plan(sorted(jobs, key=lambda j: -j.gain_ms), untuned, autotuned=autotuned)
 
 
+def function_of(launch: CapturedLaunch) -> TunedFunction:
+    """The launch's function, as a row names it: the program's own file is one module in every process."""
+    module = launch.function["module"]
+    return TunedFunction(
+        "__main__" if module in MAIN_MODULES else module, launch.function["qualname"], launch.function["identity"]
+    )
+
+
 def seconds_for(job: Job, waiting: Sequence[Job], seconds: float) -> float:
     """The part of `seconds` that `job` is given, the first of `waiting`. What a launch needs is kept for each of the
     first of them, as many as there is time for, and the rest is divided by what these promise. In less time nothing is
@@ -129,9 +138,9 @@ def _weight(launch: CapturedLaunch) -> float:
 
 def _by_row(launches: list[CapturedLaunch], functions: dict[str, Json]) -> list[list[CapturedLaunch]]:
     """The launches that the table does not tell apart, together, the costliest of each first."""
-    rows: dict[str, list[CapturedLaunch]] = {}
+    rows: dict[tuple[TunedFunction, str], list[CapturedLaunch]] = {}
     for launch in sorted(launches, key=_weight, reverse=True):
-        rows.setdefault(f"{launch.function['identity']} {key_of_captured(launch, functions)}", []).append(launch)
+        rows.setdefault((function_of(launch), str(key_of_captured(launch, functions))), []).append(launch)
     return list(rows.values())
 
 

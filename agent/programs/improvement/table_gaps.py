@@ -19,7 +19,7 @@ from typing import Any
 
 from agent.goal.objective import Objective
 from agent.loop.progress import Watch
-from agent.programs.improvement.improve_plan import Job, Plan
+from agent.programs.improvement.improve_plan import Job, Plan, function_of
 from agent.programs.improvement.improve_request import Improved, Request
 from agent.programs.improvement.preparing.surveys import Surveys
 from agent.programs.improvement.time_left import TimeLeft
@@ -28,7 +28,7 @@ from agent.verdict.tried import judge_tried
 from kernels.captured.captured_problem import CapturedProblem
 from kernels.captured.spec import OPTIONS
 from kernels.tuned.applying.between_rows import RowIndex, lies_between, split_sizes
-from kernels.tuned.tuned_table import Decision, Json, TunedRow, TunedTable, canonical, in_fixed_order
+from kernels.tuned.tuned_table import Decision, Json, TunedFunction, TunedRow, TunedTable, canonical, in_fixed_order
 from tools.harness.process.prestart import Prestart
 
 BRIDGE_S, HELD_OUT_S = 5.0, 6.0
@@ -144,10 +144,10 @@ class TableGaps:
 
 def families(jobs: Sequence[Job]) -> list[list[Job]]:
     """Jobs whose keys differ in sizes alone, each family in the order of its sizes."""
-    found: dict[str, list[tuple[tuple[int, ...], Job]]] = {}
+    found: dict[tuple[TunedFunction, str], list[tuple[tuple[int, ...], Job]]] = {}
     for job in jobs:
         frame, sizes = split_sizes(job.key)
-        found.setdefault(f"{job.launch.function['identity']} {canonical(frame)}", []).append((sizes, job))
+        found.setdefault((function_of(job.launch), canonical(frame)), []).append((sizes, job))
     return [[job for _, job in sorted(own, key=lambda x: x[0])] for own in found.values()]
 
 
@@ -171,9 +171,9 @@ def hold_out(jobs: Sequence[Job], count: int) -> list[Job]:
 
 def take_out(plan: Plan, chosen: Sequence[Job]) -> None:
     """Move jobs of a plan to those that get no row."""
-    keys = [(job.launch.function["identity"], job.key) for job in chosen]
+    keys = [(function_of(job.launch), job.key) for job in chosen]
     plan.jobs = [job for job in plan.jobs if job not in chosen]
-    plan.autotuned = [(x, key) for x, key in plan.autotuned if (x.function["identity"], key) not in keys]
+    plan.autotuned = [(x, key) for x, key in plan.autotuned if (function_of(x), key) not in keys]
     plan.held_out = list(chosen)
 
 
@@ -185,10 +185,10 @@ def seconds_kept(jobs: Sequence[Job], held_out: Sequence[Job], seconds: float) -
 
 def pairs_without_a_shared_config(table: TunedTable, jobs: Sequence[Job]) -> list[tuple[Job, TunedRow, Job, TunedRow]]:
     """Neighbours that are both proven, and have no proven config in common."""
-    rows = {(row.function.identity, canonical(row.key)): row for row in table.rows}
+    rows = {(row.function, canonical(row.key)): row for row in table.rows}
     found = []
     for family in families(jobs):
-        tuned = [(job, rows.get((job.launch.function["identity"], canonical(job.key)))) for job in family]
+        tuned = [(job, rows.get((function_of(job.launch), canonical(job.key)))) for job in family]
         proven = [(job, row) for job, row in tuned if row is not None]
         for (low, low_row), (high, high_row) in pairwise(proven):
             both = (low_row.status, high_row.status) == ("proven", "proven")
@@ -255,7 +255,9 @@ def is_proven(proof: Json) -> bool:
 
 def answer_for(table: TunedTable, job: Job) -> tuple[str | None, Decision | None]:
     """The rows between which a launch lies, and what serves it there."""
-    index = RowIndex([r for r in table.rows if r.function.identity == job.launch.function["identity"]])
+    own = function_of(job.launch)
+    rows = [r for r in table.rows if r.function.identity == own.identity]
+    index = RowIndex([r for r in rows if r.function.is_named(own.module, own.qualname)])
     found = index.between(job.key)
     if found is None:
         return None, None

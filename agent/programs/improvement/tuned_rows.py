@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.loop.outcome import Outcome
-from agent.programs.improvement.improve_plan import Job
+from agent.programs.improvement.improve_plan import Job, function_of
 from kernels.capture.reading.captured_launches import CapturedLaunch
 from kernels.captured.captured_problem import rounded_up
 from kernels.captured.spec import OPTIONS
-from kernels.tuned.tuned_table import Decision, Json, Status, TunedEnvironment, TunedFunction, TunedRow
+from kernels.tuned.tuned_table import Decision, Json, Status, TunedEnvironment, TunedRow
 from tools.harness.checking.owner_survey import Survey
 from tools.harness.checking.promoted_reference import Reference
 from tools.harness.checking.verify import BLIND, WROTE_BESIDE
@@ -183,11 +183,6 @@ def row_of(job: Job, environment: TunedEnvironment, judged: Judged, source: Json
 def name_of_row(launch: CapturedLaunch, key: Json, environment: TunedEnvironment) -> str:
     """The name that the launch's row has, whatever it decides."""
     return TunedRow(function_of(launch), environment, key, "stock", None).name
-
-
-def function_of(launch: CapturedLaunch) -> TunedFunction:
-    """The launch's function, as a row names it."""
-    return TunedFunction(launch.function["module"], launch.function["qualname"], launch.function["identity"])
 
 
 def kept_choice(launch: CapturedLaunch, key: Json, environment: TunedEnvironment) -> TunedRow | None:

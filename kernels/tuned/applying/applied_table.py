@@ -114,8 +114,11 @@ class AppliedTable:
     def _make(self, owner: Any) -> ServedFunction | NotServed:
         plain = python_function(owner)
         name = plain.__name__
-        # A program that was captured as a script has its functions in `__main__`, and elsewhere if it is imported.
-        named = [r for r in self._by_name.get(plain.__qualname__, ()) if _is_one_module(r.function.module, plain)]
+        candidates = self._by_name.get(plain.__qualname__, ())
+        named = [r for r in candidates if r.function.is_named(plain.__module__, plain.__qualname__)]
+        named.sort(
+            key=lambda r: r.function.module == plain.__module__
+        )  # of two rows for one launch the last one serves
         if not named:
             return NotServed(owner, name, "the table has no row for it")
         try:
@@ -201,10 +204,6 @@ def chain_of(owner: Any) -> list[Any]:
 def _inside(owner: Any) -> set[int]:
     """The ids of what a decorator stands around. A program's own class may stand between it and the function."""
     return {*map(id, chain_of(owner)[1:]), id(triton_function(owner))} - {id(owner)}
-
-
-def _is_one_module(module: str, plain: Any) -> bool:
-    return module == plain.__module__ or "__main__" in (module, plain.__module__)
 
 
 def _environment_of_launch() -> TunedEnvironment:

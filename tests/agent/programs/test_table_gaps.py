@@ -39,7 +39,7 @@ class Sizes:
             key = {"grid": None, "arguments": {"n": n}, "options": {}}
             function = TunedFunction("m", "f", "0")
             self.table.add(TunedRow(function, HERE, key, "proven", decision(name)), {"speedup": 1.1})
-            launch = SimpleNamespace(function={"identity": "0"})
+            launch = SimpleNamespace(function={"module": "m", "qualname": "f", "identity": "0"})
             self.jobs.append(SimpleNamespace(launch=launch, key=key, gain_ms=(gains or {}).get(n, 0.0)))
 
     def work(self, is_proven: Any = lambda place, name: True) -> list[tuple[int, str]]:

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from agent.programs.improvement.improve_plan import SHORTEST_S, Job, plan, seconds_for, seconds_to_search
+from agent.programs.improvement.improve_plan import SHORTEST_S, Job, function_of, plan, seconds_for, seconds_to_search
 from agent.programs.improvement.preparing.surveys import wait_until_done
 from agent.programs.improvement.time_left import READING_S, SITTING_S, TimeLeft
 from agent.programs.improvement.tuned_rows import beyond_float64, bounds_of, decision_of, judge
@@ -189,7 +189,7 @@ def test_launches_that_the_table_does_not_tell_apart_count_together(captured_exa
     slow = read_capture(str(as_if_on(GPU, captured_example, tmp_path / "slow.capture", ms=0.5)))
     first, *others = plan(slow, 1.0, None, GPU, None).jobs
     twins = [replace(x, digest=f"{i:08}{x.digest[8:]}", count=1) for i, x in enumerate(slow.launches)]
-    slow.launches += twins  # as if another module of the program held the same functions
+    slow.launches += twins  # as if the key did not hold what they differ in
     again = plan(slow, 1.0, None, GPU, None)
     assert len(again.jobs) == 1 + len(others)
     assert again.jobs[0].launch is first.launch
@@ -198,6 +198,24 @@ def test_launches_that_the_table_does_not_tell_apart_count_together(captured_exa
     beyond = " ".join(x.kernel for x in plan(slow, 0.1, None, GPU, None).untuned)
     assert [x in twins for x in most.shares] == [True]
     assert most.shares[0].digest[:8] not in beyond
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("place", "rows"),
+    [({"module": "another"}, 2), ({"qualname": "another"}, 2), ({"module": "__mp_main__"}, 1)],
+)
+def test_functions_that_apply_tells_apart_have_rows_of_their_own(captured_example, tmp_path, place, rows):
+    slow = read_capture(str(as_if_on(GPU, captured_example, tmp_path / "slow.capture", ms=0.5)))
+    slow.launches = slow.launches[:1]
+    slow.launches += [replace(x, function={**x.function, **place}) for x in slow.launches]
+    found = plan(slow, 1.0, None, GPU, None)
+    assert len(found.jobs) == rows
+    assert sum(len(job.shares) for job in found.jobs) == 2 - rows
+    for job in found.jobs:
+        for launch in (job.launch, *job.shares):
+            function = launch.function
+            assert function_of(job.launch).is_named(function["module"], function["qualname"])
 
 
 def test_seconds_are_divided_by_what_a_launch_promises():
