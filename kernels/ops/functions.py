@@ -21,6 +21,7 @@ import torch
 from kernels.hardware import hardware_for
 from kernels.ops import call_cache, gradients, operators, tuned_files
 from kernels.ops.operators import DTYPE_NAMES, NoKernelWarning, choose_config, spec_of
+from kernels.ops.refused_transforms import refuse_transforms
 from kernels.spec import sentence
 
 __all__ = [
@@ -56,6 +57,8 @@ def config_of(kernel: str, shape: tuple[int, ...], device_name: str, **options: 
     """The config that a call would use on the GPU that the driver calls `device_name`, and why.
 
     Raises ValueError for an unknown kernel, option or GPU. A GPU without published facts is known once it was used."""
+    if not isinstance(device_name, str):
+        raise TypeError(f"config_of wants the GPU's name as text, got {type(device_name).__name__}")
     hardware = hardware_for(device_name)
     if hardware is None:
         raise ValueError(
@@ -149,6 +152,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
     """softmax(q k^T / sqrt(D)) v: q (B, H, S, D), k and v (B, H / GROUP, S, D) for any GROUP that divides H; D is 64 or
     128. With `causal`, a position attends only to itself and to earlier positions."""
     _require_alike("attention", q, k, v)
+    _require_numbers("attention", bool, causal=causal)
     alike = q.dim() == k.dim() == 4 and k.shape == v.shape and (q.shape[0], *q.shape[2:]) == (k.shape[0], *k.shape[2:])
     wanted = "q (B, H, S, D) and k, v (B, H / GROUP, S, D) with D 64 or 128"
     fits = alike and q.shape[3] in (64, 128) and k.shape[1] > 0 and q.shape[1] % k.shape[1] == 0
@@ -216,6 +220,7 @@ def attention_backward(
     """Gradients of ``attention`` for q, k and v, given its result ``out``, that of the result, ``grad`` (both
     (B, H, S, D)), and the natural logarithms ``lse`` (B, H, S) of the softmax's sums in fp32."""
     _require_alike("attention_backward", grad, q, k, v, out)
+    _require_numbers("attention_backward", bool, causal=causal)
     alike = q.dim() == k.dim() == 4 and k.shape == v.shape and (q.shape[0], *q.shape[2:]) == (k.shape[0], *k.shape[2:])
     fits = alike and q.shape[3] in (64, 128) and k.shape[1] > 0 and q.shape[1] % k.shape[1] == 0
     fits = fits and grad.shape == out.shape == q.shape
@@ -277,6 +282,9 @@ def _require_alike(op: str, *tensors: Tensor, optional: Tensor | None = None) ->
         raise TypeError(f"{op} takes float16 or bfloat16, all of one, got {', '.join(sorted(map(str, dtypes)))}")
     if len({t.device for t in given}) > 1:
         raise ValueError(f"{op} got tensors on {', '.join(sorted({str(t.device) for t in given}))}: put them on one")
+    for t in given:
+        _require(t.layout is torch.strided, f"{op} takes dense tensors, got one of layout {t.layout}")
+    refuse_transforms(op, *given)
 
 
 def _require(holds: bool, otherwise: str) -> None:
@@ -285,7 +293,7 @@ def _require(holds: bool, otherwise: str) -> None:
 
 
 def _require_numbers(op: str, kind: type, **given: Any) -> None:
-    """Raises TypeError unless all are whole numbers (`kind` int) or numbers (float)."""
+    """Raises TypeError unless all are whole numbers (`kind` int or bool) or numbers (float)."""
     for name, value in given.items():
         if not isinstance(value, (int, kind)):
             raise TypeError(f"{op} wants {name} as one {kind.__name__}, got {value!r}")

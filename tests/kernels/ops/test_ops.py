@@ -143,7 +143,10 @@ def test_without_a_kernel_pytorch_computes_and_a_warning_says_so():
         (lambda: ops.conv2d(normal(1, 4, 4, 8), normal(2, 3, 3, 4)), ValueError, r"wants x \(N, H, W, C\)"),
         (lambda: ops.conv2d(normal(1, 2, 4, 8), normal(2, 3, 3, 8)), ValueError, "no smaller than the filter"),
         (lambda: ops.conv2d(normal(1, 4, 4, 8), normal(2, 3, 3, 8), stride=0), ValueError, "stride and dilation"),
+        (lambda: ops.attention(*(normal(1, 2, 5, 64),) * 3, causal="no"), TypeError, "wants causal as one bool"),
+        (lambda: ops.softmax(normal(2, 3).detach().to_sparse()), ValueError, "takes dense tensors"),
         (lambda: ops.config_of("softmax", (2, 3), "a toaster"), ValueError, "no facts about 'a toaster'"),
+        (lambda: ops.config_of("softmax", normal(2, 3), normal(3)), TypeError, "the GPU's name as text, got Tensor"),
     ],
 )
 def test_wrong_arguments_are_one_sentence(call, kind, says):
