@@ -236,4 +236,27 @@ def describe_answer(name: str, result: JSON, setting: Setting) -> str:
         if not said and first.get("reason"):
             said = f"; the first because: {clean(first['reason'])}"
         return shorten(f"    {name}: {len(result['proposals'])} proposals{said}", WIDTH)
-    return f"    {name}: done"
+    return shorten(f"    {name}: {clean(describe_edit(result) or 'done')}", WIDTH)
+
+
+def describe_edit(result: JSON) -> str:
+    """What became of an edit or of known rewrites; empty for other answers."""
+    if result.get("applies") is False:
+        return f"{result.get('rewrite')} is not made: {result.get('why')}"
+    if result.get("fence") == "refused":
+        return f"refused: {result.get('why')}"
+    if result.get("fence") == "passed":
+        judged = [result[step] for step in ("compile", "interpreter") if isinstance(result.get(step), dict)]
+        wrong = next((j for j in judged if j.get("status") not in ("correct", "infrastructure")), None)
+        if wrong is not None:
+            status = str(wrong.get("status"))
+            return f"variant {result.get('variant')} {STATUS_WORDS.get(status, (status,))[0]}: {wrong.get('reason')}"
+        sound = [j for j in judged if j.get("status") == "correct"]
+        found = ("is not compiled", "compiles", "compiles and is correct in the interpreter")[len(sound)]
+        return f"variant {result.get('variant')} {found}"
+    variants = result.get("variants")
+    if isinstance(variants, list) and isinstance(result.get("left_out"), dict):
+        statuses = [str(v.get("compile")) for v in variants if isinstance(v, dict)]
+        compiled = statuses.count("correct")
+        return f"{len(statuses)} known rewrites made, of which {compiled} compile; {len(result['left_out'])} left out"
+    return ""

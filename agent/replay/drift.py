@@ -202,8 +202,14 @@ def render(found: Remeasured) -> str:
     then, here = found.then, found.here
     ratios = sorted(row.ratio for row in found.rows if row.ratio is not None)
     beyond = sum(row.ci is not None and not row.ci[0] <= 1 <= row.ci[1] for row in found.rows)
+    won = then.outcome is not None and then.outcome.proven
+    title = (
+        ("STILL WINS" if won else "PROVEN HERE, NOT THEN")
+        if found.wins
+        else ("NO LONGER WINS" if won else "NOT PROVEN, THEN AND HERE")
+    )
     lines = [
-        f"{'STILL WINS' if found.wins else 'NO LONGER WINS'}: {found.why}",
+        f"{title}: {found.why}",
         f"then       {then.setting.where()}, run {then.run}",
         f"here       {here.setting.where()}, run {here.run}",
     ]

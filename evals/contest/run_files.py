@@ -112,7 +112,7 @@ def split(data: bytes, path: Path) -> tuple[bytes, bytes]:
     whole, torn = data[:end], data[end:]
     if torn[: len(LINE)] != LINE[: len(torn)]:
         raise _not_ours(path, whole.count(b"\n") + 1)
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         json.loads(torn)
         return data + b"\n", b""
     return whole, torn

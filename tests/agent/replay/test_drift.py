@@ -86,6 +86,16 @@ def test_a_machine_that_cannot_time_it_is_an_error(recorded, tmp_path):
         drift.remeasure(recorded, silent, open_=opener(tmp_path / "here", verdicts=("infrastructure",) * 3))
 
 
+def test_a_run_that_had_proven_nothing_does_not_win_no_longer(tmp_path):
+    ended = begin(objective(), None, None, silent, opener(tmp_path / "then", slower=1.5))
+    assert not ended.outcome.proven
+    trace = Path(ended.outcome.trace)
+    still = drift.remeasure(trace, silent, open_=opener(tmp_path / "here", slower=1.5))
+    assert drift.render(still).startswith("NOT PROVEN, THEN AND HERE: ")
+    faster = drift.remeasure(trace, silent, open_=opener(tmp_path / "faster"))
+    assert drift.render(faster).startswith("PROVEN HERE, NOT THEN: ")
+
+
 def test_what_it_found_is_a_trace_that_replays_and_knows_its_parent(recorded, tmp_path):
     found = drift.remeasure(recorded, silent, open_=opener(tmp_path / "here"))
     record = read_trace(found.trace)

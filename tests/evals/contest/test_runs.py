@@ -436,6 +436,9 @@ def test_a_line_that_was_cut_off_is_reported_and_the_other_runs_are_kept(tmp_pat
     assert not capsys.readouterr().err
     Results(results.path)
     assert results.path.read_bytes() == whole
+    results.path.write_bytes(whole + b'{"code":' + b"[" * 100_000)
+    assert [x.seed for x in read_results(results.path)] == [0, 1, 2]
+    assert "line 4, the last one, is cut off" in capsys.readouterr().err
 
 
 def test_a_run_that_does_not_fit_on_the_disk_leaves_the_runs_before_it(tmp_path):
