@@ -133,7 +133,7 @@ def export(
 def import_(
     path: Path | None, kernel: str | None, problem: str | None, device: str | None, files: tuple[Path, ...]
 ) -> None:
-    """Take in T4 results files; a second time changes nothing."""
+    """Take in T4 results files and Kernel Tuner caches; a second time changes nothing."""
     from memory.formats.t4_import import ImportFileError, load
     from memory.store import Memory
 
