@@ -46,7 +46,8 @@ def log_sum_exp(x_ptr, out_ptr, N, BLOCK: tl.constexpr):
         columns = start + tl.arange(0, BLOCK)
         x = tl.load(x_ptr + row + columns, mask=columns < N, other=float("-inf")).to(tl.float32)
         total += tl.exp(x - highest)
-    tl.store(out_ptr + tl.program_id(0), highest + tl.log(tl.sum(total, 0)))
+    result = highest + tl.log(tl.sum(total, 0))
+    tl.store(out_ptr + tl.program_id(0), tl.where(tl.abs(highest) == float("inf"), highest, result))
 
 
 @triton.jit

@@ -32,7 +32,6 @@ def compile_for_proof(
     if it is refused, which it is if a shape that the owner's code compiles for is none for the variant; else None.
     Shapes whose turn does not come before `ends_at` (``time.monotonic()``) are left to the proof, which leaves them
     out. Raises MachineTrouble."""
-
     if not getattr(config, FIELD):
         return None
 

@@ -67,6 +67,25 @@ def test_both_forms_compile_and_compute_the_same_in_the_interpreter(task, tmp_pa
     assert [r.status for r in compiled] == ["correct", "correct"], [r.reason for r in compiled]
 
 
+@pytest.mark.long
+@shut_in
+def test_what_stressed_inputs_say_of_owners_and_forms(tmp_path):
+    """A task whose owner's code fails measures nothing."""
+    interpreter = Interpreter(shut_in=True)
+    failed = set()
+    try:
+        for task in ALL:
+            spec, problem, owners, form = with_form(task, tmp_path / task)
+            for name, config in (("owner", spec.config_type(**owners.model_dump())), ("form", form)):
+                found = interpreter.stress(spec, problem, config, "H200")
+                if found.status != "correct":
+                    failed.add((task, name, found.status))
+    finally:
+        interpreter.close()
+    # The form that is wrong elsewhere is right on all shapes around the small one.
+    assert failed == {("wrong_on_large_inputs", "form", "correctness")}
+
+
 class Card(Clockwork):
     """Variants take half the time, and `elsewhere` is what a proof says of them on the other shape."""
 

@@ -77,6 +77,20 @@ def test_ctrl_c_while_it_loads_is_no_traceback() -> None:
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
 
 
+def command_in(folder: Path) -> subprocess.CompletedProcess[str]:
+    """The end of ``command.py`` in `folder`, entered as a command is, and stopped as from a terminal."""
+    script = (
+        "import signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.SIG_DFL)\n"
+        "from memory.command_line.door import enter\n"
+        "sys.exit(enter('command'))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    return subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=20
+    )
+
+
 @pytest.mark.parametrize(("stops", "stdout"), [("import stubborn", ""), ("press()", "put away\n")])
 def test_ctrl_c_ends_a_command_whatever_an_import_makes_of_exceptions(tmp_path: Path, stops: str, stdout: str) -> None:
     """Without the door's own answer, a module that drops every exception, as NumPy's and PyTorch's do, lets the command
@@ -85,19 +99,7 @@ def test_ctrl_c_ends_a_command_whatever_an_import_makes_of_exceptions(tmp_path: 
     (tmp_path / "stubborn.py").write_text(f"{press}try: press()\nexcept BaseException: pass\n")
     body = f"try: {stops}\n    finally: print('put away', flush=True)"
     (tmp_path / "command.py").write_text(f"{press}def main():\n    {body}\n    return 0\n")
-    script = (
-        "import signal, sys\n"
-        "signal.signal(signal.SIGINT, signal.SIG_DFL)\n"
-        "from memory.command_line.door import enter\n"
-        "sys.exit(enter('command'))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-    )
+    done = command_in(tmp_path)
     assert (done.returncode, done.stdout) == (130, stdout)
 
 
@@ -110,18 +112,5 @@ def test_a_command_that_was_stopped_waits_for_no_thread(tmp_path: Path) -> None:
         "    threading.Thread(target=time.sleep, args=(60,)).start()\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
     )
-    script = (
-        "import signal, sys\n"
-        "signal.signal(signal.SIGINT, signal.SIG_DFL)\n"
-        "from memory.command_line.door import enter\n"
-        "sys.exit(enter('command'))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=20,
-    )
+    done = command_in(tmp_path)
     assert (done.returncode, done.stdout) == (130, "put away\n")
