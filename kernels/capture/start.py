@@ -14,6 +14,9 @@ from kernels.capture.begin import FILE_VARIABLE, VALUES_VARIABLE
 
 SITE = Path(__file__).parent / "site"
 """Python loads ``sitecustomize`` from the first folder of its path that has one."""
+PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+"""What others send to the process that they started, such as a scheduler before it takes the machine away: the program
+decides what it means."""
 
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:
@@ -42,7 +45,9 @@ def run_with(command: Sequence[str], variables: Mapping[str, str]) -> int:
 
     # A terminal sends Ctrl-C to both; the program decides what it means.
     previous = {signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN)}
-    previous[signal.SIGTERM] = signal.signal(signal.SIGTERM, pass_on)
+    for number in PASSED_ON:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            previous[number] = signal.signal(number, pass_on)
     try:
         code = process.wait()
     finally:
