@@ -257,6 +257,8 @@ def describe_edit(result: JSON) -> str:
     variants = result.get("variants")
     if isinstance(variants, list) and isinstance(result.get("left_out"), dict):
         statuses = [str(v.get("compile")) for v in variants if isinstance(v, dict)]
+        if not statuses:
+            return f"none of {len(result['left_out'])} known rewrites applies"
         compiled = statuses.count("correct")
         return f"{len(statuses)} known rewrites made, of which {compiled} compile; {len(result['left_out'])} left out"
     return ""

@@ -29,6 +29,7 @@ CORRECT = {"status": "correct"}
             {"variants": [{"compile": "correct"}, {"compile": "compile"}], "left_out": {"one pass": "no"}},
             "2 known rewrites made, of which 1 compile; 1 left out",
         ),
+        ({"variants": [], "left_out": {"one pass": "no", "streaming": "no"}}, "none of 2 known rewrites applies"),
         ({"functions": {}, "variants": []}, ""),
         ({"results": []}, ""),
     ],
