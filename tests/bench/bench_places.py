@@ -24,6 +24,7 @@ from typing import Any
 import click
 
 from evals.bench.output import print_table, store
+from tests.bench.cold_launch import FLUSH_BYTES, cold_ms
 
 CASES: tuple[tuple[str, tuple[int, ...], Mapping[str, str]], ...] = (
     ("fused_matmul", (64, 8192, 8192), {"dtype": "bf16"}),
@@ -32,7 +33,6 @@ CASES: tuple[tuple[str, tuple[int, ...], Mapping[str, str]], ...] = (
 )
 APART = 37
 """Guards (512 bytes) by which the inputs lie further on than at the place before."""
-FLUSH_BYTES = 256 << 20
 
 
 def read(case: int, places: int, samples: int) -> dict[str, Any]:
@@ -62,15 +62,9 @@ def read(case: int, places: int, samples: int) -> dict[str, Any]:
         times: dict[str, list[float]] = {name: [] for name in calls}
         for turn in range(-2, samples):
             for name in list(calls)[:: 1 if turn % 2 else -1]:
-                begun, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-                flush.zero_()
-                torch.cuda._sleep(4_000_000)  # longer than Python takes to enqueue a launch
-                begun.record()
-                calls[name]()
-                ended.record()
-                ended.synchronize()
+                ms = cold_ms(calls[name], flush)
                 if turn >= 0:
-                    times[name].append(begun.elapsed_time(ended))
+                    times[name].append(ms)
         for name, values in times.items():
             found[name].append(median(values))
     return found

@@ -24,6 +24,7 @@ from typing import Any
 
 import click
 
+from tests.bench.cold_launch import FLUSH_BYTES, cold_ms
 from tools.harness.compiling.cache import worker_environment
 
 MAIN = ("main", ["maximise fused TFLOPS"])
@@ -35,7 +36,6 @@ OTHERS = (
     ("attention", ["--kernel", "attention"]),
 )
 SAMPLES = 60
-FLUSH_BYTES = 256 << 20
 SPREAD, AGREEMENT = 0.015, 0.01
 """What is asked for: of the main job's ratios, and of the independent loop's against the verdict's."""
 RUN_S, LOOP_S = 150.0, 90.0
@@ -115,14 +115,7 @@ def independent(kernel: str, problem: dict[str, Any], config: dict[str, Any]) ->
     times: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(SAMPLES):
         for name in list(calls)[:: 1 if turn % 2 else -1]:
-            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            flush.zero_()
-            torch.cuda._sleep(4_000_000)  # longer than Python takes to enqueue a launch
-            start.record()
-            calls[name]()
-            end.record()
-            end.synchronize()
-            times[name].append(start.elapsed_time(end))
+            times[name].append(cold_ms(calls[name], flush))
     middle = {name: median(values) for name, values in times.items()}
     ratios = {name: median(t / o for t, o in zip(times[name], times["config"], strict=True)) for name in times}
     return {"ms": middle, "ratios": {name: ratio for name, ratio in ratios.items() if name != "config"}}
