@@ -9,7 +9,7 @@ from kernels.editing.editable import editable
 from kernels.editing.variants import keep, make_variant, text_of
 from tests.exploits.axpy import Axpy, AxpyProblem
 from tests.kernels.editing.test_variants import GRID, H200, HONEST, META
-from tools.harness.checking.held_out import launches_elsewhere
+from tools.harness.checking.stress import launches_elsewhere
 from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.harness.process import sandbox
 from tools.harness.process.identity import describe

@@ -15,7 +15,7 @@ from kernels.editing.editable import FIELD
 from kernels.hardware import Hardware
 from kernels.spec import Config, Problem
 from memory.terms import Status
-from tools.harness.checking.held_out import launches_elsewhere
+from tools.harness.checking.stress import launches_elsewhere
 from tools.harness.device import CompileLimit, CompilePool
 from tools.harness.results import CompileResult
 

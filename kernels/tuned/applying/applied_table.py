@@ -116,9 +116,8 @@ class AppliedTable:
         name = plain.__name__
         candidates = self._by_name.get(plain.__qualname__, ())
         named = [r for r in candidates if r.function.is_named(plain.__module__, plain.__qualname__)]
-        named.sort(
-            key=lambda r: r.function.module == plain.__module__
-        )  # of two rows for one launch the last one serves
+        # Of two rows for one launch the last one serves.
+        named.sort(key=lambda r: r.function.module == plain.__module__)
         if not named:
             return NotServed(owner, name, "the table has no row for it")
         try:

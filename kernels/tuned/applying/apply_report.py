@@ -51,9 +51,9 @@ def render_report(parts: Sequence[Json], unreported: int = 0) -> str:
     found = add_up(parts, unreported)
     lacking = []
     if unreported:
-        lost = "1 process" if unreported == 1 else f"{unreported} processes"
-        what = "launched Triton kernels and did not report (killed, or still running): its launches are not counted"
-        lacking = [f"apply: {lost} {what if unreported == 1 else what.replace('its', 'their')}"]
+        lost, whose = ("1 process", "its") if unreported == 1 else (f"{unreported} processes", "their")
+        why = f"did not report (killed, or still running): {whose} launches are not counted"
+        lacking = [f"apply: {lost} launched Triton kernels and {why}"]
     if not parts:
         return "\n".join(lacking) or "apply: no process launched a Triton kernel."
     digests = ", ".join(map(short, found["digests"]))

@@ -35,12 +35,12 @@ class Served:
         """What is set before the outermost decorator runs."""
         self.moved: frozenset[str] = frozenset()
         """Constants that the program passes and the row changes: its grid must follow them."""
-        self.programs: Json = {}
-        """What the program passes for these. Others among them are set by heuristics."""
-        self.kept: dict[int, Any] = {}
-        """What the program gets in place of a compiled kernel, by the kernel's id; it holds the kernel."""
         self.places: tuple[tuple[int, Any], ...] = ()
         """Of those among them that are passed by position."""
+        self.programs: Json = {}
+        """What the program passes for them; those that are lacking are set by heuristics."""
+        self.kept: dict[int, Any] = {}
+        """What the program gets in place of a compiled kernel, by the kernel's id; it holds the kernel."""
         self.variant: Any = None
         """Edited device code that is launched in the function's place (``served_variant.py``); None: the program's."""
         self.tried = False

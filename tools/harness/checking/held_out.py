@@ -50,17 +50,6 @@ def held_out_shapes(spec: KernelSpec[Any, Any], problem: Any, config: Any, hardw
             yield HeldOut(kind, [], next(iter(search.refused.values()), "there is no further shape"))
 
 
-def launches_elsewhere(spec: KernelSpec[Any, Any], problem: Any, config: Any, hardware: Any) -> Iterator[Any]:
-    """(spec, problem, config) of what a finalist is launched on beside `problem`: shapes around it, and other captured
-    launches of its function."""
-    for held_out in held_out_shapes(spec, problem, config, hardware):
-        if held_out.kind not in spec.domain:
-            yield from ((spec, there, config) for there in held_out.problems)
-    for other in spec.other_launches(problem, config)[0]:
-        if not other.why_not:
-            yield other.spec, other.problem, other.config
-
-
 def _problems(search: _Search, kind: str, problem: Any) -> Iterator[Any]:
     sizes = {d: n for d in problem.dims if isinstance(n := getattr(problem, d), int)}
     if kind in ("one-element sizes", "zero sizes"):

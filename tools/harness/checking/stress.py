@@ -271,6 +271,15 @@ def stress(
     return {"status": "correct", "reason": "", "tried": tried, "left_out": left_out}
 
 
+def launches_elsewhere(spec: KernelSpec[Any, Any], problem: Any, config: Any, hardware: Any) -> Iterator[Any]:
+    """(spec, problem, config) of what a finalist is launched on beside `problem` on a GPU: shapes around it, and other
+    captured launches of its function."""
+    finalist = _Finalist(spec, config, "cuda", hardware, lambda: None, torch.Generator())
+    for job in _jobs(finalist, problem, dict.fromkeys(spec.domain, "")):
+        launched = job.elsewhere or finalist
+        yield from ((launched.spec, there, launched.config) for there in job.problems if there is not problem)
+
+
 def _jobs(finalist: _Finalist, problem: Any, left_out: dict[str, str]) -> Iterator[_Job]:
     """What to try, the most telling first. Kinds in `left_out` are not tried; kinds that cannot be are added to it."""
     spec, config, hardware = finalist.spec, finalist.config, finalist.hardware
