@@ -130,6 +130,11 @@ class Nursery:
 
 
 _nurseries: dict[tuple[int, str, str], Nursery] = {}
+_lock = threading.Lock()
+MOST_NICE = 10
+"""Niceness that a nursery adds to its own at most; its children add the rest of theirs."""
+READ_BY_IMPORTS = "TRITON_INTERPRET"
+"""The variable that decides what Triton's import makes of its own device functions."""
 
 
 @atexit.register
@@ -138,13 +143,6 @@ def end_nurseries() -> None:
     for (owner, *_), nursery in list(_nurseries.items()):
         if owner == os.getpid():
             nursery.process.kill()
-
-
-_lock = threading.Lock()
-MOST_NICE = 10
-"""Niceness that a nursery adds to its own at most; its children add the rest of theirs."""
-READ_BY_IMPORTS = "TRITON_INTERPRET"
-"""The variable that decides what Triton's import makes of its own device functions."""
 
 
 def fork(factory: str, environment: Mapping[str, str], paths: list[str], pipes: Pipes, nice: int) -> Forked:
