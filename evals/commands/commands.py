@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from evals.commands.score_commands import compare_command, report_command, run_c
 from evals.progress_bar import ProgressBar
 from evals.source.source_command import source_command
 from memory.command_line.command_errors import run_command_line
+from memory.command_line.door import interrupt
 from memory.command_line.strict_commands import FiniteRange, StrictGroup, WholeRange
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -170,6 +172,8 @@ def _check_out(out: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0, 1 for an error, 2 with one sentence for wrong arguments, 3 for a recording that is unfinished."""
+    # A polite kill unwinds like Ctrl-C, so that child processes end with us.
+    signal.signal(signal.SIGTERM, interrupt)
     return run_command_line(cli, "python -m evals", arguments)
 
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import sys
-import tempfile
-import time
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +24,10 @@ from memory.command_line.strict_commands import FiniteRange, WholeRange, strict_
 from memory.terms import printable
 
 if TYPE_CHECKING:
-    from evals.source.source_runs import SourceRun
+    from evals.source.source_runs import Place, SourceRun
+
+
+STOP_AFTER = "End after about so many seconds: no run is begun that would end later; what is begun is finished."
 
 
 @strict_command("source")
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     "--max-seconds", type=FiniteRange(min=1), default=60.0, show_default=True, help="Of a run's search on the device."
 )
 @click.option("--workers", type=WholeRange(min=1, max=16), default=1, show_default=True, help="Runs side by side.")
-@click.option("--stop-after", type=FiniteRange(min=1), metavar="S", help="Begin no further run after so many seconds.")
+@click.option("--stop-after", type=FiniteRange(min=1), metavar="S", help=STOP_AFTER)
 @click.option("--seed", type=WholeRange(min=0), default=0, show_default=True, help="Seed of inputs and players.")
 @click.option(
     "--known",
@@ -90,10 +90,17 @@ def source_command(
         earlier = _kept(known_file) if known_file else []
         _check_device(device)
         runs: list[SourceRun] = []
-        for run in _played(chosen, who, device, max_seconds, workers, stop_after, asked.base_url, seed):
-            runs.append(run)
-            if out is not None:
-                write_output(out, json.dumps(_report(runs, earlier), indent=1) + "\n")
+        place = _place(device, max_seconds, asked.base_url, seed, workers)
+        try:
+            with closing(_played(chosen, who, place, workers, stop_after)) as ending:
+                for run in ending:
+                    runs.append(run)
+                    if out is not None:
+                        write_output(out, json.dumps(_report(runs, earlier), indent=1) + "\n")
+        except KeyboardInterrupt:
+            kept = f", and are in {out}" if out is not None and runs else ""
+            click.echo(f"{len(runs)} of {len(chosen) * len(who)} runs have ended{kept}", err=True)
+            raise
     runs.sort(key=lambda run: (who.index(run.player), chosen.index(run.task)))
     report = _report(runs, earlier)
     if out is not None:
@@ -162,35 +169,24 @@ def _report(runs: list[SourceRun], earlier: list[SourceRun]) -> dict[str, list[d
     }
 
 
-def _played(
-    tasks: list[str],
-    players: list[str],
-    device: str,
-    seconds: float,
-    workers: int,
-    stop_after: float | None,
-    base_url: str | None,
-    seed: int,
-) -> Iterator[SourceRun]:
-    """All runs as they end. Each has a process of its own."""
-    from evals.source.source_runs import Place, SourceRun, play
+def _place(device: str, seconds: float, base_url: str | None, seed: int, workers: int) -> Place:
+    """Where runs are played, each with its part of the cores."""
+    from evals.source.source_runs import Place
 
-    jobs = [(task, player) for player in players for task in tasks]
-    context = multiprocessing.get_context("spawn")
-    with (
-        tempfile.NamedTemporaryFile(prefix="autokernel-gpu-") as lock,
-        ProcessPoolExecutor(workers, mp_context=context, max_tasks_per_child=1) as pool,
-    ):
-        until = None if stop_after is None else time.time() + stop_after
-        compilers = max(1, len(os.sched_getaffinity(0)) // workers)
-        place = Place(device, Path(lock.name), seconds, base_url, seed, compilers, until)
-        waiting = {pool.submit(play, *job, place): job for job in jobs}
-        for i, future in enumerate(as_completed(waiting), 1):
-            task, player = waiting[future]
-            try:
-                run = future.result()
-            except Exception as e:  # noqa: BLE001 -- a run that ends badly is no score, and others go on
-                run = SourceRun(task=task, player=player, unplayed=f"{type(e).__name__}: {e}"[:300])
-            said = run.unplayed or run.wrong or run.why
-            click.echo(printable(f"{i}/{len(jobs)} {task}, {player}: {said}", "?"), err=True)
-            yield run
+    compilers = max(1, len(os.sched_getaffinity(0)) // workers)
+    return Place(device, seconds=seconds, base_url=base_url, seed=seed, compilers=compilers)
+
+
+def _played(
+    tasks: list[str], players: list[str], place: Place, workers: int, stop_after: float | None
+) -> Generator[SourceRun]:
+    """All runs as they end. A task's players follow one another."""
+    from evals.source.parallel_runs import Job, ParallelRuns, play_order
+
+    jobs = [Job(task, player) for task in play_order(tasks) for player in players]
+    runs = ParallelRuns(jobs, place, workers, stop_after).ended()
+    for i, run in enumerate(runs, 1):
+        said = run.unplayed or run.wrong or run.why
+        took = f" ({run.whole_seconds:.0f} s)" if run.whole_seconds else ""
+        click.echo(printable(f"{i}/{len(jobs)} {run.task}, {run.player}{took}: {said}", "?"), err=True)
+        yield run

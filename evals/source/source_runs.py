@@ -8,8 +8,7 @@ variant must be right there, and not slower than the owner's code.
 from __future__ import annotations
 
 import tempfile
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,6 +75,11 @@ class SourceRun(Closed):
     unplayed: str = ""
     """Why there is no run to score: our own machinery, or an endpoint that did not answer."""
     seconds: float = 0.0
+    """Until the verdict of the run."""
+    whole_seconds: float = 0.0
+    """Of the run's process: its start, the run, and the proof on the other shape."""
+    device: dict[str, object] = Field(default_factory=dict)
+    """The GPU, its driver and the versions: a ``DeviceInfo``."""
     tokens: int = 0
     dollars: float = 0.0
 
@@ -95,15 +99,31 @@ class Place:
     seed: int = 0
     compilers: int | None = None
     """Of a run at most; ``None``: one per core."""
-    until: float | None = None
-    """By the clock (``time.time()``): no run begins after it."""
+    folder: Path | None = None
+    """Of runs' temporary files; ``None``: the system's."""
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Place:
+        """A place from its fields as JSON."""
+        paths = {name: Path(values[name]) for name in ("lock", "folder") if values[name] is not None}
+        return cls(**{**values, **paths})
+
+
+def player(init: Mapping[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """What the process of a run serves: a task and a player as JSON, and the run as JSON for an answer."""
+
+    def serve(job: dict[str, Any]) -> dict[str, Any]:
+        return play(job["task"], job["player"], Place.read(job["place"])).model_dump(mode="json")
+
+    return serve
 
 
 def play(task: str, player: str, place: Place) -> SourceRun:
     """Let `player` (``known``, ``embedded`` or a model's name) work on a task, and examine what it claims."""
-    if place.until is not None and time.time() > place.until:
-        return SourceRun(task=task, player=player, unplayed="the time was up (--stop-after)")
-    with tempfile.TemporaryDirectory(prefix="autokernel-source-") as folder, variables({"XDG_DATA_HOME": folder}):
+    with (
+        tempfile.TemporaryDirectory(prefix="autokernel-source-", dir=place.folder) as folder,
+        variables({"XDG_DATA_HOME": folder}),
+    ):
         memory = Path(folder) / "memory.db"
         objective = Objective(
             goal="find the fastest device code",
@@ -131,6 +151,7 @@ def play(task: str, player: str, place: Place) -> SourceRun:
             run = described(task, player, ended.outcome).model_copy(
                 update={
                     "floor_ms": ended.setting.floor_ms,
+                    "device": ended.setting.device,
                     "tokens": tokens,
                     "dollars": dollars,
                     "edits": len(sent := _sent(memory)),

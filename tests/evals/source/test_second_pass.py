@@ -23,7 +23,7 @@ def test_special_rows_are_computed_like_pytorch_does():
     ended = subprocess.run([sys.executable, "-m", module], capture_output=True, text=True, check=True)
     found = json.loads(ended.stdout)
     assert len(found) == 6
-    assert found == dict.fromkeys(found, [])
+    assert found == {key: [] for key in found}
 
 
 @pytest.mark.long
@@ -45,7 +45,7 @@ def test_rows_that_do_not_fit_are_right_on_nominal_and_on_stressed_inputs(tmp_pa
 @shut_in
 def test_no_config_of_the_form_spills_and_two_programs_fit_beside_each_other(tmp_path):
     """With 16 warps, which the task's shape favours, a second program fits if a thread has 64 registers at most."""
-    spec, problem, owners, form = with_form(TASK, tmp_path)
+    spec, problem, _, form = with_form(TASK, tmp_path)
     elsewhere = spec.parse_problem(slow_kernel(TASK).elsewhere, {})
     configs = [
         form.model_copy(update={"BLOCK": block, "num_warps": warps}) for block in (512, 1024) for warps in (4, 8, 16)
