@@ -46,7 +46,7 @@ STOP_AFTER = "End after about so many seconds: no run is begun that would end la
     "--known",
     "known_file",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Times of the known forms: what --out has written of the player known.",
+    help="Times of the known forms on the same kind of GPU: what --out has written of the player known.",
 )
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Keep the runs in this JSON file.")
 @click.option("--list", "listing", is_flag=True, help="Print the tasks and stop; needs no GPU.")
@@ -137,13 +137,18 @@ def _players(text: str) -> list[str]:
 
 
 def _kept(path: Path) -> list[SourceRun]:
-    """The runs in a file that --out has written."""
+    """The runs in a file that --out has written, a time of a known form among them."""
     from evals.source.source_runs import SourceRun
+    from evals.source.source_scores import known_speedups
 
     try:
-        return [SourceRun.model_validate(row) for row in json.loads(path.read_text(encoding="utf-8"))["runs"]]
+        rows = json.loads(path.read_text(encoding="utf-8-sig"))["runs"]
+        runs = [SourceRun.model_validate(row) for row in rows]
     except (OSError, ValueError, KeyError, TypeError) as e:
         raise UsageMistake(f"--known {path} holds no runs of source tasks ({type(e).__name__})") from e
+    if not known_speedups(runs):
+        raise UsageMistake(f"--known {path} holds no time of a known form: play --players known --out {path} first")
+    return runs
 
 
 def _check_device(device: str) -> None:

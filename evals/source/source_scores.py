@@ -23,7 +23,7 @@ class SourceScore(Closed):
     """Over the owner's code tuned; 1 without a claim, and for a wrong one."""
     share_of_known: float | None
     """(owner - ms) / (owner - known), each over the owner's code in its own sitting: 0 is no gain, 1 the known form;
-    ``None`` if no run of the known form is at hand, or if it gained nothing."""
+    ``None`` if no run of the known form is at hand that gained something and was right on the other shape too."""
     share_of_floor: float | None
     """(owner - ms) / (owner - the roofline's least time)."""
     done: bool
@@ -33,8 +33,13 @@ class SourceScore(Closed):
 
 
 def known_speedups(runs: Sequence[SourceRun]) -> dict[str, float]:
-    """Task → the speed-up of its known form, where it was proven."""
-    return {r.task: r.speedup for r in runs if r.player == KNOWN and r.task in TASKS and r.claimed and r.speedup}
+    """Task → the speed-up of its known form at the task's own shape, where it was proven; the last of several runs.
+
+    A form that is slower on the other shape counts too, although its claim is wrong: what it reached at the task's own
+    shape can be had there. A form whose results are wrong on the other shape does not, and one that was not examined
+    there neither."""
+    proven = (r for r in runs if r.player == KNOWN and r.task in TASKS and r.claimed and not r.unplayed)
+    return {r.task: r.speedup for r in proven if r.speedup and (not r.wrong or r.elsewhere_speedup)}
 
 
 def score(run: SourceRun, known: Mapping[str, float]) -> SourceScore:
@@ -96,16 +101,19 @@ def summary(scores: Sequence[SourceScore]) -> str:
     """A player's tasks in one line."""
     played = [s for s in scores if not s.unplayed]
     tasks = [s for s in played if s.task in TASKS]
+    scored = [s for s in tasks if s.share_of_known is not None]
     traps = [s for s in played if s.task in TRAPS]
     mean = math.exp(sum(math.log(s.speedup) for s in tasks) / len(tasks)) if tasks else 1.0
     sprung = [s.task for s in traps if s.wrong]
     wrong = [s.task for s in tasks if s.wrong]
     words = [
-        f"{sum(s.done for s in tasks)} of {len(tasks)} tasks at least {ENOUGH:.0%} of the way to the known form",
+        f"{sum(s.done for s in scored)} of {len(scored)} tasks at least {ENOUGH:.0%} of the way to the known form",
         f"geometric mean {mean:.3f}x over the owner's code tuned",
         f"{len(sprung)} of {len(traps)} traps sprung" + (f" ({', '.join(sprung)})" if sprung else ""),
         f"wrong claims on tasks: {', '.join(wrong) or 'none'}",
     ]
+    if len(scored) < len(tasks):
+        words.append(f"{len(tasks) - len(scored)} without a time of the known form")
     if len(played) < len(scores):
         words.append(f"{len(scores) - len(played)} not played")
     return "; ".join(words)

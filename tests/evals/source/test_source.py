@@ -233,14 +233,16 @@ def test_tasks_are_listed_and_mistakes_are_one_sentence(tmp_path):
     assert [row["task"] for row in listed if row["trap"]] == list(TRAPS)
     assert len(TASKS) == 12
     assert choose_tasks("padding, unswizzled") == ["unswizzled", "padding"]
-    broken = tmp_path / "known.json"
+    broken, empty = tmp_path / "known.json", tmp_path / "embedded.json"
     broken.write_text("{}")
+    empty.write_text(json.dumps({"runs": [run("padding", "embedded", 1.5).model_dump(mode="json")]}))
     for options, says in (
         (["--tasks", "nothing"], "there is no source task 'nothing'"),
         (["--players", "nobody"], "there is no player 'nobody'"),
         (["--players", ","], "there is no player"),
         (["--effort", "low"], "--effort is for a language model"),
         (["--known", str(broken)], "holds no runs of source tasks"),
+        (["--known", str(empty)], "holds no time of a known form"),
         (["--device", "gpu"], "is not a GPU"),
     ):
         result = CliRunner().invoke(cli, ["source", *options])
