@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -81,10 +82,10 @@ class Results:
         except OSError as e:
             why = (e.strerror or str(e)).lower()
             raise EvalsError(f"cannot read {self.path}: {why}; name another file with --out") from e
-        whole, _ = split(data, self.path)
-        for fingerprint, ledger in parse(whole, self.path):
+        runs, torn = parse(data, self.path)
+        for fingerprint, ledger in runs:
             self._lines[job_key(ledger)] = (fingerprint, ledger)
-        return whole != data
+        return torn or (not data.endswith(b"\n") and data != b"")
 
 
 def read_results(*paths: Path) -> list[Ledger]:
@@ -96,8 +97,8 @@ def read_results(*paths: Path) -> list[Ledger]:
             data = read_input(path)
         except OSError as e:
             raise EvalsError(f"cannot read {path}: {(e.strerror or str(e)).lower()}") from e
-        whole, torn = split(data, path)
-        found = [x for _, x in parse(whole, path)]
+        runs, torn = parse(data, path)
+        found = [x for _, x in runs]
         if torn:
             click.echo(f"{path}: line {len(found) + 1}, the last one, is cut off and left out", err=True)
         if not found:
@@ -106,27 +107,28 @@ def read_results(*paths: Path) -> list[Ledger]:
     return list(ledgers.values())
 
 
-def split(data: bytes, path: Path) -> tuple[bytes, bytes]:
-    """Whole lines, and the one that a kill cut off. A last line that lacks only its end is whole."""
-    end = data.rfind(b"\n") + 1
-    whole, torn = data[:end], data[end:]
-    if torn[: len(LINE)] != LINE[: len(torn)]:
-        raise _not_ours(path, whole.count(b"\n") + 1)
-    with suppress(ValueError, RecursionError):
-        json.loads(torn)
-        return data + b"\n", b""
-    return whole, torn
+def parse(data: bytes, path: Path) -> tuple[list[tuple[str, Ledger]], bool]:
+    """Each line's fingerprint and ledger, and whether a kill cut the last line off; a last line that lacks only its end
+    is whole. Raises EvalsError, which names the first line that is none of ours."""
+    *lines, last = data.removeprefix(BOM_UTF8).split(b"\n")
+    found = [_parse_line(line, path, number) for number, line in enumerate(lines, 1)]
+    if last[: len(LINE)] != LINE[: len(last)]:
+        raise _not_ours(path, len(lines) + 1)
+    if not last:
+        return found, False
+    try:
+        json.loads(last)
+    except (ValueError, RecursionError):
+        return found, True
+    return [*found, _parse_line(last, path, len(lines) + 1)], False
 
 
-def parse(data: bytes, path: Path) -> list[tuple[str, Ledger]]:
-    found = []
-    for number, line in enumerate(data.split(b"\n")[:-1], 1):
-        try:
-            raw = json.loads(line)
-            found.append((str(raw["code"]), Ledger.from_json(raw["ledger"])))
-        except (ValueError, KeyError, TypeError, RecursionError) as e:
-            raise _not_ours(path, number) from e
-    return found
+def _parse_line(line: bytes, path: Path, number: int) -> tuple[str, Ledger]:
+    try:
+        raw = json.loads(line)
+        return str(raw["code"]), Ledger.from_json(raw["ledger"])
+    except (ValueError, KeyError, TypeError, RecursionError) as e:
+        raise _not_ours(path, number) from e
 
 
 def _not_ours(path: Path, number: int) -> EvalsError:

@@ -41,9 +41,9 @@ class Pair:
 
 
 def read_text(path: Path) -> str:
-    """Raises EvalsError."""
+    """A file's text, without a byte order mark. Raises EvalsError."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as e:
         raise EvalsError(f"{path} cannot be read: {(e.strerror or str(e)).lower()}") from e
     except UnicodeDecodeError as e:

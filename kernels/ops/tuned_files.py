@@ -101,7 +101,7 @@ def _read_rows(path: Path) -> list[Entry]:
     try:
         if path.exists() and not path.is_file():
             raise ValueError("it is no regular file")
-        rows = json.loads(path.read_text())["rows"]
+        rows = json.loads(path.read_text(encoding="utf-8-sig"))["rows"]
         found = []
         for row in rows:
             hardware = hardware_for(row["device"])

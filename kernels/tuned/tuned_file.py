@@ -34,7 +34,7 @@ def read_table(path: str | Path) -> TunedTable:
     try:
         if Path(path).exists() and not Path(path).is_file():
             raise NotATable(f"{path} cannot be read (it is no regular file): check the path")
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
     except OSError as e:
         raise NotATable(f"{path} cannot be read ({e.strerror}): check the path") from e
     except UnicodeDecodeError as e:

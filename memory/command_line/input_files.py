@@ -19,5 +19,6 @@ def read_input(path: Path) -> bytes:
 
 
 def read_text_input(path: Path) -> str:
-    """The text of a regular UTF-8 file. Raises OSError and UnicodeDecodeError."""
-    return read_input(path).decode("utf-8")
+    """The text of a regular UTF-8 file, without the byte order mark that some editors begin it with. Raises OSError and
+    UnicodeDecodeError."""
+    return read_input(path).decode("utf-8-sig")

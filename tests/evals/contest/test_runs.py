@@ -441,6 +441,27 @@ def test_a_line_that_was_cut_off_is_reported_and_the_other_runs_are_kept(tmp_pat
     assert "line 4, the last one, is cut off" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("damage", "number"),
+    [
+        ({1: b"\xff\xfe", 3: b"\xff"}, 2),
+        ({0: b"no run", 3: b"no run"}, 1),
+        ({2: b'{"code":1}', 3: b"\xff"}, 3),
+        ({3: b"\xff"}, 4),
+    ],
+)
+@pytest.mark.parametrize("end", [b"", b"\n"], ids=["no end", "end"])
+def test_the_first_line_that_cannot_be_read_is_named(damage, number, end, tmp_path):
+    results = Results(tmp_path / "runs.jsonl")
+    for seed in range(3):
+        results.keep(Ledger("random", "x", "x", "x", "plain", seed, 2), "code")
+    lines = [*results.path.read_bytes().splitlines(), b""]
+    results.path.write_bytes(b"\n".join(damage.get(i, line) for i, line in enumerate(lines)) + end)
+    for read in (read_results, Results):
+        with pytest.raises(EvalsError, match=f"line {number} cannot be read"):
+            read(results.path)
+
+
 def test_a_run_that_does_not_fit_on_the_disk_leaves_the_runs_before_it(tmp_path):
     results = Results(tmp_path / "runs.jsonl")
     first, second = (Ledger("random", "x", "x", "x", "plain", seed, 2) for seed in range(2))
