@@ -3,20 +3,30 @@ start in it."""
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
+from typing import Any, NoReturn
 
 from kernels.capture.begin import FILE_VARIABLE, VALUES_VARIABLE
 
 SITE = Path(__file__).parent / "site"
 """Python loads ``sitecustomize`` from the first folder of its path that has one."""
-PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+NOTICES = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+"""What would end this process by itself, and leave the program running."""
+PASSED_ON = (signal.SIGINT, signal.SIGTERM, *NOTICES)
 """What others send to the process that they started, such as a scheduler before it takes the machine away: the program
 decides what it means."""
+SETTLE_S = 0.1
+"""Time in which a signal that is sent to a group of processes reaches each of them."""
+LOOK_S = 1.0
+"""How often the witness looks whether its parent lives."""
 
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:
@@ -38,19 +48,112 @@ def run_with(command: Sequence[str], variables: Mapping[str, str]) -> int:
     """Run `command` with our terminal; its exit code, or 128 + N if signal N ended it, as a shell reports it.
 
     Raises OSError if it cannot be started."""
-    process = subprocess.Popen(command, env=environment(variables))
-
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        process.send_signal(number)
-
-    # A terminal sends Ctrl-C to both; the program decides what it means.
-    previous = {signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN)}
-    for number in PASSED_ON:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-            previous[number] = signal.signal(number, pass_on)
-    try:
+    with ProgramSignals(PASSED_ON) as signals:
+        process = subprocess.Popen(command, env=environment(variables))
+        signals.pass_to(process)
         code = process.wait()
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
     return code if code >= 0 else 128 - code
+
+
+def run_captured(command: Sequence[str], variables: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run `command` and keep what it prints. NOTICES are passed on to it; whatever else ends the wait kills it.
+
+    Raises OSError if it cannot be started, and KeyboardInterrupt after its end if there was a SIGHUP meanwhile."""
+    with (
+        ProgramSignals(NOTICES) as signals,
+        subprocess.Popen(
+            command, env=environment(variables), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            errors="replace",
+        ) as process,
+    ):  # fmt: skip
+        try:
+            signals.pass_to(process)
+            out, err = process.communicate()
+        except BaseException:
+            process.kill()
+            raise
+    if signal.SIGHUP in signals.got:
+        raise KeyboardInterrupt
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+class ProgramSignals:
+    """While it lasts, signals that this process gets are for a program of its own.
+
+    One that was sent to the whole group of processes, as a terminal sends Ctrl-C, has reached the program already; one
+    that was sent to this process alone is passed on. What this process ignores (nohup) stays ignored."""
+
+    def __init__(self, numbers: Sequence[signal.Signals]) -> None:
+        self.got: list[int] = []
+        self._numbers = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+        self._program: subprocess.Popen[Any] | None = None
+
+    def __enter__(self) -> ProgramSignals:
+        self._witness = GroupWitness(self._numbers)
+        self._previous = {number: signal.signal(number, self._answer) for number in self._numbers}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._witness.end()
+
+    def pass_to(self, program: subprocess.Popen[Any]) -> None:
+        """`program` has started: it gets what came before that, too."""
+        self._program = program
+        for number in self.got:
+            program.send_signal(number)
+
+    def _answer(self, number: int, frame: FrameType | None) -> None:
+        self.got.append(number)
+        program = self._program
+        if program is not None and not (self._witness.has_heard(number) and in_our_group(program)):
+            program.send_signal(number)
+
+
+def in_our_group(process: subprocess.Popen[Any]) -> bool:
+    """Whether a program is in this process's group, as it is from its start until it leaves."""
+    try:
+        return os.getpgid(process.pid) == os.getpgrp()
+    except ProcessLookupError:
+        return False
+
+
+class GroupWitness:
+    """A process in our group that reports which signals it got: they were sent to the whole group."""
+
+    def __init__(self, numbers: Sequence[signal.Signals]) -> None:
+        self._heard: dict[int, float] = {}
+        self._reports, write = os.pipe()
+        os.set_blocking(self._reports, False)
+        parent = os.getpid()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)  # no handler of ours runs in the child
+        self._pid = os.fork()
+        if self._pid == 0:
+            self._report(numbers, write, parent)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        os.close(write)
+
+    def _report(self, numbers: Sequence[signal.Signals], write: int, parent: int) -> NoReturn:
+        """The child's whole life."""
+        with suppress(BaseException):
+            for stream in range(3):  # who reads our output does not wait for this process's end
+                with suppress(OSError):
+                    os.close(stream)
+            while os.getppid() == parent:
+                got = signal.sigtimedwait(numbers, LOOK_S)
+                if got is not None:
+                    os.write(write, bytes([got.si_signo]))
+        os._exit(0)
+
+    def has_heard(self, number: int) -> bool:
+        """Whether the group just got this signal. Called when this process has got it."""
+        time.sleep(SETTLE_S)
+        with suppress(BlockingIOError):
+            self._heard |= dict.fromkeys(os.read(self._reports, 1000), time.monotonic())
+        return time.monotonic() - self._heard.get(number, -math.inf) < 2 * SETTLE_S
+
+    def end(self) -> None:
+        os.kill(self._pid, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
+        os.close(self._reports)

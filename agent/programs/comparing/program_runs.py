@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -102,7 +101,7 @@ def run_once(plan: Plan, tuned: bool, pattern: re.Pattern[str] | None, folder: P
 
     Raises UsageError and ProgramFailed."""
     from kernels.capture.kernel_times import VARIABLE, read_times
-    from kernels.capture.start import environment
+    from kernels.capture.start import run_captured
 
     folder.mkdir()
     report, times = folder / "report", folder / "kernels"
@@ -115,7 +114,7 @@ def run_once(plan: Plan, tuned: bool, pattern: re.Pattern[str] | None, folder: P
         plan.saved.unlink(missing_ok=True)
     started = time.perf_counter()
     try:
-        done = subprocess.run(plan.command, env=environment(given), capture_output=True, text=True, errors="replace")
+        done = run_captured(plan.command, given)
     except OSError as e:
         raise UsageError(f"{plan.command[0]} cannot be started ({e.strerror}): check the command behind --") from e
     seconds = time.perf_counter() - started
