@@ -85,12 +85,17 @@ class ProgramSignals:
 
     def __init__(self, numbers: Sequence[signal.Signals]) -> None:
         self.got: list[int] = []
+        self._early: list[int] = []
         self._numbers = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
         self._program: subprocess.Popen[Any] | None = None
 
     def __enter__(self) -> ProgramSignals:
         self._witness = GroupWitness(self._numbers)
-        self._previous = {number: signal.signal(number, self._answer) for number in self._numbers}
+        try:
+            self._previous = {number: signal.signal(number, self._answer) for number in self._numbers}
+        except BaseException:  # not in the main thread
+            self._witness.end()
+            raise
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -101,13 +106,15 @@ class ProgramSignals:
     def pass_to(self, program: subprocess.Popen[Any]) -> None:
         """`program` has started: it gets what came before that, too."""
         self._program = program
-        for number in self.got:
-            program.send_signal(number)
+        while self._early:
+            program.send_signal(self._early.pop(0))
 
     def _answer(self, number: int, frame: FrameType | None) -> None:
         self.got.append(number)
         program = self._program
-        if program is not None and not (self._witness.has_heard(number) and in_our_group(program)):
+        if program is None:
+            self._early.append(number)
+        elif not (self._witness.has_heard(number) and in_our_group(program)):
             program.send_signal(number)
 
 
@@ -127,7 +134,7 @@ class GroupWitness:
         self._reports, write = os.pipe()
         os.set_blocking(self._reports, False)
         parent = os.getpid()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)  # no handler of ours runs in the child
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)  # no handler of ours runs in the child
         self._pid = os.fork()
         if self._pid == 0:
             self._report(numbers, write, parent)
@@ -154,6 +161,7 @@ class GroupWitness:
         return time.monotonic() - self._heard.get(number, -math.inf) < 2 * SETTLE_S
 
     def end(self) -> None:
+        """End the witness."""
         os.kill(self._pid, signal.SIGKILL)
         os.waitpid(self._pid, 0)
         os.close(self._reports)

@@ -93,6 +93,19 @@ def test_a_program_that_ended_leaves_no_process_behind():
     assert "ChildProcessError" in ended.stderr
 
 
+def test_the_program_gets_what_came_before_its_start():
+    early = """
+import os, signal, subprocess
+begin = subprocess.Popen
+def begin_late(*given, **more):
+    os.kill(os.getpid(), signal.SIGUSR1)
+    return begin(*given, **more)
+subprocess.Popen = begin_late
+"""
+    ended = subprocess.run([sys.executable, "-c", early + COMMAND, "sleep", "20"], timeout=15)
+    assert ended.returncode == 128 + signal.SIGUSR1
+
+
 def told(tmp_path, number, act):
     """What a program that is waited for, with its output kept, gets of a signal; the command's outcome."""
     note = tmp_path / "note"
