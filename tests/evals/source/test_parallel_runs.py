@@ -81,6 +81,11 @@ def wait_for(condition):
         time.sleep(0.05)
 
 
+def hear_ctrl_c():
+    """A shell starts what it runs in the background without it, and tests may be run there."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def runs_in(path: Path):
     return json.loads(path.read_text())["runs"] if path.exists() else []
 
@@ -95,6 +100,7 @@ def test_ended_from_outside_the_file_has_what_ended_and_no_process_is_left(sent,
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.evals.source.paced_command", "0,600,601", *options],
         env={**os.environ, FOLDER: str(pids), "TMPDIR": str(temporary)}, stderr=subprocess.PIPE, text=True,
+        preexec_fn=hear_ctrl_c,
     )  # fmt: skip
     try:
         wait_for(lambda: len(runs_in(out)) == 1 and len(list(pids.iterdir())) == 3)

@@ -35,9 +35,14 @@ print(done.returncode, done.stdout, done.stderr)
 NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2]
 
 
-def started(number, *leaves, command=COMMAND, **more):
-    words = [sys.executable, "-c", command, sys.executable, "-c", PROGRAM, str(int(number)), *leaves]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, start_new_session=True, **more)
+def hear_ctrl_c():
+    """A shell starts what it runs in the background without it, and tests may be run there."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def started(number, *leaves):
+    words = [sys.executable, "-c", COMMAND, sys.executable, "-c", PROGRAM, str(int(number)), *leaves]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=hear_ctrl_c)
 
 
 @pytest.mark.parametrize("number", NUMBERS)
@@ -66,6 +71,7 @@ def test_a_program_that_left_the_group_gets_what_was_sent_to_the_group():
 def test_ctrl_c_of_a_terminal_reaches_the_program_once():
     pid, terminal = pty.fork()
     if pid == 0:
+        hear_ctrl_c()
         os.execv(
             sys.executable, [sys.executable, "-c", COMMAND, sys.executable, "-c", PROGRAM, str(int(signal.SIGINT))]
         )
