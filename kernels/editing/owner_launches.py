@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,6 +24,8 @@ from kernels.triton.stub_driver import stub_driver
 
 Run = Callable[..., Any]
 GoOn = Callable[..., Any]
+_FINDING = threading.RLock()
+"""Held while the process has another driver, and while its Triton functions note their launches."""
 Instead = Callable[[Any, tuple[Any, ...], Any, dict[str, Any], GoOn], Any]
 """(function, positional, grid, keywords, run of this class) in the place of a launch."""
 
@@ -61,8 +64,8 @@ def instead_of_launches(instead: Instead) -> Iterator[None]:
 
 
 def owners_launches(spec: KernelSpec[Any, Any], problem: Any, config: Config, hardware: Hardware) -> list[OwnersLaunch]:
-    """What ``spec.launch`` starts for `config`, on tensors without memory. Raises RefusedEdit if that cannot be found
-    out."""
+    """What ``spec.launch`` starts for `config`, on tensors without memory. Threads, such as those of compilers, wait
+    for one another. Raises RefusedEdit if that cannot be found out."""
     found: list[OwnersLaunch] = []
 
     def note(function: Any, args: tuple[Any, ...], grid: Any, kwargs: dict[str, Any], go_on: GoOn) -> None:
@@ -70,7 +73,7 @@ def owners_launches(spec: KernelSpec[Any, Any], problem: Any, config: Config, ha
         found.append(OwnersLaunch(function, arguments, grid_of(grid, arguments)))
 
     try:
-        with stub_driver(hardware), instead_of_launches(note):
+        with _FINDING, stub_driver(hardware), instead_of_launches(note):
             inputs = spec.arrange(problem, config, spec.inputs(problem, None, "meta"))
             spec.launch(problem, config, inputs, spec.output(problem, "meta"), hardware)
     except Exception as e:  # a stranger's launch may raise anything
