@@ -253,7 +253,8 @@ def describe_edit(result: JSON) -> str:
             return f"variant {result.get('variant')} {STATUS_WORDS.get(status, (status,))[0]}: {wrong.get('reason')}"
         sound = [j for j in judged if j.get("status") == "correct"]
         found = ("is not compiled", "compiles", "compiles and is correct in the interpreter")[len(sound)]
-        return f"variant {result.get('variant')} {found}"
+        more = [str(j.get("programs") or j.get("reason") or "") for j in judged[1:]]  # of the interpreter
+        return f"variant {result.get('variant')} {': '.join(filter(None, [found, *more]))}"
     variants = result.get("variants")
     if isinstance(variants, list) and isinstance(result.get("left_out"), dict):
         statuses = [str(v.get("compile")) for v in variants if isinstance(v, dict)]

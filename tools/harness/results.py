@@ -62,6 +62,8 @@ class CheckResult(Result):
     bound: float | None = None
     where: str = ""
     """``gpu 4096x4096x4096 fp16`` or ``interpreter 129x257x96 fp16``."""
+    programs: str | None = None
+    """Which programs of an interpreted launch were compared, if not all: ``16 of 132 programs``."""
     seconds: float = 0.0
 
 
