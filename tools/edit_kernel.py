@@ -80,6 +80,7 @@ def run(session: Session, args: EditKernel, call_id: str) -> dict[str, Any]:
     from kernels.editing.refused_edit import RefusedEdit
     from kernels.editing.variants import keep, text_of
     from tools.session.rewriting import difference, try_all
+    from tools.session.variants.variant_verdicts import wrong_variants
 
     task = session.task
     spec: Any = task.spec
@@ -108,6 +109,9 @@ def run(session: Session, args: EditKernel, call_id: str) -> dict[str, Any]:
     except RefusedEdit as e:
         record_variant(session.memory, _row(session, args, "refused", str(e)))
         return {"fence": "refused", "why": str(e), "line": e.line}
+    if why := wrong_variants(session.checked).get(variant.hash):
+        record_variant(session.memory, _row(session, args, "correctness", why, hash=variant.hash))
+        return {"fence": "passed", "variant": variant.hash, "wrong": why}
     keep(variant, spec.folder)
     session.forget_space()
     before = parent.edit.source if parent else ast.unparse(variant.owner.tree) + "\n"

@@ -229,7 +229,8 @@ def describe_answer(name: str, result: JSON, setting: Setting) -> str:
         if isinstance(best, dict) and best.get("ms"):
             rate = "" if setting.metric == "latency" else f" = {setting.value(best['ms']):.1f} {setting.unit}"
             line += f"; best {best['ms']:.4f} ms{rate}; {result.get('evaluations_left')} evaluations left"
-        return line
+        wrong = [r for r in result.get("stressed", ()) if r.get("status") not in (None, "correct", "infrastructure")]
+        return "; ".join([line, *(f"variant {r.get('variant')}: {clean(r.get('reason'))}" for r in wrong)])
     if "proposals" in result:
         said = f"; stop: {result.get('why')}" if result.get("stop") else ""
         first: JSON = next(iter(result["proposals"]), {})
@@ -245,6 +246,8 @@ def describe_edit(result: JSON) -> str:
         return f"{result.get('rewrite')} is not made: {result.get('why')}"
     if result.get("fence") == "refused":
         return f"refused: {result.get('why')}"
+    if result.get("wrong"):
+        return f"variant {result.get('variant')}: {result.get('wrong')}"
     if result.get("fence") == "passed":
         judged = [result[step] for step in ("compile", "interpreter") if isinstance(result.get(step), dict)]
         wrong = next((j for j in judged if j.get("status") not in ("correct", "infrastructure")), None)

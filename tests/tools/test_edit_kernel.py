@@ -18,7 +18,7 @@ from tools.edit_kernel import MOST_EDITS, NO_TIME, REWRITE_NAMES
 from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.harness.process import sandbox
 from tools.harness.process.identity import describe
-from tools.harness.results import Measurement
+from tools.harness.results import Measurement, StressResult
 from tools.session.budget import Budget
 from tools.session.earlier_variants import make_again
 from tools.session.edits import with_edits
@@ -36,7 +36,15 @@ TURNS = [{"name": "TURNS", "values": [2, 4]}]
 
 
 class Card(Clockwork):
-    """Variants take half the time here."""
+    """Variants take half the time here. `wrong`: hash of one, and on what inputs it is wrong."""
+
+    wrong = ("", "")
+
+    def stress(self, config, most_s=None):
+        self.stressed = [*getattr(self, "stressed", ()), (config, most_s)]
+        bad = config.edit.startswith(self.wrong[0] or "none")
+        about = {"status": "correctness", "reason": self.wrong[1]} if bad else {"status": "correct"}
+        return StressResult(config=config.model_dump(mode="json"), tried=["large", "tiny"], **about)
 
     def reading(self, config, ms=None):
         ms = 0.5 if config.edit else 1.0

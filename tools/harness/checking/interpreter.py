@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from kernels.spec import Config, KernelSpec, Problem
 
 DEADLINE_S = 120.0
-CARD = "the card decides"
-"""What is said where a check that was cut short has no verdict."""
 FACTORY = "tools.harness.checking.interpreter:interpreter"
 
 
@@ -46,8 +44,8 @@ class Interpreter:
         float64 reference. Configs that ``spec.interpretable`` excludes are `infrastructure`: nothing was found out.
 
         `limit_s`: seconds for each config. If not all of its programs can be run in them, edited code is judged by a
-        sample (:mod:`tools.harness.checking.sampled_check`); what takes too long all the same is `infrastructure`.
-        Without a limit a check that takes over DEADLINE_S is a `timeout`.
+        sample (:mod:`tools.harness.checking.sampling.sampled_check`). What takes too long all the same is
+        `infrastructure`. Without a limit a check that takes over DEADLINE_S is a `timeout`.
 
         Raises MachineTrouble if the interpreter does not start or cannot import the kernel."""
         return [self._check(spec, problem, c, hardware, limit_s=limit_s) for c in configs]
@@ -87,7 +85,7 @@ class Interpreter:
         except ChildTimeout:
             answer = {"status": "timeout", "reason": f"the interpreter needed more than {DEADLINE_S:g} s"}
             if limit_s is not None:
-                answer = {"status": "infrastructure", "reason": describe_not_enough(limit_s)}
+                answer = {"status": "infrastructure"}
         except ChildKilled as e:
             often = "closed" if self._closed else "killed twice"
             answer = {"status": "infrastructure", "reason": f"the interpreter was {often}: {e}"}
@@ -97,6 +95,8 @@ class Interpreter:
             answer = {"status": "runtime", "reason": f"in the interpreter {e}"}
         if "trouble" in answer:
             raise MachineTrouble(answer["trouble"])
+        if limit_s is not None and answer["status"] == "infrastructure":
+            answer.setdefault("reason", describe_not_enough(limit_s))
         kind = StressResult if stress else CheckResult
         return kind(config=values, where=where, seconds=time.perf_counter() - started, **answer)
 
@@ -143,7 +143,7 @@ def interpreter(init: dict[str, Any]) -> Any:
     from kernels.triton.interpreter_libdevice import NotEmulated, patch_libdevice
     from kernels.triton.stub_driver import StubDriver
     from tools.harness.checking.races import RACES, watch_accesses
-    from tools.harness.checking.sampled_check import check_in_time
+    from tools.harness.checking.sampling.sampled_check import check_in_time
     from tools.harness.checking.stress import stress
     from tools.harness.checking.verify import judge, stray_write
     from tools.harness.compiling.compiler import reason
@@ -213,7 +213,7 @@ def interpreter(init: dict[str, Any]) -> Any:
 
 def describe_not_enough(limit_s: float) -> str:
     """Why there is no verdict after `limit_s` seconds."""
-    return f"not interpreted: {limit_s:.2g} s were not enough; {CARD}"
+    return f"not interpreted: {limit_s:.2g} s were not enough; the card decides"
 
 
 def numpy_advice(message: str) -> str:

@@ -130,13 +130,15 @@ class LiveDevice:
             results.append(CheckResult(**kept, where=where))
         return results
 
-    def stress(self, config: Config) -> StressResult:
-        """Launch a finalist on inputs and shapes that nobody chose, for a share of the run's time for that. It ends
-        with `ends_at` too: then some kinds are not tried, and whoever asks has to look whether the time is up."""
-        share = STRESS_SHARE * self._stress_s
+    def stress(self, config: Config, most_s: float | None = None) -> StressResult:
+        """Launch a config on inputs and shapes that nobody chose. Without `most_s` it is a finalist, and gets a share
+        of the run's time for those. It ends with `ends_at` too: then some kinds are not tried, and whoever asks has to
+        look whether the time is up."""
+        share = STRESS_SHARE * self._stress_s if most_s is None else most_s
         job = {"op": "stress", "config": _values(config), "most_s": share, "ends_at": self.ends_at}
         answer = self.workers.run("candidates", job)
-        self._stress_s -= min(self._stress_s, answer.get("seconds", share))
+        if most_s is None:
+            self._stress_s -= min(self._stress_s, answer.get("seconds", share))
         kept = {k: v for k, v in answer.items() if k in StressResult.model_fields}
         return StressResult(config=_values(config), where=f"gpu {self.problem.label()}", **kept)
 

@@ -1,7 +1,7 @@
 """An interpreter's check of edited code that has to be over at some time.
 
 1. The edited code is launched on the CPU. If its programs do not all fit in the time, a sample of them runs
-   (:mod:`tools.harness.checking.program_sample`).
+   (:mod:`tools.harness.checking.sampling.program_sample`).
 2. The kernel's reference is computed. If the reference is a launch of the owner's code, as that of a captured launch
    is, the owner's code runs on the same inputs with the same constants: the same programs, or those that probably do
    the same work.
@@ -30,13 +30,14 @@ import torch
 from kernels.editing.editable import FIELD
 from kernels.launches.bound import Bound, copied
 from kernels.launches.expected import Results, bounds, expected
-from tools.harness.checking.interpreter import CARD, describe_not_enough
-from tools.harness.checking.program_sample import Place, Ran, counterparts, some_programs, spread_places, until
 from tools.harness.checking.races import RACES, Accesses, watch_accesses
+from tools.harness.checking.sampling.program_sample import Place, Ran, counterparts, some_programs, spread_places, until
 from tools.harness.checking.verify import judge_against, result_fault, saturated, stray_write
 
 SLACK = 4.0
 """Of a sample, the accepted error over the nominal bound."""
+NOT_ENOUGH = {"status": "infrastructure"}
+"""The answer if there was no time to find anything out; whoever set the limit says so."""
 FIRST_SHARE, ALL_SHARE = 0.4, 0.8
 """Of the time: after these parts no further program of the edited code, and none of the owner's, is begun."""
 
@@ -81,7 +82,7 @@ def check_in_time(spec: Any, problem: Any, config: Any, hardware: Any, seed: int
     if stray := stray_write(spec, ours.bound.untouched(copied(before))):
         return {"status": "correctness", "reason": stray}
     if not ours.whole and len(ours.ran) > 1:
-        return {"status": "infrastructure", "reason": describe_not_enough(limit_s)}
+        return dict(NOT_ENOUGH)
     with some_programs(lambda grid: ()) as asked:
         references = expected(spec, problem, inputs, list(ours.bound.results))
     theirs = None
@@ -99,7 +100,7 @@ def check_in_time(spec: Any, problem: Any, config: Any, hardware: Any, seed: int
             return {"status": "correctness", "reason": RACES}
     if asked and theirs is not None:
         if not theirs.whole and len(theirs.ran) > 1:
-            return {"status": "infrastructure", "reason": describe_not_enough(limit_s)}
+            return dict(NOT_ENOUGH)
         references = {name: t.double() for name, t in theirs.bound.results.items()}
     if ours.whole and (not asked or (theirs is not None and theirs.whole)):
         return _verdict(*judge_against(spec, problem, ours.bound.results, references, self_test=True))
@@ -139,7 +140,8 @@ def _compare(
             worst = found
     if not compared:
         of = f"{len(ours.ran[-1].places)} of {ours.ran[-1].total:,} programs"
-        why = f"{of} ran in the interpreter and stored nothing that could be compared in {limit_s:.2g} s; {CARD}"
+        nothing = f"ran in the interpreter and stored nothing that could be compared in {limit_s:.2g} s"
+        why = f"{of} {nothing}; the card decides"
         return {"status": "infrastructure", "reason": why}
     return _verdict(*worst) | {"programs": _described(ours, compared, left_out)}
 
