@@ -27,6 +27,7 @@ from tools.planner.transfer import NearProblem
 from tools.session.budget import Budget
 from tools.session.neighbourhood import Neighbourhood
 from tools.session.task import Task
+from tools.session.variants.finalist_codes import with_every_code
 from tools.session.variants.variant_verdicts import variant_of, wrong_variants
 
 R = TypeVar("R", bound=Result)
@@ -354,8 +355,9 @@ class Session:
         first = [c for c in self.nominated if c in level]
         if self.task.spec.ordered_ties:
             first += sorted(level, key=lambda c: c.key())
-        found = [*dict.fromkeys([*first, *ahead, *(c for _, _, c in ranked if c not in timed)])][:limit]
-        return found, min(len(level), len(found))
+        ordered = [*dict.fromkeys([*first, *ahead, *(c for _, _, c in ranked if c not in timed)])]
+        found = with_every_code(self.task.spec, self.task.problem, ordered, len(level), limit)
+        return found, sum(c in ordered[: len(level)] for c in found)
 
     def _candidates(self) -> list[tuple[float, int, Config]]:
         """Everything that may be proven, fastest first, with its time and its place in the run."""
@@ -444,8 +446,8 @@ class Session:
             return Proof(config=values, status="correctness", reason=why, regime=self.task.regime)
 
         spec: Any = self.task.spec
-        if spec.shut_in:  # the owner's code is judged tuned, as the variant is
-            spec.stand_against([self.config(m.config) for m in self.ranked()])
+        if spec.shut_in:  # a variant is judged against the owner's code, tuned, as the variant is
+            spec.stand_against([self.config(m.config) for m in self.ranked()] if variant_of(config) else None)
 
         max_seconds = min(PROOF_S, self.budget.max_seconds / 2)
 
