@@ -60,7 +60,7 @@ def variants_made(story: Story) -> list[VariantMade]:
         variant.verdict = wrong.get(variant.hash, variant.verdict)
         parent = made.get(variant.parent)
         variant.depth = parent.depth + 1 if parent else 0
-        variant.ms = best.get(variant.hash)
+        variant.ms = best.get(variant.hash) if variant.hash not in wrong else None
         if variant.ms:
             variant.times_owner = best[OWNER] / variant.ms if OWNER in best else None
             floor = story.setting.floor_ms

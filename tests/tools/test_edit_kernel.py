@@ -5,7 +5,7 @@ import json
 import pytest
 
 from agent.models.base import Done
-from agent.models.embedded import next_move
+from agent.models.embedded import finalists, next_move
 from kernels.editing.editable import editable
 from kernels.editing.rewrites import BY_NAME
 from memory.store import Memory
@@ -251,6 +251,12 @@ def test_the_planner_tries_the_rewrites_once_something_is_measured():
     assert next_call(measured, edited, timed(0.5)) == ("edit_kernel", {"rewrite": "every", "parent": "bb"})
     assert next_call(measured, edited, timed(1.5))[0] == "suggest_configs"
     assert next_call(measured, done("edit_kernel", {"fence": "passed"}))[0] == "suggest_configs"
+    wrong = done("run_benchmark", {"results": [], "stressed": [{"variant": "bb", "status": "correctness"}]})
+    assert next_call(measured, timed(0.5), edited, wrong)[0] == "suggest_configs", "nothing is made of a wrong variant"
+    assert [c.get("edit") for c in finalists([measured, timed(0.5)])] == ["bb X=2", None]
+    assert finalists([measured, timed(0.5), wrong]) == [{"A": 1}]
+    untried = done("run_benchmark", {"results": [], "stressed": [{"variant": "bb", "left_out": "no time"}]})
+    assert len(finalists([measured, timed(0.5), untried])) == 2
     assert next_call(measured, rewrites=())[0] == "suggest_configs"
 
 

@@ -181,7 +181,7 @@ def test_the_time_is_bounded_and_what_was_left_out_is_said(session):
     several = [added(session, factor) for factor in range(2, 2 + MOST + 2)]
     answer = measure(session, [configs[0] for _, configs in several])
     assert [("status" in row) for row in answer["stressed"]] == [True] * MOST + [False] * 2
-    assert answer["stressed"][-1]["left_out"] == f"not tried on inputs that nobody chose: the {MOST} fastest come first"
+    assert answer["stressed"][-1]["left_out"] == f"not tried on inputs that nobody chose: {MOST} faster ones are right"
     session.budget.max_seconds = 0.0
     session.budget.started -= 1.0
     later = measure(session, [several[-1][1][0]], "t0000c002")
@@ -192,6 +192,14 @@ def test_the_time_is_bounded_and_what_was_left_out_is_said(session):
     session.budget.max_seconds = 1.0 + 8.0
     measure(session, [several[-1][1][0]], "t0000c003")
     assert session.device.stressed[-1][1] <= SHARE * 8.0
+
+
+def test_a_wrong_variant_is_none_of_the_fastest(session):
+    several = [added(session, factor) for factor in range(2, 2 + MOST + 2)]
+    session.device.says = {name: ("correctness", TINY) for name, _ in several[:-1]}
+    measure(session, [configs[0] for _, configs in several])
+    assert [name for name, _ in session.device.stressed] == [name for name, _ in several]
+    assert session.best().config == several[-1][1][0].model_dump(mode="json")
 
 
 def test_a_run_that_is_resumed_and_a_later_one_know_it(session, tmp_path):

@@ -299,6 +299,38 @@ def test_with_edits_a_variant_is_proven_over_the_owners_code_tuned(gpu, on_gpu, 
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("found_out", ["worker_of_wrong_variants", "worker_of_variants_found_out_late"])
+@pytest.mark.skipif(sandbox.why_not() is not None, reason=f"{sandbox.why_not()}")
+def test_where_every_variant_is_wrong_the_owners_best_config_is_proven(
+    found_out, gpu, on_gpu, tmp_path, monkeypatch, capsys
+):
+    opened = functools.partial(LiveDevice.open.func, factory=f"tests.agent.programs.scripted_gpu:{found_out}")
+    monkeypatch.setattr(LiveDevice, "open", opened)
+    out, memory = tmp_path / "tuned.json", tmp_path / "m.db"
+    words = ["improve", str(on_gpu), "-o", str(out), "--kernel", "gated", "--json", "--edit"]
+    assert main([*words, "--memory", str(memory)]) == 0
+    table = read_table(out)
+    (row,) = [r for r in table.rows if r.status == "proven"]
+    assert row.decision.source is None
+    assert row.decision.options["num_warps"] == 8
+    baselines = [b["name"] for b in table.evidence[row.name]["baselines"]]
+    assert baselines == ["owner", "autotuner"], "the owner's code is no rival of itself"
+    store = Memory.open(memory)
+    sittings = store.ask(
+        "SELECT c.config, a.reason FROM attempts a JOIN configs c ON c.id = a.config_id WHERE a.kind = 'proof'"
+    )
+    verdicts = store.ask("SELECT verdict, why FROM variants WHERE verdict = 'correctness'")
+    store.close()
+    edited = [json.loads(s["config"])["edit"].partition(" ")[0] for s in sittings if '"edit"' in s["config"]]
+    if found_out == "worker_of_wrong_variants":
+        assert edited == []
+        assert {v["why"].partition(": result")[0] for v in verdicts} == {"wrong on tiny inputs"}
+    else:
+        assert edited
+        assert len(set(edited)) == len(edited), "a wrong variant has one sitting"
+
+
+@pytest.mark.long
 def test_bitwise_leaves_out_what_does_not_give_the_owners_bits(gpu, on_gpu, tmp_path, capsys):
     out = tmp_path / "tuned.json"
     words = ["improve", str(on_gpu), "-o", str(out), "--kernel", "gated", "--json", "--bitwise"]

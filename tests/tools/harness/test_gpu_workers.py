@@ -149,6 +149,15 @@ def test_a_proof_whose_stress_inputs_the_deadline_cuts_says_nothing_of_its_confi
     assert [job["most_s"] for job in asked] == [STRESS_SHARE * STRESS_S]
 
 
+def test_what_is_tried_before_the_finalists_takes_none_of_their_time(live, monkeypatch):
+    run, asked = live.workers.run, []
+    monkeypatch.setattr(live, "_stress_s", STRESS_S)
+    monkeypatch.setattr(live.workers, "run", lambda role, job, *more: asked.append(job) or run(role, job, *more))
+    assert live.stress(FaultyConfig(), 1.5).status == "correct"
+    assert live.stress(FaultyConfig()).status == "correct"
+    assert [job["most_s"] for job in asked] == [1.5, STRESS_SHARE * STRESS_S]
+
+
 def test_a_proof_with_rounds_enough_stands_though_the_time_ends_it(live, monkeypatch):
     measure, rounds = live.measure, iter(range(1, 1000))
 

@@ -5,9 +5,9 @@ chose.
    and on other shapes, for which it is compiled before (:mod:`tools.session.compiled_for_proof`).
 2. If it is wrong there, the whole variant is: all its configs are `correctness` from then on. None is measured,
    proposed or proven any more, and memory says why.
-3. In one call the three fastest variants are tried that have not been tried yet, each for at most EACH_S seconds, and
-   all of them for at most SHARE of what is left of the search. What was left out is tried when it is measured again,
-   and in the final sitting, whose own test is a whole one.
+3. In one call variants that have not been tried are, the fastest first, until three are right: each for at most EACH_S
+   seconds, and all of them for at most SHARE of what is left of the search. What was left out is tried when it is
+   measured again, and in the final sitting, whose own test is a whole one.
 
 The test is an attempt of the kind ``check`` whose place ends with PLACE: a run that is resumed or forked, and a later
 run, know it by that.
@@ -32,7 +32,7 @@ EACH_S, SHARE, LEAST_S = 4.0, 0.25, 0.3
 COMPILING = 0.5
 """Of a variant's seconds, the part for compiling it for other shapes."""
 MOST = 3
-"""Variants that are tried in one call, the fastest first."""
+"""Right variants in one call after which slower ones are not tried."""
 
 
 def prove_variants(session: Session, measured: Iterable[Config], call_id: str) -> list[dict[str, Any]]:
@@ -47,11 +47,12 @@ def prove_variants(session: Session, measured: Iterable[Config], call_id: str) -
     asked = {name for c in measured if (name := variant_of(c)) and name not in tried}
     waiting = [(name, config) for name, config in fastest.items() if name in asked]
     ends_at = time.monotonic() + SHARE * session.budget.seconds_left()
-    rows = []
-    for place, (name, config) in enumerate(waiting):
+    rows: list[dict[str, Any]] = []
+    for name, config in waiting:
         seconds = min(EACH_S, ends_at - time.monotonic())
-        if place >= MOST or seconds < LEAST_S:
-            why = f"the {MOST} fastest come first" if place >= MOST else "no time"
+        enough = sum(row.get("status") == "correct" for row in rows) >= MOST
+        if enough or seconds < LEAST_S:
+            why = f"{MOST} faster ones are right" if enough else "no time"
             rows.append({"variant": name, "left_out": f"not tried on inputs that nobody chose: {why}"})
             continue
         rows.append(_prove(session, name, config, seconds, call_id))
