@@ -270,11 +270,12 @@ class Editable(KernelSpec[Any, Any]):
     def baselines(self, problem: Problem) -> list[Baseline[Any]]:
         """The owner's, and the owner's launch, tuned: the best of its own configs. A variant has to beat it."""
         found = list(self._owners_spec.baselines(problem))
-        if self._owners_judged:
-            return found
         name = TUNED if any(b.name == "owner" for b in found) else "owner"
-        title = f"{self.name} as its owner wrote it, the best of its configs"
         prepare = partial(_prepare, self._owners_spec)
+        if self._owners_judged:
+            title = f"{self.name} as its owner wrote it, at its default config"
+            return found if name == TUNED else [*found, Baseline(name, title, prepare, own_code=True)]
+        title = f"{self.name} as its owner wrote it, the best of its configs"
         few = 0 if name == TUNED else MOST_OWNERS  # before anything is measured
         choices = partial(self._owners_choices, None if self._any_owners else few)
         return [*found, Baseline(name, title, prepare, own_code=True, choices=choices)]
