@@ -93,6 +93,8 @@ class Outcome(BaseModel):
     """Kinds of inputs and shapes beside the nominal ones on which the config was right in the final sitting."""
     left_out: dict[str, str] = Field(default_factory=dict)
     """Kinds on which it was not tried, and why."""
+    by_float64: dict[str, str] = Field(default_factory=dict)
+    """Kinds on which it differs from the owner's launch and is no further from float64: the numbers."""
     bits: Literal["same", "differ"] | None = None
     """Whether the config's results are those of the owner's launch (the kernel's default config), bit by bit; ``None``
     if they were not compared."""
@@ -195,6 +197,7 @@ def outcome_of(
         how=proof["how"] if proof else "",
         survived=proof.get("survived", []) if proof else [],
         left_out=proof.get("left_out", {}) if proof else {},
+        by_float64=proof.get("by_float64", {}) if proof else {},
         bits=proof.get("bits") if proof else None,
         bits_why=proof.get("bits_why", "") if proof else "",
         level=list(level),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ class GameDevice:
             for c, status in zip(configs, found, strict=True)
         ]
 
-    def stress(self, config: Config, most_s: float | None = None) -> StressResult:
+    def stress(self, config: Config, most_s: float | None = None, decided_by: float = math.inf) -> StressResult:
         return StressResult(config=dump(config), status="infrastructure", reason=self.no_bits())
 
     def measure(self, configs: Sequence[Config], regime: Regime = "burst") -> list[Measurement]:

@@ -50,7 +50,7 @@ def _kernel(path: str, digest: str, size: int, modified: int) -> CapturedKernel:
         spec = CapturedKernel(launch, capture.functions(), _folder())
     except CannotRebuild as e:
         raise ValueError(str(e)) from e
-    spec.found_as = reference_of(path, launch.digest)
+    spec.found_as, spec.capture_file = reference_of(path, launch.digest), path
 
     def siblings() -> list[CapturedKernel]:
         found: list[CapturedKernel] = []

@@ -100,6 +100,8 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
         self._missing = missing
         self._configs = [c for c in rows if missing is None or all(c[n] == v for n, v in self._own.items())]
         self._identities = [launch.function["identity"], *_argument_identities(launch.arguments, functions)]
+        self.capture_file = ""
+        """The path of the capture, where there is one."""
         self.siblings: Callable[[], list[CapturedKernel]] = list
         """Launches of the same function with other shapes; who reads the capture knows them."""
         self.has_hook = bool(self._hooks)

@@ -65,3 +65,16 @@ def _with_scalar_variable(self: ast.NodeTransformer, node: ast.For) -> ast.For:
             ast.copy_location(part, node)
         node.body.insert(0, scalar)
     return node
+
+
+def numpy_advice(message: str) -> str:
+    """What to do where numpy 2.4's stricter scalars stop the interpreter (seen with Triton 3.6); empty otherwise."""
+    import numpy
+    import triton
+
+    if "only 0-dimensional arrays can be converted" not in message:
+        return ""
+    return (
+        f"the interpreter of Triton {triton.__version__} does not work with numpy {numpy.__version__}: "
+        "pip install 'numpy<2.4'"
+    )

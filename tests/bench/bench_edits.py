@@ -1,4 +1,4 @@
-"""What edits of device code bring: ``python -m tests.bench.bench_edits OUT [--seconds S] [--written]``.
+"""What edits of device code bring: ``python -m tests.bench.bench_edits OUT [--seconds S] [--written] [--only A,B]``.
 
 Needs a GPU and ``liger-kernel``. Seven launches of Liger's (geglu forward and backward, the backward passes of rms_norm
 and layer_norm, jsd, cross_entropy, group_norm forward) are captured in an unchanged program, and ``improve --edit``
@@ -11,12 +11,14 @@ variant that was measured. ``OUT --written --seconds 370`` is made for 418 s in 
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +101,7 @@ def measured_variants(memory: Path, kernel: str) -> list[dict[str, Any]]:
         opened.close()
 
 
-def improved(path: Path, folder: Path, seconds: float, model: str) -> dict[str, Any]:
+def improved(path: Path, folder: Path, seconds: float, model: str, only: Sequence[str]) -> dict[str, Any]:
     from agent.loop.progress import LineWatch
     from agent.programs.improvement.improve_request import Request
     from agent.programs.improvement.improving import improve
@@ -107,7 +109,7 @@ def improved(path: Path, folder: Path, seconds: float, model: str) -> dict[str, 
     memory = folder / "edits-memory.db"
     memory.unlink(missing_ok=True)
     request = Request(
-        path, folder / "tuned-edits.json", ",".join(_there(path)), max_seconds=seconds, share=1.0, memory=memory,
+        path, folder / "tuned-edits.json", ",".join(_there(path, only)), max_seconds=seconds, share=1.0, memory=memory,
         cold=True, edit=True, even=True, model=model,
     )  # fmt: skip
     began = time.perf_counter()
@@ -137,6 +139,7 @@ def improved(path: Path, folder: Path, seconds: float, model: str) -> dict[str, 
                 "evaluations": outcome.evaluations if outcome else 0,
                 "seconds": outcome.seconds if outcome else 0.0,
                 "inputs": outcome.survived if outcome else [],
+                "by float64": outcome.by_float64 if outcome else {},
                 "errors": evidence.get("error"),
                 "owner's errors": evidence.get("owner_error"),
                 "reference": evidence["reference"],
@@ -152,12 +155,12 @@ def improved(path: Path, folder: Path, seconds: float, model: str) -> dict[str, 
     }
 
 
-def _there(path: Path) -> list[str]:
-    """Those of LAUNCHES that were captured."""
+def _there(path: Path, only: Sequence[str]) -> list[str]:
+    """Those of LAUNCHES that were captured and are among `only`."""
     from kernels.capture.reading.captured_launches import read_capture
 
     names = {x.name for x in read_capture(str(path)).launches}
-    return [n for n in LAUNCHES if n in names]
+    return [n for n in LAUNCHES if n in names and n in only]
 
 
 def render(report: dict[str, Any]) -> str:
@@ -186,12 +189,16 @@ def main() -> None:
         program()
         return
     began = time.perf_counter()
-    folder = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.bench_edits")
+    parser.add_argument("out", type=Path, help="a folder")
+    parser.add_argument("--seconds", type=float, default=SECONDS)
+    parser.add_argument("--written", action="store_true")
+    parser.add_argument("--only", default=",".join(LAUNCHES), help="names of launches")
+    given = parser.parse_args()
+    folder: Path = given.out
     folder.mkdir(parents=True, exist_ok=True)
-    words = sys.argv[2:]
-    seconds = float(words[words.index("--seconds") + 1]) if "--seconds" in words else SECONDS
-    model = "tests.bench.written_player:Writer" if "--written" in words else "embedded"
-    report = improved(captured(folder), folder, seconds, model)
+    model = "tests.bench.written_player:Writer" if given.written else "embedded"
+    report = improved(captured(folder), folder, given.seconds, model, given.only.split(","))
     report["model"] = model
     report["seconds with capture"] = time.perf_counter() - began
     (folder / "edits.json").write_text(json.dumps(report, indent=1))

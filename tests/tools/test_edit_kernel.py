@@ -40,7 +40,7 @@ class Card(Clockwork):
 
     wrong = ("", "")
 
-    def stress(self, config, most_s=None):
+    def stress(self, config, most_s=None, decided_by=0.0):
         self.stressed = [*getattr(self, "stressed", ()), (config, most_s)]
         bad = config.edit.startswith(self.wrong[0] or "none")
         about = {"status": "correctness", "reason": self.wrong[1]} if bad else {"status": "correct"}

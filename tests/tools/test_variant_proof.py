@@ -20,7 +20,7 @@ from tests.kernels.editing.test_variants import GRID, H200, HONEST
 from tests.tools.test_edit_kernel import Card
 from tools import registry
 from tools.harness.process.identity import describe
-from tools.harness.results import Measurement, StressResult
+from tools.harness.results import UNDECIDED, Measurement, StressResult
 from tools.session.budget import Budget
 from tools.session.recall import resume, warm_up
 from tools.session.rewriting import edit_row
@@ -40,7 +40,7 @@ class Cards(Card):
         super().__init__(memory)
         self.says, self.stressed = {}, []
 
-    def stress(self, config, most_s=None):
+    def stress(self, config, most_s=None, decided_by=0.0):
         self.stressed.append((config.edit.partition(" ")[0], most_s))
         status, reason = self.says.get(self.stressed[-1][0], ("correct", ""))
         values = config.model_dump(mode="json")
@@ -160,6 +160,17 @@ def test_what_a_later_call_finds_out_takes_back_earlier_measurements(session):
     assert session.best() is None
 
 
+def test_what_float64_could_not_decide_is_left_to_the_final_sitting(session):
+    name, configs = added(session)
+    session.device.says[name] = ("infrastructure", UNDECIDED)
+    answer = measure(session, configs[:1])
+    assert answer["stressed"][0]["reason"] == UNDECIDED
+    assert "stressed" not in measure(session, configs)
+    assert len(session.device.stressed) == 1
+    assert session.best() is not None
+    assert len([c for c in session.space if c.edit]) > 0
+
+
 def test_a_blind_check_is_no_verdict_on_a_variant(session):
     name, configs = added(session)
     session.device.says[name] = ("correctness", "the check is blind: it accepts its output if nothing is launched")
@@ -259,5 +270,5 @@ class Plain(Card):
         values = config.model_dump(mode="json")
         return Measurement(config=values, status="correct", ms=1.0, ci_ms=(1.0, 1.0), samples_ms=[1.0])
 
-    def stress(self, config, most_s=None):
+    def stress(self, config, most_s=None, decided_by=0.0):
         raise AssertionError("nobody asks for it")

@@ -6,6 +6,7 @@ another or with a baseline (``contend``, ``prove``) is one job, and so one sitti
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -121,7 +122,7 @@ class FleetDevice:
         found = {job: self._require_worker(answer) for job, answer in self.fleet.run(jobs)}
         return [CheckResult.model_validate(_about(found[j], j.subject)) for j in jobs]
 
-    def stress(self, config: Config, most_s: float | None = None) -> StressResult:
+    def stress(self, config: Config, most_s: float | None = None, decided_by: float = math.inf) -> StressResult:
         """Variants alone are tried before their proof, and a fleet launches none."""
         return StressResult(config=_values(config), status="infrastructure", reason="a fleet launches no edited code")
 

@@ -94,9 +94,10 @@ class Device(Protocol):
         """Whether each config computes the right thing."""
         ...
 
-    def stress(self, config: Config, most_s: float | None = None) -> StressResult:
+    def stress(self, config: Config, most_s: float | None = None, decided_by: float = math.inf) -> StressResult:
         """Whether `config` computes the right thing on inputs and shapes that nobody chose. `most_s`: seconds after
-        which no further kind of inputs is begun. ``infrastructure`` if nothing is launched here."""
+        which no further kind of inputs is begun. `decided_by`: ``time.monotonic()`` until which a float64 reference may
+        be waited for. ``infrastructure`` if nothing was found out."""
         ...
 
     def measure(self, configs: Sequence[Config], regime: Regime = "burst") -> list[Measurement]:

@@ -15,6 +15,9 @@ Figure = Literal["ms", "joules"]
 Bits = Literal["same", "differ"]
 """Whether results are those of the owner's launch, bit by bit."""
 
+UNDECIDED = "float64 has to decide, and the time was up before"
+"""Why a variant has no verdict on inputs that nobody chose before its final sitting."""
+
 ConfigDictT = dict[str, Any]
 
 
@@ -74,6 +77,8 @@ class StressResult(CheckResult):
     """Kinds of inputs on which the config was right."""
     left_out: dict[str, str] = Field(default_factory=dict)
     """Kinds on which it was not tried, and why."""
+    by_float64: dict[str, str] = Field(default_factory=dict)
+    """Kinds on which it differs from the owner's launch and is no further from float64: the numbers."""
     bits: Bits | None = None
     """``None`` if they were not compared."""
     bits_why: str = ""
@@ -89,6 +94,8 @@ class StressResult(CheckResult):
         for kind, why in self.left_out.items():
             kinds.setdefault(why.partition(" (")[0], []).append(kind)
         left = "; ".join(f"{', '.join(names)}: {why}" for why, names in kinds.items())
+        if self.by_float64:
+            right += f", by float64 where the owner's launch is imprecise: {', '.join(self.by_float64)}"
         return f"{right} (left out: {left})" if left else right
 
 
@@ -179,6 +186,8 @@ class Proof(Result):
     """Kinds of inputs and shapes beside the nominal ones on which the config was right."""
     left_out: dict[str, str] = Field(default_factory=dict)
     """Kinds on which it was not tried, and why: what the kernel's domain does not hold is among them."""
+    by_float64: dict[str, str] = Field(default_factory=dict)
+    """As in StressResult."""
     bits: Bits | None = None
     """Whether the config's results are those of the owner's launch; ``None`` if they were not compared."""
     bits_why: str = ""

@@ -48,7 +48,7 @@ LEAST_COMPILE_S = 4.0
 """What the common compilation takes on a busy machine; kernels with several products take 1.3 to 9 s."""
 DEFAULT = "default config"
 """In place of a tool call's id: the default config is measured after a search that measured nothing in its time."""
-NOT_FIGURES = ("survived", "left_out", "bits", "bits_why")
+NOT_FIGURES = ("survived", "left_out", "by_float64", "bits", "bits_why")
 """What a proof says beside its figures."""
 UNLAUNCHED = (TWIN, DID_NOT_COMPILE)
 """How measurements begin to say that the device was not asked."""

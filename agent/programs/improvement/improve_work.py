@@ -55,8 +55,8 @@ from kernels.hardware import Hardware
 from kernels.tuned.tuned_file import write_table
 from kernels.tuned.tuned_table import fault_of
 from memory.terms import count_of
+from tools.harness.checking.float64.promoted_reference import Reference
 from tools.harness.checking.owner_survey import OwnerSurvey, Survey
-from tools.harness.checking.promoted_reference import Reference
 from tools.harness.process.prestart import Prestart
 
 MOST_EVALS = 60

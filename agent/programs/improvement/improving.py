@@ -23,8 +23,8 @@ from kernels.hardware.gpu_facts import from_json
 from kernels.tuned.key import key_of_captured
 from kernels.tuned.tuned_table import TunedEnvironment, TunedTable
 from memory.store import Memory, MemoryFileError
+from tools.harness.checking.float64.promoted_reference import DEADLINE_S
 from tools.harness.checking.owner_survey import CPU, OwnerSurvey
-from tools.harness.checking.promoted_reference import DEADLINE_S
 from tools.harness.device import DeviceError
 from tools.harness.process.child import ChildUnborn
 from tools.harness.process.gpu_lock import named_lock

@@ -12,9 +12,9 @@ from agent.programs.improvement.tuned_rows import beyond_float64
 from kernels.captured.captured_problem import CapturedProblem
 from kernels.hardware import hardware_named
 from kernels.spec import Config
+from tools.harness.checking.float64.promoted_reference import Reference
 from tools.harness.checking.interpreter import Interpreter
 from tools.harness.checking.owner_survey import OwnerSurvey, Survey
-from tools.harness.checking.promoted_reference import Reference
 
 CHECKED = 3
 """Configs of a launch that are checked: the owner's and its nearest neighbours."""

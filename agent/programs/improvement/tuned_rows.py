@@ -12,8 +12,8 @@ from kernels.capture.reading.captured_launches import CapturedLaunch
 from kernels.captured.captured_problem import rounded_up
 from kernels.captured.spec import OPTIONS
 from kernels.tuned.tuned_table import Decision, Json, Status, TunedEnvironment, TunedRow
+from tools.harness.checking.float64.promoted_reference import Reference
 from tools.harness.checking.owner_survey import Survey
-from tools.harness.checking.promoted_reference import Reference
 from tools.harness.checking.verify import BLIND, WROTE_BESIDE
 
 LEAST_KINDS = 3
@@ -246,6 +246,7 @@ def evidence_of(
             "seconds": outcome.seconds,
             "inputs": outcome.survived,
             "left_out": outcome.left_out,
+            **({"by_float64": outcome.by_float64} if outcome.by_float64 else {}),
             "bits": outcome.bits,
             "how": outcome.how,
             "device": outcome.device,

@@ -160,6 +160,20 @@ def _unknown(argument: Json) -> str:
     return f"a {kind}, which a capture does not hold"
 
 
+def raised_bytes(launch: CapturedLaunch) -> int:
+    """Bytes of all arguments when their floats are float64."""
+    total = 0
+    for number, storage in enumerate(launch.storages):
+        dtypes = {v["dtype"] for v in _views(launch, number)}
+        narrowest = min((ITEM_BYTES[d] for d in dtypes if _is_raised(d)), default=8)
+        total += storage["bytes"] * 8 // narrowest
+    return total
+
+
+def _is_raised(dtype: str) -> bool:
+    return dtype in FLOATS or dtype.startswith("float8")
+
+
 def _views(launch: CapturedLaunch, storage: int) -> list[Json]:
     return [t for a in launch.arguments.values() for t in tensors_of(a) if t["storage"] == storage]
 
@@ -168,7 +182,7 @@ def _storage(launch: CapturedLaunch, number: int, device: str, raised: bool) -> 
     """Memory for a storage, zeroed, as a tensor of bytes; of float64 elements where it holds floats that are raised."""
     size = launch.storages[number]["bytes"]
     dtypes = {v["dtype"] for v in _views(launch, number)}
-    if (raised and dtypes & {*FLOATS}) or (raised and any(d.startswith("float8") for d in dtypes)):
+    if raised and any(map(_is_raised, dtypes)):
         if len(dtypes) > 1:
             raise CannotRebuild(f"one memory is used as {' and '.join(sorted(dtypes))}, which float64 cannot stand for")
         count = size // ITEM_BYTES[next(iter(dtypes))]

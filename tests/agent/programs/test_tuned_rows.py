@@ -17,7 +17,8 @@ from agent.programs.improvement.tuned_rows import beyond_float64, bounds_of, dec
 from kernels.capture.reading.captured_launches import read_capture
 from kernels.hardware import hardware_named
 from tests.captures import GPU, as_if_on
-from tools.harness.checking.owner_survey import INFINITE, Survey
+from tools.harness.checking.float64.float64_errors import INFINITE
+from tools.harness.checking.owner_survey import Survey
 from tools.harness.checking.verify import BLIND, WROTE_BESIDE
 
 ROUNDING = 2.0**-9

@@ -101,7 +101,7 @@ class Card(Clockwork):
     def contend(self, configs, regime="burst", figure="ms"):
         return [self.reading(c) for c in configs]
 
-    def stress(self, config, most_s=None):
+    def stress(self, config, most_s=None, decided_by=0.0):
         return StressResult(config=config.model_dump(mode="json"), status="infrastructure", reason="no time")
 
     def baseline_times(self):

@@ -26,10 +26,10 @@ from kernels.hardware import hardware_named
 from kernels.launches.leaves import tensors_in
 from kernels.registry import get
 from tests.captures import capture_text
+from tools.harness.checking.float64.promoted_reference import PromotingInterpreter
 from tools.harness.checking.held_out import held_out_shapes
 from tools.harness.checking.own_kernel import own_kernel
 from tools.harness.checking.owner_survey import OwnerSurvey
-from tools.harness.checking.promoted_reference import PromotingInterpreter
 
 H200 = hardware_named("H200")
 

@@ -15,8 +15,8 @@ from kernels.capture.reading.captured_launches import read_capture
 from kernels.capture.reading.launch_space import space_of
 from kernels.capture.reading.rebuilt_arguments import rebuild_arguments
 from kernels.capture.reading.rebuilt_functions import CannotRebuild
-from tools.harness.checking import promoted_reference
-from tools.harness.checking.promoted_reference import PromotingInterpreter, _chosen
+from tools.harness.checking.float64 import promoted_reference
+from tools.harness.checking.float64.promoted_reference import PromotingInterpreter, _chosen
 
 pytestmark = pytest.mark.process
 ROOT = Path(__file__).parents[3]

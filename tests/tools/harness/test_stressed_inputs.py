@@ -12,7 +12,7 @@ import triton
 from kernels.hardware import hardware_named
 from tests.exploits.axpy import AxpyProblem
 from tests.faults.broken import Faulty
-from tools.harness.checking.stress import CHANGES, changed
+from tools.harness.checking.stressed_inputs import CHANGES, changed
 from tools.harness.measuring import worker
 from tools.harness.process.identity import describe
 
@@ -50,7 +50,12 @@ def test_scales_are_no_mask():
 @pytest.mark.parametrize(("seconds_to_end", "most_s"), [(math.inf, 6.0), (100.0, 6.0), (2.0, 2.0)])
 def test_stress_inputs_end_with_the_run(seconds_to_end, most_s, tmp_path, monkeypatch):
     monkeypatch.setattr(triton.knobs.compilation, "listener", None)  # which a worker replaces
-    monkeypatch.setattr(worker, "stress", lambda *about: {"status": "runtime", "most_s": about[-1]})
+
+    def stressing(*about):
+        yield from ()
+        return {"status": "runtime", "most_s": about[-2]}
+
+    monkeypatch.setattr(worker, "stressing", stressing)
     ours = worker.Worker({**describe(Faulty(), AxpyProblem()), "index": 0, "lock": str(tmp_path / "lock")})
     ours.hardware = hardware_named("H200")
     job = {"config": {}, "most_s": 6.0, "ends_at": time.monotonic() + seconds_to_end}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import secrets
 import tempfile
 import time
@@ -138,21 +139,30 @@ def interpreter(init: dict[str, Any]) -> Any:
     from kernels.hardware import hardware_named
     from kernels.launches.bound import Bound, copied
     from kernels.spec import sentence
-    from kernels.triton.interpreter_arguments import patch_scalars
+    from kernels.triton.interpreter_arguments import numpy_advice, patch_scalars
     from kernels.triton.interpreter_bf16 import patch_bf16
     from kernels.triton.interpreter_libdevice import NotEmulated, patch_libdevice
     from kernels.triton.stub_driver import StubDriver
+    from tools.harness.checking.float64.promoted_reference import PromotingInterpreter, Question, Reference
     from tools.harness.checking.races import RACES, watch_accesses
     from tools.harness.checking.sampling.sampled_check import check_in_time
     from tools.harness.checking.stress import stress
     from tools.harness.checking.verify import judge, stray_write
     from tools.harness.compiling.compiler import reason
     from tools.harness.process.machine_trouble import causes, describe_trouble
+    from tools.harness.process.sandbox import INSIDE
 
     patch_bf16()
     patch_scalars()
     patch_libdevice()
     torch.set_num_threads(1)  # the interpreter's arrays are small; threads only fight over the cores
+
+    promoting = PromotingInterpreter()
+
+    def answer(question: Question) -> Reference:
+        if INSIDE in os.environ:
+            return Reference("a process that is shut in starts no other")
+        return question.answer(promoting)
 
     def serve(job: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -166,7 +176,7 @@ def interpreter(init: dict[str, Any]) -> Any:
         hardware = replace(hardware_named(job["hardware"]), sms=3)
         try:
             if job["stress"]:
-                return stress(spec, problem, config, "cpu", hardware)
+                return stress(spec, problem, config, "cpu", hardware, answer=answer)
             if job["limit_s"] is not None and isinstance(spec, Editable):
                 return check_in_time(spec, problem, config, hardware, job["seed"], job["limit_s"])
             inputs = spec.inputs(problem, torch.Generator().manual_seed(job["seed"]), "cpu")
@@ -214,16 +224,3 @@ def interpreter(init: dict[str, Any]) -> Any:
 def describe_not_enough(limit_s: float) -> str:
     """Why there is no verdict after `limit_s` seconds."""
     return f"not interpreted: {limit_s:.2g} s were not enough; the card decides"
-
-
-def numpy_advice(message: str) -> str:
-    """What to do where numpy 2.4's stricter scalars stop the interpreter (seen with Triton 3.6); empty otherwise."""
-    import numpy
-    import triton
-
-    if "only 0-dimensional arrays can be converted" not in message:
-        return ""
-    return (
-        f"the interpreter of Triton {triton.__version__} does not work with numpy {numpy.__version__}: "
-        "pip install 'numpy<2.4'"
-    )

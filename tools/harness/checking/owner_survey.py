@@ -7,8 +7,8 @@
        floor of what may differ at all (atomics add in any order).
     2. It runs once more on results full of NaN. A result that comes out the same is *overwritten*: the launch reads
        nothing of it. A result that never changes is *unchanged*.
-    3. The results are compared with the float64 reference of the same arguments (``promoted_reference.py``), where
-       there is one: how far the owner's launch is off.
+    3. The results are compared with the float64 reference of the same arguments, where there is one
+       (``float64/promoted_reference.py``): how far the owner's launch is off.
     4. On a GPU it is timed.
 
 A finalist is compared with float64 in the same way: :meth:`OwnerSurvey.errors`. It is timed beside the owner's launch:
@@ -25,7 +25,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from tools.harness.checking.promoted_reference import Reference
+from tools.harness.checking.float64.float64_errors import (
+    Exact,
+    difference,
+    errors_against,
+    read_reference,
+    written_reference,
+)
+from tools.harness.checking.float64.promoted_reference import Reference
 from tools.harness.compiling.cache import default_cache, triton_environment
 from tools.harness.process.child import ONE_THREAD, Child, ChildDied, ChildTimeout, ChildUnborn
 from tools.harness.process.gpu_lock import GpuLock
@@ -126,14 +133,8 @@ class OwnerSurvey:
         return self._call({"op": "info"})
 
     def _ask(self, job: Json, exact: Reference) -> Json:
-        import numpy
-
         with tempfile.TemporaryDirectory() as folder:
-            path = str(Path(folder) / "exact.npz")
-            arrays: Any = {f"at{s}": at for s, (at, _) in exact.stored.items()}
-            arrays |= {f"values{s}": values for s, (_, values) in exact.stored.items()}
-            numpy.savez(path, **arrays)
-            return self._call({**job, "exact": path, "storages": list(exact.stored)})
+            return self._call({**job, "exact": written_reference(exact, str(Path(folder) / "exact.npz"))})
 
     def _call(self, job: Json) -> Json:
         return self._launching.call(job)
@@ -300,23 +301,12 @@ def _look(spec: Any, device: str, job: Json, kept: _Kept) -> Json:
                 return {"damped": damped}
         return {"damped": 0}
     if job["op"] == "survey":
-        return kept.take(spec, device, kernel, seed, job["damped"]).survey(_loaded(job))
+        return kept.take(spec, device, kernel, seed, job["damped"]).survey(read_reference(job["exact"]).stored)
     damped = spec.problem_type.model_validate(job["problem"]).damped
     looked = kept.take(spec, device, kernel, seed, damped)
     if job["op"] == "beside":
         return {"times": looked.side_by_side(job)}
-    return {"errors": looked.errors_of(job, _loaded(job))}
-
-
-Exact = dict[int, tuple[Any, Any]]
-"""Storage → (elements, their float64 values)."""
-
-
-def _loaded(job: Json) -> Exact:
-    import numpy as np
-
-    with np.load(job["exact"]) as found:
-        return {s: (found[f"at{s}"], found[f"values{s}"]) for s in job["storages"]}
+    return {"errors": looked.errors_of(job, read_reference(job["exact"]).stored)}
 
 
 class _Looked:
@@ -359,7 +349,7 @@ class _Looked:
         return {
             "overwritten": overwritten,
             "unchanged": unchanged,
-            "repeats": {p: _difference(again[p], t) for p, t in results.items()},
+            "repeats": {p: difference(again[p], t) for p, t in results.items()},
             "errors": self._errors(results, exact),
             "roundings": {p: default_bound(t) for p, t in results.items()},
             "coarsest": max((default_bound(t) for t in self._drawn.values() if t.element_size() > 1), default=0.0),
@@ -409,27 +399,7 @@ class _Looked:
         )
 
     def _errors(self, results: dict[str, Any], exact: Exact) -> dict[str, float]:
-        """Scale-relative error of each result at the elements that the float64 reference holds."""
-        import torch
-
-        from kernels.capture.reading.rebuilt_arguments import described_tensors
-
-        described = dict(described_tensors(self._spec.captured))
-        found = {}
-        for path, t in results.items():
-            if described[path]["storage"] not in exact:
-                continue
-            at, values = (torch.from_numpy(a) for a in exact[described[path]["storage"]])
-            start = t.storage_offset() - described[path]["offset"]
-            flat = torch.empty(0, dtype=t.dtype, device=t.device).set_(
-                t.untyped_storage(), start, (int(at.max()) + 1,), (1,)
-            )
-            there = flat[at.to(t.device)].cpu().double()
-            most = torch.finfo(t.dtype).max if t.is_floating_point() else float("inf")
-            held = torch.isfinite(values) & (values.abs() <= most)  # beyond it, infinity is the right result
-            if bool(held.any()):
-                found[path] = _difference(there[held], values[held])
-        return found
+        return errors_against(self._spec.captured, results, exact)
 
     def _time(self, own: Any) -> float:
         import torch
@@ -461,19 +431,3 @@ class _Looked:
 
         if self._device != CPU:
             torch.cuda.synchronize()
-
-
-def _difference(out: Any, reference: Any) -> float:
-    """max|out - ref| / max|ref| where the reference is finite; infinite (1e30 in JSON) if `out` is not finite there."""
-    import torch
-
-    a, b = out.double().reshape(-1), reference.double().reshape(-1)
-    finite = torch.isfinite(b)
-    if not bool(finite.any()):
-        return 0.0
-    worst, scale = float((a[finite] - b[finite]).abs().max()), float(b[finite].abs().max())
-    return min(worst / (scale or 1.0), INFINITE) if worst == worst else INFINITE
-
-
-INFINITE = 1e30
-"""JSON has no infinity."""

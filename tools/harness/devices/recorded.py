@@ -107,7 +107,7 @@ class RecordedDevice:
         self._checks.update(zip(configs, results, strict=True))
         return results
 
-    def stress(self, config: Config, most_s: float | None = None) -> StressResult:
+    def stress(self, config: Config, most_s: float | None = None, decided_by: float = math.inf) -> StressResult:
         return StressResult(config=config.model_dump(mode="json"), status="infrastructure", reason=self.no_bits())
 
     def measure(self, configs: Sequence[Config], regime: Regime = "burst") -> list[Measurement]:

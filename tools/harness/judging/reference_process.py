@@ -15,7 +15,8 @@ import torch
 from kernels.launches.bound import copied, same_bits
 from kernels.launches.expected import default_bound
 from kernels.launches.leaves import leaves, rebuild
-from tools.harness.checking.stress import CHANGES, SLACK, changed
+from tools.harness.checking.stressed_inputs import CHANGES, changed
+from tools.harness.checking.stressed_launch import SLACK
 from tools.harness.checking.verify import blind_spot, result_fault, saturated, scale_error
 from tools.harness.judging.operator_trace import operators_of
 from tools.harness.judging.problems import JudgedProblem, make_problem

@@ -11,6 +11,7 @@ import math
 import os
 import platform
 import time
+from dataclasses import asdict
 from statistics import mean
 from typing import Any
 
@@ -23,8 +24,10 @@ from kernels.hardware.gpu_facts import to_json
 from kernels.spec import Baseline
 from tools.harness.checking.bits import compare_bits
 from tools.harness.checking.census import started_kernels, take_census
+from tools.harness.checking.float64.float64_errors import read_reference
 from tools.harness.checking.own_kernel import own_kernel
-from tools.harness.checking.stress import MOST_S, stress
+from tools.harness.checking.stress import MOST_S, stressing
+from tools.harness.checking.stressed_launch import Asking, Cases
 from tools.harness.compiling.compiler import reason
 from tools.harness.compiling.toolchain import add_to_triton_key, assembler, cache_key, describe_overrides
 from tools.harness.measuring.arena import Arena, Refused, Wrong
@@ -62,6 +65,9 @@ class Worker:
         self.hits = 0
         self.keyed = False
         """Whether what is compiled here is cached under the key that the compilers use."""
+        self.stressing: Asking[Json] | None = None
+        """A stress test that waits for an answer."""
+        self.cases: Cases = {}
         self.lock = GpuLock(init["lock"])
         triton.knobs.compilation.listener = self.compiled
 
@@ -198,11 +204,26 @@ class Worker:
         }
 
     def stress(self, job: Json) -> Json:
-        """A finalist on inputs and shapes that nobody chose, and its bits."""
-        config = rebuild_config(self.spec, job["config"])
-        # By the clock of this machine: the wait for the GPU comes off.
-        most_s = min(job.get("most_s", MOST_S), job.get("ends_at", math.inf) - time.monotonic())
-        found = stress(self.spec, self.problem, config, self.device, self.facts(), synchronize, most_s)
+        """A finalist on inputs and shapes that nobody chose, and its bits. Where float64 has to decide, this gives the
+        ``question`` in their place, and goes on with the job that brings its ``answer``."""
+        answer = None
+        if "answer" in job:
+            answer = read_reference(job["answer"])
+        else:
+            config = rebuild_config(self.spec, job["config"])
+            # By the clock of this machine: the wait for the GPU comes off.
+            most_s = min(job.get("most_s", MOST_S), job.get("ends_at", math.inf) - time.monotonic())
+            self.stressing = stressing(
+                self.spec, self.problem, config, self.device, self.facts(), synchronize, most_s, self.cases
+            )
+        if self.stressing is None:
+            return {"status": "infrastructure", "reason": "the worker that has asked for this answer is gone"}
+        try:
+            # send(None) begins
+            return {"status": "infrastructure", "question": asdict(self.stressing.send(answer))}  # type: ignore[arg-type]
+        except StopIteration as ended:
+            self.stressing = None
+            found: Json = ended.value
         return {**found, **(self.bits(job) if found["status"] == "correct" else {})}
 
     def bits(self, job: Json) -> Json:

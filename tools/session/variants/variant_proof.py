@@ -6,8 +6,8 @@ chose.
 2. If it is wrong there, the whole variant is: all its configs are `correctness` from then on. None is measured,
    proposed or proven any more, and memory says why.
 3. In one call variants that have not been tried are, the fastest first, until three are right: each for at most EACH_S
-   seconds, and all of them for at most SHARE of what is left of the search. What was left out is tried when it is
-   measured again, and in the final sitting, whose own test is a whole one.
+   seconds without the wait for a float64 reference, and all of them for at most SHARE of what is left of the search.
+   What was left out is tried when it is measured again, and in the final sitting, whose own test is a whole one.
 
 The test is an attempt of the kind ``check`` whose place ends with PLACE: a run that is resumed or forked, and a later
 run, know it by that.
@@ -49,13 +49,12 @@ def prove_variants(session: Session, measured: Iterable[Config], call_id: str) -
     ends_at = time.monotonic() + SHARE * session.budget.seconds_left()
     rows: list[dict[str, Any]] = []
     for name, config in waiting:
-        seconds = min(EACH_S, ends_at - time.monotonic())
         enough = sum(row.get("status") == "correct" for row in rows) >= MOST
-        if enough or seconds < LEAST_S:
+        if enough or ends_at - time.monotonic() < LEAST_S:
             why = f"{MOST} faster ones are right" if enough else "no time"
             rows.append({"variant": name, "left_out": f"not tried on inputs that nobody chose: {why}"})
             continue
-        rows.append(_prove(session, name, config, seconds, call_id))
+        rows.append(_prove(session, name, config, ends_at, call_id))
     return rows
 
 
@@ -91,12 +90,12 @@ def _wrong(session: Session, config: Config, why: str) -> Measurement:
     return Measurement(config=values, status="correctness", reason=why, regime=session.task.regime)
 
 
-def _prove(session: Session, name: str, config: Config, seconds: float, call_id: str) -> dict[str, Any]:
+def _prove(session: Session, name: str, config: Config, ends_at: float, call_id: str) -> dict[str, Any]:
     """Try one variant at `config`, and take it out of the search if it is wrong."""
     found: list[StressResult] = []
 
     def run(configs: list[Config]) -> list[CheckResult]:
-        found.append(_stress(session, config, seconds))
+        found.append(_stress(session, config, ends_at))
         kept = {k: v for k, v in found[0].model_dump().items() if k in CheckResult.model_fields}
         where = f"gpu {session.task.problem.label()}{PLACE}"
         return [CheckResult(**{**kept, "where": where, "reason": _sentence(found[0])})]
@@ -115,17 +114,18 @@ def _prove(session: Session, name: str, config: Config, seconds: float, call_id:
     return row
 
 
-def _stress(session: Session, config: Config, seconds: float) -> StressResult:
-    """Compile for other shapes, then launch, in about so many seconds."""
+def _stress(session: Session, config: Config, ends_at: float) -> StressResult:
+    """Compile for other shapes, then launch. By `ends_at` (``time.monotonic()``) it is over."""
     from tools.harness.checking.verify import BLIND  # these import Triton
     from tools.session.compiled_for_proof import compile_for_proof
 
     task, began = session.task, time.monotonic()
-    ends_at = min(began + COMPILING * seconds, session.budget.ends_at)
-    refused = compile_for_proof(session.pool, task.spec, task.problem, config, task.hardware, ends_at)
+    seconds = min(EACH_S, ends_at - began)
+    compiled_by = min(began + COMPILING * seconds, session.budget.ends_at)
+    refused = compile_for_proof(session.pool, task.spec, task.problem, config, task.hardware, compiled_by)
     if refused is not None:
         return StressResult(config=config.model_dump(mode="json"), status=refused[0], reason=refused[1])
-    found = session.device.stress(config, max(LEAST_S, began + seconds - time.monotonic()))
+    found = session.device.stress(config, max(LEAST_S, began + seconds - time.monotonic()), ends_at)
     if found.status == "correctness" and found.reason.startswith(BLIND):
         return found.model_copy(update={"status": "infrastructure"})  # the owner's code would be accepted no better
     return found

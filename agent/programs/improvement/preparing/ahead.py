@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from tools.harness.checking.promoted_reference import DEADLINE_S, PromotingInterpreter, Reference
+from tools.harness.checking.float64.promoted_reference import DEADLINE_S, PromotingInterpreter, Reference
 from tools.harness.process.prestart import Prestart
 
 CORES_EACH = 4

@@ -15,8 +15,8 @@ from agent.programs.improvement.tuned_rows import beyond_float64, bounds_of, fau
 from kernels.capture.reading.rebuilt_arguments import described_tensors
 from kernels.captured.captured_problem import CapturedProblem, written_bounds
 from kernels.hardware import Hardware
+from tools.harness.checking.float64.promoted_reference import Reference
 from tools.harness.checking.owner_survey import OwnerSurvey, Survey
-from tools.harness.checking.promoted_reference import Reference
 from tools.harness.results import CompileResult
 
 SEED = 20_261_128

@@ -14,6 +14,7 @@ A launch that cannot be computed so has no reference, and the result says why.
 from __future__ import annotations
 
 import math
+import random
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ MOST_BUSY = 0.5
 """Of the deadline: so much processor time later no further program is begun."""
 WHOLE_GRID = 2048
 """Programs up to which the whole grid is run for the sake of atomics."""
+MOST_S, LEAST_S = 30.0, 2.0
+"""For the answer to a question; with less time left none is begun."""
 MOST_BYTES = 4 << 30
 """Of all arguments in float64."""
 
@@ -61,19 +64,29 @@ class PromotingInterpreter:
         if self._child is None or not self._child.alive:
             environment = {"TRITON_INTERPRET": "1", **ONE_THREAD}
             self._child = Child(
-                "tools.harness.checking.promoted_reference:promoting_interpreter", {}, environment, forked=True
+                "tools.harness.checking.float64.promoted_reference:promoting_interpreter", {}, environment, forked=True
             )
         return self._child
 
     def reference(
-        self, capture: str, launch: str, seed: int, deadline_s: float = DEADLINE_S, damped: int = 0
+        self,
+        capture: str,
+        launch: str,
+        seed: int,
+        deadline_s: float = DEADLINE_S,
+        damped: int = 0,
+        given: str | None = None,
     ) -> Reference:
         """The reference of the launch with this digest, on arguments made by `seed` and damped so often
-        (``kernels.capture.reading.rebuilt_arguments``)."""
+        (``kernels.capture.reading.rebuilt_arguments``).
+
+        `given` names a file that holds, by storage, elements in their own dtypes
+        (:func:`kernels.capture.reading.storage_elements.storages_of`). Then the arguments hold these numbers, other
+        memory zeros, and `seed` draws which programs are run between the first and the last."""
         child = self.start()
         with tempfile.TemporaryDirectory() as folder:
             out = str(Path(folder) / "stored.npz")
-            job = {"capture": capture, "launch": launch, "seed": seed, "damped": damped, "out": out}
+            job = {"capture": capture, "launch": launch, "seed": seed, "damped": damped, "out": out, "given": given}
             job["busy_s"] = MOST_BUSY * deadline_s
             try:
                 answer = child.call(job, deadline_s)
@@ -94,6 +107,26 @@ class PromotingInterpreter:
             self._child.kill()
 
 
+@dataclass(frozen=True)
+class Question:
+    """What a launch computes in float64 on inputs that another process has made."""
+
+    capture: str
+    launch: str
+    damped: int
+    seed: int
+    """Draws the programs."""
+    given: str
+    """A file with the inputs, storage → its elements (``torch.save``)."""
+
+    def answer(self, interpreter: PromotingInterpreter, most_s: float = MOST_S) -> Reference:
+        """The reference by `interpreter`, unless less than LEAST_S seconds are left for it."""
+        if most_s < LEAST_S:
+            return Reference("no time is left for it")
+        seconds = min(most_s, MOST_S)
+        return interpreter.reference(self.capture, self.launch, self.seed, seconds, self.damped, self.given)
+
+
 def before_fork() -> None:
     """What every such child needs."""
     import torch  # noqa: F401
@@ -107,9 +140,10 @@ def promoting_interpreter(init: dict[str, Any]) -> Any:
     import torch
 
     from kernels.capture.reading.captured_launches import read_capture
+    from kernels.capture.reading.rebuilt_arguments import raised_bytes
     from kernels.capture.reading.rebuilt_functions import CannotRebuild
+    from kernels.triton.interpreter_arguments import numpy_advice
     from kernels.triton.interpreter_float64 import NotPromotable, promote
-    from tools.harness.checking.interpreter import numpy_advice
     from tools.harness.compiling.compiler import reason
     from tools.harness.process.machine_trouble import causes
 
@@ -121,13 +155,14 @@ def promoting_interpreter(init: dict[str, Any]) -> Any:
         until = time.process_time() + job["busy_s"]
         capture = read_capture(job["capture"])
         launch = capture.named(job["launch"])
-        size = sum(s["bytes"] for s in launch.storages) * 4
+        size = raised_bytes(launch)
         if size > MOST_BYTES:
             return {"reason": f"its arguments may need {size / 2**30:.0f} GiB in float64"}
         try:
             total = math.prod(launch.grid["came_out"])
             run = _Run(capture, launch, job, folder)
-            run.programs(_chosen(launch.grid["came_out"], PROGRAMS), until)
+            drawn = None if job["given"] is None else random.Random(job["seed"])
+            run.programs(_chosen(launch.grid["came_out"], PROGRAMS, drawn), until)
             if run.memory.atomic and run.ran < total <= WHOLE_GRID:
                 whole = _Run(capture, launch, job, folder)
                 whole.programs(_chosen(launch.grid["came_out"], total), until)
@@ -147,16 +182,20 @@ def promoting_interpreter(init: dict[str, Any]) -> Any:
     return serve
 
 
-def _chosen(grid: list[int], most: int) -> list[tuple[int, int, int]]:
+def _chosen(grid: list[int], most: int, drawn: random.Random | None = None) -> list[tuple[int, int, int]]:
     """At most `most` programs of the grid: the last, the first, then those that lie evenly between them, in an order in
-    which any number of the first ones is spread over the grid."""
+    which any number of the first ones is spread over the grid; with `drawn`, which it draws."""
     x, y, z = (*grid, 1, 1)[:3]
     total = x * y * z
     count = min(total, most)
-    ends, between = [total - 1, 0], [round(i * (total - 1) / max(1, count - 1)) for i in range(1, count - 1)]
-    bits = max(1, (len(between) - 1).bit_length())
-    spread = sorted(range(len(between)), key=lambda i: int(f"{i:0{bits}b}"[::-1], 2))
-    numbers = dict.fromkeys([*ends, *(between[i] for i in spread)])
+    if drawn is not None:
+        spread = drawn.sample(range(1, max(1, total - 1)), max(0, count - 2))
+    else:
+        between = [round(i * (total - 1) / max(1, count - 1)) for i in range(1, count - 1)]
+        bits = max(1, (len(between) - 1).bit_length())
+        order = sorted(range(len(between)), key=lambda i: int(f"{i:0{bits}b}"[::-1], 2))
+        spread = [between[i] for i in order]
+    numbers = dict.fromkeys([total - 1, 0, *spread])
     return [(n // (y * z), n // z % y, n % z) for n in numbers]
 
 
@@ -167,9 +206,10 @@ class _Run:
         import torch
         from triton.runtime.jit import TensorWrapper
 
-        from kernels.capture.reading.rebuilt_arguments import rebuild_arguments
+        from kernels.capture.reading.rebuilt_arguments import passed_arguments, rebuild_tensors
         from kernels.capture.reading.rebuilt_functions import rebuild_function
-        from tools.harness.checking.watched_memory import WatchedMemory
+        from kernels.capture.reading.storage_elements import fill_storages
+        from tools.harness.checking.float64.watched_memory import WatchedMemory
 
         def function(digest: str) -> Any:
             return rebuild_function(digest, capture.functions(), folder)
@@ -177,8 +217,11 @@ class _Run:
         found = next(d for d, f in capture.functions().items() if f is launch.function)
         self._function = function(found)
         self._launch = launch
-        rebuilt = rebuild_arguments(launch, job["seed"], function, raised=True, damped=job["damped"])
-        self.memory = WatchedMemory(launch, rebuilt.tensors)
+        generator = torch.Generator().manual_seed(job["seed"]) if job["given"] is None else None
+        tensors = rebuild_tensors(launch, generator, "cpu", raised=True, damped=job["damped"])
+        if job["given"] is not None:
+            fill_storages(launch, tensors, torch.load(job["given"], mmap=True))
+        self.memory = WatchedMemory(launch, tensors)
 
         def typed(value: Any, described: dict[str, Any]) -> Any:
             """Float64 memory under the dtype that the kernel expects."""
@@ -191,7 +234,8 @@ class _Run:
                 value.base = typed(value.base, described["base"])
             return value
 
-        self._arguments = {n: typed(v, launch.arguments[n]) for n, v in rebuilt.arguments.items()}
+        passed = passed_arguments(launch.arguments, tensors, function)
+        self._arguments = {n: typed(v, launch.arguments[n]) for n, v in passed.items()}
         self.ran = 0
 
     def programs(self, chosen: list[tuple[int, int, int]], until: float) -> None:

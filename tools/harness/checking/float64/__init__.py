@@ -1,0 +1,1 @@
+"""Results of captured launches beside float64."""

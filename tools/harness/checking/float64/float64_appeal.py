@@ -1,0 +1,103 @@
+"""A second look at a captured launch whose results on stressed inputs are not those of the owner's launch.
+
+A captured launch has no reference but its owner's code, in the owner's precision. On inputs that nobody chose that may
+be far from right (the difference of large sums, a logarithm near one), and then code that is nearer to the truth
+differs from it. So where they differ, both are compared with float64: the owner's code, every float raised, on the
+first, the last and some drawn programs of the grid (``promoted_reference.py``). The finalist is right if every result
+that differs
+
+1. is at most ``LUCK`` times as far from float64 as the owner's is, or within its bound, in these programs, and
+2. is in all others no further from the owner's than both errors explain.
+
+Whole numbers are no matter of precision. What has no float64 reference is judged by the owner's launch alone.
+
+Who holds the GPU does not interpret: it asks a question, and somebody else answers it with a reference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kernels.capture.reading.storage_elements import storages_of
+from kernels.launches.effects import input_name
+from kernels.launches.expected import Results
+from tools.harness.checking.float64.float64_errors import errors_against
+from tools.harness.checking.float64.promoted_reference import Question, Reference
+from tools.harness.checking.verify import saturated, scale_error
+
+LUCK = 1.25
+"""The largest of many roundings is now larger, now smaller, in code that is equally exact."""
+ELSEWHERE = 4.0
+"""An error may be so much larger in programs whose float64 is not known."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is known of one kind of stressed inputs of one launch."""
+
+    seed: int
+    """Draws the inputs."""
+    reference: Reference
+    owner: dict[str, float]
+    """Path of a result → scale-relative error of the owner's launch."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a finalist is right, and by which numbers."""
+
+    right: bool
+    why: str
+
+
+def can_appeal(spec: Any) -> bool:
+    """Whether the reference of `spec` is its owner's launch, from a file that others can read."""
+    return bool(getattr(spec, "capture_file", ""))
+
+
+def ask(spec: Any, problem: Any, inputs: Any, seed: int, folder: str) -> Question:
+    """The question about `inputs`, as they are before the launch, with a file in `folder`."""
+    given = str(Path(folder) / f"given-{seed}.pt")
+    torch.save(storages_of(spec.captured, inputs), given)
+    return Question(spec.capture_file, spec.captured.digest, problem.damped, seed, given)
+
+
+def opened(spec: Any, problem: Any, seed: int, reference: Reference, owners: Results) -> Case:
+    """The case of the inputs that `seed` draws. `owners`: results of the owner's launch on them."""
+    known = reference.reason is None
+    owner = errors_against(spec.captured, by_path(spec, problem, owners), reference.stored) if known else {}
+    return Case(seed, reference, owner)
+
+
+def judged(case: Case, spec: Any, problem: Any, ours: Results, owners: Results, bounds: dict[str, float]) -> Verdict:
+    """The verdict on the results `ours`. `owners`: what the owner's launch gives for the same inputs. `bounds`: how far
+    a result may be off in any case."""
+    paths = dict(zip(ours, by_path(spec, problem, ours), strict=True))
+    errors = errors_against(spec.captured, by_path(spec, problem, ours), case.reference.stored)
+    notes = []
+    for name, result in ours.items():
+        apart, path = scale_error(*saturated(result, owners[name])), paths[name]
+        if apart <= bounds[name]:
+            continue
+        if not result.is_floating_point() or path not in errors or path not in case.owner:
+            return Verdict(False, f"result {path} is {apart:.2g} away from the owner's launch, and has no float64")
+        error, owner = errors[path], case.owner[path]
+        allowed = max(bounds[name], LUCK * owner)
+        stated = f"result {path} is {error:.2g} off float64, where the owner's launch is {owner:.2g} off"
+        if error > allowed:
+            return Verdict(False, stated)
+        if apart > ELSEWHERE * (allowed + owner):
+            return Verdict(False, f"{stated}; in other programs it is {apart:.2g} away from the owner's launch")
+        notes.append(stated)
+    ran, of = case.reference.programs, case.reference.of
+    return Verdict(True, f"{'; '.join(notes) or 'level with the owner'} ({ran} of {of} programs)")
+
+
+def by_path(spec: Any, problem: Any, results: Results) -> Results:
+    """Results by the paths of their tensors, in order."""
+    paths = {input_name(path): path for path in spec.effects(problem).inplace}
+    return {paths.get(name, name): t for name, t in results.items()}

@@ -1,0 +1,68 @@
+"""How far results of a captured launch are off its float64 reference, and that reference in files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tools.harness.checking.float64.promoted_reference import Reference
+
+Exact = Mapping[int, tuple[Any, Any]]
+"""Storage → (elements, their float64 values), as in ``Reference.stored``."""
+INFINITE = 1e30
+"""JSON has no infinity."""
+
+
+def errors_against(launch: Any, results: Mapping[str, Any], exact: Exact) -> dict[str, float]:
+    """Scale-relative error of each result, a tensor by its path, at the elements that the reference holds. Where the
+    reference is beyond the result's dtype, infinity is right, and nothing is compared."""
+    import torch
+
+    from kernels.capture.reading.rebuilt_arguments import described_tensors
+    from kernels.capture.reading.storage_elements import elements_of
+
+    described = dict(described_tensors(launch))
+    found = {}
+    for path, t in results.items():
+        if described[path]["storage"] not in exact:
+            continue
+        at, values = (torch.from_numpy(a) for a in exact[described[path]["storage"]])
+        flat = elements_of(t, described[path], int(at.max()) + 1)
+        there = flat[at.to(t.device)].cpu().double()
+        most = torch.finfo(t.dtype).max if t.is_floating_point() else float("inf")
+        held = torch.isfinite(values) & (values.abs() <= most)
+        if bool(held.any()):
+            found[path] = difference(there[held], values[held])
+    return found
+
+
+def difference(out: Any, reference: Any) -> float:
+    """max|out - ref| / max|ref| where the reference is finite; INFINITE if `out` is not finite there."""
+    import torch
+
+    a, b = out.double().reshape(-1), reference.double().reshape(-1)
+    finite = torch.isfinite(b)
+    if not bool(finite.any()):
+        return 0.0
+    worst, scale = float((a[finite] - b[finite]).abs().max()), float(b[finite].abs().max())
+    return min(worst / (scale or 1.0), INFINITE) if worst == worst else INFINITE
+
+
+def written_reference(reference: Reference, path: str) -> dict[str, Any]:
+    """`reference` in JSON for another process; its numbers lie in a new file at `path`."""
+    import numpy as np
+
+    arrays: Any = {f"at{s}": at for s, (at, _) in reference.stored.items()}
+    arrays |= {f"values{s}": values for s, (_, values) in reference.stored.items()}
+    np.savez(path, **arrays)
+    about = {"reason": reference.reason, "programs": reference.programs, "of": reference.of}
+    return {**about, "exact": path, "storages": list(reference.stored)}
+
+
+def read_reference(written: Mapping[str, Any]) -> Reference:
+    """What :func:`written_reference` has written."""
+    import numpy as np
+
+    with np.load(written["exact"]) as found:
+        stored = {s: (found[f"at{s}"], found[f"values{s}"]) for s in written["storages"]}
+    return Reference(written["reason"], written["programs"], written["of"], stored)
