@@ -1,6 +1,7 @@
 """The tool `edit_kernel`: what a model sends is fenced, compiled, interpreted and remembered, and then is a config."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,11 +15,11 @@ from tests.exploits.axpy import Axpy, AxpyProblem
 from tests.kernels.editing.test_variants import AXPY, GRID, H200, HONEST, WRONG
 from tests.tools.test_session import Clockwork
 from tools import query_history, registry
-from tools.edit_kernel import MOST_EDITS, NO_TIME, REWRITE_NAMES
+from tools.edit_kernel import INTERPRETER_S, MOST_EDITS, NO_TIME, REWRITE_NAMES, _interpreted
 from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.harness.process import sandbox
 from tools.harness.process.identity import describe
-from tools.harness.results import Measurement, StressResult
+from tools.harness.results import CheckResult, Measurement, StressResult
 from tools.session.budget import Budget
 from tools.session.earlier_variants import make_again
 from tools.session.edits import with_edits
@@ -258,6 +259,31 @@ def test_the_planner_tries_the_rewrites_once_something_is_measured():
     untried = done("run_benchmark", {"results": [], "stressed": [{"variant": "bb", "left_out": "no time"}]})
     assert len(finalists([measured, timed(0.5), untried])) == 2
     assert next_call(measured, rewrites=())[0] == "suggest_configs"
+
+
+@pytest.mark.parametrize(
+    ("kind", "seconds", "limit"), [("live", 100.0, INTERPRETER_S), ("live", 8.0, 2.0), ("recorded", 8.0, None)]
+)
+def test_on_a_gpu_the_interpreter_takes_a_part_of_what_is_left(kind, seconds, limit):
+    asked = []
+
+    class Noting:
+        def check(self, spec, problem, configs, hardware, limit_s=None):
+            asked.append(limit_s)
+            return [CheckResult(config={}, status="correct", programs="16 of 132 programs")]
+
+    task = SimpleNamespace(spec=None, problem=None, hardware=H200)
+    device, budget = SimpleNamespace(info=SimpleNamespace(kind=kind)), SimpleNamespace(seconds_left=lambda: seconds)
+    fake = SimpleNamespace(task=task, device=device, budget=budget, interpreter=Noting())
+    assert _interpreted(fake, None)["programs"] == "16 of 132 programs"
+    assert asked == [limit]
+    budget.seconds_left = lambda: 0.1
+    late = _interpreted(fake, None)
+    if kind == "live":
+        assert late == {
+            "status": "infrastructure", "reason": "not interpreted: 0.025 s were not enough; the card decides"
+        }  # fmt: skip
+    assert len(asked) == 1 + (kind != "live")
 
 
 def test_a_run_sends_a_bounded_number_of_edits(session):

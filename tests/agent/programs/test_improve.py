@@ -15,7 +15,7 @@ import pytest
 
 from agent.cli.commands import main
 from agent.errors import StoppedError
-from agent.loop.progress import LineWatch
+from agent.loop.progress import LineWatch, Watch
 from agent.programs.improvement import improve_work, improving, wanted_launches
 from agent.programs.improvement.edited import edited_launches
 from agent.programs.improvement.improve_work import Work
@@ -24,6 +24,8 @@ from agent.programs.improvement.preparing.ahead import Ahead
 from agent.programs.improvement.table_gaps import BRIDGE_S, HELD_OUT_S
 from agent.programs.improvement.tuned_rows import KEPT
 from agent.programs.improvement.wanted_launches import open_capture
+from agent.replay.replay import replay
+from agent.trace.paths import trace_path
 from kernels.capture.capture_file import append, line_of, read
 from kernels.hardware import hardware_named
 from kernels.hardware.gpu_facts import to_json
@@ -328,6 +330,8 @@ def test_where_every_variant_is_wrong_the_owners_best_config_is_proven(
     else:
         assert edited
         assert len(set(edited)) == len(edited), "a wrong variant has one sitting"
+    run = table.evidence[row.name]["run"]
+    assert replay(trace_path(run), Watch()).outcome.best.config["num_warps"] == 8
 
 
 @pytest.mark.long
