@@ -187,7 +187,7 @@ MEANS = (
 
 LAUNCH = "ops-launch"
 """The entry that times the host and not a kernel: a call of ``ops`` against one of ``torch.mm``."""
-LAUNCH_MOST_US = 10.0
+LAUNCH_MOST_US = 2.5
 
 NAMES = (*(e.name for e in ENTRIES), LAUNCH)
 

@@ -111,7 +111,7 @@ def launch_line(launch: Row) -> Row:
     return about | {
         "rate": f"{launch['ops_us']:.1f} us a call",
         "against": f"torch.mm {launch['mm_us']:.1f} us",
-        "ratio": f"+{launch['over_us']:.1f} us [{low:.1f}, {high:.1f}]",
+        "ratio": f"{launch['over_us']:+.1f} us [{low:.1f}, {high:.1f}]",
         "target": f"<= {LAUNCH_MOST_US:g} us",
         "verdict": "met" if launch["over_us"] <= LAUNCH_MOST_US else "missed",
     }

@@ -23,6 +23,7 @@ from agent.errors import UsageError
 from agent.programs.improvement.improve_plan import Job, plan
 from agent.programs.improvement.preparing.ahead import Ahead
 from agent.programs.improvement.preparing.surveys import SEED, Surveys
+from agent.programs.improvement.time_left import TimeLeft
 from agent.programs.improvement.wanted_launches import open_capture
 from evals.record.card import stats
 from evals.record.recording import Plan, Recording
@@ -32,6 +33,8 @@ from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.harness.devices.live import LiveDevice
 
 DEVICE = "cuda:0"
+SURVEY_S = 120.0
+"""For the launches' surveys and float64 references in all."""
 PROGRAM = """
 import sys
 from tests.bench.bench_captured_layers import layers, run
@@ -83,7 +86,7 @@ def main(out: Path, launches: tuple[str, ...], limit: int, max_seconds: float) -
     try:
         info = survey.device_info()
         hardware = from_json(info["facts"])
-        surveys = Surveys(survey, ahead, hardware)
+        surveys = Surveys(survey, ahead, hardware, TimeLeft(time.monotonic(), SURVEY_S + max_seconds * len(kernels)))
         for name in kernels:
             began = time.perf_counter()
             try:

@@ -39,7 +39,7 @@ def scripted_card(monkeypatch, tmp_path):
     monkeypatch.setattr(LiveDevice, "open", opened)
     monkeypatch.setattr(cache, "default_cache", lambda: tmp_path / "cache")
     monkeypatch.setattr(compile_pool, "LocalCompilePool", NothingToCompile)
-    launch = {"status": "correct", "mm_us": 5.0, "ops_us": 9.0, "over_us": 4.0, "over_us_ci": [3.5, 4.5]}
+    launch = {"status": "correct", "mm_us": 5.0, "ops_us": 7.0, "over_us": 2.0, "over_us_ci": [1.5, 2.5]}
     monkeypatch.setattr(launch_overhead, "start", lambda tuned: NoChild())
     monkeypatch.setattr(launch_overhead, "measure", lambda child, device: launch)
 
@@ -104,11 +104,11 @@ def test_the_suite_end_to_end(tmp_path):
     [mean] = found["means"]
     assert (mean["of"], mean["asked"], mean["met"]) == (2, 2, True)
     assert mean["ratio"] == pytest.approx(2.5, rel=1e-3)
-    assert found["launch"]["over_us"] == 4.0
+    assert found["launch"]["over_us"] == 2.0
 
     for words in ("entry", "2.500 [", ">= 2.4", "met", "missed", "open", "no compiler", "geometric mean of 2 of 2"):
         assert words in answer.stdout
-    assert "+4.0 us [3.5, 4.5]" in answer.stdout
+    assert "+2.0 us [1.5, 2.5]" in answer.stdout
 
 
 def test_only_some_entries_and_each_is_written_when_it_is_known(tmp_path, monkeypatch):

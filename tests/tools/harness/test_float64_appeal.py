@@ -13,7 +13,7 @@ from kernels.editing.variants import keep, make_variant, text_of
 from kernels.hardware import hardware_named
 from kernels.registry import get
 from tests.captures import capture_text
-from tools.harness.checking.float64.float64_appeal import Case, judged, opened
+from tools.harness.checking.float64.float64_appeal import judged, opened
 from tools.harness.checking.float64.float64_errors import read_reference, written_reference
 from tools.harness.checking.float64.promoted_reference import PromotingInterpreter, Question, Reference
 
@@ -169,7 +169,7 @@ def test_programs_whose_float64_is_not_known_stay_near_the_owners(spread):
     drawn = torch.arange(16)
     reference = Reference(None, 16, 40, {launch.arguments["out_ptr"]["storage"]: (drawn.numpy(), np.ones(16))})
     owner = torch.full((20,), 1.02)
-    case = Case(0, reference, {"out_ptr": 0.02})
+    case = opened(spec, problem, 0, reference, {"out_ptr": owner})
     better = torch.ones(20)
     worse = better.clone()
     worse[18] = 1.5
@@ -179,4 +179,22 @@ def test_programs_whose_float64_is_not_known_stay_near_the_owners(spread):
 
     assert verdict(better).right
     assert not verdict(worse).right
-    assert "in other programs" in verdict(worse).why
+    assert "over all programs it is 0.47 away" in verdict(worse).why
+
+
+def test_a_row_that_the_owner_spoils_excuses_no_other(spread):
+    """Zeros are nearer to the truth than what the owner makes of its worst row."""
+    path, launch = spread
+    spec = get(reference_of(path, launch.digest))
+    problem = spec.problem_of(overwritten="out_ptr")
+    reference = Reference(None, 20, 20, {launch.arguments["out_ptr"]["storage"]: (np.arange(20), np.ones(20))})
+    owner = torch.ones(20)
+    owner[3] = 900
+    case = opened(spec, problem, 0, reference, {"out_ptr": owner})
+
+    def verdict(ours):
+        return judged(case, spec, problem, {"out_ptr": ours}, {"out_ptr": owner}, {"out_ptr": 1e-4})
+
+    assert verdict(torch.ones(20)).right
+    assert not verdict(torch.zeros(20)).right
+    assert "in 100% of the elements, not in 5%" in verdict(torch.zeros(20)).why

@@ -14,8 +14,13 @@ INFINITE = 1e30
 
 
 def errors_against(launch: Any, results: Mapping[str, Any], exact: Exact) -> dict[str, float]:
-    """Scale-relative error of each result, a tensor by its path, at the elements that the reference holds. Where the
-    reference is beyond the result's dtype, infinity is right, and nothing is compared."""
+    """Scale-relative error of each result, a tensor by its path, at the elements that the reference holds."""
+    return {path: difference(*pair) for path, pair in beside_float64(launch, results, exact).items()}
+
+
+def beside_float64(launch: Any, results: Mapping[str, Any], exact: Exact) -> dict[str, tuple[Any, Any]]:
+    """Result, a tensor by its path → its elements that the reference holds, and the reference, in float64 on the CPU.
+    Where the reference is beyond the result's dtype, infinity is right, and nothing is compared."""
     import torch
 
     from kernels.capture.reading.rebuilt_arguments import described_tensors
@@ -32,8 +37,14 @@ def errors_against(launch: Any, results: Mapping[str, Any], exact: Exact) -> dic
         most = torch.finfo(t.dtype).max if t.is_floating_point() else float("inf")
         held = torch.isfinite(values) & (values.abs() <= most)
         if bool(held.any()):
-            found[path] = difference(there[held], values[held])
+            found[path] = there[held], values[held]
     return found
+
+
+def share_beyond(out: Any, reference: Any, bound: float) -> float:
+    """The share of elements that are further than `bound`, relative to the largest, from a finite reference."""
+    far = ~((out.double() - reference).abs() <= bound * (float(reference.abs().max()) or 1.0))
+    return float(far.double().mean())
 
 
 def difference(out: Any, reference: Any) -> float:
