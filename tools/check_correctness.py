@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from tools.calling.arguments import config_list, describe_budget
 from tools.declaration import Declaration
+from tools.session.variants.variant_proof import refuse_wrong
 
 if TYPE_CHECKING:
     from kernels.spec import KernelSpec
@@ -26,6 +27,7 @@ def arguments(spec: KernelSpec[Any, Any]) -> type[BaseModel]:
 
 def run(session: Session, args: Any, call_id: str) -> dict[str, Any]:
     """Status, error and bound of every config, in the order asked."""
+    refuse_wrong(session, args.configs)
     results = session.check(args.configs, call_id)
     rows = []
     for r in results:

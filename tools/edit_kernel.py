@@ -32,6 +32,9 @@ REWRITE_NAMES = get_args(RewriteName)[2:]
 TO_MEASURE = "measure it with run_benchmark: a variant has proven nothing yet"
 NO_TIME = "this device is recorded and holds no time of edited code: only a GPU can measure it"
 SHORTEST_REASON = 10
+INTERPRETER_S, INTERPRETER_SHARE, LEAST_INTERPRETER_S = 10.0, 0.25, 0.5
+"""On a GPU: seconds that the interpreter's check of an edit may take, the same as a part of what is left of the search,
+and the seconds below which it is not begun."""
 MOST_EDITS = 60
 """Of one run."""
 
@@ -77,6 +80,7 @@ def run(session: Session, args: EditKernel, call_id: str) -> dict[str, Any]:
     from kernels.editing.refused_edit import RefusedEdit
     from kernels.editing.variants import keep, text_of
     from tools.session.rewriting import difference, try_all
+    from tools.session.variants.variant_verdicts import wrong_variants
 
     task = session.task
     spec: Any = task.spec
@@ -105,6 +109,9 @@ def run(session: Session, args: EditKernel, call_id: str) -> dict[str, Any]:
     except RefusedEdit as e:
         record_variant(session.memory, _row(session, args, "refused", str(e)))
         return {"fence": "refused", "why": str(e), "line": e.line}
+    if why := wrong_variants(session.checked).get(variant.hash):
+        record_variant(session.memory, _row(session, args, "correctness", why, hash=variant.hash))
+        return {"fence": "passed", "variant": variant.hash, "wrong": why}
     keep(variant, spec.folder)
     session.forget_space()
     before = parent.edit.source if parent else ast.unparse(variant.owner.tree) + "\n"
@@ -204,14 +211,19 @@ def _config(session: Session, variant: Variant, text: str) -> Config:
 
 
 def _interpreted(session: Session, config: Config) -> dict[str, Any]:
-    """What Triton's interpreter says, in a process that is shut in, on a reduced problem with the same edges."""
-    from tools.harness.checking.interpreter import Interpreter
+    """What Triton's interpreter says, in a process that is shut in, on a reduced problem with the same edges. On a GPU,
+    which checks every measured config, it has INTERPRETER_S seconds and INTERPRETER_SHARE of the search at most."""
+    from tools.harness.checking.interpreter import Interpreter, describe_not_enough
 
-    task = session.task
+    task, limit_s = session.task, None
+    if session.device.info.kind == "live":
+        limit_s = min(INTERPRETER_S, INTERPRETER_SHARE * session.budget.seconds_left())
+        if limit_s < LEAST_INTERPRETER_S:
+            return {"status": "infrastructure", "reason": describe_not_enough(limit_s)}
     if session.interpreter is None:
         session.interpreter = Interpreter(shut_in=True)
-    (found,) = session.interpreter.check(task.spec, task.problem, [config], task.hardware.name)
-    return found.model_dump(mode="json", include={"status", "reason", "where", "error", "bound"})
+    (found,) = session.interpreter.check(task.spec, task.problem, [config], task.hardware.name, limit_s)
+    return found.model_dump(mode="json", include={"status", "reason", "where", "programs", "error", "bound"})
 
 
 def _limits(session: Session, config: Config, parent: str) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from tools.calling.arguments import config_list, describe_budget
 from tools.declaration import Declaration
+from tools.session.variants.variant_proof import prove_variants, refuse_wrong
 
 if TYPE_CHECKING:
     from kernels.spec import KernelSpec
@@ -28,11 +29,17 @@ def arguments(spec: KernelSpec[Any, Any]) -> type[BaseModel]:
 
 
 def run(session: Session, args: Any, call_id: str) -> dict[str, Any]:
-    """Time and value of every config that the budget allowed, the best so far, and what is left."""
+    """Time and value of every config that the budget allowed, the best so far, and what is left. ``stressed``: what
+    became of variants that were tried on inputs that nobody chose."""
+    refuse_wrong(session, args.configs)
     results = session.measure(args.configs, call_id)
+    stressed = prove_variants(session, args.configs, call_id)
+    if stressed:
+        results = [session.measured.get(session.config(m.config), m) for m in results]
     answer: dict[str, Any] = {"results": [row(session, m) for m in results]}
     best = session.best()
     answer["best"] = row(session, best) if best else None
+    answer |= {"stressed": stressed} if stressed else {}
     return answer | describe_budget(session, len(args.configs), len(results))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from agent.export.story import Call, Story
+from agent.export.story import rows as rows_in
 from agent.trace.trace import JSON
 
 TOOL = "edit_kernel"
@@ -54,11 +55,12 @@ def variants_made(story: Story) -> list[VariantMade]:
                 refused.append(variant)
             else:
                 made.setdefault(variant.hash, variant)
-    best = _best_times(story)
+    best, wrong = _best_times(story), _wrong(story)
     for variant in made.values():
+        variant.verdict = wrong.get(variant.hash, variant.verdict)
         parent = made.get(variant.parent)
         variant.depth = parent.depth + 1 if parent else 0
-        variant.ms = best.get(variant.hash)
+        variant.ms = best.get(variant.hash) if variant.hash not in wrong else None
         if variant.ms:
             variant.times_owner = best[OWNER] / variant.ms if OWNER in best else None
             floor = story.setting.floor_ms
@@ -109,6 +111,8 @@ def rows_of_rewrites(result: JSON) -> list[JSON]:
 def _verdict(result: JSON) -> str:
     if result.get("fence") != "passed":
         return _words("refused", result.get("why"))
+    if result.get("wrong"):
+        return _words("correctness", result.get("wrong"))
     for step in ("compile", "interpreter"):
         answer = result.get(step)
         if isinstance(answer, dict) and answer.get("status") != "correct":
@@ -133,6 +137,13 @@ def _plain(source: str) -> str:
         return ast.unparse(ast.parse(source))
     except (SyntaxError, ValueError, RecursionError):
         return source
+
+
+def _wrong(story: Story) -> dict[str, str]:
+    """Hash → the verdict on a variant that was wrong on inputs that nobody chose."""
+    rows = [r for t in story.turns for call in t.calls for r in rows_in(call.result or {}, "stressed")]
+    failed = [r for r in rows if r.get("status") not in ("correct", "infrastructure")]
+    return {str(r.get("variant")): _words(r.get("status"), r.get("reason")) for r in failed}
 
 
 def _best_times(story: Story) -> dict[str, float]:

@@ -30,13 +30,11 @@ from agent.trace.trace import JSON
 from agent.turn.calls import call_signature, correct_calls, number_calls
 from agent.turn.earlier_answers import answers_by_call, call_configs, declined_configs, lasting
 from agent.turn.words import NO_TOOL_PARSER, SLIPS, classify_message
-from agent.verdict.judgement import FIRST_BASELINE
-from agent.verdict.tried import judge_tried
+from agent.verdict.next_finalist import Order
+from agent.verdict.unmeasured_variants import unmeasured_variants
 
 FINALISTS = 16
 """Configs at most that `verify` tries to prove, one after another."""
-MOST_SPOILT = 3
-"""Sittings spoilt by our own machinery, after which no more are tried."""
 
 
 def start(context: Context) -> State:
@@ -263,40 +261,32 @@ def run_call(call: JSON, context: Context, approval: JSON, corrected: list[str])
 
 def verify(state: State, runtime: Runtime[Context]) -> JSON:
     """Try to prove the configs within noise of the fastest, one after another until one is proven. Those behind them
-    are tried if none of these passes its sitting."""
+    are tried if none of these passes its sitting (:mod:`agent.verdict.next_finalist`)."""
     context = runtime.context
     searched = context.elapsed()
     chosen = context.journal.once(
         "decision", "finalists", lambda: {"stop": state["stop"], **context.actions.finalists(FINALISTS)}
     )
-    proofs: list[JSON] = []
-    for place, config in enumerate(chosen["finalists"]):
+    limits, close = context.objective.limits, chosen.get("close", 1)
+    order = Order(
+        chosen["finalists"],
+        close,
+        limits.max_finalists or FINALISTS,
+        context.actions.setting.energy,
+        context.objective.against,
+        context.rule,
+    )
+    proofs: dict[int, JSON] = {}
+    while (place := order.after(proofs)) is not None:
         context.watch.notify(f"proving finalist {place + 1} against the baselines")
         context.watch.begin_step(f"proving finalist {place + 1}")
-        key = f"finalist {place}"
+        key, config = f"finalist {place}", chosen["finalists"][place]
 
         def prove(key: str = key, config: JSON = config) -> JSON:
             return {"config": config, "proof": context.actions.prove(key, config)}
 
-        proofs.append(context.journal.once("verify", key, prove)["proof"])
-        if not worth_another(proofs, place + 1 < chosen.get("close", 1), context):
-            break
-    return {"searched": searched, "proofs": proofs, "level": chosen["finalists"][: chosen.get("close", 1)]}
-
-
-def worth_another(proofs: list[JSON], close: bool, context: Context) -> bool:
-    """Whether the next finalist is tried; `close` if it lies within noise of the best. Not after one that is proven,
-    nor after as many as the objective lets come through their sitting, nor if a rival could not be timed or is so far
-    ahead that it beats every near config."""
-    if sum(proof["status"] == "infrastructure" for proof in proofs) >= MOST_SPOILT:
-        return False
-    tried = judge_tried(proofs, context.actions.setting.energy, context.objective.against, context.rule)
-    if not tried or proofs[-1]["status"] != "correct":
-        return close or not tried
-    if len(tried) >= (context.objective.limits.max_finalists or FINALISTS):
-        return False
-    judged = tried[-1][2]
-    return context.rule != FIRST_BASELINE and close and judged.verdict in ("level", "slower") and not judged.hopeless
+        proofs[place] = context.journal.once("verify", key, prove)["proof"]
+    return {"searched": searched, "proofs": list(proofs.values()), "level": chosen["finalists"][:close]}
 
 
 def report(state: State, runtime: Runtime[Context]) -> JSON:
@@ -326,6 +316,7 @@ def report(state: State, runtime: Runtime[Context]) -> JSON:
             rule=context.rule,
             failures=failures_in(state["messages"], context.actions.tools),
             level=state.get("level", []),  # absent where an earlier version paused
+            unmeasured=unmeasured_variants(state["messages"], context.actions.tools),
         )
         row: JSON = outcome.model_dump(mode="json")
         context.actions.finish(

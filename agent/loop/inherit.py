@@ -25,7 +25,8 @@ def inherit(session: Session, events: Sequence[Event]) -> None:
 
     What the session knows itself stays. Figures are those that the model was shown, rounded as it saw them. Raises
     UsageError for a config that the kernel no longer has."""
-    from tools.harness.results import CheckResult, CompileResult, Measurement
+    from tools.harness.results import UNDECIDED, CheckResult, CompileResult, Measurement
+    from tools.session.variants.variant_proof import withdraw_wrong
 
     regime = session.task.regime
     declared = declared_in(events[0].body if events else {})
@@ -37,6 +38,10 @@ def inherit(session: Session, events: Sequence[Event]) -> None:
     for name, row in tool_rows(events, "proposals"):
         if declared.get(name, UNDECLARED).returns == "proposals":
             session.budget.proposed.add(session.config(row["config"]).key())
+    for _, row in tool_rows(events, "stressed"):
+        checked = CheckResult(**select_fields(CheckResult, row))
+        if checked.status != "infrastructure" or checked.reason == UNDECIDED:
+            session.checked.setdefault(session.config(row["config"]), checked)
     for name, row in tool_rows(events, "results"):
         returns = declared.get(name, UNDECLARED).returns
         try:
@@ -57,6 +62,7 @@ def inherit(session: Session, events: Sequence[Event]) -> None:
             raise UsageError(
                 f"The kernel no longer knows the config {row['config']} of this trace: start a new run."
             ) from e
+    withdraw_wrong(session)
 
 
 def inherit_variants(session: Session, events: Sequence[Event]) -> None:

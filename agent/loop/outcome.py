@@ -14,9 +14,10 @@ from agent.goal.target_verdict import TargetResult, judge_targets
 from agent.models.base import CLIENT, EMBEDDED, Message, ToolSchema, done_calls
 from agent.result_use import describe_use
 from agent.verdict.earlier_proof import Earlier, better_proof
-from agent.verdict.judgement import EVERY_BASELINE, FIRST_BASELINE
+from agent.verdict.judgement import EVERY_CODE, FIRST_BASELINE
 from agent.verdict.speedup import Speedup
 from agent.verdict.tried import choose, judge_one, judge_tried
+from agent.verdict.unmeasured_variants import describe_unmeasured
 from memory.proofs.rule import OWN, Judged, Word, judge_rows
 from memory.terms import count_of
 
@@ -105,6 +106,8 @@ class Outcome(BaseModel):
     """No proof could be made, because our own machinery failed: no config is to blame."""
     wrong: list[dict[str, Any]] = Field(default_factory=list)
     """Configs whose results were wrong: ``config`` and ``reason``."""
+    unmeasured: list[str] = Field(default_factory=list)
+    """Hashes of the variants that were made on a GPU and not measured."""
     effects: dict[str, float] = Field(default_factory=dict)
     """Parameter, or two as ``a x b`` → what it changes near the best, relative to the time, largest first
     (:mod:`tools.planner.parameter_effects`); empty where the planner was not asked or had too few measurements."""
@@ -157,12 +160,14 @@ def outcome_of(
     effects: dict[str, float] | None = None,
     importance: dict[str, float] | None = None,
     earlier: dict[str, Any] | None = None,
-    rule: int = EVERY_BASELINE,
+    rule: int = EVERY_CODE,
     failures: Failures = Failures(),  # noqa: B008 -- frozen
     level: Sequence[dict[str, Any]] = (),
+    unmeasured: Sequence[str] = (),
 ) -> Outcome:
     """`proofs` are those tried, in order. `earlier` is the best proof of other runs. `rule` is that of the run.
-    `failures`: what configs failed with. `level`: the configs within noise of the fastest."""
+    `failures`: what configs failed with. `level`: the configs within noise of the fastest.
+    `unmeasured`: variants that were made and not measured."""
     tried = judge_tried(proofs, setting.energy, objective.against, rule)
     chosen = choose(tried)
     proof, baselines, judged = chosen or (None, [], judge_one(proofs, [], setting.energy, objective.against, rule))
@@ -198,6 +203,7 @@ def outcome_of(
         level=list(level),
         infrastructure=all(p["status"] == "infrastructure" for p in proofs) if proofs else failures.infrastructure,
         wrong=list(failures.wrong),
+        unmeasured=list(unmeasured) if setting.device.get("kind") == "live" else [],
         effects=effects or {},
         importance=importance or {},
         trace=trace,
@@ -286,6 +292,8 @@ def render(outcome: Outcome, setting: Setting, replay: str) -> str:
         lines.append(f"importance {told}: how much of the differences in predicted time each explains alone")
     lines += [f"target     {target.describe()}" for target in outcome.targets]
     lines += [f"note       {notice}" for notice in outcome.notices]
+    if outcome.unmeasured:
+        lines.append(f"note       {describe_unmeasured(outcome.unmeasured, outcome.stopped)}")
     if outcome.best is not None:
         lines += describe_use(setting.kernel, outcome.best.config, outcome.run, outcome.trace)
     lines.append(f"trace      {outcome.trace}")

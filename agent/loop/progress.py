@@ -229,7 +229,8 @@ def describe_answer(name: str, result: JSON, setting: Setting) -> str:
         if isinstance(best, dict) and best.get("ms"):
             rate = "" if setting.metric == "latency" else f" = {setting.value(best['ms']):.1f} {setting.unit}"
             line += f"; best {best['ms']:.4f} ms{rate}; {result.get('evaluations_left')} evaluations left"
-        return line
+        wrong = [r for r in result.get("stressed", ()) if r.get("status") not in (None, "correct", "infrastructure")]
+        return "; ".join([line, *(f"variant {r.get('variant')}: {clean(r.get('reason'))}" for r in wrong)])
     if "proposals" in result:
         said = f"; stop: {result.get('why')}" if result.get("stop") else ""
         first: JSON = next(iter(result["proposals"]), {})
@@ -245,6 +246,8 @@ def describe_edit(result: JSON) -> str:
         return f"{result.get('rewrite')} is not made: {result.get('why')}"
     if result.get("fence") == "refused":
         return f"refused: {result.get('why')}"
+    if result.get("wrong"):
+        return f"variant {result.get('variant')}: {result.get('wrong')}"
     if result.get("fence") == "passed":
         judged = [result[step] for step in ("compile", "interpreter") if isinstance(result.get(step), dict)]
         wrong = next((j for j in judged if j.get("status") not in ("correct", "infrastructure")), None)
@@ -253,7 +256,8 @@ def describe_edit(result: JSON) -> str:
             return f"variant {result.get('variant')} {STATUS_WORDS.get(status, (status,))[0]}: {wrong.get('reason')}"
         sound = [j for j in judged if j.get("status") == "correct"]
         found = ("is not compiled", "compiles", "compiles and is correct in the interpreter")[len(sound)]
-        return f"variant {result.get('variant')} {found}"
+        more = [str(j.get("programs") or j.get("reason") or "") for j in judged[1:]]  # of the interpreter
+        return f"variant {result.get('variant')} {': '.join(filter(None, [found, *more]))}"
     variants = result.get("variants")
     if isinstance(variants, list) and isinstance(result.get("left_out"), dict):
         statuses = [str(v.get("compile")) for v in variants if isinstance(v, dict)]

@@ -32,7 +32,7 @@ from agent.trace import provenance
 from agent.trace.paths import checkpoint_path, trace_path
 from agent.trace.recorded_tools import recorded
 from agent.trace.trace import JSON, SCHEMA_VERSION, Journal, Record, Trace, opening_of, read_trace, says_of
-from agent.verdict.judgement import EVERY_BASELINE, rule_of
+from agent.verdict.judgement import EVERY_CODE, rule_of
 
 if TYPE_CHECKING:
     from tools.harness.process.prestart import Prestart
@@ -367,7 +367,7 @@ def header_of(run_id: str, objective: Objective, actions: Actions, memory: Path 
     """The first event: everything a reader needs to know what follows."""
     return {
         "schema_version": SCHEMA_VERSION,
-        "rule": EVERY_BASELINE,
+        "rule": EVERY_CODE,
         "run": run_id,
         "objective": objective.model_dump(mode="json"),
         "setting": actions.setting.model_dump(mode="json"),

@@ -13,7 +13,7 @@ from agent.loop.progress import Watch
 from agent.models.base import ChatModel, Message
 from agent.trace.trace import JSON, Journal
 from agent.turn.words import Spoke
-from agent.verdict.judgement import EVERY_BASELINE
+from agent.verdict.judgement import EVERY_CODE
 
 
 class State(TypedDict):
@@ -80,7 +80,7 @@ class Context:
     """Receives the progress."""
     opening: Sequence[Message] | None = None
     """The first messages as a trace recorded them; ``None`` for those of today's prompt."""
-    rule: int = EVERY_BASELINE
+    rule: int = EVERY_CODE
     """By which the run is judged (:mod:`agent.verdict.judgement`)."""
     says: Mapping[int, str] = field(default_factory=dict)
     """What the user says before a turn, by turn: the words given to a fork."""

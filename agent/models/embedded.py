@@ -170,7 +170,7 @@ def next_parent(done: Sequence[Done]) -> str | None:
         return None
     fastest = next(iter(finalists(done)), {})
     before = next(iter(finalists(done[:-1])), {})
-    parent = str(fastest.get("edit", "")).partition(" ")[0]
+    parent = variant_of(fastest)
     known = {str(done[i].arguments.get("parent", "")) for i in edits}
     return parent if parent and parent not in known and fastest != before else None
 
@@ -197,16 +197,29 @@ def barren(done: Sequence[Done]) -> int:
 
 
 def finalists(done: Sequence[Done]) -> list[dict[str, Any]]:
-    """The fastest configs measured here or known already, best first."""
+    """The fastest configs measured here or known already, best first, without those of variants that turned out to be
+    wrong."""
     times: dict[str, float] = {}
+    wrong = wrong_variants(done)
     for call in done:
         rows = call.result.get("results", ()) if call.declared.returns == "measurements" else ()
         if call.declared.returns == "history" and call.result.get("known"):
             rows = call.result.get("rows", ())
         for row in rows:
-            if row.get("status", "correct") == "correct" and row.get("ms"):
+            if row.get("status", "correct") == "correct" and row.get("ms") and variant_of(row["config"]) not in wrong:
                 times[json.dumps(row["config"], sort_keys=True)] = row["ms"]
     return [json.loads(config) for config in sorted(times, key=lambda config: times[config])[:FINALISTS]]
+
+
+def wrong_variants(done: Sequence[Done]) -> set[str]:
+    """Hashes of the variants that were wrong on inputs that nobody chose."""
+    rows = [row for call in done for row in call.result.get("stressed", ()) if "status" in row]
+    return {row["variant"] for row in rows if row["status"] not in ("correct", "infrastructure")}
+
+
+def variant_of(config: dict[str, Any]) -> str:
+    """The hash of the variant that a config chooses; empty for the owner's code."""
+    return str(config.get("edit") or "").partition(" ")[0]
 
 
 def conclusion(done: Sequence[Done]) -> str:

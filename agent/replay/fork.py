@@ -22,7 +22,7 @@ from agent.models.effort import Effort
 from agent.models.prices import priced
 from agent.trace.paths import trace_path
 from agent.trace.trace import JSON, Event, Record, Trace, says_of
-from agent.verdict.judgement import EVERY_BASELINE
+from agent.verdict.judgement import EVERY_CODE
 from kernels.finder import absolute
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def fork(
     header = {
         **record.header,
         "run": run_id,
-        "rule": EVERY_BASELINE,
+        "rule": EVERY_CODE,
         "objective": changed.model_dump(mode="json"),
         "parent": {"kind": "fork", "run": record.header["run"], "at": at, "chain": record.events[end - 1].chain},
         "says": {str(turn): words for turn, words in says_of(record.header).items() if turn < at},

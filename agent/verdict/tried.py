@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from agent.verdict.judgement import EVERY_BASELINE, FIRST_BASELINE, Judgement, judge, judge_first_baseline
+from agent.verdict.judgement import EVERY_CODE, FIRST_BASELINE, Judgement, judge, judge_first_baseline
 from agent.verdict.speedup import Speedup
 
 Tried = tuple[dict[str, Any], list[Speedup], Judgement]
@@ -13,7 +13,7 @@ Tried = tuple[dict[str, Any], list[Speedup], Judgement]
 
 
 def judge_tried(
-    proofs: Sequence[dict[str, Any]], energy: str | None, against: Sequence[str] = (), rule: int = EVERY_BASELINE
+    proofs: Sequence[dict[str, Any]], energy: str | None, against: Sequence[str] = (), rule: int = EVERY_CODE
 ) -> list[Tried]:
     """The finalists that passed their sitting, in order. By the first rule the last one tried is the only one."""
     found: list[Tried] = []
@@ -34,7 +34,7 @@ def judge_one(
 ) -> Judgement:
     if rule == FIRST_BASELINE:
         return judge_first_baseline(proofs, baselines, energy)
-    return judge(proofs, baselines, energy, against)
+    return judge(proofs, baselines, energy, against, rule)
 
 
 def choose(tried: Sequence[Tried]) -> Tried | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from memory.terms import Regime
 from tools.harness.device import NO_LIMIT, CompileLimit
 from tools.harness.landscapes.readings import config_key
 from tools.harness.process.prestart import Prestart
-from tools.harness.results import Bits, CheckResult, CompileResult, Figure, Measurement, Proof
+from tools.harness.results import Bits, CheckResult, CompileResult, Figure, Measurement, Proof, StressResult
 from tools.session.budget import Budget
 from tools.session.session import Ids, Session
 from tools.session.task import Task
@@ -79,6 +80,9 @@ class GameDevice:
             CheckResult(config=dump(c), status=status, where="recorded")
             for c, status in zip(configs, found, strict=True)
         ]
+
+    def stress(self, config: Config, most_s: float | None = None, decided_by: float = math.inf) -> StressResult:
+        return StressResult(config=dump(config), status="infrastructure", reason=self.no_bits())
 
     def measure(self, configs: Sequence[Config], regime: Regime = "burst") -> list[Measurement]:
         found = []

@@ -97,11 +97,16 @@ class Editable(KernelSpec[Any, Any]):
     _variants: dict[str, Variant]
     _launched: dict[tuple[str, str, str], list[OwnersLaunch]]
     _best_owners: tuple[Config, ...] = ()
+    _owners_judged = False
     _any_owners = False
     """In a process that is told by its name which config of the owner's it is to launch."""
 
-    def stand_against(self, measured: Iterable[Config]) -> None:
-        """From now on the owner's code is timed at the first of these configs, the fastest first, that have no edit."""
+    def stand_against(self, measured: Iterable[Config] | None) -> None:
+        """From now on the owner's code is timed at the first of these configs, the fastest first, that have no edit.
+        None: the owner's code is what is judged, and is no baseline of itself at its best config."""
+        self.__dict__["_owners_judged"] = measured is None
+        if measured is None:
+            return
         owners = (self.owners_config(c) for c in measured if not getattr(c, FIELD))
         self.__dict__["_best_owners"] = tuple(itertools.islice(owners, BEST_OWNERS))
 
@@ -263,11 +268,14 @@ class Editable(KernelSpec[Any, Any]):
         return self._owners_spec.registers(self.owners_config(config))
 
     def baselines(self, problem: Problem) -> list[Baseline[Any]]:
-        """The owner's, and the owner's launch, tuned: the best of its own configs."""
+        """The owner's, and the owner's launch, tuned: the best of its own configs. A variant has to beat it."""
         found = list(self._owners_spec.baselines(problem))
         name = TUNED if any(b.name == "owner" for b in found) else "owner"
-        title = f"{self.name} as its owner wrote it, the best of its configs"
         prepare = partial(_prepare, self._owners_spec)
+        if self._owners_judged:
+            title = f"{self.name} as its owner wrote it, at its default config"
+            return found if name == TUNED else [*found, Baseline(name, title, prepare, own_code=True)]
+        title = f"{self.name} as its owner wrote it, the best of its configs"
         few = 0 if name == TUNED else MOST_OWNERS  # before anything is measured
         choices = partial(self._owners_choices, None if self._any_owners else few)
         return [*found, Baseline(name, title, prepare, own_code=True, choices=choices)]

@@ -56,6 +56,15 @@ def record_variant(memory: Memory, row: VariantRow) -> int:
         return int(done.lastrowid or 0)
 
 
+def refute_variant(memory: Memory, name: str, problem_id: int, why: str) -> None:
+    """The variant with this hash has turned out to be wrong on a problem: what its rows say of it."""
+    with memory.write() as c:
+        c.execute(
+            "UPDATE variants SET verdict = 'correctness', why = ? WHERE hash = ? AND problem_id = ?",
+            [why, name, problem_id],
+        )
+
+
 def edits_of(memory: Memory, kernel: str, limit: int = 5) -> list[Row]:
     """The newest edits of a kernel, each variant once."""
     return memory.ask(

@@ -1,11 +1,12 @@
 """The tool `edit_kernel`: what a model sends is fenced, compiled, interpreted and remembered, and then is a config."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from agent.models.base import Done
-from agent.models.embedded import next_move
+from agent.models.embedded import finalists, next_move
 from kernels.editing.editable import editable
 from kernels.editing.rewrites import BY_NAME
 from memory.store import Memory
@@ -14,11 +15,11 @@ from tests.exploits.axpy import Axpy, AxpyProblem
 from tests.kernels.editing.test_variants import AXPY, GRID, H200, HONEST, WRONG
 from tests.tools.test_session import Clockwork
 from tools import query_history, registry
-from tools.edit_kernel import MOST_EDITS, NO_TIME, REWRITE_NAMES
+from tools.edit_kernel import INTERPRETER_S, MOST_EDITS, NO_TIME, REWRITE_NAMES, _interpreted
 from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.harness.process import sandbox
 from tools.harness.process.identity import describe
-from tools.harness.results import Measurement
+from tools.harness.results import CheckResult, Measurement, StressResult
 from tools.session.budget import Budget
 from tools.session.earlier_variants import make_again
 from tools.session.edits import with_edits
@@ -36,7 +37,15 @@ TURNS = [{"name": "TURNS", "values": [2, 4]}]
 
 
 class Card(Clockwork):
-    """Variants take half the time here."""
+    """Variants take half the time here. `wrong`: hash of one, and on what inputs it is wrong."""
+
+    wrong = ("", "")
+
+    def stress(self, config, most_s=None, decided_by=0.0):
+        self.stressed = [*getattr(self, "stressed", ()), (config, most_s)]
+        bad = config.edit.startswith(self.wrong[0] or "none")
+        about = {"status": "correctness", "reason": self.wrong[1]} if bad else {"status": "correct"}
+        return StressResult(config=config.model_dump(mode="json"), tried=["large", "tiny"], **about)
 
     def reading(self, config, ms=None):
         ms = 0.5 if config.edit else 1.0
@@ -243,7 +252,38 @@ def test_the_planner_tries_the_rewrites_once_something_is_measured():
     assert next_call(measured, edited, timed(0.5)) == ("edit_kernel", {"rewrite": "every", "parent": "bb"})
     assert next_call(measured, edited, timed(1.5))[0] == "suggest_configs"
     assert next_call(measured, done("edit_kernel", {"fence": "passed"}))[0] == "suggest_configs"
+    wrong = done("run_benchmark", {"results": [], "stressed": [{"variant": "bb", "status": "correctness"}]})
+    assert next_call(measured, timed(0.5), edited, wrong)[0] == "suggest_configs", "nothing is made of a wrong variant"
+    assert [c.get("edit") for c in finalists([measured, timed(0.5)])] == ["bb X=2", None]
+    assert finalists([measured, timed(0.5), wrong]) == [{"A": 1}]
+    untried = done("run_benchmark", {"results": [], "stressed": [{"variant": "bb", "left_out": "no time"}]})
+    assert len(finalists([measured, timed(0.5), untried])) == 2
     assert next_call(measured, rewrites=())[0] == "suggest_configs"
+
+
+@pytest.mark.parametrize(
+    ("kind", "seconds", "limit"), [("live", 100.0, INTERPRETER_S), ("live", 8.0, 2.0), ("recorded", 8.0, None)]
+)
+def test_on_a_gpu_the_interpreter_takes_a_part_of_what_is_left(kind, seconds, limit):
+    asked = []
+
+    class Noting:
+        def check(self, spec, problem, configs, hardware, limit_s=None):
+            asked.append(limit_s)
+            return [CheckResult(config={}, status="correct", programs="16 of 132 programs")]
+
+    task = SimpleNamespace(spec=None, problem=None, hardware=H200)
+    device, budget = SimpleNamespace(info=SimpleNamespace(kind=kind)), SimpleNamespace(seconds_left=lambda: seconds)
+    fake = SimpleNamespace(task=task, device=device, budget=budget, interpreter=Noting())
+    assert _interpreted(fake, None)["programs"] == "16 of 132 programs"
+    assert asked == [limit]
+    budget.seconds_left = lambda: 0.1
+    late = _interpreted(fake, None)
+    if kind == "live":
+        assert late == {
+            "status": "infrastructure", "reason": "not interpreted: 0.025 s were not enough; the card decides"
+        }  # fmt: skip
+    assert len(asked) == 1 + (kind != "live")
 
 
 def test_a_run_sends_a_bounded_number_of_edits(session):

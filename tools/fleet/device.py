@@ -6,6 +6,7 @@ another or with a baseline (``contend``, ``prove``) is one job, and so one sitti
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -29,7 +30,7 @@ from tools.harness.process.child import START_DEADLINE_S
 from tools.harness.process.gpu_workers import JOB_DEADLINE_S, PREPARE_DEADLINE_S, TRIES, WORKER
 from tools.harness.process.identity import describe
 from tools.harness.process.prestart import Prestart
-from tools.harness.results import Bits, CheckResult, Figure, Measurement, Proof
+from tools.harness.results import Bits, CheckResult, Figure, Measurement, Proof, StressResult
 
 NET_S = TRIES * (JOB_DEADLINE_S + 10) + 2 * START_DEADLINE_S
 """The longest that an actor's own deadlines let one launch of a candidate and one of the reference take."""
@@ -120,6 +121,10 @@ class FleetDevice:
         jobs = [Job("check", (_values(c), self._files(c)), NET_S, c) for c in configs]
         found = {job: self._require_worker(answer) for job, answer in self.fleet.run(jobs)}
         return [CheckResult.model_validate(_about(found[j], j.subject)) for j in jobs]
+
+    def stress(self, config: Config, most_s: float | None = None, decided_by: float = math.inf) -> StressResult:
+        """Variants alone are tried before their proof, and a fleet launches none."""
+        return StressResult(config=_values(config), status="infrastructure", reason="a fleet launches no edited code")
 
     def measure(self, configs: Sequence[Config], regime: Regime = "burst") -> list[Measurement]:
         """Verified timings, each on whichever card was free, on the first card's scale."""

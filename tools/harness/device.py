@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from memory.shared_models import DeviceInfo
 from memory.terms import Regime
-from tools.harness.results import Bits, CheckResult, CompileResult, Figure, Measurement, Proof
+from tools.harness.results import Bits, CheckResult, CompileResult, Figure, Measurement, Proof, StressResult
 
 if TYPE_CHECKING:
     from kernels.spec import Config, KernelSpec, Problem
@@ -92,6 +92,12 @@ class Device(Protocol):
 
     def check(self, configs: Sequence[Config]) -> list[CheckResult]:
         """Whether each config computes the right thing."""
+        ...
+
+    def stress(self, config: Config, most_s: float | None = None, decided_by: float = math.inf) -> StressResult:
+        """Whether `config` computes the right thing on inputs and shapes that nobody chose. `most_s`: seconds after
+        which no further kind of inputs is begun. `decided_by`: ``time.monotonic()`` until which a float64 reference may
+        be waited for. ``infrastructure`` if nothing was found out."""
         ...
 
     def measure(self, configs: Sequence[Config], regime: Regime = "burst") -> list[Measurement]:

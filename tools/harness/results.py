@@ -15,6 +15,9 @@ Figure = Literal["ms", "joules"]
 Bits = Literal["same", "differ"]
 """Whether results are those of the owner's launch, bit by bit."""
 
+UNDECIDED = "float64 has to decide, and the time was up before"
+"""Why a variant has no verdict on inputs that nobody chose before its final sitting."""
+
 ConfigDictT = dict[str, Any]
 
 
@@ -62,6 +65,8 @@ class CheckResult(Result):
     bound: float | None = None
     where: str = ""
     """``gpu 4096x4096x4096 fp16`` or ``interpreter 129x257x96 fp16``."""
+    programs: str | None = None
+    """Which programs of an interpreted launch were compared, if not all: ``16 of 132 programs``."""
     seconds: float = 0.0
 
 

@@ -24,6 +24,7 @@ from memory.upkeep.spoilt import is_spoilt
 from tools.harness.results import CheckResult, CompileResult, Measurement
 from tools.planner.transfer import NearProblem
 from tools.session.session import Session
+from tools.session.variants.variant_proof import withdraw_wrong
 
 NEAR = 4.0
 """Distance (``memory.queries.distance``) up to which a problem's winners are worth a try here: a factor of two in each
@@ -53,6 +54,7 @@ def resume(session: Session) -> None:
             }
             if row["kind"] in known:
                 session.charge(row["kind"], config, known[row["kind"]][config])
+    withdraw_wrong(session)
 
 
 def warm_up(session: Session) -> None:
@@ -66,6 +68,7 @@ def warm_up(session: Session) -> None:
             _take(session, config, row)
             if row["kind"] == "benchmark":
                 session.known[config] = row["run_id"]
+    withdraw_wrong(session)
     near = _near(session)
     session.seeds = _seeds(session, near)
     alike = [row for row in near if row["same_toolchain"]]  # of the same source another compiler makes another kernel

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
 from memory.edits.edit_rows import VariantRow, record_variant
+from tools.session.variants.variant_verdicts import wrong_variants
 
 if TYPE_CHECKING:
     from kernels.editing.rewrites import Rewrite, Rewritten
@@ -73,6 +74,7 @@ def try_all(session: Session, parent_hash: str, call_id: str) -> dict[str, Any]:
     parent = spec.variant(parent_hash, task.problem, task.hardware)[0] if parent_hash else None
     base = base_config(session, parent_hash)
     limits = limits_of(session, base)
+    wrong = wrong_variants(session.checked)
     left_out: dict[str, str] = {}
     made: dict[str, tuple[Variant, Rewrite, list[Config]]] = {}
     for rewrite in REWRITES:
@@ -87,6 +89,9 @@ def try_all(session: Session, parent_hash: str, call_id: str) -> dict[str, Any]:
             left_out[rewrite.name] = str(e)
             row = edit_row(session, rewrite.reason, "refused", str(e), parent=parent_hash)
             record_variant(session.memory, row)
+            continue
+        if variant.hash in wrong:
+            left_out[rewrite.name] = wrong[variant.hash]
             continue
         keep(variant, spec.folder)
         liked = spec.config_with(variant, task.problem, task.hardware, base)

@@ -27,6 +27,8 @@ from tools.planner.transfer import NearProblem
 from tools.session.budget import Budget
 from tools.session.neighbourhood import Neighbourhood
 from tools.session.task import Task
+from tools.session.variants.finalist_codes import with_every_code
+from tools.session.variants.variant_verdicts import variant_of, wrong_variants
 
 R = TypeVar("R", bound=Result)
 
@@ -158,8 +160,8 @@ class Session:
     def space(self) -> list[Config]:
         """The configs that can be tried: the kernel's space, as far as the device can measure it."""
         space = self.task.spec.space(self.task.problem, self.task.hardware)
-        there = self.device.configs()
-        return space if there is None else [c for c in space if c in there]
+        there, wrong = self.device.configs(), wrong_variants(self.checked)
+        return [c for c in space if (there is None or c in there) and variant_of(c) not in wrong]
 
     def config(self, values: dict[str, Any]) -> Config:
         config: Config = self.task.spec.config_type.model_validate(values)
@@ -344,7 +346,7 @@ class Session:
         close += [c for _, _, c in ranked if c in self.nominated and c not in close]
         timed = self.contended
         if len(close) > 1 and live:
-            timed.update(zip(close, self._record("benchmark", close, "contend", self._contend), strict=True))
+            timed.update(zip(close, self.record("benchmark", close, "contend", self._contend), strict=True))
         elif len(close) > 1:  # a landscape has no more readings for a search: their intervals are what it can tell
             timed.update(zip(close, self._contend(close), strict=False))
         sound = [c for c in timed if timed[c].status == "correct"]
@@ -353,8 +355,9 @@ class Session:
         first = [c for c in self.nominated if c in level]
         if self.task.spec.ordered_ties:
             first += sorted(level, key=lambda c: c.key())
-        found = [*dict.fromkeys([*first, *ahead, *(c for _, _, c in ranked if c not in timed)])][:limit]
-        return found, min(len(level), len(found))
+        ordered = [*dict.fromkeys([*first, *ahead, *(c for _, _, c in ranked if c not in timed)])]
+        found = with_every_code(self.task.spec, self.task.problem, ordered, len(level), limit)
+        return found, sum(c in ordered[: len(level)] for c in found)
 
     def _candidates(self) -> list[tuple[float, int, Config]]:
         """Everything that may be proven, fastest first, with its time and its place in the run."""
@@ -377,7 +380,7 @@ class Session:
         fastest = self._candidates()[0][2]
         together = list(dict.fromkeys([*configs, fastest]))
         if self.device.info.kind == "live":
-            found = self._record("benchmark", together, "contend", self._contend)
+            found = self.record("benchmark", together, "contend", self._contend)
         else:
             found = self._contend(together)
         self.contended.update(zip(together, found, strict=False))
@@ -443,8 +446,8 @@ class Session:
             return Proof(config=values, status="correctness", reason=why, regime=self.task.regime)
 
         spec: Any = self.task.spec
-        if spec.shut_in:  # the owner's code is judged tuned, as the variant is
-            spec.stand_against([self.config(m.config) for m in self.ranked()])
+        if spec.shut_in:  # a variant is judged against the owner's code, tuned, as the variant is
+            spec.stand_against([self.config(m.config) for m in self.ranked()] if variant_of(config) else None)
 
         max_seconds = min(PROOF_S, self.budget.max_seconds / 2)
 
@@ -458,7 +461,7 @@ class Session:
             beside = fastest if fastest != configs[0] else None
             return [self.device.prove(configs[0], "sustained", max_seconds, "joules", beside)]
 
-        return self._record("proof", [config], "proof", run)[0]
+        return self.record("proof", [config], "proof", run)[0]
 
     def _refused_code(self, config: Config) -> tuple[Status, str] | None:
         """Why an edited config cannot be launched on all that a proof launches it on; None if it can, or has no
@@ -516,13 +519,13 @@ class Session:
         """Run what is not known yet; what our own machinery spoilt is not known."""
         new = [c for c in dict.fromkeys(configs) if c not in known or known[c].status == "infrastructure"]
         if new:
-            results = self._record(kind, new, call_id, run)
+            results = self.record(kind, new, call_id, run)
             known.update(zip(new, results, strict=True))
             for config, result in zip(new, results, strict=True):
                 self.charge(kind, config, result)
         return [known[c] for c in configs]
 
-    def _record(
+    def record(
         self, kind: Kind, configs: list[Config], call_id: str, run: Callable[[list[Config]], list[R]]
     ) -> list[R]:
         """Rows 'pending', then the attempt, then the rows' outcome. If the device fails, its error is the rows' reason

@@ -47,6 +47,7 @@ from agent.programs.improvement.tuned_rows import (
     not_judged,
     owner_fault,
     row_of,
+    with_unmeasured,
 )
 from agent.programs.lineage import lineage_of
 from kernels.captured.captured_problem import CapturedProblem
@@ -261,6 +262,7 @@ class Work:
                 timed = self._survey.side_by_side(kernel, values, best, SEED)
                 beside = {"missing": timed} if isinstance(timed, str) else timed
         judged = judge(outcome, wrong, job.kernel.owner_config().model_dump(), beside, same)
+        judged = with_unmeasured(judged, outcome)
         more: dict[str, Any] = {"error": errors, "measured_ms": survey.ms, "bounds": problem.bound_of()}
         more |= {"held_out": held_out} if held_out else {}
         more |= {"bitwise": True} if r.bitwise else {}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agent.loop.outcome import Outcome
 from agent.programs.improvement.improve_plan import Job, function_of
+from agent.verdict.unmeasured_variants import describe_unmeasured
 from kernels.capture.reading.captured_launches import CapturedLaunch
 from kernels.captured.captured_problem import rounded_up
 from kernels.captured.spec import OPTIONS
@@ -132,6 +133,13 @@ def judge(
         few = f"it was right on fewer than {LEAST_KINDS} kinds of inputs that the owner's launch survives ({kinds})"
         return Judged("unproven", few, best.config, tie)
     return Judged("proven", why, best.config, tie)
+
+
+def with_unmeasured(judged: Judged, outcome: Outcome) -> Judged:
+    """`judged` with a sentence about variants that were made and not measured: nothing is found out about them."""
+    if not outcome.unmeasured:
+        return judged
+    return replace(judged, why=f"{judged.why}; {describe_unmeasured(outcome.unmeasured, outcome.stopped)}")
 
 
 def owner_fault(reason: str) -> str:

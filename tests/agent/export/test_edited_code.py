@@ -97,3 +97,18 @@ def test_the_page_quotes_what_a_model_wrote():
     assert "<code>aa11</code>" in page
     assert "&lt;script&gt;. correct" in page
     assert "return x &lt; 1" in page
+
+
+def test_a_variant_that_was_wrong_later_has_that_verdict_and_no_time():
+    why = "wrong on tiny inputs: off by 3"
+    rows = [{"variant": "aa", "config": {"edit": "aa"}, "status": "correctness", "reason": why}]
+    rows.append({"variant": "bb", "left_out": "no time"})
+    measured = SimpleNamespace(name="run_benchmark", arguments={}, result={"stressed": rows})
+    sent_again = call({"fence": "passed", "variant": "cc", "wrong": why}, source=SECOND)
+    told = story(
+        [call(passed("aa"), source=FIRST), call(passed("bb"), source=SECOND), measured, sent_again],
+        [attempt(2.0, "aa"), attempt(1.0, "bb")],
+    )
+    assert [(v.hash, v.verdict, v.ms) for v in variants_made(told)] == [
+        ("aa", f"correctness: {why}", None), ("bb", "correct", 1.0), ("cc", f"correctness: {why}", None),
+    ]  # fmt: skip

@@ -14,6 +14,7 @@ from agent.models.embedded import Embedded
 from agent.models.endpoint.faults import Outage
 from agent.trace.trace import Trace, read_trace
 from agent.turn.calls import MAX_CALLS
+from agent.verdict.next_finalist import MOST_SPOILT
 from tests.agent.fake_actions import BEST, SPACE, FakeActions, objective
 from tests.agent.scripted import Scripted, calls, words
 
@@ -112,7 +113,7 @@ def test_no_more_finalists_come_through_than_the_objective_allows(tmp_path):
 def test_a_sitting_that_our_machinery_spoils_is_not_repeated_for_ever(tmp_path):
     model = Scripted(calls(("run_benchmark", {"configs": SPACE[:12]})))
     state, actions, _ = play(tmp_path, model, verdicts=["infrastructure"] * 12)
-    assert [name for _, name in actions.calls].count("prove") == graph.MOST_SPOILT
+    assert [name for _, name in actions.calls].count("prove") == MOST_SPOILT
     assert state["outcome"]["infrastructure"]
 
 

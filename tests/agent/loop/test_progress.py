@@ -24,6 +24,15 @@ CORRECT = {"status": "correct"}
             "variant 3f9a gives a wrong result: NaN",
         ),
         (PASSED | {"compile": CORRECT, "interpreter": {"status": "infrastructure"}}, "variant 3f9a compiles"),
+        (
+            PASSED | {"compile": CORRECT, "interpreter": CORRECT | {"programs": "16 of 132 programs"}},
+            "variant 3f9a compiles and is correct in the interpreter: 16 of 132 programs",
+        ),
+        (
+            PASSED | {"compile": CORRECT, "interpreter": {"status": "infrastructure", "reason": "not interpreted"}},
+            "variant 3f9a compiles: not interpreted",
+        ),
+        (PASSED | {"wrong": "wrong on tiny inputs: 3"}, "variant 3f9a: wrong on tiny inputs: 3"),
         ({"rewrite": "streaming", "applies": False, "why": "it loops"}, "streaming is not made: it loops"),
         (
             {"variants": [{"compile": "correct"}, {"compile": "compile"}], "left_out": {"one pass": "no"}},

@@ -102,3 +102,30 @@ def slow_worker(init):
         return serve(job)
 
     return serve_slowly
+
+
+EARLY_S = 4.0
+"""Seconds for the inputs that nobody chose before a variant's final sitting, at most; a finalist gets more."""
+
+
+def _wrong_on_tiny(init, when):
+    """The same if variants are wrong on tiny inputs `when` so many seconds are given for those."""
+    serve = worker(init)
+
+    def serve_some_wrong(job):
+        if job["op"] == "stress" and job["config"].get("edit") and when(job["most_s"]):
+            reason = "on tiny inputs: result out_ptr: scale-relative error 0.1 is above the bound 4e-06"
+            return {"status": "correctness", "reason": reason, "seconds": 0.0}
+        return serve(job)
+
+    return serve_some_wrong
+
+
+def worker_of_wrong_variants(init):
+    """The same if every variant is wrong on tiny inputs."""
+    return _wrong_on_tiny(init, lambda seconds: True)
+
+
+def worker_of_variants_found_out_late(init):
+    """The same if that shows in the final sitting alone."""
+    return _wrong_on_tiny(init, lambda seconds: seconds > EARLY_S)

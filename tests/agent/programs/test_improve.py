@@ -15,7 +15,7 @@ import pytest
 
 from agent.cli.commands import main
 from agent.errors import StoppedError
-from agent.loop.progress import LineWatch
+from agent.loop.progress import LineWatch, Watch
 from agent.programs.improvement import improve_work, improving, wanted_launches
 from agent.programs.improvement.edited import edited_launches
 from agent.programs.improvement.improve_work import Work
@@ -24,6 +24,8 @@ from agent.programs.improvement.preparing.ahead import Ahead
 from agent.programs.improvement.table_gaps import BRIDGE_S, HELD_OUT_S
 from agent.programs.improvement.tuned_rows import KEPT
 from agent.programs.improvement.wanted_launches import open_capture
+from agent.replay.replay import replay
+from agent.trace.paths import trace_path
 from kernels.capture.capture_file import append, line_of, read
 from kernels.hardware import hardware_named
 from kernels.hardware.gpu_facts import to_json
@@ -296,6 +298,40 @@ def test_with_edits_a_variant_is_proven_over_the_owners_code_tuned(gpu, on_gpu, 
     assert source["source"] in said
     assert "read it, then apply the table with --yes" in said
     assert main(["apply", str(out), "--yes", "--", "true"]) == 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("found_out", ["worker_of_wrong_variants", "worker_of_variants_found_out_late"])
+@pytest.mark.skipif(sandbox.why_not() is not None, reason=f"{sandbox.why_not()}")
+def test_where_every_variant_is_wrong_the_owners_best_config_is_proven(
+    found_out, gpu, on_gpu, tmp_path, monkeypatch, capsys
+):
+    opened = functools.partial(LiveDevice.open.func, factory=f"tests.agent.programs.scripted_gpu:{found_out}")
+    monkeypatch.setattr(LiveDevice, "open", opened)
+    out, memory = tmp_path / "tuned.json", tmp_path / "m.db"
+    words = ["improve", str(on_gpu), "-o", str(out), "--kernel", "gated", "--json", "--edit"]
+    assert main([*words, "--memory", str(memory)]) == 0
+    table = read_table(out)
+    (row,) = [r for r in table.rows if r.status == "proven"]
+    assert row.decision.source is None
+    assert row.decision.options["num_warps"] == 8
+    baselines = [b["name"] for b in table.evidence[row.name]["baselines"]]
+    assert baselines == ["owner", "autotuner"], "the owner's code is no rival of itself"
+    store = Memory.open(memory)
+    sittings = store.ask(
+        "SELECT c.config, a.reason FROM attempts a JOIN configs c ON c.id = a.config_id WHERE a.kind = 'proof'"
+    )
+    verdicts = store.ask("SELECT verdict, why FROM variants WHERE verdict = 'correctness'")
+    store.close()
+    edited = [json.loads(s["config"])["edit"].partition(" ")[0] for s in sittings if '"edit"' in s["config"]]
+    if found_out == "worker_of_wrong_variants":
+        assert edited == []
+        assert {v["why"].partition(": result")[0] for v in verdicts} == {"wrong on tiny inputs"}
+    else:
+        assert edited
+        assert len(set(edited)) == len(edited), "a wrong variant has one sitting"
+    run = table.evidence[row.name]["run"]
+    assert replay(trace_path(run), Watch()).outcome.best.config["num_warps"] == 8
 
 
 @pytest.mark.long

@@ -13,7 +13,7 @@ import pytest
 from agent.programs.improvement.improve_plan import SHORTEST_S, Job, function_of, plan, seconds_for, seconds_to_search
 from agent.programs.improvement.preparing.surveys import wait_until_done
 from agent.programs.improvement.time_left import READING_S, SITTING_S, TimeLeft
-from agent.programs.improvement.tuned_rows import beyond_float64, bounds_of, decision_of, judge
+from agent.programs.improvement.tuned_rows import beyond_float64, bounds_of, decision_of, judge, with_unmeasured
 from kernels.capture.reading.captured_launches import read_capture
 from kernels.hardware import hardware_named
 from tests.captures import GPU, as_if_on
@@ -165,6 +165,14 @@ def test_the_owners_config_and_what_two_processes_differ_by_are_no_gain():
     assert (near.status, near.config) == ("stock", None)
     assert "two processes" in near.why
     assert judge(outcome(low=1.006), None, OWN).status == "proven"
+
+
+def test_a_row_names_the_variants_that_were_made_and_not_measured():
+    judged = judge(outcome(), None, OWN)
+    assert with_unmeasured(judged, SimpleNamespace(unmeasured=[])) is judged
+    late = SimpleNamespace(unmeasured=["6f4b49bff13a"], stopped="the time is used up (50 s)")
+    told = "; variant 6f4b49bff13a was made and not measured: the time is used up (50 s)"
+    assert with_unmeasured(judged, late).why == judged.why + told
 
 
 def test_what_another_run_may_decide_otherwise_is_a_tie():

@@ -68,6 +68,18 @@ def test_a_variant_joins_the_space_with_its_meta_parameters(kernel):
     assert len(after) == 12
 
 
+def test_the_owners_code_is_a_rival_of_variants_alone(kernel):
+    measured = [kernel.config_type(BLOCK=b) for b in (256, 512)]
+    kernel.stand_against(measured)
+    *_, tuned = kernel.baselines(AxpyProblem())
+    assert list(tuned.choices(AxpyProblem())) == [f"owner {c.key()}" for c in measured]
+    kernel.stand_against(None)
+    *_, own = kernel.baselines(AxpyProblem())
+    assert (own.name, own.choices(AxpyProblem())) == ("owner", {}), "its default config alone"
+    kernel.stand_against(measured[:1])
+    assert len(kernel.baselines(AxpyProblem())[-1].choices(AxpyProblem())) == 1
+
+
 def test_the_same_code_written_otherwise_is_the_same_variant(kernel):
     spaced = HONEST.replace(" + y)", "  +   y)").replace("    for", "    # a comment\n    for", 1)
     assert added(kernel, HONEST, META, GRID)[0].hash == added(kernel, spaced, META, GRID)[0].hash

@@ -8,9 +8,11 @@ import pytest
 from memory.shared_models import DeviceInfo
 from tests.exploits.axpy import AxpyProblem
 from tests.faults.broken import Faulty, FaultyConfig
+from tools.harness.checking.float64.promoted_reference import LEAST_S, PromotingInterpreter, Reference
 from tools.harness.device import DeviceError, MachineTrouble
 from tools.harness.devices.live import STRESS_S, STRESS_SHARE, LiveDevice
 from tools.harness.process.gpu_workers import GpuWorkers
+from tools.harness.results import UNDECIDED
 
 pytestmark = pytest.mark.process
 
@@ -147,6 +149,26 @@ def test_a_proof_whose_stress_inputs_the_deadline_cuts_says_nothing_of_its_confi
     assert (proof.status, proof.comparisons) == ("infrastructure", [])
     assert proof.reason == "the time was up before the baselines were timed"
     assert [job["most_s"] for job in asked] == [STRESS_SHARE * STRESS_S]
+
+
+def test_what_is_tried_before_the_finalists_takes_none_of_their_time(live, monkeypatch):
+    run, asked = live.workers.run, []
+    monkeypatch.setattr(live, "_stress_s", STRESS_S)
+    monkeypatch.setattr(live.workers, "run", lambda role, job, *more: asked.append(job) or run(role, job, *more))
+    assert live.stress(FaultyConfig(), 1.5).status == "correct"
+    assert live.stress(FaultyConfig()).status == "correct"
+    assert [job["most_s"] for job in asked] == [1.5, STRESS_SHARE * STRESS_S]
+
+
+@pytest.mark.parametrize("seconds", [1.0, 60.0])
+def test_a_question_for_float64_without_time_for_an_answer_is_no_verdict(seconds, live, monkeypatch):
+    question = {"capture": "c", "launch": "l", "damped": 0, "seed": 0, "given": "g"}
+    answers = iter([{"status": "infrastructure", "question": question, "seconds": 0.1}, {"status": "correctness"}])
+    monkeypatch.setattr(live.workers, "run", lambda role, job: next(answers))
+    monkeypatch.setattr(PromotingInterpreter, "reference", lambda self, *about: Reference("nobody computes it"))
+    found = live.stress(FaultyConfig(), 4.0, time.monotonic() + seconds)
+    late = ("infrastructure", UNDECIDED)
+    assert (found.status, found.reason) == (late if seconds < LEAST_S else ("correctness", ""))
 
 
 def test_a_proof_with_rounds_enough_stands_though_the_time_ends_it(live, monkeypatch):

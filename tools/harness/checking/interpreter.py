@@ -34,13 +34,22 @@ class Interpreter:
         self._scratch = tempfile.TemporaryDirectory(prefix="autokernel-") if shut_in else None
 
     def check(
-        self, spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config], hardware: str
+        self,
+        spec: KernelSpec[Any, Any],
+        problem: Problem,
+        configs: Sequence[Config],
+        hardware: str,
+        limit_s: float | None = None,
     ) -> list[CheckResult]:
         """Run each config on ``spec.reduced(problem, config)`` for the GPU model named `hardware` and compare with the
         float64 reference. Configs that ``spec.interpretable`` excludes are `infrastructure`: nothing was found out.
 
+        `limit_s`: seconds for each config. If not all of its programs can be run in them, edited code is judged by a
+        sample (:mod:`tools.harness.checking.sampling.sampled_check`). What takes too long all the same is
+        `infrastructure`. Without a limit a check that takes over DEADLINE_S is a `timeout`.
+
         Raises MachineTrouble if the interpreter does not start or cannot import the kernel."""
-        return [self._check(spec, problem, c, hardware) for c in configs]
+        return [self._check(spec, problem, c, hardware, limit_s=limit_s) for c in configs]
 
     def stress(self, spec: KernelSpec[Any, Any], problem: Problem, config: Config, hardware: str) -> StressResult:
         """The same for one config, a finalist, on inputs that nobody chose (:mod:`tools.harness.checking.stress`)."""
@@ -48,7 +57,13 @@ class Interpreter:
         return StressResult.model_validate(found.model_dump())
 
     def _check(
-        self, spec: KernelSpec[Any, Any], problem: Problem, config: Config, hardware: str, stress: bool = False
+        self,
+        spec: KernelSpec[Any, Any],
+        problem: Problem,
+        config: Config,
+        hardware: str,
+        stress: bool = False,
+        limit_s: float | None = None,
     ) -> CheckResult:
         values = config.model_dump(mode="json")
         why_not = spec.interpretable(config)
@@ -58,17 +73,20 @@ class Interpreter:
         reduced = spec.reduced(problem, config)
         where = f"interpreter {reduced.label()}"
         job = {**describe(spec, reduced), "config": values, "hardware": hardware, "seed": secrets.randbits(62)}
-        job["stress"] = stress
+        job |= {"stress": stress, "limit_s": limit_s}
+        deadline_s = DEADLINE_S if limit_s is None else limit_s
         started = time.perf_counter()
         try:
             try:
-                answer = self._call(job)
+                answer = self._call(job, deadline_s)
             except ChildKilled:  # from outside (the system was out of memory, say): not the config's doing
                 if self._closed:
                     raise
-                answer = self._call(job)
+                answer = self._call(job, deadline_s)
         except ChildTimeout:
             answer = {"status": "timeout", "reason": f"the interpreter needed more than {DEADLINE_S:g} s"}
+            if limit_s is not None:
+                answer = {"status": "infrastructure"}
         except ChildKilled as e:
             often = "closed" if self._closed else "killed twice"
             answer = {"status": "infrastructure", "reason": f"the interpreter was {often}: {e}"}
@@ -78,6 +96,8 @@ class Interpreter:
             answer = {"status": "runtime", "reason": f"in the interpreter {e}"}
         if "trouble" in answer:
             raise MachineTrouble(answer["trouble"])
+        if limit_s is not None and answer["status"] == "infrastructure":
+            answer.setdefault("reason", describe_not_enough(limit_s))
         kind = StressResult if stress else CheckResult
         return kind(config=values, where=where, seconds=time.perf_counter() - started, **answer)
 
@@ -89,8 +109,8 @@ class Interpreter:
             self._child = Child(FACTORY, {}, environment, writable, forked=writable is None)
         return self._child
 
-    def _call(self, job: dict[str, Any]) -> dict[str, Any]:
-        return self.start().call(job, DEADLINE_S)
+    def _call(self, job: dict[str, Any], deadline_s: float) -> dict[str, Any]:
+        return self.start().call(job, deadline_s)
 
     def close(self) -> None:
         """End the child, from any thread; a check under way is ``infrastructure``."""
@@ -125,6 +145,7 @@ def interpreter(init: dict[str, Any]) -> Any:
     from kernels.triton.stub_driver import StubDriver
     from tools.harness.checking.float64.promoted_reference import PromotingInterpreter, Question, Reference
     from tools.harness.checking.races import RACES, watch_accesses
+    from tools.harness.checking.sampling.sampled_check import check_in_time
     from tools.harness.checking.stress import stress
     from tools.harness.checking.verify import judge, stray_write
     from tools.harness.compiling.compiler import reason
@@ -156,6 +177,8 @@ def interpreter(init: dict[str, Any]) -> Any:
         try:
             if job["stress"]:
                 return stress(spec, problem, config, "cpu", hardware, answer=answer)
+            if job["limit_s"] is not None and isinstance(spec, Editable):
+                return check_in_time(spec, problem, config, hardware, job["seed"], job["limit_s"])
             inputs = spec.inputs(problem, torch.Generator().manual_seed(job["seed"]), "cpu")
             before = copied(spec.arrange(problem, config, inputs))
 
@@ -196,3 +219,8 @@ def interpreter(init: dict[str, Any]) -> Any:
         }
 
     return serve
+
+
+def describe_not_enough(limit_s: float) -> str:
+    """Why there is no verdict after `limit_s` seconds."""
+    return f"not interpreted: {limit_s:.2g} s were not enough; the card decides"

@@ -16,7 +16,7 @@ from memory.proofs.rule import OWN
 from memory.shared_models import DeviceInfo
 from memory.terms import Regime
 from tools.harness.checking.float64.float64_errors import written_reference
-from tools.harness.checking.float64.promoted_reference import PromotingInterpreter, Question
+from tools.harness.checking.float64.promoted_reference import LEAST_S, PromotingInterpreter, Question
 from tools.harness.checking.own_kernel import own_kernel
 from tools.harness.compiling.cache import default_cache
 from tools.harness.compiling.compile_pool import LocalCompilePool
@@ -30,7 +30,7 @@ from tools.harness.measuring.unlisted_gpu import CEILINGS_S, adopt_facts, find_f
 from tools.harness.process.gpu_lock import named_lock
 from tools.harness.process.gpu_workers import WORKER, Answer, GpuWorkers, Role, StartFailed
 from tools.harness.process.prestart import Prestart
-from tools.harness.results import Bits, CheckResult, Comparison, Figure, Measurement, Proof, StressResult
+from tools.harness.results import UNDECIDED, Bits, CheckResult, Comparison, Figure, Measurement, Proof, StressResult
 
 WINDOW_S = 0.8
 """Sustained regime: a second is what it takes for rounds to agree within 0.3 % (H200 at its 700 W; windows of 0.2 s
@@ -134,20 +134,25 @@ class LiveDevice:
             results.append(CheckResult(**kept, where=where))
         return results
 
-    def stress(self, config: Config) -> StressResult:
-        """Launch a finalist on inputs and shapes that nobody chose, for a share of the run's time for that. It ends
-        with `ends_at` too: then some kinds are not tried, and whoever asks has to look whether the time is up."""
-        share = STRESS_SHARE * self._stress_s
+    def stress(self, config: Config, most_s: float | None = None, decided_by: float = math.inf) -> StressResult:
+        """Launch a config on inputs and shapes that nobody chose. Without `most_s` it is a finalist, and gets a share
+        of the run's time for those. It ends with `ends_at` too: then some kinds are not tried, and whoever asks has to
+        look whether the time is up."""
+        share = STRESS_SHARE * self._stress_s if most_s is None else most_s
         job = {"op": "stress", "config": _values(config), "most_s": share, "ends_at": self.ends_at}
         seconds = 0.0
         with tempfile.TemporaryDirectory() as folder:
             while "question" in (answer := self.workers.run("candidates", job)):
                 seconds += answer["seconds"]
                 question = Question(**answer["question"])
-                reference = question.answer(self._promoting, self.ends_at - time.monotonic())
+                reference = question.answer(self._promoting, min(self.ends_at, decided_by) - time.monotonic())
+                if reference.reason is not None and decided_by - time.monotonic() < LEAST_S:
+                    about = {"status": "infrastructure", "reason": UNDECIDED, "seconds": seconds}
+                    return StressResult(config=_values(config), **about)
                 job["answer"] = written_reference(reference, str(Path(folder) / "exact.npz"))
         seconds += answer.get("seconds", share)
-        self._stress_s -= min(self._stress_s, seconds)
+        if most_s is None:
+            self._stress_s -= min(self._stress_s, seconds)
         kept = {k: v for k, v in answer.items() if k in StressResult.model_fields}
         kept["seconds"] = seconds
         return StressResult(config=_values(config), where=f"gpu {self.problem.label()}", **kept)

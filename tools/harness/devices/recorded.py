@@ -26,7 +26,7 @@ from tools.harness.measuring.choices import merge_choices
 from tools.harness.measuring.statistics import RESAMPLES, Z, median_ci
 from tools.harness.measuring.unlisted_gpu import adopt_facts
 from tools.harness.process.prestart import Prestart
-from tools.harness.results import Bits, CheckResult, Comparison, Figure, Measurement, Proof
+from tools.harness.results import Bits, CheckResult, Comparison, Figure, Measurement, Proof, StressResult
 
 
 class Checker(Protocol):
@@ -106,6 +106,9 @@ class RecordedDevice:
         ]
         self._checks.update(zip(configs, results, strict=True))
         return results
+
+    def stress(self, config: Config, most_s: float | None = None, decided_by: float = math.inf) -> StressResult:
+        return StressResult(config=config.model_dump(mode="json"), status="infrastructure", reason=self.no_bits())
 
     def measure(self, configs: Sequence[Config], regime: Regime = "burst") -> list[Measurement]:
         """Set A, drift-corrected; `seconds` is what compilation aside it took on the GPU."""
