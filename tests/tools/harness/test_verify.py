@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kernels.launches.bound import spoil
-from tools.harness.checking.verify import blind_spot, scale_error
+from tools.harness.checking.verify import blind_spot, result_fault, saturated, scale_error
 from tools.harness.measuring.statistics import median_ci
 
 
@@ -92,3 +92,22 @@ def test_spoilt_integers_are_unforeseeable(dtype):
     first = out.clone()
     spoil(out, with_nan=True)
     assert not torch.equal(first, out)
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+def test_results_of_8_bit_floats_are_judged(dtype):
+    """PyTorch neither clamps them nor looks for infinity in them."""
+    right = torch.linspace(-1, 1, 64).to(dtype)
+    assert result_fault(right, right.double(), 0.1, False, True)[0] == ""
+    assert result_fault(torch.zeros(64).to(dtype), right.double(), 0.1, False, False)[0]
+    spoilt = right.clone()
+    spoilt[3] = float("nan")
+    assert "1 of 64" in result_fault(spoilt, right.double(), 0.1, False, False)[0]
+    assert scale_error(*saturated(right, right)) == 0
+    assert scale_error(*saturated(right, right.double() * 2)) == pytest.approx(0.5)
+
+
+def test_flags_are_compared_with_flags():
+    flags = torch.tensor([True, False, True])
+    assert scale_error(flags, flags) == 0
+    assert scale_error(flags, ~flags) == 1

@@ -18,7 +18,16 @@ from kernels.launches.bound import Bound, copied, same_bits
 from kernels.launches.expected import Results, bounds, expected, named
 from kernels.launches.leaves import tensors_in
 from kernels.spec import KernelSpec
-from tools.harness.checking.float64.float64_appeal import Case, ask, can_appeal, judged, opened
+from tools.harness.checking.float64.float64_appeal import (
+    Apart,
+    Case,
+    ask,
+    can_appeal,
+    distances,
+    judged,
+    opened,
+    unexplained,
+)
 from tools.harness.checking.float64.promoted_reference import Question, Reference
 from tools.harness.checking.stressed_inputs import Change, changed
 from tools.harness.checking.verify import judge_against, scale_error, stray_write
@@ -48,6 +57,10 @@ class Attempt:
     """Whether it is wrong by what the reference gives."""
     by_float64: str = ""
     """By which numbers it is right, if it differs from the owner's launch."""
+    seed: int = 0
+    """Draws the inputs."""
+    apart: dict[str, Apart] = field(default_factory=dict)
+    """If it differs from the owner's launch, how far each result does."""
 
 
 @dataclass
@@ -72,7 +85,8 @@ class Finalist:
     def _compared(self, problem: Any, change: Change | None, only: str | None, other_shape: bool) -> Attempt:
         spec = self.spec
         try:
-            drawn, inputs = self._inputs(problem, change, only, secrets.randbelow(HIDDEN))
+            seed = secrets.randbelow(HIDDEN)
+            drawn, inputs = self._inputs(problem, change, only, seed)
             bound, before = self._bound(problem, self.config, inputs)
             references = expected(spec, problem, inputs, list(bound.results))
             why_not = _unfit(spec, problem, inputs, bound.results, references)
@@ -102,30 +116,56 @@ class Finalist:
         found = {"error": error if error < float("inf") else None, "bound": accepted}
         if not why and not matters:
             return Attempt("left out", "no result depends on it by more than the tolerance")
-        return Attempt("wrong" if why else "right", why, found, differs=bool(why))
+        apart = distances(bound.results, references, loose) if why and can_appeal(spec) else {}
+        return Attempt("wrong" if why else "right", why, found, bool(why), seed=seed, apart=apart)
 
     def _heard(self, problem: Any, change: Change | None, only: str | None, found: Attempt) -> Asking[Attempt]:
-        """What float64 says of a launch that differs from its owner's."""
-        spec, owner = self.spec, self.spec.default_config(problem, self.hardware)
-        key = spec.captured.digest, problem.model_dump_json(), change, only
-        if key not in self.cases:
-            seed = secrets.randbelow(HIDDEN)
-            with tempfile.TemporaryDirectory() as folder:
-                inputs = self._inputs(problem, change, only, seed)[1]
-                reference = yield ask(spec, problem, inputs, seed, folder)
-            self.cases[key] = opened(spec, problem, seed, reference, self._results(owner, problem, inputs)[0])
-        case = self.cases[key]
+        """What float64 says of a launch that differs from its owner's. A case that is known is of other inputs: if it
+        does not explain what was found on these, they are a case of their own."""
+        key = self.spec.captured.digest, problem.model_dump_json(), change, only
+        known = self.cases.get(key)
+        if known is not None:
+            heard, differs = self._judged(known, problem, change, only, found)
+            if not differs:
+                return heard
+        case = yield from self._opened(problem, change, only, found.seed)
+        if known is None or case.reference.reason is None:
+            self.cases[key] = case
+        heard, differs = self._judged(case, problem, change, only, found)
+        if differs:  # this time it does not
+            return replace(
+                found, why=f"{differs}; launched once more on the same inputs: {heard.by_float64 or heard.why}"
+            )
+        return heard
+
+    def _opened(self, problem: Any, change: Change | None, only: str | None, seed: int) -> Asking[Case]:
+        """The case of the inputs that `seed` draws."""
+        spec = self.spec
+        with tempfile.TemporaryDirectory() as folder:
+            inputs = self._inputs(problem, change, only, seed)[1]
+            reference = yield ask(spec, problem, inputs, seed, folder)
+        owner = spec.default_config(problem, self.hardware)
+        return opened(spec, problem, seed, reference, self._results(owner, problem, inputs)[0])
+
+    def _judged(
+        self, case: Case, problem: Any, change: Change | None, only: str | None, found: Attempt
+    ) -> tuple[Attempt, str]:
+        """The attempt as `case` has it, and what is right there and nevertheless differs in `found`."""
         if case.reference.reason is not None:
-            return replace(found, why=f"{found.why} (float64 of it is not known: {case.reference.reason})")
+            return replace(found, why=f"{found.why} (float64 of it is not known: {case.reference.reason})"), ""
+        spec, owner = self.spec, self.spec.default_config(problem, self.hardware)
         inputs = self._inputs(problem, change, only, case.seed)[1]
         ours, stray = self._results(self.config, problem, inputs)
         if stray:
-            return Attempt("wrong", stray)
-        owners = self._results(owner, problem, inputs)[0]
-        verdict = judged(case, spec, problem, ours, owners, self._loose(problem, ours))
-        if not verdict.right:
-            return replace(found, why=verdict.why)
-        return Attempt("right", figures=found.figures, by_float64=verdict.why)
+            return Attempt("wrong", stray), ""
+        owners, loose = self._results(owner, problem, inputs)[0], self._loose(problem, ours)
+        verdict = judged(case, spec, problem, ours, owners, loose)
+        if verdict.kind == "wrong":
+            return replace(found, why=verdict.why), ""
+        heard = Attempt("right", figures=found.figures, by_float64=verdict.why)
+        if verdict.kind == "left out":
+            heard = Attempt("left out", verdict.why)
+        return heard, unexplained(verdict, found.apart, loose)
 
     def _results(self, config: Any, problem: Any, inputs: Any) -> tuple[Results, str]:
         """What `config` makes of a copy of `inputs`, and what it wrote beside that."""

@@ -41,7 +41,7 @@ def scale_error(out: torch.Tensor, reference: torch.Tensor) -> float:
     worst = torch.zeros((), dtype=torch.float64, device=ref.device)
     scale = torch.zeros((), dtype=torch.float64, device=ref.device)
     for start in range(0, flat.numel(), CHUNK):
-        r = ref[start : start + CHUNK]
+        r = ref[start : start + CHUNK].to(torch.float64)
         difference = (flat[start : start + CHUNK].to(torch.float64) - r).abs()
         worst = torch.maximum(worst, difference.max())  # maximum() hands NaN on
         scale = torch.maximum(scale, r.abs().max())
@@ -113,7 +113,12 @@ def saturated(out: torch.Tensor, reference: torch.Tensor) -> tuple[torch.Tensor,
     if not out.is_floating_point():
         return out, reference
     most = torch.finfo(out.dtype).max
-    return out.clamp(-most, most), reference.clamp(-most, most)
+    return computable(out).clamp(-most, most), computable(reference).clamp(-most, most)
+
+
+def computable(t: torch.Tensor) -> torch.Tensor:
+    """`t`, in float32 if its floats have 8 bits: PyTorch has no isfinite, clamp or max of those."""
+    return t.float() if t.is_floating_point() and t.element_size() == 1 else t
 
 
 def result_fault(
@@ -123,6 +128,7 @@ def result_fault(
     is NaN are not compared. `self_test`: make sure first that zeros, rubbish and half a result would be rejected."""
     if tuple(reference.shape) != tuple(out.shape):
         return f"the output's shape is {tuple(out.shape)}, the reference's {tuple(reference.shape)}", math.inf, bound
+    out = computable(out)
     if unwritten:
         compared = ~torch.isnan(reference)
         out, reference = out[compared], reference[compared]
