@@ -145,6 +145,8 @@ def read_campaign(path: Path) -> Campaign:
         raise UsageError(f"Cannot read {path}: {e.strerror or e}.") from e
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise UsageError(f"{path} is no TOML: {e}.") from e
+    except RecursionError as e:
+        raise UsageError(f"{path} is no campaign: its arrays are nested too deep.") from e
     if "edit" in said:
         raise UsageError(
             f"{path}: a campaign edits no device code, because kernels.ops reads its table and launches its own "

@@ -57,7 +57,7 @@ def parse_edit(text: str, configs: list[Any]) -> list[Any]:
     if text.startswith(("[", "{")):
         try:
             given = json.loads(text)
-        except ValueError as e:
+        except (ValueError, RecursionError) as e:
             raise ValueError(f"That is no JSON: {e}.") from e
         found = given if isinstance(given, list) else [given]
         if not found or not all(isinstance(config, dict) for config in found):

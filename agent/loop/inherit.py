@@ -16,6 +16,7 @@ from agent.trace.trace import JSON, Event
 from tools.declaration import UNDECLARED
 
 if TYPE_CHECKING:
+    from kernels.spec import Config
     from tools.session.session import Session
 
 
@@ -34,14 +35,14 @@ def inherit(session: Session, events: Sequence[Event]) -> None:
         inherit_variants(session, events)
     for name, row in tool_rows(events, "finalists"):
         if declared.get(name, UNDECLARED).returns == "finalists" and "beside" not in row:
-            session.nominated |= {c: None for c in [session.config(row["config"])] if session.refusal(c) is None}
+            session.nominated |= {c: None for c in [_config(session, row)] if session.refusal(c) is None}
     for name, row in tool_rows(events, "proposals"):
         if declared.get(name, UNDECLARED).returns == "proposals":
-            session.budget.proposed.add(session.config(row["config"]).key())
+            session.budget.proposed.add(_config(session, row).key())
     for _, row in tool_rows(events, "stressed"):
         checked = CheckResult(**select_fields(CheckResult, row))
         if checked.status != "infrastructure" or checked.reason == UNDECIDED:
-            session.checked.setdefault(session.config(row["config"]), checked)
+            session.checked.setdefault(_config(session, row), checked)
     for name, row in tool_rows(events, "results"):
         returns = declared.get(name, UNDECLARED).returns
         try:
@@ -59,10 +60,19 @@ def inherit(session: Session, events: Sequence[Event]) -> None:
                 session.charge("benchmark", config, session.measured.setdefault(config, measured))
                 session.known.pop(config, None)  # its evaluation was the parent's, and so this run's
         except ValidationError as e:
-            raise UsageError(
-                f"The kernel no longer knows the config {row['config']} of this trace: start a new run."
-            ) from e
+            raise _unknown(row) from e
     withdraw_wrong(session)
+
+
+def _config(session: Session, row: JSON) -> Config:
+    try:
+        return session.config(row["config"])
+    except ValidationError as e:
+        raise _unknown(row) from e
+
+
+def _unknown(row: JSON) -> UsageError:
+    return UsageError(f"The kernel no longer knows the config {row['config']} of this trace: start a new run.")
 
 
 def inherit_variants(session: Session, events: Sequence[Event]) -> None:

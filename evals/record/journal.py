@@ -41,7 +41,7 @@ class Journal:
         try:
             self.lines = [json.loads(line) for line in whole.splitlines()]
             broken = not all(isinstance(line, dict) and "kind" in line for line in self.lines)
-        except ValueError:
+        except (ValueError, RecursionError):
             broken = True
         if broken:
             raise JournalError(f"{path} is damaged: delete it to record from the start")

@@ -144,7 +144,7 @@ def _kept(path: Path) -> list[SourceRun]:
     try:
         rows = json.loads(path.read_text(encoding="utf-8-sig"))["runs"]
         runs = [SourceRun.model_validate(row) for row in rows]
-    except (OSError, ValueError, KeyError, TypeError) as e:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as e:
         raise UsageMistake(f"--known {path} holds no runs of source tasks ({type(e).__name__})") from e
     if not known_speedups(runs):
         raise UsageMistake(f"--known {path} holds no time of a known form: play --players known --out {path} first")

@@ -21,7 +21,7 @@ def folder() -> Path:
 
 def find(device_name: str) -> Hardware | None:
     """The kept facts of the GPU that the driver calls so; ``None`` without a readable file: it is then asked again."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, RecursionError):
         found = from_json(json.loads(_path(device_name).read_text()))
         return found if found.name == device_name else None
     return None

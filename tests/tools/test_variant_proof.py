@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from agent.errors import UsageError
 from agent.loop.inherit import inherit
 from agent.loop.progress import describe_answer
 from agent.trace.trace import Event
@@ -240,6 +241,15 @@ def test_a_fork_with_another_memory_knows_it_from_the_trace(session, tmp_path):
     assert [m.config for m in other.ranked()] == [owners(session).model_dump(mode="json")]
     assert wrong_variants(other.checked) == {name: f"wrong {TINY}"}
     other.close()
+
+
+@pytest.mark.parametrize("key", ["stressed", "proposals", "results"])
+def test_a_fork_of_a_trace_with_a_config_that_is_gone_is_one_sentence(key, session):
+    tool = {"stressed": "run_benchmark", "proposals": "suggest_configs", "results": "run_benchmark"}[key]
+    row = {"config": {"ROWS": 4}, "status": "correct", "where": PLACE}
+    bodies = [("header", "run", {}), ("tool_call", "c", {"name": tool}), ("tool_result", "c", {"result": {key: [row]}})]
+    with pytest.raises(UsageError, match="no longer knows the config"):
+        inherit(session, [Event(seq, "", *body, "") for seq, body in enumerate(bodies)])
 
 
 def test_the_line_of_progress_says_which_variant_is_wrong(session):

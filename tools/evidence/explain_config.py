@@ -133,7 +133,7 @@ def explain_kept(
             folder,
             card,
         )
-    except (OSError, KeyError, TypeError) as e:
+    except (OSError, KeyError, TypeError, RecursionError) as e:
         raise CannotExplain(f"{folder} holds no kept code ({type(e).__name__}): write one with explain --keep") from e
     except ValueError as e:
         raise CannotExplain(str(e)) from e

@@ -215,6 +215,7 @@ def test_the_example_is_the_model_it_names():
         (("slice = 6", "edit = true"), "a campaign edits no device code"),
         (("slice = 6", "slice = 0"), "slice: it must be at least"),
         (("[[problem]]", "[[problem"), "is no TOML"),
+        (("[[problem]]", f"a = {'[' * 5000}{']' * 5000}\n[[problem]]"), "nested too deep"),
         (('shape = "4096x1024x4096"', 'shape = "4096x4096x4096"'), "twice"),
         (('"two-layers"', '"two layers"'), "name: it must match"),
     ],

@@ -124,7 +124,7 @@ def test_two_recordings_cannot_share_a_journal(tmp_path):
     journal.close()
 
 
-@pytest.mark.parametrize("text", ["[1]\n", "nonsense\n", "{}\n"])
+@pytest.mark.parametrize("text", ["[1]\n", "nonsense\n", "{}\n", "[" * 100_000 + "\n"])
 def test_a_damaged_journal_is_said_to_be_damaged(tmp_path, text):
     (tmp_path / "j").write_text(text)
     with pytest.raises(JournalError, match="damaged"):

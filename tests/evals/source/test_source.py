@@ -236,8 +236,9 @@ def test_tasks_are_listed_and_mistakes_are_one_sentence(tmp_path):
     assert [row["task"] for row in listed if row["trap"]] == list(TRAPS)
     assert len(TASKS) == 12
     assert choose_tasks("padding, unswizzled") == ["unswizzled", "padding"]
-    broken, empty = tmp_path / "known.json", tmp_path / "embedded.json"
+    broken, deep, empty = (tmp_path / name for name in ("known.json", "deep.json", "embedded.json"))
     broken.write_text("{}")
+    deep.write_text('{"runs": ' + "[" * 100_000 + "]" * 100_000 + "}")
     empty.write_text(json.dumps({"runs": [run("padding", "embedded", 1.5).model_dump(mode="json")]}))
     for options, says in (
         (["--tasks", "nothing"], "there is no source task 'nothing'"),
@@ -245,6 +246,7 @@ def test_tasks_are_listed_and_mistakes_are_one_sentence(tmp_path):
         (["--players", ","], "there is no player"),
         (["--effort", "low"], "--effort is for a language model"),
         (["--known", str(broken)], "holds no runs of source tasks"),
+        (["--known", str(deep)], "holds no runs of source tasks"),
         (["--known", str(empty)], "holds no time of a known form"),
         (["--device", "gpu"], "is not a GPU"),
     ):

@@ -75,7 +75,7 @@ def read_launches(folder: Path) -> list[KeptLaunch]:
             )
             for row in rows
         ]
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as e:
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError) as e:
         raise NotKept(
             f"{folder} holds no kept code ({type(e).__name__}): name a folder that explain --keep has written"
         ) from e
