@@ -6,19 +6,25 @@ Starts the recording or applies a table of tuned launches, takes this folder off
 """
 
 import os
+import signal
 import sys
 import types
 from contextlib import suppress
 from importlib import import_module
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
-from pathlib import Path
+
+_INTERRUPT = signal.getsignal(signal.SIGINT)
+if _INTERRUPT is signal.default_int_handler:
+    # Ctrl-C while our modules are imported ends the process. An exception here would be a fatal error of Python's, with
+    # lines that are not the program's and exit code 1.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _room() -> None:
     # A private name: the program may have a package `kernels`, and must not get ours.
     room = types.ModuleType("_autokernel")
-    room.__path__ = [str(Path(__file__).resolve().parents[2])]
+    room.__path__ = [os.path.abspath(os.path.join(os.path.realpath(__file__), "..", "..", ".."))]
     sys.modules.setdefault("_autokernel", room)
 
 
@@ -69,5 +75,7 @@ try:
         _measure()
 except Exception as e:  # noqa: BLE001 -- the program runs, measured or not
     _say(f"compare: process {os.getpid()} is not measured ({type(e).__name__}: {e}).")
+if _INTERRUPT is signal.default_int_handler:
+    signal.signal(signal.SIGINT, _INTERRUPT)
 if _IS_SITECUSTOMIZE:
     _programs_own()

@@ -138,3 +138,37 @@ def test_a_command_that_was_hung_up_ends_after_its_program(tmp_path, act):
     got, out, err = told(tmp_path, signal.SIGHUP, act)
     assert (got, out) == ("1", "")
     assert err.strip().endswith("KeyboardInterrupt")
+
+
+STARTING = """
+import importlib, os, runpy, signal, sys
+from kernels.capture.start import SITE
+
+def importing(name):
+    os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+    raise ImportError(name)
+
+importlib.import_module = importing
+runpy.run_path(str(SITE / "sitecustomize.py"), run_name="sitecustomize")
+print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+"""
+
+
+def test_ctrl_c_while_the_recorder_is_imported_ends_the_program_as_ctrl_c_does():
+    """Not with an error of Python's in lines that are not the program's."""
+    environment = {**os.environ, "AUTOKERNEL_CAPTURE_FILE": "/dev/null"}
+
+    def started(name):
+        command = [
+            sys.executable,
+            "-c",
+            f"import signal; signal.signal(2, signal.default_int_handler)\n{STARTING}",
+            name,
+        ]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+
+    done = started("SIGINT")
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+    done = started("SIGCONT")
+    assert done.stdout == "True\n"
+    assert "is not captured (ImportError" in done.stderr

@@ -51,7 +51,7 @@ def share_beyond(out: Any, reference: Any, bound: float) -> float:
     near = sum(
         int(((flat[i:j].double() - exact[i:j].double()).abs() <= most).sum()) for i in starts for j in [i + CHUNK]
     )
-    return 1 - near / flat.numel()
+    return 1.0 - near / int(flat.numel())
 
 
 def difference(out: Any, reference: Any) -> float:
