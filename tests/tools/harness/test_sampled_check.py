@@ -167,10 +167,12 @@ def test_a_captured_launch_is_compared_with_the_owners_programs(interpreter, tmp
     kernel = editable(get(reference), tmp_path / "variants", reference)
     problem = kernel.default_problem()
     own = kernel.default_config(problem, H200).model_dump()
-    sources = (VARIANT, VARIANT.replace("x + tl.load(y", "1.5 * x + tl.load(y"))
+    nothing = VARIANT.replace("    for i in tl", "    if tl.program_id(0) >= 0:\n        return\n    for i in tl")
+    sources = (VARIANT, VARIANT.replace("x + tl.load(y", "1.5 * x + tl.load(y"), nothing)
     configs = [config_of(kernel, problem, s, kernel.folder, **own) for s in sources]
-    right, wrong = interpreter.check(kernel, problem, configs, "H200", 3.0)
+    right, wrong, idle = interpreter.check(kernel, problem, configs, "H200", 3.0)
     assert right.status == "correct", right
     assert re.fullmatch(r"\d+ of 1,000 programs, without total_ptr", right.programs)
     assert 3 <= int(right.programs.split()[0]) <= PROGRAMS + 1
     assert (wrong.status, wrong.reason.partition(":")[0]) == ("correctness", "result out_ptr")
+    assert idle.status == "correctness", "all of its programs ran, and stored nothing"

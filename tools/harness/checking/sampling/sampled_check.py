@@ -6,9 +6,9 @@
    is, the owner's code runs on the same inputs with the same constants: the same programs, or those that probably do
    the same work.
 3. If everything ran, everything is compared. Otherwise an element of a result is compared if a program of the sample
-   stored it, and a program of the owner's code too. What programs add to by atomics is left out: it depends on
-   programs that did not run. The largest value of a result may lie outside the sample, so that its bound is SLACK
-   times the nominal one.
+   stored it, or the edited code ran whole, and if a program of the owner's code stored it too. What programs add to by
+   atomics is left out: it depends on programs that did not run. The largest value of a result may lie outside the
+   sample, so that its bound is SLACK times the nominal one.
 4. Programs that race in a sample are a fault if the owner's programs of the sample do not.
 
 A sample of several launches says nothing, because a later launch reads what an earlier one has not stored. What could
@@ -56,6 +56,10 @@ class _Run:
 
     def races(self) -> bool:
         return any(a.race() for a in self.accesses)
+
+    def final(self, result: torch.Tensor) -> torch.Tensor:
+        """Which elements of a result are as the whole launch leaves them: all if all programs ran, stored or not."""
+        return torch.ones(result.shape, dtype=torch.bool) if self.whole else self.stored(result)
 
     def stored(self, result: torch.Tensor) -> torch.Tensor:
         """Which elements of a result were stored by programs that ran, and added to by none."""
@@ -124,7 +128,7 @@ def _compare(
     worst, left_out = ("", 0.0, 0.0), []
     for name, result in ours.bound.results.items():
         reference = references[name]
-        known = ours.stored(result) & ~torch.isnan(reference)
+        known = ours.final(result) & ~torch.isnan(reference)
         if theirs is not None:
             known &= theirs.stored(theirs.bound.results[name])
         if not bool(known.any()):
