@@ -7,8 +7,11 @@ import pty
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
+from kernels.capture.start import run_captured, run_with
 
 pytestmark = pytest.mark.process
 PROGRAM = """
@@ -138,3 +141,11 @@ def test_a_command_that_was_hung_up_ends_after_its_program(tmp_path, act):
     got, out, err = told(tmp_path, signal.SIGHUP, act)
     assert (got, out) == ("1", "")
     assert err.strip().endswith("KeyboardInterrupt")
+
+
+def test_a_program_may_be_run_by_any_thread():
+    """Python lets the main thread alone have handlers."""
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(run_with, [sys.executable, "-S", "-c", "raise SystemExit(3)"], {}).result() == 3
+        done = threads.submit(run_captured, [sys.executable, "-S", "-c", "print(4)"], {}).result()
+    assert done.stdout == "4\n"
