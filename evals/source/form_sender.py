@@ -22,10 +22,10 @@ class FormSender:
 
     name = "known-form"
 
-    def __init__(self, arguments: Mapping[str, Any], options: Mapping[str, Sequence[int]] | None = None) -> None:
-        """`arguments`: of ``edit_kernel``. `options`: values of the owner's config that are tried with the edit,
-        beside those of the owner's fastest configs."""
-        self._arguments, self._options = dict(arguments), dict(options or {})
+    def __init__(self, arguments: Mapping[str, Any] | None, options: Mapping[str, Sequence[int]] | None = None) -> None:
+        """`arguments`: of ``edit_kernel``; None to edit nothing. `options`: values of the owner's config that are tried
+        with the edit, beside those of the owner's fastest configs."""
+        self._arguments, self._options = None if arguments is None else dict(arguments), dict(options or {})
 
     @classmethod
     def of_task(cls, task: str) -> FormSender:
@@ -47,17 +47,22 @@ class FormSender:
 
     def _next_call(self, done: Sequence[Done]) -> dict[str, Any] | None:
         """The edit once the owner's code is measured, and then measurements of the edit."""
+        if self._arguments is None:
+            return None
         edits = [call for call in done if call.name == EDIT]
         if not edits and any(call.name == MEASURE for call in done):
             return call_tool(EDIT, self._arguments)
         if not edits or done[-1] is not edits[-1] or "config" not in edits[-1].result:
             return None
-        return call_tool(MEASURE, {"configs": self._configs(edits[-1].result["config"], finalists(done))})
+        configs = self._configs(self._arguments, edits[-1].result["config"], finalists(done))
+        return call_tool(MEASURE, {"configs": configs})
 
-    def _configs(self, config: dict[str, Any], owners: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    def _configs(
+        self, edit: Mapping[str, Any], config: dict[str, Any], owners: Sequence[dict[str, Any]]
+    ) -> list[dict[str, Any]]:
         """Configs of the edit: the values of its constants, each with the options and with the owner's fastest."""
         variant = config["edit"].partition(" ")[0]
-        meta = {m["name"]: m["values"] for m in self._arguments["meta_parameters"]}
+        meta = {m["name"]: m["values"] for m in edit["meta_parameters"]}
         rows = itertools.product(*([f"{n}={v}" for v in values] for n, values in meta.items()))
         texts = [" ".join([variant, *row]) for row in rows]
         # A limit on registers was chosen for the owner's code.

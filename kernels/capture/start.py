@@ -7,6 +7,7 @@ import math
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -86,22 +87,21 @@ class ProgramSignals:
     def __init__(self, numbers: Sequence[signal.Signals]) -> None:
         self.got: list[int] = []
         self._early: list[int] = []
-        self._numbers = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+        # Python hears signals in its main thread; a program that another thread runs gets what is sent to it.
+        hears = threading.current_thread() is threading.main_thread()
+        self._numbers = [n for n in numbers if hears and signal.getsignal(n) is not signal.SIG_IGN]
         self._program: subprocess.Popen[Any] | None = None
 
     def __enter__(self) -> ProgramSignals:
-        self._witness = GroupWitness(self._numbers)
-        try:
-            self._previous = {number: signal.signal(number, self._answer) for number in self._numbers}
-        except BaseException:  # not in the main thread
-            self._witness.end()
-            raise
+        self._witness = GroupWitness(self._numbers) if self._numbers else None
+        self._previous = {number: signal.signal(number, self._answer) for number in self._numbers}
         return self
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
-        self._witness.end()
+        if self._witness is not None:
+            self._witness.end()
 
     def pass_to(self, program: subprocess.Popen[Any]) -> None:
         """`program` has started: it gets what came before that, too."""
@@ -114,7 +114,7 @@ class ProgramSignals:
         program = self._program
         if program is None:
             self._early.append(number)
-        elif not (self._witness.has_heard(number) and in_our_group(program)):
+        elif not (self._witness is not None and self._witness.has_heard(number) and in_our_group(program)):
             program.send_signal(number)
 
 

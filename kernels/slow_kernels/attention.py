@@ -87,7 +87,7 @@ class CausalConfig(Config):
 
 
 class MaskedWork(SlowKernel):
-    name = "source_masked_work"
+    name = "causal_attention"
     habit = "causal attention goes over all keys and then drops those behind the diagonal"
     metric = "tflops"
     problem_type = CausalProblem

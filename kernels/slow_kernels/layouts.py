@@ -56,7 +56,7 @@ class LayoutConfig(Config):
 
 
 class Uncoalesced(SlowKernel):
-    name = "source_uncoalesced"
+    name = "scaled_columns"
     habit = "threads that run together read elements that lie a row apart"
     metric = "gbps"
     problem_type = RowsProblem
@@ -86,7 +86,7 @@ class Uncoalesced(SlowKernel):
 
 
 class Transposition(SlowKernel):
-    name = "source_transposition"
+    name = "turned_matrix"
     habit = "a transposition reads along the rows, and each of its stores writes one element of a sector"
     metric = "gbps"
     problem_type = RowsProblem

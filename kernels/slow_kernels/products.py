@@ -160,7 +160,7 @@ class Product(SlowKernel):
 
 
 class Unswizzled(Product):
-    name = "source_unswizzled"
+    name = "product_1"
     habit = "programs that run at once share a row of A and read all of B, which the L2 does not hold"
     function = rows_of_tiles
     elsewhere = (3000, 16384, 4096)
@@ -174,7 +174,7 @@ class Unswizzled(Product):
 
 
 class WideTiles(Product):
-    name = "source_wide_tiles"
+    name = "product_2"
     habit = "bf16 tiles are raised to fp32 before they are multiplied"
     function = wide_tiles
     elsewhere = (3000, 4096, 2048)
@@ -182,7 +182,7 @@ class WideTiles(Product):
 
 
 class SingleStage(Product):
-    name = "source_single_stage"
+    name = "product_3"
     habit = "the loop over K has one stage, so that each product waits for its loads"
     function = single_stage
     elsewhere = (3000, 4096, 2048)
@@ -198,7 +198,7 @@ class ThinConfig(Config):
 
 
 class FewPrograms(Product):
-    name = "source_few_programs"
+    name = "product_4"
     habit = "a product of 16 rows has as many programs as it has wide tiles, far fewer than the GPU runs at once"
     function = rows_of_tiles
     config_type = ThinConfig

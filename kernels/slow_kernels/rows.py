@@ -198,7 +198,7 @@ class Rows(SlowKernel):
 
 
 class SecondPass(Rows):
-    name = "source_second_pass"
+    name = "softmax_of_rows"
     habit = "softmax reads each row three times, although it fits into registers"
     function = softmax_in_three
     elsewhere = (500, 40000)
@@ -212,7 +212,7 @@ class SecondPass(Rows):
 
 
 class SerialReduction(Rows):
-    name = "source_serial_reduction"
+    name = "squares_of_rows"
     habit = "each turn of the loop reduces a small block to one number before the next turn"
     function = squares_by_turns
     config_type = SmallBlockConfig
@@ -237,7 +237,7 @@ class SerialReduction(Rows):
 
 
 class ScalarLoop(Rows):
-    name = "source_scalar_loop"
+    name = "dot_of_rows"
     habit = "a dot product goes over single elements"
     function = dot_by_elements
     config_type = WarpsConfig
@@ -264,7 +264,7 @@ class ScalarLoop(Rows):
 
 
 class SmallRows(Rows):
-    name = "source_small_rows"
+    name = "norm_of_rows"
     habit = "each program computes one row of 64 elements and ends"
     function = norm_of_one_row
     config_type = WarpsConfig
@@ -286,7 +286,7 @@ class SmallRows(Rows):
 
 
 class Padding(Rows):
-    name = "source_padding"
+    name = "gelu_of_rows"
     habit = "the block is the row's length raised to a power of two, so that two fifths of its lanes compute nothing"
     function = gelu_of_a_row
     config_type = WideRowConfig

@@ -41,7 +41,8 @@ class Form:
 
 
 class SlowKernel(KernelSpec[Any, Any]):
-    """A kernel with a habit. A task has a `known` better form; a trap has none, and a `tempting` form that is wrong."""
+    """A kernel with a habit. A task has a `known` better form; a trap has none, and a `tempting` form that is wrong.
+    The name, which a model is told, says what is computed."""
 
     habit: ClassVar[str]
     """What makes it slow, or what the trap is, in one sentence."""

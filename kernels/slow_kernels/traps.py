@@ -97,7 +97,7 @@ class AddConfig(Config):
 
 
 class NothingBetter(SlowKernel):
-    name = "source_nothing_better"
+    name = "sum_of_arrays"
     habit = "it adds two arrays at the speed of the memory, and nothing is to be gained"
     metric = "gbps"
     problem_type = AddProblem
@@ -119,7 +119,7 @@ class NothingBetter(SlowKernel):
 
 
 class WrongOnLargeInputs(Rows):
-    name = "source_wrong_on_large_inputs"
+    name = "log_sum_exp_of_rows"
     habit = "without the pass for the maximum the sum of exponentials is faster, and overflows on large inputs"
     function = log_sum_exp
     config_type = BlockConfig
@@ -139,7 +139,7 @@ class WrongOnLargeInputs(Rows):
 
 
 class WrongElsewhere(Rows):
-    name = "source_wrong_elsewhere"
+    name = "unit_rows"
     habit = "one block of 4096 elements is faster at rows of 4096, and leaves the rest of longer rows out"
     function = scale_by_length
     config_type = BlockConfig

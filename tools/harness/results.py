@@ -16,7 +16,7 @@ Bits = Literal["same", "differ"]
 """Whether results are those of the owner's launch, bit by bit."""
 
 UNDECIDED = "float64 has to decide, and the time was up before"
-"""Why a variant has no verdict on inputs that nobody chose before its final sitting."""
+"""Why a config has no verdict on inputs that nobody chose."""
 
 ConfigDictT = dict[str, Any]
 

@@ -14,11 +14,17 @@ from importlib import import_module
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
 
+
+def _on_interrupt(handler: object) -> None:
+    with suppress(ValueError):  # the main thread of the main interpreter alone has handlers
+        signal.signal(signal.SIGINT, handler)  # type: ignore[arg-type]
+
+
 _INTERRUPT = signal.getsignal(signal.SIGINT)
 if _INTERRUPT is signal.default_int_handler:
     # Ctrl-C while our modules are imported ends the process. An exception here would be a fatal error of Python's, with
     # lines that are not the program's and exit code 1.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _on_interrupt(signal.SIG_DFL)
 
 
 def _room() -> None:
@@ -76,6 +82,6 @@ try:
 except Exception as e:  # noqa: BLE001 -- the program runs, measured or not
     _say(f"compare: process {os.getpid()} is not measured ({type(e).__name__}: {e}).")
 if _INTERRUPT is signal.default_int_handler:
-    signal.signal(signal.SIGINT, _INTERRUPT)
+    _on_interrupt(_INTERRUPT)
 if _IS_SITECUSTOMIZE:
     _programs_own()

@@ -15,15 +15,18 @@ from typing import Any
 class WrittenEdit:
     """One file."""
 
+    name: str
+    """Of its file."""
     kernel: str
+    """The function that is edited."""
     arguments: dict[str, Any]
     """Of ``edit_kernel``."""
     options: dict[str, list[int]]
 
 
-def written_edits() -> list[WrittenEdit]:
-    """All of them, by the names of their files."""
-    paths = sorted(p for p in Path(__file__).parent.glob("*.py") if p.name != "__init__.py")
+def written_edits(folder: Path = Path(__file__).parent) -> list[WrittenEdit]:
+    """All of a folder, by the names of their files."""
+    paths = sorted(p for p in folder.glob("*.py") if p.name != "__init__.py")
     return [read_edit(path) for path in paths]
 
 
@@ -40,4 +43,4 @@ def read_edit(path: Path) -> WrittenEdit:
         "meta_parameters": [{"name": n, "values": values} for n, values in found["META"].items()],
         "grid": found["GRID"],
     }
-    return WrittenEdit(found["KERNEL"], arguments, found["OPTIONS"])
+    return WrittenEdit(path.stem, found["KERNEL"], arguments, found["OPTIONS"])

@@ -50,6 +50,14 @@ def test_a_form_passes_the_fence(task, tmp_path):
     assert slow_kernel(task).elsewhere != problem.shape()
 
 
+def test_no_kernel_says_by_its_name_what_is_wrong_with_it():
+    """A model is told the name: one that is called a trap is none."""
+    names = {task: slow_kernel(task).name for task in ALL}
+    assert len(set(names.values())) == len(ALL)
+    told = {word for task, name in names.items() for word in task.split("_") if word in name.split("_")}
+    assert told <= {"rows"}
+
+
 @pytest.mark.long
 @shut_in
 @pytest.mark.parametrize("task", ALL)

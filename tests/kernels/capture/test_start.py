@@ -7,8 +7,11 @@ import pty
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
+from kernels.capture.start import run_captured, run_with
 
 pytestmark = pytest.mark.process
 PROGRAM = """
@@ -172,3 +175,11 @@ def test_ctrl_c_while_the_recorder_is_imported_ends_the_program_as_ctrl_c_does()
     done = started("SIGCONT")
     assert done.stdout == "True\n"
     assert "is not captured (ImportError" in done.stderr
+
+
+def test_a_program_may_be_run_by_any_thread():
+    """Python lets the main thread alone have handlers."""
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(run_with, [sys.executable, "-S", "-c", "raise SystemExit(3)"], {}).result() == 3
+        done = threads.submit(run_captured, [sys.executable, "-S", "-c", "print(4)"], {}).result()
+    assert done.stdout == "4\n"

@@ -160,13 +160,17 @@ def test_what_is_tried_before_the_finalists_takes_none_of_their_time(live, monke
     assert [job["most_s"] for job in asked] == [1.5, STRESS_SHARE * STRESS_S]
 
 
+@pytest.mark.parametrize("run_ends", [False, True])
 @pytest.mark.parametrize("seconds", [1.0, 60.0])
-def test_a_question_for_float64_without_time_for_an_answer_is_no_verdict(seconds, live, monkeypatch):
+def test_a_question_for_float64_without_time_for_an_answer_is_no_verdict(seconds, run_ends, live, monkeypatch):
     question = {"capture": "c", "launch": "l", "damped": 0, "seed": 0, "given": "g"}
     answers = iter([{"status": "infrastructure", "question": question, "seconds": 0.1}, {"status": "correctness"}])
     monkeypatch.setattr(live.workers, "run", lambda role, job: next(answers))
     monkeypatch.setattr(PromotingInterpreter, "reference", lambda self, *about: Reference("nobody computes it"))
-    found = live.stress(FaultyConfig(), 4.0, time.monotonic() + seconds)
+    until = time.monotonic() + seconds
+    if run_ends:
+        monkeypatch.setattr(live, "ends_at", until)
+    found = live.stress(FaultyConfig()) if run_ends else live.stress(FaultyConfig(), 4.0, until)
     late = ("infrastructure", UNDECIDED)
     assert (found.status, found.reason) == (late if seconds < LEAST_S else ("correctness", ""))
 

@@ -140,12 +140,12 @@ class LiveDevice:
         look whether the time is up."""
         share = STRESS_SHARE * self._stress_s if most_s is None else most_s
         job = {"op": "stress", "config": _values(config), "most_s": share, "ends_at": self.ends_at}
-        seconds = 0.0
+        seconds, decided_by = 0.0, min(self.ends_at, decided_by)
         with tempfile.TemporaryDirectory() as folder:
             while "question" in (answer := self.workers.run("candidates", job)):
                 seconds += answer["seconds"]
                 question = Question(**answer["question"])
-                reference = question.answer(self._promoting, min(self.ends_at, decided_by) - time.monotonic())
+                reference = question.answer(self._promoting, decided_by - time.monotonic())
                 if reference.reason is not None and decided_by - time.monotonic() < LEAST_S:
                     about = {"status": "infrastructure", "reason": UNDECIDED, "seconds": seconds}
                     return StressResult(config=_values(config), **about)
