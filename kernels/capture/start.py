@@ -7,13 +7,14 @@ import math
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 from kernels.capture.begin import FILE_VARIABLE, VALUES_VARIABLE
 
@@ -126,32 +127,38 @@ def in_our_group(process: subprocess.Popen[Any]) -> bool:
         return False
 
 
+WITNESS = """
+import os, signal, sys
+write, parent, look, *numbers = (float(word) for word in sys.argv[1:])
+while os.getppid() == parent:
+    got = signal.sigtimedwait([int(n) for n in numbers], look)
+    if got is not None:
+        os.write(int(write), bytes([got.si_signo]))
+"""
+
+
 class GroupWitness:
-    """A process in our group that reports which signals it got: they were sent to the whole group."""
+    """A process in our group that reports which signals it got: they were sent to the whole group.
+
+    It is no fork of this one, whose memory may be large: the pages of both would be copied as they are written."""
 
     def __init__(self, numbers: Sequence[signal.Signals]) -> None:
         self._heard: dict[int, float] = {}
         self._reports, write = os.pipe()
         os.set_blocking(self._reports, False)
-        parent = os.getpid()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)  # no handler of ours runs in the child
-        self._pid = os.fork()
-        if self._pid == 0:
-            self._report(numbers, write, parent)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        os.close(write)
-
-    def _report(self, numbers: Sequence[signal.Signals], write: int, parent: int) -> NoReturn:
-        """The child's whole life."""
-        with suppress(BaseException):
-            for stream in range(3):  # who reads our output does not wait for this process's end
-                with suppress(OSError):
-                    os.close(stream)
-            while os.getppid() == parent:
-                got = signal.sigtimedwait(numbers, LOOK_S)
-                if got is not None:
-                    os.write(write, bytes([got.si_signo]))
-        os._exit(0)
+        words = [write, os.getpid(), LOOK_S, *(int(n) for n in numbers)]
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)  # it inherits this, and waits for them
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", WITNESS, *map(str, words)],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=[write],
+            )  # fmt: skip
+        except BaseException:
+            os.close(self._reports)
+            raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            os.close(write)
 
     def has_heard(self, number: int) -> bool:
         """Whether the group just got this signal. Called when this process has got it."""
@@ -162,6 +169,6 @@ class GroupWitness:
 
     def end(self) -> None:
         """End the witness."""
-        os.kill(self._pid, signal.SIGKILL)
-        os.waitpid(self._pid, 0)
+        self._process.kill()
+        self._process.wait()
         os.close(self._reports)
