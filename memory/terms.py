@@ -7,6 +7,7 @@ pydantic.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, Literal
 
 Status = Literal[
@@ -74,3 +75,10 @@ def energy_in(metric: str | None, joules: float, flops: int, moved: int) -> floa
     if metric == "tflops_per_watt":
         return flops / joules / 1e12
     return moved / joules / 1e9 if metric == "gbps_per_watt" else joules * 1e3
+
+
+def variant_of(config: object) -> str:
+    """The hash of the variant of device code that a config, a model or a mapping of values, chooses; empty for the
+    owner's code."""
+    text = config.get("edit") if isinstance(config, Mapping) else getattr(config, "edit", "")
+    return str(text or "").partition(" ")[0]

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 
 from memory import patterns, queries
 from memory.edits.edit_rows import edits_for_limit, edits_of
+from memory.terms import variant_of
 from tools.declaration import Declaration
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def _edits(session: Session, limit: int) -> list[dict[str, Any]]:
     memory, ids, task = session.memory, session.ids, session.task
     best: dict[str, float] = {}
     for r in queries.best(memory, ids.problem, ids.environment, task.regime, MOST_TIMED):
-        name = str(r["config"].get("edit", "")).partition(" ")[0]
+        name = variant_of(r["config"])
         best.setdefault(name, r["ms"])
     own = edits_of(memory, task.spec.name, limit)
     limits = dict.fromkeys(r["limit_before"] for r in own if r["limit_before"])

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from agent.export.story import Call, Story
-from agent.export.story import rows as rows_in
 from agent.trace.trace import JSON
+from agent.verdict.stressed_rows import rows_of_wrong
+from memory.terms import variant_of
 
 TOOL = "edit_kernel"
 DIFF_LINES = 200
@@ -141,8 +142,7 @@ def _plain(source: str) -> str:
 
 def _wrong(story: Story) -> dict[str, str]:
     """Hash → the verdict on a variant that was wrong on inputs that nobody chose."""
-    rows = [r for t in story.turns for call in t.calls for r in rows_in(call.result or {}, "stressed")]
-    failed = [r for r in rows if r.get("status") not in ("correct", "infrastructure")]
+    failed = [r for t in story.turns for call in t.calls for r in rows_of_wrong(call.result or {})]
     return {str(r.get("variant")): _words(r.get("status"), r.get("reason")) for r in failed}
 
 
@@ -151,6 +151,6 @@ def _best_times(story: Story) -> dict[str, float]:
     best: dict[str, float] = {}
     for a in story.attempts:
         if a.status == "correct" and a.ms:
-            name = str(a.config.get("edit") or "").partition(" ")[0]
+            name = variant_of(a.config)
             best[name] = min(a.ms, best.get(name, a.ms))
     return best

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from agent.verdict.stressed_rows import rows_of_wrong
 from memory.terms import printable
 
 if TYPE_CHECKING:
@@ -229,8 +230,8 @@ def describe_answer(name: str, result: JSON, setting: Setting) -> str:
         if isinstance(best, dict) and best.get("ms"):
             rate = "" if setting.metric == "latency" else f" = {setting.value(best['ms']):.1f} {setting.unit}"
             line += f"; best {best['ms']:.4f} ms{rate}; {result.get('evaluations_left')} evaluations left"
-        wrong = [r for r in result.get("stressed", ()) if r.get("status") not in (None, "correct", "infrastructure")]
-        return "; ".join([line, *(f"variant {r.get('variant')}: {clean(r.get('reason'))}" for r in wrong)])
+        wrong = [f"variant {r.get('variant')}: {clean(r.get('reason'))}" for r in rows_of_wrong(result)]
+        return "; ".join([line, *wrong])
     if "proposals" in result:
         said = f"; stop: {result.get('why')}" if result.get("stop") else ""
         first: JSON = next(iter(result["proposals"]), {})

@@ -16,6 +16,8 @@ from typing import Any
 
 from agent.loop.prompt import TAKEOVER
 from agent.models.base import Done, Message, Reply, ToolSchema, call_tool, done_calls
+from agent.verdict.stressed_rows import rows_of_wrong
+from memory.terms import variant_of
 
 HISTORY, PROPOSE, COMPILE, CHECK, MEASURE, ROOFLINE, EDIT = (
     "query_history",
@@ -213,13 +215,7 @@ def finalists(done: Sequence[Done]) -> list[dict[str, Any]]:
 
 def wrong_variants(done: Sequence[Done]) -> set[str]:
     """Hashes of the variants that were wrong on inputs that nobody chose."""
-    rows = [row for call in done for row in call.result.get("stressed", ()) if "status" in row]
-    return {row["variant"] for row in rows if row["status"] not in ("correct", "infrastructure")}
-
-
-def variant_of(config: dict[str, Any]) -> str:
-    """The hash of the variant that a config chooses; empty for the owner's code."""
-    return str(config.get("edit") or "").partition(" ")[0]
+    return {str(row.get("variant")) for call in done for row in rows_of_wrong(call.result)}
 
 
 def conclusion(done: Sequence[Done]) -> str:

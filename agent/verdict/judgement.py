@@ -9,6 +9,7 @@ from typing import Any
 
 from agent.verdict.speedup import Speedup
 from memory.proofs.rule import Judged, Word, judge_rows
+from memory.terms import variant_of
 
 FIRST_BASELINE, EVERY_BASELINE, EVERY_CODE = 1, 2, 3
 """The rules that runs were judged by; a trace is replayed by that of its run. The first one asked for a win over the
@@ -68,11 +69,7 @@ def explain_failure(proofs: Sequence[dict[str, Any]], rule: int = EVERY_CODE) ->
     if not proofs:
         return "no config was measured correctly"
     if len(failed) == len(proofs):
-        codes = (
-            [str((p.get("config") or {}).get("edit") or "").partition(" ")[0] for p in proofs]
-            if rule >= EVERY_CODE
-            else ()
-        )
+        codes = [variant_of(p.get("config") or {}) for p in proofs] if rule >= EVERY_CODE else ()
         told = count_alike(codes, failed) if codes else dict.fromkeys(failed)
         return f"no finalist passed the final sitting ({'; '.join(told)})"
     return ""

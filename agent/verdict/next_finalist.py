@@ -15,6 +15,7 @@ from typing import Any
 
 from agent.verdict.judgement import EVERY_CODE, FIRST_BASELINE
 from agent.verdict.tried import judge_tried
+from memory.terms import variant_of
 
 MOST_SPOILT = 3
 """Sittings spoilt by our own machinery, after which no more are tried."""
@@ -40,8 +41,8 @@ class Order:
         sittings = list(proofs.values())
         waiting = [place for place in range(len(self.finalists)) if place not in proofs]
         if self.rule >= EVERY_CODE:
-            wrong = {code_of(self.finalists[p]) for p, proof in proofs.items() if proof["status"] == WRONG} - {""}
-            waiting = [place for place in waiting if code_of(self.finalists[place]) not in wrong]
+            wrong = {variant_of(self.finalists[p]) for p, proof in proofs.items() if proof["status"] == WRONG} - {""}
+            waiting = [place for place in waiting if variant_of(self.finalists[place]) not in wrong]
             owners = self._owners_turn(proofs, waiting)
             if owners is not None and self._allowed(sittings):
                 return owners
@@ -52,12 +53,12 @@ class Order:
     def _owners_turn(self, proofs: Mapping[int, dict[str, Any]], waiting: Sequence[int]) -> int | None:
         """The best config of the owner's code, if the last sitting was one of a variant that passed and is not proven,
         and the owner's code has had none."""
-        if not proofs or not all(code_of(self.finalists[place]) for place in proofs):
+        if not proofs or not all(variant_of(self.finalists[place]) for place in proofs):
             return None
         tried = self._judged(list(proofs.values())[-1:])
         if not tried or tried[0][2].proven:
             return None
-        return next((place for place in waiting if not code_of(self.finalists[place])), None)
+        return next((place for place in waiting if not variant_of(self.finalists[place])), None)
 
     def _allowed(self, sittings: list[dict[str, Any]]) -> bool:
         spoilt = sum(proof["status"] == "infrastructure" for proof in sittings)
@@ -79,8 +80,3 @@ class Order:
 
     def _judged(self, sittings: list[dict[str, Any]]) -> list[Any]:
         return judge_tried(sittings, self.energy, self.against, self.rule)
-
-
-def code_of(config: Mapping[str, Any]) -> str:
-    """The hash of the variant that a config chooses; empty for the owner's code."""
-    return str(config.get("edit") or "").partition(" ")[0]

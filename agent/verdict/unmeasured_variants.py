@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agent.models.base import Message, ToolSchema, done_calls
-from agent.models.embedded import EDIT, variant_of
+from agent.models.embedded import EDIT
+from memory.terms import variant_of
 
 
 def unmeasured_variants(messages: Sequence[Message], tools: Sequence[ToolSchema]) -> list[str]:

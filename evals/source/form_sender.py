@@ -12,6 +12,7 @@ from typing import Any
 from agent.models.base import Done, Message, Reply, ToolSchema, call_tool, done_calls
 from agent.models.embedded import EDIT, MEASURE, budget, compiles_at_once, finalists, next_move
 from evals.source.source_tasks import form_of, slow_kernel
+from memory.terms import variant_of
 
 MOST_CONFIGS = 24
 """Of an edit that are measured at once."""
@@ -61,7 +62,7 @@ class FormSender:
         self, edit: Mapping[str, Any], config: dict[str, Any], owners: Sequence[dict[str, Any]]
     ) -> list[dict[str, Any]]:
         """Configs of the edit: the values of its constants, each with the options and with the owner's fastest."""
-        variant = config["edit"].partition(" ")[0]
+        variant = variant_of(config)
         meta = {m["name"]: m["values"] for m in edit["meta_parameters"]}
         rows = itertools.product(*([f"{n}={v}" for v in values] for n, values in meta.items()))
         texts = [" ".join([variant, *row]) for row in rows]

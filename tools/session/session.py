@@ -18,7 +18,7 @@ from memory.proofs.best_proof import BestProof, best_proof
 from memory.proofs.timed_baselines import baseline_times
 from memory.shared_models import DeviceInfo
 from memory.store import Begin, Figures, Finish, Memory, MemoryFileError
-from memory.terms import Kind, Status
+from memory.terms import Kind, Status, variant_of
 from tools.harness.checking.interpreter import Interpreter
 from tools.harness.device import CompileLimit, CompilePool, Device, DeviceError
 from tools.harness.results import CheckResult, CompileResult, Figure, Measurement, Proof, Result
@@ -28,7 +28,7 @@ from tools.session.budget import Budget
 from tools.session.neighbourhood import Neighbourhood
 from tools.session.task import Task
 from tools.session.variants.finalist_codes import with_every_code
-from tools.session.variants.variant_verdicts import variant_of, wrong_variants
+from tools.session.variants.variant_verdicts import wrong_variants
 
 R = TypeVar("R", bound=Result)
 

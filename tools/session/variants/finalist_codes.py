@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kernels.spec import Config
-from tools.session.variants.variant_verdicts import variant_of
+from memory.terms import variant_of
 
 
 def with_every_code(spec: Any, problem: Any, ordered: Sequence[Config], level: int, limit: int) -> list[Config]:

@@ -20,8 +20,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from memory.edits.edit_rows import refute_variant
+from memory.terms import variant_of
 from tools.harness.results import CheckResult, Measurement, StressResult
-from tools.session.variants.variant_verdicts import PLACE, tried_variants, variant_of, wrong_variants
+from tools.session.variants.variant_verdicts import PLACE, tried_variants, wrong_variants
 
 if TYPE_CHECKING:
     from kernels.spec import Config

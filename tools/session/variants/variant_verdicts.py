@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from memory.terms import variant_of
 from tools.harness.results import UNDECIDED, CheckResult
 
 if TYPE_CHECKING:
@@ -14,12 +15,6 @@ SOUND = ("correct", "infrastructure")
 """Nothing is known against a variant with these."""
 PLACE = ", inputs that nobody chose"
 """The end of the place of such a check."""
-
-
-def variant_of(config: Config | Mapping[str, Any]) -> str:
-    """The hash of the variant that a config chooses; empty for the owner's code."""
-    text = config.get("edit") if isinstance(config, Mapping) else getattr(config, "edit", "")
-    return str(text or "").partition(" ")[0]
 
 
 def tried_variants(checked: Mapping[Config, CheckResult]) -> dict[str, CheckResult]:
