@@ -31,7 +31,7 @@ STOP_AFTER = "End after about so many seconds: no run is begun that would end la
 
 
 @strict_command("source")
-@click.option("--players", default="embedded", show_default=True, metavar="A,B", help="known, embedded.")
+@click.option("--players", metavar="A,B", help="known, embedded; without it embedded, or the --model alone.")
 @click.option("--model", "models", multiple=True, metavar="NAME", help="A language model as a player; repeatable.")
 @model_options
 @click.option("--tasks", default="", metavar="A,B", help="Only these; all without it.")
@@ -52,7 +52,7 @@ STOP_AFTER = "End after about so many seconds: no run is begun that would end la
 @click.option("--list", "listing", is_flag=True, help="Print the tasks and stop; needs no GPU.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def source_command(
-    players: str,
+    players: str | None,
     models: tuple[str, ...],
     asked: ModelOptions,
     tasks: str,
@@ -84,7 +84,7 @@ def source_command(
             asked.set()
         else:
             asked.refuse()
-        who = [*_players(players), *models]
+        who = [*_players(("" if models else "embedded") if players is None else players), *_models(models, asked)]
         if not who:
             raise UsageMistake("there is no player: name known or embedded in --players, or a --model")
         earlier = _kept(known_file) if known_file else []
@@ -136,6 +136,19 @@ def _players(text: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def _models(names: tuple[str, ...], asked: ModelOptions) -> list[str]:
+    """The models by name. Those of the user's own are loaded here once, so that a mistake is told before any run.
+    Raises UsageError."""
+    from agent.models.choose import model_name
+    from agent.models.own_model import is_own, load_own
+
+    url = asked.base_url or os.environ.get("OPENAI_BASE_URL") or None
+    for name in names:
+        if is_own(reference := model_name(name, asked.base_url), url):
+            load_own(reference)
+    return list(dict.fromkeys(names))
+
+
 def _kept(path: Path) -> list[SourceRun]:
     """The runs in a file that --out has written, a time of a known form among them."""
     from evals.source.source_runs import SourceRun
@@ -177,9 +190,11 @@ def _report(runs: list[SourceRun], earlier: list[SourceRun]) -> dict[str, list[d
 def _place(device: str, seconds: float, base_url: str | None, seed: int, workers: int) -> Place:
     """Where runs are played, each with its part of the cores."""
     from evals.source.source_runs import Place
+    from tools.harness.process.own_packages import current_folder
 
     compilers = max(1, len(os.sched_getaffinity(0)) // workers)
-    return Place(device, seconds=seconds, base_url=base_url, seed=seed, compilers=compilers)
+    paths = tuple(current_folder())
+    return Place(device, seconds=seconds, base_url=base_url, seed=seed, compilers=compilers, paths=paths)
 
 
 def _played(

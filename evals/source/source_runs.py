@@ -7,6 +7,7 @@ variant must be right there, and not slower than the owner's code.
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -101,19 +102,24 @@ class Place:
     """Of a run at most; ``None``: one per core."""
     folder: Path | None = None
     """Of runs' temporary files; ``None``: the system's."""
+    paths: tuple[str, ...] = ()
+    """Where a run's process looks for a user's own model after all other folders. It does not search the current folder
+    by itself."""
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Place:
         """A place from its fields as JSON."""
-        paths = {name: Path(values[name]) for name in ("lock", "folder") if values[name] is not None}
-        return cls(**{**values, **paths})
+        files = {name: Path(values[name]) for name in ("lock", "folder") if values[name] is not None}
+        return cls(**{**values, **files, "paths": tuple(values["paths"])})
 
 
 def player(init: Mapping[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """What the process of a run serves: a task and a player as JSON, and the run as JSON for an answer."""
 
     def serve(job: dict[str, Any]) -> dict[str, Any]:
-        return play(job["task"], job["player"], Place.read(job["place"])).model_dump(mode="json")
+        place = Place.read(job["place"])
+        sys.path += [folder for folder in place.paths if folder not in sys.path]
+        return play(job["task"], job["player"], place).model_dump(mode="json")
 
     return serve
 

@@ -64,6 +64,21 @@ def test_the_process_of_a_run_reads_the_place_and_answers_with_the_run():
     assert "cuda:0 names a GPU and this machine has none" in run.unplayed
 
 
+@pytest.mark.long
+@pytest.mark.skipif(gpus_present() > 0, reason="it would be played")
+def test_the_process_of_a_run_finds_a_model_in_the_current_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "players").mkdir()
+    (tmp_path / "players" / "mine.py").write_text(
+        "class Mine:\n    name = 'mine'\n    def respond(self, *asked): ...\n"
+    )
+    jobs = [Job("padding", "players.mine:Mine")]
+    (found,) = ParallelRuns(jobs, Place("cuda:0", paths=(str(tmp_path),)), 1).ended()
+    assert "cuda:0 names a GPU and this machine has none" in found.unplayed
+    (lost,) = ParallelRuns(jobs, Place("cuda:0"), 1).ended()
+    assert "Model module players.mine cannot be imported" in lost.unplayed
+
+
 def test_traps_are_spread_among_the_tasks():
     order = play_order(list(ALL))
     assert sorted(order) == sorted(ALL)

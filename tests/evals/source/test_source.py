@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from evals.commands.commands import cli
-from evals.source import source_runs
+from evals.source import source_command, source_runs
 from evals.source.source_runs import KNOWN, Place, SourceRun, play
 from evals.source.source_scores import known_speedups, score, summary, table
 from evals.source.source_tasks import ALL, TASKS, TRAPS, choose_tasks, form_of, slow_kernel
@@ -257,7 +257,30 @@ def test_tasks_are_listed_and_mistakes_are_one_sentence(tmp_path):
         (["--known", str(deep)], "holds no runs of source tasks"),
         (["--known", str(empty)], "holds no time of a known form"),
         (["--device", "gpu"], "is not a GPU"),
+        (["--model", "no.module:Mine"], "Model module no.module cannot be imported"),
+        (["--model", "tests.bench.written_player:Nobody"], "has no Nobody"),
     ):
         result = CliRunner().invoke(cli, ["source", *options])
         assert result.exit_code == 2
         assert says in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "players"),
+    [
+        ([], ["embedded"]),
+        (["--model", "tests.bench.written_player:SourceWriter"], ["tests.bench.written_player:SourceWriter"]),
+        (["--model", "a-model", "--players", "known"], ["known", "a-model"]),
+    ],
+)
+def test_a_model_plays_alone_unless_others_are_named(options, players, monkeypatch):
+    asked = []
+
+    def no_run(tasks, players, *where):
+        asked.extend(players)
+        return (SourceRun(task=task, player=p, unplayed="no GPU") for task in tasks for p in players)
+
+    monkeypatch.setattr(source_command, "_check_device", lambda device: None)
+    monkeypatch.setattr(source_command, "_played", no_run)
+    assert CliRunner().invoke(cli, ["source", "--tasks", "padding", *options]).exit_code == 1
+    assert asked == players
