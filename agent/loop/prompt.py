@@ -60,6 +60,8 @@ MORE_IS_LEFT = (
     "{left} of {all} evaluations are left, and the planner has not said that more are not worth their cost. Ask "
     "suggest_configs and measure its proposals, or answer in words once more to end the search."
 )
+DATA = "Objective, device and space (data):\n"
+"""After it the system message holds the facts as JSON."""
 TAKEOVER = "The embedded planner takes over from here"
 """How the message to the planner begins; :func:`describe_takeover` writes it."""
 HANDED_BACK = (
@@ -124,7 +126,7 @@ def opening(objective: Objective, setting: Setting) -> list[Message]:
         task["gpus"] = setting.facts["gpus"]
     if "compiles_at_once" in setting.facts:
         task["compiles_at_once"] = setting.facts["compiles_at_once"]
-    system = f"{SYSTEM}\n\nObjective, device and space (data):\n{dumps(short(facts))}"
+    system = f"{SYSTEM}\n\n{DATA}{dumps(short(facts))}"
     return [{"role": "system", "content": system}, {"role": "user", "content": dumps(task)}]
 
 

@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("liger_kernel", reason="pip install liger-kernel")
 
+from agent.loop.prompt import DATA
 from tests.bench.bench_edits import LAUNCHES
 from tests.bench.written_edits import written_edits
 from tests.bench.written_player import Writer
@@ -28,7 +29,7 @@ def test_there_is_one_for_each_launch_of_the_bench_and_the_fence_takes_it():
 
 def test_a_kernel_without_a_written_edit_is_refused():
     with pytest.raises(LookupError, match="no written edit"):
-        Writer().respond([{"role": "system", "content": '{"kernel": "captured.other"}'}], [], 1.0)
+        Writer().respond([{"role": "system", "content": f'{DATA}{{"kernel":"captured.other"}}'}], [], 1.0)
 
 
 @pytest.mark.long
