@@ -1,12 +1,13 @@
-"""What edits of device code bring: ``python -m tests.bench.bench_edits OUT [--seconds S] [--written] [--only A,B]``.
+"""What edits of device code bring: ``python -m tests.bench.bench_edits OUT [--seconds S] [--written] [--compare]``.
 
 Needs a GPU and ``liger-kernel``. Seven launches of Liger's (geglu forward and backward, the backward passes of rms_norm
 and layer_norm, jsd, cross_entropy, group_norm forward) are captured in an unchanged program, and ``improve --edit``
 goes through them, cold, each in an equal part of S seconds (175). The embedded planner decides, with known rewrites;
-with --written the edits in ``tests/bench/written_edits`` are sent through the same loop and tools. Written to OUT: the
-capture, ``tuned-edits.json``, the memory with every variant, and ``edits.json``: of each launch the owner's time, the
-owner's code tuned, the best variant with its rewrites, the ratios with their intervals, and the best time of every
-variant that was measured. ``OUT --written --seconds 370`` took 387 s in all on an H200.
+with --written the edits in ``tests/bench/written_edits`` are sent through the same loop and tools. With --compare the
+program (``edits_program``) then runs with and without the table, in turns. Written to OUT: the capture,
+``tuned-edits.json``, the memory with every variant, and ``edits.json``: of each launch the owner's time, the owner's
+code tuned, the best variant with its rewrites, the ratios with their intervals, the best time of every variant that was
+measured, and the comparison. ``OUT --written --seconds 370`` took 387 s in all on an H200.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import subprocess
 import sys
 import time
@@ -23,36 +23,31 @@ from pathlib import Path
 from typing import Any
 
 SECONDS = 175.0
-LAYERS = ("geglu", "rms_norm", "layer_norm", "jsd", "cross_entropy", "group_norm")
+PROGRAM = "tests.bench.edits_program"
 LAUNCHES = (
     "_geglu_tanh_forward_kernel", "_geglu_tanh_backward_kernel", "_rms_norm_backward_kernel",
     "_layer_norm_backward_kernel", "_jsd_kernel", "liger_cross_entropy_kernel", "_group_norm_forward_kernel",
 )  # fmt: skip
 
 
-def program() -> None:
-    """Two passes over the layers, as a user's program makes them."""
-    import torch
-
-    from tests.bench.bench_captured_layers import layers, run
-
-    for name, layer in layers().items():
-        if name in LAYERS:
-            try:
-                run(layer)
-                run(layer)
-                torch.cuda.synchronize()
-            except Exception as e:  # noqa: BLE001 -- a layer of another version of the library is reported
-                print(f"{name} failed: {type(e).__name__}: {e}"[:200], file=sys.stderr)
-
-
 def captured(folder: Path) -> Path:
     path = folder / "edits.capture"
     path.unlink(missing_ok=True)
-    words = [sys.executable, "-m", "tests.bench.bench_edits", "--program"]
-    command = [sys.executable, "-m", "agent", "capture", "-o", str(path), "--", *words]
-    subprocess.run(command, env=dict(os.environ), check=True, timeout=120)
+    command = [sys.executable, "-m", "agent", "capture", "-o", str(path), "--", sys.executable, "-m", PROGRAM, "2"]
+    subprocess.run(command, check=True, timeout=120)
     return path
+
+
+def compared(folder: Path) -> dict[str, Any]:
+    """The unchanged program with and without the table, in turns."""
+    words = [str(folder / "tuned-edits.json"), "--yes", "--kernels", "--json", "--metric", r"layers ([\d.]+) ms"]
+    command = [sys.executable, "-m", "agent", "compare", *words, "--", sys.executable, "-m", PROGRAM]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    try:
+        found: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        found = {"failed": done.stderr[-2000:]}
+    return {**found, "exit": done.returncode}
 
 
 def rewrite_names(lineage: list[dict[str, Any]]) -> str:
@@ -180,19 +175,21 @@ def render(report: dict[str, Any]) -> str:
             gains.append(ratio[0] if row["status"] == "proven" and ratio and ratio[0] else 1.0)
     lines += [f"not tuned: {u['kernel']}: {u['reason']}" for u in report["not tuned"]]
     mean = math.exp(sum(map(math.log, gains)) / len(gains)) if gains else float("nan")
+    if "compare" in report:
+        found = report["compare"]
+        saved = sum(r["owner_ms"] - r["ms"] for r in report["rows"] if r["status"] == "proven")
+        lines.append(f"by the verdicts the proven launches save {saved:.4f} ms; compare: {json.dumps(found)[:1500]}")
     lines.append(f"geometric mean over the owner's code tuned, without group_norm: {mean:.4f} of {len(gains)} launches")
     return "\n".join(lines)
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["--program"]:
-        program()
-        return
     began = time.perf_counter()
     parser = argparse.ArgumentParser(prog="python -m tests.bench.bench_edits")
     parser.add_argument("out", type=Path, help="a folder")
     parser.add_argument("--seconds", type=float, default=SECONDS)
     parser.add_argument("--written", action="store_true")
+    parser.add_argument("--compare", action="store_true", help="the program with and without the table")
     parser.add_argument("--only", default=",".join(LAUNCHES), help="names of launches")
     given = parser.parse_args()
     folder: Path = given.out
@@ -201,7 +198,11 @@ def main() -> None:
     report = improved(captured(folder), folder, given.seconds, model, given.only.split(","))
     report["model"] = model
     report["seconds with capture"] = time.perf_counter() - began
-    (folder / "edits.json").write_text(json.dumps(report, indent=1))
+    written = folder / "edits.json"
+    written.write_text(json.dumps(report, indent=1))
+    if given.compare:
+        report["compare"] = compared(folder)
+        written.write_text(json.dumps(report, indent=1))
     print(render(report))
 
 
