@@ -12,9 +12,12 @@ whole: somebody changed a row by hand. A row that contradicts itself or its evid
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +89,23 @@ def write_table(table: TunedTable, path: str | Path) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+@contextmanager
+def alone(path: str | Path) -> Iterator[None]:
+    """Whoever reads a table and writes it again does both inside the block: of two commands that add rows to one file
+    at once, none undoes what the other has written. The folder is locked, because the file is replaced."""
+    try:
+        descriptor = os.open(Path(path).resolve().parent, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # to write there will fail, and that is reported
+        yield
+        return
+    try:
+        with suppress(OSError):  # some network file systems lock no folder
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)  # gives the lock back
 
 
 def _table(found: Json) -> TunedTable:

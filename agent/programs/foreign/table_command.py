@@ -57,26 +57,27 @@ def import_(capture_: Path, kernel: str, size: str | None, output: Path, file: P
     from agent.programs.applying import usable_table
     from agent.programs.foreign.foreign_formats import read_foreign
     from agent.programs.foreign.rows_from_table import rows_from_table
-    from kernels.tuned.tuned_file import write_table
+    from kernels.tuned.tuned_file import alone, write_table
     from kernels.tuned.tuned_table import TunedTable
 
     form, found = read_foreign(file)
     imported = rows_from_table(form, found, _capture(capture_), kernel, size)
     if not imported.rows and not imported.skipped:
         raise UsageError(f"{capture_} has no launch of {kernel}: `python -m agent captures show` lists its kernels")
-    made = usable_table(output) if output.exists() else TunedTable()
-    known = {row.name for row in made.rows}
-    new = [row for row in imported.rows if row.name not in known]
-    for row in new:
+    with alone(output):
+        made = usable_table(output) if output.exists() else TunedTable()
+        known = {row.name for row in made.rows}
+        new = [row for row in imported.rows if row.name not in known]
+        for row in new:
+            try:
+                made.add(row)
+            except ValueError as e:
+                raise UsageError(f"{file}: {e}") from e
+        made.untuned += [s for s in imported.skipped if s not in made.untuned]
         try:
-            made.add(row)
-        except ValueError as e:
-            raise UsageError(f"{file}: {e}") from e
-    made.untuned += [s for s in imported.skipped if s not in made.untuned]
-    try:
-        write_table(made, output)
-    except OSError as e:
-        raise UsageError(f"{output} cannot be written ({e.strerror}): name another file by -o") from e
+            write_table(made, output)
+        except OSError as e:
+            raise UsageError(f"{output} cannot be written ({e.strerror}): name another file by -o") from e
     kept = len(imported.rows) - len(new)
     click.echo(
         f"{output}: {len(new)} unproven rows added, {kept} keys have a row already, {len(imported.skipped)} skipped."

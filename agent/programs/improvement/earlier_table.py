@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from agent.errors import UsageError
 from agent.programs.improvement.tuned_rows import KEPT
-from kernels.tuned.tuned_file import NotATable, read_table
-from kernels.tuned.tuned_table import Json, TunedRow, TunedTable
+from kernels.tuned.tuned_file import NotATable, alone, read_table, write_table
+from kernels.tuned.tuned_table import Json, TunedRow, TunedTable, digest_of
 from memory.command_line.output_files import check_output
 
 
@@ -33,10 +33,34 @@ class Demands:
 
 @dataclass
 class EarlierTable:
-    """The table, and what a command asks of it."""
+    """The table, and what a command asks of it. Rows that another command adds to the file meanwhile belong to it."""
 
     table: TunedTable = field(default_factory=TunedTable)
     demands: Demands = field(default_factory=Demands)
+
+    def __post_init__(self) -> None:
+        self._seen = _contents(self.table)
+        """What this command last read from the file, or wrote into it."""
+
+    def write(self, made: TunedTable, out: Path) -> TunedTable:
+        """Write :meth:`merged_with` into the file, beside what another command has written there since this one last
+        looked; what was written. Raises OSError, and UsageError if the file holds no table any more."""
+        with alone(out):
+            if out.is_file() and out.stat().st_size:
+                self._follow(_read(out))
+            whole = self.merged_with(made)
+            write_table(whole, out)
+        self._seen = _contents(whole)
+        return whole
+
+    def _follow(self, now: TunedTable) -> None:
+        """Take in what another command has changed in the file, which holds `now`."""
+        there = _contents(now)
+        gone = self._seen.keys() - there.keys()
+        self.table.rows = [row for row in self.table.rows if row.name not in gone]
+        for row in now.rows:
+            if self._seen.get(row.name) != there[row.name]:
+                self.table.add(row, now.evidence.get(row.name))
 
     def row(self, name: str) -> TunedRow | None:
         return next((row for row in self.table.rows if row.name == name), None)
@@ -75,13 +99,21 @@ def read_earlier(out: Path, capture: Path) -> TunedTable:
     it holds anything else, which a new table would destroy."""
     check_output(out, "-o", (capture,))
     try:
-        if not out.is_file() or out.stat().st_size == 0:
-            return TunedTable()
-        return read_table(out)
+        return TunedTable() if not out.is_file() or out.stat().st_size == 0 else _read(out)
     except OSError as e:
         raise UsageError(f"{out} cannot be read ({e.strerror}): name another file by -o.") from e
+
+
+def _read(out: Path) -> TunedTable:
+    try:
+        return read_table(out)
     except NotATable as e:
         raise UsageError(f"Rows cannot be added to {out}, so name another file by -o: {e}.") from e
+
+
+def _contents(table: TunedTable) -> dict[str, str]:
+    """What is known of each row, by its name, in a form that writing and reading does not change."""
+    return {row.name: digest_of([asdict(row), table.evidence.get(row.name)]) for row in table.rows}
 
 
 def _has_owner_bits(row: TunedRow, evidence: Json) -> bool:

@@ -52,7 +52,6 @@ from agent.programs.improvement.tuned_rows import (
 from agent.programs.lineage import lineage_of
 from kernels.captured.captured_problem import CapturedProblem
 from kernels.hardware import Hardware
-from kernels.tuned.tuned_file import write_table
 from kernels.tuned.tuned_table import fault_of
 from memory.terms import count_of
 from tools.harness.checking.float64.promoted_reference import Reference
@@ -336,6 +335,6 @@ class Work:
         try:
             with self._writing:
                 self._made.table.untuned = [{"kernel": u.kernel, "reason": u.reason} for u in self._made.untuned]
-                write_table(self._made.whole, self._request.out)
+                self._made.earlier.write(self._made.table, self._request.out)
         except OSError as e:
             raise UsageError(f"{self._request.out} cannot be written ({e.strerror}): name another file by -o.") from e

@@ -1,5 +1,6 @@
 """What `improve` keeps of the table that is in the file already."""
 
+import threading
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ from agent.errors import UsageError
 from agent.programs.improvement.earlier_table import Demands, EarlierTable, read_earlier
 from agent.programs.improvement.improve_request import Improved
 from agent.programs.improvement.tuned_rows import KEPT
-from kernels.tuned.tuned_file import write_table
+from kernels.tuned.tuned_file import alone, read_table, write_table
 from kernels.tuned.tuned_table import Decision, TunedEnvironment, TunedFunction, TunedRow, TunedTable
 from memory.command_line.output_files import OutputError
 
@@ -77,6 +78,47 @@ def test_with_bitwise_a_row_stays_only_if_it_is_known_to_give_the_owners_bits():
     assert [r.function.qualname for r in kept.taken_out(anew)] == ["unknown"]
     earlier.evidence[same.name]["bitwise"] = True
     assert len(next(r for r in kept.merged_with(anew).rows if r.name == same.name).also) == 1
+
+
+def test_two_commands_that_write_to_one_file_at_once_keep_each_others_rows(tmp_path):
+    out = tmp_path / "tuned.json"
+    write_table(table((row("before", 2), "read"), (row("anew", 2), "read")), out)
+    first, second = (EarlierTable(read_table(out)) for _ in range(2))
+    first.write(table((row("first", 4), "timed")), out)
+    second.write(table((row("second", 8), "timed"), (row("anew", 8), "read again")), out)
+    whole = first.write(table((row("first", 4), "timed"), (row("third", 1), "timed")), out)
+    assert read_table(out).digest == whole.digest
+    assert {n: w for (n, _), w in warps(whole).items()} == {"before": 2, "anew": 8, "first": 4, "second": 8, "third": 1}
+    assert {e["why"] for e in read_table(out).evidence.values()} == {"read", "read again", "timed"}
+
+
+def test_a_row_that_another_command_took_out_meanwhile_does_not_come_back(tmp_path):
+    out, gone = tmp_path / "tuned.json", row("gone", 2)
+    write_table(table((gone, "read"), (row("stays", 2), "read")), out)
+    ours, theirs = EarlierTable(read_table(out)), EarlierTable(read_table(out), Demands(held_out={gone.name}))
+    theirs.write(TunedTable(), out)
+    assert [r.function.qualname for r in theirs.taken_out(TunedTable())] == ["gone"]
+    assert warps(ours.write(TunedTable(), out)) == {("stays", "NVIDIA H200"): 2}
+
+
+def test_what_is_no_table_any_more_is_not_overwritten(tmp_path):
+    out = tmp_path / "tuned.json"
+    ours = EarlierTable()
+    ours.write(table((row("a", 2), "read")), out)
+    out.write_text("notes of somebody's")
+    with pytest.raises(UsageError, match="Rows cannot be added to"):
+        ours.write(table((row("a", 2), "read")), out)
+    assert out.read_text() == "notes of somebody's"
+
+
+def test_who_writes_waits_for_another_that_does(tmp_path):
+    out, written = tmp_path / "tuned.json", threading.Event()
+    wait = threading.Thread(target=lambda: (EarlierTable().write(TunedTable(), out), written.set()), daemon=True)
+    with alone(out):
+        wait.start()
+        assert not written.wait(0.2)
+        assert not out.exists()
+    assert written.wait(5)
 
 
 def test_what_could_not_be_looked_at_says_what_becomes_of_its_row():
