@@ -25,6 +25,8 @@ from .tuned_table import Decision, Json, TunedEnvironment, TunedFunction, TunedR
 
 FORMAT = "autokernel-tuned"
 VERSION = 1
+MAY_BE_MISSING = ("assembler", "overrides")
+"""Of an environment."""
 FIELDS = ("format", "version", "digest", "decisions", "evidence", "untuned", "held_out")
 
 
@@ -119,6 +121,9 @@ def _table(found: Json) -> TunedTable:
             "was changed after it was written (its decisions have another digest): write it again, or import "
             "configs of your own as unproven rows"
         )
+    for name, entries in (("evidence", found["evidence"].values()), *((n, found[n]) for n in ("untuned", "held_out"))):
+        if not all(isinstance(entry, dict) for entry in entries):
+            raise NotATable(f"has an entry in the field {name} that is no object: write the table again")
     evidence = found["evidence"]
     table = TunedTable(evidence=evidence, untuned=found["untuned"], held_out=found["held_out"])
     for i, body in enumerate(found["decisions"]):
@@ -135,10 +140,11 @@ def _table(found: Json) -> TunedTable:
 
 def _row(body: Any, where: str) -> TunedRow:
     fields = _fields(TunedRow, body, where)
-    function = TunedFunction(**_fields(TunedFunction, fields["function"], f"{where}: function"))
+    _typed(fields, {"status": str, "also": list, "tie": bool}, where)
+    function = TunedFunction(**_texts(TunedFunction, fields["function"], f"{where}: function"))
     stated = fields["environment"]
     complete = {"overrides": None, **stated} if isinstance(stated, dict) else stated
-    environment = TunedEnvironment(**_fields(TunedEnvironment, complete, f"{where}: environment"))
+    environment = TunedEnvironment(**_texts(TunedEnvironment, complete, f"{where}: environment", MAY_BE_MISSING))
     if not isinstance(fields["key"], dict):
         raise NotATable(f"has a key that is no object in {where}: write the table again")
     decision = fields["decision"]
@@ -159,6 +165,19 @@ def _decision(body: Any, where: str) -> Decision:
         if not isinstance(fields[name], dict):
             raise NotATable(f"has {name} that are no object in {where}: write the table again")
     return Decision(**fields)
+
+
+def _texts(kind: Any, body: Any, where: str, optional: tuple[str, ...] = ()) -> Json:
+    """The fields of a dataclass, all of them texts; those that are `optional` may be null."""
+    fields = _fields(kind, body, where)
+    _typed(fields, {n: str for n in fields if n not in optional or fields[n] is not None}, where)
+    return fields
+
+
+def _typed(body: Json, kinds: dict[str, type], where: str) -> None:
+    for name, kind in kinds.items():
+        if not isinstance(body[name], kind):
+            raise NotATable(f"has a {name} in {where} that is no {kind.__name__}: write the table again")
 
 
 def _fields(kind: Any, body: Any, where: str) -> Json:

@@ -134,6 +134,45 @@ def test_a_planted_row_is_named_and_left_out(path, change, message):
     assert [message in fault for fault in found.faults.values()] == [True]
 
 
+def places(value, path=()):
+    """Where something stands in JSON."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, one in inside:
+        yield (*path, name)
+        yield from places(one, (*path, name))
+
+
+def test_whatever_stands_in_a_place_is_read_or_refused_in_one_sentence(path):
+    made = table(row(n=64, also=(Decision({}, {"num_warps": 8}),)))
+    made.untuned.append({"kernel": "waiting", "reason": "its programs wait for one another"})
+    made.held_out.append({"kernel": "f", "speedup": 1.1})
+    write_table(made, path)
+    whole, refused = path.read_text(), set()
+    for place in places(json.loads(whole)):
+        for value in (None, "x", -1, 2.5, True, [], [None], {}, {"a": 1}):
+
+            def put(body, place=place, value=value):
+                for step in place[:-1]:
+                    body = body[step]
+                body[place[-1]] = value
+
+            path.write_text(whole)
+            if place[0] == "digest":
+                continue
+            try:
+                changed(path, put)
+            except TypeError:  # of `changed`: no decisions are left
+                continue
+            try:
+                write_table(read_table(path), path)
+            except NotATable as e:
+                assert "\n" not in str(e)
+                refused.add(place)
+    of_row = {place[2:] for place in refused if place[:2] == ("decisions", 0)}
+    assert {("also",), ("tie",), ("function", "module"), ("environment", "triton"), ("decision", "options")} <= of_row
+    assert {("untuned", 0), ("held_out", 0), ("evidence", made.rows[0].name)} <= refused
+
+
 @pytest.mark.parametrize("options", [{"num_warps": 3}, {"num_warps": 64}, {"num_stages": -1}, {"warps": 4}])
 def test_an_impossible_option_is_no_row(options):
     with pytest.raises(ValueError, match="sets "):
