@@ -7,9 +7,11 @@ source as the fence writes it, the new meta-parameters and the grid.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -168,4 +170,11 @@ def launch_instead(
 @cache
 def _folder() -> Path:
     """Where the functions' source lies in this process: Triton reads it from files."""
-    return Path(tempfile.mkdtemp(prefix="autokernel-variants-"))
+    folder, process = tempfile.mkdtemp(prefix="autokernel-variants-"), os.getpid()
+
+    @atexit.register
+    def remove() -> None:
+        if os.getpid() == process:  # a fork of it ends, too
+            shutil.rmtree(folder, ignore_errors=True)
+
+    return Path(folder)

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -34,6 +35,13 @@ def counting(init):
     return lambda job: {"imported by": BIRTHS, "garbage": kept, **about}
 
 
+def littering(init):
+    """Makes a folder, and has a child that makes one too: neither removes its own."""
+    folder = tempfile.mkdtemp()
+    child = Child(init["below"], {"below": None}, forked=True) if init["below"] else None
+    return lambda job: {"folders": [folder, *(child.call(job, 20)["folders"] if child else [])]}
+
+
 def dying(init):
     os._exit(3)
 
@@ -43,8 +51,8 @@ def fork():
     """A function that makes a child of a nursery, by default of one of this test's own."""
     made = []
 
-    def fork(factory="tests.tools.harness.test_nursery:counting", **more):
-        made.append(Child(factory, {}, forked=True, **more))
+    def fork(factory="tests.tools.harness.test_nursery:counting", init=None, **more):
+        made.append(Child(factory, init or {}, forked=True, **more))
         return made[-1]
 
     known = dict(nursery._nurseries)
@@ -83,6 +91,22 @@ def test_a_child_sees_the_world_as_it_is_when_it_is_born(fork, monkeypatch, tmp_
     assert (first["environment"], second["environment"]) == ("first", "second")
     assert (Path(first["folder"]), Path(second["folder"])) == (Path(__file__).parents[3], tmp_path)
     assert first["niceness"] == second["niceness"] == os.nice(0) + 1
+
+
+def test_temporary_files_of_a_child_and_of_its_children_go_with_it(fork):
+    factory = "tests.tools.harness.test_nursery:littering"
+    child = fork(factory, {"below": factory})
+    folders = child.call({}, 20)["folders"]
+    assert [Path(f).is_dir() for f in folders] == [True, True]
+    child.kill()
+    assert not any(Path(f).exists() for f in folders)
+    script = (
+        "from tools.harness.process.child import Child\n"
+        f"print(Child({factory!r}, {{'below': None}}, forked=True).call({{}}, 20)['folders'][0])\n"
+    )  # nobody ends this one
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=20)
+    assert done.stdout.startswith(tempfile.gettempdir())
+    assert not Path(done.stdout.strip()).exists()
 
 
 @pytest.mark.parametrize("asked", [(10, 14), (14, 10)])

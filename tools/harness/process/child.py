@@ -12,12 +12,14 @@ import importlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -75,7 +77,8 @@ class Child:
     ``begin``. The child does one job at a time: a caller with threads holds a lock or owns its child.
 
     With `writable` the child is shut in before it imports anything (:mod:`tools.harness.process.sandbox`): it has no
-    network, and writes to these folders alone. Its temporary files go to the first of them.
+    network, and writes to these folders alone. Its temporary files go to the first of them. Those of a `forked` child go
+    to a folder of its own, which is removed at its end: a child that is killed removes nothing.
 
     If `factory` belongs to this project, the child does not search the current folder for imports, because a file in
     that folder may have the name of a package. Otherwise it searches that folder too.
@@ -104,6 +107,10 @@ class Child:
         if factory.partition(".")[0] not in PACKAGES:
             paths += current_folder()
         kept = dict(os.environ) if writable is None else sandbox.environment(writable[0])
+        self._remove_files: Callable[[], Any] = lambda: None
+        if forked and writable is None:
+            kept["TMPDIR"] = folder = tempfile.mkdtemp(prefix="autokernel-child-")
+            self._remove_files = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         environment = {
             **kept, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1", **(env or {})
         }  # fmt: skip
@@ -218,6 +225,7 @@ class Child:
         self.send_kill()
         if self.process.pid is not None:
             self.process.wait()
+        self._remove_files()
         with self._closing:
             self._connection.close()
             if self._life >= 0:

@@ -239,6 +239,7 @@ def _live(factory: str, letter: int, pipes: Pipes, serve: Serve) -> None:
             request: dict[str, Any] = json.load(file)
         os.environ.clear()
         os.environ.update(request["environment"])
+        tempfile.tempdir = None  # imports may have asked for the folder of the nursery
         sys.path[:] = [*request["paths"], *(p for p in sys.path if p not in request["paths"])]
         os.nice(request["nice"])
         if request["folder"] is not None:
