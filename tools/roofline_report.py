@@ -41,9 +41,14 @@ def run(session: Session, args: Any, call_id: str) -> dict[str, Any]:
             }
         m = found
     assert m.ms is not None
-    if not session.task.hardware.peak:
+    from tools.harness.measuring.floor import has_floor
+
+    task = session.task
+    if not task.hardware.peak:
         return {"error": "roofline", "why": "neither this kernel's operations nor this GPU's rates are known"}
-    report = {"config": m.config, **roofline(session.task, m.ms, session.ceilings())}
+    if not has_floor(task.spec, task.problem, task.hardware):
+        return {"error": "roofline", "why": "neither this kernel's operations nor the bytes that it needs are known"}
+    report = {"config": m.config, **roofline(task, m.ms, session.ceilings())}
     return report | limit_of(session, session.config(m.config))
 
 

@@ -16,7 +16,7 @@ from agent.models.schema import closed_schema, restrict_values
 from agent.trace.trace import JSON, Event
 from kernels.hardware import Hardware
 from kernels.spec import Config
-from tools.harness.measuring.floor import floor_ms
+from tools.harness.measuring.floor import floor_ms, has_floor
 
 if TYPE_CHECKING:
     from tools.session.session import Session
@@ -122,7 +122,8 @@ class LiveActions:
         # same space as at first, and no list of values shuts the next variant out.
         space = [c for c in session.space if not getattr(c, "edit", "")]
         known = bool(task.hardware.peak)  # of a kernel and a GPU that nothing is known of, nothing is stated
-        floor, bound = floor_ms(task.spec, task.problem, task.hardware) if known else (None, None)
+        limited = has_floor(task.spec, task.problem, task.hardware)
+        floor, bound = floor_ms(task.spec, task.problem, task.hardware) if limited else (None, None)
         recorded = (
             session.device.info.kind == "recorded"
         )  # a GPU's own ceilings take seconds: they wait until asked for

@@ -11,6 +11,7 @@ from tools.evidence.counts.block_work import BlockWork
 from tools.evidence.explain_config import ConfigExplained
 from tools.evidence.explanation import Explained
 from tools.evidence.live.profiled_card import Seen
+from tools.harness.measuring.floor import UNKNOWN_BYTES
 
 MOST_BYTES = 1500
 """Of the JSON answer: tool results stay in a model's view for many turns."""
@@ -98,11 +99,13 @@ def shares(e: Explained, most: int = 6) -> dict[str, float]:
 
 
 def traffic(found: ConfigExplained) -> Json:
-    """MB: what the problem needs, what the code asks for through L2, and how often it reads the same again."""
+    """MB: what the problem needs, what the code asks for through L2, and how often it reads the same again. What a
+    captured launch needs is not known before its survey."""
     through = sum(e.work.l2_bytes * e.launch.blocks for e in found.launches)
     asked = sum(e.work.asked_bytes * e.launch.blocks for e in found.launches)
-    result = {"problem_mb": _round(found.bytes / 1e6), "through_l2_mb": _round(through / 1e6)}
-    if found.bytes:
+    result = {"problem_mb": _round(found.bytes / 1e6)} if found.bytes > UNKNOWN_BYTES else {}
+    result["through_l2_mb"] = _round(through / 1e6)
+    if found.bytes > UNKNOWN_BYTES:
         result["rereads"] = _round(asked / found.bytes)
     multiplied = 2 * sum(sum(e.work.matrix.values()) * e.launch.blocks for e in found.launches)
     if multiplied:

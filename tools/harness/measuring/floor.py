@@ -14,6 +14,14 @@ CLOCK_MARGIN = 0.88
 MEASURED_MARGIN = 0.75
 """Where the bandwidth is a copy's: it reaches 0.89 of what the memory can do (H200), and a kernel that mostly reads
 comes closer."""
+UNKNOWN_BYTES = 1
+"""What a captured launch says of its bytes if nobody knows how many it needs
+(:class:`kernels.captured.captured_problem.CapturedProblem`)."""
+
+
+def has_floor(spec: KernelSpec[Any, Any], problem: Any, hardware: Hardware) -> bool:
+    """Whether anything is known that limits a launch."""
+    return bool(hardware.peak) and (spec.flops(problem) > 0 or spec.bytes(problem) > UNKNOWN_BYTES)
 
 
 def floor_ms(spec: KernelSpec[Any, Any], problem: Any, hardware: Hardware, cached: bool = False) -> tuple[float, str]:
