@@ -82,6 +82,12 @@ def to_the_128th(x_ptr, out_ptr, BLOCK: tl.constexpr):
         x = x * x
     tl.store(out_ptr + tl.arange(0, BLOCK), x)
 
+@triton.jit
+def masked(x_ptr, out_ptr, n, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    x = tl.load(x_ptr + at, mask=at < n)
+    tl.store(out_ptr + at, tl.where(x > 0, x, float("-inf")), mask=at < n)
+
 grid = lambda m: (triton.cdiv(m["n"], m["BLOCK"]),)
 torch.manual_seed(0)
 with capture(sys.argv[1]):
@@ -92,6 +98,7 @@ with capture(sys.argv[1]):
     counted[grid](torch.randn(200), seen, torch.zeros(1), torch.ones(200), 0, 200, BLOCK=64)
     heuristic[grid](torch.randn(200), 200, BLOCK=64)
     to_the_128th[(1,)](torch.randn(256), torch.empty(256), BLOCK=256)
+    masked[grid](torch.randn(200), torch.empty(200), 200, BLOCK=64)
 """
 DAMPED = {"to_the_128th": 1}
 """Launches whose results overflow on arguments drawn anew, with how often they have to be damped."""
@@ -128,6 +135,13 @@ def test_arguments_that_overflow_are_damped_and_the_launch_is_right_on_them(kern
     assert 0 < found.errors["out_ptr"] < 1e-5
     drawn = [spec.inputs(spec.problem_of(damped=n), torch.Generator().manual_seed(3), "cpu")["x_ptr"] for n in (0, 1)]
     assert torch.equal(drawn[0], 4 * drawn[1])
+
+
+def test_infinite_results_that_no_config_could_be_judged_by_are_named_before_a_search(surveys):
+    assert (
+        surveys["masked"].reason
+        == "its result out_ptr holds NaN or infinity on arguments made anew, and such is not judged"
+    )
 
 
 def test_equal_references_find_one_kernel_and_the_start_of_a_digest_is_enough(kernels):

@@ -336,8 +336,11 @@ class _Looked:
         return all(finite(t) for t in self._launched(self._spec.owner_config()).values())
 
     def survey(self, exact: Exact) -> Json:
+        import torch
+
         from kernels.launches.bound import same_bits
         from kernels.launches.expected import default_bound
+        from tools.harness.checking.verify import computable
 
         own, written = self._spec.owner_config(), self._spec.written
         first, again = self._launched(own), self._launched(own)
@@ -346,6 +349,11 @@ class _Looked:
         overwritten = [p for p in spoilt if same_bits(poisoned[p], first[p])]
         unchanged = [p for p in written if p not in overwritten and same_bits(first[p], self._drawn[p])]
         results = {p: first[p] for p in written if p not in unchanged}
+        odd = [p for p, t in results.items() if t.is_floating_point() and not bool(torch.isfinite(computable(t)).all())]
+        if odd:  # every config would be refused for it, the owner's too
+            raise ValueError(
+                f"its result {odd[0]} holds NaN or infinity on arguments made anew, and such is not judged"
+            )
         return {
             "overwritten": overwritten,
             "unchanged": unchanged,
