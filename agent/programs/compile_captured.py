@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from agent.errors import UsageError
+from agent.errors import AgentError, UsageError
 from agent.programs.improvement.wanted_launches import open_capture, select_launches
 from memory.formats.tables import table
 from memory.terms import count_of, printable
@@ -19,13 +19,15 @@ def compile_captured(file: Path, only: str | None, target: str | None, configs: 
     """Compile up to `configs` configs of each launch, the owner's first. `only` names kernels as for ``improve``.
     `target`: a GPU model with known facts; None is the one that each launch was captured on.
 
-    Raises UsageError for a file, kernel or GPU model that cannot be used."""
+    Raises UsageError for a file, kernel or GPU model that cannot be used, and AgentError if this machine cannot
+    compile."""
     launches = select_launches(open_capture(file), only)
     for launch in launches:  # before PyTorch is loaded
         _model_of(launch.device, target)
 
     from kernels.captured.captured_kernels import captured_kernel, reference_of
     from tools.harness.compiling.compile_pool import LocalCompilePool
+    from tools.harness.device import DeviceError
 
     pools: dict[str, LocalCompilePool] = {}
     rows: list[dict[str, Any]] = []
@@ -50,6 +52,8 @@ def compile_captured(file: Path, only: str | None, target: str | None, configs: 
                 about["status"] = COMPILES if made.status == "correct" else made.status
                 row = {"launch": launch.digest[:8], "kernel": launch.name, "config": text, "for": hardware.name}
                 rows.append(row | about)
+    except DeviceError as e:
+        raise AgentError(f"{e}.") from e
     finally:
         for pool in pools.values():
             pool.close()

@@ -6,7 +6,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from agent.errors import StoppedError, UsageError
+from agent.errors import AgentError, StoppedError, UsageError
 from agent.loop.progress import Watch
 from agent.programs.improvement.earlier_table import Demands, EarlierTable, read_earlier
 from agent.programs.improvement.improve_plan import plan
@@ -91,6 +91,8 @@ def improve(request: Request, watch: Watch) -> Improved:
         ) from e
     except ChildUnborn as e:
         raise UsageError(f"The launches cannot be made anew here: {e}.") from e
+    except DeviceError as e:  # this machine's trouble, such as a compile cache that cannot be written
+        raise AgentError(f"{e}.") from e
     finally:
         survey.close()
         ahead.close()

@@ -209,6 +209,14 @@ def test_a_folder_of_traces_that_cannot_be_written_is_known_before_anything_is_s
     assert not out.exists()
 
 
+def test_a_compile_cache_that_cannot_be_written_is_one_sentence(gpu, on_gpu, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc")
+    for words in (["captures", "compile", str(on_gpu)], ["improve", str(on_gpu), "-o", str(tmp_path / "tuned.json")]):
+        assert main([*words, "--kernel", "normalise"]) == 1
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert last.startswith("error: the compile cache /proc/triton-autokernel/triton cannot be written ("), words
+
+
 def test_what_is_said_after_ctrl_c_is_about_the_table(gpu, on_gpu, tmp_path, capsys, monkeypatch):
     def stopped(*asked):
         raise StoppedError("Stopped; to continue: python -m agent resume 1.")
