@@ -161,6 +161,10 @@ def improve(
     if not 0 < share <= 1:
         raise UsageError(f"--share {share:g} is no part of the GPU time: give a number above 0 and up to 1.")
     select_launches(open_capture(file), kernel)  # before PyTorch is loaded
+    if device == "interpreter" and (model or base_url):
+        raise UsageError(
+            "--model decides what is timed next, and the interpreter times nothing: leave one of them out."
+        )
 
     from agent.loop.progress import LineWatch
     from agent.models.choose import model_name

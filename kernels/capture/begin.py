@@ -21,6 +21,12 @@ NEEDS_CUDA = (
     "the program needs torch.cuda, and this machine has no GPU for it: capture it on a GPU, or give it a CPU device "
     "and set TRITON_INTERPRET=1"
 )
+NEEDS_INTERPRETER = (
+    "Triton found no GPU on this machine: capture the program on a GPU, or set TRITON_INTERPRET=1 to run its kernels in "
+    "Triton's interpreter"
+)
+NO_DRIVER = "0 active drivers"
+"""In Triton's error."""
 CUDA_ERRORS = ("not compiled with CUDA", "Found no NVIDIA driver", "No CUDA GPUs are available", "CUDA driver")
 
 
@@ -56,6 +62,8 @@ def _note_missing_gpu(recorder: Recorder) -> None:
     def excepthook(kind: Any, error: BaseException, traceback: Any) -> None:
         if any(text in str(error) for text in CUDA_ERRORS):
             recorder.note(NEEDS_CUDA)
+        elif NO_DRIVER in str(error):
+            recorder.note(NEEDS_INTERPRETER)
         # What the program set later replaces this function; what it set earlier is called.
         previous(kind, error, traceback)
 

@@ -50,6 +50,8 @@ def improve(request: Request, watch: Watch) -> Improved:
     device = _device(request.device)
     if device == INTERPRETER and request.edit:
         raise UsageError("--edit times what it writes, and the interpreter times nothing: leave one of them out.")
+    if device == INTERPRETER and request.held_out:
+        raise UsageError("--held-out times launches, and the interpreter times nothing: leave one of them out.")
     timed = device != INTERPRETER
     if timed:
         _check_files(request.memory)

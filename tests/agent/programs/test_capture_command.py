@@ -66,9 +66,14 @@ def test_the_programs_exit_code_is_passed_on(tmp_path, capfd):
 
 @pytest.mark.process
 def test_a_program_that_needs_a_gpu_is_told_so(tmp_path, capfd):
-    program = "raise AssertionError('Torch not compiled with CUDA enabled')"
-    assert main(["capture", "-o", str(tmp_path / "a"), "--", sys.executable, "-c", program]) == 1
-    assert "needs torch.cuda" in capfd.readouterr().err
+    errors = {
+        "Torch not compiled with CUDA enabled": "needs torch.cuda",
+        "0 active drivers ([]). There should only be one.": "set TRITON_INTERPRET=1 to run its kernels",
+    }
+    for number, (error, told) in enumerate(errors.items()):
+        program = ["--", sys.executable, "-c", f"raise RuntimeError({error!r})"]
+        assert main(["capture", "-o", str(tmp_path / str(number)), *program]) == 1
+        assert told in capfd.readouterr().err
 
 
 def test_mistakes_are_one_sentence(tmp_path, capsys):
