@@ -22,8 +22,8 @@ NEEDS_CUDA = (
     "and set TRITON_INTERPRET=1"
 )
 NEEDS_INTERPRETER = (
-    "Triton found no GPU on this machine: capture the program on a GPU, or set TRITON_INTERPRET=1 to run its kernels in "
-    "Triton's interpreter"
+    "Triton found no GPU on this machine: capture the program on a GPU, or set TRITON_INTERPRET=1 to run its kernels "
+    "in Triton's interpreter"
 )
 NO_DRIVER = "0 active drivers"
 """In Triton's error."""

@@ -7,7 +7,8 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,8 @@ def run_pairs(
 
     Raises UsageError, and ProgramFailed if a run fails."""
     pattern = metric_of(plan)
+    if plan.saved is not None:
+        _check_saved(plan.saved, plan.table)
     if not plan.cold:
         for tuned in (False, True):
             progress(f"warm-up {'with' if tuned else 'without'}")
@@ -110,28 +113,55 @@ def run_once(plan: Plan, tuned: bool, pattern: re.Pattern[str] | None, folder: P
         given[VARIABLE] = str(times)
     if plan.cold:
         given["TRITON_CACHE_DIR"] = str(folder / "cache")
-    if plan.saved is not None:
-        plan.saved.unlink(missing_ok=True)
-    started = time.perf_counter()
-    try:
-        done = run_captured(plan.command, given)
-    except OSError as e:
-        raise UsageError(f"{plan.command[0]} cannot be started ({e.strerror}): check the command behind --") from e
-    seconds = time.perf_counter() - started
-    kind = "with" if tuned else "without"
+    kind, saved = "with" if tuned else "without", None
+    with nullcontext() if plan.saved is None else _out_of_the_way(plan.saved):
+        started = time.perf_counter()
+        try:
+            done = run_captured(plan.command, given)
+        except OSError as e:
+            raise UsageError(f"{plan.command[0]} cannot be started ({e.strerror}): check the command behind --") from e
+        seconds = time.perf_counter() - started
+        if plan.saved is not None and done.returncode == 0:
+            saved = _keep(plan.saved, folder / "saved", kind)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or done.stdout.strip().splitlines() or ["it printed nothing"])[-1]
         raise ProgramFailed(f"the program ended with code {done.returncode} {kind} the table: {last[:300]}")
     shutil.rmtree(folder / "cache", ignore_errors=True)
     figure = seconds if pattern is None else _figure(pattern, done.stdout + "\n" + done.stderr, kind)
-    run = ProgramRun(tuned, figure, seconds)
+    run = ProgramRun(tuned, figure, seconds, saved=saved)
     if plan.kernels:
         run.kernels = read_times(str(times))
     if report.exists():
         run.reports = [json.loads(line) for line in report.read_text(encoding="utf-8").splitlines()]
-    if plan.saved is not None:
-        run.saved = _keep(plan.saved, folder / "saved", kind)
     return run
+
+
+def _check_saved(saved: Path, table: Path) -> None:
+    """Raises UsageError if the file cannot be what a program writes."""
+    if saved.is_dir():
+        raise UsageError(f"--same {saved} is a folder: give the path of a file that the program writes")
+    if saved.exists() and table.exists() and saved.samefile(table):
+        raise UsageError(f"--same {saved} is the table: give the path of a file that the program writes")
+
+
+@contextmanager
+def _out_of_the_way(saved: Path) -> Iterator[None]:
+    """What is at `saved` lies beside it inside the block, so that what is there afterwards is the program's. It comes
+    back if the program writes nothing there: the user may have named a wrong file."""
+    aside = saved.with_name(f".{saved.name}.before-compare")
+    try:
+        with suppress(FileNotFoundError):
+            os.replace(saved, aside)
+    except OSError as e:
+        raise UsageError(f"--same {saved} cannot be written ({e.strerror}): check the path") from e
+    try:
+        yield
+    finally:
+        with suppress(FileNotFoundError):
+            if saved.exists():
+                os.unlink(aside)
+            else:
+                os.replace(aside, saved)
 
 
 def _arm(plan: Plan, tuned: bool, folder: Path, report: Path) -> dict[str, str]:

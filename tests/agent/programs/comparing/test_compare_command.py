@@ -86,6 +86,8 @@ def test_wall_time_counts_without_a_metric(compare):
         ("true", ("--metric", r"step \d+"), 2, r"--metric 'step \d+' has no group"),
         ("true", ("--metric", "step ("), 2, "is no regular expression"),
         ("true", ("--same", "out.pt"), 1, "the program did not write out.pt without the table"),
+        ("true", ("--same", "."), 2, "--same . is a folder"),
+        ("true", ("--same", "tuned.json"), 2, "--same tuned.json is the table"),
     ],
 )
 def test_what_fails_is_one_sentence(compare, program, options, code, message):
@@ -94,6 +96,20 @@ def test_what_fails_is_one_sentence(compare, program, options, code, message):
     assert message in err.splitlines()[-1]
     assert "Traceback" not in err
     assert err.count("warm-up") <= (2 if "with the table" in message else 1)  # the program may run for hours
+
+
+@pytest.mark.process
+def test_a_file_that_the_program_does_not_write_is_left_as_it_is(compare, tmp_path):
+    precious = tmp_path / "weights.pt"
+    precious.write_text("the only copy")
+    for program in ("true", "exit 3"):
+        code, _, err = compare(program, "--same", "weights.pt")
+        assert code == 1
+        assert precious.read_text() == "the only copy"
+    assert "ended with code 3" in err
+    assert compare("echo new > weights.pt", "--same", "weights.pt")[0] == 3
+    assert precious.read_text() == "new\n"
+    assert not [p.name for p in tmp_path.iterdir() if "compare" in p.name]
 
 
 @pytest.mark.process
