@@ -73,7 +73,7 @@ def source_command(
     from evals.source.source_scores import known_speedups, table
     from evals.source.source_tasks import choose_tasks
 
-    check_writable(out=out)
+    check_writable((known_file,) if known_file else (), out=out)
     with mistakes_as_usage_errors():
         chosen = choose_tasks(tasks)
         if listing:

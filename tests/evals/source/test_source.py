@@ -256,6 +256,7 @@ def test_tasks_are_listed_and_mistakes_are_one_sentence(tmp_path):
         (["--known", str(broken)], "holds no runs of source tasks"),
         (["--known", str(deep)], "holds no runs of source tasks"),
         (["--known", str(empty)], "holds no time of a known form"),
+        (["--known", str(empty), "--out", str(empty)], "is what the command reads"),
         (["--device", "gpu"], "is not a GPU"),
         (["--model", "no.module:Mine"], "Model module no.module cannot be imported"),
         (["--model", "tests.bench.written_player:Nobody"], "has no Nobody"),
