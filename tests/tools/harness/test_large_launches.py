@@ -100,39 +100,59 @@ def pairs(**programs):
 
 
 BLOCKS = {"p0": range(4), "p1": range(4, 8), "p2": range(8, 12), "p9": range(36, 40)}
-ENDS = {0: "the first", 9: "the last"}
+HALVES = {"p0": range(2), "p1": range(2, 4), "p19": range(38, 40)}
+PAIRS = {"p0": range(8), "p1": range(8, 16)}
+BY_TENS = {"p0": [*range(4), *range(8, 12)], "p1": [*range(4, 8), *range(12, 16)]}
 
 
 @pytest.mark.parametrize(
-    ("ours", "same_grid", "status"),
+    ("ours", "programs", "status"),
     [
-        (BLOCKS, True, ""),
-        ({**BLOCKS, "p9": range(36, 39)}, True, "correctness"),
-        ({**BLOCKS, "p9": range(36, 39)}, False, "correctness"),
-        ({**BLOCKS, "p0": range(1, 4)}, True, "correctness"),
-        ({**BLOCKS, "p9": ()}, True, "correctness"),
-        ({**BLOCKS, "p9": ()}, False, ""),  # another grid: nothing shows that the last program is due here
-        ({**BLOCKS, "p2": range(8, 11)}, True, "infrastructure"),
-        ({name: list(elements)[:2] for name, elements in BLOCKS.items()}, True, "infrastructure"),
-        ({"p0": range(36, 40), "p9": range(4)}, True, ""),  # in reverse, and nothing is known of the others
-        ({"p0": range(8), "p1": range(8, 12), "p4": range(36, 38)}, False, "correctness"),  # two blocks a program
-        ({"p0": range(2), "p1": range(2, 4), "p19": range(38, 40)}, False, ""),  # halves of blocks
-        ({**BLOCKS, "p9": range(36, 39), "p1": range(4, 6), "p2": [6, 7, *range(8, 12)]}, True, ""),  # other borders
+        (BLOCKS, 10, ""),
+        ({**BLOCKS, "p9": range(36, 39)}, 10, "correctness"),
+        ({**BLOCKS, "p0": range(1, 4)}, 10, "correctness"),
+        ({**BLOCKS, "p9": ()}, 10, "correctness"),
+        ({**BLOCKS, "p2": range(8, 11)}, 10, "infrastructure"),
+        ({name: list(elements)[:2] for name, elements in BLOCKS.items()}, 10, "infrastructure"),
+        ({"p0": range(36, 40), "p9": range(4)}, 10, ""),  # in reverse, and nothing is known of the others
+        ({"p0": range(4), "p2": range(4, 8), "p4": range(8, 12)}, 10, ""),  # in another order
+        ({**BLOCKS, "p9": range(36, 39), "p1": range(4, 6), "p2": [6, 7, *range(8, 12)]}, 10, ""),  # other borders
+        ({**PAIRS, "p4": range(32, 40)}, 5, ""),
+        ({**PAIRS, "p4": range(32, 38)}, 5, "correctness"),
+        ({**PAIRS, "p3": range(24, 32)}, 4, ""),  # too few programs to tell their order
+        (BY_TENS, 2, ""),  # a loop over blocks: nothing shows who is to store the last one
+        (HALVES, 20, ""),
     ],
 )
-def test_what_programs_leave_out(ours, same_grid, status):
-    found = left_out({"y": pairs(**ours)}, {"y": pairs(**BLOCKS)}, same_grid, ENDS)
+def test_what_programs_leave_out(ours, programs, status):
+    found = left_out({"y": pairs(**ours)}, {"y": pairs(**BLOCKS)}, (programs, 1, 1), (10, 1, 1))
     assert found[0] == status, found
     if status == "correctness":
-        assert re.fullmatch(
-            r"it does not store [124] elements? of y, which the (first|last) program of the owner's code stores",
-            found[1],
-        )
+        which = r"which the (first|last) program of the owner's code stores"
+        assert re.fullmatch(f"it does not store [124] elements? of y, {which}", found[1])
+
+
+@pytest.mark.parametrize(
+    ("step", "status"),
+    [
+        (lambda program: (2 * program, 2 * program + 1), "correctness"),  # in order, on a grid that was rounded down
+        (lambda program: range(program, 101, 50), ""),  # in steps of the grid
+    ],
+)
+def test_a_block_that_is_due_to_nobody(step, status):
+    owners = [number for program in (0, 1, 20, 21, 48, 49) for number in {*step(program), 2 * program, 100}]
+    theirs = {f"p{number}": range(4 * number, 4 * number + 4) for number in owners}
+    ours = {
+        f"p{program}": [e for number in step(program) if number != 100 for e in range(4 * number, 4 * number + 4)]
+        for program in (0, 1, 20, 21, 48, 49)
+    }
+    assert left_out({"y": pairs(**ours)}, {"y": pairs(**theirs)}, (50, 1, 1), (101, 1, 1))[0] == status
 
 
 def test_what_several_of_the_owners_programs_store_may_be_stored_by_others():
     owners = {"y": pairs(**BLOCKS), "count": pairs(p1=[0], p2=[0])}
-    assert left_out({"y": pairs(**BLOCKS), "count": pairs()}, owners, True, ENDS) == ("", "")
+    ours = {"y": pairs(**BLOCKS), "count": pairs()}
+    assert left_out(ours, owners, (10, 1, 1), (10, 1, 1)) == ("", "")
 
 
 @pytest.fixture(scope="module")
@@ -217,9 +237,15 @@ def test_an_edit_with_another_grid_is_compared_with_the_same_share_of_the_owners
     right = check(TWO_BLOCKS, *about)
     assert right.status == "correct", right
     assert right.programs == "16 of 100,000 programs"
-    short = check(TWO_BLOCKS.replace("x + x, mask=at < n", "x + x, mask=at < n - 3"), *about)
-    assert short.status == "correctness"
-    assert short.reason == "it does not store 3 elements of out_ptr, which the last program of the owner's code stores"
+    for source, grid, count in (
+        (TWO_BLOCKS.replace("x + x, mask=at < n", "x + x, mask=at < n - 3"), about[1], 3),
+        (TWO_BLOCKS, "n // (BLOCK * TURNS)", 11),
+    ):
+        short = check(source, about[0], grid)
+        assert short.status == "correctness", short
+        assert short.reason == (
+            f"it does not store {count} elements of out_ptr, which the last program of the owner's code stores"
+        )
 
 
 def test_a_config_of_a_large_launch_is_judged_by_a_sample(interpreter, kernels):

@@ -22,6 +22,8 @@ KINDS = {"store": "stores", "atomic": "atomics"}
 ACCESSES = {"create_masked_load": ("loads", 0, 1)} | {name: (KINDS[how], *at) for name, (how, *at) in WRITERS.items()}
 """Methods of the interpreter's builder: which list of :class:`Accesses` they fill, and where their pointers and their
 mask are, if they have one."""
+X_BITS, Y_BITS = 31, 16
+"""Of a program's place in the grid: CUDA has 2^31 - 1 programs in x, and 65,535 in y and in z."""
 RACES = (
     "one program loads or changes what another one stores in the same launch, which the owner's code does not do: "
     "nothing orders programs, and on a GPU they run at once"
@@ -88,7 +90,13 @@ def watch_accesses() -> Iterator[list[Accesses]]:
 def number_of(place: tuple[int, ...]) -> int:
     """The program at this place of the grid as :class:`Accesses` has it."""
     x, y, z = place
-    return (z << 42) + (y << 21) + x
+    return (z << X_BITS + Y_BITS) + (y << X_BITS) + x
+
+
+def places_of(numbers: Array) -> Array:
+    """The places of programs in the grid, from their :func:`number_of`: a row each for x, y and z."""
+    x, y = numbers & ((1 << X_BITS) - 1), numbers >> X_BITS & ((1 << Y_BITS) - 1)
+    return np.stack([x, y, numbers >> X_BITS + Y_BITS])
 
 
 class _GivenBack(TensorHandle):  # type: ignore[misc]

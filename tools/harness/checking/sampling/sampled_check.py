@@ -37,14 +37,13 @@ from kernels.editing.editable import FIELD
 from kernels.launches.bound import Bound, copied
 from kernels.launches.expected import Results, bounds, expected
 from kernels.launches.leaves import tensors_in
-from tools.harness.checking.races import RACES, Accesses, number_of, watch_accesses
+from tools.harness.checking.races import RACES, Accesses, watch_accesses
 from tools.harness.checking.sampling.left_out_elements import left_out
 from tools.harness.checking.sampling.program_sample import (
     PROGRAMS,
     Place,
     Ran,
     counterparts,
-    place_of,
     some_programs,
     spread_places,
     until,
@@ -185,10 +184,8 @@ class _BesideOwners:
         if self._ours.whole:
             return "", ""
         (mine,), (owners,) = self._ours.ran, self._theirs.ran
-        last = number_of(place_of(owners.total - 1, owners.grid))
-        ends = {number_of((0, 0, 0)): "the first", last: "the last"}
         ours, theirs = ({n: run.stored(n) for n in run.bound.results} for run in (self._ours, self._theirs))
-        return left_out(ours, theirs, mine.grid == owners.grid, ends)
+        return left_out(ours, theirs, mine.grid, owners.grid)
 
 
 class _BesideReference:
