@@ -1,4 +1,4 @@
-"""Edits of Liger's kernels that were written by hand: the fence takes them, and they compute what the owner's do."""
+"""Edits of Liger's kernels that a language model wrote: the fence takes them, and they compute what the owner's do."""
 
 import json
 import subprocess
