@@ -105,7 +105,7 @@ def check_in_time(spec: Any, problem: Any, config: Any, hardware: Any, seed: int
     ours = run(config, lambda grid: spread_places(grid, draw), began + FIRST_SHARE * limit_s, PROGRAMS)
     if stray := stray_write(spec, ours.bound.untouched(copied(before))):
         return {"status": "correctness", "reason": stray}
-    if not ours.whole and len(ours.ran) > 1:
+    if not ours.whole and (len(ours.ran) > 1 or not ours.ran[0].places):
         return _undecided()
     theirs = None
     edited = bool(getattr(config, FIELD, ""))
