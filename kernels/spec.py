@@ -242,6 +242,10 @@ class KernelSpec(ABC, Generic[P, C]):
         """Why Triton's interpreter cannot run this config, as a clause; ``None`` if it can."""
         return None
 
+    def samplable(self, config: C) -> str | None:
+        """Why it cannot run some of this config's programs either; ``None`` if a check may run a sample of them."""
+        return self.interpretable(config)
+
     def not_made(self, problem: P, config: C, hardware: Hardware) -> str | None:
         """Why the owner's own way of making configs does not make this one for `problem`, as a clause; ``None`` if it
         does, or makes the same for every problem."""

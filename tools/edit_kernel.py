@@ -130,9 +130,9 @@ def run(session: Session, args: EditKernel, call_id: str) -> dict[str, Any]:
         checked = _interpreted(session, config)
         answer["interpreter"] = {k: v for k, v in checked.items() if v not in (None, "")}
         # What the interpreter cannot run is no verdict on the code: the device checks it.
-        verdict, why = (
-            (verdict, why) if checked["status"] == "infrastructure" else (checked["status"], checked["reason"])
-        )
+        if checked["status"] != "infrastructure":
+            sampled = f"in the interpreter {checked['programs']}" if checked["programs"] else ""
+            verdict, why = checked["status"], checked["reason"] or sampled
     limits = _limits(session, config, args.parent) if verdict == "correct" else ("", "")
     if limits[1]:
         answer["limit"] = {"before": limits[0], "after": limits[1]}
@@ -213,13 +213,13 @@ def _config(session: Session, variant: Variant, text: str) -> Config:
 def _interpreted(session: Session, config: Config) -> dict[str, Any]:
     """What Triton's interpreter says, in a process that is shut in, on a reduced problem with the same edges. On a GPU,
     which checks every measured config, it has INTERPRETER_S seconds and INTERPRETER_SHARE of the search at most."""
-    from tools.harness.checking.interpreter import Interpreter, describe_not_enough
+    from tools.harness.checking.interpreter import CARD_DECIDES, Interpreter, describe_not_enough
 
     task, limit_s = session.task, None
     if session.device.info.kind == "live":
         limit_s = min(INTERPRETER_S, INTERPRETER_SHARE * session.budget.seconds_left())
         if limit_s < LEAST_INTERPRETER_S:
-            return {"status": "infrastructure", "reason": describe_not_enough(limit_s)}
+            return {"status": "infrastructure", "reason": describe_not_enough(limit_s) + CARD_DECIDES}
     if session.interpreter is None:
         session.interpreter = Interpreter(shut_in=True)
     (found,) = session.interpreter.check(task.spec, task.problem, [config], task.hardware.name, limit_s)

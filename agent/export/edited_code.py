@@ -118,7 +118,8 @@ def _verdict(result: JSON) -> str:
         answer = result.get(step)
         if isinstance(answer, dict) and answer.get("status") != "correct":
             return _words(f"{step}: {answer.get('status')}", answer.get("reason"))
-    return "correct"
+    interpreted = result.get("interpreter")
+    return _words("correct", interpreted.get("programs") if isinstance(interpreted, dict) else None)
 
 
 def _words(verdict: object, why: object) -> str:

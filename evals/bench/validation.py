@@ -115,7 +115,7 @@ def _row(check: Check, result: Any) -> Row:
         "status": result.status,
         "error": result.error,
         "bound": result.bound,
-        "reason": result.reason,
+        "reason": result.reason or result.programs or "",
         "seconds": result.seconds,
         "config": result.config,
     }

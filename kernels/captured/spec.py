@@ -48,9 +48,11 @@ VERSION = 2
 OPTIONS = ("num_warps", "num_stages", "maxnreg")
 """Launch options that move."""
 INTERPRETED_PROGRAMS = 2048
-"""Programs of a grid up to which the interpreter runs a launch."""
+"""Programs of a grid up to which the interpreter runs a whole launch."""
 INTERPRETED_BYTES = 256 << 20
 """Of the arguments, up to which it does: NumPy goes through them some tens of times in seconds."""
+SAMPLED_BYTES = 1 << 30
+"""Of the arguments, up to which it runs a sample of the programs: four copies of them are made, in seconds."""
 GLANCE_MS = {"warmup": 1, "rep": 4}
 """Of each config when the autotuner's choice is made anew (``triton.testing.do_bench``)."""
 CLOSE = 1.2
@@ -292,13 +294,26 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
         return problem
 
     def interpretable(self, config: Config) -> str | None:
-        programs = elements(list(self._grids[_key(config.model_dump(), tuple(self._own))]))
+        """The owner's launch has to be run too: it is the reference."""
+        keys = {_key(values, tuple(self._own)) for values in (config.model_dump(), self._own)}
+        programs = max(elements(list(self._grids[key])) for key in keys)
         if programs > INTERPRETED_PROGRAMS:
             return f"its {programs:,} programs are too many for Triton's interpreter (at most {INTERPRETED_PROGRAMS:,})"
-        if self.captured.bytes > INTERPRETED_BYTES:
-            size, most = self.captured.bytes >> 20, INTERPRETED_BYTES >> 20
-            return f"its {size:,} MiB are too many for Triton's interpreter (at most {most})"
-        return None
+        return self._too_large(INTERPRETED_BYTES)
+
+    def samplable(self, config: Config) -> str | None:
+        return self._too_large(SAMPLED_BYTES)
+
+    @property
+    def argument_bytes(self) -> int:
+        """Of the memory that arguments lie in."""
+        return sum(int(storage["bytes"]) for storage in self.captured.storages)
+
+    def _too_large(self, most: int) -> str | None:
+        size = self.argument_bytes
+        if size <= most:
+            return None
+        return f"its {size >> 20:,} MiB are too many for Triton's interpreter (at most {most >> 20:,})"
 
     def source_hash(self) -> str:
         """Of the captured function and those that it is passed."""

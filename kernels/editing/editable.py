@@ -248,6 +248,9 @@ class Editable(KernelSpec[Any, Any]):
     def interpretable(self, config: Config) -> str | None:
         return self._owners_spec.interpretable(self.owners_config(config))
 
+    def samplable(self, config: Config) -> str | None:
+        return self._owners_spec.samplable(self.owners_config(config))
+
     def other_launches(self, problem: Problem, config: Config) -> tuple[list[Any], str]:
         """The owner's; a variant takes the function's place there too."""
         launches, why_none = self._owners_spec.other_launches(problem, self.owners_config(config))

@@ -216,10 +216,12 @@ def storage_bytes(t: torch.Tensor) -> torch.Tensor:
 
 
 def _equal(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """A flag: equal bytes. Compared by words, where there are whole ones."""
-    if a.numel() % 8 == 0 and a.storage_offset() % 8 == b.storage_offset() % 8 == 0:
-        a, b = a.view(torch.int64), b.view(torch.int64)
-    return (a == b).all()
+    """A flag: equal bytes. Whole words are compared as such, which takes an eighth of the time."""
+    if a.storage_offset() % 8 or b.storage_offset() % 8:
+        return (a == b).all()
+    words = a.numel() // 8 * 8
+    same = (a[:words].view(torch.int64) == b[:words].view(torch.int64)).all()
+    return same & (a[words:] == b[words:]).all()
 
 
 def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:

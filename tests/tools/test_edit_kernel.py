@@ -117,6 +117,15 @@ def test_wrong_code_is_found_out_in_the_interpreter(session):
     assert rows(session)[-1]["verdict"] == "correctness"
 
 
+def test_a_verdict_by_a_sample_is_kept_as_one(session, monkeypatch):
+    found = {"status": "correct", "reason": "", "programs": "16 of 5,000 programs"}
+    monkeypatch.setattr("tools.edit_kernel._interpreted", lambda session, config: found)
+    answer = send(session, HONEST, meta_parameters=TURNS, grid=GRID)
+    assert answer["interpreter"] == {"status": "correct", "programs": "16 of 5,000 programs"}
+    last = rows(session)[-1]
+    assert (last["verdict"], last["why"]) == ("correct", "in the interpreter 16 of 5,000 programs")
+
+
 def test_code_that_does_not_compile_is_a_verdict(session):
     answer = send(session, AXPY.replace("FACTOR", "tl.dot(x, y)"), meta_parameters=TURNS, grid=GRID)
     assert answer["compile"]["status"] == "compile"

@@ -308,6 +308,8 @@ class Work:
         own = job.kernel.owner_config().model_dump()
         disagrees = [c["reason"] for c in checked if c["config"] == own and c["status"] == "correctness"]
         why = owner_fault(disagrees[0]) if disagrees else NOTHING_TIMED
+        sampled = next((c["programs"] for c in checked if "programs" in c), None)
+        why += f"; what is compared is a sample ({sampled})" if sampled else ""
         why += f"; {self._time.was_up} before {count_of(missed, 'further config')} could be checked" if missed else ""
         judged = Judged("stock", why, None)
         evidence = evidence_of(job, survey, exact, judged, None, checked=checked, bounds=problem.bound_of())

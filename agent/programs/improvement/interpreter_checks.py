@@ -35,7 +35,7 @@ class InterpreterChecks:
         self, job: Job, problem: CapturedProblem, survey: Survey, exact: Reference
     ) -> tuple[list[dict[str, Any]], int]:
         """``config``, ``status``, ``reason`` and ``error`` of each config that was checked in time, the owner's first,
-        and how many were not."""
+        with ``programs`` if only some of them were compared, and how many were not checked."""
         configs = job.kernel.promising(problem, hardware_named(HARDWARE))[:CHECKED]
         done: list[dict[str, Any]] = []
         for place, config in enumerate(configs):
@@ -61,4 +61,5 @@ class InterpreterChecks:
             wrong = found if isinstance(found, str) else beyond_float64(survey, found)
             errors = None if isinstance(found, str) else found
             status, reason = ("correctness", wrong) if wrong else (status, reason)
-        return {"config": row.config, "status": status, "reason": reason, "error": errors}
+        some = {"programs": row.programs} if row.programs else {}
+        return {"config": row.config, "status": status, "reason": reason, "error": errors, **some}

@@ -235,6 +235,7 @@ def evidence_of(
         "owner_error": {p: float(f"{e:.3g}") for p, e in survey.errors.items()},
         "floor_of_differences": {p: float(f"{e:.3g}") for p, e in survey.repeats.items()},
         "overwritten": list(survey.overwritten),
+        **({"surveyed": survey.programs} if survey.programs else {}),
         **({"same_key": [x.digest for x in job.shares]} if job.shares else {}),
         **more,
     }

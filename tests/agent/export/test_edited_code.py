@@ -70,13 +70,20 @@ def test_refusals_and_known_rewrites():
     }
     refused = {"fence": "refused", "why": "line 1: open is not listed", "line": 1}
     broken = passed("dd", interpreter={"status": "correctness", "reason": "off by 3"})
+    sampled = passed("ee", interpreter={"status": "correct", "programs": "16 of 5,000 programs"})
     found = variants_made(
         story(
-            [call(rewrites, rewrite="every"), call(refused, source="def f(:", reason="a"), call(broken, source=FIRST)]
+            [
+                call(rewrites, rewrite="every"),
+                call(refused, source="def f(:", reason="a"),
+                call(broken, source=FIRST),
+                call(sampled, source=FIRST),
+            ]
         )
     )
     assert [(v.hash, v.verdict) for v in found] == [
         ("cc", "correct"), ("", "refused: line 1: open is not listed"), ("dd", "interpreter: correctness: off by 3"),
+        ("ee", "correct: 16 of 5,000 programs"),
     ]  # fmt: skip
     assert found[0].reason == "streaming"
     assert found[1].changed == ("def f(:",)

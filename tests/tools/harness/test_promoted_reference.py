@@ -16,7 +16,7 @@ from kernels.capture.reading.launch_space import space_of
 from kernels.capture.reading.rebuilt_arguments import rebuild_arguments
 from kernels.capture.reading.rebuilt_functions import CannotRebuild
 from tools.harness.checking.float64 import promoted_reference
-from tools.harness.checking.float64.promoted_reference import PromotingInterpreter, _chosen
+from tools.harness.checking.float64.promoted_reference import PromotingInterpreter, chosen_programs
 
 pytestmark = pytest.mark.process
 ROOT = Path(__file__).parents[3]
@@ -270,7 +270,7 @@ def test_the_space_holds_the_owners_config_first_and_moves_what_the_grid_follows
 @pytest.mark.parametrize(("grid", "most"), [([1], 16), ([5, 3, 2], 16), ([1000], 16), ([7, 9], 100)])
 def test_chosen_programs_are_of_the_grid_with_first_and_last(grid, most):
     x, y, z = (*grid, 1, 1)[:3]
-    chosen = _chosen(grid, most)
+    chosen = chosen_programs(grid, most)
     assert len(chosen) == len(set(chosen)) == min(most, x * y * z)
     assert (0, 0, 0) in chosen
     assert (x - 1, y - 1, z - 1) in chosen

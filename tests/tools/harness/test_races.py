@@ -64,3 +64,25 @@ def test_programs_race_by_what_they_load_store_and_swap(kernel, races):
     with watch_accesses() as launches:
         InterpretedFunction(kernel)[(3,)](x, y)
     assert [launch.race() for launch in launches] == [races]
+
+
+def add_in_passing(x_ptr, y_ptr):
+    tl.atomic_add(x_ptr, 1)
+    tl.store(y_ptr + tl.program_id(0), 1)
+
+
+def take_a_number(x_ptr, y_ptr):
+    tl.store(y_ptr + tl.atomic_add(x_ptr, 1), 1)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "uses"),
+    [(add_in_passing, False), (take_a_number, True), (swap_everywhere, False), (store_everywhere, False)],
+)
+def test_what_an_atomic_gives_back_is_noted_if_it_is_used(kernel, uses):
+    x, y = torch.zeros(4, dtype=torch.int32), torch.zeros(4, dtype=torch.int32)
+    with watch_accesses() as launches:
+        InterpretedFunction(kernel)[(3,)](x, y)
+    assert [launch.uses_atomics for launch in launches] == [uses]
+    if kernel is take_a_number:
+        assert (x.tolist(), y.tolist()) == ([3, 0, 0, 0], [1, 1, 1, 0])

@@ -15,7 +15,16 @@ from kernels.registry import get
 from tests.captures import capture_text
 from tests.exploits.axpy import Axpy, AxpyProblem
 from tests.kernels.editing.test_variants import GRID, H200, HONEST, META, RACING, WRONG
-from tools.harness.checking.sampling.program_sample import PROGRAMS, Ran, counterparts, place_of, spread_places, until
+from tools.harness.checking.sampling.program_sample import (
+    MOST_NOTED,
+    MOST_TRIED,
+    PROGRAMS,
+    Ran,
+    counterparts,
+    place_of,
+    spread_places,
+    until,
+)
 from tools.harness.process.identity import describe
 
 BLOCK = 256
@@ -79,6 +88,27 @@ def test_a_launch_that_does_not_fit_runs_few_programs():
     assert run(-1.0) == 0
 
 
+def test_programs_that_show_nothing_are_followed_by_others():
+    def run(shown, large=None):
+        ran = Ran((1000, 1, 1))
+        enough = until(time.monotonic() + 60, PROGRAMS, shown, large)
+        while len(ran.places) < ran.total and not enough(ran):
+            ran.places.append((len(ran.places), 0, 0))
+        return len(ran.places)
+
+    def every_fourth(ran):
+        return len(ran.places) // 4
+
+    def every_one(ran):
+        return len(ran.places)
+
+    assert run(every_one, lambda: 0) == PROGRAMS, "large arguments"
+    assert run(every_one, lambda: MOST_NOTED + 1) == 0, "too many accesses were noted"
+    assert run(every_fourth, lambda: 0) == 4 * PROGRAMS
+    assert run(lambda ran: 0, lambda: 0) == MOST_TRIED
+    assert run(lambda ran: 0) == 1000, "all fit"
+
+
 def config_of(kernel, problem, source, folder, **values):
     variant = make_variant(kernel.owner(problem, H200, "axpy"), source, META, GRID)
     keep(variant, folder)
@@ -122,7 +152,7 @@ def test_a_check_that_was_cut_short_is_no_verdict(interpreter, tmp_path):
         checked(interpreter, TwiceLongAxpy(), WRONG, tmp_path, BLOCK=BLOCK),
         checked(interpreter, LongAxpy(), WRONG, tmp_path, 0.01, BLOCK=BLOCK),
     ):
-        assert found.status == "infrastructure"
+        assert found.status == "infrastructure", found
         assert found.reason.startswith("not interpreted: ")
         assert found.reason.endswith("s were not enough; the card decides")
 

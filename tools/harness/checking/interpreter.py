@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from kernels.spec import Config, KernelSpec, Problem
 
 DEADLINE_S = 120.0
+SAMPLED_S = 10.0
+"""For a launch that is judged by a sample of its programs, if the caller sets no limit."""
+ON_A_GPU = ": check it on a GPU (--device cuda:0)"
+CARD_DECIDES = "; the card decides"
+"""Behind the reason for no verdict, without a GPU and with one."""
 FACTORY = "tools.harness.checking.interpreter:interpreter"
 
 
@@ -42,11 +47,13 @@ class Interpreter:
         limit_s: float | None = None,
     ) -> list[CheckResult]:
         """Run each config on ``spec.reduced(problem, config)`` for the GPU model named `hardware` and compare with the
-        float64 reference. Configs that ``spec.interpretable`` excludes are `infrastructure`: nothing was found out.
+        float64 reference. Configs that ``spec.interpretable`` excludes are judged by a sample of their programs
+        (:mod:`tools.harness.checking.sampling.sampled_check`), unless ``spec.samplable`` excludes them too: then they
+        are `infrastructure`, nothing was found out.
 
         `limit_s`: seconds for each config. If not all of its programs can be run in them, edited code is judged by a
-        sample (:mod:`tools.harness.checking.sampling.sampled_check`). What takes too long all the same is
-        `infrastructure`. Without a limit a check that takes over DEADLINE_S is a `timeout`.
+        sample as well. What takes too long all the same is `infrastructure`. Without a limit a sample may take
+        SAMPLED_S, and any other check that takes over DEADLINE_S is a `timeout`.
 
         Raises MachineTrouble if the interpreter does not start or cannot import the kernel."""
         return [self._check(spec, problem, c, hardware, limit_s=limit_s) for c in configs]
@@ -66,14 +73,16 @@ class Interpreter:
         limit_s: float | None = None,
     ) -> CheckResult:
         values = config.model_dump(mode="json")
-        why_not = spec.interpretable(config)
+        why_not, sampled = spec.interpretable(config), False
+        if why_not is not None and not stress:
+            why_not, sampled = spec.samplable(config), True
         if why_not is not None:
-            reason = f"{why_not}: check it on a GPU (--device cuda:0)"
+            reason = f"{why_not}{ON_A_GPU}"
             return CheckResult(config=values, status="infrastructure", reason=reason, where="interpreter", seconds=0.0)
         reduced = spec.reduced(problem, config)
         where = f"interpreter {reduced.label()}"
         job = {**describe(spec, reduced), "config": values, "hardware": hardware, "seed": secrets.randbits(62)}
-        job |= {"stress": stress, "limit_s": limit_s}
+        job |= {"stress": stress, "limit_s": limit_s or (SAMPLED_S if sampled else None), "sampled": sampled}
         deadline_s = DEADLINE_S if limit_s is None else limit_s
         started = time.perf_counter()
         try:
@@ -85,8 +94,8 @@ class Interpreter:
                 answer = self._call(job, deadline_s)
         except ChildTimeout:
             answer = {"status": "timeout", "reason": f"the interpreter needed more than {DEADLINE_S:g} s"}
-            if limit_s is not None:
-                answer = {"status": "infrastructure"}
+            if job["limit_s"] is not None:
+                answer = {"status": "infrastructure", "undecided": describe_not_enough(deadline_s)}
         except ChildKilled as e:
             often = "closed" if self._closed else "killed twice"
             answer = {"status": "infrastructure", "reason": f"the interpreter was {often}: {e}"}
@@ -96,8 +105,9 @@ class Interpreter:
             answer = {"status": "runtime", "reason": f"in the interpreter {e}"}
         if "trouble" in answer:
             raise MachineTrouble(answer["trouble"])
-        if limit_s is not None and answer["status"] == "infrastructure":
-            answer.setdefault("reason", describe_not_enough(limit_s))
+        if "undecided" in answer:
+            undecided = answer.pop("undecided") or describe_not_enough(job["limit_s"])
+            answer["reason"] = undecided + (ON_A_GPU if limit_s is None else CARD_DECIDES)
         kind = StressResult if stress else CheckResult
         return kind(config=values, where=where, seconds=time.perf_counter() - started, **answer)
 
@@ -177,7 +187,7 @@ def interpreter(init: dict[str, Any]) -> Any:
         try:
             if job["stress"]:
                 return stress(spec, problem, config, "cpu", hardware, answer=answer)
-            if job["limit_s"] is not None and isinstance(spec, Editable):
+            if job["sampled"] or (job["limit_s"] is not None and isinstance(spec, Editable)):
                 return check_in_time(spec, problem, config, hardware, job["seed"], job["limit_s"])
             inputs = spec.inputs(problem, torch.Generator().manual_seed(job["seed"]), "cpu")
             before = copied(spec.arrange(problem, config, inputs))
@@ -223,4 +233,4 @@ def interpreter(init: dict[str, Any]) -> Any:
 
 def describe_not_enough(limit_s: float) -> str:
     """Why there is no verdict after `limit_s` seconds."""
-    return f"not interpreted: {limit_s:.2g} s were not enough; the card decides"
+    return f"not interpreted: {float(f'{limit_s:.2g}'):g} s were not enough"

@@ -11,6 +11,9 @@
        (``float64/promoted_reference.py``): how far the owner's launch is off.
     4. On a GPU it is timed.
 
+In the interpreter a launch whose programs do not fit in the time is surveyed by some of them
+(``sampling/survey_launches.py``). Then nothing counts as overwritten or unchanged.
+
 A finalist is compared with float64 in the same way: :meth:`OwnerSurvey.errors`. It is timed beside the owner's launch:
 :meth:`OwnerSurvey.side_by_side`. A child process does all of this, on
 the GPU or in Triton's interpreter.
@@ -23,7 +26,7 @@ import threading
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tools.harness.checking.float64.float64_errors import (
     Exact,
@@ -36,6 +39,9 @@ from tools.harness.checking.float64.promoted_reference import Reference
 from tools.harness.compiling.cache import default_cache, triton_environment
 from tools.harness.process.child import ONE_THREAD, Child, ChildDied, ChildTimeout, ChildUnborn
 from tools.harness.process.gpu_lock import GpuLock
+
+if TYPE_CHECKING:
+    from tools.harness.checking.sampling.survey_launches import Launched, SurveyLaunches
 
 Json = dict[str, Any]
 
@@ -69,6 +75,8 @@ class Survey:
     coarsest: float = 0.0
     """What rounding of the coarsest dtype of two bytes or more among the launch's floats explains: kernels round to it
     inside."""
+    programs: str | None = None
+    """Which programs were run, if not all: ``16 of 5,000 programs``."""
 
 
 class OwnerSurvey:
@@ -309,6 +317,20 @@ def _look(spec: Any, device: str, job: Json, kept: _Kept) -> Json:
     return {"errors": looked.errors_of(job, read_reference(job["exact"]).stored)}
 
 
+def _sampling(spec: Any) -> SurveyLaunches | None:
+    """How a launch is sampled that the interpreter does not run whole. Raises CannotRebuild if it runs no part."""
+    from kernels.capture.reading.rebuilt_functions import CannotRebuild
+    from kernels.captured.spec import INTERPRETED_BYTES
+    from tools.harness.checking.sampling.survey_launches import SurveyLaunches
+
+    own = spec.owner_config()
+    if spec.interpretable(own) is None:
+        return None
+    if (why := spec.samplable(own)) is not None:
+        raise CannotRebuild(why)
+    return SurveyLaunches(spec.captured.grid["came_out"], spec.argument_bytes <= INTERPRETED_BYTES)
+
+
 class _Looked:
     """The arguments of one launch, and launches on copies of them."""
 
@@ -318,6 +340,7 @@ class _Looked:
         from kernels.capture.reading.rebuilt_arguments import rebuild_arguments
 
         self._spec, self._device = spec, device
+        self._sampling = _sampling(spec) if device == CPU else None
         # Only the CPU draws what the reference was computed on.
         made = rebuild_arguments(spec.captured, seed, lambda digest: None, device=device, damped=damped)
         self._drawn: dict[str, torch.Tensor] = made.tensors
@@ -333,7 +356,8 @@ class _Looked:
         read = (t for p, t in self._drawn.items() if p not in self._spec.written)
         if not all(map(finite, read)):
             return True  # infinity may be what the launch is about
-        return all(finite(t) for t in self._launched(self._spec.owner_config()).values())
+        found = self._launched(self._spec.owner_config())
+        return all(finite(found.numbers(p)) for p in (self._spec.written if found.elements else found.tensors))
 
     def survey(self, exact: Exact) -> Json:
         import torch
@@ -344,11 +368,13 @@ class _Looked:
 
         own, written = self._spec.owner_config(), self._spec.written
         first, again = self._launched(own), self._launched(own)
-        spoilt = self._spoilt()
-        poisoned = self._launched(own, spoilt)
-        overwritten = [p for p in spoilt if same_bits(poisoned[p], first[p])]
-        unchanged = [p for p in written if p not in overwritten and same_bits(first[p], self._drawn[p])]
-        results = {p: first[p] for p in written if p not in unchanged}
+        overwritten, unchanged = [], []
+        if first.elements is None:
+            spoilt = self._spoilt()
+            poisoned = self._launched(own, spoilt).tensors
+            overwritten = [p for p in spoilt if same_bits(poisoned[p], first.tensors[p])]
+            unchanged = [p for p in written if p not in overwritten and same_bits(first.tensors[p], self._drawn[p])]
+        results = {p: first.numbers(p) for p in written if p not in unchanged}
         odd = [p for p, t in results.items() if t.is_floating_point() and not bool(torch.isfinite(computable(t)).all())]
         if odd:  # every config would be refused for it, the owner's too
             raise ValueError(
@@ -357,20 +383,20 @@ class _Looked:
         return {
             "overwritten": overwritten,
             "unchanged": unchanged,
-            "repeats": {p: difference(again[p], t) for p, t in results.items()},
-            "errors": self._errors(results, exact),
+            "repeats": {p: difference(again.numbers(p), t) for p, t in results.items()},
+            "errors": self._errors(first, list(results), exact),
             "roundings": {p: default_bound(t) for p, t in results.items()},
             "coarsest": max((default_bound(t) for t in self._drawn.values() if t.element_size() > 1), default=0.0),
             "integers": [p for p, t in results.items() if not t.is_floating_point()],
             "ms": None if self._device == CPU else self._time(own),
+            "programs": None if self._sampling is None else self._sampling.programs,
         }
 
     def errors_of(self, job: Json, exact: Exact) -> dict[str, float]:
         config = self._spec.config_type.model_validate(job["config"])
         problem = self._spec.problem_type.model_validate(job["problem"])
-        results = self._launched(config)
         unchanged = problem.paths("unchanged")
-        return self._errors({p: results[p] for p in self._spec.written if p not in unchanged}, exact)
+        return self._errors(self._launched(config), [p for p in self._spec.written if p not in unchanged], exact)
 
     def side_by_side(self, job: Json) -> Json:
         from tools.harness.checking.side_by_side import LiveGpu, read_side_by_side
@@ -379,17 +405,24 @@ class _Looked:
         problem = self._spec.problem_type.model_validate(job["problem"])
         return read_side_by_side(self._spec, problem, config, self._drawn, LiveGpu(self._device))
 
-    def _launched(self, config: Any, poisoned: tuple[str, ...] = ()) -> dict[str, Any]:
+    def _launched(self, config: Any, poisoned: tuple[str, ...] = ()) -> Launched:
         """The tensors after a launch on a copy of the arguments; those at the paths `poisoned` held NaN before it."""
         from kernels.captured.spec import NO_HARDWARE
         from kernels.launches.bound import copied
+        from tools.harness.checking.sampling.survey_launches import Launched
 
         given = copied(self._drawn)
         for path in poisoned:
             given[path].fill_(float("nan"))
-        self._spec.launch(self._spec.problem_of(), config, given, {}, NO_HARDWARE)
+
+        def launch() -> None:
+            self._spec.launch(self._spec.problem_of(), config, given, {}, NO_HARDWARE)
+
+        if self._sampling is not None:
+            return self._sampling.run(launch, given, self._spec.written)
+        launch()
         self._wait()
-        return dict(given)
+        return Launched(given)
 
     def _spoilt(self) -> tuple[str, ...]:
         """Results that may be filled with NaN: floats in memory of their own."""
@@ -406,8 +439,9 @@ class _Looked:
             and 0 not in described[p]["stride"]
         )
 
-    def _errors(self, results: dict[str, Any], exact: Exact) -> dict[str, float]:
-        return errors_against(self._spec.captured, results, exact)
+    def _errors(self, launched: Launched, paths: list[str], exact: Exact) -> dict[str, float]:
+        results = {p: launched.tensors[p] for p in paths}
+        return errors_against(self._spec.captured, results, exact, launched.elements)
 
     def _time(self, own: Any) -> float:
         import torch

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from triton.runtime.interpreter import InterpreterBuilder
+from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
 
 from kernels.capture.describing.interpreted_stores import WRITERS
 
@@ -22,6 +22,8 @@ KINDS = {"store": "stores", "atomic": "atomics"}
 ACCESSES = {"create_masked_load": ("loads", 0, 1)} | {name: (KINDS[how], *at) for name, (how, *at) in WRITERS.items()}
 """Methods of the interpreter's builder: which list of :class:`Accesses` they fill, and where their pointers and their
 mask are, if they have one."""
+X_BITS, Y_BITS = 31, 16
+"""Of a program's place in the grid: CUDA has 2^31 - 1 programs in x, and 65,535 in y and in z."""
 RACES = (
     "one program loads or changes what another one stores in the same launch, which the owner's code does not do: "
     "nothing orders programs, and on a GPU they run at once"
@@ -35,6 +37,15 @@ class Accesses:
     loads: list[Array] = field(default_factory=list)
     stores: list[Array] = field(default_factory=list)
     atomics: list[Array] = field(default_factory=list)
+    storing: set[int] = field(default_factory=set)
+    """Programs that stored something."""
+    uses_atomics: bool = False
+    """Whether a program used the number that an atomic gave back, which depends on the programs before."""
+
+    @property
+    def noted(self) -> int:
+        """Elements that were noted, one as often as it was accessed."""
+        return sum(a.shape[1] for kind in (self.loads, self.stores, self.atomics) for a in kind)
 
     def race(self) -> bool:
         loads, stores, atomics = (_programs(x) for x in (self.loads, self.stores, self.atomics))
@@ -57,10 +68,12 @@ def watch_accesses() -> Iterator[list[Accesses]]:
             mask = True if mask_at is None else given[mask_at].data
             pointers, masks = np.broadcast_arrays(given[pointers_at].data, mask)
             addresses = np.unique(pointers[masks.astype(bool)].reshape(-1).astype(np.uint64))
-            x, y, z = self.grid_idx
-            program = np.uint64((z << 42) + (y << 21) + x)
+            program = number_of(self.grid_idx)
             getattr(found[-1], kind).append(np.stack([addresses, np.full_like(addresses, program)]))
-            return kept[name](self, *given, **named)
+            if kind == "stores" and len(addresses):
+                found[-1].storing.add(program)
+            made = kept[name](self, *given, **named)
+            return _GivenBack(made, found[-1]) if kind == "atomics" else made
 
         return access
 
@@ -72,6 +85,31 @@ def watch_accesses() -> Iterator[list[Accesses]]:
     finally:
         for name, function in kept.items():
             setattr(builder, name, function)
+
+
+def number_of(place: tuple[int, ...]) -> int:
+    """The program at this place of the grid as :class:`Accesses` has it."""
+    x, y, z = place
+    return (z << X_BITS + Y_BITS) + (y << X_BITS) + x
+
+
+def places_of(numbers: Array) -> Array:
+    """The places of programs in the grid, from their :func:`number_of`: a row each for x, y and z."""
+    x, y = numbers & ((1 << X_BITS) - 1), numbers >> X_BITS & ((1 << Y_BITS) - 1)
+    return np.stack([x, y, numbers >> X_BITS + Y_BITS])
+
+
+class _GivenBack(TensorHandle):  # type: ignore[misc]
+    """What an atomic gives back. That it is looked at is noted."""
+
+    def __init__(self, made: Any, accesses: Accesses) -> None:
+        self._accesses, self._numbers = accesses, made.data
+        self.dtype, self.attr = made.dtype, made.attr
+
+    @property
+    def data(self) -> Any:
+        self._accesses.uses_atomics = True
+        return self._numbers
 
 
 def _programs(accesses: list[Array]) -> tuple[Array, Array, Array]:

@@ -13,14 +13,20 @@ INFINITE = 1e30
 """JSON has no infinity."""
 
 
-def errors_against(launch: Any, results: Mapping[str, Any], exact: Exact) -> dict[str, float]:
-    """Scale-relative error of each result, a tensor by its path, at the elements that the reference holds."""
-    return {path: difference(*pair) for path, pair in beside_float64(launch, results, exact).items()}
+def errors_against(
+    launch: Any, results: Mapping[str, Any], exact: Exact, known: Mapping[str, Any] | None = None
+) -> dict[str, float]:
+    """Scale-relative error of each result, a tensor by its path, at the elements that the reference holds, and of those
+    at the elements of its memory that are `known` of it, if not all are."""
+    return {path: difference(*pair) for path, pair in beside_float64(launch, results, exact, known).items()}
 
 
-def beside_float64(launch: Any, results: Mapping[str, Any], exact: Exact) -> dict[str, tuple[Any, Any]]:
+def beside_float64(
+    launch: Any, results: Mapping[str, Any], exact: Exact, known: Mapping[str, Any] | None = None
+) -> dict[str, tuple[Any, Any]]:
     """Result, a tensor by its path → its elements that the reference holds, and the reference, in float64 on the CPU.
-    Where the reference is beyond the result's dtype, infinity is right, and nothing is compared."""
+    Where the reference is beyond the result's dtype, infinity is right, and nothing is compared. `known`: as in
+    :func:`errors_against`."""
     import torch
 
     from kernels.capture.reading.rebuilt_arguments import described_tensors
@@ -32,6 +38,11 @@ def beside_float64(launch: Any, results: Mapping[str, Any], exact: Exact) -> dic
         if described[path]["storage"] not in exact:
             continue
         at, values = (torch.from_numpy(a) for a in exact[described[path]["storage"]])
+        if known is not None:
+            ours = torch.isin(at + t.storage_offset() - described[path]["offset"], known[path])
+            at, values = at[ours], values[ours]
+        if not len(at):
+            continue
         flat = elements_of(t, described[path], int(at.max()) + 1)
         there = flat[at.to(t.device)].cpu().double()
         most = torch.finfo(t.dtype).max if t.is_floating_point() else float("inf")

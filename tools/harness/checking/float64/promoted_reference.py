@@ -162,10 +162,10 @@ def promoting_interpreter(init: dict[str, Any]) -> Any:
             total = math.prod(launch.grid["came_out"])
             run = _Run(capture, launch, job, folder)
             drawn = None if job["given"] is None else random.Random(job["seed"])
-            run.programs(_chosen(launch.grid["came_out"], PROGRAMS, drawn), until)
+            run.programs(chosen_programs(launch.grid["came_out"], PROGRAMS, drawn), until)
             if run.memory.atomic and run.ran < total <= WHOLE_GRID:
                 whole = _Run(capture, launch, job, folder)
-                whole.programs(_chosen(launch.grid["came_out"], total), until)
+                whole.programs(chosen_programs(launch.grid["came_out"], total), until)
                 run = whole if whole.ran == total else run
         except (NotPromotable, CannotRebuild) as e:
             return {"reason": str(e)}
@@ -182,7 +182,7 @@ def promoting_interpreter(init: dict[str, Any]) -> Any:
     return serve
 
 
-def _chosen(grid: list[int], most: int, drawn: random.Random | None = None) -> list[tuple[int, int, int]]:
+def chosen_programs(grid: list[int], most: int, drawn: random.Random | None = None) -> list[tuple[int, int, int]]:
     """At most `most` programs of the grid: the last, the first, then those that lie evenly between them, in an order in
     which any number of the first ones is spread over the grid; with `drawn`, which it draws."""
     x, y, z = (*grid, 1, 1)[:3]

@@ -2,7 +2,8 @@
 
 1. Programs run in an order of their own (:func:`spread_places`): the last, the first, and others drawn at random, each
    followed by a neighbour: programs that race are mostly neighbours. All others come behind them.
-2. A few programs show how long one takes. If all of them fit in the time, all are run, else PROGRAMS or fewer.
+2. A few programs show how long one takes. If all of them fit in the time, all are run, else PROGRAMS or fewer; more if
+   some of them have nothing to show.
 3. When a launch has run enough, it ends as if its grid ended there.
 """
 
@@ -23,6 +24,10 @@ Place = tuple[int, int, int]
 """A program's number in each dimension of the grid."""
 PROGRAMS = 16
 """Programs that are run of a grid that does not fit in the time."""
+MOST_TRIED = 16 * PROGRAMS
+"""Programs that are run at most until PROGRAMS of them have something to show."""
+MOST_NOTED = 1 << 26
+"""Accesses to elements, at 16 bytes each, after which no program is begun of a launch that is sampled for its size."""
 TRIED = 3
 """Programs by which the time of all of them is estimated."""
 
@@ -85,25 +90,32 @@ def some_programs(
         builder.set_grid_dim, builder.set_grid_idx, function.run = set_dim, set_idx, run
 
 
-def until(ends_at: float, most: int | None = PROGRAMS) -> Callable[[Ran], bool]:
+def until(
+    ends_at: float,
+    most: int | None = PROGRAMS,
+    shown: Callable[[Ran], int] = lambda ran: len(ran.places),
+    large: Callable[[], int] | None = None,
+) -> Callable[[Ran], bool]:
     """Whether a launch has run enough: no program is begun after `ends_at` (``time.monotonic()``), and if not all fit
-    before it, `most` are enough."""
+    before it, `most` are enough. `shown`: how many programs had something to show. `large`: of a launch with so large
+    arguments that not all programs are run even if there is time, how many accesses were noted."""
     began: dict[int, float] = {}
     few: set[int] = set()
 
     def enough(ran: Ran) -> bool:
         now, done, key = time.monotonic(), len(ran.places), id(ran)
         start = began.setdefault(key, now)
-        if done == TRIED and start + (now - start) / done * ran.total > ends_at:
+        if done == TRIED and (large is not None or start + (now - start) / done * ran.total > ends_at):
             few.add(key)
-        return now > ends_at or (most is not None and key in few and done >= most)
+        shows_enough = most is not None and key in few and (shown(ran) >= most or done >= MOST_TRIED)
+        return now > ends_at or shows_enough or (large is not None and large() > MOST_NOTED)
 
     return enough
 
 
 def spread_places(grid: Place, draw: random.Random) -> Iterator[Place]:
     """Every program of the grid once: the last two, the first two, then pairs of neighbours drawn at random up to
-    PROGRAMS, then the rest in order."""
+    PROGRAMS, then the rest, any number of which lie all over the grid."""
     total = math.prod(grid)
     drawn = draw.sample(range(total), min(total, PROGRAMS))
     sides = [axis for axis in range(3) if grid[axis] > 1]
@@ -119,7 +131,18 @@ def spread_places(grid: Place, draw: random.Random) -> Iterator[Place]:
             break
         chosen |= dict.fromkeys(pair)
     yield from chosen
-    yield from (p for p in (place_of(n, grid) for n in range(total)) if p not in chosen)
+    yield from (p for p in _scattered(grid, draw) if p not in chosen)
+
+
+def _scattered(grid: Place, draw: random.Random) -> Iterator[Place]:
+    """Every program once, in steps that share no factor with their number: a list of billions would not fit."""
+    total = math.prod(grid)
+    step, number = draw.randrange(total) if total else 0, 0
+    while math.gcd(step, total) > 1:
+        step += 1
+    for _ in range(total):
+        yield place_of(number, grid)
+        number = (number + step) % total
 
 
 def counterparts(places: Iterable[Place], grid: Place, other: Place) -> list[Place]:
