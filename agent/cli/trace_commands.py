@@ -13,7 +13,7 @@ from agent.cli.terminal import Loudness, Terminal
 from agent.errors import PROVEN, UNPROVEN, UsageError
 from agent.models.apis import API_CHOICES, ApiChoice
 from agent.models.effort import EFFORTS, read_effort
-from memory.command_line.output_files import check_output, write_output
+from memory.command_line.output_files import check_output, is_stream, write_output
 from memory.command_line.strict_commands import WholeRange, strict_command
 
 FORMATS = {
@@ -199,7 +199,7 @@ def export(trace: str, format_: str, output: Path | None, force: bool) -> int:
     to_stdout = str(output) == "-" or (output is None and format_ in LINES)
     target = output or path.with_name(stem + FORMATS.get(format_, ("", ""))[1])
     if not to_stdout:
-        if target.is_file() and not force:
+        if target.is_file() and not is_stream(target) and not force:
             raise UsageError(f"{target} exists already: choose another with --output, or add --force.")
         check_output(target, "--output", (path,))
     story = read_story(read_trace(path))

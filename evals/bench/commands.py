@@ -355,7 +355,7 @@ def _check(out: Path | None, cases: list[Case]) -> None:
     """Check the arguments before any time is spent on a GPU."""
     for case in cases:
         case.load()
-    check_output(out, "--out")
+    check_output(out, "--out", replaced_repeatedly=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -233,7 +233,7 @@ def check_writable(inputs: Sequence[Path] = (), **outputs: Path | None) -> None:
     for name, path in outputs.items():
         if path is None:
             continue
-        check_output(path, f"--{name}", tuple(inputs))
+        check_output(path, f"--{name}", tuple(inputs), replaced_repeatedly=name == "out")
         other = named.setdefault(path.resolve(), name)
         if other != name:
             raise UsageMistake(f"--{other} and --{name} both name {path}: give two files")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
+import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -17,9 +19,19 @@ class OutputError(click.ClickException):
     exit_code = 2
 
 
-def check_output(path: Path | None, option: str, inputs: tuple[Path, ...] = ()) -> None:
+DESCRIPTORS = re.compile(r"/proc/(\d+)/(?:task/\d+/)?fd")
+"""Folders whose entries are files that a process has open: ``/dev/stdout`` and ``/dev/fd/3`` lead there."""
+MOST_LINKS = 40
+"""That Linux follows from one path."""
+
+
+def check_output(
+    path: Path | None, option: str, inputs: tuple[Path, ...] = (), *, replaced_repeatedly: bool = False
+) -> None:
     """Raises OutputError if `path` cannot be written, or is one of the files that the command reads. A file that is
-    there stays as it is."""
+    there stays as it is.
+
+    `replaced_repeatedly`: the command reads the file again, or replaces it more than once, which no stream allows."""
     if path is None:
         return
     name = f"{option} {path}"
@@ -28,7 +40,10 @@ def check_output(path: Path | None, option: str, inputs: tuple[Path, ...] = ()) 
             raise OutputError(f"{name} is a folder: give the path of a file in it, such as {path / 'page.html'}")
         if any(each.exists() and path.exists() and path.samefile(each) for each in inputs):
             raise OutputError(f"{name} is what the command reads: give another file")
-        if is_special(path):
+        if is_stream(path):
+            if replaced_repeatedly:
+                why = "it is no regular file, and the command replaces it"
+                raise OutputError(f"{name} cannot be written ({why}): give the path of a file")
             return
         target = path.resolve()
         if not target.parent.is_dir():
@@ -43,11 +58,11 @@ def check_output(path: Path | None, option: str, inputs: tuple[Path, ...] = ()) 
 
 def write_output(path: Path, text: str, option: str = "the file") -> None:
     """Write `text` in one step: a reader sees the old file or the whole new one, and a full disk leaves the old one.
-    Raises OutputError."""
+    A stream is written to. Raises OutputError."""
     name = f"{option} {path}"
     try:
-        if is_special(path):
-            path.write_text(text, encoding="utf-8", errors="replace")
+        if is_stream(path):
+            write_stream(path, text.encode(errors="replace"))
             return
         target = path.resolve()
         mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask()
@@ -67,9 +82,38 @@ def write_output(path: Path, text: str, option: str = "the file") -> None:
         raise OutputError(_sentence(name, e)) from e
 
 
-def is_special(path: Path) -> bool:
-    """Whether `path` is a device or a pipe, such as ``/dev/stdout``, which is written as it is."""
-    return path.exists() and not path.is_file() and not path.is_dir()
+def is_stream(path: Path) -> bool:
+    """Whether `path` is a device, a pipe, or a file that a process has open, such as ``/dev/stdout``. It is written to
+    and never replaced: if ``/dev/stdout`` is redirected into a file, a new file in its place is not what the process
+    writes to, and the path leads nowhere from then on."""
+    return path.exists() and (_descriptor(path) is not None or not (path.is_file() or path.is_dir()))
+
+
+def write_stream(path: Path, data: bytes) -> None:
+    """Write `data` behind what was written to the stream before. Raises OSError."""
+    process, number = _descriptor(path) or (0, 0)
+    if process != os.getpid():
+        with open(path, "ab") as file:
+            file.write(data)
+        return
+    for printed in filter(None, (sys.stdout, sys.stderr)):
+        printed.flush()
+    # A file that is opened anew is written from its beginning, and over what this process prints.
+    with os.fdopen(os.dup(number), "wb") as file:
+        file.write(data)
+
+
+def _descriptor(path: Path) -> tuple[int, int] | None:
+    """Process and number of the open file that `path` names, itself or by links; None if it names no open file."""
+    for _ in range(MOST_LINKS):
+        folder = os.path.realpath(path.parent)
+        found = DESCRIPTORS.fullmatch(folder)
+        if found is not None and path.name.isdecimal():
+            return int(found[1]), int(path.name)
+        if not path.is_symlink():
+            return None
+        path = Path(folder, os.readlink(path))
+    return None
 
 
 def _sentence(name: str, error: OSError | ValueError) -> str:

@@ -198,7 +198,7 @@ def recover(damaged: Path, output: Path | None) -> None:
     from memory.upkeep import recover as recovering
 
     target = output or damaged.with_name(damaged.stem + ".recovered.db")
-    check_output(target, "--output" if output else "the new file", (damaged,))
+    check_output(target, "--output" if output else "the new file", (damaged,), replaced_repeatedly=True)
     done = recovering.recover(damaged, target)
     counts: dict[str, Any] = {t: n for t, n in done.saved.items() if n}
     lost = f"; {done.orphans} more belong to something that is lost" if done.orphans else ""

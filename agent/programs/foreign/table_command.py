@@ -59,7 +59,9 @@ def import_(capture_: Path, kernel: str, size: str | None, output: Path, file: P
     from agent.programs.foreign.rows_from_table import rows_from_table
     from kernels.tuned.tuned_file import alone, write_table
     from kernels.tuned.tuned_table import TunedTable
+    from memory.command_line.output_files import check_output
 
+    check_output(output, "-o", (capture_, file), replaced_repeatedly=True)
     form, found = read_foreign(file)
     imported = rows_from_table(form, found, _capture(capture_), kernel, size)
     if not imported.rows and not imported.skipped:

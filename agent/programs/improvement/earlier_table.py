@@ -1,7 +1,10 @@
-"""The table that is in the file before ``improve`` writes to it: what is not decided anew stays in the file."""
+"""The table that is in the file before ``improve`` writes to it: what is not decided anew stays in the file, rows of
+this and of other programs as well as the entries of launches that have none."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Container, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -10,6 +13,9 @@ from agent.programs.improvement.tuned_rows import KEPT
 from kernels.tuned.tuned_file import NotATable, alone, read_table, write_table
 from kernels.tuned.tuned_table import Json, TunedRow, TunedTable, digest_of
 from memory.command_line.output_files import check_output
+
+TITLE = re.compile(r"(.+) \(([0-9a-f]{8}(?:, [0-9a-f]{8})*)\)")
+"""How an entry of ``untuned`` names a kernel and launches: ``gated (41a8f59f, f5c43e58)``."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,8 @@ class EarlierTable:
 
     table: TunedTable = field(default_factory=TunedTable)
     demands: Demands = field(default_factory=Demands)
+    launches: Mapping[str, str] = field(default_factory=dict)
+    """The launches that the command is about: digest → name of the row."""
 
     def __post_init__(self) -> None:
         self._seen = _contents(self.table)
@@ -61,6 +69,8 @@ class EarlierTable:
         for row in now.rows:
             if self._seen.get(row.name) != there[row.name]:
                 self.table.add(row, now.evidence.get(row.name))
+        # What this command has written of its own launches stands there too, and is replaced by what it says now.
+        self.table.untuned, self.table.held_out = now.untuned, now.held_out
 
     def row(self, name: str) -> TunedRow | None:
         return next((row for row in self.table.rows if row.name == name), None)
@@ -76,8 +86,9 @@ class EarlierTable:
 
     def merged_with(self, made: TunedTable) -> TunedTable:
         """`made`, and the earlier rows that it does not decide and that can stay. A row that only repeats the
-        autotuner's choice replaces no earlier decision."""
-        whole = TunedTable(untuned=made.untuned, held_out=made.held_out)
+        autotuner's choice replaces no earlier decision. Of launches without rows the earlier entries stay, but for
+        those of launches that `made` tells anew."""
+        whole = TunedTable(untuned=self._untuned(made), held_out=self._held_out(made))
         for row in self.table.rows:
             if self.fault(row) is None:
                 evidence = self.table.evidence.get(row.name)
@@ -88,6 +99,24 @@ class EarlierTable:
                 whole.add(row, made.evidence.get(row.name))
         return whole
 
+    def _untuned(self, made: TunedTable) -> list[Json]:
+        titles = {entry["kernel"] for entry in made.untuned}
+        told = {digest[:8] for digest in [*self._decided(made), *_held_out_digests(made)]}
+        told |= {digest for title in titles for digest in _digests(title)}
+        found = (
+            _without_launches(entry, told) for entry in self.table.untuned if str(entry.get("kernel")) not in titles
+        )
+        return [*filter(None, found), *made.untuned]
+
+    def _held_out(self, made: TunedTable) -> list[Json]:
+        told = self._decided(made) | _held_out_digests(made)
+        return [*(entry for entry in self.table.held_out if str(entry.get("launch")) not in told), *made.held_out]
+
+    def _decided(self, made: TunedTable) -> set[str]:
+        """Digests of the launches that a row of `made` decides."""
+        rows = {row.name for row in made.rows if not _repeats_choice(made, row.name)}
+        return {digest for digest, name in self.launches.items() if name in rows}
+
     def _without_unknown_bits(self, row: TunedRow, evidence: Json) -> TunedRow:
         """A neighbour's config was compared with the owner's bits only if its row was made with ``--bitwise``."""
         unknown = row.also and row.name in self.demands.bitwise and not evidence.get("bitwise")
@@ -97,7 +126,7 @@ class EarlierTable:
 def read_earlier(out: Path, capture: Path) -> TunedTable:
     """The table in `out`, empty if there is none yet. Raises OutputError if `out` cannot be written, and UsageError if
     it holds anything else, which a new table would destroy."""
-    check_output(out, "-o", (capture,))
+    check_output(out, "-o", (capture,), replaced_repeatedly=True)
     try:
         return TunedTable() if not out.is_file() or out.stat().st_size == 0 else _read(out)
     except OSError as e:
@@ -114,6 +143,25 @@ def _read(out: Path) -> TunedTable:
 def _contents(table: TunedTable) -> dict[str, str]:
     """What is known of each row, by its name, in a form that writing and reading does not change."""
     return {row.name: digest_of([asdict(row), table.evidence.get(row.name)]) for row in table.rows}
+
+
+def _digests(title: object) -> list[str]:
+    """The beginnings of digests in the title of an entry of ``untuned``."""
+    named = TITLE.fullmatch(title) if isinstance(title, str) else None
+    return named[2].split(", ") if named else []
+
+
+def _without_launches(entry: Json, told: Container[str]) -> Json | None:
+    """An entry of ``untuned`` without the launches that are `told` of elsewhere; None if no launch is left."""
+    digests = _digests(entry.get("kernel"))
+    left = [digest for digest in digests if digest not in told]
+    if len(left) == len(digests):  # an entry may name no launch, but a kernel of another table
+        return entry
+    return {**entry, "kernel": f"{entry['kernel'].rpartition(' (')[0]} ({', '.join(left)})"} if left else None
+
+
+def _held_out_digests(table: TunedTable) -> set[str]:
+    return {entry["launch"] for entry in table.held_out}
 
 
 def _has_owner_bits(row: TunedRow, evidence: Json) -> bool:

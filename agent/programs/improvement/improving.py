@@ -82,7 +82,7 @@ def improve(request: Request, watch: Watch) -> Improved:
             held_out=frozenset(names[job.launch.digest] for job in found.held_out),
             bitwise=frozenset(names.values()) if request.bitwise else frozenset(),
         )
-        kept = EarlierTable(earlier, demands)
+        kept = EarlierTable(earlier, demands, names)
         made = Improved(capture, environment, TunedTable(), untuned=list(found.untuned), timed=timed, earlier=kept)
         time_left = TimeLeft(request.began, request.max_seconds)
         Work(request, device, survey, ahead, made, watch, hardware, gpu_lock, time_left).all(found)

@@ -92,6 +92,57 @@ def test_two_commands_that_write_to_one_file_at_once_keep_each_others_rows(tmp_p
     assert {e["why"] for e in read_table(out).evidence.values()} == {"read", "read again", "timed"}
 
 
+def entries_of_other_programs():
+    """A table with entries that no command on `row("mine", …)` is about."""
+    held = {"launch": "ee" * 8, "kernel": "theirs", "between": None, "config": None}
+    return TunedTable(
+        untuned=[
+            {"kernel": "theirs (aaaaaaaa, bbbbbbbb)", "reason": "the time was up"},
+            {"kernel": "fused_moe: E=8", "reason": "its dtype is unknown"},
+            {"kernel": "mine (cccccccc, dddddddd)", "reason": "the time was up"},
+        ],
+        held_out=[held, {**held, "launch": "cc" * 8, "kernel": "mine"}],
+    )
+
+
+def test_entries_of_launches_of_other_programs_stay_and_those_of_the_same_launch_are_replaced():
+    earlier, launches = entries_of_other_programs(), {"cc" * 8: row("mine", 2).name}
+    theirs = earlier.untuned[:2]
+    anew = TunedTable(untuned=[{"kernel": "mine (cccccccc)", "reason": "there is no config beside the owner's"}])
+    whole = EarlierTable(earlier, launches=launches).merged_with(anew)
+    left = {"kernel": "mine (dddddddd)", "reason": "the time was up"}
+    assert whole.untuned == [*theirs, left, *anew.untuned]
+    assert whole.held_out == earlier.held_out  # what was timed there still holds
+
+    decided = EarlierTable(earlier, launches=launches).merged_with(table((row("mine", 4), "timed")))
+    assert decided.untuned == [*theirs, left]
+    assert [e["launch"] for e in decided.held_out] == ["ee" * 8]
+
+    timed = {**earlier.held_out[1], "status": "correct", "speedup": 1.5}
+    held = EarlierTable(earlier, launches=launches).merged_with(TunedTable(held_out=[timed]))
+    assert held.untuned == [*theirs, left]
+    assert held.held_out == [earlier.held_out[0], timed]
+
+
+def test_the_autotuners_choice_as_captured_replaces_no_entry_of_its_launch():
+    choice, mine = table((row("mine", 4), KEPT)), {"cc" * 8: row("mine", 2).name}
+    whole = EarlierTable(entries_of_other_programs(), launches=mine).merged_with(choice)
+    assert whole.untuned == entries_of_other_programs().untuned
+
+
+def test_entries_that_another_command_writes_meanwhile_stay_and_none_stands_twice(tmp_path):
+    out = tmp_path / "tuned.json"
+    ours, theirs = EarlierTable(), EarlierTable()
+    first = {"kernel": "first (aaaaaaaa)", "reason": "the time was up"}
+    second = {"kernel": "second (bbbbbbbb)", "reason": "it failed"}
+    held = {"launch": "cc" * 8, "kernel": "third", "between": None, "config": None}
+    ours.write(TunedTable(untuned=[first]), out)
+    theirs.write(TunedTable(untuned=[second], held_out=[held]), out)
+    ours.write(TunedTable(untuned=[first]), out)
+    assert read_table(out).untuned == [second, first]
+    assert read_table(out).held_out == [held]
+
+
 def test_a_row_that_another_command_took_out_meanwhile_does_not_come_back(tmp_path):
     out, gone = tmp_path / "tuned.json", row("gone", 2)
     write_table(table((gone, "read"), (row("stays", 2), "read")), out)

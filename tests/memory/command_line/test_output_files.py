@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,3 +68,36 @@ def test_a_device_is_written_as_it_is() -> None:
     write_output(Path("/dev/null"), "x")
     with pytest.raises(OutputError, match="no space left"):
         write_output(Path("/dev/full"), "x", "--html")
+
+
+def test_standard_output_that_is_redirected_into_a_file_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    program = (
+        "from pathlib import Path\n"
+        "from memory.command_line.output_files import write_output\n"
+        "print('before')\n"
+        "for part in ('first\\n', 'second\\n'):\n"
+        "    write_output(Path('/dev/stdout'), part)\n"
+        "print('after')\n"
+    )
+    with open(tmp_path / "page.html", "w") as page:
+        subprocess.run([sys.executable, "-c", program], stdout=page, check=True)
+    assert (tmp_path / "page.html").read_text() == "before\nfirst\nsecond\nafter\n"
+    assert os.listdir(tmp_path) == ["page.html"]
+
+
+@pytest.mark.parametrize("kind", ["descriptor", "link to it", "pipe", "device"])
+def test_a_file_that_is_replaced_again_and_again_is_no_stream(tmp_path: Path, kind: str) -> None:
+    with open(tmp_path / "page.html", "w") as page:
+        path = Path(f"/dev/fd/{page.fileno()}")
+        if kind == "link to it":
+            (tmp_path / "link").symlink_to(path)
+            path = tmp_path / "link"
+        elif kind == "pipe":
+            path = tmp_path / "pipe"
+            os.mkfifo(path)
+        elif kind == "device":
+            path = Path("/dev/null")
+        check_output(path, "--html")
+        with pytest.raises(OutputError, match=f"^-o {path} cannot be written .it is no regular file, and the command"):
+            check_output(path, "-o", replaced_repeatedly=True)
+        check_output(tmp_path / "page.html", "-o", replaced_repeatedly=True)

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from memory.command_line.input_files import read_input
-from memory.command_line.output_files import is_special
+from memory.command_line.output_files import is_stream, write_stream
 from memory.formats import t4
 from memory.shared_models import explain_refusal
 from tools.harness.landscapes.foreign import read_kernel_tuner_cache, read_open_cache, read_t4
@@ -49,7 +49,7 @@ def write_data(path: Path, data: bytes) -> None:
             z.write(data)
         data = buffer.getvalue()
     _replace(path, data)
-    if is_special(path):
+    if is_stream(path):
         return
     sums = read_sums(path.parent)
     sums[path.name] = hashlib.sha256(data).hexdigest()
@@ -134,8 +134,8 @@ def _replace(path: Path, data: bytes) -> None:
     """Readers see the old file or the new one, never half of one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        if is_special(path):
-            path.write_bytes(data)
+        if is_stream(path):
+            write_stream(path, data)
             return
         temporary.write_bytes(data)
         os.replace(temporary, path)
