@@ -349,6 +349,9 @@ def _constants(space: LaunchSpace) -> tuple[str, ...]:
 
 def _own_values(launch: CapturedLaunch, names: tuple[str, ...]) -> Json:
     chosen = launch.config["kwargs"] if launch.config else {}
+    absent = next((n for n in names if n not in chosen and n not in launch.arguments), None)
+    if absent is not None:
+        raise CannotRebuild(f"one of its configs sets {absent}, which is no parameter, and the chosen config does not")
     return {n: chosen[n] if n in chosen else launch.arguments[n].get("value") for n in names}
 
 

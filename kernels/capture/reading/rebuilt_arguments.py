@@ -17,7 +17,7 @@ import torch
 from kernels.capture.capture_file import Json
 from kernels.capture.describing.captured_arguments import ITEM_BYTES
 from kernels.capture.describing.plain_classes import make_member, make_record
-from kernels.capture.reading.captured_launches import CapturedLaunch, tensors_of
+from kernels.capture.reading.captured_launches import CapturedLaunch, elements, tensors_of
 from kernels.capture.reading.drawn_values import Drawer
 from kernels.capture.reading.rebuilt_functions import CannotRebuild
 
@@ -135,7 +135,10 @@ def _passed(path: str, argument: Json, tensors: Mapping[str, torch.Tensor], func
 def _dtype(name: str) -> Any:
     """PyTorch's dtype ``torch.float16``, or Triton's ``fp16``."""
     if name.startswith("torch."):
-        return getattr(torch, name.removeprefix("torch."))
+        found = getattr(torch, name.removeprefix("torch."), None)
+        if not isinstance(found, torch.dtype):
+            raise CannotRebuild(f"this version of PyTorch has no {name}")
+        return found
     import triton.language as tl
 
     return tl.dtype(name)
@@ -226,7 +229,12 @@ class _Maker:
         known = self._values.get(path, {})
         if "whole" not in known:
             return self._drawer.numbers(path, dtype, device)
-        raw = bytearray(zlib.decompress(base64.b64decode(known["whole"])))
+        try:
+            raw = bytearray(zlib.decompress(base64.b64decode(known["whole"], validate=True)))
+        except (ValueError, zlib.error) as e:
+            raise CannotRebuild(f"the values of {path} in the capture cannot be unpacked ({e})") from e
+        if len(raw) != elements(described["shape"]) * dtype.itemsize:
+            raise CannotRebuild(f"the values of {path} in the capture are not as many as the tensor has elements")
         return torch.frombuffer(raw, dtype=dtype).reshape(described["shape"])[_first(described["stride"])]
 
 

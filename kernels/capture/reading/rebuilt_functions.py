@@ -82,9 +82,13 @@ def rebuild_function(digest: str, functions: Mapping[str, Json], folder: Path) -
     except Exception as e:
         del sys.modules[name]
         raise CannotRebuild(f"{part['name']} cannot be defined from its source ({type(e).__name__}: {e})") from e
+    made = vars(module).get(part["name"])
+    if made is None:
+        del sys.modules[name]
+        raise CannotRebuild(f"the source of {part['name']} defines no function of this name")
     # The two imports above must not hide what the program calls by these names.
     vars(module).update({n: v for n, v in before.items() if n in part["bindings"]})
-    return getattr(module, part["name"])
+    return made
 
 
 def rebuild_host_function(kept: Json) -> Any:

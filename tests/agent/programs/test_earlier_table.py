@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from agent.cli.commands import main
 from agent.errors import UsageError
 from agent.programs.improvement.earlier_table import Demands, EarlierTable, read_earlier
 from agent.programs.improvement.improve_request import Improved
@@ -212,3 +213,20 @@ def test_only_a_table_is_added_to(tmp_path):
     link.symlink_to(capture)
     with pytest.raises(OutputError, match="is what the command reads"):
         read_earlier(link, capture)
+
+
+def test_a_table_is_written_to_no_stream(tmp_path, captured_example, capsys):
+    theirs = tmp_path / "device=NVIDIA_H200.json"
+    theirs.write_text("{}")
+    with open(tmp_path / "redirected", "w") as redirected:
+        out = f"/dev/fd/{redirected.fileno()}"
+        for words in (
+            ["improve", str(captured_example), "--device", "interpreter", "-o", out],
+            ["table", "import", str(theirs), "--capture", str(captured_example), "--kernel", "gated", "-o", out],
+        ):
+            assert main(words) == 2
+            (line,) = capsys.readouterr().err.splitlines()
+            assert line.startswith(
+                f"error: -o {out} cannot be written (it is no regular file, and the command replaces"
+            )
+    assert sorted(p.name for p in tmp_path.iterdir()) == [theirs.name, "redirected"]
