@@ -16,31 +16,10 @@ from kernels.capture.capture_file import line_of, read
 OPEN = {"kwargs", "values", "options", "constant"}
 """What holds texts, numbers and truth values alike."""
 OPTIONAL = {
-    "command",
-    "pid",
-    "parent",
-    "argv",
-    "rank",
-    "python",
-    "at",
-    "triton",
-    "torch",
-    "constexpr",
-    "reads",
-    "table",
-}
-OPTIONAL |= {
-    "minus_inf",
-    "quantiles",
-    "mean",
-    "std",
-    "writes",
-    "changed",
-    "values",
-    "num_ctas",
-    "num_warps",
-    "num_stages",
-}
+    "command", "pid", "parent", "argv", "rank", "python", "at", "triton", "torch", "constexpr", "reads", "table",
+    "minus_inf", "quantiles", "mean", "std", "all", "mask", "where", "writes", "changed", "values", "num_ctas",
+    "num_warps", "num_stages",
+}  # fmt: skip
 """Fields that may be missing in some part."""
 SOME_ITEMS = {"launches", "ms", "arguments", "bindings", "values", "writes", "kwargs", "options"}
 """Objects whose keys are names: one of them may be missing."""
@@ -62,7 +41,7 @@ def wrong_values(path, value):
     if isinstance(value, bool):
         return ["text", 3, [], {"a": 1}]
     if isinstance(value, int | float):
-        return [[], {"a": 1}] if OPEN & set(path) and "kind" not in path else ["text", [], {"a": 1}, HUGE, True]
+        return [[], {"a": 1}] if OPEN & set(path) and path[0] != "values" else ["text", [], {"a": 1}, HUGE, True]
     if isinstance(value, str):
         return [3, [], {"a": 1}, True, None]
     if isinstance(value, list):
