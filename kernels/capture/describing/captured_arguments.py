@@ -18,6 +18,7 @@ Compile-time constants have ``constexpr``.
 from __future__ import annotations
 
 import enum
+import itertools
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -95,7 +96,8 @@ def describe_argument(path: str, value: Any, storages: Storages, function: Calla
     if isinstance(value, enum.Enum) and (member := describe_member(value)) is not None:
         return member
     if is_record(value):
-        return describe_record(value, lambda n, v: describe_argument(f"{path}.{n}", v, storages, function))
+        places = itertools.count()  # as in a tuple: what reads a capture knows items by their places
+        return describe_record(value, lambda _, v: describe_argument(f"{path}.{next(places)}", v, storages, function))
     unknown: Json = {"type": "unknown", "class": f"{kind.__module__}.{kind.__qualname__}"}
     return {**unknown, "name": str(value)} if isinstance(value, enum.Enum) or kind.__module__ == "torch" else unknown
 

@@ -16,6 +16,7 @@ from kernels.capture.describing.captured_arguments import Storages, describe_arg
 from kernels.capture.describing.device_closure import describe_function
 from kernels.capture.launch_key import KeyMaker
 from kernels.capture.reading.captured_launches import CapturedLaunch
+from kernels.capture.reading.parts.argument_parts import RecordArgument
 from kernels.capture.reading.rebuilt_arguments import described_tensors, rebuild_arguments, refuse_unknown
 from kernels.capture.reading.rebuilt_functions import CannotRebuild, rebuild_function
 from kernels.tuned.key import key_of
@@ -125,6 +126,14 @@ def made_anew(value, **observed):
 def key(value):
     found, _ = described(value)
     return key_of({"x": {**found, "constexpr": True}}, {}, [1], (), lambda digest: digest)
+
+
+def test_a_tensor_in_a_dataclass_has_one_path_for_who_writes_and_who_reads():
+    storages = Storages()
+    held = Spec(2.0, out=torch.zeros(4))
+    described = describe_argument("spec", held, storages, lambda f: "")
+    assert [path for path, _ in storages.tensors] == ["spec.2"]
+    assert [path for path, _ in RecordArgument.model_validate(described).tensors("spec")] == ["spec.2"]
 
 
 @pytest.mark.parametrize(
