@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from kernels.capture.capture_file import Json, NotACapture
 from kernels.capture.reading.parts.argument_parts import TensorArgument
@@ -105,7 +104,7 @@ def _refused(path: str, kind: str, digest: str, bodies: dict[str, Json], field: 
     )
 
 
-def _field(body: Any, error: ErrorDetails) -> str:
+def _field(body: Any, error: Mapping[str, Any]) -> str:
     """The path of the field in the part. pydantic names the model of a union in between, which no field is."""
     found: list[str] = []
     *before, last = error["loc"] or ("",)
@@ -120,9 +119,9 @@ def _field(body: Any, error: ErrorDetails) -> str:
     return ".".join(found)
 
 
-def _why(error: ErrorDetails) -> str:
+def _why(error: Mapping[str, Any]) -> str:
     if error["type"] in ("union_tag_invalid", "union_tag_not_found"):
         return "it should be an object of one of the kinds that the format has"
-    text = error["msg"].removeprefix("Value error, ").removeprefix("Input ").partition(" or instance of ")[0]
+    text = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input ").partition(" or instance of ")[0]
     text = {"Field required": "it is missing"}.get(text, text)
     return f"it {text}" if text.startswith("should") else text

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Self
 
-from annotated_types import Len
 from pydantic import Field, Strict, model_validator
 
 from kernels.capture.reading.parts.argument_parts import Argument, Storage, TensorArgument
@@ -15,7 +14,7 @@ from kernels.capture.reading.parts.value_parts import Values
 
 Extent = Annotated[int, Field(ge=0, lt=2**31)]
 """Programs along a dimension of the grid."""
-Programs = Annotated[list[Extent], Len(1, 3)]
+Programs = Annotated[list[Extent], Field(min_length=1, max_length=3)]
 
 
 class AskedGrid(Part):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, TypeVar
 
-from annotated_types import Len
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
 MOST = 2**63 - 1
@@ -58,7 +57,7 @@ Milliseconds = Annotated[float, Field(ge=0, lt=1e12)]
 Number = Annotated[float, BeforeValidator(_no_wide_integer)]
 NumberText = Annotated[str, AfterValidator(_written_number)]
 """A float as text: JSON has no NaN and no infinity."""
-Range = Annotated[list[Whole], Len(2, 2), AfterValidator(_ordered)]
+Range = Annotated[list[Whole], Field(min_length=2, max_length=2), AfterValidator(_ordered)]
 Pair = Annotated[tuple[T, T], Strict(False)]
 """JSON has lists alone, which a strict tuple refuses."""
 Scalar = Annotated[int, Field(ge=-MOST - 1, lt=2**64)]

@@ -6,7 +6,6 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal, Self
 
-from annotated_types import Len
 from pydantic import Discriminator, Field, Strict, Tag, model_validator
 
 from kernels.capture.describing.values import QUANTILES
@@ -23,7 +22,7 @@ from kernels.capture.reading.parts.plain_fields import (
     Whole,
 )
 
-Piece = Annotated[list[Whole], Len(5, 5)]
+Piece = Annotated[list[Whole], Field(min_length=5, max_length=5)]
 """``[rows, first, its step, end, its step]``."""
 Matrix = Annotated[tuple[Count, list[Piece]], Strict(False)]
 
@@ -83,7 +82,9 @@ class FloatValues(_Values):
     inf: Share
     minus_inf: Share = 0.0
     zero: Share
-    quantiles: Annotated[list[Number], Len(len(QUANTILES), len(QUANTILES))] = Field(default_factory=list)
+    quantiles: Annotated[list[Number], Field(min_length=len(QUANTILES), max_length=len(QUANTILES))] = Field(
+        default_factory=list
+    )
     mean: Number = 0.0
     std: Number = 0.0
     all: list[NumberText] = Field(default_factory=list)
@@ -109,7 +110,7 @@ class Rows(Part):
     columns: Count
     distinct: Literal[True] = True
     steps: Range = Field(default_factory=list)
-    ends: Annotated[list[Range], Len(2, 2)] = Field(default_factory=list)
+    ends: Annotated[list[Range], Field(min_length=2, max_length=2)] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _has_steps(self) -> Self:
@@ -174,7 +175,9 @@ class RowsOf(Part):
 
 class IntValues(_Values, Order):
     kind: Literal["int"]
-    marks: Annotated[list[Annotated[tuple[Whole, Count], Strict(False)]], Len(1)] = Field(default_factory=list)
+    marks: Annotated[list[Annotated[tuple[Whole, Count], Strict(False)]], Field(min_length=1)] = Field(
+        default_factory=list
+    )
     others: Range | None = None
     rest: MayBeMissing[Order] = None
     same_as: MayBeMissing[SameAs] = None
