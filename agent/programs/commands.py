@@ -44,10 +44,10 @@ def capture(file: Path, values: str | None, json_: bool, command: tuple[str, ...
     from agent.programs.capture_table import as_json as described
     from agent.programs.capture_table import render
     from agent.programs.capturing import capture_program
-    from kernels.capture.reading.captured_launches import read_capture
+    from agent.programs.improvement.wanted_launches import open_capture
 
     code = capture_program(command, file, "summary" if values is None else values)  # type: ignore[arg-type]
-    found = read_capture(str(file))
+    found = open_capture(file)
     ended = "was stopped" if code in STOPPED else f"ended with exit code {code}" if code else ""
     click.echo(json.dumps(described(found)) if json_ else render(found, ended), err=True)
     return code
@@ -65,13 +65,9 @@ def show(file: Path, json_: bool) -> int:
     """What FILE holds: kernels, launches, GPU time, what is written, and what was not recorded."""
     from agent.programs.capture_table import as_json as described
     from agent.programs.capture_table import render
-    from kernels.capture.capture_file import NotACapture
-    from kernels.capture.reading.captured_launches import read_capture
+    from agent.programs.improvement.wanted_launches import open_capture
 
-    try:
-        found = read_capture(str(file))
-    except NotACapture as e:
-        raise UsageError(str(e)) from e
+    found = open_capture(file)
     click.echo(json.dumps(described(found)) if json_ else render(found))
     return PROVEN
 

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from agent.errors import PROVEN, UsageError
 from memory.command_line.strict_commands import StrictGroup
-
-if TYPE_CHECKING:
-    from kernels.capture.reading.captured_launches import Capture
 
 FILE = click.Path(path_type=Path)
 capture_option = click.option(
@@ -57,13 +53,14 @@ def import_(capture_: Path, kernel: str, size: str | None, output: Path, file: P
     from agent.programs.applying import usable_table
     from agent.programs.foreign.foreign_formats import read_foreign
     from agent.programs.foreign.rows_from_table import rows_from_table
+    from agent.programs.improvement.wanted_launches import open_capture
     from kernels.tuned.tuned_file import alone, write_table
     from kernels.tuned.tuned_table import TunedTable
     from memory.command_line.output_files import check_output
 
     check_output(output, "-o", (capture_, file), replaced_repeatedly=True)
     form, found = read_foreign(file)
-    imported = rows_from_table(form, found, _capture(capture_), kernel, size)
+    imported = rows_from_table(form, found, open_capture(capture_), kernel, size)
     if not imported.rows and not imported.skipped:
         raise UsageError(f"{capture_} has no launch of {kernel}: `python -m agent captures show` lists its kernels")
     with alone(output):
@@ -121,6 +118,7 @@ def export(
     from agent.programs.foreign.foreign_formats import FORMATS
     from agent.programs.foreign.rows_from_table import NoConfig
     from agent.programs.foreign.table_from_rows import table_from_rows
+    from agent.programs.improvement.wanted_launches import open_capture
 
     fields = dict(part.partition("=")[::2] for part in about)
     if form == "fla":
@@ -130,7 +128,7 @@ def export(
     if lacking:
         raise UsageError(f"the file's name or head needs {lacking[0]}: add --about {lacking[0]}=…")
     try:
-        made = table_from_rows(form, usable_table(file), _capture(capture_), kernel, fields, size, unproven)
+        made = table_from_rows(form, usable_table(file), open_capture(capture_), kernel, fields, size, unproven)
         name, text = FORMATS[form].write(made)
         output.mkdir(parents=True, exist_ok=True)
         (output / name).write_text(text, encoding="utf-8")
@@ -140,13 +138,3 @@ def export(
         raise UsageError(f"{output} cannot be written ({e.strerror}): name another folder by -o") from e
     click.echo(str(output / name))
     return PROVEN
-
-
-def _capture(path: Path) -> Capture:
-    from kernels.capture.capture_file import NotACapture
-    from kernels.capture.reading.captured_launches import read_capture
-
-    try:
-        return read_capture(str(path))
-    except NotACapture as e:
-        raise UsageError(str(e)) from e

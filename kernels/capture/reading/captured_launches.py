@@ -17,7 +17,6 @@ from typing import Any
 
 from kernels.capture.capture_file import Json, NotACapture, read
 from kernels.capture.describing.captured_arguments import ITEM_BYTES
-from kernels.capture.reading.parts.checked_parts import check_parts
 from kernels.capture.reading.tritonparse_trace import is_trace, trace_parts
 
 
@@ -134,6 +133,9 @@ class Capture:
 def read_capture(path: str) -> Capture:
     """Read what is whole of a capture, or of a trace of tritonparse. Raises NotACapture, also for a part that is whole
     and has not the fields of its kind."""
+    # What imports this module has mostly read no file: the models take a tenth of a second to build.
+    from kernels.capture.reading.parts.checked_parts import check_parts
+
     parts, damaged = trace_parts(path) if is_trace(path) else read(path)
     check_parts(path, parts)
     by_kind: dict[str, dict[str, Json]] = defaultdict(dict)

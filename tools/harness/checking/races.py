@@ -51,6 +51,10 @@ class Accesses:
         loads, stores, atomics = (_programs(x) for x in (self.loads, self.stores, self.atomics))
         return any(_meet(a, b) for a, b in ((stores, loads), (stores, atomics), (atomics, loads)))
 
+    def dependent(self) -> bool:
+        """Whether what a program computes depends on which others ran before."""
+        return self.uses_atomics or self.race()
+
 
 @contextmanager
 def watch_accesses() -> Iterator[list[Accesses]]:

@@ -15,6 +15,7 @@ from agent.cli.commands import main
 from agent.programs import apply, capture
 from agent.programs.foreign.foreign_formats import read_foreign
 from agent.programs.foreign.rows_from_table import rows_from_table
+from agent.programs.improvement import wanted_launches
 from kernels.capture.reading import captured_launches
 from kernels.capture.reading.captured_launches import read_capture
 from kernels.tuned.applying import applied_table
@@ -62,7 +63,8 @@ def here(captured, monkeypatch):
         found.launches = [dataclasses.replace(x, device={**x.device, "name": "NVIDIA H200"}) for x in found.launches]
         return found
 
-    monkeypatch.setattr(captured_launches, "read_capture", on_gpu)
+    for module in (captured_launches, wanted_launches):
+        monkeypatch.setattr(module, "read_capture", on_gpu)
     return captured
 
 

@@ -75,8 +75,7 @@ class _Run:
         return any(a.race() for a in self.accesses)
 
     def dependent(self) -> bool:
-        """Whether what a program computes depends on which others ran before."""
-        return self.races() or any(a.uses_atomics for a in self.accesses)
+        return any(a.dependent() for a in self.accesses)
 
     def stored(self, name: str, atomics_too: bool = False) -> Array:
         return stored_by(self.bound.results[name], self.accesses, atomics_too)

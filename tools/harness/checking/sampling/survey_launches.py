@@ -86,7 +86,7 @@ class SurveyLaunches:
         if len(ran) > 1:
             raise CannotRebuild("it launches several kernels, whose programs take too long in Triton's interpreter")
         self._first = self._first or ran[0]
-        if any(a.race() or a.uses_atomics for a in accesses):
+        if any(a.dependent() for a in accesses):
             total = f"{self._first.total:,}"
             raise CannotRebuild(f"its programs depend on one another, and its {total} take too long in the interpreter")
         elements = {p: torch.from_numpy(np.unique(stored_by(tensors[p], accesses)[0])) for p in written}
