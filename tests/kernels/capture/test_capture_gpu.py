@@ -53,9 +53,14 @@ def test_counts_times_and_the_choice(capture):
 def test_what_is_not_recorded_is_listed(capture):
     reasons = {(reason, name): n for (reason, name), n in capture.unseen.items()}
     assert reasons[BENCHMARK, "tuned"] > 4
-    assert reasons[DIRECT, "in_place"] == 1
+    assert (DIRECT, "in_place") not in reasons
     assert reasons[REPLAY, "CUDAGraph.replay"] == 3
     assert any(reason == INDUCTOR for reason, _ in reasons)
+
+
+def test_a_compiled_kernel_that_is_launched_directly_counts_as_its_function_does(capture):
+    whole = [x for x in of(capture, "in_place") if x.arguments["BLOCK"]["value"] == 1024]
+    assert sum(x.count for x in whole) == 10 + 1
 
 
 def test_a_launch_in_a_graph_is_recorded_without_values(capture):
