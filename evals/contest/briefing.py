@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ValidationError
 
 from tools.harness.device import DeviceError
-from tools.harness.landscapes.readings import Landscape
+from tools.harness.landscapes.readings import Landscape, config_key
 from tools.harness.landscapes.recorded_baselines import read_baseline_times
 
 Values = dict[str, Any]
@@ -30,7 +30,8 @@ class Briefing:
     hardware: str | None = None
     device: str = "unknown"
     default: Values | None = None
-    """The kernel's own default config, if it was recorded."""
+    """The config that the kernel's author or owner launches, if it is known and was recorded; ``None`` for disguised
+    spaces."""
     ceilings: dict[str, float] = field(default_factory=dict)
     """The rates that were measured on the GPU, by name; empty for disguised spaces."""
     baseline_ms: dict[str, float] = field(default_factory=dict)
@@ -43,7 +44,11 @@ def briefing_of(landscape: Landscape, disguised: bool = False) -> Briefing:
     names = list(dict.fromkeys(name for c in configs for name in c))
     parameters = {n: _ordered([c[n] for c in configs if n in c]) for n in names}
     bare = Briefing(landscape.name, parameters, configs, device=landscape.device.name)
-    return bare if disguised or landscape.problem is None else _known(landscape, bare)
+    if disguised:
+        return bare
+    if landscape.default is not None and config_key(landscape.default) in landscape.entries:
+        bare = replace(bare, default=landscape.default)
+    return bare if landscape.problem is None else _known(landscape, bare)
 
 
 def _known(landscape: Landscape, bare: Briefing) -> Briefing:
@@ -60,15 +65,12 @@ def _known(landscape: Landscape, bare: Briefing) -> Briefing:
     except (ValueError, KeyError, ValidationError, DeviceError):
         return bare
     author = spec.default_config(problem, hardware)
-    return Briefing(
-        bare.name,
-        bare.parameters,
-        bare.configs,
+    return replace(
+        bare,
         kernel=landscape.kernel,
         problem=landscape.problem,
         hardware=landscape.device.hardware,
-        device=bare.device,
-        default=author.model_dump(mode="json") if author.key() in landscape.entries else None,
+        default=author.model_dump(mode="json") if author.key() in landscape.entries else bare.default,
         ceilings=dict(landscape.ceilings),
         baseline_ms=read_baseline_times(landscape),
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 from pydantic import Field, create_model
 
 from evals.contest.briefing import Briefing, Values, identity
+from kernels.captured.near_configs import owner_and_neighbours
 from kernels.hardware import Hardware
 from kernels.spec import Baseline, Config, Inputs, KernelSpec, Problem
 from memory.terms import Metric
@@ -54,6 +55,7 @@ class FoundKernel(KernelSpec[FoundProblem, Config]):
             options: Any = Literal.__getitem__(tuple(values.values()))
             allowed[self._fields[name]] = (options, ...) if whole else (options | None, None)
         self.config_type = create_model("FoundConfig", __base__=Config, **allowed)
+        self._default = briefing.default
         self._true = {self.to_config(c).key(): c for c in briefing.configs}
 
     def to_config(self, values: Values) -> Config:
@@ -76,7 +78,12 @@ class FoundKernel(KernelSpec[FoundProblem, Config]):
         return FoundProblem()
 
     def default_config(self, problem: FoundProblem, hardware: Hardware) -> Config:
-        return next(self.candidates(problem, hardware))
+        return next(iter(self.promising(problem, hardware)), next(self.candidates(problem, hardware)))
+
+    def promising(self, problem: FoundProblem, hardware: Hardware) -> list[Config]:
+        """The owner's config and its neighbours, if the briefing says the owner's."""
+        near = [] if self._default is None else owner_and_neighbours(self._default, self._true.values())
+        return [self.to_config(v) for v in near]
 
     def flops(self, problem: FoundProblem) -> int:
         return 0

@@ -107,7 +107,7 @@ class Recording:
         progress: Progress,
     ) -> None:
         """Raises JournalError where the journal beside ``plan.out`` is another recording's."""
-        self.spec, self.problem, self.gpu, self.compiler = spec, problem, gpu, compiler
+        self.spec, self.problem, self.hardware, self.gpu, self.compiler = spec, problem, hardware, gpu, compiler
         self.plan, self.progress = plan, progress
         self.deadline = time.monotonic() + plan.max_seconds
         space = spec.space(problem, hardware)
@@ -276,10 +276,16 @@ class Recording:
             seed=self.plan.seed,
             space=self.space,
             seconds=round(time.time() - self.started, 1),
+            default=self._default(),
             baselines=self._baselines(),
             ceilings=self.journal.of("ceilings")[-1]["rates"],
             entries={k: self._entry(c, compiled[k]) for k, c in self.configs.items()},
         )
+
+    def _default(self) -> dict[str, Any] | None:
+        """The owner's config, if it is recorded."""
+        default = self.spec.default_config(self.problem, self.hardware)
+        return default.model_dump(mode="json") if default.key() in self.configs else None
 
     def _entry(self, config: Config, compiled: CompileResult) -> Entry:
         key = config.key()

@@ -35,6 +35,7 @@ from kernels.capture.reading.rebuilt_arguments import (
 from kernels.capture.reading.rebuilt_functions import CannotRebuild, rebuild_function, rebuild_host_function
 from kernels.captured.called_functions import has_loop
 from kernels.captured.captured_problem import CapturedProblem
+from kernels.captured.near_configs import owner_and_neighbours
 from kernels.captured.other_launches import OtherLaunch, config_there
 from kernels.hardware import Hardware
 from kernels.launches.bound import copied
@@ -143,21 +144,11 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
         return (self.config_type(**values) for values in self._configs)
 
     def promising(self, problem: CapturedProblem, hardware: Hardware) -> list[Config]:
-        """The owner's config, then those that differ from it in one value, the nearest values first. Limits of
-        registers come late and stages last: many kernels have no loop to pipeline. The autotuner's own come before
-        them: they are compiled already, because its choice is made anew."""
-        own = self._configs[0]
-
-        def steps(values: Json) -> tuple[int, float]:
-            (name,) = [n for n in values if values[n] != own[n]]
-            numbers = isinstance(values[name], int) and isinstance(own[name], int) and values[name] > 0 < own[name]
-            ratio = max(values[name] / own[name], own[name] / values[name]) if numbers else 2.0
-            return ("maxnreg", "num_stages").index(name) + 1 if name in ("maxnreg", "num_stages") else 0, ratio
-
-        near = [v for v in self._configs if sum(v[n] != own[n] for n in own) == 1]
+        """The owner's config and its neighbours. The autotuner's own come before the others: they are compiled already,
+        because its choice is made anew."""
         tuners = [c.model_dump() for c in self.tuner_configs()]
-        near.sort(key=lambda v: (v not in tuners, *steps(v)))
-        return [self.config_type(**v) for v in [own, *near]]
+        near = owner_and_neighbours(self._configs[0], self._configs, tuners)
+        return [self.config_type(**v) for v in near]
 
     def constraint(self, problem: CapturedProblem, config: Config, hardware: Hardware) -> str | None:
         values = config.model_dump()

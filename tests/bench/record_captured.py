@@ -3,8 +3,8 @@
 Needs a GPU and ``liger-kernel``. Each LAYER (``tests/bench/bench_captured_layers.py``) runs forward and backward under
 ``python -m agent capture``. A LAUNCH is the name of a Triton kernel among what was captured; the costliest launch of
 that name is recorded, as ``improve`` would tune it: with its owner's survey, and its owner's launch as the baseline
-beside each reading. It was not run on a GPU yet. In some 85 s it should record
-``group_norm:_group_norm_backward_kernel rms_norm:_rms_norm_backward_kernel --limit 80 --max-seconds 22``.
+beside each reading. ``group_norm:_group_norm_backward_kernel
+rms_norm:_rms_norm_backward_kernel`` took 82 s on an H200, the capture included.
 
 Written to OUT: ``liger.capture`` and, for each LAUNCH, a landscape with its card. A launch that cannot be recorded is
 named with the reason, and the others go on.
@@ -52,6 +52,11 @@ def capture_layers(names: list[str], path: Path) -> None:
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
 
 
+def named(kernel: str) -> str:
+    """``liger-rms_norm_backward`` of ``_rms_norm_backward_kernel``."""
+    return f"liger-{kernel.strip('_').removeprefix('liger_').removesuffix('_kernel')}"
+
+
 def record(job: Job, surveys: Surveys, made: Plan) -> str:
     """Record one launch and return what came of it, as a line."""
     found = surveys.of(job)
@@ -68,7 +73,8 @@ def record(job: Job, surveys: Surveys, made: Plan) -> str:
     if landscape is None:
         return f"the time was up: {made.journal.name} keeps what was read"
     s = stats(landscape)
-    return f"{s.configs} configs, {s.correct} correct, best {s.best_ms} ms, {landscape.seconds:.0f} s"
+    best = "nothing correct" if s.best_ms is None else f"best {s.best_ms:.5g} ms"
+    return f"{s.configs} configs, {s.correct} correct, {best}, {landscape.seconds:.0f} s"
 
 
 @click.command()
@@ -91,7 +97,8 @@ def main(out: Path, launches: tuple[str, ...], limit: int, max_seconds: float) -
             began = time.perf_counter()
             try:
                 jobs = plan(capture, 1.0, name, info["name"], hardware).jobs
-                made = Plan(out / f"liger{name}-{hardware.name.lower()}.json.gz", limit=limit, max_seconds=max_seconds)
+                recorded = out / f"{named(name)}-{hardware.name.lower()}.json.gz"
+                made = Plan(recorded, limit=limit, max_seconds=max_seconds)
                 line = record(jobs[0], surveys, made) if jobs else "not recorded: nothing can be tuned"
             except UsageError as e:
                 line = f"not recorded: {e}"

@@ -113,7 +113,7 @@ def test_results_from_a_file_under_the_datasheets_roofs(tmp_path):
         (["--device", "tpu"], "write auto, recorded or cuda:N"),
         (["--from", "/nowhere.json"], "no file of tuned configs"),
         (["--svg", "/nowhere/x.svg"], "there is no folder /nowhere"),
-        (["softmax"], "knows no result of softmax"),
+        (["swiglu"], "knows no result of swiglu"),
         (["--gpu", "a100"], "on A100: give a file"),
     ],
 )

@@ -45,6 +45,11 @@ def test_every_config_of_the_space_is_recorded_with_what_became_of_it(landscape)
     assert all(set(e.sets) == {"A", "B"} for e in by_status["correct"])
 
 
+def test_the_owners_config_is_recorded_as_such(landscape, tmp_path):
+    default = Toy().default_config(ToyProblem(), TOY_GPU)
+    assert landscape.default == read_landscape(tmp_path / "toy.json.gz").default == default.model_dump(mode="json")
+
+
 def test_the_passes_differ_in_order_and_depend_on_the_seed_alone(tmp_path):
     orders = []
     for i, seed in enumerate((0, 0, 1)):

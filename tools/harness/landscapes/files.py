@@ -156,7 +156,7 @@ def _to_t4(landscape: Landscape) -> dict[str, Any]:
     own = landscape.model_dump(mode="json", exclude={"name", "entries", "notes", "file"})
     return t4.build_document(
         landscape.device.model_dump(),
-        {k: _short(v, 9) for k, v in own.items() if k != "baselines"},
+        {k: _short(v, 9) for k, v in own.items() if k != "baselines" and (k, v) != ("default", None)},
         {"baselines": [_short(b.model_dump(mode="json", exclude_none=True)) for b in landscape.baselines]},
         [_result(landscape, e) for e in landscape.entries.values()],
     )

@@ -29,7 +29,7 @@ def folder() -> Path:
 
 def list_landscapes(where: Path | None = None, heads_only: bool = False) -> list[Landscape]:
     """All of them, by name; with `heads_only` without their entries. Raises LandscapeError where one is damaged."""
-    found = sorted(p for p in (where or folder()).glob("*") if p.name.endswith(SUFFIXES))
+    found = sorted((p for p in (where or folder()).glob("*") if p.name.endswith(SUFFIXES)), key=stem)
     return [read_landscape(p, heads_only) for p in found]
 
 

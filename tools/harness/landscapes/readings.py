@@ -147,6 +147,8 @@ class Landscape(_Record):
     """Size of the space; more than the entries where only a part was recorded."""
     seconds: float = 0.0
     """Wall time of the whole recording."""
+    default: dict[str, Any] | None = None
+    """The config that the kernel's owner launches, where it is known."""
     baselines: list[BaselineReadings] = Field(default_factory=list)
     ceilings: dict[str, float] = Field(default_factory=dict)
     entries: dict[str, Entry]

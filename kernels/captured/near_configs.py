@@ -1,0 +1,24 @@
+"""Which configs of a launch are worth a look before anything is measured: the owner's and its neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+from typing import Any
+
+Values = dict[str, Any]
+LATE = ("maxnreg", "num_stages")
+"""Options that come late, stages last: many kernels have no loop to pipeline."""
+
+
+def owner_and_neighbours(own: Values, configs: Iterable[Values], sooner: Container[Values] = ()) -> list[Values]:
+    """`own`, then those of `configs` that differ from it in one value, the nearest values first; before them those
+    that are in `sooner`. All have the same parameters."""
+
+    def distance(values: Values) -> tuple[bool, int, float]:
+        (name,) = [n for n in values if values[n] != own[n]]
+        numbers = all(isinstance(v[name], int) and v[name] > 0 for v in (values, own))
+        ratio = max(values[name] / own[name], own[name] / values[name]) if numbers else 2.0
+        return values not in sooner, LATE.index(name) + 1 if name in LATE else 0, ratio
+
+    near = [v for v in configs if v.keys() == own.keys() and sum(v[n] != own[n] for n in own) == 1]
+    return [own, *sorted(near, key=distance)]
