@@ -18,8 +18,8 @@ from agent.models.endpoint.faults import Outage
 from agent.models.waiting import waiting_of
 from agent.trace.paths import trace_folder
 from agent.trace.trace import read_trace
+from evals.agents.game_session import MAX_SECONDS, open_game_session
 from evals.contest.game import Game
-from evals.contest.game_session import MAX_SECONDS, open_game_session
 from evals.errors import Missing
 
 MAX_MODEL_CALLS = 2000

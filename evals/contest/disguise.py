@@ -61,4 +61,4 @@ def _all_names(configs: tuple[dict[str, Any], ...]) -> list[str]:
 
 def _rank(value: Any) -> tuple[bool, float, str]:
     number = isinstance(value, int | float)
-    return (not number, float(value) if number else 0.0, repr(value))
+    return (not number, value if number else 0.0, repr(value))

@@ -6,6 +6,8 @@ from collections.abc import Container, Iterable
 from typing import Any
 
 Values = dict[str, Any]
+LARGEST = 1 << 63
+"""Integers from here on have no ratio: as floats they overflow."""
 LATE = ("maxnreg", "num_stages")
 """Options that come late, stages last: many kernels have no loop to pipeline."""
 
@@ -15,10 +17,15 @@ def owner_and_neighbours(own: Values, configs: Iterable[Values], sooner: Contain
     that are in `sooner`. All have the same parameters."""
 
     def distance(values: Values) -> tuple[bool, int, float]:
-        (name,) = [n for n in values if values[n] != own[n]]
-        numbers = all(isinstance(v[name], int) and v[name] > 0 for v in (values, own))
+        (name,) = [n for n in values if differ(values[n], own[n])]
+        numbers = all(isinstance(v[name], int) and 0 < v[name] < LARGEST for v in (values, own))
         ratio = max(values[name] / own[name], own[name] / values[name]) if numbers else 2.0
         return values not in sooner, LATE.index(name) + 1 if name in LATE else 0, ratio
 
-    near = [v for v in configs if v.keys() == own.keys() and sum(v[n] != own[n] for n in own) == 1]
+    near = [v for v in configs if v.keys() == own.keys() and sum(differ(v[n], own[n]) for n in own) == 1]
     return [own, *sorted(near, key=distance)]
+
+
+def differ(one: Any, other: Any) -> bool:
+    """Whether two values are different; NaN is equal to itself."""
+    return bool(one != other) and not (one != one and other != other)

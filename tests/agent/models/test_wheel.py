@@ -14,9 +14,9 @@ from agent.loop.actions import LiveActions
 from agent.loop.progress import Watch
 from agent.loop.run import begin
 from agent.trace.trace import read_trace
+from evals.agents.game_session import open_game_session
 from evals.contest.disguise import disguise
 from evals.contest.game import Game
-from evals.contest.game_session import open_game_session
 from evals.contest.ledger import Ledger, Referee
 from evals.tasks.worlds import open_recorded_session
 from tests.agent.answers import completion, tool_call

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from evals.agents.game_session import GameDevice, TrueValues, open_game_session
 from evals.contest.answers import answer
 from evals.contest.disguise import VARIANTS, disguise
 from evals.contest.game import Game
-from evals.contest.game_session import GameDevice, TrueValues, open_game_session
 from evals.contest.ledger import Ledger, Referee
 from evals.scoring.score import Board
 from tests.evals.spaces import hills

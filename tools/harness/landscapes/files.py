@@ -19,7 +19,16 @@ from memory.command_line.output_files import is_stream, write_stream
 from memory.formats import t4
 from memory.shared_models import explain_refusal
 from tools.harness.landscapes.foreign import read_kernel_tuner_cache, read_open_cache, read_t4
-from tools.harness.landscapes.readings import Entry, Landscape, LandscapeError, ReadingSet, SetName, significant
+from tools.harness.landscapes.readings import (
+    MOST_MS,
+    Entry,
+    Landscape,
+    LandscapeError,
+    ReadingSet,
+    SetName,
+    config_key,
+    significant,
+)
 
 SUMS = "SHA256SUMS"
 SUFFIXES = (".json.gz", ".json")
@@ -68,6 +77,8 @@ def read_landscape(path: Path, head_only: bool = False) -> Landscape:
     Raises LandscapeError in one sentence: no such file, a checksum that differs, or what in it cannot be understood."""
     try:
         data = read_input(path)
+    except IsADirectoryError as e:
+        raise LandscapeError(f"{path} is a folder: give one of its .json or .json.gz files") from e
     except OSError as e:
         raise LandscapeError(f"cannot read the landscape {path}: {(e.strerror or str(e)).lower()}") from e
     digest = hashlib.sha256(data).hexdigest()
@@ -88,7 +99,7 @@ def read_landscape(path: Path, head_only: bool = False) -> Landscape:
         elif not isinstance(raw.get("results"), list):
             raise LandscapeError("it has neither T4 `results` nor a Kernel Tuner `cache`")
         elif isinstance(raw.get("metadata"), dict) and "autokernel" in raw["metadata"]:
-            landscape = _from_t4({**raw, "results": []} if head_only else raw, name)
+            landscape = _from_t4(raw, name, head_only)
         else:
             landscape = read_t4(raw, name)
     except ValidationError as e:
@@ -194,48 +205,83 @@ def _timestamp(landscape: Landscape, readings: ReadingSet | None) -> str:
     return (start + timedelta(seconds=at)).isoformat(timespec="seconds")
 
 
-def _from_t4(raw: dict[str, Any], name: str) -> Landscape:
+def _from_t4(raw: dict[str, Any], name: str, head_only: bool) -> Landscape:
     own = raw["metadata"]["autokernel"]
     if not isinstance(own, dict) or own.get("format") != t4.FORMAT:
         version = own.get("format") if isinstance(own, dict) else own
         raise LandscapeError(f"metadata.autokernel has format {version!r}, this version reads format {t4.FORMAT}")
     entries: dict[str, Entry] = {}
-    for i, result in enumerate(raw["results"]):
+    for i, result in enumerate([] if head_only else raw["results"]):
         try:
             entry = _entry(result)
-        except (KeyError, TypeError, AttributeError) as e:
+        except KeyError as e:
             raise LandscapeError(f"results[{i}] lacks {e}") from e
-        except ValidationError as e:
-            raise LandscapeError(f"results[{i}]: {explain_refusal(e)[0]}") from e
+        except (ValidationError, _WrongType) as e:
+            why = explain_refusal(e)[0] if isinstance(e, ValidationError) else str(e)
+            raise LandscapeError(f"results[{i}]: {why}") from e
         if entry.key in entries:
             raise LandscapeError(f"results[{i}] repeats an earlier configuration")
         entries[entry.key] = entry
+    if not head_only and not any(e.config for e in entries.values()):
+        raise LandscapeError("it holds no configuration")
     fields = {k: v for k, v in own.items() if k != "format"}
     renamed = RENAMED.get(str(own.get("kernel")), {})
-    baselines = [{**b, "name": renamed.get(b["name"], b["name"])} for b in raw["metadata"].get("baselines", [])]
+    baselines = raw["metadata"].get("baselines", [])
+    if isinstance(baselines, list):
+        baselines = [
+            {**b, "name": renamed.get(b["name"], b["name"])}
+            if isinstance(b, dict) and isinstance(b.get("name"), str)
+            else b
+            for b in baselines
+        ]
     fields["reference"] = renamed.get(str(fields.get("reference")), fields.get("reference"))
-    return Landscape.model_validate({**fields, "name": name, "baselines": baselines, "entries": entries})
+    landscape = Landscape.model_validate({**fields, "name": name, "baselines": baselines, "entries": entries})
+    if not head_only and landscape.default is not None and config_key(landscape.default) not in entries:
+        landscape.notes.append("metadata.autokernel.default is none of the configurations: no owner's config is known")
+    return landscape
 
 
-def _entry(result: dict[str, Any]) -> Entry:
-    config, times = result["configuration"], result["times"]
-    sets = {n: dict(s) for n, s in result.get("sets", {}).items()}
+class _WrongType(ValueError):
+    """A part of a result that is not what its place asks for."""
+
+
+def _entry(result: Any) -> Entry:
+    """Raises KeyError for what is missing, and ValidationError or _WrongType for what is something else."""
+    result = _table(result, "it")
+    config, times = _table(result["configuration"], "configuration"), _table(result["times"], "times")
+    sets = {n: dict(_table(s, f"sets.{n}")) for n, s in _table(result.get("sets", {}), "sets").items()}
     if "A" in sets:
         sets["A"]["samples_ms"] = times["runtimes"]
-    compile_seconds = times["compilation_time"] / 1e3
+    compile_seconds = _milliseconds(times, "compilation_time") / 1e3
     compiled = result.get("compile")
+    if compiled is not None:
+        compiled = {**_table(compiled, "compile"), "config": config, "seconds": compile_seconds}
     return Entry.model_validate(
         {
             "config": config,
             "status": result["status"],
             "reason": result.get("reason", ""),
             "sets": sets,
-            "compiled": None if compiled is None else {**compiled, "config": config, "seconds": compile_seconds},
+            "compiled": compiled,
             "error": result.get("error"),
             "bound": result.get("bound"),
             "timestamp": result["timestamp"],
             "compile_seconds": compile_seconds,
-            "check_seconds": times["validation"] / 1e3,
+            "check_seconds": _milliseconds(times, "validation") / 1e3,
             "run_seconds": result["run_seconds"],
         }
     )
+
+
+def _table(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _WrongType(f"{where} must be a table of names and values")
+    return value
+
+
+def _milliseconds(times: dict[str, Any], name: str) -> float:
+    """A duration in ms, 0 included."""
+    value = times[name]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < MOST_MS:
+        raise _WrongType(f"times.{name} must be a number of milliseconds, at least 0")
+    return value

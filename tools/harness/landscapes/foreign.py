@@ -19,7 +19,7 @@ from typing import Any, cast, get_args
 from memory.formats.t4 import ERROR_TIME, Result, read_document, read_result, read_time, read_times
 from memory.shared_models import DeviceInfo
 from memory.terms import Status
-from tools.harness.landscapes.readings import Entry, Landscape, LandscapeError, ReadingSet, config_key
+from tools.harness.landscapes.readings import Entry, Landscape, LandscapeError, ReadingSet, config_key, is_time
 
 STATUSES = get_args(Status)
 KERNEL_TUNER_ERRORS: dict[str, Status] = {
@@ -90,7 +90,7 @@ def _cache_entry(row: Any, key: str, keys: list[str]) -> tuple[Entry, str]:
     if not config:
         raise LandscapeError(f"{where} lacks a value for {', '.join(keys)}")
     stated_values = {k: v for k, v in row.items() if k not in keys}
-    samples = read_times(stated_values.get("times"), 1.0)
+    samples = [ms for ms in read_times(stated_values.get("times"), 1.0) if is_time(ms)]
     metrics = [k for k in stated_values if k not in NOT_MEASURED]
     outcome = _outcome(where, stated_values.get("time"), 1.0, samples, stated_values.values(), metrics)
     spent = {k: read_time(stated_values.get(k)) or 0.0 for k in TIMES}
@@ -108,9 +108,10 @@ def _cache_entry(row: Any, key: str, keys: list[str]) -> tuple[Entry, str]:
 def _t4_entry(result: Result) -> tuple[Entry, str]:
     values = [m.get("value") for m in result.measurements]
     names = [str(m.get("name")) for m in result.measurements if m is not result.time]
-    outcome = _outcome(result.where, result.time.get("value"), result.to_ms, result.samples_ms, values, names)
+    samples = [ms for ms in result.samples_ms if is_time(ms)]
+    outcome = _outcome(result.where, result.time.get("value"), result.to_ms, samples, values, names)
     outcome = _with_invalidity(outcome, result)
-    entry = _entry(result.configuration, outcome, result.samples_ms, 0.0).model_copy(
+    entry = _entry(result.configuration, outcome, samples, 0.0).model_copy(
         update={
             "timestamp": result.timestamp,
             "compile_seconds": result.compile_seconds,
@@ -129,7 +130,7 @@ def _outcome(
     if word is not None:
         return _Outcome(KERNEL_TUNER_ERRORS[word], reason=word)
     ms = read_time(stated)
-    if ms is not None and 0 < ms * to_ms < math.inf:
+    if ms is not None and is_time(ms * to_ms):
         return _Outcome("correct", ms * to_ms)
     if stated is None and samples:
         return _Outcome("correct", math.fsum(samples) / len(samples))
@@ -171,7 +172,7 @@ def _landscape(name: str, kernel: str, device: str, read: list[tuple[Entry, str]
     for e, _ in read:
         kept.setdefault(e.key, e)
     doubts = [doubt for _, doubt in read if doubt]
-    if not kept:
+    if not any(e.config for e in kept.values()):
         raise LandscapeError("it holds no configuration")
     if doubts and not any(e.status == "correct" for e in kept.values()):
         raise LandscapeError(doubts[0])

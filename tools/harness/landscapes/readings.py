@@ -16,9 +16,9 @@ from __future__ import annotations
 import math
 from functools import cached_property
 from statistics import median
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from memory.shared_models import DeviceInfo
 from memory.terms import Regime, Status, canonical
@@ -26,6 +26,9 @@ from tools.harness.device import DeviceError
 from tools.harness.results import CompileResult, Measurement, Telemetry
 
 SetName = Literal["A", "B"]
+LEAST_MS, MOST_MS = 1e-9, 1e20
+"""What is shorter or longer is no time of a kernel, and ratios of such numbers overflow."""
+Seconds = Annotated[float, Field(ge=0, lt=MOST_MS)]
 
 
 class LandscapeError(DeviceError):
@@ -35,6 +38,18 @@ class LandscapeError(DeviceError):
 def config_key(values: dict[str, Any]) -> str:
     """Canonical JSON of a config, the same text as its ``key()``."""
     return canonical(values, finite=False)
+
+
+def is_time(ms: float) -> bool:
+    """Whether `ms` can be the time of a launch."""
+    return LEAST_MS <= ms < MOST_MS
+
+
+def require_times(samples_ms: list[float]) -> list[float]:
+    """Raises ValueError if one of them is no time."""
+    if not all(map(is_time, samples_ms)):
+        raise ValueError(f"a reading is not a positive time between {LEAST_MS:g} and {MOST_MS:g} ms")
+    return samples_ms
 
 
 class _Record(BaseModel):
@@ -51,7 +66,7 @@ class ReadingSet(_Record):
     """Place in its pass, from 0."""
     at: float | None = None
     """Seconds since the recording began."""
-    seconds: float = 0.0
+    seconds: Seconds = 0.0
     """Wall time the sitting took on the device."""
     telemetry: Telemetry | None = None
 
@@ -59,8 +74,7 @@ class ReadingSet(_Record):
     def _readings_are_times(self) -> ReadingSet:
         if not self.samples_ms:
             raise ValueError("a reading set has no samples")
-        if not all(math.isfinite(t) and t > 0 for t in [*self.samples_ms, *self.reference_ms]):
-            raise ValueError("a reading is not a positive time")
+        require_times([*self.samples_ms, *self.reference_ms])
         return self
 
     @property
@@ -81,9 +95,9 @@ class Entry(_Record):
     """Scale-relative, on the GPU at the true shape; the worse of the two passes."""
     bound: float | None = None
     timestamp: str | None = None
-    compile_seconds: float = 0.0
-    check_seconds: float = 0.0
-    run_seconds: float = 0.0
+    compile_seconds: Seconds = 0.0
+    check_seconds: Seconds = 0.0
+    run_seconds: Seconds = 0.0
     stated_ms: float | None = None
     """Other people's files state one time per config; it is taken at its word."""
 
@@ -109,7 +123,7 @@ class Round(_Record):
     number: int
     """Baselines with the same number were read right after one another."""
     regime: Regime
-    samples_ms: list[float]
+    samples_ms: Annotated[list[float], Field(min_length=1), AfterValidator(require_times)]
     at: float | None = None
     telemetry: Telemetry | None = None
     joules: float | None = None

@@ -7,8 +7,8 @@ from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
+from evals.agents.found_kernel import UNKNOWN_GPU, FoundKernel
 from evals.contest.briefing import Values
-from evals.contest.found_kernel import UNKNOWN_GPU, FoundKernel
 from evals.contest.game import Game, Reading
 from kernels.hardware import Hardware, hardware_named
 from kernels.registry import get

@@ -71,6 +71,10 @@ class FoundKernel(KernelSpec[FoundProblem, Config]):
     def candidates(self, problem: FoundProblem, hardware: Hardware) -> Iterator[Config]:
         return (self.to_config(c) for c in self._true.values())
 
+    def space(self, problem: FoundProblem, hardware: Hardware) -> list[Config]:
+        """All of it, however many there are: the file lists them."""
+        return list(self.candidates(problem, hardware))
+
     def constraint(self, problem: FoundProblem, config: Config, hardware: Hardware) -> str | None:
         return None if config.key() in self._true else "not_recorded: this space does not hold the config"
 

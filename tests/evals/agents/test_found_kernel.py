@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from evals.agents.found_kernel import UNKNOWN_GPU, FoundKernel
 from evals.contest.briefing import Briefing, briefing_of
 from evals.contest.disguise import disguise
-from evals.contest.found_kernel import UNKNOWN_GPU, FoundKernel
 from tools.harness.landscapes.files import read_landscape, write_landscape
 from tools.harness.landscapes.named import list_landscapes
 from tools.harness.landscapes.readings import Landscape, config_key
