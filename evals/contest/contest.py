@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import forkserver
@@ -21,10 +21,11 @@ from typing import Any, Protocol
 from agent.loop.safe_points import interrupts_go_to
 from agent.models.waiting import waiting_of
 from evals.agents import registry
+from evals.contest.agent_pipe import Misuse, Pipe
 from evals.contest.answers import answer
 from evals.contest.briefing import Briefing
 from evals.contest.disguise import disguise
-from evals.contest.ledger import RULES, Ledger, Over, Referee, library_versions
+from evals.contest.ledger import MOST_DOLLARS, MOST_TOKENS, RULES, Ledger, Over, Referee, library_versions
 from evals.errors import Missing
 from evals.variables import variables
 from tools.harness.landscapes.named import folder
@@ -33,8 +34,6 @@ from tools.harness.landscapes.readings import Landscape
 SILENCE_S = 120.0
 """Seconds without a request after which the run of an agent without a language model is ended."""
 MODEL_SILENCE_S = 1800.0
-MAX_MESSAGE = 4 << 20
-"""Bytes of one request."""
 REFUSALS = 10
 """Requests that are refused after the end of a run before its process is ended."""
 SAME_EVERYWHERE = {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -60,7 +59,10 @@ class _Run:
     job: Job
     referee: Referee
     process: Any
+    pipe: Pipe
     last_message: float = field(default_factory=time.monotonic)
+    late: bool = False
+    """Whether it has sent nothing for too long."""
     disguised: bool = False
     refused: int = 0
 
@@ -82,24 +84,22 @@ def run_jobs(
         with deaf_to_interrupts():
             forkserver.ensure_running()
         waiting = list(jobs)[::-1]
-        running: dict[Connection, _Run] = {}
+        running: list[_Run] = []
         try:
             while waiting or running:
                 while waiting and len(running) < workers:
-                    connection, run = _start(context, waiting.pop(), make_referee)
-                    running[connection] = run
-                for connection in _ready(running):
-                    run = running[connection]
-                    if _serve(connection, run):
-                        del running[connection]
-                        _stop(connection, run)
+                    running.append(_start(context, waiting.pop(), make_referee))
+                for run in _ready(running):
+                    if _serve(run):
+                        running.remove(run)
+                        _stop(run)
                         done(run.referee.ledger)
         except KeyboardInterrupt:
             end_forkserver()
             raise
         finally:
-            for connection, run in running.items():
-                _stop(connection, run)
+            for run in running:
+                _stop(run)
 
 
 def deaf_to_interrupts() -> AbstractContextManager[None]:
@@ -116,7 +116,7 @@ def end_forkserver() -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def _start(context: Any, job: Job, make_referee: MakeReferee) -> tuple[Connection, _Run]:
+def _start(context: Any, job: Job, make_referee: MakeReferee) -> _Run:
     briefing, names = disguise(job.landscape, job.variant, job.seed)
     x = job.landscape
     ledger = Ledger(job.agent, x.name, job.source, x.file, job.variant, job.seed, job.max_evals, rules=RULES)
@@ -131,8 +131,7 @@ def _start(context: Any, job: Job, make_referee: MakeReferee) -> tuple[Connectio
     process.daemon = True
     process.start()
     theirs.close()
-    run = _Run(job, make_referee(job.landscape, ledger, names), process, disguised=names is not None)
-    return ours, run
+    return _Run(job, make_referee(job.landscape, ledger, names), process, Pipe(ours), disguised=names is not None)
 
 
 def _play(
@@ -151,19 +150,19 @@ def _play(
     play(agent, briefing, seed, max_evals, forbidden, referee)
 
 
-def _ready(running: dict[Connection, _Run]) -> Iterator[Connection]:
-    """Runs that have sent a request, ended, or run out of time."""
-    answered = wait(list(running), timeout=1.0)
-    late = [
-        c
-        for c, run in running.items()
-        if c not in answered and time.monotonic() - run.last_message > _patience(run.job.agent)
-    ]
-    for connection in late:
-        ledger = running[connection].referee.ledger
-        ledger.end, ledger.why = "deadline", f"it sent nothing for {_patience(ledger.agent):.0f} s"
-        running[connection].process.kill()
-    yield from (c for c in list(running) if c in answered)
+def _ready(running: Sequence[_Run]) -> list[_Run]:
+    """Runs that have sent something, ended, or run out of time."""
+    # A process that an agent forked keeps the pipe open after the agent's own has ended.
+    waiting = any(run.pipe.waits() for run in running)
+    answered = wait([x for run in running for x in (run.pipe.connection, run.process.sentinel)], 0 if waiting else 1.0)
+    found = []
+    for run in running:
+        if run.pipe.waits() or run.pipe.connection in answered or run.process.sentinel in answered:
+            found.append(run)
+        elif time.monotonic() - run.last_message > _patience(run.job.agent):
+            run.late = True
+            found.append(run)
+    return found
 
 
 def _patience(agent: str) -> float:
@@ -173,32 +172,32 @@ def _patience(agent: str) -> float:
     return max(MODEL_SILENCE_S, limits.attempt_seconds + limits.patience_seconds)
 
 
-def _serve(connection: Connection, run: _Run) -> bool:
+def _serve(run: _Run) -> bool:
     """Answer one message. Returns whether the run is over."""
-    ledger, run.last_message = run.referee.ledger, time.monotonic()
-    try:
-        data = connection.recv_bytes(MAX_MESSAGE)
-    except (EOFError, OSError):
-        if ledger.end == "concluded":
-            ledger.end, ledger.why = "crashed", "its process ended without a message"
+    ledger = run.referee.ledger
+    if run.late:
+        ledger.end, ledger.why = "deadline", f"it sent nothing for {_patience(ledger.agent):.0f} s"
         return True
+    ended = not run.process.is_alive()  # before the pipe is read: what it sent last is in there
     try:
+        data = run.pipe.receive()
+        if data is None:
+            if (ended or run.pipe.closed) and ledger.end == "concluded":
+                ledger.end, ledger.why = "crashed", "its process ended without a message"
+            return ended or run.pipe.closed
+        run.last_message = time.monotonic()
         match json.loads(data):
             case ["foul", str(event), str(place)]:
                 ledger.end, ledger.why = "foul", f"it reached for {place} ({event})"
                 return True
-            case [
-                "end",
-                str(how),
-                {"why": str(why), "tokens": int(tokens), "dollars": float(dollars), "claim": claim, **more},
-            ]:
-                ledger.tokens, ledger.dollars, ledger.claim = tokens, dollars, claim
-                transcript = more.get("transcript")
-                ledger.transcript = transcript if isinstance(transcript, str) else None
-                _finish(ledger, how, why)
+            case ["end", str(how), {**rest}]:
+                _finish(ledger, how, rest)
                 return True
             case message:
                 reply = answer(run.referee, run.disguised, message)
+    except Misuse as e:
+        ledger.end, ledger.why = "foul", str(e)
+        return True
     except (ValueError, RecursionError):
         ledger.end, ledger.why = "foul", "it sent what is no request"
         return True
@@ -208,23 +207,40 @@ def _serve(connection: Connection, run: _Run) -> bool:
         if run.refused > REFUSALS:
             return True
     try:
-        connection.send_bytes(json.dumps(reply).encode())
+        run.pipe.send(json.dumps(reply).encode())
+    except Misuse as e:
+        ledger.end, ledger.why = "foul", str(e)
+        return True
     except OSError:
         return False  # it has ended meanwhile; the next message reports how
     return False
 
 
-def _finish(ledger: Ledger, how: str, why: str) -> None:
+def _finish(ledger: Ledger, how: str, rest: dict[Any, Any]) -> None:
+    """Raises ValueError if these are no last words of an agent's process: the ledger holds what it can be read with."""
+    match rest:
+        case {"why": str(why), "tokens": int(tokens), "dollars": float(dollars), "claim": str() | None as claim}:
+            pass
+        case _:
+            raise ValueError("no last words")
+    if isinstance(tokens, bool) or not (0 <= tokens <= MOST_TOKENS and 0 <= dollars <= MOST_DOLLARS):
+        raise ValueError("no counts")
     if how == "missing":
         raise Missing(why if ledger.agent in why else f"{ledger.agent}: {why}")
+    ledger.tokens, ledger.dollars, ledger.claim = tokens, dollars, claim
+    transcript = rest.get("transcript")
+    ledger.transcript = transcript if isinstance(transcript, str) else None
     if how == "crashed":
         ledger.end, ledger.why = "crashed", why
 
 
-def _stop(connection: Connection, run: _Run) -> None:
-    connection.close()
+def _stop(run: _Run) -> None:
+    run.pipe.connection.close()
     if run.process.is_alive():
         run.process.join(0.2)
+    # What the agent started belongs to its group (evals/contest/player_process.py) and would outlive it.
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(run.process.pid, signal.SIGKILL)
     if run.process.is_alive():
         run.process.kill()
     run.process.join()

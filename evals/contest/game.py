@@ -15,6 +15,9 @@ from memory.terms import Status
 from tools.harness.landscapes.readings import config_key
 from tools.harness.results import CompileResult
 
+AT_ONCE = 1000
+"""Configs of one request."""
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -87,11 +90,11 @@ class Game:
 
     def compile_all(self, configs: Sequence[Values]) -> list[CompileResult]:
         """In parallel, if the configs are really compiled."""
-        return [CompileResult(**found) for found in self._ask("compile", list(configs))["results"]]
+        return [CompileResult(**found) for found in self._ask_about("compile", configs)]
 
     def check_all(self, configs: Sequence[Values]) -> list[Status]:
         """Whether each config computes the right thing; a failure costs one evaluation, and no time is learned."""
-        return list(self._ask("check", list(configs))["results"])
+        return self._ask_about("check", configs)
 
     def untried(self) -> list[Values]:
         return [c for key, c in self._places.items() if key not in self.seen]
@@ -118,6 +121,13 @@ class Game:
     def levels(self, name: str) -> int:
         """The number of ranks that :meth:`place` can return."""
         return len(self.parameters[name]) + any(name not in c for c in self.configs)
+
+    def _ask_about(self, what: str, configs: Sequence[Values]) -> list[Any]:
+        """The results, asked for in messages that the referee takes, however many configs there are."""
+        found: list[Any] = []
+        for first in range(0, len(configs), AT_ONCE):
+            found += self._ask(what, list(configs[first : first + AT_ONCE]))["results"]
+        return found
 
     def _ask(self, what: str, about: Values | list[Values]) -> dict[str, Any]:
         send(self._referee, what, about)

@@ -11,9 +11,9 @@ import importlib.metadata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from memory.terms import Status
 from tools.harness.landscapes.readings import Entry, Landscape, config_key
@@ -25,8 +25,12 @@ FAILED: tuple[End, ...] = ("crashed", "foul", "deadline")
 """Ends of a run that are the agent's failure; one that stalls has nothing more to ask. What a failed run had measured
 is scored all the same."""
 
+Seconds = Annotated[float, Field(ge=0)]
 CLOSED = ConfigDict(extra="forbid", allow_inf_nan=False)
 """Of what is read back from a file."""
+MOST_TOKENS, MOST_DOLLARS = 1 << 53, 1e12
+"""More than that nobody has used: sums of such numbers overflow."""
+Count = Annotated[int, Field(ge=0, le=MOST_TOKENS)]
 RULES = 2
 """Version of the rules by which evaluations are counted. Version 1 charged configs that the space does not hold, and
 counted a check as a measurement."""
@@ -45,7 +49,7 @@ class Row:
     status: Status
     ms: float | None
     """The time that the agent received: set A, or the GPU's."""
-    at: float
+    at: Seconds
     """Seconds on the run's clock when its outcome was known."""
 
 
@@ -64,22 +68,22 @@ class Ledger:
     """File name and checksum."""
     variant: str
     """The disguise of the space (:mod:`evals.contest.disguise`), or ``live``: measured on a GPU in the run itself."""
-    seed: int
-    max_evals: int
+    seed: Annotated[int, Field(ge=0)]
+    max_evals: Annotated[int, Field(ge=1, le=MOST_TOKENS)]
     rows: list[Row] = field(default_factory=list)
-    duplicates: int = 0
+    duplicates: Count = 0
     """Readings asked for again."""
-    refused: int = 0
+    refused: Count = 0
     """Requests for configs that the space does not hold."""
     rules: int = 1
     """:data:`RULES` when the run was made; 1 in files that do not say."""
-    seconds: float = 0.0
+    seconds: Seconds = 0.0
     """Simulated: recorded compile, check and run seconds of every request."""
     end: End = "concluded"
     why: str = ""
-    tokens: int = 0
+    tokens: Count = 0
     """As the model's endpoint counts them; 0 without a language model."""
-    dollars: float = 0.0
+    dollars: Annotated[float, Field(ge=0, le=MOST_DOLLARS)] = 0.0
     """Paid for the model, as far as its price is known."""
     claim: Any = None
     """The agent's own conclusion; it is kept and not scored."""

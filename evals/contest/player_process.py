@@ -6,18 +6,22 @@ sandbox against native code; the disguised variants show what such an agent know
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from typing import Any
+from operator import index
+from typing import Any, SupportsIndex
 
 from evals.agents import registry
 from evals.contest.briefing import Briefing
 from evals.contest.game import Game, send
-from evals.contest.ledger import Over
+from evals.contest.ledger import MOST_DOLLARS, MOST_TOKENS, Over
 from evals.errors import Missing
 
+LONGEST_WHY = 500
+"""Characters of an error's message, and of a claim."""
 WATCHED = {
     "open", "os.listdir", "os.scandir", "os.link", "os.symlink", "os.rename", "os.chdir", "shutil.copyfile",
     "shutil.copytree", "shutil.move", "sqlite3.connect", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.system",
@@ -27,23 +31,58 @@ WATCHED = {
 
 def play(agent: str, briefing: Briefing, seed: int, max_evals: int, forbidden: list[str], referee: Connection) -> None:
     """Run `agent` once. The last message is ``("end", how, {...})``."""
+    os.setpgid(0, 0)  # the referee ends what the agent starts, too
+    os.dup2(2, 1)  # what an agent prints is no part of the command's result
     forbid(forbidden, referee)
     game = Game(briefing, seed, max_evals, referee)
     how, why = "concluded", ""
     try:
-        registry.load(agent)(game)
+        require_none_left(registry.load(agent)(game))
     except Over as e:
         how, why = "over", str(e)
     except Missing as e:
         how, why = "missing", str(e)
-    except Exception as e:  # noqa: BLE001 -- an agent's error ends its run and is reported
-        how, why = "crashed", f"{type(e).__name__}: {e}".splitlines()[0]
-    rest = {"why": why, "tokens": int(game.tokens), "dollars": float(game.dollars), "claim": shorten(game.claim)}
-    rest |= {"transcript": game.transcript} if game.transcript is not None else {}
+    except BaseException as e:  # noqa: BLE001 -- an agent's error ends its run and is reported
+        how, why = "crashed", describe(e)
+    try:
+        rest = {"why": why, **totals(game)}
+    except Exception as e:  # noqa: BLE001 -- the agent's own objects raise what they like
+        how, rest = "crashed", {"why": why or describe(e), "tokens": 0, "dollars": 0.0, "claim": None}
     with suppress(OSError):  # the referee has gone: it says why
         send(referee, "end", how, rest)
+    with suppress(Exception):  # the agent may have closed it
         sys.stdout.flush()
     os._exit(0)  # an agent's threads and exit handlers are its own
+
+
+def require_none_left(returned: object) -> None:
+    """Raises TypeError for an agent none of which has run."""
+    if inspect.iscoroutine(returned) or inspect.isgenerator(returned) or inspect.isasyncgen(returned):
+        if inspect.iscoroutine(returned):
+            returned.close()  # it would warn that nobody awaited it
+        raise TypeError("search(game) is a generator or a coroutine and did not run: write a function without yield")
+
+
+def totals(game: Game) -> dict[str, Any]:
+    """What the agent counted and claims. Raises ValueError for counts that are none."""
+    tokens, dollars = game.tokens, game.dollars
+    if not isinstance(tokens, SupportsIndex) or not 0 <= index(tokens) <= MOST_TOKENS:
+        raise ValueError("game.tokens must be a whole number of tokens")
+    if not isinstance(dollars, int | float) or not 0 <= dollars <= MOST_DOLLARS:
+        raise ValueError("game.dollars must be a number of dollars")
+    found = {"tokens": index(tokens), "dollars": float(dollars), "claim": shorten(game.claim)}
+    return found if game.transcript is None else {**found, "transcript": str(game.transcript)}
+
+
+def describe(error: BaseException) -> str:
+    """The error's type and the first line of its message."""
+    if isinstance(error, SystemExit):
+        return "it called sys.exit instead of returning"
+    try:
+        message = (str(error).splitlines() or [""])[0]
+    except Exception:  # noqa: BLE001 -- an agent's error may have no text
+        message = "its message cannot be read"
+    return f"{type(error).__name__}: {message}"[:LONGEST_WHY].removesuffix(": ")
 
 
 def forbid(forbidden: list[str], referee: Connection) -> None:
@@ -72,4 +111,4 @@ def paths_in(arguments: Any) -> list[str]:
 
 
 def shorten(claim: Any) -> str | None:
-    return None if claim is None else str(claim)[:500]
+    return None if claim is None else str(claim)[:LONGEST_WHY]

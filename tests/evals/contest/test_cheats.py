@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from pathlib import Path
 
 import pytest
@@ -103,6 +105,92 @@ import os
 def search(game):
     os._exit(1)
 """,
+    "claims what has no text": f"""
+class Claim:
+    def __str__(self):
+        raise RuntimeError("no text")
+def search(game):
+    game.measure({BEST})
+    game.claim = Claim()
+""",
+    "counts no dollars": f"""
+def search(game):
+    game.measure({BEST})
+    game.dollars = float("nan")
+""",
+    "counts too many tokens": f"""
+def search(game):
+    game.measure({BEST})
+    game.tokens = 10**4000
+""",
+    "exits": f"""
+import sys
+def search(game):
+    game.measure({BEST})
+    sys.exit("done")
+""",
+    "raises no exception": f"""
+class Odd(BaseException):
+    pass
+def search(game):
+    game.measure({BEST})
+    raise Odd("odd")
+""",
+    "raises what has no text": f"""
+class Odd(Exception):
+    def __str__(self):
+        raise ValueError("no text")
+def search(game):
+    game.measure({BEST})
+    raise Odd
+""",
+    "raises a long text": f"""
+def search(game):
+    game.measure({BEST})
+    raise RuntimeError("x" * (64 << 20))
+""",
+    "never runs": f"""
+def search(game):
+    game.measure({BEST})
+    yield
+""",
+    "closes its output": f"""
+import sys
+def search(game):
+    game.measure({BEST})
+    sys.stdout = None
+""",
+    "writes to the command's result": f"""
+import os
+def search(game):
+    game.measure({BEST})
+    assert os.path.sameopenfile(1, 2), "print() writes between the command's results"
+""",
+    "ends with counts that are none": f"""
+def search(game):
+    game.measure({BEST})
+    game._referee.send_bytes(b'["end","concluded",{{"why":"","tokens":-1,"dollars":Infinity,"claim":null}}]')
+""",
+    "asks about all at once": f"""
+def search(game):
+    for result in game.compile_all([{BEST}] * 150 + [{{"pad": "x" * (1 << 18)}}] * 49):
+        pass
+    game.measure({BEST})
+""",
+    "asks for too much": f"""
+def search(game):
+    game.measure({BEST})
+    game._referee.send_bytes(b"x" * (33 << 20))
+""",
+    "leaves a process behind": """
+import os, time
+def search(game):
+    child = os.fork()
+    if child == 0:
+        time.sleep(60)
+    open(__file__ + ".child", "w").write(str(child))
+    os._exit(0)
+""",
 }
 
 
@@ -187,6 +275,63 @@ def test_a_crash_keeps_what_was_measured_and_says_why(runs):
     assert (ledger.end, ledger.why) == ("crashed", "RuntimeError: on purpose")
     assert score.regret == 0.0
     assert runs["dies"][0].end == "crashed"
+
+
+OWN_FAULTS = {
+    "claims what has no text": "RuntimeError: no text",
+    "counts no dollars": "ValueError: game.dollars must be a number of dollars",
+    "counts too many tokens": "ValueError: game.tokens must be a whole number of tokens",
+    "exits": "it called sys.exit instead of returning",
+    "raises no exception": "Odd: odd",
+    "raises what has no text": "Odd: its message cannot be read",
+    "raises a long text": "RuntimeError: " + "x" * 486,
+}
+
+
+@pytest.mark.parametrize("name", OWN_FAULTS)
+def test_whatever_an_agent_raises_its_run_is_kept_and_says_why(runs, name):
+    ledger, score = runs[name]
+    assert (ledger.end, ledger.why, score.regret) == ("crashed", OWN_FAULTS[name], 0.0)
+
+
+@pytest.mark.parametrize("name", ["closes its output", "writes to the command's result"])
+def test_an_agents_output_is_its_own(runs, name):
+    assert (runs[name][0].end, runs[name][0].why) == ("concluded", "")
+
+
+def test_a_generator_is_no_agent(runs):
+    ledger, _ = runs["never runs"]
+    assert (ledger.end, ledger.rows) == ("crashed", [])
+    assert "write a function without yield" in ledger.why
+
+
+def test_counts_that_are_none_are_not_kept(runs):
+    ledger, _ = runs["ends with counts that are none"]
+    assert (ledger.end, ledger.tokens, ledger.dollars) == ("foul", 0, 0.0)
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_every_run_can_be_read_again(runs, name):
+    ledger, _ = runs[name]
+    assert Ledger.from_json(json.loads(json.dumps(ledger.as_json(), allow_nan=False))) == ledger
+
+
+def test_large_requests_are_answered_and_larger_ones_are_named(runs):
+    ledger, score = runs["asks about all at once"]
+    assert (ledger.end, score.regret, ledger.refused) == ("concluded", 0.0, 49)
+    assert runs["asks for too much"][0].why == "it sent a message of more than 32 MiB"
+
+
+def test_what_an_agent_started_ends_with_its_run(runs):
+    ledger, _ = runs["leaves a process behind"]
+    assert (ledger.end, ledger.why) == ("crashed", "its process ended without a message")
+    child = Path(ledger.agent + ".child").read_text()
+    for _ in range(100):
+        stat = Path(f"/proc/{child}/stat")
+        if not stat.exists() or stat.read_text().rsplit(")", 1)[1].split()[0] == "Z":
+            return
+        time.sleep(0.05)
+    pytest.fail("it still runs")
 
 
 def test_an_answer_from_memory_of_names_fails_in_disguise(tmp_path):
