@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +39,14 @@ class Results:
         self._lines: dict[str, tuple[str, Ledger]] = {}
         if path.exists() and not path.is_file():
             raise EvalsError(f"cannot write {path}: it is no file")
-        torn = self._read()
+        for fingerprint, ledger in self._read():
+            self._lines[job_key(ledger)] = (fingerprint, ledger)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            if torn or not path.exists():
-                path.write_text("".join(_line(*kept) for kept in self._lines.values()))
+            with self._append():
+                pass
         except OSError as e:
             raise EvalsError(f"cannot write {path}: {(e.strerror or str(e)).lower()}") from e
-        if not os.access(path, os.W_OK):
-            raise EvalsError(f"cannot write {path}: permission denied")
 
     def finished(self, job: Job, fingerprint: str) -> Ledger | None:
         made = self._lines.get(job_key(_unplayed(job)))
@@ -56,36 +57,52 @@ class Results:
 
     def keep(self, ledger: Ledger, fingerprint: str) -> None:
         """Append a run. Raises EvalsError if it cannot be written; the file then ends with the run before it."""
-        whole = self.path.stat().st_size if self.path.exists() else 0
         try:
-            with self.path.open("a") as f:
-                f.write(_line(fingerprint, ledger))
+            with self._append() as f:
+                left = _line(fingerprint, ledger).encode()
+                while left:  # a full disk takes a part
+                    left = left[f.write(left) :]
         except OSError as e:
-            with suppress(OSError):
-                os.truncate(self.path, whole)
             raise EvalsError(
                 f"cannot write {self.path}: {(e.strerror or str(e)).lower()}; free some space, then run the same "
                 "command again: it goes on after the runs that were written"
             ) from e
         self._lines[job_key(ledger)] = (fingerprint, ledger)
 
+    @contextmanager
+    def _append(self) -> Iterator[FileIO]:
+        """The file, open behind its last whole line. Another command that writes to it waits."""
+        with FileIO(self.path, "ab") as f:
+            with suppress(OSError):  # some file systems have no locks
+                fcntl.flock(f, fcntl.LOCK_EX)
+            data = self.path.read_bytes()
+            torn = data[data.rfind(b"\n") + 1 :]
+            if torn and _is_json(torn):
+                f.write(b"\n")
+            elif torn:  # a kill cut it off: nobody is writing it
+                os.truncate(self.path, len(data) - len(torn))
+            whole = self.path.stat().st_size
+            try:
+                yield f
+            except OSError:
+                with suppress(OSError):
+                    os.truncate(self.path, whole)
+                raise
+
     def delete(self) -> None:
         self.path.unlink(missing_ok=True)
 
-    def _read(self) -> bool:
-        """Whether the last line has no end. If it was cut off by a kill, its run is made again. Raises EvalsError where
-        it is no line of ours: a file of something else is left as it is."""
+    def _read(self) -> list[tuple[str, Ledger]]:
+        """If a kill cut the last line off, its run is made again. Raises EvalsError where a line is none of ours: a
+        file of something else is left as it is."""
         try:
             data = read_input(self.path)
         except FileNotFoundError:
-            return False
+            return []
         except OSError as e:
             why = (e.strerror or str(e)).lower()
             raise EvalsError(f"cannot read {self.path}: {why}; name another file with --out") from e
-        runs, torn = parse(data, self.path)
-        for fingerprint, ledger in runs:
-            self._lines[job_key(ledger)] = (fingerprint, ledger)
-        return torn or (not data.endswith(b"\n") and data != b"")
+        return parse(data, self.path)[0]
 
 
 def read_results(*paths: Path) -> list[Ledger]:
@@ -116,9 +133,7 @@ def parse(data: bytes, path: Path) -> tuple[list[tuple[str, Ledger]], bool]:
         raise _not_ours(path, len(lines) + 1)
     if not last:
         return found, False
-    try:
-        json.loads(last)
-    except (ValueError, RecursionError):
+    if not _is_json(last):
         return found, True
     return [*found, _parse_line(last, path, len(lines) + 1)], False
 
@@ -129,6 +144,14 @@ def _parse_line(line: bytes, path: Path, number: int) -> tuple[str, Ledger]:
         return str(raw["code"]), Ledger.from_json(raw["ledger"])
     except (ValueError, KeyError, TypeError, RecursionError) as e:
         raise _not_ours(path, number) from e
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _not_ours(path: Path, number: int) -> EvalsError:

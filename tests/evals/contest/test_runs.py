@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import resource
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -477,3 +479,38 @@ def test_a_run_that_does_not_fit_on_the_disk_leaves_the_runs_before_it(tmp_path)
     assert results.path.read_bytes() == whole
     Results(results.path).keep(second, "code")
     assert [x.seed for x in read_results(results.path)] == [0, 1]
+
+
+def test_two_commands_that_write_to_one_file_keep_each_others_runs(tmp_path):
+    path = tmp_path / "runs.jsonl"
+
+    def keep(agent: str) -> None:
+        own = Results(path)
+        for seed in range(20):
+            own.keep(Ledger(agent, "x", "x", "x", "plain", seed, 2, claim=agent * 100_000), "code")
+
+    threads = [threading.Thread(target=keep, args=(agent,)) for agent in "abc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted((x.agent, x.seed) for x in read_results(path)) == [(a, s) for a in "abc" for s in range(20)]
+
+
+@pytest.mark.parametrize(("left", "kept"), [(-9, [0, 2]), (-1, [0, 1, 2])], ids=["cut off", "without its end"])
+def test_a_command_goes_on_behind_a_line_that_another_left_unfinished(tmp_path, left, kept):
+    path = tmp_path / "runs.jsonl"
+    results, other = Results(path), Results(path)
+    results.keep(Ledger("random", "x", "x", "x", "plain", 0, 2), "code")
+    other.keep(Ledger("random", "x", "x", "x", "plain", 1, 2), "code")
+    os.truncate(path, path.stat().st_size + left)
+    results.keep(Ledger("random", "x", "x", "x", "plain", 2, 2), "code")
+    assert [x.seed for x in read_results(path)] == kept
+
+
+@pytest.mark.parametrize(("field", "value"), [("tokens", 10**4000), ("dollars", float("nan")), ("seed", -1)])
+def test_kept_runs_with_counts_that_are_none_are_refused(tmp_path, field, value):
+    path = tmp_path / "runs.jsonl"
+    Results(path).keep(replace(Ledger("random", "x", "x", "x", "plain", 0, 2), **{field: value}), "code")
+    with pytest.raises(EvalsError, match="line 1 cannot be read"):
+        read_results(path)
