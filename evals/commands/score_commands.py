@@ -156,7 +156,7 @@ def compare_command(results: tuple[Path, ...], agents: str | None, as_json: bool
     """Paired differences between the agents of kept runs (`run --out FILE`), with intervals."""
     from evals.errors import EvalsError
     from evals.scoring.score_tables import as_json as rows
-    from evals.scoring.score_tables import difference_lines
+    from evals.scoring.score_tables import difference_lines, unscored_lines
 
     with mistakes_as_usage_errors():
         standing = read_kept_runs(results, agents)
@@ -165,7 +165,8 @@ def compare_command(results: tuple[Path, ...], agents: str | None, as_json: bool
         if as_json:
             click.echo(json.dumps({k: rows(standing)[k] for k in ("overall", "differences")}))
             return
-        click.echo("\n".join(difference_lines(standing.differences())) or "no run of two agents can be paired")
+        lines = [*difference_lines(standing.differences())] or ["no run of two agents can be paired"]
+        click.echo("\n".join([*lines, *unscored_lines(standing)]))
 
 
 @strict_command("report")

@@ -211,8 +211,9 @@ def print_standing(standing: Standing, as_json: bool, html: Path | None, leaderb
     right = [False, *[True] * (len(score_tables.COLUMNS) - 1)]
     cells = [score_tables.overall_cells(a) for a in standing.overall()]
     click.echo(ruled(cells, score_tables.COLUMNS, right))
-    if failures := score_tables.failure_lines(standing):
-        click.echo("\n" + "\n".join(failures))
+    for about in (score_tables.unscored_lines(standing), score_tables.failure_lines(standing)):
+        if about:
+            click.echo("\n" + "\n".join(about))
     best = standing.overall()[0]
     lines = score_tables.difference_lines(d for d in standing.differences() if d.first == best.agent)
     if lines:

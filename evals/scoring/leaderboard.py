@@ -17,6 +17,7 @@ from evals.scoring.score_tables import (
     share,
     share_span,
     span,
+    unscored_lines,
 )
 
 LITERATURE = (
@@ -67,6 +68,7 @@ def render(s: Standing) -> str:
             )
         ),
         markdown_table(COLUMNS, map(overall_cells, aggregates)),
+        "\n".join("- " + MARKUP.sub(r"\\\g<0>", line) for line in unscored_lines(s)),
         "\n".join(["## Runs that failed", "", *failures]) if failures else "",
         "## P on each landscape",
         _per_landscape(s),

@@ -10,7 +10,7 @@ import numpy as np
 from evals.contest.ledger import Ledger
 from evals.scoring.leaderboard import ABOUT
 from evals.scoring.score import Board
-from evals.scoring.score_tables import COLUMNS, Standing, difference_lines, failure_lines, overall_cells
+from evals.scoring.score_tables import COLUMNS, Standing, difference_lines, failure_lines, overall_cells, unscored_lines
 from evals.scoring.summary import Aggregate
 from memory.pages import frame
 
@@ -34,6 +34,7 @@ def render(s: Standing) -> str:
         "about": ABOUT,
         "columns": COLUMNS,
         "rows": [(colours[a.agent, a.variant], overall_cells(a)) for a in aggregates],
+        "unscored": unscored_lines(s),
         "failures": failure_lines(s),
         "intervals": _intervals(aggregates, colours),
         "plots": [_figure(s, board, colours) for board in s.boards.values()],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -32,9 +33,8 @@ class Standing:
             self.groups.setdefault((s.agent, s.variant), []).append(s)
 
     def overall(self) -> list[Aggregate]:
-        """Best first."""
-        found = [aggregate(scores) for scores in self.groups.values()]
-        return sorted(found, key=lambda a: (-(a.P if a.P is not None else -1e9), a.agent, a.variant))
+        """Best first: by P, and agents without one by their regret."""
+        return sorted((aggregate(scores) for scores in self.groups.values()), key=_rank)
 
     def rules(self) -> list[int]:
         """Versions of the rules by which the runs were counted (:data:`evals.contest.ledger.RULES`)."""
@@ -53,6 +53,12 @@ class Standing:
         order = [(a.agent, a.variant) for a in self.overall()]
         pairs = [(a, b) for i, a in enumerate(order) for b in order[i + 1 :] if a[1] == b[1]]
         return [d for a, b in pairs if (d := compare(self.groups[a], self.groups[b])) is not None]
+
+
+def _rank(a: Aggregate) -> tuple[bool, float, str, str]:
+    if a.P is not None:
+        return False, -a.P, a.agent, a.variant
+    return True, math.inf if a.regret is None else a.regret, a.agent, a.variant
 
 
 def standing(ledgers: Sequence[Ledger], boards: dict[str, Board]) -> Standing:
@@ -169,6 +175,16 @@ def failure_lines(s: Standing) -> list[str]:
             "The score is of what these runs had measured until then."
         )
     return lines
+
+
+def unscored_lines(s: Standing) -> list[str]:
+    """One line for each landscape on which nobody can have a P."""
+    return [
+        f"{printable(name, '?')} has no P: a random search is expected to hold its optimum at every evaluation that "
+        "counts. Regret and evaluations are what there is to compare."
+        for name, board in s.boards.items()
+        if board.oracle_P is None
+    ]
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

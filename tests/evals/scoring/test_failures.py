@@ -11,7 +11,7 @@ from evals.contest.ledger import Ledger, Row
 from evals.scoring.leaderboard import render as leaderboard
 from evals.scoring.report_page import render as page
 from evals.scoring.score import Board
-from evals.scoring.score_tables import as_json, failure_lines, overall_cells, standing
+from evals.scoring.score_tables import as_json, failure_lines, overall_cells, standing, unscored_lines
 from tests.evals.spaces import BEST, honest, written
 from tools.harness.landscapes.named import read_landscape
 from tools.harness.landscapes.readings import config_key
@@ -63,3 +63,20 @@ def test_a_contest_without_a_failure_has_no_word_of_it(contest):
     assert failure_lines(standing([stalled], contest.boards)) == []
     assert failure_lines(sound) == []
     assert "Runs that failed" not in page(sound) + leaderboard(sound)
+
+
+def test_a_landscape_without_a_p_is_named_and_agents_are_ranked_by_regret(tmp_path, capsys):
+    """A search that knows nothing is expected to hold the optimum of two configs at once."""
+    two = honest()
+    kept = [config_key(BEST), config_key({**BEST, "num_warps": 8})]
+    two.entries = {key: two.entries[key] for key in kept}
+    ledgers = [
+        Ledger(agent, two.name, "x", "x", "plain", 0, 2, rows=[Row(key, "correct", 1.0, 1.0)])
+        for agent, key in zip("ba", kept, strict=True)
+    ]
+    contest = standing([*ledgers, Ledger("0", two.name, "x", "x", "plain", 0, 2)], {two.name: Board(two)})
+    assert [(a.agent, a.P) for a in contest.overall()] == [("b", None), ("a", None), ("0", None)]
+    (line,) = unscored_lines(contest)
+    assert line.startswith("honest has no P: ")
+    print_standing(contest, False, None, None)
+    assert all(line in text for text in (capsys.readouterr().out, page(contest), leaderboard(contest)))
