@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 from memory.formats.t4 import T4Error, build_result, read_time, read_times
@@ -13,6 +15,29 @@ STATUSES = {
     "ErrorConfig": "runtime",
 }
 """Kernel Tuner's words in the place of a time."""
+
+
+def read_json(data: bytes) -> Any:
+    """The JSON in a file's bytes, in any Unicode encoding. Raises ValueError if they hold neither JSON nor a cache that
+    was left open."""
+    text = data.decode(json.detect_encoding(data)).strip()
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return _read_open_cache(text)
+
+
+def _read_open_cache(text: str) -> Any:
+    """The JSON of a Kernel Tuner cache whose run was interrupted: that tool appends a row and a comma at a time and
+    closes the braces at the end of a run. A row that was cut off is left out. Raises ValueError where it is none."""
+    closed = re.sub(r"[,}\s]+$", "", text)
+    whole = text[: text.rfind("},")]
+    for candidate in (closed + "}}}", closed + "}}", whole + "}}}"):
+        try:
+            return json.loads(candidate)
+        except json.JSONDecodeError:
+            continue
+    raise ValueError("neither JSON nor a Kernel Tuner cache that was left open")
 
 
 def is_cache(raw: Any) -> bool:

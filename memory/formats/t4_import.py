@@ -102,7 +102,7 @@ def _read(path: Path) -> bytes:
 def _document(path: Path, data: bytes) -> tuple[Document, dict[str, str]]:
     """The document, and what the file of another tool states of kernel, problem and device."""
     try:
-        raw = json.loads(data)
+        raw = kernel_tuner_import.read_json(data)
     except (ValueError, RecursionError) as e:
         raise ImportFileError(f"{path} does not hold JSON: give a T4 results file or a Kernel Tuner cache") from e
     try:

@@ -17,8 +17,9 @@ from pydantic import ValidationError
 from memory.command_line.input_files import read_input
 from memory.command_line.output_files import is_stream, write_stream
 from memory.formats import t4
+from memory.formats.kernel_tuner_import import read_json
 from memory.shared_models import explain_refusal
-from tools.harness.landscapes.foreign import read_kernel_tuner_cache, read_open_cache, read_t4
+from tools.harness.landscapes.foreign import read_kernel_tuner_cache, read_t4
 from tools.harness.landscapes.readings import (
     MOST_MS,
     Entry,
@@ -129,11 +130,7 @@ def _parse(path: Path, data: bytes) -> dict[str, Any]:
     except t4.T4Error as e:
         raise LandscapeError(f"{path} is damaged: {e}") from e
     try:
-        text = data.decode(json.detect_encoding(data)).strip()
-        try:
-            raw = json.loads(text)
-        except json.JSONDecodeError:
-            raw = read_open_cache(text)
+        raw = read_json(data)
     except (ValueError, RecursionError) as e:
         raise LandscapeError(f"{path} is not a landscape: it does not hold JSON") from e
     if not isinstance(raw, dict):
@@ -222,8 +219,6 @@ def _from_t4(raw: dict[str, Any], name: str, head_only: bool) -> Landscape:
         if entry.key in entries:
             raise LandscapeError(f"results[{i}] repeats an earlier configuration")
         entries[entry.key] = entry
-    if not head_only and not any(e.config for e in entries.values()):
-        raise LandscapeError("it holds no configuration")
     fields = {k: v for k, v in own.items() if k != "format"}
     renamed = RENAMED.get(str(own.get("kernel")), {})
     baselines = raw["metadata"].get("baselines", [])
@@ -236,7 +231,11 @@ def _from_t4(raw: dict[str, Any], name: str, head_only: bool) -> Landscape:
         ]
     fields["reference"] = renamed.get(str(fields.get("reference")), fields.get("reference"))
     landscape = Landscape.model_validate({**fields, "name": name, "baselines": baselines, "entries": entries})
-    if not head_only and landscape.default is not None and config_key(landscape.default) not in entries:
+    if head_only:
+        return landscape
+    if not any(e.config for e in entries.values()):
+        raise LandscapeError("it holds no configuration")
+    if landscape.default is not None and config_key(landscape.default) not in entries:
         landscape.notes.append("metadata.autokernel.default is none of the configurations: no owner's config is known")
     return landscape
 

@@ -8,9 +8,7 @@ then the file holds something else and is refused.
 
 from __future__ import annotations
 
-import json
 import math
-import re
 import reprlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -69,19 +67,6 @@ def read_kernel_tuner_cache(raw: dict[str, Any], name: str) -> Landscape:
         notes.append(f"{lacking} configurations lack some of {', '.join(keys)}")
     kernel, device = _text(raw, "kernel_name") or name, _text(raw, "device_name") or "unknown"
     return _landscape(name, kernel, device, read, notes)
-
-
-def read_open_cache(text: str) -> Any:
-    """The JSON of a Kernel Tuner cache whose run was interrupted: that tool appends a row and a comma at a time and
-    closes the braces at the end of a run. A row that was cut off is left out. Raises ValueError where it is none."""
-    closed = re.sub(r"[,}\s]+$", "", text)
-    whole = text[: text.rfind("},")]
-    for candidate in (closed + "}}}", closed + "}}", whole + "}}}"):
-        try:
-            return json.loads(candidate)
-        except json.JSONDecodeError:
-            continue
-    raise ValueError("neither JSON nor a Kernel Tuner cache that was left open")
 
 
 def _cache_entry(row: Any, key: str, keys: list[str]) -> tuple[Entry, str]:
