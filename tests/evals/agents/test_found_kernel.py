@@ -68,3 +68,33 @@ def test_landscapes_are_listed_by_name(captured, tmp_path):
     for name in ("x-h200-triton39", "x-h200"):
         write_landscape(captured.model_copy(update={"name": name}), tmp_path / f"{name}.json.gz")
     assert [x.name for x in list_landscapes(tmp_path)] == ["x-h200", "x-h200-triton39"]
+
+
+def test_integers_of_any_size_have_neighbours():
+    owners = {"a": 10**400, "b": 1}
+    configs = (owners, {"a": 1, "b": 1}, {"a": 10**400, "b": 2})
+    spec = FoundKernel(Briefing("space", {"a": (1, 10**400), "b": (1, 2)}, configs, default=owners))
+    assert values(spec) == list(configs)
+
+
+def test_a_value_that_is_no_number_is_the_same_in_every_config():
+    configs = tuple({"a": float("nan"), "b": b} for b in (1, 2, 3))
+    spec = FoundKernel(Briefing("space", {"a": (configs[0]["a"],), "b": (1, 2, 3)}, configs, default=configs[0]))
+    assert [v["b"] for v in values(spec)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("variant", ["renamed", "permuted"])
+def test_integers_of_any_size_are_disguised(captured, variant):
+    changed = [{**e.config, "num_stages": 10**400 + e.config["num_stages"]} for e in captured.entries.values()]
+    entries = {
+        config_key(c): e.model_copy(update={"config": c})
+        for c, e in zip(changed, captured.entries.values(), strict=True)
+    }
+    briefing, names = disguise(captured.model_copy(update={"entries": entries}), variant, 0)
+    assert len(names) == len(briefing.configs) == len(entries)
+
+
+def test_a_space_may_be_larger_than_a_kernel_of_ours():
+    configs = tuple({"x": x, "y": y} for x in range(201) for y in range(101))
+    spec = FoundKernel(Briefing("space", {"x": tuple(range(201)), "y": tuple(range(101))}, configs))
+    assert len(spec.space(spec.default_problem(), UNKNOWN_GPU)) == 20_301

@@ -262,7 +262,7 @@ WRONG = [
     ({"metadata": {"autokernel": {"format": 99}}, "results": []}, "format 99, this version reads format 1"),
     ({"metadata": {"autokernel": None}, "results": []}, "format None"),
     ({"metadata": {"autokernel": {"format": 1}}, "results": [{}]}, r"results\[0\] lacks 'configuration'"),
-    ({"metadata": {"autokernel": {"format": 1}}, "results": [7]}, r"results\[0\] lacks"),
+    ({"metadata": {"autokernel": {"format": 1}}, "results": [7]}, r"results\[0\]: it must be a table"),
     ({"metadata": {"autokernel": {"format": 1}}, "results": []}, "kernel: it is missing"),
     ({"cache": {}, "tune_params_keys": ["x"]}, "holds no configuration"),
     ({"cache": {"1": {"time": 2}}}, "no tune_params_keys"),
@@ -309,7 +309,7 @@ def test_a_damaged_gzip_file_is_said_to_be_damaged(toy, tmp_path, damage):
 def test_a_missing_file_and_a_folder_are_said_plainly(tmp_path):
     with pytest.raises(LandscapeError, match="no such file"):
         read_landscape(tmp_path / "none.json")
-    with pytest.raises(LandscapeError, match="is a directory"):
+    with pytest.raises(LandscapeError, match="is a folder"):
         read_landscape(tmp_path)
 
 
