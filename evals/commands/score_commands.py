@@ -135,9 +135,9 @@ def run_command(
         try:
             with progress:
                 if bench is not None:
-                    run_jobs(sorted(missing, key=lambda j: j.landscape.name), 1, keep, bench.referee)
+                    run_jobs(sorted(missing, key=lambda j: j.landscape.name), 1, keep, bench.referee, [journal.path])
                 else:
-                    run_jobs(missing, workers or os.cpu_count() or 1, keep)
+                    run_jobs(missing, workers or os.cpu_count() or 1, keep, hidden=[journal.path])
         except KeyboardInterrupt:
             click.echo("\nstopped; the same command goes on", err=True)
             sys.exit(130)

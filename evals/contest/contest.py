@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any, Protocol
 
 from agent.loop.safe_points import interrupts_go_to
@@ -28,6 +29,7 @@ from evals.contest.disguise import disguise
 from evals.contest.ledger import MOST_DOLLARS, MOST_TOKENS, RULES, Ledger, Over, Referee, library_versions
 from evals.errors import Missing
 from evals.variables import variables
+from tools.harness.landscapes.files import stem
 from tools.harness.landscapes.named import folder
 from tools.harness.landscapes.readings import Landscape
 
@@ -74,9 +76,14 @@ class MakeReferee(Protocol):
 
 
 def run_jobs(
-    jobs: Sequence[Job], workers: int, done: Callable[[Ledger], None], make_referee: MakeReferee = Referee
+    jobs: Sequence[Job],
+    workers: int,
+    done: Callable[[Ledger], None],
+    make_referee: MakeReferee = Referee,
+    hidden: Sequence[Path] = (),
 ) -> None:
-    """Make every run and call `done` with each finished ledger. Raises Missing if an agent's library, file or model
+    """Make every run and call `done` with each finished ledger. No agent may open the files in `hidden`, which hold
+    what other runs have found, or the landscapes. Raises Missing if an agent's library, file or model
     endpoint is missing: such a run has no score."""
     with variables(SAME_EVERYWHERE):
         context = multiprocessing.get_context("forkserver")
@@ -88,7 +95,7 @@ def run_jobs(
         try:
             while waiting or running:
                 while waiting and len(running) < workers:
-                    running.append(_start(context, waiting.pop(), make_referee))
+                    running.append(_start(context, waiting.pop(), make_referee, hidden))
                 for run in _ready(running):
                     if _serve(run):
                         running.remove(run)
@@ -116,13 +123,16 @@ def end_forkserver() -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def _start(context: Any, job: Job, make_referee: MakeReferee) -> _Run:
+def _start(context: Any, job: Job, make_referee: MakeReferee, hidden: Sequence[Path]) -> _Run:
     briefing, names = disguise(job.landscape, job.variant, job.seed)
     x = job.landscape
     ledger = Ledger(job.agent, x.name, job.source, x.file, job.variant, job.seed, job.max_evals, rules=RULES)
     ledger.versions = library_versions()
     ours, theirs = context.Pipe()
-    forbidden = [str(folder()), *([os.path.realpath(job.source)] if os.path.isfile(job.source) else [])]
+    forbidden = [str(folder()), *map(str, hidden)]
+    if os.path.isfile(job.source):
+        source = Path(os.path.realpath(job.source))
+        forbidden += [str(source), str(source.with_name(f"{stem(source)}.md"))]  # its card names the best config
     # The server may be older than these variables.
     models = {k: v for k, v in os.environ.items() if k.startswith(("OPENAI_", "AUTOKERNEL_"))}
     process = context.Process(

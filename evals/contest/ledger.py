@@ -25,7 +25,7 @@ FAILED: tuple[End, ...] = ("crashed", "foul", "deadline")
 """Ends of a run that are the agent's failure; one that stalls has nothing more to ask. What a failed run had measured
 is scored all the same."""
 
-Seconds = Annotated[float, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0, le=1e30)]
 CLOSED = ConfigDict(extra="forbid", allow_inf_nan=False)
 """Of what is read back from a file."""
 MOST_TOKENS, MOST_DOLLARS = 1 << 53, 1e12
@@ -47,7 +47,7 @@ class Row:
     config: str
     """Canonical JSON, in the landscape's own parameters."""
     status: Status
-    ms: float | None
+    ms: Annotated[float, Field(gt=0)] | None
     """The time that the agent received: set A, or the GPU's."""
     at: Seconds
     """Seconds on the run's clock when its outcome was known."""

@@ -149,7 +149,7 @@ COLUMNS = (
 
 def overall_cells(a: Aggregate) -> list[str]:
     """One agent as a line of the table."""
-    name = a.agent if a.variant == "plain" else f"{a.agent} ({a.variant})"
+    name = printable(a.agent if a.variant == "plain" else f"{a.agent} ({a.variant})", "?")
     return [
         name, share(a.of_oracle), share_span(a.of_oracle_ci, 0), share(a.regret, 2), share_span(a.regret_ci, 2),
         count(a.evals_to_near), number(a.P), span(a.P_ci), number(a.P50), span(a.P50_ci), count(a.evals_to[95]),
@@ -189,7 +189,7 @@ def unscored_lines(s: Standing) -> list[str]:
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(printable(c, "?").replace("|", "\\|") for c in line) + " |" for line in lines)
 
 
 def number(x: float | None) -> str:

@@ -71,6 +71,16 @@ def search(game):
     os.listdir(os.path.join(os.path.dirname(evals.__file__), "landscapes"))
     game.measure(BEST)
 """,
+    "reads what other runs have found": """
+def search(game):
+    open(__file__.rpartition("/")[0] + "/runs.jsonl").read()
+    game.measure(BEST)
+""",
+    "reads the landscape's card": """
+def search(game):
+    open(PATH.replace(".json.gz", ".md")).read()
+    game.measure(BEST)
+""",
     "repeats one config": f"""
 def search(game):
     while True:
@@ -205,7 +215,7 @@ def runs(tmp_path_factory) -> dict[str, tuple[Ledger, Score]]:
         file.write_text(text.replace("PATH", repr(str(path))).replace("measure(BEST)", f"measure({BEST})"))
         jobs.append((name, Job(str(file), landscape, str(path), "plain", 0, BUDGET)))
     done: dict[str, Ledger] = {}
-    run_jobs([job for _, job in jobs], 2, lambda ledger: done.update({ledger.agent: ledger}))
+    run_jobs([job for _, job in jobs], 2, lambda x: done.update({x.agent: x}), hidden=[folder / "runs.jsonl"])
     board = Board(landscape)
     return {name: (done[job.agent], board.score(done[job.agent])) for name, job in jobs}
 
@@ -237,6 +247,8 @@ def test_a_budget_cannot_be_overrun(runs):
         "reads the landscape and hides it",
         "has the landscape read for it",
         "lists the landscapes that come with the project",
+        "reads what other runs have found",
+        "reads the landscape's card",
     ],
 )
 def test_who_reaches_for_the_landscape_has_found_nothing(runs, name):

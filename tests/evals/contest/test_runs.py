@@ -508,7 +508,9 @@ def test_a_command_goes_on_behind_a_line_that_another_left_unfinished(tmp_path, 
     assert [x.seed for x in read_results(path)] == kept
 
 
-@pytest.mark.parametrize(("field", "value"), [("tokens", 10**4000), ("dollars", float("nan")), ("seed", -1)])
+@pytest.mark.parametrize(
+    ("field", "value"), [("tokens", 10**4000), ("dollars", float("nan")), ("seed", -1), ("seconds", 1e308)]
+)
 def test_kept_runs_with_counts_that_are_none_are_refused(tmp_path, field, value):
     path = tmp_path / "runs.jsonl"
     Results(path).keep(replace(Ledger("random", "x", "x", "x", "plain", 0, 2), **{field: value}), "code")
