@@ -226,7 +226,5 @@ def test_a_table_is_written_to_no_stream(tmp_path, captured_example, capsys):
         ):
             assert main(words) == 2
             (line,) = capsys.readouterr().err.splitlines()
-            assert line.startswith(
-                f"error: -o {out} cannot be written (it is no regular file, and the command replaces"
-            )
+            assert line.startswith(f"error: -o {out} cannot be written (it is no regular file, and the command reads")
     assert sorted(p.name for p in tmp_path.iterdir()) == [theirs.name, "redirected"]
