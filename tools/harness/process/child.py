@@ -77,8 +77,8 @@ class Child:
     ``begin``. The child does one job at a time: a caller with threads holds a lock or owns its child.
 
     With `writable` the child is shut in before it imports anything (:mod:`tools.harness.process.sandbox`): it has no
-    network, and writes to these folders alone. Its temporary files go to the first of them. Those of a `forked` child
-    go to a folder of its own, which is removed at its end: a child that is killed removes nothing.
+    network, and writes to these folders alone. Its temporary files go to the first of them. Those of any other child go
+    to a folder of its own, which this process removes at the child's end: a child that is killed removes nothing.
 
     If `factory` belongs to this project, the child does not search the current folder for imports, because a file in
     that folder may have the name of a package. Otherwise it searches that folder too.
@@ -108,7 +108,7 @@ class Child:
             paths += current_folder()
         kept = dict(os.environ) if writable is None else sandbox.environment(writable[0])
         self._remove_files: Callable[[], Any] = lambda: None
-        if forked and writable is None:
+        if writable is None:
             kept["TMPDIR"] = folder = tempfile.mkdtemp(prefix="autokernel-child-")
             self._remove_files = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         environment = {
