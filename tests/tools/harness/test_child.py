@@ -128,17 +128,19 @@ def test_a_hung_child_ends_with_its_parent(forked):
         import threading, time
         from tools.harness.process.child import Child
         c = Child("tests.tools.harness.test_child:echo", {{}}, forked={forked})
-        print(c.call({{}}, 20)["pid"], flush=True)
+        print(c.call({{}}, 20)["pid"], c.call({{"variants": 1}}, 20)["folder"], flush=True)
         threading.Thread(target=lambda: c.call({{"sleep": 600}}, 600), daemon=True).start()
         time.sleep(600)
     """)
     parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-    pid = int(parent.stdout.readline())
+    pid, folder = parent.stdout.readline().split()
+    assert Path(folder).is_dir()
     time.sleep(0.2)
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    assert gone(pid)
+    assert gone(int(pid))
+    assert not Path(folder).parent.exists()
 
 
 def test_time_without_a_processor_does_not_count(child, monkeypatch):
