@@ -197,10 +197,13 @@ def _check_kind(known: Path, earlier: list[SourceRun], device: str) -> None:
 def _gpu_name(device: str) -> str:
     """As the driver reports it. A child asks, as this process uses no GPU. Raises UsageMistake."""
     from tools.harness.checking.owner_survey import OwnerSurvey
+    from tools.harness.process.child import ChildUnborn
 
     survey = OwnerSurvey(device)
     try:
         info = survey.device_info()
+    except ChildUnborn as e:
+        raise UsageMistake(f"the GPU {device} cannot be asked for its name: {e}") from e
     finally:
         survey.close()
     if why := info.get("missing") or info.get("reason"):
