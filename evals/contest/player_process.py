@@ -6,10 +6,13 @@ sandbox against native code; the disguised variants show what such an agent know
 
 from __future__ import annotations
 
+import ctypes
 import inspect
 import os
+import signal
 import sys
 from contextlib import suppress
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from operator import index
 from typing import Any, SupportsIndex
@@ -20,6 +23,7 @@ from evals.contest.game import Game, send
 from evals.contest.ledger import MOST_DOLLARS, MOST_TOKENS, Over
 from evals.errors import Missing
 
+PR_SET_PDEATHSIG = 1
 LONGEST_WHY = 500
 """Characters of an error's message, and of a claim."""
 WATCHED = {
@@ -32,6 +36,7 @@ WATCHED = {
 def play(agent: str, briefing: Briefing, seed: int, max_evals: int, forbidden: list[str], referee: Connection) -> None:
     """Run `agent` once. The last message is ``("end", how, {...})``."""
     os.setpgid(0, 0)  # the referee ends what the agent starts, too
+    end_with_parent()
     os.dup2(2, 1)  # what an agent prints is no part of the command's result
     forbid(forbidden, referee)
     game = Game(briefing, seed, max_evals, referee)
@@ -53,6 +58,17 @@ def play(agent: str, briefing: Briefing, seed: int, max_evals: int, forbidden: l
     with suppress(Exception):  # the agent may have closed it
         sys.stdout.flush()
     os._exit(0)  # an agent's threads and exit handlers are its own
+
+
+def end_with_parent() -> None:
+    """Have Linux kill this process when the server that forked it ends, as after a SIGKILL of the command: nobody else
+    would end an agent that never asks."""
+    server: Any = forkserver._forkserver
+    alive, server._forkserver_alive_fd = getattr(server, "_forkserver_alive_fd", None), None
+    if alive is not None:
+        os.close(alive)  # the server stays as long as somebody holds it
+    with suppress(AttributeError):  # other systems have no prctl
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def require_none_left(returned: object) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -337,9 +339,27 @@ def test_large_requests_are_answered_and_larger_ones_are_named(runs):
 def test_what_an_agent_started_ends_with_its_run(runs):
     ledger, _ = runs["leaves a process behind"]
     assert (ledger.end, ledger.why) == ("crashed", "its process ended without a message")
-    child = Path(ledger.agent + ".child").read_text()
+    require_end(Path(ledger.agent + ".child").read_text())
+
+
+@pytest.mark.long
+def test_an_agent_that_never_asks_ends_with_a_command_that_is_killed(tmp_path):
+    path, pid = written(honest(), tmp_path), tmp_path / "pid"
+    text = f"import os\ndef search(game):\n    open({str(pid)!r}, 'w').write(str(os.getpid()))\n    while True: pass\n"
+    (tmp_path / "mine.py").write_text(text)
+    words = ["run", "--agents", tmp_path / "mine.py", "--seeds", "1", "--landscape", path, "--out", tmp_path / "runs"]
+    command = subprocess.Popen([sys.executable, "-m", "evals", *map(str, words)], stderr=subprocess.DEVNULL)
+    while not (pid.exists() and pid.read_text()) and command.poll() is None:
+        time.sleep(0.05)
+    command.kill()
+    command.wait()
+    require_end(pid.read_text())
+
+
+def require_end(process: str) -> None:
+    """Wait for it; a process that nobody has waited for yet has ended, too."""
     for _ in range(100):
-        stat = Path(f"/proc/{child}/stat")
+        stat = Path(f"/proc/{process}/stat")
         if not stat.exists() or stat.read_text().rsplit(")", 1)[1].split()[0] == "Z":
             return
         time.sleep(0.05)
