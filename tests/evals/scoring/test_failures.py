@@ -11,7 +11,7 @@ from evals.contest.ledger import Ledger, Row
 from evals.scoring.leaderboard import render as leaderboard
 from evals.scoring.report_page import render as page
 from evals.scoring.score import Board
-from evals.scoring.score_tables import as_json, failure_lines, overall_cells, standing, unscored_lines
+from evals.scoring.score_tables import as_json, failure_lines, markdown_table, overall_cells, standing, unscored_lines
 from tests.evals.spaces import BEST, honest, written
 from tools.harness.landscapes.named import read_landscape
 from tools.harness.landscapes.readings import config_key
@@ -80,3 +80,9 @@ def test_a_landscape_without_a_p_is_named_and_agents_are_ranked_by_regret(tmp_pa
     assert line.startswith("honest has no P: ")
     print_standing(contest, False, None, None)
     assert all(line in text for text in (capsys.readouterr().out, page(contest), leaderboard(contest)))
+
+
+def test_an_agents_name_breaks_no_table(contest):
+    named = replace(contest.overall()[0], agent="\x1b[31mred\n| x")
+    assert overall_cells(named)[0] == "?[31mred?| x"
+    assert markdown_table(["agent"], [overall_cells(named)[:1]]).splitlines()[2] == r"| ?[31mred?\| x |"
