@@ -300,6 +300,10 @@ def _written(
         text = ast.unparse(ast.fix_missing_locations(function)) + "\n"
         if ast.dump(ast.parse(text).body[0]) != ast.dump(function):
             raise RefusedEdit(f"{function.name} cannot be written anew as the same code", function)
+        try:
+            compile(text, function.name, "exec")  # and not run: what is left of the rules of Python
+        except (SyntaxError, RecursionError, ValueError) as e:
+            raise RefusedEdit(f"{function.name} is no Python ({e})", function) from e
         scope = bodies[function.name].scope
         bindings = scope.used | {n: {"function": digests[n]} for n in sorted(scope.called)}
         if function is functions[-1]:  # what the owner's annotations and defaults read

@@ -25,7 +25,7 @@ from ..capture.reading.rebuilt_functions import CannotRebuild, rebuild_function
 from ..triton.scratch_memory import scratch_memory
 from .fence import FencedEdit, MetaValue, fence
 from .grid_expression import GridExpression
-from .launch_arguments import LAUNCH_OPTIONS, grid_of, named_arguments
+from .launch_arguments import LAUNCH_OPTIONS, grid_of, launch_words, named_arguments
 from .owner_function import OwnerFunction
 from .refused_edit import RefusedEdit
 
@@ -161,8 +161,11 @@ def launch_instead(
         if variant.grid is not None and 0 not in numbers.values():  # where its owner starts no program, it starts none
             grid = variant.grid.programs({**arguments, **values, **numbers})
         options = {n: v for n, v in kwargs.items() if n in LAUNCH_OPTIONS or n not in arguments}
+        # A parameter that is named as an option would set it if it were passed by name.
+        placed = owner.arg_names[: len(args)] if launch_words() & {*owner.arg_names[: len(args)]} else []
+        named = {n: v for n, v in {**arguments, **new, **options}.items() if n not in placed}
         with scratch_memory():
-            return go_on(function, grid=grid, **{**arguments, **new, **options})
+            return go_on(function, *args[: len(placed)], grid=grid, **named)
 
     return instead
 

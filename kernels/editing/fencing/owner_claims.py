@@ -5,7 +5,8 @@ the claim that make it are the same in both functions, in the same order and und
 parameters, their places and defaults:
 
 - A loop around the claim counts only if what is claimed of changes from turn to turn.
-- A ``return`` before the claim is a condition if it looks at what is claimed of. Edited code may have more of them.
+- The claim stands under the owner's conditions. A ``return`` before it is one, too, if it looks at what is claimed of.
+  Edited code may have more conditions: then it claims less.
 - A single number that stands beside a constant factor (``pid * BLOCK``) may be made otherwise: any whole number keeps a
   claim of alignment. What ``assume`` says, and all conditions, are about that very number.
 - A call of a device function that claims something, or one that is given such a function, is a claim, too: what it
@@ -17,6 +18,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from .scalar_names import called, scalar_names
@@ -57,12 +59,12 @@ class Claim:
     """A claim with how the value is made that it is about."""
 
     text: str
-    returns: frozenset[str]
-    """The returns before it that look at what is claimed of."""
+    conditions: frozenset[str]
+    """Under which it is made, and the returns before it that look at what is claimed of."""
 
     def is_owners(self, other: Claim) -> bool:
         """Whether `other`, of the owner's code, says the same wherever this one is made."""
-        return self.text == other.text and other.returns <= self.returns
+        return self.text == other.text and other.conditions <= self.conditions
 
 
 class ClaimsOfFunction:
@@ -94,15 +96,25 @@ class ClaimsOfFunction:
         if id(node) not in self._made:
             loose = called(node) in self._loose
             made = _Making(self, node, self.that_matter(node, loose), loose)
-            self._made[id(node)] = Claim(made.text(_shown(node)), frozenset(self._returns_before(node, made.needed)))
+            conditions = {*self._conditions(node), *self._returns_before(node, made.needed)}
+            self._made[id(node)] = Claim(made.text(_shown(node)), frozenset(conditions))
         return self._made[id(node)]
+
+    def _conditions(self, node: ast.AST) -> Iterator[str]:
+        """The tests of the statements around `node`, each with its branch and with how its values are made."""
+        statement, around = self.places[id(node)]
+        for outer, inner in pairwise((*around, statement)):
+            if isinstance(outer, ast.If | ast.While):
+                branch = "else" if isinstance(outer, ast.If) and inner in outer.orelse else "if"
+                making = _Making(self, outer.test, _names(outer.test), False)
+                yield making.text(f"{branch} {ast.unparse(outer.test)}")
 
     def _returns_before(self, node: ast.Call, needed: Set[str]) -> Iterator[str]:
         for statement, around in self.statements:
             before = statement.lineno < node.lineno
             tests = [s.test for s in around if isinstance(s, ast.If | ast.While)]
             if isinstance(statement, ast.Return) and before and any(_names(t) & needed for t in tests):
-                yield _Making(self, statement, set(), False).text("return")
+                yield "\n".join(["return", *self._conditions(statement)])
 
     def that_matter(self, tree: ast.AST, loose: bool) -> set[str]:
         """Names in `tree`; if it is `loose`, without single numbers that stand beside a constant factor."""
@@ -123,8 +135,7 @@ class _Making:
         self._owner, self._read, self._loose = owner, read, loose
         self._at, self._around = owner.places[id(node)]
         self._chosen = list(_choices(self._at, node))
-        tests = [s.test for s in self._around if isinstance(s, ast.If | ast.While)]
-        self.needed = read.union(*(_names(t) for t in [*tests, *(test for _, test in self._chosen)]))
+        self.needed = read.union(*(_names(test) for _, test in self._chosen))
         while more := self._read_to_make() - self.needed:
             self.needed |= more
 
@@ -158,10 +169,12 @@ class _Making:
         return before.union(*(self._owner.that_matter(p, self._loose) for p in _own_parts(statement)))
 
     def _counts(self, outer: ast.stmt) -> bool:
-        """Whether it matters that the claim stands in `outer`: a condition, or a loop that changes what it is about."""
-        return not isinstance(outer, ast.For) or bool(_binds(outer) & self.needed) or self._carries(outer)
+        """Whether the claim stands in `outer`, a loop that changes what it is about. Conditions are told apart."""
+        if not isinstance(outer, ast.For | ast.While):
+            return False
+        return outer is self._at or bool(_binds(outer) & self.needed) or self._carries(outer)
 
-    def _carries(self, loop: ast.For) -> bool:
+    def _carries(self, loop: ast.For | ast.While) -> bool:
         """Whether a turn of `loop` may read what the turn before it has made."""
         inside = list(_statements(loop.body, ()))
         changed = set[str]().union(*(_binds(s) & self.needed for s, _ in inside))
@@ -189,7 +202,7 @@ class _Making:
                 if not turns:
                     return found, True
             if holds and not turns and not self._counts(statement):
-                found += inside[0][0]
+                found += next(lines for lines, held in inside if held)
             elif any(lines for lines, _ in inside) or _binds(statement) & self.needed or (is_at and tests_again):
                 found += [_head(statement), *([claim] if is_at and tests_again else [])]
                 found += [f"{'else' if i else '|'} {line}" for i, (lines, _) in enumerate(inside) for line in lines]
@@ -198,7 +211,7 @@ class _Making:
         return found, claim in found or any(line.endswith(claim) for line in found)
 
     def _turns(self, statement: ast.stmt) -> bool:
-        return isinstance(statement, ast.For | ast.While) and self._counts(statement)
+        return statement in (*self._around, self._at) and self._counts(statement)
 
 
 def _shown(node: ast.Call) -> str:

@@ -36,6 +36,8 @@ def claims(x_ptr, y_ptr, n, stride, BLOCK: tl.constexpr, HALF: tl.constexpr):
     at = pid * BLOCK + tl.arange(0, BLOCK)
     at = tl.max_contiguous(tl.multiple_of(at, HALF), HALF)
     at = at + 1
+    if HALF == 32:
+        tl.assume(n > 9)
     size = 16
     found = spread(stride, size)
     for i in range(0, n, HALF):
@@ -46,9 +48,11 @@ def claims(x_ptr, y_ptr, n, stride, BLOCK: tl.constexpr, HALF: tl.constexpr):
 """
 KERNEL = "def claims" + SOURCE.partition("def claims")[2]
 AT = "    at = pid * BLOCK + tl.arange(0, BLOCK)\n"
+POINTED = "pointed(tl.load(x_ptr), at)"
 CLAIM = "    at = tl.max_contiguous(tl.multiple_of(at, HALF), HALF)\n"
 REST = AT + KERNEL.partition(AT)[2]
 LOOP = "    for pid in tl.range(tl.program_id(0), n, 8, num_stages=2):\n"
+EVEN = "    if HALF == 32:\n        tl.assume(n > 9)\n"
 SPREAD = "def spread(v, by, TO: tl.constexpr = 16):\n    return tl.multiple_of(v * by, TO)\n\n\n"
 
 
@@ -76,6 +80,10 @@ HONEST = {
         AT, "    pid = turned(pid, n)\n" + AT, before="def turned(v, n):\n    return n - 1 - v\n\n\n"
     ),
     "a loop around it": changed(REST, LOOP + indent(REST, "    ")),
+    "a while around it": changed(
+        REST, "    while pid < n:\n" + indent(REST.replace(POINTED, "1"), "    ") + "        pid += 9\n"
+    ),
+    "more conditions": changed(REST, "    if pid < n:\n" + indent(REST, "    ")),
     "more returns": changed("    tl.assume(stride", "    if stride > n:\n        return\n    tl.assume(stride"),
     "options of the loop": changed("range(0, n, HALF)", "tl.range(0, n, HALF, num_stages=3)"),
     "its device function": changed(before=SPREAD),
@@ -96,6 +104,10 @@ DISHONEST = {
     ),
     "beside another factor": changed(AT, "    BLOCK = 3\n" + AT),
     "of another number of a program": changed("tl.program_id(0)\n", "tl.program_id(0) * 2\n"),  # by assume
+    "in turns of a while that change it": changed(CLAIM, f"    while n > 5:\n    {CLAIM}        at += 1\n"),
+    "without its condition": changed(EVEN, EVEN.replace("    if HALF == 32:\n    ", "")),
+    "in the other branch": changed(EVEN, EVEN.replace(":\n", ":\n        size = 16\n    else:\n")),
+    "under its condition of another value": changed(EVEN, "    HALF = 32\n" + EVEN),
     "without the return before": changed("    if stride % 16 != 0:\n        return\n", ""),
     "the return behind it": changed(
         "    if stride % 16 != 0:\n        return\n    tl.assume(stride > 8)\n",
