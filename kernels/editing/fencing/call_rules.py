@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from ..refused_edit import RefusedEdit
 from .abstract_values import NUMBER, Span, Value, is_too_large, joined, of, tuple_of
-from .device_names import DeviceName
+from .device_names import DeviceName, names_in
 from .source_limits import LONGEST_MESSAGE
 from .wait_rules import Loop, Waits
 
@@ -50,6 +50,11 @@ MOST_LOOKED_AT = 400_000
 """Expressions that are followed, each once for every kind of arguments and every pass over a loop around it."""
 MOST_ROUNDS = 32
 """Of a random number: the compiler writes out each."""
+WRITTEN_OUT = {
+    **dict.fromkeys(("sort", "topk"), 2_000), "bitonic_merge": 300, "flip": 100,
+    **dict.fromkeys(names_in("philox philox_impl rand rand4x randint randint4x randn randn4x"), 300),
+}  # fmt: skip
+"""Parts that the compiler writes out for one call of a listed function that is itself made of many steps."""
 TARGETS = frozenset({"pointer", "block pointer", "descriptor"})
 """What can be loaded from."""
 PLAIN = frozenset({"number", "none", "string", "dtype", "tuple", "choice"})

@@ -28,7 +28,7 @@ from .abstract_values import (
     settled,
     whole,
 )
-from .call_rules import TARGETS, Arguments, CallRules, bound_arguments
+from .call_rules import TARGETS, WRITTEN_OUT, Arguments, CallRules, bound_arguments
 from .device_names import DeviceName
 from .loop_rules import turns_of
 from .name_scope import Enumeration, FencedFunction, Found, Module, NameScope
@@ -439,6 +439,7 @@ class FunctionWalk:
                 self._rules.assertion(node, lambda n: self.value(n, frame))
                 return NONE
             case DeviceName():
+                self.sizes[id(node)] = WRITTEN_OUT.get(found.attribute, 0)
                 return self._rules.language(self, node, found, self._arguments(node, frame, found))
             case FencedFunction() | OwnersDevice() | PassedFunction():
                 given = [self.value(a, frame) for a in node.args]
@@ -463,6 +464,7 @@ class FunctionWalk:
         listed = device_names.method_of_list(name)
         if listed is None or not kinds or not kinds <= {"number", "pointer", "block pointer", "tuple"}:
             raise RefusedEdit(f"the method {name} of a {base.described()} is not on the list", node)
+        self.sizes[id(node)] = WRITTEN_OUT.get(listed.attribute, 0)
         return self._rules.language(self, node, listed, self._arguments(node, frame, listed, base))
 
     def _inner(self, node: ast.Call) -> list[ast.expr]:
