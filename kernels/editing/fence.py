@@ -277,10 +277,17 @@ def _check_device_function(function: ast.FunctionDef, owner: OwnerFunction, scop
             why = f"the annotation of {a.arg} of {function.name} is not tl.constexpr: leave the annotation out"
             raise RefusedEdit(why + _if_unchanged(owner, function.name), a)
     for default in function.args.defaults:
-        plain = isinstance(default, ast.UnaryOp) and isinstance(default.operand, ast.Constant)
-        if not (isinstance(default, ast.Constant) or plain):
+        if not (isinstance(default, ast.Constant) or _is_signed_number(default)):
             why = f"a default of {function.name} is computed: write a constant"
             raise RefusedEdit(why + _if_unchanged(owner, function.name), default)
+
+
+def _is_signed_number(node: ast.expr) -> bool:
+    """Whether an operator stands before a number that it takes. Python computes it when the function is defined."""
+    if not isinstance(node, ast.UnaryOp) or not isinstance(node.operand, ast.Constant):
+        return False
+    kind = type(node.operand.value)
+    return kind in (bool, int) or (kind is float and not isinstance(node.op, ast.Invert))
 
 
 def _text(node: ast.AST | None) -> str:

@@ -86,7 +86,9 @@ def load(path: Path, owner: Callable[[str], OwnerFunction]) -> Variant:
             raise RefusedEdit(f"{path} is too large for a variant")
         found = json.loads(path.read_text(encoding="utf-8"))
         kernel, identity, source = str(found["kernel"]), found["owner"], str(found["source"])
-        meta, grid, version = dict(found["meta"]), str(found["grid"]), found["version"]
+        meta, grid, version = found["meta"], str(found["grid"]), found["version"]
+        if not isinstance(meta, dict):
+            raise TypeError("its meta-parameters are no object")
     except FileNotFoundError as e:
         raise RefusedEdit(f"there is no variant {path.stem}: make it with edit_kernel") from e
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as e:

@@ -83,8 +83,10 @@ class ClaimsOfFunction:
         self.statements = list(_statements(function.body, ()))
         self._constants = constants.difference(*(_binds(s) for s, _ in self.statements))
         self._scalars = scalar_names(function, is_kernel, without_blocks)
+        self.facts = {s: self._facts_of(s) for s, _ in self.statements}
         self.places = {id(n): at for at in self.statements for part in _own_parts(at[0]) for n in ast.walk(part)}
         self._made: dict[int, Claim] = {}
+        self._tests: dict[tuple[ast.stmt, str], str] = {}
 
     def every(self, names: Set[str]) -> list[Claim]:
         """All that use one of `names`, functions that claim."""
@@ -106,8 +108,10 @@ class ClaimsOfFunction:
         for outer, inner in pairwise((*around, statement)):
             if isinstance(outer, ast.If | ast.While):
                 branch = "else" if isinstance(outer, ast.If) and inner in outer.orelse else "if"
-                making = _Making(self, outer.test, _names(outer.test), False)
-                yield making.text(f"{branch} {ast.unparse(outer.test)}")
+                if (outer, branch) not in self._tests:
+                    making = _Making(self, outer.test, _names(outer.test), False)
+                    self._tests[outer, branch] = making.text(f"{branch} {ast.unparse(outer.test)}")
+                yield self._tests[outer, branch]
 
     def _returns_before(self, node: ast.Call, needed: Set[str]) -> Iterator[str]:
         for statement, around in self.statements:
@@ -115,6 +119,13 @@ class ClaimsOfFunction:
             tests = [s.test for s in around if isinstance(s, ast.If | ast.While)]
             if isinstance(statement, ast.Return) and before and any(_names(t) & needed for t in tests):
                 yield "\n".join(["return", *self._conditions(statement)])
+
+    def _facts_of(self, statement: ast.stmt) -> _Facts:
+        parts, binds = _own_parts(statement), _binds(statement)
+        again = binds if isinstance(statement, ast.AugAssign) else set[str]()
+        read, loosely = (again.union(*(self.that_matter(p, loose) for p in parts)) for loose in (False, True))
+        inside = [list(_statements([s], ())) for b in _blocks(statement) for s in b]
+        return _Facts(binds, read, loosely, _head(statement), inside)
 
     def that_matter(self, tree: ast.AST, loose: bool) -> set[str]:
         """Names in `tree`; if it is `loose`, without single numbers that stand beside a constant factor."""
@@ -128,6 +139,19 @@ class ClaimsOfFunction:
         return _names(tree, factors)
 
 
+@dataclass(frozen=True)
+class _Facts:
+    """What is known of a statement without those in its blocks."""
+
+    binds: set[str]
+    read: set[str]
+    loosely: set[str]
+    """What is read, without single numbers beside a constant factor."""
+    head: str
+    inside: list[list[tuple[ast.stmt, Around]]]
+    """The statements of its blocks, each with those in its own blocks."""
+
+
 class _Making:
     """How the value is made that `node` is about, of the names `read`. `loose`: not of which single numbers."""
 
@@ -135,9 +159,11 @@ class _Making:
         self._owner, self._read, self._loose = owner, read, loose
         self._at, self._around = owner.places[id(node)]
         self._chosen = list(_choices(self._at, node))
+        self._counted: dict[ast.stmt, bool] = {}
         self.needed = read.union(*(_names(test) for _, test in self._chosen))
         while more := self._read_to_make() - self.needed:
             self.needed |= more
+            self._counted.clear()
 
     def text(self, shown: str) -> str:
         """All that matters, line by line, with `shown` in its place."""
@@ -156,37 +182,44 @@ class _Making:
         """Names that are read by what binds a needed one, and by the conditions and loops around that."""
         found: set[str] = set()
         for statement, around in self._owner.statements:
-            if not _binds(statement) & self.needed:
+            if self._binds(statement).isdisjoint(self.needed):
                 continue
             found |= self._read_by(statement)
             for outer in around:
                 if outer not in self._around or self._counts(outer):
-                    found = found.union(*(_names(p) for p in _own_parts(outer)))
+                    found |= self._owner.facts[outer].read
         return found
 
+    def _binds(self, statement: ast.stmt) -> set[str]:
+        return self._owner.facts[statement].binds
+
     def _read_by(self, statement: ast.stmt) -> set[str]:
-        before = _binds(statement) if isinstance(statement, ast.AugAssign) else set[str]()
-        return before.union(*(self._owner.that_matter(p, self._loose) for p in _own_parts(statement)))
+        facts = self._owner.facts[statement]
+        return facts.loosely if self._loose else facts.read
 
     def _counts(self, outer: ast.stmt) -> bool:
         """Whether the claim stands in `outer`, a loop that changes what it is about. Conditions are told apart."""
         if not isinstance(outer, ast.For | ast.While):
             return False
-        return outer is self._at or bool(_binds(outer) & self.needed) or self._carries(outer)
+        if outer not in self._counted:
+            counts = outer is self._at or bool(self._binds(outer) & self.needed) or self._carries(outer)
+            self._counted[outer] = counts
+        return self._counted[outer]
 
     def _carries(self, loop: ast.For | ast.While) -> bool:
         """Whether a turn of `loop` may read what the turn before it has made."""
-        inside = list(_statements(loop.body, ()))
-        changed = set[str]().union(*(_binds(s) & self.needed for s, _ in inside))
+        inside = self._owner.facts[loop].inside
+        changed = self.needed & set[str]().union(*(self._binds(s) for parts in inside for s, _ in parts))
         made: set[str] = set()
-        for statement in loop.body:
-            for part, around in _statements([statement], ()):
+        for parts in inside if changed else ():
+            for part, around in parts:
                 read = self._read if part is self._at else set()
-                read = read | (self._read_by(part) if _binds(part) & self.needed or _blocks(part) else set())
-                if read & changed - made.union(*(_binds(loop) for loop in around)):
+                if _blocks(part) or not self._binds(part).isdisjoint(self.needed):
+                    read = read | self._read_by(part)
+                if read & changed and read & changed - made.union(*(self._binds(outer) for outer in around)):
                     return True
-            if not _blocks(statement):
-                made |= _binds(statement)
+            if len(parts) == 1:
+                made |= self._binds(parts[0][0])
         return False
 
     def _lines(self, body: list[ast.stmt], claim: str, turns: bool) -> tuple[list[str], bool]:
@@ -203,8 +236,8 @@ class _Making:
                     return found, True
             if holds and not turns and not self._counts(statement):
                 found += next(lines for lines, held in inside if held)
-            elif any(lines for lines, _ in inside) or _binds(statement) & self.needed or (is_at and tests_again):
-                found += [_head(statement), *([claim] if is_at and tests_again else [])]
+            elif any(lines for lines, _ in inside) or self._binds(statement) & self.needed or (is_at and tests_again):
+                found += [self._owner.facts[statement].head, *([claim] if is_at and tests_again else [])]
                 found += [f"{'else' if i else '|'} {line}" for i, (lines, _) in enumerate(inside) for line in lines]
             if (holds or is_at) and not turns:
                 return found, True

@@ -121,6 +121,11 @@ def test_a_file_from_elsewhere_is_fenced_again(kernel, tmp_path):
         ({"owner": "another"}, "has changed since"),
         ({"meta": {"TURNS": [10**9]}}, "none of its stated values"),
         ({"version": 99}, "another version"),
+        ({"meta": [[1, [2, 4]]]}, "holds no variant"),
+        ({"meta": {"TURNS": [[2], [4]]}}, "all whole numbers or all texts"),
+        ({"meta": {"TURNS": [2, float("nan")]}}, "all whole numbers or all texts"),
+        ({"source": found["source"] + "# \ud800"}, "control character"),
+        ({"grid": "\ud800"}, "no expression"),
     ]:
         path.write_text(json.dumps({**found, **change}))
         fresh = editable(Axpy(), kernel._folder, "tests.exploits.axpy:Axpy")
