@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -57,6 +58,24 @@ def as_if_on(gpu: str, source: Path, path: Path, ms: float = 0.1, scale: int = 1
         elif kind == "observed":
             body = {**body, "launch": renamed.get(body["launch"], body["launch"])}
         append(str(path), line_of(kind, body)[1])
+    return path
+
+
+def as_if_moved(source: Path, path: Path, lines: int, only: str | None = None) -> Path:
+    """`source` as if its program had `lines` more above its functions, or above the one that is named `only`: all
+    digests that rest on them are others."""
+    renamed: dict[str, str] = {}
+    for digest, kind, body in read(str(source))[0]:
+        text = json.dumps(body)
+        for old, new in renamed.items():
+            text = text.replace(old, new)
+        body = json.loads(text)
+        if kind == "function" and only in (None, body["name"]):
+            body["line"] += lines
+        now, line = line_of(kind, body)
+        if now != digest:
+            renamed[digest] = now
+        append(str(path), line)
     return path
 
 

@@ -45,9 +45,14 @@ def capture_program(command: Sequence[str], path: Path, values: Values) -> int:
 @contextmanager
 def _usable(path: str | Path) -> Iterator[None]:
     from kernels.capture.capture_file import NotACapture
+    from memory.command_line.output_files import OutputError, refuse_stream
 
     try:
+        # Each process of the program finds by the file's end what is whole, and the command reads it afterwards.
+        refuse_stream(Path(path), "-o")
         yield
+    except OutputError as e:
+        raise UsageError(e.message) from e
     except NotACapture as e:
         raise UsageError(str(e)) from e
     except OSError as e:

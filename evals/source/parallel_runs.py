@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from evals.source.run_times import LIKELY, RunTimes, kind_of
 from evals.source.source_runs import Place, SourceRun
 from evals.source.source_tasks import TRAPS
 from tools.harness.process.child import Child, ChildDied
@@ -39,15 +40,21 @@ class ParallelRuns:
     """Runs, `workers` at a time."""
 
     def __init__(
-        self, jobs: Sequence[Job], place: Place, workers: int, stop_after: float | None = None, player: str = PLAYER
+        self,
+        jobs: Sequence[Job],
+        place: Place,
+        workers: int,
+        stop_after: float | None = None,
+        player: str = PLAYER,
+        times: RunTimes | None = None,
     ) -> None:
         """`stop_after`: seconds in which all is to end. The first runs are begun in any case. A later one is not begun
-        if, by the longest run so far, it would end after that. What is begun is played to its end. `player` is the
-        factory of a run's process."""
+        if it would likely end after that, by `times`; one behind it that is shorter may be. What is begun is played to
+        its end. `player` is the factory of a run's process."""
         self._waiting = list(jobs)[::-1]
         self._place, self._workers, self._player = place, workers, player
         self._stop_after, self._began = stop_after, time.monotonic()
-        self._longest = place.seconds
+        self._times = times or RunTimes(place.seconds)
         self._first = workers
         self._lock = threading.Lock()
         self._children: set[Child] = set()
@@ -91,7 +98,7 @@ class ParallelRuns:
             run = self._played(job)
             whole = time.monotonic() - began
             with self._lock:
-                self._longest = max(self._longest, whole)
+                self._times.add(run, whole)
             self._ended.put(run.model_copy(update={"whole_seconds": round(whole, 1)}))
 
     def _next(self) -> tuple[Job, str] | None:
@@ -103,9 +110,10 @@ class ParallelRuns:
             if self._first:
                 self._first -= 1
                 return job, ""
-            late = time.monotonic() - self._began + self._longest - (self._stop_after or NO_DEADLINE)
-            why = "not begun: by the longest run so far ({:.0f} s) it would end after --stop-after {:g}"
-            return job, why.format(self._longest, self._stop_after) if late > 0 else ""
+            expected = self._times.expected(job.task, job.player)
+            late = time.monotonic() - self._began + expected - (self._stop_after or NO_DEADLINE)
+            why = "not begun: such a run is likely to take {:.0f} s, and would end after --stop-after {:g}"
+            return job, why.format(expected, self._stop_after) if late > 0 else ""
 
     def _played(self, job: Job) -> SourceRun:
         try:
@@ -139,7 +147,9 @@ class ParallelRuns:
 
 
 def play_order(tasks: Sequence[str]) -> list[str]:
-    """The tasks with the traps spread evenly among them, so that what the time does not reach is of both kinds."""
+    """The tasks, those that take long before the short ones, for which there is still time when there is none for a
+    long one. The traps are spread evenly among them, so that what the time does not reach is not all of them."""
     kinds = [[t for t in tasks if t not in TRAPS], [t for t in tasks if t in TRAPS]]
+    kinds[0].sort(key=lambda task: -LIKELY[kind_of(task)])
     places = {task: (i + 0.5) / len(kind) for kind in kinds for i, task in enumerate(kind)}
     return sorted(tasks, key=places.__getitem__)

@@ -89,6 +89,8 @@ def source_command(
             raise UsageMistake("there is no player: name known or embedded in --players, or a --model")
         earlier = _kept(known_file) if known_file else []
         _check_device(device)
+        if known_file:
+            _check_kind(known_file, earlier, device)
         runs: list[SourceRun] = []
         place = _place(device, max_seconds, asked.base_url, seed, workers)
         try:
@@ -175,6 +177,38 @@ def _check_device(device: str) -> None:
     why = sandbox.why_not()
     if why is not None:
         raise UsageMistake(f"edited code is compiled by shut-in processes alone, and this machine has no way ({why})")
+
+
+def _check_kind(known: Path, earlier: list[SourceRun], device: str) -> None:
+    """The times of the known forms must be of the same kind of GPU as the one that will play. Raises UsageMistake."""
+    from evals.source.source_scores import known_gpus
+
+    here = _gpu_name(device)
+    for task, name in known_gpus(earlier).items():
+        if name is None:
+            raise UsageMistake(f"--known {known} does not tell the GPU on which it has timed {task}: play known anew")
+        if name != here:
+            raise UsageMistake(
+                f"--known {known} has the time of {task} on {name}, and --device {device} is {here}: "
+                "play --players known on this GPU first"
+            )
+
+
+def _gpu_name(device: str) -> str:
+    """As the driver reports it. A child asks, as this process uses no GPU. Raises UsageMistake."""
+    from tools.harness.checking.owner_survey import OwnerSurvey
+    from tools.harness.process.child import ChildUnborn
+
+    survey = OwnerSurvey(device)
+    try:
+        info = survey.device_info()
+    except ChildUnborn as e:
+        raise UsageMistake(f"the GPU {device} cannot be asked for its name: {e}") from e
+    finally:
+        survey.close()
+    if why := info.get("missing") or info.get("reason"):
+        raise UsageMistake(f"{why}: name another --device")
+    return str(info["name"])
 
 
 def _report(runs: list[SourceRun], earlier: list[SourceRun]) -> dict[str, list[dict[str, object]]]:

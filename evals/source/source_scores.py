@@ -38,8 +38,19 @@ def known_speedups(runs: Sequence[SourceRun]) -> dict[str, float]:
     A form that is slower on the other shape counts too, although its claim is wrong: what it reached at the task's own
     shape can be had there. A form whose results are wrong on the other shape does not, and one that was not examined
     there neither."""
+    return {run.task: run.speedup for run in _proven_forms(runs) if run.speedup}
+
+
+def known_gpus(runs: Sequence[SourceRun]) -> dict[str, str | None]:
+    """Task → the GPU on which its known form was timed, of those in :func:`known_speedups`; ``None`` if the run does
+    not tell."""
+    names = {run.task: run.device.get("name") for run in _proven_forms(runs)}
+    return {task: None if name is None else str(name) for task, name in names.items()}
+
+
+def _proven_forms(runs: Sequence[SourceRun]) -> list[SourceRun]:
     proven = (r for r in runs if r.player == KNOWN and r.task in TASKS and r.claimed and not r.unplayed)
-    return {r.task: r.speedup for r in proven if r.speedup and (not r.wrong or r.elsewhere_speedup)}
+    return [r for r in proven if r.speedup and (not r.wrong or r.elsewhere_speedup)]
 
 
 def score(run: SourceRun, known: Mapping[str, float]) -> SourceScore:

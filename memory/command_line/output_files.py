@@ -42,8 +42,7 @@ def check_output(
             raise OutputError(f"{name} is what the command reads: give another file")
         if is_stream(path):
             if replaced_repeatedly:
-                why = "it is no regular file, and the command replaces it"
-                raise OutputError(f"{name} cannot be written ({why}): give the path of a file")
+                refuse_stream(path, option)
             return
         target = path.resolve()
         if not target.parent.is_dir():
@@ -54,6 +53,13 @@ def check_output(
             probe.write(b"\n")
     except (OSError, ValueError) as e:
         raise OutputError(_sentence(name, e)) from e
+
+
+def refuse_stream(path: Path, option: str) -> None:
+    """Raises OutputError if `path` is a stream. For what the command reads again, or replaces more than once."""
+    if is_stream(path):
+        why = "it is no regular file, and the command reads it again or replaces it"
+        raise OutputError(f"{option} {path} cannot be written ({why}): give the path of a file")
 
 
 def write_output(path: Path, text: str, option: str = "the file") -> None:

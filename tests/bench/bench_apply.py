@@ -165,6 +165,7 @@ def ways_of(launch, empty, without, path):
                 launch()
                 us = microseconds(launch, count)
                 if counted:
+                    assert applied is not None
                     assert applied.report()[counted][0]["launches"] == count + 1
             return us
 

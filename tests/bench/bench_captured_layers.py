@@ -17,6 +17,8 @@ from typing import Any
 
 import torch
 
+from agent.programs.capturing import Values
+
 TOKENS, HIDDEN, FEED, VOCABULARY, HEADS, KV_HEADS, HEAD = 4096, 4096, 14336, 128256, 32, 8, 128
 REPEATED = 200
 
@@ -90,7 +92,7 @@ def seen_by_profiler(made: dict[str, Callable[[], Any]]) -> set[str]:
     return {n for n in names if n.isidentifier() and "cublas" not in n and "sm90" not in n and "nvjet" not in n}
 
 
-def cost(values: str, folder: Path) -> dict[str, float]:
+def cost(values: Values, folder: Path) -> dict[str, float]:
     """Host time of a first and a repeated launch of a kernel with and without capture."""
     from contextlib import nullcontext
 

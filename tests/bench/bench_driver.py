@@ -11,13 +11,14 @@ import platform
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 
 from kernels.hardware import hardware_named
 from memory.store import Memory
-from tests.bench.bench_faults import good
+from tests.bench.bench_faults import compile_at_once
 from tests.exploits.axpy import AxpyProblem
 from tests.faults.broken import Faulty, FaultyConfig
 from tests.tools.test_session import Clockwork
@@ -34,11 +35,11 @@ def main(attempts: int, out: Path | None) -> None:
     folder = Path(tempfile.mkdtemp(prefix="autokernel-driver-"))
     memory = Memory.open(folder / "memory.db")
     hardware, spec, problem = hardware_named("H200"), Faulty(), AxpyProblem()
-    device = Clockwork(memory)
+    device: Any = Clockwork(memory)
     ids = Ids.of(memory, device.info, spec, problem)
     memory.start_run("bench", "driver", {}, "none", ids.environment, ids.problem, {})
     pool = LocalCompilePool(hardware, cache=folder)
-    pool.compile = lambda spec, problem, configs: [good(c) for c in configs]  # type: ignore[method-assign]
+    pool.compile = compile_at_once  # type: ignore[method-assign]
     budget = Budget(max_evals=attempts, max_seconds=1e6)
     session = Session(Task(spec, problem, hardware, "gbps"), device, pool, memory, ids, "bench", budget)
     times = []

@@ -15,17 +15,21 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 
+from kernels.spec import Config, KernelSpec, Problem
 from memory.store import Memory
 from tests.exploits.axpy import AxpyProblem
 from tests.faults.broken import TRUE_STATUS, Faulty, FaultyConfig
 from tools.harness.compiling.compile_pool import LocalCompilePool
+from tools.harness.device import NO_LIMIT, CompileLimit
 from tools.harness.devices.live import LiveDevice
+from tools.harness.results import CompileResult
 from tools.session.budget import Budget
 from tools.session.session import Ids, Session
 from tools.session.task import Task
@@ -69,7 +73,7 @@ def storm(live: LiveDevice, memory: Memory, folder: Path, faults: int, kills: in
     session = Session(task, live, pool, memory, ids, "storm", Budget(max_evals=len(plan) + 100, max_seconds=1e6))
     session.measure([FaultyConfig(n=-1)], "warm-up")
     # Compilation is not what is on trial: a fault raised by launch() would already stop a config in the pool.
-    pool.compile = lambda spec, problem, configs: [good(c) for c in configs]  # type: ignore[method-assign]
+    pool.compile = compile_at_once  # type: ignore[method-assign]
     calm = [clock(session, FaultyConfig(n=10_000 + i)) for i in range(50)]
     stop = threading.Event()
     killer = threading.Thread(target=kill_at_random, args=(live, kills, draw.randrange(1 << 30), stop))
@@ -110,10 +114,11 @@ def storm(live: LiveDevice, memory: Memory, folder: Path, faults: int, kills: in
     }
 
 
-def good(config: Any) -> Any:
-    from tools.harness.results import CompileResult
-
-    return CompileResult(config=config.model_dump(mode="json"), status="correct")
+def compile_at_once(
+    spec: KernelSpec[Any, Any], problem: Problem, configs: Sequence[Config], limit: CompileLimit = NO_LIMIT
+) -> list[CompileResult]:
+    """In the place of a pool's ``compile``: nothing is compiled."""
+    return [CompileResult(config=config.model_dump(mode="json"), status="correct") for config in configs]
 
 
 def clock(session: Session, config: FaultyConfig) -> float:
@@ -128,7 +133,9 @@ def kill_at_random(live: LiveDevice, kills: int, seed: int, stop: threading.Even
         if stop.wait(draw.uniform(0.5, 12)):
             return
         with suppress(ProcessLookupError):
-            os.kill(live.workers.by_role["candidates"].process.pid, signal.SIGKILL)
+            pid = live.workers.by_role["candidates"].process.pid
+            if pid is not None:
+                os.kill(pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -66,7 +66,8 @@ def gpus(kernel: str, limit: int | None, out: Path | None) -> None:
         for count in counts[:-1]
     ]
     pairs = [[times[n][c] for c in times[1] if c in times[there]] for n in (there, 1)]
-    apart = np.divide(*pairs) / np.median(np.divide(*pairs)) - 1
+    ratios = np.array(pairs[0]) / np.array(pairs[1])
+    apart = ratios / np.median(ratios) - 1
     figures["spearman_of_all_gpus_and_one"] = round(float(spearmanr(*pairs)[0]), 4)
     figures["apart_p50_p95"] = [round(float(q), 4) for q in np.quantile(np.abs(apart), [0.5, 0.95])]
     show(figures, out)

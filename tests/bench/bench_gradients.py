@@ -15,15 +15,23 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from evals.bench import targets
-from evals.bench.output import print_progress, print_table, store
-from evals.bench.suite import BOTH, LOSS, norm_backward
+from evals.bench.output import Row, print_progress, print_table, store
+from evals.bench.suite import BOTH, LOSS, Entry, norm_backward
+from kernels.spec import Config
 from tests.bench.recorded_run import RecordedRun, print_screened, run_within
+from tools.harness.devices.live import LiveDevice
+
+if TYPE_CHECKING:
+    pass
 
 PEAKS_S = 35.0
 """Seconds that are kept for the peaks of memory."""
@@ -43,7 +51,7 @@ ENTRIES = (
 for its products, with each backend that can be forced."""
 
 
-def without(entry, baseline):
+def without(entry: Entry, baseline: str | None) -> Entry:
     """`entry` with `baseline` and its target left out."""
     against = {judged: tuple(n for n in names if n != baseline) for judged, names in entry.against.items()}
     return replace(entry, against=against, targets=tuple(t for t in entry.targets if t.against != baseline))
@@ -52,12 +60,12 @@ def without(entry, baseline):
 class PromisingRun(RecordedRun):
     """Screens what the kernel's owner calls promising, too."""
 
-    def _configs(self, live):
+    def _configs(self, live: LiveDevice) -> list[Config]:
         owners = live.spec.promising(live.problem, live.hardware)
         return list(dict.fromkeys([*owners, *super()._configs(live)]))
 
 
-def peaks(config, missing=None):
+def peaks(config: dict[str, Any] | None, missing: str | None = None) -> None:
     """Prints a line of JSON for the kernel and for each baseline: peak bytes above the inputs, and ms, of one call on
     the loss's problem.
 
@@ -68,23 +76,23 @@ def peaks(config, missing=None):
 
     spec, problem = LOSS.case.load()
     inputs = spec.inputs(problem, torch.Generator("cuda").manual_seed(0), "cuda")
-    hardware = hardware_for(torch.cuda.get_device_name())
+    hardware: Any = hardware_for(torch.cuda.get_device_name())
     chosen = spec.config_type.model_validate(config) if config else spec.default_config(problem, hardware)
 
-    def ours():
+    def ours() -> torch.Tensor:
         out = spec.output(problem, "cuda")
         spec.launch(problem, chosen, inputs, out, hardware)
         return out
 
-    size = sum(t.numel() * t.element_size() for t in inputs)
+    size = sum(t.numel() * t.element_size() for t in inputs if t is not None)
     print(json.dumps({"inputs": size, "config": chosen.model_dump(mode="json")}), flush=True)
-    calls = {OURS: lambda: ours}
+    calls: dict[str, Callable[[], Callable[[], object]]] = {OURS: lambda: ours}
     # The slowest to prepare comes last.
     baselines = sorted(spec.baselines(problem), key=lambda b: b.name == "compiled")
-    calls |= {b.name: lambda b=b: b.prepare(problem, inputs) for b in baselines}
+    calls |= {b.name: partial(b.prepare, problem, inputs) for b in baselines}
     reasons = {b.name: b.missing(problem) for b in baselines} | {missing: "left out"}
     for name, prepare in calls.items():
-        found = {"reason": reasons.get(name)}
+        found: dict[str, Any] = {"reason": reasons.get(name)}
         if not found["reason"]:
             try:
                 found = _peak(prepare())
@@ -93,7 +101,7 @@ def peaks(config, missing=None):
         print(json.dumps({name: found}), flush=True)
 
 
-def _peak(call):
+def _peak(call: Callable[[], object]) -> dict[str, Any]:
     import torch
 
     for _ in range(2):
@@ -112,10 +120,10 @@ def _peak(call):
     return {"bytes": peak, "ms_once": started.elapsed_time(ended)}
 
 
-def peaks_apart(config, missing, seconds):
+def peaks_apart(config: dict[str, Any] | None, missing: str | None, seconds: float) -> dict[str, Any]:
     """What :func:`peaks` prints, in a process of its own, up to the first trouble or the end of the time."""
     code = f"from tests.bench.bench_gradients import peaks; peaks({config!r}, {missing!r})"
-    trouble = {}
+    trouble: dict[str, Any] = {}
     try:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=max(1.0, seconds), check=False)
         said = done.stdout
@@ -123,7 +131,7 @@ def peaks_apart(config, missing, seconds):
             trouble = {"reason": done.stderr.decode()[-2000:]}
     except subprocess.TimeoutExpired as e:
         said, trouble = e.stdout or b"", {"reason": f"not all were taken within {seconds:.0f} s"}
-    found = {}
+    found: dict[str, Any] = {}
     for line in said.decode().splitlines():
         if line.startswith("{"):
             found |= json.loads(line)
@@ -133,7 +141,7 @@ def peaks_apart(config, missing, seconds):
     return found | trouble
 
 
-def print_peaks(found):
+def print_peaks(found: dict[str, Any]) -> None:
     rows = [
         {"way": name, "peak GB": f"{value['bytes'] / 1e9:.3f}", "ms once": f"{value['ms_once']:.2f}"}
         if "bytes" in value
@@ -156,16 +164,16 @@ def print_peaks(found):
 @click.option("--seconds", default=1.5, show_default=True, help="Seconds of a proof's readings.")
 @click.option("--only", default="", help="Names of entries, separated by commas.")
 @click.option("--without", "missing", help="A baseline of the loss not to time: compiled needs minutes of the GPU.")
-def main(folder, budget, configs, seconds, only, missing):
+def main(folder: Path, budget: float, configs: int, seconds: float, only: str, missing: str | None) -> None:
     began = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     named = only.split(",") if only else [e.name for e in ENTRIES]
     wanted = tuple(without(e, missing) if e is LOSS else e for e in ENTRIES if e.name in named)
-    rows, memory = [], {}
+    rows, memory = list[Row](), dict[str, Any]()
     out = folder / "gradients.json"
     print_progress(f"{len(wanted)} entries in at most {budget:.0f} s; torch.compile prepares the first ones")
 
-    def keep(found):
+    def keep(found: list[Row]) -> None:
         rows[:] = found
         store(out, {"rows": rows, "peaks": memory})
 

@@ -11,16 +11,22 @@ That it is right there: ``python -m pytest -m gpu -k trimmed tests/kernels/group
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
 
 from evals.bench.output import print_progress
-from evals.bench.suite import Case, Entry
-from evals.bench.suite_run import SuiteRun
-from evals.bench.sweep import describe_case, rates, sort_by_time
+from evals.bench.suite import Case, Entry, Judged
+from evals.bench.suite_run import Opened, SuiteRun
+from evals.bench.sweep import Row, describe_case, rates, sort_by_time
+from kernels.hardware import Hardware
+from kernels.spec import Config, KernelSpec, Problem
 from tests.bench.recorded_run import RecordedRun, print_screened, run_within
+from tools.harness.devices.live import LiveDevice
+from tools.harness.results import Measurement
 
 NEW = "trimmed"
 AGAINST = ("loop", "grouped")
@@ -30,7 +36,7 @@ LAST_ENTRY_S = 14.0
 """What an entry takes on an H200, by the estimates of ``evals.bench.suite_run``."""
 
 
-def entry(name, shape, **options):
+def entry(name: str, shape: tuple[int, ...], **options: Any) -> Entry:
     return Entry(name, Case("grouped_matmul", shape, options), ("burst",), {"burst": AGAINST})
 
 
@@ -45,9 +51,10 @@ ENTRIES = (
 multiplied."""
 
 
-def configs_to_screen(spec, problem, hardware):
+def configs_to_screen(spec: KernelSpec[Any, Any], problem: Problem, hardware: Hardware) -> list[Config]:
     """The first MOST_CONFIGS configs of each persistent family: promising ones, then candidates."""
-    found = {}
+    found: dict[str, list[Config]] = {}
+    config: Any
     for config in (*spec.promising(problem, hardware), *spec.candidates(problem, hardware)):
         of_family = found.setdefault(config.family, [])
         legal = spec.constraint(problem, config, hardware) is None
@@ -56,7 +63,7 @@ def configs_to_screen(spec, problem, hardware):
     return [config for family in (NEW, "warp_specialized", "persistent_tma") for config in found.get(family, [])]
 
 
-def fastest(measurements):
+def fastest(measurements: Sequence[Measurement]) -> tuple[Measurement | None, Measurement | None]:
     """The fastest ``trimmed`` measurement and the fastest other one; None if there is none."""
     ordered = sort_by_time([m for m in measurements if m.status == "correct"])
     new = next((m for m in ordered if m.config["family"] == NEW), None)
@@ -66,11 +73,12 @@ def fastest(measurements):
 class FamilySuite(SuiteRun):
     """A suite that proves the fastest ``trimmed`` config beside the fastest other one."""
 
-    def _configs(self, live):
+    def _configs(self, live: LiveDevice) -> list[Config]:
         return configs_to_screen(live.spec, live.problem, live.hardware)
 
-    def _judge(self, entry, judged, opened):
+    def _judge(self, entry: Entry, judged: Judged, opened: Opened) -> Row:
         live = opened.live
+        assert judged == "burst"  # as all ENTRIES
         row = describe_case(live, judged) | {"entry": entry.name, "judged": judged, "targets": [], "baselines": []}
         opened.finalists(self.progress)
         new, old = fastest(opened.screened)
@@ -96,15 +104,15 @@ class FamilyRun(RecordedRun, FamilySuite):
 @click.option("--budget", default=60.0, show_default=True, help="Seconds for everything.")
 @click.option("--seconds", default=1.0, show_default=True, help="Seconds of a proof's readings.")
 @click.option("--only", default="", help="Names of entries, separated by commas.")
-def main(out, budget, seconds, only):
+def main(out: Path, budget: float, seconds: float, only: str) -> None:
     chosen = only.split(",") if only else [e.name for e in ENTRIES]
     if unknown := sorted(set(chosen) - {e.name for e in ENTRIES}):
         raise click.UsageError(f"no entry {', '.join(unknown)}; there are {', '.join(e.name for e in ENTRIES)}")
     if not torch.cuda.is_available():
         raise click.UsageError("PyTorch finds no GPU here, and this measures on one")
-    rows = []
+    rows: list[Row] = []
 
-    def keep(found):
+    def keep(found: list[Row]) -> None:
         rows[:] = found
         out.write_text(json.dumps({"command": "python -m tests.bench.bench_grouped_families", "rows": rows}, indent=1))
 

@@ -24,6 +24,7 @@ from kernels.spec import KernelSpec
 from tools.harness.compiling.compile_pool import LocalCompilePool
 from tools.harness.devices.live import BLOCK, SCREEN_SAMPLES, LiveDevice
 from tools.harness.landscapes.named import find_landscape
+from tools.harness.results import Measurement
 from tools.session.session import CLOSE, CONTENDERS
 
 
@@ -130,10 +131,11 @@ def repeatability(live: LiveDevice, minutes: float) -> dict[str, Any]:
     eager = live.spec.baselines(live.problem)[0]
     found: dict[str, dict[str, list[float]]] = {r: {"raw": [], "ratio": []} for r in READINGS}
     began = time.monotonic()
-    cards = []
+    cards: list[dict[str, Any] | None] = []
+    last: Measurement | None = None
     while time.monotonic() - began < minutes * 60 or len(cards) < 6:
         for regime, pairs in READINGS.items():
-            ours, theirs = [], []
+            ours, theirs = list[float](), list[float]()
             for i in range(2 * pairs):
                 samples = BLOCK[regime]  # type: ignore[index]
                 first = (i // 2 + i) % 2 == 0  # ours, theirs, theirs, ours, ...
@@ -144,10 +146,11 @@ def repeatability(live: LiveDevice, minutes: float) -> dict[str, Any]:
                 )
                 if not m.ms:
                     raise click.ClickException(f"a reading failed: {m.reason}")
-                (ours if first else theirs).append(m)
-            found[regime]["raw"].append(float(np.median([m.ms for m in ours])))
-            found[regime]["ratio"].append(float(np.median([t.ms / o.ms for o, t in zip(ours, theirs, strict=True)])))
-        cards.append(ours[-1].telemetry.model_dump() if ours[-1].telemetry else None)
+                (ours if first else theirs).append(m.ms)
+                last = m if first else last
+            found[regime]["raw"].append(float(np.median(ours)))
+            found[regime]["ratio"].append(float(np.median([t / o for o, t in zip(ours, theirs, strict=True)])))
+        cards.append(last.telemetry.model_dump() if last and last.telemetry else None)
     return {
         "config": config.model_dump(),
         "baseline": eager.title,

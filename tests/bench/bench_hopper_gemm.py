@@ -13,7 +13,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from statistics import median
+from typing import TYPE_CHECKING, Any, Literal
 
 STARTED = float(os.environ.setdefault("PROBE_STARTED", str(time.time())))
 BUDGET = 100.0
@@ -26,17 +29,28 @@ from kernels import registry  # noqa: E402
 from kernels.gemm import gluon, launch  # noqa: E402
 from kernels.gemm.gluon_space import constraint, takes_turns  # noqa: E402
 from kernels.gemm.space import GemmConfig  # noqa: E402
-from kernels.hardware import hardware_for, hardware_named  # noqa: E402
+from kernels.hardware import Hardware, hardware_for, hardware_named  # noqa: E402
 from kernels.triton import activations  # noqa: E402
 
+if TYPE_CHECKING:
+    from tools.harness.measuring.telemetry import Nvml
+
 FUSED = registry.get("fused_matmul")
+Mix = tuple[str, str, bool, str]
+"""Layout of B, dtype, whether there is a bias, activation."""
+Snake = Literal[0, 1, 2]
+Calls = dict[str, Callable[[], object]]
+Window = tuple[float, float, float]
+"""ms, watts, MHz."""
 
 
-def left():
+def left() -> float:
     return BUDGET - (time.time() - STARTED)
 
 
-def ws(bm, bn, stages, subtile, warps=8, group=16, consumers=1, bk=64):
+def ws(
+    bm: int, bn: int, stages: int, subtile: Any, warps: int = 8, group: int = 16, consumers: int = 1, bk: int = 64
+) -> GemmConfig:
     return GemmConfig(
         family="warp_specialized",
         BLOCK_M=bm,
@@ -50,7 +64,7 @@ def ws(bm, bn, stages, subtile, warps=8, group=16, consumers=1, bk=64):
     )
 
 
-def plain(subtile):
+def plain(subtile: Any) -> GemmConfig:
     return GemmConfig(
         family="persistent_tma",
         BLOCK_M=128,
@@ -81,18 +95,27 @@ VARIANTS = {
     "one 64x64 bk128 w4 s5": ws(64, 64, 5, 1, warps=4, bk=128),
 }
 SHAPES = [(256, 512, 64), (1000, 1096, 520), (72, 8, 8), (2048, 4096, 1032), (4096, 4096, 4096)]
-MIXES = [("row", "fp16", False, "leaky_relu"), ("col", "bf16", True, "gelu"), ("row", "bf16", True, "silu")]
+MIXES: list[Mix] = [("row", "fp16", False, "leaky_relu"), ("col", "bf16", True, "gelu"), ("row", "bf16", True, "silu")]
 SNAKED = ("one /4 s4", "halves /4 s4", "turns 128x128 /2 s5")
 GROUPS = [[n] for n in list(VARIANTS)[:2]] + [list(VARIANTS)[i : i + 3] for i in range(2, len(VARIANTS), 3)]
 BURST_SHAPES = [(8192, 4096, 4096), (16384, 4096, 1024)]
 
 
-def problem(shape, mix):
+def problem(shape: tuple[int, ...], mix: Mix) -> Any:
     layout, dtype, bias, activation = mix
     return FUSED.parse_problem(shape, {"b_layout": layout, "dtype": dtype, "bias": bias, "activation": activation})
 
 
-def compile_one(job):
+def matrices(
+    p: Any, generator: torch.Generator | None, device: str
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    a, b, bias = FUSED.inputs(p, generator, device)
+    assert a is not None
+    assert b is not None
+    return a, b, bias
+
+
+def compile_one(job: tuple[str, Mix, Snake]) -> tuple[str, int, str | None]:
     """In a forked child of a process without a CUDA context."""
     from triton.runtime import driver
 
@@ -105,7 +128,7 @@ def compile_one(job):
     try:
         with warm_ups_only() as compiled:
             p = problem((4096, 4096, 4096), mix)
-            a, b, bias = FUSED.inputs(p, None, "meta")
+            a, b, bias = matrices(p, None, "meta")
             out = FUSED.output(p, "meta")
             if name.startswith("plain"):
                 launch.launch_gemm(a, b, bias, out, p.activation, plain(int(name[-1])), h)
@@ -116,7 +139,7 @@ def compile_one(job):
         return name, 0, f"{type(e).__name__}: {e}"[-300:]
 
 
-def check(names):
+def check(names: list[str]) -> None:
     torch.backends.cuda.matmul.allow_tf32 = False
     h = hardware_for(torch.cuda.get_device_name()) or hardware_named("H200")
     from tools.harness.checking.verify import fault
@@ -125,8 +148,9 @@ def check(names):
         for shape in SHAPES:
             for mix in MIXES if shape != SHAPES[-1] else MIXES[:1]:
                 p = problem(shape, mix)
-                inputs = FUSED.inputs(p, torch.Generator("cuda").manual_seed(1), "cuda")
-                for snake in (2, 1, 0) if name in SNAKED and shape == SHAPES[-1] else (2,):
+                inputs = matrices(p, torch.Generator("cuda").manual_seed(1), "cuda")
+                snakes: tuple[Snake, ...] = (2, 1, 0) if name in SNAKED and shape == SHAPES[-1] else (2,)
+                for snake in snakes:
                     outs = []
                     for _ in range(3):
                         out = FUSED.output(p, "cuda").fill_(float("nan"))
@@ -149,14 +173,14 @@ def check(names):
             print(f"OK\t{name}\t", flush=True)
 
 
-def checks():
+def checks() -> tuple[list[str], dict[str, str]]:
     children = []
     for names in GROUPS:
         log = tempfile.NamedTemporaryFile("w+", suffix=".log", delete=False)  # noqa: SIM115 -- read when the child ends
         args = [sys.executable, "-m", "tests.bench.bench_hopper_gemm", "check", json.dumps(names)]
         children.append((names, log, subprocess.Popen(args, stdout=log, stderr=subprocess.STDOUT)))
     deadline = time.time() + 35
-    good, bad = [], {}
+    good, bad = list[str](), dict[str, str]()
     for names, log, child in children:
         try:
             child.wait(max(0.1, deadline - time.time()))
@@ -180,13 +204,13 @@ def checks():
     return good, bad
 
 
-def contenders(p, h, names):
+def contenders(p: Any, h: Hardware, names: list[str]) -> Calls:
     """name -> call, on one set of inputs."""
-    a, b, _ = inputs = FUSED.inputs(p, torch.Generator("cuda").manual_seed(2), "cuda")
+    a, b, _ = inputs = matrices(p, torch.Generator("cuda").manual_seed(2), "cuda")
     out = FUSED.output(p, "cuda")
     zero = torch.zeros(p.N, dtype=a.dtype, device="cuda")
     act = p.activation
-    calls = {
+    calls: Calls = {
         "cuBLAS bare": lambda: torch.mm(a, b, out=out),
         "unfused": lambda: activations.activate_torch(torch.mm(a, b), act),
         "cublasLt relu": lambda: torch._addmm_activation(zero, a, b, use_gelu=False),
@@ -194,19 +218,18 @@ def contenders(p, h, names):
         "plain /4": lambda: launch.launch_gemm(*inputs, out, act, plain(4), h),
     }
     for name in names:
-        for snake in (0, 1, 2) if name in SNAKED else (2,):
-            calls[f"{name} n{snake}"] = lambda name=name, snake=snake: gluon.launch(
-                *inputs, out, act, VARIANTS[name], h, snake=snake
-            )
+        snakes: tuple[Snake, ...] = (0, 1, 2) if name in SNAKED else (2,)
+        for snake in snakes:
+            calls[f"{name} n{snake}"] = partial(gluon.launch, *inputs, out, act, VARIANTS[name], h, snake=snake)
     return calls
 
 
-def burst(calls, samples, scratch):
+def burst(calls: Calls, samples: int, scratch: torch.Tensor) -> dict[str, float]:
     """Median ms: idle 4 ms, L2 flushed, a spin that outlasts the host's launch; interleaved sample by sample."""
     for call in calls.values():
         call()
     torch.cuda.synchronize()
-    times = {name: [] for name in calls}
+    times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(samples):
         for name, call in calls.items():
             torch.cuda.synchronize()
@@ -222,11 +245,12 @@ def burst(calls, samples, scratch):
     return {name: median(t) for name, t in times.items()}
 
 
-def sustained(calls, rounds, window, nvml):
+def sustained(calls: Calls, rounds: int, window: float, nvml: "Nvml | None") -> dict[str, list[Window]]:
     """name -> [(ms, watts, MHz)]: a graph of 64 launches back to back, warmed up, interleaved in rounds."""
     from tools.harness.measuring.telemetry import Meter
 
-    graphs, found = {}, {name: [] for name in calls}
+    graphs: dict[str, torch.cuda.CUDAGraph] = {}
+    found: dict[str, list[Window]] = {name: [] for name in calls}
     for name, call in calls.items():
         side = torch.cuda.Stream()
         with torch.cuda.stream(side):
@@ -252,19 +276,22 @@ def sustained(calls, rounds, window, nvml):
                 for _ in range(replays):
                     graph.replay()
                 end.record()
-                mhz = nvml.read().sm_mhz if nvml and not time.sleep(window / 2) else 0
+                mhz = 0.0
+                if nvml:
+                    time.sleep(window / 2)
+                    mhz = nvml.read().sm_mhz or 0.0
                 torch.cuda.synchronize()
             found[name].append((start.elapsed_time(end) / replays / 64, meter.watts() or float("nan"), mhz))
     return found
 
 
-def row(name, ms, bare, unfused, flops, extra=""):
+def row(name: str, ms: float, bare: float, unfused: float, flops: float, extra: str = "") -> str:
     return (
         f"{name:28s} {ms:8.4f} ms {flops / ms / 1e9:7.1f} TF  bare {bare / ms:6.4f}  unfused {unfused / ms:6.4f}{extra}"
     )
 
 
-def timings(names):
+def timings(names: list[str]) -> None:
     h = hardware_for(torch.cuda.get_device_name()) or hardware_named("H200")
     from tools.harness.measuring.telemetry import Nvml
 
@@ -278,7 +305,7 @@ def timings(names):
     calls = contenders(p, h, names)
     ms = burst(calls, 25, scratch)
     print(f"\n== burst, fp16 4096^3, median of 25, interleaved ({left():.0f} s left)")
-    for name in sorted(ms, key=ms.get):
+    for name in sorted(ms, key=ms.__getitem__):
         print(row(name, ms[name], ms["cuBLAS bare"], ms["unfused"], flops), flush=True)
 
     first = ms
@@ -292,19 +319,19 @@ def timings(names):
         others = {n: c for n, c in others.items() if not n.endswith("n1")}
         ms = burst(others, 15, scratch)
         print(f"\n== burst, bf16 {'x'.join(map(str, shape))}, median of 15, interleaved ({left():.0f} s left)")
-        for name in sorted(ms, key=ms.get):
+        for name in sorted(ms, key=ms.__getitem__):
             print(row(name, ms[name], ms["cuBLAS bare"], ms["unfused"], FUSED.flops(p)), flush=True)
         del others
         torch.cuda.empty_cache()
 
     own = [n for n in calls if n[-2:] in ("n0", "n1", "n2")]
-    chosen = sorted(own, key=first.get)[:4]
+    chosen = sorted(own, key=first.__getitem__)[:4]
     chosen += [n for n in own if n.startswith(("one /4 s4 n", "halves /4 s4 n")) and n not in chosen][: 6 - len(chosen)]
-    base = ["cuBLAS bare", "unfused", "cublasLt relu", min(("plain /2", "plain /4"), key=first.get)]
+    base = ["cuBLAS bare", "unfused", "cublasLt relu", min(("plain /2", "plain /4"), key=first.__getitem__)]
     found = sustained({n: calls[n] for n in base + chosen}, 2, 0.6, nvml)
     rates = {n: sum(t for t, _, _ in x) / len(x) for n, x in found.items() if x}
     print(f"\n== sustained, fp16 4096^3, mean of 2 windows of 0.6 s, interleaved ({left():.0f} s left)")
-    for name in sorted(rates, key=rates.get):
+    for name in sorted(rates, key=rates.__getitem__):
         watts, mhz = [w for _, w, _ in found[name]], [m for _, _, m in found[name]]
         joules = sum(t * w for t, w, _ in found[name]) / len(watts)
         spread = (max(t for t, _, _ in found[name]) / min(t for t, _, _ in found[name]) - 1) * 100
@@ -313,14 +340,15 @@ def timings(names):
         print(row(name, rates[name], rates["cuBLAS bare"], rates["unfused"], flops, extra), flush=True)
 
 
-def main():
+def main() -> None:
     h = hardware_named("H200")
     p = problem((4096, 4096, 4096), MIXES[0])
     for name, c in VARIANTS.items():
         assert constraint(p, c, h) is None, (name, constraint(p, c, h))
-    bf16 = ("row", "bf16", False, "leaky_relu")
-    jobs = [(n, m, 2) for n in VARIANTS for m in [*MIXES, bf16]]
-    jobs += [(n, m, s) for n in SNAKED for m in (MIXES[0], bf16) for s in (0, 1)]
+    bf16: Mix = ("row", "bf16", False, "leaky_relu")
+    jobs: list[tuple[str, Mix, Snake]] = [(n, m, 2) for n in VARIANTS for m in [*MIXES, bf16]]
+    turned: tuple[Snake, ...] = (0, 1)
+    jobs += [(n, m, s) for n in SNAKED for m in (MIXES[0], bf16) for s in turned]
     jobs += [(f"plain /{s}", m, 0) for s in (2, 4) for m in (MIXES[0], bf16)]
     with multiprocessing.get_context("fork").Pool(min(16, os.cpu_count() or 1)) as pool:
         done = pool.map(compile_one, jobs, chunksize=1)

@@ -22,6 +22,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from agent.programs.improvement.improve_plan import Job
+from agent.programs.improvement.improve_request import Improved
 from agent.programs.improvement.tuned_rows import TWO_PROCESSES
 from kernels.tuned.tuned_file import read_table
 
@@ -102,7 +104,7 @@ def improved(name: str, path: Path, folder: Path, seconds: float) -> dict[str, A
     }
 
 
-def _name(made: Any, job: Any) -> str:
+def _name(made: Improved, job: Job) -> str:
     return next(
         r.name for r in made.table.rows if r.key == job.key and r.function.qualname == job.launch.function["qualname"]
     )

@@ -77,7 +77,7 @@ def saved_in_a_launch(evidence: Json, owner: Json) -> tuple[list[float], str]:
 def launches_of(kernel: str, found: Comparison) -> float:
     """Launches of all that have this name, in a run."""
     rows = [*found.rows_used["used"], *found.rows_used["missed"]]
-    return sum(r["launches"] for r in rows if r["kernel"] == kernel) / found.pairs
+    return sum(float(r["launches"]) for r in rows if r["kernel"] == kernel) / found.pairs
 
 
 def promises(table: TunedTable, found: Comparison) -> list[Json]:

@@ -107,6 +107,7 @@ class Growth:
             return Finish(
                 attempt, "compile", {"reason": f"shared memory: {self.dice.randint(3, 9)}0000 B over 232448 B"}
             )
+        figures: dict[str, Any]
         if kind == "compile":
             figures = {"seconds": 1.234, "registers": 168, "spill_bytes": 0, "stack_bytes": 0, "shared_bytes": 196608}
             return Finish(attempt, "correct", cast(Any, figures | {"occupancy": 0.125, "tensor_core": "wgmma"}))

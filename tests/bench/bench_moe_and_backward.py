@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 
 from evals.bench import targets
-from evals.bench.output import print_progress, print_table, store
+from evals.bench.output import Row, print_progress, print_table, store
 from evals.bench.suite import BOTH, attention_backward, grouped
 from tests.bench.recorded_run import RecordedRun, print_screened, run_within
 
@@ -41,7 +41,7 @@ ENTRIES = (
 ``decode``."""
 
 
-def check(seconds, chosen):
+def check(seconds: float, chosen: str) -> list[str]:
     """What the GPU's tests of the two kernels say: their last line, and every failure's."""
     command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "-k", chosen, *TESTS]
     try:
@@ -59,14 +59,14 @@ def check(seconds, chosen):
 @click.option("--seconds", default=1.0, show_default=True, help="Seconds of a proof's readings.")
 @click.option("--only", default="", help="Names of entries, separated by commas.")
 @click.option("--tests", default="", help="Only the GPU's tests that this expression selects, as for pytest -k.")
-def main(folder, budget, configs, seconds, only, tests):
+def main(folder: Path, budget: float, configs: int, seconds: float, only: str, tests: str) -> None:
     began = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     wanted = tuple(e for e in ENTRIES if not only or e.name in only.split(","))
-    rows, checked = [], []
+    rows, checked = list[Row](), list[str]()
     out = folder / "moe-and-backward.json"
 
-    def keep(found):
+    def keep(found: list[Row]) -> None:
         rows[:] = found
         store(out, {"rows": rows, "checked": checked})
 

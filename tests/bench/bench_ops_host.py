@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +54,13 @@ def replays() -> dict[str, Callable[[], object]]:
     from tests.kernels.ops import replayed
 
     # A method of C that takes any arguments, reads none and returns at once.
-    replayed.END = replayed.UTILS.launch = "".format
+    end: Any = "".format
+    replayed.END = replayed.UTILS.launch = end
     replayed.pretend()
     one = torch.ones(1)
     ways: dict[str, Callable[[], object]] = {BASELINE: lambda: torch.neg(one)}
     for name, op, make in (*replayed.cases(), measured_on_gpu()):
-        args = make()
-        ways[name] = lambda op=op, args=args: op(*args)
+        ways[name] = partial(op, *make())
         for _ in range(3):
             ways[name]()
         replayed.front.clear()

@@ -16,7 +16,8 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -55,8 +56,8 @@ def read(case: int, places: int, samples: int) -> dict[str, Any]:
     for place in range(places):
         given = Placed(inputs, copy=True, extra=place * APART * GUARD, guard=0).value
         out = spec.output(problem, "cuda")
-        calls = {
-            "config": lambda given=given, out=out: spec.launch(problem, config, given, out, hardware),
+        calls: dict[str, Callable[[], object]] = {
+            "config": partial(spec.launch, problem, config, given, out, hardware),
             "eager": spec.baselines(problem)[0].prepare(problem, given),
         }
         times: dict[str, list[float]] = {name: [] for name in calls}

@@ -30,14 +30,18 @@ import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from tools.harness.measuring.arena import Arena
 
 BEGAN = time.monotonic()
 DEADLINE = 37.0
 CHILD = "--child" in sys.argv
 OUT = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
-FOUND: dict = {"readings": [], "errors": {}}
+FOUND: dict[str, Any] = {"readings": [], "errors": {}}
 
 
 def left() -> float:
@@ -61,6 +65,12 @@ from liger_kernel.ops.rope import _triton_rope  # noqa: E402
 from liger_kernel.ops.swiglu import _swiglu_backward_kernel  # noqa: E402
 
 ROWS, HIDDEN, FEED = 4096, 2048, 8192
+SCRATCH: torch.Tensor
+OTHER: torch.Tensor
+SUM: torch.Tensor
+LOAD: list[torch.Tensor]
+LOADED: torch.Tensor
+"""Made when the GPU is used: by :func:`main` and :func:`serve`."""
 SPIN = int(2.0 * 2_000_000)
 GRAPHED = 4
 
@@ -69,11 +79,15 @@ def bf16(*shape: int) -> torch.Tensor:
     return torch.randn(*shape, device="cuda").to(torch.bfloat16)
 
 
+Configs = dict[str, dict[str, int]]
+"""Launch options of the owner's config and of the tuned one."""
+
+
 class Launch:
     """One launch with its configs, its inputs and what stands before it in the program."""
 
-    name: str
-    configs: dict[str, dict]
+    name: ClassVar[str]
+    configs: ClassVar[Configs]
 
     def allocate(self) -> None:
         """Place the tensors that the launch gets anew."""
@@ -90,7 +104,10 @@ class Launch:
 
 class Swiglu(Launch):
     name = "_swiglu_backward_kernel"
-    configs: ClassVar = {"owner": {"num_warps": 16}, "tuned": {"num_warps": 16, "num_stages": 3, "maxnreg": 32}}
+    configs: ClassVar[Configs] = {
+        "owner": {"num_warps": 16},
+        "tuned": {"num_warps": 16, "num_stages": 3, "maxnreg": 32},
+    }
 
     def __init__(self) -> None:
         self.given = [bf16(ROWS, FEED) for _ in range(3)]
@@ -118,7 +135,10 @@ class Swiglu(Launch):
 
 class Rope(Launch):
     name = "_triton_rope"
-    configs: ClassVar = {"owner": {}, "tuned": {"num_warps": 8, "num_stages": 3, "maxnreg": 128}}
+    configs: ClassVar[Configs] = {
+        "owner": {},
+        "tuned": {"num_warps": 8, "num_stages": 3, "maxnreg": 128},
+    }
 
     def __init__(self) -> None:
         self.given = [bf16(ROWS, 2048), bf16(ROWS, 1024)]
@@ -151,7 +171,7 @@ CONFIGS = ("owner", "tuned")
 SITUATIONS = ("cold", "clean", "warm", "program", "loaded")
 
 
-def median_ci(values):
+def median_ci(values: Sequence[float]) -> tuple[float, float, float]:
     """Median and its 95 % interval by order statistics."""
     x = sorted(values)
     n = len(x)
@@ -160,11 +180,12 @@ def median_ci(values):
     return statistics.median(x), x[low], x[high]
 
 
-def keep(part: str, launch: str, owner, tuned, **more) -> None:
+def keep(part: str, launch: str, owner: Iterable[float], tuned: Iterable[float], **more: float) -> None:
     """Readings in us, by config, paired."""
+    owner, tuned = list(owner), list(tuned)
     saved = median_ci([a - b for a, b in zip(owner, tuned, strict=True)])
     ratio = median_ci([a / b for a, b in zip(owner, tuned, strict=True)])
-    row = {
+    row: dict[str, Any] = {
         "reading": part, "launch": launch, "n": len(owner), "owner_us": median_ci(owner), "tuned_us": median_ci(tuned),
         "saved_us": saved, "ratio": ratio, **more,
     }  # fmt: skip
@@ -200,7 +221,7 @@ def before(launch: Launch, situation: str) -> None:
         launch.produce()
 
 
-def sample(launch: Launch, config: str, situation: str, events: bool = True):
+def sample(launch: Launch, config: str, situation: str, events: bool = True) -> tuple[Any, Any] | None:
     """One launch. The events, to be read after a synchronisation. The spin comes first: what stands before the launch
     follows it without a gap, as in a program that keeps the GPU busy."""
     if situation == "loaded":
@@ -219,16 +240,16 @@ def sample(launch: Launch, config: str, situation: str, events: bool = True):
     return start, end
 
 
-def in_turns(n: int):
+def in_turns(n: int) -> Iterator[str]:
     """Configs in turns, each pair in an order drawn anew."""
     draw = random.Random(1)
     for _ in range(n):
         yield from draw.sample(CONFIGS, 2)
 
 
-def events_of(launch: Launch, situation: str, n: int):
+def events_of(launch: Launch, situation: str, n: int) -> list[list[float]]:
     """Readings by config, us."""
-    kept = {c: [] for c in CONFIGS}
+    kept: dict[str, list[Any]] = {c: [] for c in CONFIGS}
     for config in in_turns(n):
         kept[config].append(sample(launch, config, situation))
         if len(kept[config]) % 8 == 0:
@@ -259,11 +280,11 @@ def event_floor(situation_launch: Launch, n: int = 60) -> None:
     print("events around", FOUND["events around"], flush=True)
 
 
-def profiled(launches, n: int) -> None:
+def profiled(launches: list[Launch], n: int) -> None:
     """GPU time of each launch by CUPTI, in all situations, in one session."""
     from torch.profiler import ProfilerActivity, profile
 
-    order = {x.name: [] for x in launches}
+    order: dict[str, list[tuple[str, str]]] = {x.name: [] for x in launches}
     with profile(activities=[ProfilerActivity.CUDA]) as prof:
         for situation in SITUATIONS:
             for x in launches:
@@ -271,22 +292,22 @@ def profiled(launches, n: int) -> None:
                     sample(x, config, situation, events=False)
                     order[x.name].append((situation, config))
                 torch.cuda.synchronize()
-    times = {x.name: [] for x in launches}
-    for e in prof.events():
+    times: dict[str, list[tuple[float, float]]] = {x.name: [] for x in launches}
+    for e in prof.events() or ():
         if e.name in times and "CUDA" in str(e.device_type):
             times[e.name].append((e.time_range.start, e.time_range.elapsed_us()))
     for name, found in times.items():
         found.sort()
         if len(found) != len(order[name]):
             raise RuntimeError(f"the profiler has {len(found)} launches of {name}, {len(order[name])} were made")
-        by: dict = {}
+        by: dict[tuple[str, str], list[float]] = {}
         for (situation, config), (_, us) in zip(order[name], found, strict=True):
             by.setdefault((situation, config), []).append(us)
         for situation in SITUATIONS:
             keep(f"{situation} profiler", name, by[situation, "owner"], by[situation, "tuned"])
 
 
-def graph_of(launch: Launch, config: str | None, situation: str):
+def graph_of(launch: Launch, config: str | None, situation: str) -> torch.cuda.CUDAGraph:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         for _ in range(GRAPHED):
@@ -303,7 +324,8 @@ def graphs(launch: Launch, situation: str, n: int) -> None:
     for g in made.values():
         g.replay()
     torch.cuda.synchronize()
-    draw, times = random.Random(2), {c: [] for c in made}
+    draw = random.Random(2)
+    times: dict[str | None, list[tuple[Any, Any]]] = {c: [] for c in made}
     for _ in range(n):
         for c in draw.sample(list(made), 3):
             s, e = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
@@ -318,17 +340,18 @@ def graphs(launch: Launch, situation: str, n: int) -> None:
     keep(f"graph {situation}", launch.name, *([t - empty for t in us[c]] for c in CONFIGS), without_us=empty)
 
 
-def call_of(arena, config):
+def call_of(arena: Arena, config: Any) -> Callable[[], Any]:
     """A launch of `config` on the arena's memory, for the proof's sample."""
 
-    def call():
-        arena.spec.launch(arena.problem, config, arena.bound.inputs, arena.bound.out, None)
+    def call() -> Any:
+        spec: Any = arena.spec
+        spec.launch(arena.problem, config, arena.bound.inputs, arena.bound.out, None)
         return arena.bound.results
 
     return call
 
 
-def repository_burst(launches, rounds: int) -> None:
+def repository_burst(launches: list[Launch], rounds: int) -> None:
     """The proof's own samples of both configs, in this one process, at addresses that change three times."""
     from agent.programs import capture
     from kernels.capture.reading.captured_launches import read_capture
@@ -351,7 +374,7 @@ def repository_burst(launches, rounds: int) -> None:
         tuned = spec.config_type(**{**own.model_dump(), **wanted})
         problem = spec.problem_of()
         arena = Arena(spec, problem, "cuda:0")
-        found = {c: [] for c in CONFIGS}
+        found: dict[str, list[float]] = {c: [] for c in CONFIGS}
         for place in range(3):
             if place:
                 arena.move()
@@ -373,7 +396,7 @@ def repository_burst(launches, rounds: int) -> None:
 def compiled(launch: Launch) -> None:
     for config in CONFIGS:
         launch.reset()
-        kernel = launch.launch(config)
+        kernel: Any = launch.launch(config)
         about = {n: getattr(kernel, n, None) for n in ("n_regs", "n_spills")}
         about["shared"] = kernel.metadata.shared
         about["cubin bytes"] = len(kernel.asm["cubin"])
@@ -389,7 +412,7 @@ def first(launch: Launch) -> None:
     torch.cuda.synchronize()
 
 
-def attempt(name: str, work, *given) -> None:
+def attempt(name: str, work: Callable[..., None], *given: Any) -> None:
     """One part; what it raises is kept, and the next part follows."""
     if left() < 1:
         FOUND["errors"][name] = "no time left"
@@ -406,7 +429,7 @@ def attempt(name: str, work, *given) -> None:
 
 def places(launch: Launch, n: int) -> None:
     """Cold events at other addresses."""
-    held = []
+    held: list[object] = []
     for i in range(5):
         held.append(torch.empty((3 << 20) * (i + 1) + 512, dtype=torch.uint8, device="cuda"))
         kept = [x for x in (getattr(launch, n, None) for n in ("dc", "a", "b", "q", "k")) if x is not None]
@@ -415,7 +438,7 @@ def places(launch: Launch, n: int) -> None:
         held.append(kept)
 
 
-def in_the_other(launches, n: int) -> None:
+def in_the_other(launches: list[Launch], n: int) -> None:
     assert other is not None
     assert other.stdin is not None
     assert other.stdout is not None
@@ -443,7 +466,7 @@ def main() -> None:
     SCRATCH = torch.empty(256 << 20, dtype=torch.uint8, device="cuda")
     LOAD, LOADED = [bf16(4096, 4096), bf16(4096, 4096)], bf16(4096, 4096)
     OTHER, SUM = torch.ones(64 << 20, device="cuda"), torch.empty((), device="cuda")
-    launches = [Swiglu(), Rope()]
+    launches: list[Launch] = [Swiglu(), Rope()]
     FOUND["about"] = {
         "gpu": torch.cuda.get_device_name(0), "torch": torch.__version__, "triton": triton.__version__,
         "imported, s": round(time.monotonic() - BEGAN, 2),

@@ -76,9 +76,9 @@ def rows_of(name: str, count: int, pool: LocalCompilePool) -> Iterator[Row]:
         for launch in found.launches:
             for unit, ms in launch.verdict.model.units.items():
                 counted[unit] += ms
-        for term, ms in said.terms.items():
-            if max(ms[0], counted[term]) > SMALL * recorded:
-                yield Row(name, values, term, float(ms[0]), counted[term], recorded)
+        for term, times in said.terms.items():
+            if max(times[0], counted[term]) > SMALL * recorded:
+                yield Row(name, values, term, float(times[0]), counted[term], recorded)
         yield Row(name, values, "time", float(said.ms[0]), found.ms, recorded)
 
 

@@ -49,8 +49,9 @@ def pairs_of(files: Sequence[Path]) -> list[tuple[Path, Path]]:
 
 
 def differs(source: Path, target: Path) -> str:
-    """``M 4096 to 8192, dtype fp16 to bf16``."""
-    there, here = (dict(_space(p, PLAIN).landscape.problem or {}) for p in (source, target))
+    """``M 4096 to 8192, dtype fp16 to bf16``, ``triton 3.6.0 to 3.9.0``."""
+    landscapes = [_space(p, PLAIN).landscape for p in (source, target)]
+    there, here = ({**(x.problem or {}), "triton": x.device.triton} for x in landscapes)
     return ", ".join(f"{n} {there.get(n)} to {v}" for n, v in here.items() if there.get(n) != v)
 
 

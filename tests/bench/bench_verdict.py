@@ -180,8 +180,7 @@ def table(rows: list[dict[str, Any]], steady: dict[str, Any] | None) -> list[str
             f"{row['name']:14} {outcome['verdict']!s:9} {outcome['against']!s:9} {ratio_in(decided)}  "
             f"{ratio_in(compiled)}{choice}  {row['wall_s']:6}  {beside.get('ratio', 0):.3f}  {apart}"
         )
-    found = [named_compiled(row) for row in rows if row["name"].startswith("main")]
-    found = [c for c in found if c]
+    found = [c for row in rows if row["name"].startswith("main") and (c := named_compiled(row))]
     if len(found) > 1:
         ratios = [c["speedup"] for c in found]
         middle = median(ratios)
@@ -233,6 +232,7 @@ def main(
     folder.mkdir(parents=True, exist_ok=True)
     began, rows = time.monotonic(), list[dict[str, Any]]()
     caches = Path(tempfile.mkdtemp(prefix="autokernel-verdict-"))
+    jobs: list[tuple[str, list[str], Path, int | None]]
     jobs = [(f"{MAIN[0]} {i + 1}", MAIN[1], caches / str(i), None) for i in range(runs)]
     jobs += [(name, words, caches / "others", evaluations) for name, words in OTHERS if name in only or not only]
     steadiness: dict[str, Any] | None = None

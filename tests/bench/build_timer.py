@@ -6,6 +6,9 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
+
+Values = dict[str, Any]
 
 COMPILERS = 8
 """Of each build; two compile at once."""
@@ -18,6 +21,7 @@ def main() -> None:
     checks = Interpreted(kernel) if device == "interpreter" else Live(kernel, device, Path(cache))
     for line in sys.stdin:
         job = json.loads(line)
+        answer: Any
         if job["op"] == "space":
             answer = checks.space()
         elif job["op"] == "known":
@@ -39,23 +43,27 @@ class Checks:
         self.spec = get(kernel)
         self.problem = self.spec.default_problem()
 
-    def space(self) -> list[dict]:
+    def space(self) -> list[Values]:
         from kernels.hardware import hardware_named
 
         return [c.model_dump(mode="json") for c in self.spec.space(self.problem, hardware_named("H200"))]
 
-    def config_of(self, values: dict):
+    def config_of(self, values: Values) -> Any:
         """The config; ``None`` if this build has none of these values."""
         try:
             return self.spec.config_type.model_validate(values)
         except ValueError:
             return None
 
-    def compile(self, configs: list) -> list[str]:
+    def compile(self, configs: list[Any]) -> list[str]:
         """Compile ahead, if this kind of check compiles; the statuses."""
         return []
 
-    def timed(self, values: dict) -> dict:
+    def check(self, config: Any) -> str:
+        """The status of one check."""
+        raise NotImplementedError
+
+    def timed(self, values: Values) -> Values:
         config = self.config_of(values)
         began = time.perf_counter()
         status = self.check(config)
@@ -69,7 +77,7 @@ class Interpreted(Checks):
         super().__init__(kernel)
         self.interpreter = Interpreter()
 
-    def check(self, config) -> str:
+    def check(self, config: Any) -> str:
         return self.interpreter.check(self.spec, self.problem, [config], "H200")[0].status
 
 
@@ -81,7 +89,7 @@ class Live(Checks):
         self.cache = cache
         self.device = LiveDevice.open(device, self.spec, self.problem, cache=cache)
 
-    def compile(self, configs: list) -> list[str]:
+    def compile(self, configs: list[Any]) -> list[str]:
         from tools.harness.compiling.compile_pool import LocalCompilePool
 
         pool = LocalCompilePool(self.device.hardware, COMPILERS, self.cache)
@@ -90,7 +98,7 @@ class Live(Checks):
         finally:
             pool.close()
 
-    def check(self, config) -> str:
+    def check(self, config: Any) -> str:
         """As in a run: the check on nominal inputs, then a screening."""
         checked = self.device.check([config])[0]
         return checked.status if checked.status != "correct" else self.device.measure([config])[0].status

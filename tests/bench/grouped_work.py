@@ -10,18 +10,20 @@ evenly among the SMs.
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
+from evals.bench.suite import Entry
 from kernels.grouped import equal_shares
-from kernels.grouped.config import GroupedConfig, group_sizes, planned_rows, programs
+from kernels.grouped.config import Family, GroupedConfig, GroupedProblem, group_sizes, planned_rows, programs
 from kernels.hardware import hardware_named
 from tests.bench.bench_grouped_families import ENTRIES
 
-SHARED = {"BLOCK_M": 128, "BLOCK_N": 256, "BLOCK_K": 64, "GROUP_M": 8, "num_warps": 8, "num_stages": 4}
+SHARED: dict[str, int] = {"BLOCK_M": 128, "BLOCK_N": 256, "BLOCK_K": 64, "GROUP_M": 8, "num_warps": 8, "num_stages": 4}
 
 
-def work(problem, family, sms):
+def work(problem: GroupedProblem, family: Family, sms: int) -> list[float]:
     """Matrix work of each program of a family, in whole tiles."""
     config = GroupedConfig(**SHARED, family=family, CONSUMERS=2, EPILOGUE_SUBTILE=4)
     height = planned_rows(config)
@@ -35,11 +37,11 @@ def work(problem, family, sms):
     return done
 
 
-def counted(entry, sms):
-    _, problem = entry.case.load()
+def counted(entry: Entry, sms: int) -> dict[str, Any]:
+    problem: Any = entry.case.load()[1]
     columns = -(-problem.N // SHARED["BLOCK_N"])
     needed = problem.M / 128 * columns
-    row = {"entry": entry.name, "problem": problem.label(), "groups": problem.E, "align": problem.align}
+    row: dict[str, Any] = {"entry": entry.name, "problem": problem.label(), "groups": problem.E, "align": problem.align}
     row["ideal"] = round(needed / sms, 3)
     for family in ("warp_specialized", "trimmed"):
         done = work(problem, family, sms)
@@ -49,7 +51,7 @@ def counted(entry, sms):
 
 @click.command()
 @click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
-def main(out):
+def main(out: Path) -> None:
     rows = [counted(entry, hardware_named("H200").sms) for entry in ENTRIES if entry.case.options.get("dtype") != "fp8"]
     lines = ",\n".join(json.dumps(row) for row in rows)
     out.write_text(f'{{"command": "python -m tests.bench.grouped_work OUT.json", "rows": [\n{lines}\n]}}\n')

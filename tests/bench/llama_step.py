@@ -12,7 +12,7 @@ import time
 LAYERS, HIDDEN, FEED, HEADS, KV_HEADS, VOCABULARY, TOKENS = 4, 2048, 8192, 16, 8, 32000, 4096
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--warm", type=int, default=3)

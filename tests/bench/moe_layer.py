@@ -103,8 +103,8 @@ def aligned(tokens: int, block: int, most: int) -> tuple[torch.Tensor, torch.Ten
         ids[at : at + len(own)] = own
         experts[at // block : at // block + blocks] = e
         at += blocks * block
-    return (*(torch.tensor(v, dtype=torch.int32, device=DEVICE) for v in (ids, experts)),
-            torch.tensor([at], dtype=torch.int32, device=DEVICE))  # fmt: skip
+    order, of_block, filled = (torch.tensor(v, dtype=torch.int32, device=DEVICE) for v in (ids, experts, [at]))
+    return order, of_block, filled
 
 
 def program(rows: Sequence[int] = ROWS) -> None:

@@ -79,7 +79,7 @@ class Space:
             # Some files state times that their samples, read at another clock, contradict: the samples only scatter.
             to_stated = self.times[config] / (readings.raw_ms * drift)
             drawn = dice.choice(readings.samples_ms, len(readings.samples_ms)) * drift * to_stated
-            ms, ci = median_ci(drawn)
+            ms, ci = median_ci(drawn.tolist())
             return Measurement(config=values, status="correct", ms=ms, ci_ms=ci)
         return Measurement(config=values, status="correct", ms=ms)
 
@@ -130,8 +130,9 @@ def load(path: Path, view: str, seed: int = 0) -> Space:
     fails = _failing_pairs(entries, rng) if view == "failing" else lambda values: False
     shown = {"permuted": _permuted, "onehot": _onehot}.get(view, lambda configs, rng: configs)
     configs = shown([e.config for e in entries], rng)
-    kind = create_model("Foreign", __base__=Config, **dict.fromkeys(configs[0], (Any, ...)))
-    by_config = {kind.model_validate(c): e for c, e in zip(configs, entries, strict=True)}
+    fields: dict[str, Any] = dict.fromkeys(configs[0], (Any, ...))
+    kind = create_model("Foreign", __base__=Config, **fields)
+    by_config: dict[Config, Entry] = {kind.model_validate(c): e for c, e in zip(configs, entries, strict=True)}
     times = _times(landscape, by_config)
     spoilt = {c for c, e in by_config.items() if fails(e.config)}
     times = {c: ms for c, ms in times.items() if c not in spoilt}

@@ -2,11 +2,13 @@
 
 import time
 import traceback
+from collections.abc import Callable
 
 import click
 
-from evals.bench.output import print_progress
-from evals.bench.suite_run import SuiteRun
+from evals.bench.output import Row, print_progress
+from evals.bench.suite import Entry, Judged
+from evals.bench.suite_run import Opened, SuiteRun
 
 
 class OutOfTime(Exception):
@@ -16,22 +18,22 @@ class OutOfTime(Exception):
 class RecordedRun(SuiteRun):
     """A suite whose rows keep what was screened, and in which a failure of one entry ends no other."""
 
-    def _judge(self, entry, judged, opened):
+    def _judge(self, entry: Entry, judged: Judged, opened: Opened) -> Row:
         try:
             row = super()._judge(entry, judged, opened)
         except Exception as e:  # noqa: BLE001 -- it is part of the answer
             traceback.print_exc()
-            about = {"entry": entry.name, "judged": judged, "kernel": entry.case.kernel, "targets": [], "baselines": []}
-            row = about | {"status": "failed", "reason": f"{type(e).__name__}: {e}"}
+            row = {"entry": entry.name, "judged": judged, "kernel": entry.case.kernel, "targets": [], "baselines": []}
+            row |= {"status": "failed", "reason": f"{type(e).__name__}: {e}"}
         return row | {"screened": [m.model_dump(mode="json", exclude_none=True) for m in opened.screened]}
 
 
-def run_within(run, entries, seconds, keep):
+def run_within(run: SuiteRun, entries: tuple[Entry, ...], seconds: float, keep: Callable[[list[Row]], None]) -> None:
     """Run `entries` and hand the rows to `keep` after each of them; none is begun once `seconds` are over. A failure
     is printed: what comes after the entries still comes."""
     began = time.monotonic()
 
-    def told(found):
+    def told(found: list[Row]) -> None:
         keep(found)
         took = time.monotonic() - began
         print_progress(f"{took:.0f} s: {found[-1]['entry']} {found[-1]['judged']} is done")
@@ -46,7 +48,7 @@ def run_within(run, entries, seconds, keep):
         traceback.print_exc()
 
 
-def print_screened(rows, most):
+def print_screened(rows: list[Row], most: int) -> None:
     """Of each row the `most` fastest configs that were screened, and as many that failed, with their reason."""
     for row in rows:
         screened = row.get("screened", [])

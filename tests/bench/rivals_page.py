@@ -22,8 +22,8 @@ HEAD = """# The planner and its rivals on hidden spaces
     python -m tests.bench.bench_planner FILE… --view raw --seeds 20 --most 50 --json planner-rivals.json
     python -m tests.bench.rivals_page planner-hidden.json planner-rivals.json docs/RIVALS.md
 
-in `docs/data`. The second has an `--agent` for each other column; FILE are the eight landscapes and the three files of
-`tests/bench/spaces`.
+in `docs/data`. The second has an `--agent` for each other column; FILE are the eight landscapes that were recorded
+first and the three C programs of `tests/bench/spaces`.
 Everybody searches the same spaces with the same {seeds} seeds; a seed gives everybody the same generator of
 readings.{fewer}
 Names of kernel, problem and compiler are hidden, and a failure costs an evaluation (view `raw`). `optuna_tpe` and

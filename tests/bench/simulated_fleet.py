@@ -20,7 +20,7 @@ import time
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from kernels.hardware import hardware_named
 from kernels.registry import get
@@ -119,7 +119,7 @@ def simulate(ray: Any, recorded: Recorded, fleet: Fleet, configs: list[Config], 
     device = FleetDevice(ray, fleet, recorded.spec, recorded.problem)
     device.calibrate("burst")
     folder = Path(tempfile.mkdtemp(prefix="autokernel-simulated-"))
-    memory = Timed.open(folder / "memory.db")
+    memory = cast(Timed, Timed.open(folder / "memory.db"))
     ids = Ids.of(memory, device.info, recorded.spec, recorded.problem)
     memory.start_run("simulated", "sweep", {}, "none", ids.environment, ids.problem, {})
     task = Task(recorded.spec, recorded.problem, device.hardware)

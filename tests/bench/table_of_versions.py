@@ -74,7 +74,8 @@ def install(folder: Path, version: str) -> Path:
     """The folder that has this version of Triton and nothing else."""
     target = folder / f"triton-{version}"
     if not (target / "triton").is_dir():
-        command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", target, f"triton=={version}"]
+        command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps"]
+        command += ["--target", str(target), f"triton=={version}"]
         if subprocess.run(command, check=False).returncode != 0:
             raise click.ClickException(f"pip could not install Triton {version} into {target}")
     return target

@@ -106,7 +106,7 @@ def choose(spec: KernelSpec[Any, Any], family: str, hardware: Hardware) -> Row:
 
 def considered(spec: KernelSpec[Any, Any], problem: Problem, family: str, hardware: Hardware) -> Iterator[Config]:
     """The kernel's default config, its promising ones and its candidates, those of the family."""
-    yield from (c for c in (spec.default_config(problem, hardware),) if c.family == family)  # type: ignore[attr-defined]
+    yield from (c for c in (spec.default_config(problem, hardware),) if c.family == family)
     yield from (c for c in spec.promising(problem, hardware) if c.family == family)
     yield from (c for c in spec.candidates(problem, hardware) if c.family == family)
 

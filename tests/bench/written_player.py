@@ -5,11 +5,13 @@
 (``written_source_edits``). A language model wrote these that had seen the kernels as a player does, and no time."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from agent.loop.prompt import DATA
+from agent.models.base import Message, Reply, ToolSchema
 from evals.source.form_sender import FormSender
-from tests.bench.written_edits import written_edits
+from tests.bench.written_edits import WrittenEdit, written_edits
 
 
 class Writer:
@@ -17,10 +19,12 @@ class Writer:
 
     name = "written-edits"
     folder = Path(__file__).parent / "written_edits"
-    left = ()
+    left: tuple[str, ...] = ()
     """Kernels whose device code was left as it is."""
 
-    def respond(self, messages, tools, seconds, tokens=None):
+    def respond(
+        self, messages: Sequence[Message], tools: Sequence[ToolSchema], seconds: float, tokens: int | None = None
+    ) -> Reply:
         """As the sender of the kernel's edit. Raises LookupError for a kernel without one."""
         kernel = kernel_of(messages)
         for edit in written_edits(self.folder):
@@ -30,7 +34,7 @@ class Writer:
             return FormSender(None).respond(messages, tools, seconds, tokens)
         raise LookupError(f"there is no written edit of {kernel}")
 
-    def is_of(self, edit, kernel):
+    def is_of(self, edit: WrittenEdit, kernel: str) -> bool:
         return kernel.startswith(f"captured.{edit.kernel}")
 
 
@@ -40,10 +44,10 @@ class SourceWriter(Writer):
     folder = Path(__file__).parent / "written_source_edits"
     left = ("sum_of_arrays",)
 
-    def is_of(self, edit, kernel):
+    def is_of(self, edit: WrittenEdit, kernel: str) -> bool:
         return kernel == edit.name
 
 
-def kernel_of(messages):
+def kernel_of(messages: Sequence[Message]) -> str:
     """The kernel that a run's first message names."""
-    return json.loads(messages[0]["content"].rpartition(DATA)[2])["kernel"]
+    return str(json.loads(messages[0]["content"].rpartition(DATA)[2])["kernel"])

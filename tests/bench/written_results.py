@@ -19,6 +19,7 @@ import itertools
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 import triton
@@ -42,21 +43,24 @@ FILES = {
 }
 
 
-def owners_kernel(name):
+def owners_kernel(name: str) -> Any:
     return getattr(importlib.import_module(f"liger_kernel.ops.{FILES[name]}"), name)
 
 
-def arguments(n=2500, rows=7, programs=3, block=4096, wide=torch.float32, width=625, batch=2, vocabulary=20_000):
+def arguments(
+    n: int = 2500, rows: int = 7, programs: int = 3, block: int = 4096, wide: torch.dtype = torch.float32,
+    width: int = 625, batch: int = 2, vocabulary: int = 20_000,
+) -> dict[str, tuple[list[Any], tuple[int, ...]]]:  # fmt: skip
     """Kernel → its arguments by name, in order, and the grid."""
     per = -(-rows // programs)
 
-    def drawn(*shape):
+    def drawn(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape))).to(wide)
 
-    def fp32(*shape):
+    def fp32(*shape: int) -> torch.Tensor:
         return torch.zeros(*shape)
 
-    def labels(count):
+    def labels(count: int) -> torch.Tensor:
         return torch.arange(count) * 3 % vocabulary
 
     hidden = 4 * width
@@ -105,7 +109,7 @@ def arguments(n=2500, rows=7, programs=3, block=4096, wide=torch.float32, width=
     }  # fmt: skip
 
 
-def variant_of(edit: WrittenEdit, given):
+def variant_of(edit: WrittenEdit, given: list[Any]) -> tuple[Any, Any, dict[str, Any]]:
     """The edit behind the fence, with the owner's function and its arguments by name."""
     function = owners_kernel(edit.kernel)
     named = dict(zip(function.arg_names, given, strict=True))
@@ -119,7 +123,7 @@ def variant_of(edit: WrittenEdit, given):
     return make_variant(owner, edit.arguments["source"], meta, edit.arguments["grid"]), owner, named
 
 
-def launched(function, named, grid, instead=None):
+def launched(function: Any, named: dict[str, Any], grid: tuple[int, ...], instead: Any = None) -> list[torch.Tensor]:
     """The tensors after a launch of `function`, or of what `instead` launches in its place."""
     named = {n: v.clone() if isinstance(v, torch.Tensor) else v for n, v in named.items()}
     if instead is None:
@@ -129,9 +133,9 @@ def launched(function, named, grid, instead=None):
     return [v for v in named.values() if isinstance(v, torch.Tensor) and v.is_floating_point()]
 
 
-def differences():
+def differences() -> dict[str, float]:
     folder = Path(tempfile.mkdtemp())
-    found = {}
+    found: dict[str, float] = {}
     for edit in written_edits():
         given, grid = arguments()[edit.kernel]
         variant, owner, named = variant_of(edit, given)
@@ -147,7 +151,7 @@ def differences():
     return found
 
 
-def compiled():
+def compiled() -> dict[str, dict[str, int]]:
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
@@ -173,13 +177,13 @@ def compiled():
     return found
 
 
-def type_of(value):
+def type_of(value: object) -> str:
     if isinstance(value, torch.Tensor):
         return {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.int64: "*i64"}[value.dtype]
     return "fp32" if isinstance(value, float) else "i32"
 
 
-def main():
+def main() -> None:
     if INTERPRETED:
         from kernels.triton.interpreter_arguments import patch_scalars
         from kernels.triton.interpreter_libdevice import patch_libdevice

@@ -51,6 +51,17 @@ class Encoder:
                 columns += [np.array([CATEGORY_SIDE * (v == level) for v in values]) for level in levels]
         return np.stack(columns, axis=1) if columns else np.zeros((len(configs), 1))
 
+    def off(self, configs: Sequence[Config]) -> Floats:
+        """A column, as of a category, for each parameter with three or more numbers of which the least is 0: whether it
+        is 0. There 0 is often no smaller number but something else: no limit, not persistent, another method.
+        Shape (n, columns), maybe none."""
+        columns = [
+            np.array([CATEGORY_SIDE * (getattr(c, name) == 0) for c in configs])
+            for name, levels in self._levels.items()
+            if len(levels) > 2 and self._ranks(name, ()) is not None and levels[0] == 0
+        ]
+        return np.stack(columns, axis=1) if columns else np.zeros((len(configs), 0))
+
     def extremity(self, configs: Sequence[Config]) -> Floats:
         """How far each config lies from the middle of the ordered parameters, shape (n,): 0 if each has its middle
         value, 1 if each has its least or its largest. A parameter with two values has no middle and does not count."""

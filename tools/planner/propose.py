@@ -206,7 +206,10 @@ class Planner:
     def _read(self, configs: Sequence[Config]) -> _View:
         index = {c: i for i, c in enumerate(configs)}
         raw, extremity = self.encoder.encode(configs), self.encoder.extremity(configs)
-        return _View(configs, index, raw, extremity, model_of(self.task.problem, configs))
+        cost_model = model_of(self.task.problem, configs)
+        if cost_model is None:  # whose terms know what a 0 means
+            raw = np.hstack([raw, self.encoder.off(configs)])
+        return _View(configs, index, raw, extremity, cost_model)
 
     def _predict(self, evidence: Evidence) -> _Prediction:
         times, verdicts = evidence.times(), evidence.verdicts()

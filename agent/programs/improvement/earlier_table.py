@@ -45,6 +45,8 @@ class EarlierTable:
     demands: Demands = field(default_factory=Demands)
     launches: Mapping[str, str] = field(default_factory=dict)
     """The launches that the command is about: digest → name of the row."""
+    functions: Mapping[str, Container[str]] = field(default_factory=dict)
+    """Those of the capture, by their places, with their revisions there (:func:`improve_plan.revision_of`)."""
 
     def __post_init__(self) -> None:
         self._seen = _contents(self.table)
@@ -87,7 +89,8 @@ class EarlierTable:
     def merged_with(self, made: TunedTable) -> TunedTable:
         """`made`, and the earlier rows that it does not decide and that can stay. A row that only repeats the
         autotuner's choice replaces no earlier decision. Of launches without rows the earlier entries stay, but for
-        those of launches that `made` tells anew."""
+        those of launches that `made` tells anew, and of functions that the capture has in other revisions alone: no
+        launch has the digests of such entries any more."""
         whole = TunedTable(untuned=self._untuned(made), held_out=self._held_out(made))
         for row in self.table.rows:
             if self.fault(row) is None:
@@ -103,14 +106,22 @@ class EarlierTable:
         titles = {entry["kernel"] for entry in made.untuned}
         told = {digest[:8] for digest in [*self._decided(made), *_held_out_digests(made)]}
         told |= {digest for title in titles for digest in _digests(title)}
-        found = (
-            _without_launches(entry, told) for entry in self.table.untuned if str(entry.get("kernel")) not in titles
-        )
+        current = (entry for entry in self.table.untuned if not self._is_outdated(entry))
+        found = (_without_launches(entry, told) for entry in current if str(entry.get("kernel")) not in titles)
         return [*filter(None, found), *made.untuned]
 
     def _held_out(self, made: TunedTable) -> list[Json]:
         told = self._decided(made) | _held_out_digests(made)
-        return [*(entry for entry in self.table.held_out if str(entry.get("launch")) not in told), *made.held_out]
+        current = (entry for entry in self.table.held_out if not self._is_outdated(entry))
+        return [*(entry for entry in current if str(entry.get("launch")) not in told), *made.held_out]
+
+    def _is_outdated(self, entry: Json) -> bool:
+        """Whether the function of an entry has been edited since. Of a function that the capture does not hold, or an
+        entry that names none, nothing is known."""
+        function = entry.get("function")
+        named = function if isinstance(function, dict) else {}
+        here = self.functions.get(str(named.get("place")))
+        return here is not None and str(named.get("revision")) not in here
 
     def _decided(self, made: TunedTable) -> set[str]:
         """Digests of the launches that a row of `made` decides."""

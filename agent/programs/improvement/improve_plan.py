@@ -7,23 +7,27 @@ listed with its reason.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agent.errors import UsageError
 from agent.programs.improvement.wanted_launches import select_launches
-from kernels.capture.reading.captured_launches import Capture, CapturedLaunch
+from kernels.capture.reading.captured_launches import Capture, CapturedLaunch, digests_in
 from kernels.captured.captured_kernels import captured_kernel, reference_of
 from kernels.captured.program_waits import reason_to_wait
 from kernels.captured.spec import CapturedKernel
 from kernels.hardware import Hardware
 from kernels.tuned.key import Json, key_of_captured
-from kernels.tuned.tuned_table import MAIN_MODULES, TunedFunction
+from kernels.tuned.tuned_table import MAIN_MODULES, TunedFunction, digest_of
 
 SHORTEST_S = 11.0
 """Seconds that a launch is given at least."""
 LEAST_SEARCH_S = 2.0
 """Seconds of search without which no further launch is begun, beside those of its proof."""
+
+REVISED = ("file", "line", "source", "identity")
+"""What a function's revision is, of its part of the capture. Its module is not: a file has another one if it is run."""
+DIGITS = 12
 
 
 @dataclass
@@ -40,15 +44,24 @@ class Job:
     """What could be saved of the captured time; 0 if there are no times."""
     shares: list[CapturedLaunch] = field(default_factory=list)
     """Further launches that the table does not tell apart from this one; they cost less."""
+    function: Json = field(default_factory=dict)
+    """:func:`revision_of` the launch."""
 
 
 @dataclass(frozen=True)
 class Untuned:
-    """Launches that are not tuned."""
+    """Launches of one function that are not tuned."""
 
     kernel: str
     reason: str
     """A sentence's end."""
+    function: Json = field(default_factory=dict)
+    """:func:`revision_of` the launches; empty if the capture has no whole launch of it."""
+
+    def entry(self) -> Json:
+        """As the table's file keeps it."""
+        found = {"kernel": self.kernel, "reason": self.reason}
+        return {**found, "function": self.function} if self.function else found
 
 
 @dataclass
@@ -75,15 +88,18 @@ def plan(capture: Capture, share: float, only: str | None, gpu: str | None, hard
     here = [x for x in wanted if gpu is None or _is_here(x, gpu, hardware)]
     if wanted and not here:
         raise UsageError(f"{capture.path} {_elsewhere(wanted[0], gpu)}.")
-    untuned += [Untuned(_title(x), f"it {_elsewhere(x, gpu)}") for x in wanted if x not in here]
     functions = capture.functions()
+    untuned += [_untuned(f"it {_elsewhere(x, gpu)}", functions, x) for x in wanted if x not in here]
     costly, rest = _split(_by_row(here, functions), share)
     if rest:
         total = sum(map(_weight, here)) or 1.0
-        for name in dict.fromkeys(x.name for x in rest):
-            own = [x for x in rest if x.name == name]
+        alike: dict[tuple[str, str], list[CapturedLaunch]] = {}
+        for x in rest:
+            alike.setdefault((x.name, str(revision_of(x, functions))), []).append(x)
+        for own in alike.values():
             part = sum(map(_weight, own)) / total
-            untuned.append(Untuned(_title(*own), f"it makes up {part:.1%} of the program, beyond --share {share:g}"))
+            why = f"it makes up {part:.1%} of the program, beyond --share {share:g}"
+            untuned.append(_untuned(why, functions, *own))
     found = [_job(capture, launches, hardware) for launches in costly]
     untuned += [x for x in found if isinstance(x, Untuned)]
     jobs = [x for x in found if isinstance(x, Job)]
@@ -98,6 +114,25 @@ def function_of(launch: CapturedLaunch) -> TunedFunction:
     return TunedFunction(
         "__main__" if module in MAIN_MODULES else module, launch.function["qualname"], launch.function["identity"]
     )
+
+
+def revision_of(launch: CapturedLaunch, functions: Mapping[str, Json]) -> Json:
+    """Which function a launch is of, and as what the capture has it. ``place``: hash of its name and file, and of the
+    GPU, with which constants change. ``revision``: hash of its text, line and identity and of those that it calls. The
+    same function that was edited, or has moved in its file, has another revision, and all its launches other digests.
+    ``functions``: :meth:`Capture.functions`."""
+    own = launch.function
+    reached: dict[str, Json] = {}
+    todo = list(digests_in(own["bindings"]))
+    while todo:
+        digest = todo.pop()
+        if digest in functions and digest not in reached:
+            reached[digest] = functions[digest]
+            todo += digests_in(functions[digest]["bindings"])
+    parts = {tuple(str(part.get(name)) for name in REVISED) for part in (own, *reached.values())}
+    gpu = launch.device.get("name") or launch.device.get("arch")
+    place = digest_of([own["file"], own["qualname"], gpu])
+    return {"place": place[:DIGITS], "revision": digest_of(sorted(parts))[:DIGITS]}
 
 
 def seconds_for(job: Job, waiting: Sequence[Job], seconds: float) -> float:
@@ -161,25 +196,29 @@ def _split(rows: list[list[CapturedLaunch]], share: float) -> tuple[list[list[Ca
 def _job(capture: Capture, launches: list[CapturedLaunch], hardware: Hardware | None) -> Job | Untuned:
     """Of the launches of one row, of which the first one stands for all."""
     launch = launches[0]
+    functions = capture.functions()
     incomplete = launch.observed.get("incomplete")
     if incomplete is not None:
-        return Untuned(_title(*launches), f"{incomplete}: capture the program instead")
-    waits = reason_to_wait(launch, capture.functions())
+        return _untuned(f"{incomplete}: capture the program instead", functions, *launches)
+    waits = reason_to_wait(launch, functions)
     if waits is not None:
-        return Untuned(
-            _title(*launches),
-            f"its programs may wait for one another ({waits}), and a config changes how many run at once",
-        )
+        why = f"its programs may wait for one another ({waits}), and a config changes how many run at once"
+        return _untuned(why, functions, *launches)
     reference = reference_of(capture.path, launch.digest)
     try:
         kernel = captured_kernel(reference)
     except ValueError as e:
-        return Untuned(_title(*launches), str(e))
+        return _untuned(str(e), functions, *launches)
     if len(list(kernel.candidates(kernel.default_problem(), None))) < 2:  # type: ignore[arg-type]
-        return Untuned(_title(*launches), "there is no config beside the owner's")
+        return _untuned("there is no config beside the owner's", functions, *launches)
     floor = launch.bytes / hardware.bandwidth * 1e3 if hardware and hardware.bandwidth > 0 else 0.0
     gain = sum(x.count * max(0.0, x.ms - floor) for x in launches if x.ms is not None)
-    return Job(launch, kernel, reference, key_of_captured(launch, capture.functions()), gain, launches[1:])
+    key = key_of_captured(launch, functions)
+    return Job(launch, kernel, reference, key, gain, launches[1:], revision_of(launch, functions))
+
+
+def _untuned(reason: str, functions: Mapping[str, Json], *launches: CapturedLaunch) -> Untuned:
+    return Untuned(_title(*launches), reason, revision_of(launches[0], functions))
 
 
 def _title(*launches: CapturedLaunch) -> str:

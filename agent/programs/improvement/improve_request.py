@@ -60,7 +60,7 @@ class Improved:
         """Note that nothing is found out about these launches. `reason` is a sentence's end."""
         for job in jobs:
             title = f"{job.launch.name} ({job.launch.digest[:8]})"
-            self.untuned.append(Untuned(title, f"{reason}{self._earlier_of(job)}"))
+            self.untuned.append(Untuned(title, f"{reason}{self._earlier_of(job)}", job.function))
 
     def _earlier_of(self, job: Job) -> str:
         """What becomes of the row that the launch had before, for the end of a sentence."""

@@ -336,7 +336,7 @@ class Work:
     def _write(self) -> None:
         try:
             with self._writing:
-                self._made.table.untuned = [{"kernel": u.kernel, "reason": u.reason} for u in self._made.untuned]
+                self._made.table.untuned = [u.entry() for u in self._made.untuned]
                 self._made.earlier.write(self._made.table, self._request.out)
         except OSError as e:
             raise UsageError(f"{self._request.out} cannot be written ({e.strerror}): name another file by -o.") from e

@@ -9,7 +9,7 @@ from pathlib import Path
 from agent.errors import AgentError, StoppedError, UsageError
 from agent.loop.progress import Watch
 from agent.programs.improvement.earlier_table import Demands, EarlierTable, read_earlier
-from agent.programs.improvement.improve_plan import plan
+from agent.programs.improvement.improve_plan import plan, revision_of
 from agent.programs.improvement.improve_request import Improved, Request
 from agent.programs.improvement.improve_work import Work
 from agent.programs.improvement.preparing.ahead import Ahead
@@ -19,6 +19,7 @@ from agent.programs.improvement.time_left import TimeLeft
 from agent.programs.improvement.tuned_rows import name_of_row
 from agent.programs.improvement.wanted_launches import open_capture, select_launches
 from agent.trace.paths import trace_folder
+from kernels.capture.reading.captured_launches import Capture
 from kernels.hardware.gpu_facts import from_json
 from kernels.tuned.key import key_of_captured
 from kernels.tuned.tuned_table import TunedEnvironment, TunedTable
@@ -82,7 +83,7 @@ def improve(request: Request, watch: Watch) -> Improved:
             held_out=frozenset(names[job.launch.digest] for job in found.held_out),
             bitwise=frozenset(names.values()) if request.bitwise else frozenset(),
         )
-        kept = EarlierTable(earlier, demands, names)
+        kept = EarlierTable(earlier, demands, names, _revisions(capture))
         made = Improved(capture, environment, TunedTable(), untuned=list(found.untuned), timed=timed, earlier=kept)
         time_left = TimeLeft(request.began, request.max_seconds)
         Work(request, device, survey, ahead, made, watch, hardware, gpu_lock, time_left).all(found)
@@ -102,6 +103,15 @@ def improve(request: Request, watch: Watch) -> Improved:
             lock.close()
     made.seconds = time.monotonic() - request.began
     return made
+
+
+def _revisions(capture: Capture) -> dict[str, set[str]]:
+    """Place of a function → its revisions, of all that the capture holds."""
+    found: dict[str, set[str]] = {}
+    for launch in {(id(x.function), str(x.device)): x for x in capture.launches}.values():
+        function = revision_of(launch, capture.functions())
+        found.setdefault(function["place"], set()).add(function["revision"])
+    return found
 
 
 def _check_files(memory: Path | None) -> None:

@@ -268,6 +268,7 @@ def answer_for(table: TunedTable, job: Job) -> tuple[str | None, Decision | None
 def held_out_entry(job: Job, between: str | None, config: Json | None, proof: Json | None) -> Json:
     """What a held-out launch showed, as the table's file keeps it."""
     entry: Json = {"launch": job.launch.digest, "kernel": job.launch.name, "between": between, "config": config}
+    entry |= {"function": job.function} if job.function else {}
     if proof is None:
         return entry
     owner = next((c for c in proof["comparisons"] if c["name"] == "owner"), None)

@@ -200,20 +200,21 @@ def _in_order(arguments: dict[str, Json], function: Json) -> dict[str, Json]:
 def _needed(launch: Json, functions: dict[str, Json]) -> set[str]:
     """Digests of all functions that the launch reaches."""
     found: set[str] = set()
-    todo = [launch["function"], *_digests(launch["arguments"])]
+    todo = [launch["function"], *digests_in(launch["arguments"])]
     while todo:
         digest = todo.pop()
         if digest not in found:
             found.add(digest)
-            todo += _digests(functions.get(digest, {}).get("bindings", {}))
+            todo += digests_in(functions.get(digest, {}).get("bindings", {}))
     return found
 
 
-def _digests(value: Any) -> list[str]:
+def digests_in(value: Any) -> list[str]:
+    """Digests of the functions that bindings or arguments name."""
     if isinstance(value, dict):
         own = [value["function"]] if isinstance(value.get("function"), str) else []
-        return own + [d for v in value.values() for d in _digests(v)]
-    return [d for v in value for d in _digests(v)] if isinstance(value, list) else []
+        return own + [d for v in value.values() for d in digests_in(v)]
+    return [d for v in value for d in digests_in(v)] if isinstance(value, list) else []
 
 
 def tensors_of(argument: Json) -> list[Json]:

@@ -83,7 +83,7 @@ def test_mistakes_are_one_sentence(tmp_path, capsys):
         ("capture", "-o", str(tmp_path / "a"), "--", "no-such-program"): "no-such-program cannot be started",
         ("capture", "-o", str(tmp_path / "text"), "--", "true"): "is no capture",
         ("capture", "-o", str(tmp_path / "no" / "folder"), "--", "true"): "cannot be written",
-        ("capture", "-o", "/dev/null", "--", "true"): "cannot be written (it is no regular file): name another file",
+        ("capture", "-o", "/dev/null", "--", "true"): "cannot be written (it is no regular file, and the",
         ("capture", "-o", str(tmp_path), "--", "true"): "cannot be written (it is a folder): name another file",
         ("captures", "show", str(tmp_path / "none")): "cannot be read",
         ("captures", "show", str(tmp_path / "newer")): "format 9",
@@ -95,6 +95,20 @@ def test_mistakes_are_one_sentence(tmp_path, capsys):
         assert message in err
         assert len(err.strip().splitlines()) == 1
     assert (tmp_path / "text").read_text() == "hello\n"
+
+
+def test_a_capture_is_written_to_no_stream(tmp_path, capfd):
+    """A program that prints would print into its capture."""
+    begun = tmp_path / "begun"
+    with open(tmp_path / "redirected", "w") as redirected:
+        out = f"/dev/fd/{redirected.fileno()}"
+        refused = f"-o {out} cannot be written (it is no regular file, and the command reads it again or replaces it)"
+        assert main(["capture", "-o", out, "--", "touch", str(begun)]) == 2
+        assert refused in capfd.readouterr().err
+        with pytest.raises(UsageError) as raised, capture(out):
+            begun.touch()
+        assert refused in str(raised.value)
+    assert [p.name for p in tmp_path.iterdir()] == ["redirected"]
 
 
 def test_a_cut_off_capture_is_shown_with_what_it_has(tmp_path, capsys):

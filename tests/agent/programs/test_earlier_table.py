@@ -9,11 +9,15 @@ import pytest
 from agent.cli.commands import main
 from agent.errors import UsageError
 from agent.programs.improvement.earlier_table import Demands, EarlierTable, read_earlier
+from agent.programs.improvement.improve_plan import plan, revision_of
 from agent.programs.improvement.improve_request import Improved
+from agent.programs.improvement.improving import _revisions
 from agent.programs.improvement.tuned_rows import KEPT
+from kernels.capture.reading.captured_launches import read_capture
 from kernels.tuned.tuned_file import alone, read_table, write_table
 from kernels.tuned.tuned_table import Decision, TunedEnvironment, TunedFunction, TunedRow, TunedTable
 from memory.command_line.output_files import OutputError
+from tests.captures import as_if_moved
 
 
 def row(name, num_warps, gpu="NVIDIA H200"):
@@ -131,6 +135,63 @@ def test_the_autotuners_choice_as_captured_replaces_no_entry_of_its_launch():
     assert whole.untuned == entries_of_other_programs().untuned
 
 
+def test_entries_of_a_function_that_was_edited_are_dropped_and_those_of_other_programs_stay():
+    def entry(name, place, revision):
+        return {"kernel": name, "reason": "the time was up", "function": {"place": place, "revision": revision}}
+
+    old, same, theirs = (
+        entry("f (aaaaaaaa)", "f", "1"),
+        entry("f (bbbbbbbb)", "f", "2"),
+        entry("g (cccccccc)", "g", "1"),
+    )
+    unnamed = {"kernel": "f (dddddddd)", "reason": "a part of it is missing"}
+    broken = {"kernel": "f (eeeeeeee)", "reason": "written by hand", "function": "f"}
+    held = [{"launch": n * 16, **entry("f", "f", revision)} for n, revision in (("1", "1"), ("2", "2"))]
+    earlier = TunedTable(untuned=[old, same, theirs, unnamed, broken], held_out=held)
+    whole = EarlierTable(earlier, functions={"f": {"2", "3"}}).merged_with(TunedTable())
+    assert whole.untuned == [same, theirs, unnamed, broken]
+    assert whole.held_out == held[1:]
+
+
+def untuned_of(capture):
+    return [x.entry() for x in plan(capture, 0.0, None, None, None).untuned]
+
+
+def test_a_function_is_known_again_in_a_later_capture_by_its_file_and_name(captured_example, tmp_path):
+    before = read_capture(str(captured_example))
+    after = read_capture(str(as_if_moved(captured_example, tmp_path / "after.capture", 3)))
+    entries = untuned_of(before)
+    assert len(entries) == 2
+    again = EarlierTable(TunedTable(untuned=entries), functions=_revisions(before)).merged_with(TunedTable())
+    assert again.untuned == entries
+    theirs = {**entries[0], "kernel": "theirs (aaaaaaaa)", "function": {**entries[0]["function"], "place": "0" * 12}}
+    known = EarlierTable(TunedTable(untuned=[*entries, theirs]), functions=_revisions(after))
+    now = untuned_of(after)
+    assert {e["kernel"] for e in now}.isdisjoint(e["kernel"] for e in entries)
+    assert known.merged_with(TunedTable(untuned=now)).untuned == [theirs, *now]
+
+
+def test_a_revision_is_of_all_that_the_function_calls_and_not_of_the_module():
+    def part(name, *called, **more):
+        found = {"file": "/home/me/train.py", "line": 3, "source": f"def {name}(): ...", "identity": name}
+        bindings = {each: {"function": each} for each in called}
+        return {**found, "qualname": name, "module": "__main__", "bindings": bindings, **more}
+
+    def revision(own=part("f", "g"), gpu="NVIDIA H200", **functions):  # noqa: B008 -- a constant
+        reached = {"g": part("g", "h"), "h": part("h", "g"), "other": part("other"), **functions}
+        found = revision_of(SimpleNamespace(function=own, device={"name": gpu}), reached)
+        return found["place"], found["revision"]
+
+    place, first = revision()
+    assert revision(part("f", "g", module="train")) == (place, first)
+    assert revision(other=part("other", line=4)) == (place, first)
+    edited = [part("f", "g", **{name: "new"}) for name in ("line", "source", "identity")]
+    found = [revision(own) for own in edited] + [revision(h=part("h", "g", line=4))]
+    assert {p for p, _ in found} == {place}
+    assert len({first, *(r for _, r in found)}) == 5
+    assert len({place, revision(part("f", file="/a.py"))[0], revision(part("f2"))[0], revision(gpu="B200")[0]}) == 4
+
+
 def test_entries_that_another_command_writes_meanwhile_stay_and_none_stands_twice(tmp_path):
     out = tmp_path / "tuned.json"
     ours, theirs = EarlierTable(), EarlierTable()
@@ -178,8 +239,8 @@ def test_what_could_not_be_looked_at_says_what_becomes_of_its_row():
     launch = SimpleNamespace(
         name="known", digest="0123456789", function={"module": "m", "qualname": "known", "identity": "known"}
     )
-    job = SimpleNamespace(launch=launch, key=known.key)
-    new = SimpleNamespace(launch=launch, key={**known.key, "grid": [2]})
+    job = SimpleNamespace(launch=launch, key=known.key, function={})
+    new = SimpleNamespace(launch=launch, key={**known.key, "grid": [2]}, function={})
     for demands, told in (
         (Demands(), "the time was up; its unproven row of before stays"),
         (
@@ -226,7 +287,5 @@ def test_a_table_is_written_to_no_stream(tmp_path, captured_example, capsys):
         ):
             assert main(words) == 2
             (line,) = capsys.readouterr().err.splitlines()
-            assert line.startswith(
-                f"error: -o {out} cannot be written (it is no regular file, and the command replaces"
-            )
+            assert line.startswith(f"error: -o {out} cannot be written (it is no regular file, and the command reads")
     assert sorted(p.name for p in tmp_path.iterdir()) == [theirs.name, "redirected"]

@@ -18,6 +18,7 @@ from agent.errors import StoppedError
 from agent.loop.progress import LineWatch, Watch
 from agent.programs.improvement import improve_work, improving, wanted_launches
 from agent.programs.improvement.edited import edited_launches
+from agent.programs.improvement.improve_plan import plan
 from agent.programs.improvement.improve_work import Work
 from agent.programs.improvement.improving import improve
 from agent.programs.improvement.preparing.ahead import Ahead
@@ -27,12 +28,14 @@ from agent.programs.improvement.wanted_launches import open_capture
 from agent.replay.replay import replay
 from agent.trace.paths import trace_path
 from kernels.capture.capture_file import append, line_of, read
+from kernels.capture.reading.captured_launches import read_capture
 from kernels.hardware import hardware_named
 from kernels.hardware.gpu_facts import to_json
-from kernels.tuned.tuned_file import read_table
+from kernels.tuned.tuned_file import read_table, write_table
+from kernels.tuned.tuned_table import TunedTable
 from memory.store import Memory
 from tests.agent.programs.nothing_to_compile import NothingToCompile
-from tests.captures import GPU, ROOT, as_if_on, capture_text
+from tests.captures import GPU, ROOT, as_if_moved, as_if_on, capture_text
 from tools.harness.checking.owner_survey import OwnerSurvey
 from tools.harness.compiling import cache
 from tools.harness.devices import live
@@ -93,6 +96,8 @@ def test_a_launch_is_proven_on_a_gpu_and_the_rest_says_why(gpu, on_gpu, tmp_path
     loading = functools.partial(LiveDevice.open.func, factory="tests.agent.programs.scripted_gpu:loading_worker")
     monkeypatch.setattr(LiveDevice, "open", loading)
     out = tmp_path / "tuned.json"
+    before = read_capture(str(as_if_moved(on_gpu, tmp_path / "before.capture", 3)))
+    write_table(TunedTable(untuned=[x.entry() for x in plan(before, 0.0, None, GPU, None).untuned]), out)
     words = ["improve", str(on_gpu), "-o", str(out), "--kernel", "gated", "--json"]
     assert main([*words, "--memory", str(tmp_path / "m.db")]) == 0
     said = json.loads(capsys.readouterr().out)
@@ -116,7 +121,7 @@ def test_a_launch_is_proven_on_a_gpu_and_the_rest_says_why(gpu, on_gpu, tmp_path
     assert evidence["inputs"] == ["large", "tiny", "negative"]
     assert evidence["evaluations"] == 10
     assert evidence["bits"] == said["launches"][0]["bits"] == "differ"
-    (rest,) = table.untuned
+    (rest,) = table.untuned  # of the functions as they are now
     assert "beyond --share 0.95" in rest["reason"]
 
 

@@ -6,11 +6,13 @@ import pytest
 from click.testing import CliRunner
 
 from evals.commands.commands import cli
+from evals.commands.selection import UsageMistake
 from evals.source import parallel_runs, source_command
 from evals.source.source_runs import KNOWN, SourceRun
 from evals.source.source_scores import known_speedups, score, summary
 from evals.source.source_tasks import TASKS, TRAPS
 from tests.docs.pages import ROOT
+from tools.harness.measuring.telemetry import gpus_present
 
 MEASURED = ROOT / "docs" / "data" / "known-forms-h200.json"
 
@@ -87,6 +89,7 @@ def test_the_command_scores_another_player_by_the_measured_file(monkeypatch, tmp
             yield from (run for run in played if any(job.task == run.task for job in self.jobs))
 
     monkeypatch.setattr(source_command, "_check_device", lambda device: None)
+    monkeypatch.setattr(source_command, "_gpu_name", lambda device: "NVIDIA H200")
     monkeypatch.setattr(parallel_runs, "ParallelRuns", Played)
     asked = ["source", "--tasks", ",".join(r.task for r in played), "--known", str(MEASURED), "--json"]
     ended = CliRunner().invoke(cli, [*asked, "--out", str(tmp_path / "runs.json")])
@@ -97,6 +100,39 @@ def test_the_command_scores_another_player_by_the_measured_file(monkeypatch, tmp
     assert scores["nothing_better"]["share_of_known"] is None
     assert scores["nothing_better"]["done"]
     assert json.loads((tmp_path / "runs.json").read_text()) == json.loads(ended.stdout)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "says"),
+    [
+        (("NVIDIA H200",), None),
+        (("NVIDIA B200",), "has the time of padding on NVIDIA B200, and --device cuda:0 is NVIDIA H200"),
+        # The last run of a form is the one that counts.
+        (("NVIDIA B200", "NVIDIA H200"), None),
+        (("NVIDIA H200", "NVIDIA B200"), "has the time of padding on NVIDIA B200, and --device cuda:0 is NVIDIA H200"),
+        ((None,), "does not tell the GPU on which it has timed padding"),
+    ],
+)
+def test_times_of_known_forms_must_be_of_the_gpu_that_plays(gpus, says, monkeypatch, tmp_path):
+    runs = [known(device={"name": name} if name else {}).model_dump(mode="json") for name in gpus]
+    # What says nothing of known forms may be of any GPU.
+    runs.append({**runs[0], "player": "embedded", "device": {"name": "NVIDIA A100"}})
+    (tmp_path / "known.json").write_text(json.dumps({"runs": runs}))
+    monkeypatch.setattr(source_command, "_check_device", lambda device: None)
+    monkeypatch.setattr(source_command, "_gpu_name", lambda device: "NVIDIA H200")
+    monkeypatch.setattr(source_command, "_played", lambda *asked: (run for run in [known()]))
+    file = ["--known", str(tmp_path / "known.json")]
+    ended = CliRunner().invoke(cli, ["source", "--tasks", "padding", "--players", "known", *file])
+    assert ended.exit_code == (0 if says is None else 2), ended.output
+    if says is not None:
+        assert " ".join(ended.output.split()).count(says) == 1
+
+
+@pytest.mark.long
+@pytest.mark.skipif(gpus_present() > 0, reason="it would be found")
+def test_a_gpu_that_is_not_there_is_refused_before_any_run():
+    with pytest.raises(UsageMistake, match="name another --device"):
+        source_command._gpu_name("cuda:0")
 
 
 def test_tasks_without_a_known_time_are_counted_apart():

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from evals.source.parallel_runs import Job, ParallelRuns, play_order
+from evals.source.run_times import LIKELY, RunTimes
 from evals.source.source_runs import KNOWN, Place
 from evals.source.source_tasks import ALL, TRAPS
 from tests.evals.source.paced_player import FOLDER
@@ -20,9 +21,10 @@ PACED = "tests.evals.source.paced_player:paced"
 pytestmark = pytest.mark.process
 
 
-def ended(players, workers, stop_after=None, seconds=0.01):
-    jobs = [Job("padding", player) for player in players]
-    return list(ParallelRuns(jobs, Place("cuda:0", seconds=seconds), workers, stop_after, PACED).ended())
+def ended(players, workers, stop_after=None, seconds=0.01, tasks=None, likely=None):
+    jobs = [Job(task, player) for task, player in zip(tasks or ["padding"] * len(players), players, strict=True)]
+    times = RunTimes(seconds, likely or dict.fromkeys(LIKELY, 0.0))
+    return list(ParallelRuns(jobs, Place("cuda:0", seconds=seconds), workers, stop_after, PACED, times).ended())
 
 
 def test_what_is_begun_ends_and_nothing_is_begun_that_would_end_too_late():
@@ -32,7 +34,7 @@ def test_what_is_begun_ends_and_nothing_is_begun_that_would_end_too_late():
     assert played == {"sleep:1.5", "sleep:0.2"}
     left = [run for run in runs if run.unplayed]
     assert len(left) == 2
-    assert all("not begun: by the longest run so far" in run.unplayed for run in left)
+    assert all("not begun: such a run is likely to take " in run.unplayed for run in left)
     assert all("end after --stop-after 1" in run.unplayed for run in left)
     assert next(run for run in runs if run.player == "sleep:1.5").whole_seconds >= 1.5
 
@@ -40,7 +42,15 @@ def test_what_is_begun_ends_and_nothing_is_begun_that_would_end_too_late():
 def test_a_run_is_expected_to_take_as_long_as_its_search_at_least():
     runs = ended(["", ""], 1, stop_after=30, seconds=40.0)
     assert [bool(run.unplayed) for run in runs] == [False, True]
-    assert "(40 s)" in runs[1].unplayed
+    assert "likely to take 40 s" in runs[1].unplayed
+
+
+def test_a_short_run_is_begun_behind_long_ones_though_no_long_one_would_be():
+    likely = {**dict.fromkeys(LIKELY, 0.0), "products": 5.0, "rows": 0.5}
+    tasks = ["unswizzled", "wide_tiles", "padding"]
+    runs = ended(["sleep:0.2", "sleep:0", "sleep:0"], 1, stop_after=5, tasks=tasks, likely=likely)
+    assert [run.task for run in runs if run.unplayed] == ["wide_tiles"]
+    assert runs[2].why == "lock gpu.lock"
 
 
 def test_without_a_limit_all_are_played_and_share_a_lock():
@@ -83,6 +93,9 @@ def test_traps_are_spread_among_the_tasks():
     order = play_order(list(ALL))
     assert sorted(order) == sorted(ALL)
     assert [i for i, task in enumerate(order) if task in TRAPS] == [2, 7, 12]
+    assert play_order(["transposition", "padding", "masked_work", "unswizzled"]) == [
+        "unswizzled", "masked_work", "padding", "transposition"
+    ]  # fmt: skip
     assert play_order(["padding", "wrong_elsewhere"]) in (
         ["padding", "wrong_elsewhere"], ["wrong_elsewhere", "padding"]
     )  # fmt: skip

@@ -7,12 +7,13 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import pytest
 
 from tools.harness.process import child as child_module
 from tools.harness.process import run_delay
-from tools.harness.process.child import Child, ChildDied, ChildTimeout
+from tools.harness.process.child import Child, ChildDied, ChildKilled, ChildTimeout
 
 pytestmark = pytest.mark.process
 
@@ -31,6 +32,10 @@ def echo(init):
             raise ValueError(job["raise"])
         if "see" in job:
             return {"environment": os.environ.get("SEEN"), "folder": os.getcwd(), "niceness": os.nice(0)}
+        if "variants" in job:
+            from kernels.editing import variants
+
+            return {"folder": str(variants._folder())}
         if "fork" in job:
             return {"pid": subprocess.Popen(["sleep", "100"]).pid}
         return {"init": init, "job": job, "pid": os.getpid()}
@@ -69,6 +74,17 @@ def test_what_a_job_prints_stays_out_of_our_output_and_can_be_read(child, capfd)
     child.call({"print": "noise"}, 20)
     assert child.log_tail() == "noise"
     assert "noise" not in capfd.readouterr().out
+
+
+def test_what_a_killed_child_cannot_remove_is_removed_by_its_parent(child):
+    """A worker's edited variants, which Triton reads from files."""
+    folder = Path(child.call({"variants": 1}, 20)["folder"])
+    (folder / "variant.py").touch()
+    with pytest.raises(ChildKilled):
+        child.call({"kill": signal.SIGKILL}, 20)
+    assert not folder.exists()
+    assert not folder.parent.exists()
+    assert folder.parent.name.startswith("autokernel-child-")
 
 
 def test_a_job_past_its_deadline_is_killed(child):
@@ -112,17 +128,19 @@ def test_a_hung_child_ends_with_its_parent(forked):
         import threading, time
         from tools.harness.process.child import Child
         c = Child("tests.tools.harness.test_child:echo", {{}}, forked={forked})
-        print(c.call({{}}, 20)["pid"], flush=True)
+        print(c.call({{}}, 20)["pid"], c.call({{"variants": 1}}, 20)["folder"], flush=True)
         threading.Thread(target=lambda: c.call({{"sleep": 600}}, 600), daemon=True).start()
         time.sleep(600)
     """)
     parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-    pid = int(parent.stdout.readline())
+    pid, folder = parent.stdout.readline().split()
+    assert Path(folder).is_dir()
     time.sleep(0.2)
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    assert gone(pid)
+    assert gone(int(pid))
+    assert not Path(folder).parent.exists()
 
 
 def test_time_without_a_processor_does_not_count(child, monkeypatch):

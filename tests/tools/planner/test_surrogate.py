@@ -11,17 +11,25 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from kernels.spec import Config
 from tests.bench.planner_spaces import load
 from tests.tools.planner.problems import STRANGE, StrangeConfig, measured
 from tools.planner import surrogate
 from tools.planner.batch import draw_balanced, pick_batch
 from tools.planner.evidence import Evidence
-from tools.planner.features import Encoder
+from tools.planner.features import CATEGORY_SIDE, Encoder
 from tools.planner.surrogate import one_thread
 
 pytestmark = pytest.mark.process
 
 CONVOLUTION = Path(__file__).parents[2] / "bench" / "spaces" / "c_conv_7x7.json.gz"
+
+
+class ZeroConfig(Config):
+    hint: int
+    tile: int
+    flag: int
+    warps: int
 
 
 def test_encoding_spaces_powers_of_two_evenly_and_keeps_categories_equally_far():
@@ -131,6 +139,14 @@ def test_extremity_counts_the_numbers_that_have_a_middle():
     assert Encoder(STRANGE).extremity([corner, edge, middle]) == pytest.approx([1, 0.5, 0])
     names = [StrangeConfig(block_size_x=32, unroll=1, cache=c, vector=True) for c in ("none", "read", "write")]
     assert Encoder(names).extremity(names) == pytest.approx([0, 0, 0])
+
+
+def test_a_zero_among_other_numbers_may_be_something_else():
+    hint, tile, flag = (0, 1, 2, 1), (0, 512, 1024, 0), (0, 1, 0, 1)
+    configs = [ZeroConfig(hint=h, tile=t, flag=f, warps=4 * 2**h) for h, t, f in zip(hint, tile, flag, strict=True)]
+    side = CATEGORY_SIDE
+    assert Encoder(configs).off(configs) == pytest.approx(np.array([[side, side], [0, 0], [0, 0], [0, side]]))
+    assert Encoder(STRANGE).off(STRANGE).shape == (len(STRANGE), 0)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -40,6 +40,8 @@ READY: Json = {"op": "are you ready?"}
 """The one job that every child answers itself, with nothing, once its imports are done."""
 FRAME = re.compile(r'\s+File "(.+)", line (\d+)')
 """A line of Python's traceback."""
+OWN_FILES = "autokernel-child-"
+"""Begins the name of a child's folder for temporary files."""
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """Environment of a child that multiplies matrices by numpy, one of several beside compilers. Its threads, one for each
 core, would wait for their parts in loops, on the cores that the compilers need."""
@@ -77,8 +79,9 @@ class Child:
     ``begin``. The child does one job at a time: a caller with threads holds a lock or owns its child.
 
     With `writable` the child is shut in before it imports anything (:mod:`tools.harness.process.sandbox`): it has no
-    network, and writes to these folders alone. Its temporary files go to the first of them. Those of a `forked` child
-    go to a folder of its own, which is removed at its end: a child that is killed removes nothing.
+    network, and writes to these folders alone. Its temporary files go to the first of them. Those of any other child go
+    to a folder of its own, which this process removes at the child's end: a child that is killed removes nothing. If
+    this process is killed, the child removes it.
 
     If `factory` belongs to this project, the child does not search the current folder for imports, because a file in
     that folder may have the name of a package. Otherwise it searches that folder too.
@@ -108,8 +111,8 @@ class Child:
             paths += current_folder()
         kept = dict(os.environ) if writable is None else sandbox.environment(writable[0])
         self._remove_files: Callable[[], Any] = lambda: None
-        if forked and writable is None:
-            kept["TMPDIR"] = folder = tempfile.mkdtemp(prefix="autokernel-child-")
+        if writable is None:
+            kept["TMPDIR"] = folder = tempfile.mkdtemp(prefix=OWN_FILES)
             self._remove_files = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         environment = {
             **kept, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1", **(env or {})
@@ -260,14 +263,18 @@ def _pair() -> tuple[Connection, Connection]:
     return Pipe(duplex=True)
 
 
-def _end_with_parent(life: int) -> None:
-    """The parent holds the pipe's other end and never writes: a read returns when the parent is gone."""
+def _end_with_parent(life: int, folder: str) -> None:
+    """The parent holds the pipe's other end and never writes: a read returns when the parent is gone. `folder` is where
+    this process's temporary files are."""
     os.read(life, 1)
+    if os.path.basename(folder).startswith(OWN_FILES):
+        shutil.rmtree(folder, ignore_errors=True)
     os.killpg(0, signal.SIGKILL)
 
 
 def main(factory: str, connection_fd: int, life_fd: int) -> None:
-    threading.Thread(target=_end_with_parent, args=(life_fd,), daemon=True).start()
+    folder = os.environ.get("TMPDIR", "")
+    threading.Thread(target=_end_with_parent, args=(life_fd, folder), daemon=True).start()
     connection = Connection(connection_fd)
     module, _, name = factory.partition(":")
     make: Callable[[Json], Serve] = getattr(importlib.import_module(module), name)
