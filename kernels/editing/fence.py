@@ -30,6 +30,7 @@ from .fencing.name_scope import NameScope, is_decorator_of_triton
 from .fencing.source_limits import MOST_CHARACTERS, parse
 from .fencing.wait_rules import PAST_CACHES
 from .grid_expression import MOST_PROGRAMS
+from .launch_arguments import launch_words
 from .owner_function import UNKNOWN_CONSTANT, Json, OwnerFunction, choice_value, digest_of
 from .refused_edit import RefusedEdit
 
@@ -40,7 +41,6 @@ LONGEST_META = 40
 """Characters of a meta-parameter's name, and of a value that is a text."""
 GRID_NAMES = ("GRID_0", "GRID_1", "GRID_2")
 """New arguments of these names are the numbers of the owner's grid, whatever the variant's own grid is."""
-RESERVED = frozenset({"num_warps", "num_stages", "num_ctas", "maxnreg", "grid", "warmup", "self"})
 
 
 TEXT = re.compile(rf"(?![+-]?[\d_]+\Z)[\w.+-]{{0,{LONGEST_META}}}", re.ASCII)
@@ -132,7 +132,7 @@ def _meta(meta: Mapping[str, Any], owner: OwnerFunction) -> dict[str, tuple[Meta
     found = {}
     for name, values in meta.items():
         plain = name.isascii() and name.isidentifier() and not name.startswith("_")
-        if not plain or len(name) > LONGEST_META or name in {*RESERVED, *own, *BUILTIN_NAMES, *GRID_NAMES}:
+        if not plain or len(name) > LONGEST_META or name in {*launch_words(), *own, *BUILTIN_NAMES, *GRID_NAMES}:
             raise RefusedEdit(f"a new meta-parameter cannot be named {name[:40]!a}")
         given = tuple(values) if isinstance(values, list | tuple) else ()
         kinds = {type(v) for v in given}
@@ -150,9 +150,10 @@ def _meta(meta: Mapping[str, Any], owner: OwnerFunction) -> dict[str, tuple[Meta
 
 def _bodies(owner: OwnerFunction, functions: list[ast.FunctionDef]) -> dict[str, Body]:
     found: dict[str, Body] = {}
+    outside = {n.id for d in _outside(owner.tree) for n in ast.walk(d) if isinstance(n, ast.Name)}
     for function in functions:
         scope = NameScope(owner.bindings, tuple(found))
-        if function is not functions[-1] and (function.name in BUILTIN_NAMES or function.name in _LANGUAGE):
+        if function is not functions[-1] and (function.name in BUILTIN_NAMES | _LANGUAGE | outside):
             raise RefusedEdit(f"a device function cannot be named {function.name}", function)
         if function.returns is not None:
             why = f"{function.name} has an annotation of what it returns: leave the annotation out"
@@ -276,10 +277,17 @@ def _check_device_function(function: ast.FunctionDef, owner: OwnerFunction, scop
             why = f"the annotation of {a.arg} of {function.name} is not tl.constexpr: leave the annotation out"
             raise RefusedEdit(why + _if_unchanged(owner, function.name), a)
     for default in function.args.defaults:
-        plain = isinstance(default, ast.UnaryOp) and isinstance(default.operand, ast.Constant)
-        if not (isinstance(default, ast.Constant) or plain):
+        if not (isinstance(default, ast.Constant) or _is_signed_number(default)):
             why = f"a default of {function.name} is computed: write a constant"
             raise RefusedEdit(why + _if_unchanged(owner, function.name), default)
+
+
+def _is_signed_number(node: ast.expr) -> bool:
+    """Whether an operator stands before a number that it takes. Python computes it when the function is defined."""
+    if not isinstance(node, ast.UnaryOp) or not isinstance(node.operand, ast.Constant):
+        return False
+    kind = type(node.operand.value)
+    return kind in (bool, int) or (kind is float and not isinstance(node.op, ast.Invert))
 
 
 def _text(node: ast.AST | None) -> str:
@@ -299,6 +307,10 @@ def _written(
         text = ast.unparse(ast.fix_missing_locations(function)) + "\n"
         if ast.dump(ast.parse(text).body[0]) != ast.dump(function):
             raise RefusedEdit(f"{function.name} cannot be written anew as the same code", function)
+        try:
+            compile(text, function.name, "exec")  # and not run: what is left of the rules of Python
+        except (SyntaxError, RecursionError, ValueError) as e:
+            raise RefusedEdit(f"{function.name} is no Python ({e})", function) from e
         scope = bodies[function.name].scope
         bindings = scope.used | {n: {"function": digests[n]} for n in sorted(scope.called)}
         if function is functions[-1]:  # what the owner's annotations and defaults read

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any
 
 LAUNCH_OPTIONS = frozenset({"num_warps", "num_stages", "num_ctas", "maxnreg"})
+OF_EVERY_LAUNCH = frozenset({"debug", "device", "device_type", "grid", "pre_hook", "self", "stream", "warmup"})
+
+
+@cache
+def launch_words() -> frozenset[str]:
+    """Keywords that mean something to a launch or to a compiler of the installed Triton (``ir_override``,
+    ``ptx_options``), even if the kernel has a parameter of that name."""
+    from triton.backends import backends
+
+    modules = [sys.modules[backend.compiler.__module__] for backend in backends.values()]
+    options = (v for module in modules for v in vars(module).values() if isinstance(v, type) and is_dataclass(v))
+    return OF_EVERY_LAUNCH | LAUNCH_OPTIONS | {f.name for kind in options for f in fields(kind)}
 
 
 def named_arguments(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -94,8 +94,10 @@ def _rename(functions: list[ast.FunctionDef], module: Any) -> None:
         while hasattr(module, new):
             new += "_edited"
         helper.name = new
-        for name in (n for f in functions for n in ast.walk(f) if isinstance(n, ast.Name) and n.id == old):
-            name.id = new  # no local may have the name of a device function
+        # No local may have the name of a device function, but a parameter may.
+        readers = [f for f in functions if old not in {a.arg for a in f.args.args}]
+        for name in (n for f in readers for n in ast.walk(f) if isinstance(n, ast.Name) and n.id == old):
+            name.id = new
 
 
 def _imports(variant: Variant, module: Any) -> list[str]:

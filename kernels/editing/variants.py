@@ -25,7 +25,7 @@ from ..capture.reading.rebuilt_functions import CannotRebuild, rebuild_function
 from ..triton.scratch_memory import scratch_memory
 from .fence import FencedEdit, MetaValue, fence
 from .grid_expression import GridExpression
-from .launch_arguments import LAUNCH_OPTIONS, grid_of, named_arguments
+from .launch_arguments import LAUNCH_OPTIONS, grid_of, launch_words, named_arguments
 from .owner_function import OwnerFunction
 from .refused_edit import RefusedEdit
 
@@ -86,7 +86,9 @@ def load(path: Path, owner: Callable[[str], OwnerFunction]) -> Variant:
             raise RefusedEdit(f"{path} is too large for a variant")
         found = json.loads(path.read_text(encoding="utf-8"))
         kernel, identity, source = str(found["kernel"]), found["owner"], str(found["source"])
-        meta, grid, version = dict(found["meta"]), str(found["grid"]), found["version"]
+        meta, grid, version = found["meta"], str(found["grid"]), found["version"]
+        if not isinstance(meta, dict):
+            raise TypeError("its meta-parameters are no object")
     except FileNotFoundError as e:
         raise RefusedEdit(f"there is no variant {path.stem}: make it with edit_kernel") from e
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as e:
@@ -161,8 +163,11 @@ def launch_instead(
         if variant.grid is not None and 0 not in numbers.values():  # where its owner starts no program, it starts none
             grid = variant.grid.programs({**arguments, **values, **numbers})
         options = {n: v for n, v in kwargs.items() if n in LAUNCH_OPTIONS or n not in arguments}
+        # A parameter that is named as an option would set it if it were passed by name.
+        placed = owner.arg_names[: len(args)] if launch_words() & {*owner.arg_names[: len(args)]} else []
+        named = {n: v for n, v in {**arguments, **new, **options}.items() if n not in placed}
         with scratch_memory():
-            return go_on(function, grid=grid, **{**arguments, **new, **options})
+            return go_on(function, *args[: len(placed)], grid=grid, **named)
 
     return instead
 

@@ -44,7 +44,7 @@ def table(data: Path = DATA) -> str:
         "|---|---|---|---|",
         _mean("P50, hidden spaces of this repository", hidden, aside),
         _mean("P50, spaces of other people's kernels", foreign, aside),
-        _mean("P50, hidden spaces recorded last, blind", later, aside),
+        _mean("P50, hidden spaces recorded last", later, aside),
         *_ahead([*hidden, *foreign, *later], rivals),
         _evaluations([r for r in (*hidden, *foreign, *later) if r["landscape"] in aside]),
         *_oracle([r for r in scores if r["agent"] == "embedded" and r["seed"] == "aggregate"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 Kind = Literal[
@@ -28,7 +29,7 @@ class Value:
     items: tuple[Value, ...] | None = None
     """Of a tuple whose members are known."""
     function: Any = None
-    """Of a function: what it is."""
+    """Of a function: what it is; a tuple if it may be several."""
     fixed: bool = False
     """Whether it is surely a whole number that the compiler computes."""
     origins: frozenset[str] = frozenset()
@@ -50,6 +51,13 @@ class Value:
         return frozenset(k for i in self.items for k in i.leaf_kinds) | (self.kinds - {"tuple"})
 
     @property
+    def functions(self) -> list[Any]:
+        """The functions that it may be, or that lie in it."""
+        inside = [f for i in self.items or () for f in i.functions]
+        own = self.function if isinstance(self.function, tuple) else (self.function,)
+        return [*(f for f in own if f is not None), *inside]
+
+    @cached_property
     def leaves(self) -> int:
         """How many values lie in it."""
         return 1 if self.items is None else sum(i.leaves for i in self.items)
@@ -104,7 +112,7 @@ def specialised(value: Value) -> Value:
 def joined(values: Iterable[Value]) -> Value:
     """Any of them."""
     given = list(values)
-    if len(set(given)) == 1:
+    if given and all(v is given[0] or v == given[0] for v in given):
         return given[0]
     kinds = frozenset(k for v in given for k in v.kinds)
     spans = [v.span for v in given if v.span is not None]
@@ -114,14 +122,19 @@ def joined(values: Iterable[Value]) -> Value:
         items = tuple(joined(m) for m in zip(*(v.items or () for v in given), strict=True))
     else:  # what lies in the tuples is still in them
         kinds |= {k for v in given for k in v.leaf_kinds}
-    functions = {id(v.function): v.function for v in given}
-    function = next(iter(functions.values())) if len(functions) == 1 else None
+    functions: list[Any] = []
+    for f in (f for v in given for f in ((replace(v, items=None) if items else v).functions)):
+        if f not in functions:
+            functions.append(f)
+    function = tuple(functions) if len(functions) > 1 else next(iter(functions), None)
     origins, depends = (frozenset().union(*s) for s in ([v.origins for v in given], [v.depends for v in given]))
     return Value(kinds, span, items, function, all(v.fixed for v in given) and bool(given), origins, depends)
 
 
 def settled(before: Value, after: Value) -> Value:
     """`after` without the span of numbers that a turn of a loop has changed: Triton makes tensors of them."""
+    if after is before:
+        return after
     items = after.items
     if items is not None and before.items is not None and len(items) == len(before.items):
         items = tuple(settled(b, a) for b, a in zip(before.items, items, strict=True))

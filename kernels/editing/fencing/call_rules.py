@@ -10,8 +10,8 @@ from functools import cache
 from typing import Any, Protocol
 
 from ..refused_edit import RefusedEdit
-from .abstract_values import NUMBER, Span, Value, is_too_large, of
-from .device_names import DeviceName
+from .abstract_values import NUMBER, Span, Value, is_too_large, joined, of, tuple_of
+from .device_names import DeviceName, names_in
 from .source_limits import LONGEST_MESSAGE
 from .wait_rules import Loop, Waits
 
@@ -25,7 +25,7 @@ class Caller(Protocol):
 
 
 class Claims(Protocol):
-    def check(self, walk: Caller, node: ast.Call, name: str) -> None: ...
+    def check(self, walk: Caller, node: ast.Call, name: str, used: Iterable[Any]) -> None: ...
 
 
 class Devices(Protocol):
@@ -50,6 +50,11 @@ MOST_LOOKED_AT = 400_000
 """Expressions that are followed, each once for every kind of arguments and every pass over a loop around it."""
 MOST_ROUNDS = 32
 """Of a random number: the compiler writes out each."""
+WRITTEN_OUT = {
+    **dict.fromkeys(("sort", "topk"), 2_000), "bitonic_merge": 300, "flip": 100,
+    **dict.fromkeys(names_in("philox philox_impl rand rand4x randint randint4x randn randn4x"), 300),
+}  # fmt: skip
+"""Parts that the compiler writes out for one call of a listed function that is itself made of many steps."""
 TARGETS = frozenset({"pointer", "block pointer", "descriptor"})
 """What can be loaded from."""
 PLAIN = frozenset({"number", "none", "string", "dtype", "tuple", "choice"})
@@ -65,6 +70,8 @@ MODES = (
 )
 """Parameters that name a mode."""
 INFINITIES = ("inf", "+inf", "-inf", "nan")
+TOGETHER = {"broadcast": (0, 2), "cat": (0, 2), "interleave": (0, 2), "join": (0, 2), "where": (1, 3)}
+"""From which of its arguments to which a function puts elements together; others take those of the first."""
 COMBINED = {"reduce": "combine_fn", "associative_scan": "combine_fn"}
 
 
@@ -132,9 +139,9 @@ class CallRules:
         self._devices = devices
         self._looked_at = 0
 
-    def look(self, node: ast.AST) -> None:
-        """Count an expression that is followed. Raises RefusedEdit if too many were."""
-        self._looked_at += 1
+    def look(self, node: ast.AST, parts: int = 1) -> None:
+        """Count an expression that is followed, or `parts` of it. Raises RefusedEdit if too many were."""
+        self._looked_at += parts
         if self._looked_at > MOST_LOOKED_AT:
             raise RefusedEdit("the loops and calls of this source are too entangled to be followed", node)
 
@@ -154,9 +161,9 @@ class CallRules:
             case "memory" | "atomics":
                 return self._accessed(walk, callee, given, node)
             case "combine":
-                return self._combined(callee, given, node)
+                return self._combined(walk, callee, given, node)
             case "claims":
-                self._devices.claims.check(walk, node, callee.name)
+                self._devices.claims.check(walk, node, callee.name, [callee])
                 self._rest_plain(callee, given, node)
                 return next(iter(given.values.values()), NUMBER)
             case "cast":
@@ -186,7 +193,8 @@ class CallRules:
         self, walk: Caller, found: Any, given: Sequence[Value], named: dict[str, Value], node: ast.Call
     ) -> tuple[Value, int]:
         """What a function of the edit or of the owner gives, and its size when it is expanded."""
-        self._devices.claims.check(walk, node, ast.unparse(node.func)[:60])
+        functions = [f for value in (*given, *named.values()) for f in value.functions]
+        self._devices.claims.check(walk, node, ast.unparse(node.func)[:60], [found, *functions])
         return self._devices.follow(found, given, named, node, walk.loops)
 
     def floating(self, node: ast.Call, value: Callable[[ast.expr], Value]) -> Value:
@@ -221,19 +229,21 @@ class CallRules:
             raise RefusedEdit(f"the type for {callee.name} must be a type of numbers, and is {kind}", node)
 
     def _shaped(self, callee: DeviceName, given: Arguments, node: ast.AST) -> Value:
+        """Elements keep their kind. Only functions of `TOGETHER` take more than one value of elements."""
         inside = given.all()
         for value in inside:
-            allowed = PLAIN | {"pointer", "block pointer"}
-            if not value.leaf_kinds <= allowed:
+            if not value.leaf_kinds <= PLAIN | {"pointer", "block pointer"}:
                 raise RefusedEdit(f"{callee.name} takes no {_other(value)}", node)
-        kinds = {k for v in inside for k in v.leaf_kinds if k in ("pointer", "block pointer")}
-        if callee.attribute == "where":
-            if inside and inside[0].may_be("pointer", "block pointer"):
-                raise RefusedEdit("the condition of tl.where is a pointer", node)
-            sides = inside[1:]
-            if kinds and any(not s.may_be("pointer", "block pointer") for s in sides):
-                raise RefusedEdit("tl.where mixes a pointer with what is none", node)
-        return Value(frozenset(kinds)) if kinds else NUMBER
+        first, end = TOGETHER.get(callee.attribute, (0, 1))
+        elements = inside[first:end]
+        if any(not v.leaf_kinds <= PLAIN for v in (*inside[:first], *inside[end:])):
+            raise RefusedEdit(f"{callee.name} takes a pointer in the place of a number", node)
+        kinds = [v.leaf_kinds - PLAIN for v in elements]
+        if callee.attribute == "broadcast":
+            return tuple_of(_elements(v) for v in elements)
+        if any(kinds) and not all(kinds):
+            raise RefusedEdit(f"{callee.name} mixes a pointer with what is none", node)
+        return joined(map(_elements, elements)) if any(kinds) else NUMBER
 
     def _accessed(self, walk: Caller, callee: DeviceName, given: Arguments, node: ast.Call) -> Value:
         target, *others = given.all() or [NUMBER]
@@ -258,7 +268,7 @@ class CallRules:
         if target.may_be("descriptor"):  # its coordinates are the address
             target = replace(target, depends=target.depends.union(*(o.depends for o in others)))
         watching = name == "atomic_load" or (volatile is not None and volatile.known != (0, 0))
-        adds_nothing = atomic and any(o.known == (0, 0) for o in others[:1])
+        adds_nothing = atomic and (_is_given_zero(node) or any(o.known == (0, 0) for o in others[:1]))
         self._devices.waits.read(walk.loops, target, node, watching or adds_nothing, atomic)
 
     def _base(self, callee: DeviceName, given: Arguments, node: ast.AST) -> None:
@@ -270,24 +280,30 @@ class CallRules:
     def _rest_plain(self, callee: DeviceName, given: Arguments, node: ast.AST) -> None:
         self.no_pointers(f"{callee.name}, beside its value,", given.all()[1:], node)
 
-    def _combined(self, callee: DeviceName, given: Arguments, node: ast.AST) -> Value:
+    def _combined(self, walk: Caller, callee: DeviceName, given: Arguments, node: ast.Call) -> Value:
         values = dict(given.values)
         function = values.pop(COMBINED[callee.attribute], None)
         if function is None or function.kinds != {"function"}:
             raise RefusedEdit(f"{callee.name} combines by a device function of this source", node)
         self.no_pointers(callee.name, [*values.values(), *given.rest], node)
+        self._devices.claims.check(walk, node, callee.name, function.functions)
         self._devices.combine(function.function, node)
         return NUMBER
 
 
 PASSING = frozenset({"abs", "cdiv", "max", "maximum", "min", "minimum", "next_power_of_2", "swizzle2d"})
 """Functions that the compiler computes if it knows all arguments. Others make numbers of the GPU."""
+CHOOSING = frozenset({"max", "maximum", "min", "minimum"})
+"""Those that give one of their arguments."""
 
 
 def _number_of(callee: DeviceName, given: Arguments, node: ast.AST) -> Value:
     spans: list[Span] = [v.span for v in given.all() if v.span is not None]
-    if callee.attribute not in PASSING or not spans or len(spans) != len(given.all()):
+    if callee.attribute not in PASSING or not spans:
         return NUMBER
+    if len(spans) != len(given.all()):  # of a whole number and another number, one is chosen
+        span = min(s[0] for s in spans), max(s[1] for s in spans)
+        return Value(frozenset({"number"}), span) if callee.attribute in CHOOSING else NUMBER
     most = max(abs(n) for s in spans for n in s)
     span = -most, most
     fixed = all(v.fixed for v in given.all())
@@ -310,6 +326,19 @@ def _number_of(callee: DeviceName, given: Arguments, node: ast.AST) -> Value:
     if is_too_large(span):
         raise RefusedEdit("a constant has more than 63 bits", node)
     return Value(frozenset({"number"}), span, fixed=fixed)
+
+
+def _is_given_zero(node: ast.Call) -> bool:
+    """Whether a fraction that is written as zero is among the arguments."""
+    given = [*node.args, *(k.value for k in node.keywords)]
+    written = (a.operand if isinstance(a, ast.UnaryOp) else a for a in given)
+    return any(isinstance(w, ast.Constant) and isinstance(w.value, float) and w.value == 0 for w in written)
+
+
+def _elements(value: Value) -> Value:
+    """What lies in a value whose shape is changed."""
+    kinds = value.leaf_kinds & {"number", "pointer", "block pointer"}
+    return Value(kinds, origins=value.origins, depends=value.depends) if kinds - {"number"} else NUMBER
 
 
 def _other(value: Value) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,11 @@ from ..owner_function import OwnerFunction, OwnersDevice, function_tree
 from ..refused_edit import RefusedEdit
 from .abstract_values import NONE, NUMBER, STRING, Value, whole
 from .call_rules import Caller, CallRules, Claims
-from .device_names import CLAIMS
+from .device_names import CLAIMS, DeviceName
 from .fence_walk import FunctionWalk
 from .name_scope import FencedFunction, NameScope
-from .owner_claims import called, claiming, described, owners_claims
+from .owner_claims import ClaimsOfFunction, claiming
+from .scalar_names import functions_without_blocks
 from .wait_rules import Loop, Waits
 
 MOST_EXPANDED = 200_000
@@ -23,6 +24,7 @@ MOST_COMBINED = 8
 """Values that a reduction carries side by side."""
 POINTER_MAKERS = ("pointer_type",)
 """What a function of the owner's calls that makes a pointer from a number."""
+CLAIMS_SOMETHING, MAKES_POINTERS = "claims", "makes pointers"
 MOST_COMPUTED_OF = 2**24
 """Numbers that are given to Python code of the owner that the compiler runs and the fence does not follow."""
 MOST_CALLS = 500
@@ -43,21 +45,58 @@ class OwnersClaims:
     values."""
 
     def __init__(self, owner: OwnerFunction, edited: Mapping[str, ast.FunctionDef]) -> None:
-        owners = {part["name"]: function_tree(part) for part in owner.parts.values()}
-        claim, make_pointers = (
-            _with_aliases(claiming(owners, frozenset(names)), owner) for names in (CLAIMS, POINTER_MAKERS)
+        self._owner = owner
+        owners = {str(part["name"]): function_tree(part) for part in owner.parts.values()}
+        every = [(str(part["name"]), function_tree(part)) for part in owner.parts.values()]
+        self._claim, self._make_pointers = (
+            _with_aliases(claiming(every, frozenset(names)), owner) for names in (CLAIMS, POINTER_MAKERS)
         )
-        self._owners = {text for tree in owners.values() for text in owners_claims(tree, claim | make_pointers)}
-        self._claim, self._make_pointers = (claiming(edited, names) for names in (claim, make_pointers))
+        self._edited_claim, self._edited_make_pointers = (
+            claiming(edited.items(), names - edited.keys() | {*listed})
+            for names, listed in ((self._claim, CLAIMS), (self._make_pointers, POINTER_MAKERS))
+        )
+        without_blocks = functions_without_blocks(owners)
+        self._made = [
+            claim
+            for _, tree in every
+            for claim in self._claims_of(tree, without_blocks).every(self._claim | self._make_pointers)
+        ]
+        self._without_blocks = functions_without_blocks({**owners, **edited})
+        self._of: dict[int, ClaimsOfFunction] = {}
 
-    def check(self, walk: Caller, node: ast.Call, name: str) -> None:
-        if called(node) not in self._claim | self._make_pointers or described(node, walk.function) in self._owners:
+    def check(self, walk: Caller, node: ast.Call, name: str, used: Iterable[Any]) -> None:
+        claims = [self._what(f) for f in used]
+        if not any(claims):
             return
-        if called(node) in self._claim:
+        function = walk.function
+        if id(function) not in self._of:
+            self._of[id(function)] = self._claims_of(function, self._without_blocks)
+        made = self._of[id(function)].of(node)
+        if any(made.is_owners(known) for known in self._made):
+            return
+        if CLAIMS_SOMETHING in claims:
             raise RefusedEdit(
                 f"{name} claims what the owner's code does not claim of the same value: leave it out", node
             )
         raise RefusedEdit(f"{name} makes a pointer from what the owner's code does not make one of", node)
+
+    def _claims_of(self, function: ast.FunctionDef, without_blocks: Set[str]) -> ClaimsOfFunction:
+        only_pointers = self._make_pointers - self._claim
+        return ClaimsOfFunction(function, function.name == self._owner.name, without_blocks, only_pointers)
+
+    def _what(self, function: Any) -> str:
+        """What a function does that only the owner may do; empty if nothing."""
+        claim, make_pointers = self._claim, self._make_pointers
+        match function:
+            case FencedFunction(name=name):
+                claim, make_pointers = self._edited_claim, self._edited_make_pointers
+            case OwnersDevice(digest=digest):
+                name = str(self._owner.parts[digest]["name"])
+            case DeviceName(attribute=name):
+                pass
+            case _:
+                return ""
+        return CLAIMS_SOMETHING if name in claim else MAKES_POINTERS if name in make_pointers else ""
 
 
 def _with_aliases(names: set[str], owner: OwnerFunction) -> set[str]:

@@ -28,7 +28,7 @@ from .abstract_values import (
     settled,
     whole,
 )
-from .call_rules import TARGETS, Arguments, CallRules, bound_arguments
+from .call_rules import TARGETS, WRITTEN_OUT, Arguments, CallRules, bound_arguments
 from .device_names import DeviceName
 from .loop_rules import turns_of
 from .name_scope import Enumeration, FencedFunction, Found, Module, NameScope
@@ -38,6 +38,8 @@ from .wait_rules import Loop
 
 MOST_PASSES = 12
 """Over a loop: kinds only grow, and there are eleven."""
+LOCALS_AT_ONCE = 16
+"""Locals that are copied in the time in which an expression is followed."""
 
 
 @dataclass
@@ -56,8 +58,14 @@ class Frame:
             return self
         values = dict(self.values)
         for name, value in other.values.items():
-            values[name] = joined([values[name], value]) if name in values else value
+            if values.setdefault(name, value) is not value:
+                values[name] = joined([values[name], value])
         return Frame(values, self.certain & other.certain)
+
+    @property
+    def parts(self) -> int:
+        """As how many expressions it counts to copy it and to merge it with another."""
+        return 1 + len(self.values) // LOCALS_AT_ONCE
 
     def bind(self, name: str, value: Value) -> None:
         self.values[name] = value
@@ -164,6 +172,7 @@ class FunctionWalk:
                 self._assign(target, self.value(value, frame), frame, constant=True)
                 return frame
             case ast.If(test=test, body=body, orelse=orelse):
+                self._rules.look(node, frame.parts)
                 self._test(test, frame)
                 first = self._block(body, frame.copy())
                 second = self._block(orelse, frame.copy()) if orelse else frame
@@ -207,6 +216,7 @@ class FunctionWalk:
         for name in names_stored(node) & set(before.values):
             before.values[name] = replace(before.values[name], depends=before.values[name].depends | {id(node)})
         for _ in range(MOST_PASSES):
+            self._rules.look(node, before.parts)
             after = body(before.copy())
             joint = before.merged(after)
             for name, value in joint.values.items():
@@ -246,6 +256,8 @@ class FunctionWalk:
         self._rules.look(node)
         around, self._read_here = self._read_here, _ReadHere()
         found = self._read_here.added_to(self._value(node, frame))
+        if found.items is not None:
+            self._rules.look(node, found.leaves)
         self._read_here = around
         around.add(found)
         return found
@@ -427,6 +439,7 @@ class FunctionWalk:
                 self._rules.assertion(node, lambda n: self.value(n, frame))
                 return NONE
             case DeviceName():
+                self.sizes[id(node)] = WRITTEN_OUT.get(found.attribute, 0)
                 return self._rules.language(self, node, found, self._arguments(node, frame, found))
             case FencedFunction() | OwnersDevice() | PassedFunction():
                 given = [self.value(a, frame) for a in node.args]
@@ -451,6 +464,7 @@ class FunctionWalk:
         listed = device_names.method_of_list(name)
         if listed is None or not kinds or not kinds <= {"number", "pointer", "block pointer", "tuple"}:
             raise RefusedEdit(f"the method {name} of a {base.described()} is not on the list", node)
+        self.sizes[id(node)] = WRITTEN_OUT.get(listed.attribute, 0)
         return self._rules.language(self, node, listed, self._arguments(node, frame, listed, base))
 
     def _inner(self, node: ast.Call) -> list[ast.expr]:

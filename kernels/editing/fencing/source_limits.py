@@ -24,6 +24,8 @@ LONGEST_TEXT = 64
 """Characters of a string, which names a mode (``evict_last``) and is no message."""
 LONGEST_MESSAGE = 200
 LARGEST_NUMBER = 2**64
+OF_INTERPRETER = frozenset({"interpreter_semantic", "_InterpreterComparison"})
+"""Names that Triton's interpreter writes into the functions that it executes."""
 
 STATEMENTS: dict[type[ast.AST], str] = {
     ast.Import: "an import", ast.ImportFrom: "an import", ast.ClassDef: "a class", ast.AsyncFunctionDef: "async",
@@ -131,7 +133,11 @@ def _check_node(node: ast.AST, line: int) -> None:
             raise RefusedEdit("a star argument is not allowed in device code", node)
         case ast.keyword(arg=str(name)) if name.startswith("_"):
             raise RefusedEdit(f"the argument {name} begins with an underscore", node)
+        case ast.Call(keywords=keywords) if (twice := _first_twice([k.arg for k in keywords])) is not None:
+            raise RefusedEdit(f"the argument {twice} is given twice", node)
         case ast.arguments():
+            if (twice := _first_twice([a.arg for a in node.args])) is not None:
+                raise RefusedEdit(f"two parameters are called {twice}", line)
             if node.vararg or node.kwarg or node.posonlyargs or node.kwonlyargs:
                 raise RefusedEdit("star arguments, and arguments by place or by name alone, are not allowed", line)
             if len(node.args) > MOST_PARAMETERS:
@@ -143,6 +149,10 @@ def _check_node(node: ast.AST, line: int) -> None:
             pass
     if not isinstance(node, ALLOWED):
         raise RefusedEdit(f"{type(node).__name__} is not allowed in device code", line)
+
+
+def _first_twice(names: list[str | None]) -> str | None:
+    return next((n for i, n in enumerate(names) if n is not None and n in names[:i]), None)
 
 
 def _check_constant(node: ast.Constant) -> None:
@@ -158,6 +168,8 @@ def _check_name(name: str, node: ast.AST) -> None:
         raise RefusedEdit(f"the name {name!a} is not written in ASCII", node)
     if name.startswith("__") or name.endswith("__"):
         raise RefusedEdit(f"the name {name} has two underscores", node)
+    if name in OF_INTERPRETER:
+        raise RefusedEdit(f"the name {name} is one of Triton's interpreter: use another name", node)
 
 
 def _is_text(node: ast.AST) -> bool:

@@ -41,7 +41,7 @@ class ServedVariant:
             if owner.part["identity"] != source["owner"]:
                 raise RefusedEdit("it was made of other code than this function's")
             variant = make_variant(owner, source["source"], source["meta"], source["grid"])
-            if variant.hash != source["hash"]:
+            if variant.hash != source["hash"] or variant.edit.source != source["source"]:
                 raise RefusedEdit("its text is not the one that its hash names")
             self._instead = launch_instead(variant, complete(variant, source["values"]), compile_apart)
         except (RefusedEdit, CannotRebuild) as e:

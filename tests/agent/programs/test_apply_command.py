@@ -13,6 +13,7 @@ from agent.cli.commands import main
 from agent.errors import UsageError
 from agent.programs import apply
 from agent.programs.applying import needs_interpreter
+from agent.programs.edited_rows import edited_code
 from kernels.capture.reading.captured_launches import read_capture
 from kernels.tuned.key import key_of_captured
 from kernels.tuned.tuned_environment import INTERPRETER
@@ -142,3 +143,27 @@ def test_a_process_that_launched_and_was_killed_is_counted_by_the_report(tmp_pat
     assert main([*command, sys.executable, str(tmp_path / "program.py")]) == 0
     report = json.loads(capfd.readouterr().err.splitlines()[-1])
     assert (report["processes"], report["unreported"]) == (1, 1)
+
+
+COMMENTED = """
+# reviewed by its owner
+def add(x_ptr):
+    "Only adds."
+    tl.store(x_ptr, 1)  # adds
+"""
+
+
+def test_edited_code_is_shown_as_it_would_be_launched():
+    """What a file says of its code is not shown, and it cannot begin a line of its own."""
+    source = {"hash": "0123\n\nreviewed: yes", "values": {"T": "a\nb"}, "grid": "1\n2", "source": COMMENTED}
+    environment = TunedEnvironment("NVIDIA H200", "3.9.0", None)
+    rows = [
+        TunedRow(TunedFunction("mine", "add", "0" * 16), environment, {}, "proven", Decision({}, {}, kept))
+        for kept in (source, {**source, "source": "import os\n"})
+    ]
+    first, second = edited_code(TunedTable(rows))
+    head, *code = first.splitlines()
+    assert "variant 0123 reviewed: yes T=a b, grid (1 2)" in head
+    assert code == ["def add(x_ptr):", "    tl.store(x_ptr, 1)"]
+    refused = "This code is refused, and never launched: line 1: an import is not allowed in device code"
+    assert second.splitlines()[1:] == [refused]

@@ -67,6 +67,15 @@ def test_the_patched_file_holds_the_variant(made):
     assert "libdevice.tanh(v)" in names["twice_edited"]
 
 
+def test_a_parameter_keeps_its_name_where_a_device_function_of_that_name_gets_another(made):
+    _, _, variant, launch = made
+    source = SOURCE.replace("def scale_bias", "def shifted(v, twice):\n    return v + twice\n\n\ndef scale_bias")
+    source = source.replace("x = twice(", "x = shifted(1.0, twice=twice(0.5)) + twice(")
+    patch = patch_of(make_variant(variant.owner, source, {"T": (2, 4)}), launch.function)
+    assert "def shifted(v, twice):\n    return v + twice\n" in patch.new_text
+    assert "x = shifted(1.0, twice=twice_edited(0.5)) + twice_edited(tl.load(" in patch.new_text
+
+
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is missing")
 def test_the_diff_applies(made, tmp_path):
     file, _, variant, launch = made

@@ -18,7 +18,7 @@ from kernels.editing.fence import LONGEST_META, MOST_META_PARAMETERS
 from kernels.editing.fencing.abstract_values import STRING, whole
 from kernels.editing.owner_function import owner_of
 from kernels.editing.refused_edit import RefusedEdit
-from kernels.editing.variants import keep, make_variant, text_of
+from kernels.editing.variants import keep, launch_instead, make_variant, text_of
 from kernels.hardware import hardware_named
 from kernels.registry import get
 from kernels.tuned.applying.served_variant import ServedVariant
@@ -121,6 +121,11 @@ def test_a_file_from_elsewhere_is_fenced_again(kernel, tmp_path):
         ({"owner": "another"}, "has changed since"),
         ({"meta": {"TURNS": [10**9]}}, "none of its stated values"),
         ({"version": 99}, "another version"),
+        ({"meta": [[1, [2, 4]]]}, "holds no variant"),
+        ({"meta": {"TURNS": [[2], [4]]}}, "all whole numbers or all texts"),
+        ({"meta": {"TURNS": [2, float("nan")]}}, "all whole numbers or all texts"),
+        ({"source": found["source"] + "# \ud800"}, "control character"),
+        ({"grid": "\ud800"}, "no expression"),
     ]:
         path.write_text(json.dumps({**found, **change}))
         fresh = editable(Axpy(), kernel._folder, "tests.exploits.axpy:Axpy")
@@ -255,6 +260,27 @@ def test_the_longest_names_and_values_fit_into_a_config(kernel):
     variant, _ = added(kernel, source, values)
     text = text_of(variant, {name: v[0] for name, v in values.items()})
     assert kernel.constraint(AxpyProblem(), kernel.config_type(edit=text), H200) is None
+
+
+def test_a_parameter_that_is_named_as_an_option_of_the_compiler_is_passed_by_place_as_its_owner_passes_it():
+    values = values_of(with_option_names, {"x_ptr": torch.zeros(1), "debug": 5, "arch": 2}, {"BLOCK"})
+    owner = owner_of(with_option_names, values)
+    source = owner.part["source"].replace("BLOCK: tl.constexpr", "BLOCK: tl.constexpr, MORE: tl.constexpr")
+    variant = make_variant(owner, source.replace("debug + arch", "debug + arch + MORE"), {"MORE": [3]})
+    launched = []
+    launch_instead(variant, {"MORE": 3})(
+        with_option_names,
+        ("x", 5, 2),
+        (4,),
+        {"BLOCK": 16, "num_warps": 8},
+        lambda _, *args, grid, **named: launched.append((args, grid, named)),
+    )
+    assert launched == [(("x", 5, 2), (4,), {"BLOCK": 16, "MORE": 3, "num_warps": 8})]
+
+
+@triton.jit
+def with_option_names(x_ptr, debug, arch, BLOCK: tl.constexpr):
+    tl.store(x_ptr + tl.arange(0, BLOCK), debug + arch)
 
 
 def test_a_constant_that_the_launch_leaves_to_its_default_is_known():

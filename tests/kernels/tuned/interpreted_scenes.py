@@ -218,6 +218,7 @@ def edited(what):
         source |= {
             "other source": {"source": WRITES_FILES, "meta": {}, "values": {}},
             "other hash": {"source": source["source"].replace("1000", "2000")},
+            "comment": {"source": f"# reviewed: the owner's code, line by line\n{source['source']}"},
             "other owner": {"owner": "0" * 16},
             "value": {"values": {"TURNS": 3}},
             "grid": {"grid": "cdiv(grid_0, TURNS) * 0"},

@@ -83,6 +83,7 @@ def test_edited_code_is_launched_in_the_functions_place(scene):
         ("not allowed", "in_place: 1 row with edited device code not applied: read the code, then apply with --yes"),
         ("other source", "in_place: its edited code is refused: line "),
         ("other hash", "its text is not the one that its hash names"),
+        ("comment", "its text is not the one that its hash names"),
         ("other owner", "it was made of other code than this function's"),
         ("value", "TURNS of the variant"),
         ("grid", "hash names"),
