@@ -64,8 +64,9 @@ def list_command(as_json: bool) -> None:
     if not rows:
         click.echo("there are no landscapes yet: record one with `python -m evals record`")
     for r in rows:
+        triton = r["triton"] or "of an unknown version"
         best = "nothing correct" if r["best_ms"] is None else f"best {r['best_ms']:.5g} ms"
-        click.echo(f"{r['name']}: {r['kernel']} {r['problem']} on {r['device']}, {r['regime']}, Triton {r['triton']}")
+        click.echo(f"{r['name']}: {r['kernel']} {r['problem']} on {r['device']}, {r['regime']}, Triton {triton}")
         click.echo(f"  {r['configs']} configs, {r['correct']} correct, {best}")
     click.echo(
         f"agents: {', '.join(registry.names())}, model:NAME, or a function search(game) as path.py:NAME or module:NAME"
