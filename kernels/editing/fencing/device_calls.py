@@ -143,15 +143,15 @@ class DeviceCalls:
             return self._unseen(found.digest, given, named, node), 1
         return self._unseen("", given, named, node), 1  # a function that the owner's launch passes
 
-    def combine(self, found: Any, node: ast.AST) -> None:
-        """Follow a function that combines numbers. Raises RefusedEdit."""
+    def combine(self, found: Any, node: ast.AST) -> int:
+        """Follow a function that combines numbers; its size when it is expanded. Raises RefusedEdit."""
         tree = self._tree(found)
         if tree is None:
             raise RefusedEdit("a reduction combines by a device function of this source", node)
         count = len(tree.args.args)
         if count % 2 or count > 2 * MOST_COMBINED:
             raise RefusedEdit(f"{tree.name} has {count} parameters: to combine, it takes two of each value", node)
-        self.follow(found, [NUMBER] * count, {}, node)
+        return self.follow(found, [NUMBER] * count, {}, node)[1]
 
     def _tree(self, found: Any) -> ast.FunctionDef | None:
         if isinstance(found, FencedFunction):
@@ -236,7 +236,7 @@ class DeviceCalls:
         every = [*given, *named.values()]
         if digest and self._owner.parts[digest]["kind"] != "jit":
             return self._computed(digest, every, node)
-        points = any(v.may_be("pointer", "block pointer") for v in every)
+        points = any(v.leaf_kinds & {"pointer", "block pointer"} for v in every)
         return Value(frozenset({"number", "pointer"})) if points else NUMBER
 
     def _computed(self, digest: str, given: Sequence[Value], node: ast.AST) -> Value:
@@ -245,7 +245,8 @@ class DeviceCalls:
         name = self._owner.parts[digest]["name"]
         if any(isinstance(d, str) for v in given for d in v.depends):
             raise RefusedEdit(f"{name} is given what a function computed whose results may grow without end", node)
-        if any(max(map(abs, v.span)) > MOST_COMPUTED_OF for v in given if v.span is not None):
+        spans = [v.leaf_span for v in given]
+        if any(max(map(abs, s)) > MOST_COMPUTED_OF for s in spans if s is not None):
             raise RefusedEdit(f"{name}, which the compiler computes, takes numbers up to {MOST_COMPUTED_OF:,}", node)
         return Value(frozenset({"number"}), (-(2**31), 2**31), depends=frozenset({digest}))
 
