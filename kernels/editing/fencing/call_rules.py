@@ -57,7 +57,7 @@ WRITTEN_OUT = {
 }  # fmt: skip
 """Parts that the compiler writes out for one call of a listed function that is itself made of many steps."""
 APPLICATIONS = 16
-"""Of the function of a reduction or scan: the compiler writes it out for elements of a thread, and for the steps between
+"""Of the function of a reduction or scan: the compiler writes it out for elements of a thread, and for steps between
 threads."""
 TARGETS = frozenset({"pointer", "block pointer", "descriptor"})
 """What can be loaded from."""

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from ..owner_function import OwnerFunction, OwnersDevice, function_tree
+from ..owner_function import OwnerFunction, OwnersDevice, PassedFunction, function_tree
 from ..refused_edit import RefusedEdit
-from .abstract_values import NONE, NUMBER, STRING, Value, whole
+from .abstract_values import NONE, NUMBER, STRING, Kind, Value, whole
 from .call_rules import Caller, CallRules, Claims
 from .device_names import CLAIMS, DeviceName
 from .fence_walk import FunctionWalk
@@ -49,7 +49,8 @@ class OwnersClaims:
         owners = {str(part["name"]): function_tree(part) for part in owner.parts.values()}
         every = [(str(part["name"]), function_tree(part)) for part in owner.parts.values()]
         self._claim, self._make_pointers = (
-            _with_aliases(claiming(every, frozenset(names)), owner) for names in (CLAIMS, POINTER_MAKERS)
+            _with_aliases(claiming(every, frozenset(names) | _passed(owner, names)), owner)
+            for names in (CLAIMS, POINTER_MAKERS)
         )
         self._edited_claim, self._edited_make_pointers = (
             claiming(edited.items(), names - edited.keys() | {*listed})
@@ -94,9 +95,17 @@ class OwnersClaims:
                 name = str(self._owner.parts[digest]["name"])
             case DeviceName(attribute=name):
                 pass
+            case PassedFunction(words=words):
+                name = next((w for w in (*CLAIMS, *POINTER_MAKERS) if w in words), "")
             case _:
                 return ""
         return CLAIMS_SOMETHING if name in claim else MAKES_POINTERS if name in make_pointers else ""
+
+
+def _passed(owner: OwnerFunction, names: Iterable[str]) -> set[str]:
+    """Parameters of the owner's for which its launch passes a function that uses one of `names`."""
+    passed = ((n, f) for n, value in owner.arguments.items() for f in value.functions)
+    return {n for n, f in passed if isinstance(f, PassedFunction) and not f.words.isdisjoint(names)}
 
 
 def _with_aliases(names: set[str], owner: OwnerFunction) -> set[str]:
@@ -236,8 +245,12 @@ class DeviceCalls:
         every = [*given, *named.values()]
         if digest and self._owner.parts[digest]["kind"] != "jit":
             return self._computed(digest, every, node)
-        points = any(v.leaf_kinds & {"pointer", "block pointer"} for v in every)
-        return Value(frozenset({"number", "pointer"})) if points else NUMBER
+        kinds: set[Kind] = {"number"}
+        if any(v.leaf_kinds & {"pointer", "block pointer"} for v in every):
+            kinds.add("pointer")
+        if digest and _gives_several(function_tree(self._owner.parts[digest])):
+            kinds.add("tuple")
+        return Value(frozenset(kinds))
 
     def _computed(self, digest: str, given: Sequence[Value], node: ast.AST) -> Value:
         """What the compiler computes by Python code of the owner that is not followed. It may make large numbers of
@@ -249,6 +262,11 @@ class DeviceCalls:
         if any(max(map(abs, s)) > MOST_COMPUTED_OF for s in spans if s is not None):
             raise RefusedEdit(f"{name}, which the compiler computes, takes numbers up to {MOST_COMPUTED_OF:,}", node)
         return Value(frozenset({"number"}), (-(2**31), 2**31), depends=frozenset({digest}))
+
+
+def _gives_several(tree: ast.FunctionDef) -> bool:
+    returned = (n.value for n in ast.walk(tree) if isinstance(n, ast.Return))
+    return any(isinstance(value, ast.Tuple | ast.List) for value in returned)
 
 
 def literal(node: ast.expr) -> Value:
