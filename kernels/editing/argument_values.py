@@ -9,7 +9,7 @@ from typing import Any
 
 from ..capture.describing.device_closure import python_function
 from .fencing.abstract_values import NUMBER, STRING, Value, of, tuple_of, whole
-from .owner_function import UNKNOWN_CONSTANT, PassedFunction
+from .owner_function import UNKNOWN_CONSTANT, passed_function
 
 
 def value_of(value: Any, constant: bool) -> Value:
@@ -33,7 +33,7 @@ def value_of(value: Any, constant: bool) -> Value:
     if hasattr(value, "block_shape"):
         return of("descriptor")
     if hasattr(value, "fn") and type(value).__module__.startswith("triton"):
-        return Value(frozenset({"function"}), function=PassedFunction(str(python_function(value).__name__)))
+        return Value(frozenset({"function"}), function=passed_function(value))
     if type(value).__name__ == "dtype":
         return of("dtype")
     return UNKNOWN_CONSTANT

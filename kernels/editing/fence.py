@@ -29,7 +29,7 @@ from .fencing.device_names import BUILTIN_NAMES
 from .fencing.name_scope import NameScope, is_decorator_of_triton
 from .fencing.source_limits import MOST_CHARACTERS, parse
 from .fencing.wait_rules import PAST_CACHES
-from .grid_expression import MOST_PROGRAMS
+from .grid_expression import FUNCTIONS, MOST_PROGRAMS
 from .launch_arguments import launch_words
 from .owner_function import UNKNOWN_CONSTANT, Json, OwnerFunction, choice_value, digest_of
 from .refused_edit import RefusedEdit
@@ -129,10 +129,12 @@ def _meta(meta: Mapping[str, Any], owner: OwnerFunction) -> dict[str, tuple[Meta
     if len(meta) > MOST_META_PARAMETERS:
         raise RefusedEdit(f"there are {len(meta)} new meta-parameters, and at most {MOST_META_PARAMETERS} are taken")
     own = {p["name"] for p in owner.part["parameters"]}
+    of_grids = {*GRID_NAMES, *(n.lower() for n in GRID_NAMES), *FUNCTIONS}
+    taken = {*launch_words(), *own, *BUILTIN_NAMES, *of_grids, *_LANGUAGE, owner.name}
     found = {}
     for name, values in meta.items():
         plain = name.isascii() and name.isidentifier() and not name.startswith("_")
-        if not plain or len(name) > LONGEST_META or name in {*launch_words(), *own, *BUILTIN_NAMES, *GRID_NAMES}:
+        if not plain or len(name) > LONGEST_META or name in taken:
             raise RefusedEdit(f"a new meta-parameter cannot be named {name[:40]!a}")
         given = tuple(values) if isinstance(values, list | tuple) else ()
         kinds = {type(v) for v in given}

@@ -11,11 +11,12 @@ import hashlib
 import importlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from ..capture.describing.device_closure import describe_function
+from ..capture.describing.device_closure import describe_function, python_function
 from .fencing import device_names
 from .fencing.abstract_values import DTYPE, LARGEST, NONE, NUMBER, STRING, Value, tuple_of, whole
 from .fencing.source_limits import remove_texts
@@ -43,6 +44,23 @@ class PassedFunction:
     """A device function that the owner's launch passes as an argument."""
 
     name: str
+    words: frozenset[str] = frozenset()
+    """Names and attributes that it and all that it reaches read: what it claims is among them."""
+
+
+def passed_function(function: Any) -> PassedFunction:
+    """A live Triton function that is passed."""
+    parts: list[Json] = []
+
+    def keep(kind: str, part: Json) -> str:
+        parts.append(part)
+        return str(len(parts))
+
+    with suppress(OSError, SyntaxError, TypeError, AssertionError):  # without a source it cannot be compiled either
+        describe_function(function, keep)
+    nodes = [n for part in parts for n in ast.walk(function_tree(part))]
+    names = {n.id for n in nodes if isinstance(n, ast.Name)} | {n.attr for n in nodes if isinstance(n, ast.Attribute)}
+    return PassedFunction(str(python_function(function).__name__), frozenset(names))
 
 
 @dataclass(frozen=True)

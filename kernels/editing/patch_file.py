@@ -88,14 +88,19 @@ def _node(tree: ast.Module, plain: Any) -> ast.FunctionDef | None:
 
 
 def _rename(functions: list[ast.FunctionDef], module: Any) -> None:
-    """Give device functions whose name the file has already one that it has not."""
-    for helper in functions[:-1]:
+    """Give device functions whose name the file has already one that neither it nor the variant has."""
+    nodes = [n for f in functions for n in ast.walk(f)]
+    own = {f.name for f in functions} | {n.arg for n in nodes if isinstance(n, ast.arg)}
+    own |= {n.id for n in nodes if isinstance(n, ast.Name)}
+    for place, helper in enumerate(functions[:-1]):
         old, new = helper.name, helper.name
-        while hasattr(module, new):
+        while hasattr(module, new) or (new != old and new in own):
             new += "_edited"
         helper.name = new
-        # No local may have the name of a device function, but a parameter may.
-        readers = [f for f in functions if old not in {a.arg for a in f.args.args}]
+        own.add(new)
+        # In a function before it, and in itself, the name is the owner's. Behind it no local may have the name of a
+        # device function, but a parameter may.
+        readers = [f for f in functions[place + 1 :] if old not in {a.arg for a in f.args.args}]
         for name in (n for f in readers for n in ast.walk(f) if isinstance(n, ast.Name) and n.id == old):
             name.id = new
 

@@ -37,6 +37,8 @@ class Value:
     depends: frozenset[int | str] = frozenset()
     """Loops that may change it from turn to turn, by the identity of their node, and functions of the owner that are
     not followed, by their digest."""
+    nested: bool = False
+    """Whether tuples may lie in it, a tuple whose members are not known."""
 
     @property
     def known(self) -> Span | None:
@@ -49,6 +51,13 @@ class Value:
         if self.items is None:
             return self.kinds
         return frozenset(k for i in self.items for k in i.leaf_kinds) | (self.kinds - {"tuple"})
+
+    @property
+    def leaf_span(self) -> Span | None:
+        """Its span, for a tuple that of all whole numbers in it."""
+        if self.items is None:
+            return self.span
+        return _around([self.span, *(i.leaf_span for i in self.items)])
 
     @property
     def functions(self) -> list[Any]:
@@ -69,7 +78,7 @@ class Value:
         """What an unknown member of it is."""
         if self.items:
             return joined(self.items)
-        left = self.kinds - {"tuple"}
+        left = self.kinds if self.nested else self.kinds - {"tuple"}
         return replace(self, kinds=left or frozenset({"number"}), items=None, fixed=False)
 
     def not_fixed(self) -> Value:
@@ -78,6 +87,12 @@ class Value:
 
     def described(self) -> str:
         return " or ".join(sorted(self.kinds))
+
+
+def _around(spans: Iterable[Span | None]) -> Span | None:
+    """Between which numbers lies what lies in any of `spans`."""
+    known = [s for s in spans if s is not None]
+    return (min(s[0] for s in known), max(s[1] for s in known)) if known else None
 
 
 def of(*kinds: Kind) -> Value:
@@ -115,20 +130,21 @@ def joined(values: Iterable[Value]) -> Value:
     if given and all(v is given[0] or v == given[0] for v in given):
         return given[0]
     kinds = frozenset(k for v in given for k in v.kinds)
-    spans = [v.span for v in given if v.span is not None]
-    span = (min(s[0] for s in spans), max(s[1] for s in spans)) if spans else None
-    items = None
+    span = _around(v.span for v in given)
+    items, nested = None, any(v.nested for v in given)
     if given and all(v.items is not None and len(v.items) == len(given[0].items or ()) for v in given):
         items = tuple(joined(m) for m in zip(*(v.items or () for v in given), strict=True))
     else:  # what lies in the tuples is still in them
         kinds |= {k for v in given for k in v.leaf_kinds}
+        span = _around(v.leaf_span for v in given)
+        nested = nested or any(i.may_be("tuple") for v in given for i in v.items or ())
     functions: list[Any] = []
     for f in (f for v in given for f in ((replace(v, items=None) if items else v).functions)):
         if f not in functions:
             functions.append(f)
     function = tuple(functions) if len(functions) > 1 else next(iter(functions), None)
     origins, depends = (frozenset().union(*s) for s in ([v.origins for v in given], [v.depends for v in given]))
-    return Value(kinds, span, items, function, all(v.fixed for v in given) and bool(given), origins, depends)
+    return Value(kinds, span, items, function, all(v.fixed for v in given) and bool(given), origins, depends, nested)
 
 
 def settled(before: Value, after: Value) -> Value:

@@ -22,6 +22,7 @@ class Caller(Protocol):
     function: ast.FunctionDef
     loops: tuple[Loop, ...]
     unused: set[int]
+    sizes: dict[int, int]
 
 
 class Claims(Protocol):
@@ -43,7 +44,7 @@ class Devices(Protocol):
         loops: tuple[Loop, ...] = (),
     ) -> tuple[Value, int]: ...
 
-    def combine(self, found: Any, node: ast.AST) -> None: ...
+    def combine(self, found: Any, node: ast.AST) -> int: ...
 
 
 MOST_LOOKED_AT = 400_000
@@ -55,6 +56,9 @@ WRITTEN_OUT = {
     **dict.fromkeys(names_in("philox philox_impl rand rand4x randint randint4x randn randn4x"), 300),
 }  # fmt: skip
 """Parts that the compiler writes out for one call of a listed function that is itself made of many steps."""
+APPLICATIONS = 16
+"""Of the function of a reduction or scan: the compiler writes it out for elements of a thread, and for steps between
+threads."""
 TARGETS = frozenset({"pointer", "block pointer", "descriptor"})
 """What can be loaded from."""
 PLAIN = frozenset({"number", "none", "string", "dtype", "tuple", "choice"})
@@ -155,6 +159,8 @@ class CallRules:
         match callee.group:
             case "numbers":
                 self.no_pointers(callee.name, given.all(), node)
+                if callee.module == "builtins":  # these give what they are given, whatever it is
+                    self._all_numbers(callee, given, node)
                 return _number_of(callee, given, node)
             case "shapes":
                 return self._shaped(callee, given, node)
@@ -223,6 +229,11 @@ class CallRules:
             if not value.leaf_kinds <= PLAIN:
                 raise RefusedEdit(f"{name} takes no {_other(value)}", node)
 
+    def _all_numbers(self, callee: DeviceName, given: Arguments, node: ast.AST) -> None:
+        for value in given.all():
+            if value.may_be("tuple") or not value.may_be("number") or "string" in value.leaf_kinds:
+                raise RefusedEdit(f"{callee.name} is given a {value.described()}, and takes numbers", node)
+
     def _plain_type(self, callee: DeviceName, dtype: Value | None, node: ast.AST) -> None:
         if dtype is None or not dtype.may_be("dtype") or dtype.may_be("pointer type", "pointer"):
             kind = dtype.described() if dtype is not None else "nothing"
@@ -287,7 +298,8 @@ class CallRules:
             raise RefusedEdit(f"{callee.name} combines by a device function of this source", node)
         self.no_pointers(callee.name, [*values.values(), *given.rest], node)
         self._devices.claims.check(walk, node, callee.name, function.functions)
-        self._devices.combine(function.function, node)
+        size = self._devices.combine(function.function, node)
+        walk.sizes[id(node)] = walk.sizes.get(id(node), 0) + APPLICATIONS * size
         return NUMBER
 
 
@@ -315,9 +327,13 @@ def _number_of(callee: DeviceName, given: Arguments, node: ast.AST) -> Value:
         case "abs", _:
             span = 0, most
         case "next_power_of_2", [(low, high)]:
-            span = (0, 0) if high < 1 else (1 << (max(low, 1) - 1).bit_length(), 1 << (high - 1).bit_length())
+            smallest = 0 if low < 1 else 1 << (low - 1).bit_length()
+            span = (smallest, 0 if high < 1 else 1 << (high - 1).bit_length())
         case "cdiv", [(low, high), (by_low, by_high)] if low >= 0 and by_low > 0:
             span = -(-low // by_high), -(-high // by_low)
+        case "cdiv", _:  # (x + y - 1) // y, of numbers of either sign
+            span = -(most + 3), most + 3
+            fixed = False
         case "swizzle2d", _:
             span = -((most + 1) ** 3), (most + 1) ** 3
             fixed = False

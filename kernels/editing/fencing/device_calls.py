@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from ..owner_function import OwnerFunction, OwnersDevice, function_tree
+from ..owner_function import OwnerFunction, OwnersDevice, PassedFunction, function_tree
 from ..refused_edit import RefusedEdit
-from .abstract_values import NONE, NUMBER, STRING, Value, whole
+from .abstract_values import NONE, NUMBER, STRING, Kind, Value, whole
 from .call_rules import Caller, CallRules, Claims
 from .device_names import CLAIMS, DeviceName
 from .fence_walk import FunctionWalk
@@ -49,7 +49,8 @@ class OwnersClaims:
         owners = {str(part["name"]): function_tree(part) for part in owner.parts.values()}
         every = [(str(part["name"]), function_tree(part)) for part in owner.parts.values()]
         self._claim, self._make_pointers = (
-            _with_aliases(claiming(every, frozenset(names)), owner) for names in (CLAIMS, POINTER_MAKERS)
+            _with_aliases(claiming(every, frozenset(names) | _passed(owner, names)), owner)
+            for names in (CLAIMS, POINTER_MAKERS)
         )
         self._edited_claim, self._edited_make_pointers = (
             claiming(edited.items(), names - edited.keys() | {*listed})
@@ -94,9 +95,17 @@ class OwnersClaims:
                 name = str(self._owner.parts[digest]["name"])
             case DeviceName(attribute=name):
                 pass
+            case PassedFunction(words=words):
+                name = next((w for w in (*CLAIMS, *POINTER_MAKERS) if w in words), "")
             case _:
                 return ""
         return CLAIMS_SOMETHING if name in claim else MAKES_POINTERS if name in make_pointers else ""
+
+
+def _passed(owner: OwnerFunction, names: Iterable[str]) -> set[str]:
+    """Parameters of the owner's for which its launch passes a function that uses one of `names`."""
+    passed = ((n, f) for n, value in owner.arguments.items() for f in value.functions)
+    return {n for n, f in passed if isinstance(f, PassedFunction) and not f.words.isdisjoint(names)}
 
 
 def _with_aliases(names: set[str], owner: OwnerFunction) -> set[str]:
@@ -143,15 +152,15 @@ class DeviceCalls:
             return self._unseen(found.digest, given, named, node), 1
         return self._unseen("", given, named, node), 1  # a function that the owner's launch passes
 
-    def combine(self, found: Any, node: ast.AST) -> None:
-        """Follow a function that combines numbers. Raises RefusedEdit."""
+    def combine(self, found: Any, node: ast.AST) -> int:
+        """Follow a function that combines numbers; its size when it is expanded. Raises RefusedEdit."""
         tree = self._tree(found)
         if tree is None:
             raise RefusedEdit("a reduction combines by a device function of this source", node)
         count = len(tree.args.args)
         if count % 2 or count > 2 * MOST_COMBINED:
             raise RefusedEdit(f"{tree.name} has {count} parameters: to combine, it takes two of each value", node)
-        self.follow(found, [NUMBER] * count, {}, node)
+        return self.follow(found, [NUMBER] * count, {}, node)[1]
 
     def _tree(self, found: Any) -> ast.FunctionDef | None:
         if isinstance(found, FencedFunction):
@@ -236,8 +245,12 @@ class DeviceCalls:
         every = [*given, *named.values()]
         if digest and self._owner.parts[digest]["kind"] != "jit":
             return self._computed(digest, every, node)
-        points = any(v.may_be("pointer", "block pointer") for v in every)
-        return Value(frozenset({"number", "pointer"})) if points else NUMBER
+        kinds: set[Kind] = {"number"}
+        if any(v.leaf_kinds & {"pointer", "block pointer"} for v in every):
+            kinds.add("pointer")
+        if digest and _gives_several(function_tree(self._owner.parts[digest])):
+            kinds.add("tuple")
+        return Value(frozenset(kinds))
 
     def _computed(self, digest: str, given: Sequence[Value], node: ast.AST) -> Value:
         """What the compiler computes by Python code of the owner that is not followed. It may make large numbers of
@@ -245,9 +258,15 @@ class DeviceCalls:
         name = self._owner.parts[digest]["name"]
         if any(isinstance(d, str) for v in given for d in v.depends):
             raise RefusedEdit(f"{name} is given what a function computed whose results may grow without end", node)
-        if any(max(map(abs, v.span)) > MOST_COMPUTED_OF for v in given if v.span is not None):
+        spans = [v.leaf_span for v in given]
+        if any(max(map(abs, s)) > MOST_COMPUTED_OF for s in spans if s is not None):
             raise RefusedEdit(f"{name}, which the compiler computes, takes numbers up to {MOST_COMPUTED_OF:,}", node)
         return Value(frozenset({"number"}), (-(2**31), 2**31), depends=frozenset({digest}))
+
+
+def _gives_several(tree: ast.FunctionDef) -> bool:
+    returned = (n.value for n in ast.walk(tree) if isinstance(n, ast.Return))
+    return any(isinstance(value, ast.Tuple | ast.List) for value in returned)
 
 
 def literal(node: ast.expr) -> Value:

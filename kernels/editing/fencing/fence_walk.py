@@ -130,6 +130,8 @@ class FunctionWalk:
         self.unused = _unused(function)
         """Calls whose result nothing reads, by the identity of their node."""
         self._read_here = _ReadHere()
+        self._seen: set[int] = set()
+        """Names, attributes and calls that were judged, by the identity of their node."""
 
     def follow(self, arguments: dict[str, Value]) -> Value:
         """What the function gives. Raises RefusedEdit."""
@@ -139,7 +141,17 @@ class FunctionWalk:
         after = self._block(self.function.body, frame)
         if after is not None or not self._returned:
             self._returned.append(NONE)
+        self._check_everything_was_seen()
         return joined(self._returned)
+
+    def _check_everything_was_seen(self) -> None:
+        """Triton evaluates every expression of the function. So one that no rule above has looked at is refused."""
+        for node in (n for statement in self.function.body for n in ast.walk(statement)):
+            reads = isinstance(node, ast.Attribute | ast.Call) or (
+                isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+            )
+            if reads and id(node) not in self._seen:
+                raise RefusedEdit(f"{ast.unparse(node)[:60]} is not allowed here", node)
 
     def _block(self, body: Sequence[ast.stmt], frame: Frame) -> Frame | None:
         """The frame behind `body`; None if every way through it returns."""
@@ -155,6 +167,7 @@ class FunctionWalk:
             case ast.Pass():
                 return frame
             case ast.Expr(value=ast.Call() as call):
+                self._seen.add(id(call))
                 self._call(call, frame)
                 return frame
             case ast.Assign(targets=[target], value=value):
@@ -200,6 +213,7 @@ class FunctionWalk:
         if not isinstance(found, DeviceName) or found.group not in ("loop", "unrolled"):
             raise RefusedEdit("a loop runs over range, tl.range or tl.static_range alone", node)
         assert isinstance(turns, ast.Call)
+        self._seen.add(id(turns))
         of_loop = turns_of(node, found, self._arguments(turns, frame, found))
         self.trips[id(node)] = max(of_loop.written, self.trips.get(id(node), 0))
 
@@ -254,6 +268,7 @@ class FunctionWalk:
     def value(self, node: ast.expr, frame: Frame) -> Value:
         """All that an expression may be. Raises RefusedEdit."""
         self._rules.look(node)
+        self._seen.add(id(node))
         around, self._read_here = self._read_here, _ReadHere()
         found = self._read_here.added_to(self._value(node, frame))
         if found.items is not None:
@@ -307,7 +322,7 @@ class FunctionWalk:
         if name in self._locals:
             if name not in frame.values:
                 raise RefusedEdit(f"{name} is read before it is bound", node)
-            outside = name in device_names.BUILTIN_NAMES or self._scope.free(name) is not None
+            outside = name in (*device_names.BUILTIN_NAMES, self.function.name) or self._scope.free(name) is not None
             if outside and name not in frame.certain:
                 raise RefusedEdit(
                     f"{name} is not bound on every way here, and {name} means something else: rename it", node
@@ -316,6 +331,7 @@ class FunctionWalk:
         return self._as_value(self._free(node), node)
 
     def _free(self, node: ast.Name) -> Found:
+        self._seen.add(id(node))
         found = self._scope.use(node.id)
         if found is None:
             raise RefusedEdit(self._scope.unknown(node.id), node)
@@ -343,6 +359,7 @@ class FunctionWalk:
         found = self._scope.attribute(base, node.attr)
         if found is None:
             raise RefusedEdit(f"{ast.unparse(node)} is not on the list of device functions", node)
+        self._seen.add(id(node))
         return found
 
     def _attribute(self, node: ast.Attribute, frame: Frame) -> Value:
@@ -452,6 +469,7 @@ class FunctionWalk:
     def _method(self, node: ast.Call, frame: Frame) -> Value:
         if not isinstance(node.func, ast.Attribute):
             raise RefusedEdit(f"{ast.unparse(node.func)[:60]} is no function that may be called", node)
+        self._seen.add(id(node.func))
         base, name = self.value(node.func.value, frame), node.func.attr
         kinds = base.kinds - {"none"}
         if kinds == {"descriptor"} and name in device_names.DESCRIPTOR_METHODS:
@@ -459,8 +477,10 @@ class FunctionWalk:
             self._rules.no_pointers(name, given, node)
             self._rules.access(self, node, name, [base, *given])
             return NUMBER
-        if kinds and kinds <= {"dtype", "pointer type"} and name in device_names.DTYPE_QUESTIONS and not node.args:
-            return NUMBER
+        if kinds and kinds <= {"dtype", "pointer type"} and name in device_names.DTYPE_QUESTIONS:
+            if self._inner(node):
+                raise RefusedEdit(f"{name} takes no arguments", node)
+            return TRUTH
         listed = device_names.method_of_list(name)
         if listed is None or not kinds or not kinds <= {"number", "pointer", "block pointer", "tuple"}:
             raise RefusedEdit(f"the method {name} of a {base.described()} is not on the list", node)

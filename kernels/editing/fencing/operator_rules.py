@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..refused_edit import RefusedEdit
-from .abstract_values import NUMBER, TRUTH, Span, Value, arithmetic, is_too_large, tuple_of
+from .abstract_values import NUMBER, TRUTH, Span, Value, arithmetic, is_too_large, joined, tuple_of
 
 MOST_LEAVES = 256
 """Values in a tuple and in the tuples in it."""
@@ -52,7 +53,7 @@ def _extended(node: ast.AST, left: Value, right: Value) -> Value:
         raise RefusedEdit("a tuple of unknown length is added to a tuple", node)
     if left.items is not None:
         return tuple_value(node, [*left.items, *right.items])
-    return Value(left.kinds | right.leaf_kinds)
+    return replace(joined([left, right]), fixed=False)
 
 
 def unary(node: ast.UnaryOp, operand: Value) -> Value:

@@ -23,6 +23,7 @@ MOST_ITEMS = 16
 LONGEST_TEXT = 64
 """Characters of a string, which names a mode (``evict_last``) and is no message."""
 LONGEST_MESSAGE = 200
+LONGEST_NAME = 100
 LARGEST_NUMBER = 2**64
 OF_INTERPRETER = frozenset({"interpreter_semantic", "_InterpreterComparison"})
 """Names that Triton's interpreter writes into the functions that it executes."""
@@ -99,7 +100,7 @@ def _check_tree(tree: ast.Module) -> None:
         line = getattr(node, "lineno", line)
         _check_node(node, line)
         if isinstance(node, ast.FunctionDef) and block:
-            raise RefusedEdit(f"{node.name} is a nested function: put it beside the kernel", node)
+            raise RefusedEdit(f"{node.name[:40]} is a nested function: put it beside the kernel", node)
         inside = block + isinstance(node, BLOCKS)
         if inside > DEEPEST_BLOCK + 1:
             raise RefusedEdit(f"blocks are nested more than {DEEPEST_BLOCK} deep", node)
@@ -127,17 +128,19 @@ def _check_node(node: ast.AST, line: int) -> None:
             _check_name(name, node)
         case ast.Attribute(attr=name):
             if name.startswith("_"):
-                raise RefusedEdit(f"the attribute {name} begins with an underscore", node)
+                raise RefusedEdit(f"the attribute {name[:40]} begins with an underscore", node)
             _check_name(name, node)
         case ast.keyword(arg=None):
             raise RefusedEdit("a star argument is not allowed in device code", node)
         case ast.keyword(arg=str(name)) if name.startswith("_"):
-            raise RefusedEdit(f"the argument {name} begins with an underscore", node)
+            raise RefusedEdit(f"the argument {name[:40]} begins with an underscore", node)
+        case ast.keyword(arg=str(name)):
+            _check_name(name, node)
         case ast.Call(keywords=keywords) if (twice := _first_twice([k.arg for k in keywords])) is not None:
-            raise RefusedEdit(f"the argument {twice} is given twice", node)
+            raise RefusedEdit(f"the argument {twice[:40]} is given twice", node)
         case ast.arguments():
             if (twice := _first_twice([a.arg for a in node.args])) is not None:
-                raise RefusedEdit(f"two parameters are called {twice}", line)
+                raise RefusedEdit(f"two parameters are called {twice[:40]}", line)
             if node.vararg or node.kwarg or node.posonlyargs or node.kwonlyargs:
                 raise RefusedEdit("star arguments, and arguments by place or by name alone, are not allowed", line)
             if len(node.args) > MOST_PARAMETERS:
@@ -158,12 +161,14 @@ def _first_twice(names: list[str | None]) -> str | None:
 def _check_constant(node: ast.Constant) -> None:
     value = node.value
     if not isinstance(value, bool | int | float | str | None):
-        raise RefusedEdit(f"the constant {value!a} is not allowed in device code", node)
+        raise RefusedEdit(f"the constant {ascii(value)[:40]} is not allowed in device code", node)
     if isinstance(value, int) and abs(value) >= LARGEST_NUMBER:
         raise RefusedEdit("a number has more than 64 bits", node)
 
 
 def _check_name(name: str, node: ast.AST) -> None:
+    if len(name) > LONGEST_NAME:
+        raise RefusedEdit(f"the name {name[:40]!a}… has more than {LONGEST_NAME} characters", node)
     if not name.isascii():
         raise RefusedEdit(f"the name {name!a} is not written in ASCII", node)
     if name.startswith("__") or name.endswith("__"):

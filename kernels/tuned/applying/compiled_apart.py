@@ -1,4 +1,4 @@
-"""Compiles edited code in a process of its own, which has DEADLINE_S.
+"""Compiles edited code in a process of its own, which has DEADLINE_S and MOST_MEMORY.
 
 A compiler may take minutes for code that a person or a model has written, or never end, and a program waits for its
 first launch. What is in Triton's cache is taken from there. Anything else is compiled by a child, with the program's
@@ -12,6 +12,7 @@ import copy
 import io
 import os
 import pickle
+import resource
 import signal
 import subprocess
 import sys
@@ -26,6 +27,8 @@ if __name__ == "__main__":  # nothing of this project can be imported yet
 
 DEADLINE_S = 60.0
 """As much as a search gives its compilers."""
+MOST_MEMORY = 24 << 30
+"""Of the child and of the assembler, each: as much as a search gives its compilers."""
 OURS = "AUTOKERNEL_"
 """What variables of ours begin with: nothing is captured and applied in the child."""
 Json = dict[str, Any]
@@ -116,7 +119,9 @@ def _written(src: Any, target: Any, options: Json, digest: str, parts: dict[str,
         Pickler(constants).dump((src.signature, src.constants, src.attrs, dict(options), target))
     except (pickle.PicklingError, TypeError, AttributeError) as e:
         raise NotCompiled(f"its edited code cannot be compiled in a process of its own ({e})") from e
-    described = {"paths": sys.path, "folder": str(folder), "digest": digest, "parts": parts}
+    described = {
+        "paths": sys.path, "folder": str(folder), "digest": digest, "parts": parts, "most_memory": MOST_MEMORY,
+    }  # fmt: skip
     return pickle.dumps((described, constants.getvalue()))
 
 
@@ -125,6 +130,9 @@ def main() -> None:
     import importlib
 
     described, constants = pickle.load(sys.stdin.buffer)
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    most = described["most_memory"] if hard == resource.RLIM_INFINITY else min(described["most_memory"], hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     sys.path += [p for p in described["paths"] if p not in sys.path]
     compile_described: Callable[[Json, bytes], None] = importlib.import_module(
         "kernels.tuned.applying.compiled_apart"

@@ -76,6 +76,63 @@ def test_a_parameter_keeps_its_name_where_a_device_function_of_that_name_gets_an
     assert "x = shifted(1.0, twice=twice_edited(0.5)) + twice_edited(tl.load(" in patch.new_text
 
 
+def test_a_new_name_is_none_that_the_variant_has(made):
+    _, _, variant, launch = made
+    source = SOURCE.replace("def scale_bias", "def twice_edited(v):\n    return v + 1\n\n\ndef scale_bias")
+    source = source.replace(
+        "x = twice(", "twice_edited_edited = 1.0\n    x = twice_edited_edited + twice_edited(0.5) + twice("
+    )
+    patch = patch_of(make_variant(variant.owner, source, {"T": (2, 4)}), launch.function)
+    assert "def twice_edited(v):\n    return v + 1\n" in patch.new_text
+    assert "x = twice_edited_edited + twice_edited(0.5) + twice_edited_edited_edited(tl.load(" in patch.new_text
+
+
+OF_THE_OWNER = """
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def twice(v):
+    return v * 2
+
+
+@triton.jit
+def doubled(x_ptr, BLOCK: tl.constexpr):
+    at = tl.arange(0, BLOCK)
+    tl.store(x_ptr + at, twice(tl.load(x_ptr + at)))
+"""
+AROUND = """
+def before(v):
+    return twice(v) + 1
+
+
+def twice(v):
+    return twice(v) + 2
+
+
+def doubled(x_ptr, BLOCK: tl.constexpr):
+    at = tl.arange(0, BLOCK)
+    tl.store(x_ptr + at, twice(before(tl.load(x_ptr + at))))
+"""
+
+
+def test_what_calls_the_owners_function_still_calls_it(tmp_path):
+    path = tmp_path / "of_the_owner.py"
+    path.write_text(OF_THE_OWNER)
+    spec = importlib.util.spec_from_file_location("of_the_owner", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["of_the_owner"] = module
+    try:
+        spec.loader.exec_module(module)
+        owner = owner_of(module.doubled, {"x_ptr": POINTER, "BLOCK": whole(16)})
+        patch = patch_of(make_variant(owner, AROUND), module.doubled)
+    finally:
+        del sys.modules["of_the_owner"]
+    for line in ("return twice(v) + 1", "def twice_edited(v):", "return twice(v) + 2", "twice_edited(before("):
+        assert line in patch.new_text
+
+
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is missing")
 def test_the_diff_applies(made, tmp_path):
     file, _, variant, launch = made

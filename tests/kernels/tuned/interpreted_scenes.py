@@ -222,6 +222,8 @@ def edited(what):
             "other owner": {"owner": "0" * 16},
             "value": {"values": {"TURNS": 3}},
             "grid": {"grid": "cdiv(grid_0, TURNS) * 0"},
+            "comment in the grid": {"grid": "cdiv(grid_0, TURNS)  # the owner's grid"},
+            "other kernel": {"kernel": "another"},
         }.get(what, {})
         return dataclasses.replace(row, decision=Decision({"BLOCK": 64}, {}, source))
 

@@ -280,16 +280,18 @@ def test_edited_code_is_compiled_by_a_process_of_its_own(write_edited, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("block", "deadline_s", "reason"),
+    ("block", "deadline_s", "most_memory", "reason"),
     [
-        (256, 0.01, "its edited code was not compiled within 0.01 s"),
-        (300, 60, "its edited code does not compile ("),
+        (256, 0.01, 24 << 30, "its edited code was not compiled within 0.01 s"),
+        (300, 60, 24 << 30, "its edited code does not compile ("),
+        (256, 60, 40 << 20, "its edited code does not compile ("),
     ],
 )
-def test_edited_code_that_is_not_compiled_in_time_is_the_owners_launch(
-    write_edited, monkeypatch, tmp_path, caplog, block, deadline_s, reason
+def test_edited_code_that_is_not_compiled_within_its_limits_is_the_owners_launch(
+    write_edited, monkeypatch, tmp_path, caplog, block, deadline_s, most_memory, reason
 ):
     monkeypatch.setattr(compiled_apart, "DEADLINE_S", deadline_s)
+    monkeypatch.setattr(compiled_apart, "MOST_MEMORY", most_memory)
     x, path = torch.randn(5000), write_edited(".ca", block=block)
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
     with apply(path, edits=True) as applied:

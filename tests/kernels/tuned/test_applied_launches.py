@@ -87,6 +87,8 @@ def test_edited_code_is_launched_in_the_functions_place(scene):
         ("other owner", "it was made of other code than this function's"),
         ("value", "TURNS of the variant"),
         ("grid", "hash names"),
+        ("comment in the grid", "its text is not the one that its hash names"),
+        ("other kernel", "its text is not the one that its hash names"),
     ],
 )
 def test_edited_code_that_does_not_fit_is_named_once_and_not_launched(scene, what, reason):

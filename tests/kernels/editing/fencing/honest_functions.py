@@ -303,4 +303,70 @@ y = x
 for _ in range(3):
     y += tl.load(p, mask=offs < n - 3, other=0)
     p += 1""", "", {}),
+    # in the manner of Liger, FlagGems and flash-linear-attention
+    ("running softmax in pairs", """\
+m_i = -float("inf")
+l_i = 0.0
+for start in range(0, n, B):
+    cols = start + tl.arange(0, B)
+    v = tl.load(x_ptr + cols, mask=cols < n, other=-float("inf"))
+    m_i, l_i = online(m_i, l_i, tl.max(v, 0), v)
+y = tl.exp(x - m_i) / l_i""", "def online(m, l, top, v):\n    new = tl.maximum(m, top)\n    return new, l * tl.exp(m - new) + tl.sum(tl.exp(v - new), 0)", {}),
+    ("z loss and softcap by flags", """\
+z = x
+if SOFTCAP:
+    z = 30.0 * tl.extra.cuda.libdevice.tanh(z / 30.0)
+lse = tl.log(tl.sum(tl.exp(z), 0))
+y = z - lse if SMOOTH else z * 1.0
+if SMOOTH:
+    y += 1e-4 * lse * lse""", "", {"SOFTCAP": (True, False), "SMOOTH": (True, False)}),
+    ("gated delta step of FLA", """\
+b_h = tl.zeros([16, 16], dtype=tl.float32)
+p_k = x_ptr + tl.arange(0, 16)
+p_v = x_ptr + m + tl.arange(0, 16)
+for _ in range(0, 8):
+    b_k = tl.load(p_k).to(tl.float32)
+    b_v = tl.load(p_v).to(tl.float32)
+    b_h *= tl.exp(-tl.abs(b_k))[:, None]
+    b_v -= tl.sum(b_h * b_k[:, None], 0)
+    b_h += b_k[:, None] * b_v[None, :]
+    p_k += 16
+    p_v += 16
+y = x + tl.sum(tl.sum(b_h, 1), 0)""", "", {}),
+    ("power of two by next_power_of_2", """\
+W: tl.constexpr = triton.next_power_of_2(B // 3)
+c = tl.arange(0, W)
+part = tl.load(x_ptr + c, mask=c < B // 3, other=0.0)
+y = x + tl.sum(part, axis=0)""", "", {}),
+    ("rope by halves", """\
+half: tl.constexpr = B // 2
+f = tl.arange(0, half)
+a = tl.load(x_ptr + pid * B + f)
+b = tl.load(x_ptr + pid * B + half + f)
+c, s = tl.cos(a), tl.sin(a)
+y = tl.reshape(tl.trans(tl.join(a * c - b * s, b * c + a * s)), [B])""", "", {}),
+    ("mean and variance in one reduction", """\
+w = tl.where(offs < n, 1.0, 0.0)
+mean, m2, count = tl.reduce((x, tl.zeros_like(x), w), 0, merge)
+y = (x - mean) * tl.rsqrt(m2 / count + 1e-5)""", "def merge(mean_a, m2_a, n_a, mean_b, m2_b, n_b):\n    count = n_a + n_b\n    delta = mean_b - mean_a\n    share = tl.where(count > 0, n_b / count, 0.0)\n    return mean_a + delta * share, m2_a + m2_b + delta * delta * n_a * share, count", {}),
+    ("types by questions", """\
+acc = x
+if x.dtype.is_fp16() or x.dtype.is_bf16():
+    acc = x.to(tl.float32)
+wide: tl.constexpr = 4 if x.dtype.is_fp32() else 2
+y = (acc * wide).to(o_ptr.dtype.element_ty)""", "", {}),
+    ("log sum of segments by a scan", """\
+flags = tl.where(offs % 16 == 0, 1, 0)
+s, _ = tl.associative_scan((x, flags), 0, segment)
+y = s""", "def segment(a, f, b, g):\n    return tl.where(g > 0, b, a + b), f | g", {}),
+    ("tuples as accumulators in unrolled loops", """\
+parts = (x, x * 0, x * 0)
+for i in tl.static_range(3):
+    parts = (parts[1] + x, parts[2] + x, parts[0])
+y = parts[0] + parts[1] + parts[2]""", "", {}),
+    ("tuple of pointers chosen by a constant", """\
+ptrs = (x_ptr, x_ptr + n)
+y = x
+for i in tl.static_range(2):
+    y += tl.load(ptrs[i] + offs, mask=offs < n, other=0.0)""", "", {}),
 ]  # fmt: skip
