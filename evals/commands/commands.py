@@ -56,8 +56,8 @@ def list_command(as_json: bool) -> None:
     for x in found:
         s = stats(x)
         about = {"name": x.name, "kernel": x.kernel, "problem": x.label, "device": x.device.name, "regime": x.regime}
-        about |= {"triton": x.device.triton, "assembler": x.device.assembler}
-        rows.append({**about, "configs": s.configs, "correct": s.correct, "best_ms": s.best_ms, "file": x.file})
+        by = {"triton": x.device.triton, "assembler": x.device.assembler}
+        rows.append({**about, **by, "configs": s.configs, "correct": s.correct, "best_ms": s.best_ms, "file": x.file})
     if as_json:
         click.echo(json.dumps({"landscapes": rows, "agents": registry.names()}))
         return
