@@ -56,7 +56,7 @@ def list_command(as_json: bool) -> None:
     for x in found:
         s = stats(x)
         about = {"name": x.name, "kernel": x.kernel, "problem": x.label, "device": x.device.name, "regime": x.regime}
-        about |= {"toolchain": x.device.toolchain()}
+        about |= {"triton": x.device.triton, "assembler": x.device.assembler}
         rows.append({**about, "configs": s.configs, "correct": s.correct, "best_ms": s.best_ms, "file": x.file})
     if as_json:
         click.echo(json.dumps({"landscapes": rows, "agents": registry.names()}))
@@ -64,8 +64,9 @@ def list_command(as_json: bool) -> None:
     if not rows:
         click.echo("there are no landscapes yet: record one with `python -m evals record`")
     for r in rows:
+        triton = r["triton"] or "of an unknown version"
         best = "nothing correct" if r["best_ms"] is None else f"best {r['best_ms']:.5g} ms"
-        click.echo(f"{r['name']}: {r['kernel']} {r['problem']} on {r['device']}, {r['regime']}, {r['toolchain']}")
+        click.echo(f"{r['name']}: {r['kernel']} {r['problem']} on {r['device']}, {r['regime']}, Triton {triton}")
         click.echo(f"  {r['configs']} configs, {r['correct']} correct, {best}")
     click.echo(
         f"agents: {', '.join(registry.names())}, model:NAME, or a function search(game) as path.py:NAME or module:NAME"
