@@ -47,7 +47,13 @@ def capture(file: Path, values: str | None, json_: bool, command: tuple[str, ...
     from agent.programs.improvement.wanted_launches import open_capture
 
     code = capture_program(command, file, "summary" if values is None else values)  # type: ignore[arg-type]
-    found = open_capture(file)
+    try:
+        found = open_capture(file)
+    except UsageError as e:
+        if not code:
+            raise
+        click.echo(f"error: {e}", err=True)  # a program that failed may have removed the file: its code says more
+        return code
     ended = "was stopped" if code in STOPPED else f"ended with exit code {code}" if code else ""
     click.echo(json.dumps(described(found)) if json_ else render(found, ended), err=True)
     return code

@@ -47,11 +47,12 @@ def run_program(command: Sequence[str], path: str, values: str) -> int:
 
 
 def run_with(command: Sequence[str], variables: Mapping[str, str]) -> int:
-    """Run `command` with our terminal; its exit code, or 128 + N if signal N ended it, as a shell reports it.
+    """Run `command` with our terminal and what else was opened for it (``<(…)`` of a shell, pipes of make); its exit
+    code, or 128 + N if signal N ended it, as a shell reports it.
 
     Raises OSError if it cannot be started."""
     with ProgramSignals(PASSED_ON) as signals:
-        process = subprocess.Popen(command, env=environment(variables))
+        process = subprocess.Popen(command, env=environment(variables), close_fds=False)
         signals.pass_to(process)
         code = process.wait()
     return code if code >= 0 else 128 - code
@@ -64,8 +65,8 @@ def run_captured(command: Sequence[str], variables: Mapping[str, str]) -> subpro
     with (
         ProgramSignals(NOTICES) as signals,
         subprocess.Popen(
-            command, env=environment(variables), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            errors="replace",
+            command, env=environment(variables), close_fds=False, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, errors="replace",
         ) as process,
     ):  # fmt: skip
         try:

@@ -93,6 +93,8 @@ class CapturedKernel(KernelSpec[CapturedProblem, Config]):
         self._heuristics, self._hooks, missing = _importable_hooks(launch)
         self.launch_space = space_of(launch, has_loop(launch, functions))
         names = _constants(self.launch_space)
+        if (apart := _beyond_configs(launch, names)) is not None:
+            raise CannotRebuild(f"its autotuner sets {apart}, which no config of a search can hold")
         self._own = _own_values(launch, names)
         self._grids = _grids(self.launch_space, names, self._own)
         self.fixed = {**self.launch_space.fixed, **(dict.fromkeys(names, missing) if missing else {})}
@@ -336,6 +338,14 @@ def _constants(space: LaunchSpace) -> tuple[str, ...]:
             sound = isinstance(value, int | str | bool | None) and not name.startswith("_")
             found[name] = found.get(name, True) and sound
     return tuple(sorted(n for n, sound in found.items() if sound))
+
+
+def _beyond_configs(launch: CapturedLaunch, names: tuple[str, ...]) -> str | None:
+    """What the autotuner sets beside these constants. A row would lack it, and no config be one of the autotuner's."""
+    for config in _tuner_configs(launch):
+        for name in sorted(config["kwargs"].keys() - set(names)):
+            return f"{name} to {config['kwargs'][name]!r}"
+    return None
 
 
 def _own_values(launch: CapturedLaunch, names: tuple[str, ...]) -> Json:

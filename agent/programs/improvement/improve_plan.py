@@ -172,9 +172,10 @@ def _weight(launch: CapturedLaunch) -> float:
 
 
 def _by_row(launches: list[CapturedLaunch], functions: dict[str, Json]) -> list[list[CapturedLaunch]]:
-    """The launches that the table does not tell apart, together, the costliest of each first."""
+    """The launches that the table does not tell apart, together, the costliest of each first; those of which it is not
+    known what they write come last, because no other launch could be tuned in their name."""
     rows: dict[tuple[TunedFunction, str], list[CapturedLaunch]] = {}
-    for launch in sorted(launches, key=_weight, reverse=True):
+    for launch in sorted(launches, key=lambda x: (x.writes is None, -_weight(x))):
         rows.setdefault((function_of(launch), str(key_of_captured(launch, functions))), []).append(launch)
     return list(rows.values())
 

@@ -10,7 +10,7 @@ Each is an object with a ``type``:
 - ``dtype`` (Triton's), ``torch_dtype``, ``member`` of an enumeration and ``record``, a dataclass
   (:mod:`kernels.capture.describing.plain_classes`);
 - ``function``: a part of the capture;
-- ``unknown``: none of these, by its class, with a ``name`` if it has one.
+- ``unknown``: none of these, by its class, with a ``name`` if it has one; a whole number of over 64 bits is one.
 
 Compile-time constants have ``constexpr``.
 """
@@ -54,10 +54,12 @@ class Storages:
     def number(self, tensor: Any) -> int:
         storage = tensor.untyped_storage()
         start = storage.data_ptr()
-        if start not in self._numbers:
-            self._numbers[start] = len(self.described)
+        number = self._numbers.setdefault(start, len(self.described))
+        if number == len(self.described):
             self.described.append({"bytes": storage.nbytes(), "device": tensor.device.type})
-        return self._numbers[start]
+        # Memory of another library may have several storages that begin at one address, one for each view.
+        self.described[number]["bytes"] = max(self.described[number]["bytes"], storage.nbytes())
+        return number
 
 
 def describe_argument(path: str, value: Any, storages: Storages, function: Callable[[Any], str]) -> Json:
@@ -66,7 +68,7 @@ def describe_argument(path: str, value: Any, storages: Storages, function: Calla
     kind = type(value)
     if value is None:
         return {"type": "none"}
-    if kind in PLAIN:
+    if is_plain(value):
         return {"type": PLAIN[kind], "value": value if kind is not float else repr(value)}
     if kind.__name__ == "constexpr":
         return {**describe_argument(path, value.value, storages, function), "constexpr": True}
@@ -99,7 +101,13 @@ def describe_argument(path: str, value: Any, storages: Storages, function: Calla
         places = itertools.count()  # as in a tuple: what reads a capture knows items by their places
         return describe_record(value, lambda _, v: describe_argument(f"{path}.{next(places)}", v, storages, function))
     unknown: Json = {"type": "unknown", "class": f"{kind.__module__}.{kind.__qualname__}"}
-    return {**unknown, "name": str(value)} if isinstance(value, enum.Enum) or kind.__module__ == "torch" else unknown
+    has_name = isinstance(value, enum.Enum | int) or kind.__module__ == "torch"
+    return {**unknown, "name": str(value)} if has_name else unknown
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a capture holds it as it is: a text, a truth value or a number, whole ones of at most 64 bits."""
+    return type(value) in PLAIN and (type(value) is not int or -(2**63) <= value < 2**64)
 
 
 def plain_scalar(value: Any) -> Any:

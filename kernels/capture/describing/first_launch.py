@@ -11,14 +11,14 @@ from typing import Any
 from ..graphs_in_progress import in_progress
 from ..launch_key import KeyMaker
 from ..structure.related_tensors import relate
-from .captured_arguments import Storages, describe_argument
-from .decorators import CONFIG, describe_chain, describe_config, set_by_heuristics
+from .captured_arguments import ITEM_BYTES, Storages, describe_argument
+from .decorators import describe_chain, describe_config, describe_options, set_by_heuristics
 from .device_closure import Keep, describe_function, python_function
 from .interpreted_stores import InterpretedStores
 from .launch_grid import Probe, describe_grid
 from .program_modes import without_modes
 from .surroundings import describe_device
-from .values import Sums, changed_tensors, memory_sums, places, summarise
+from .values import Sums, changed_tensors, extent, memory_sums, places, summarise
 from .writes import written_arguments
 
 Json = dict[str, Any]
@@ -45,7 +45,8 @@ class Before:
 
 @without_modes()
 def look_before(function: Any, maker: KeyMaker, args: Any, kwargs: Json, values: str, keep: Keep) -> Before:
-    """Describe the arguments. `values`: ``no``, ``summary`` or ``whole``."""
+    """Describe the arguments. `values`: ``no``, ``summary`` or ``whole``. Raises ValueError if a tensor is none that a
+    kernel can read."""
     storages = Storages()
 
     def described(name: str, value: Any) -> Json:
@@ -54,6 +55,8 @@ def look_before(function: Any, maker: KeyMaker, args: Any, kwargs: Json, values:
     before = Before({n: described(n, v) for n, v in bound_arguments(function, args, kwargs).items()}, storages)
     for name in maker.constexprs & before.arguments.keys():
         before.arguments[name]["constexpr"] = True
+    for path, tensor in storages.tensors:
+        _refuse_unreadable(path, tensor)
     if _capturing_graph(storages):
         before.kept["no_values"] = "a CUDA graph was being captured"
         return before
@@ -98,7 +101,7 @@ def describe_launch(
         "arguments": arguments,
         "storages": before.storages.described,
         "grid": describe_grid(grid, probe, tuner, maker.constexprs),
-        "options": {n: _plain(v) for n, v in kwargs.items() if n in CONFIG or n not in arguments},
+        "options": describe_options(kwargs, arguments),
         "config": describe_config(tuner.best_config) if tuner is not None else None,
         "device": describe_device(before.storages.tensors, function),
     }
@@ -132,11 +135,17 @@ def bound_arguments(function: Any, args: Any, kwargs: Json) -> Json:
     return {n: given[n] for n in parameters if n in given}
 
 
+def _refuse_unreadable(path: str, tensor: Any) -> None:
+    """Raise ValueError if the memory of the tensor was given back (``resize_(0)``), or if its dtype has no size."""
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    if dtype not in ITEM_BYTES:
+        raise ValueError(f"{path} is a tensor of {dtype}")
+    last, held = extent(tensor)[1], tensor.untyped_storage().nbytes()
+    if tensor.numel() and last > held:
+        raise ValueError(f"{path} ends at byte {last:,} of a storage that has {held:,}")
+
+
 def _capturing_graph(storages: Storages) -> bool:
     if not any(t.is_cuda for _, t in storages.tensors):
         return False
     return in_progress() or bool(sys.modules["torch"].cuda.is_current_stream_capturing())
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, bool | int | float | str | type(None)) else str(value)

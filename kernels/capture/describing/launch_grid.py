@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .captured_arguments import is_plain
+
 Json = dict[str, Any]
 
 MOST_GRIDS = 256
 """Configs for which the grid is asked."""
+MOST_PROGRAMS = 2**31 - 1
+"""Along a dimension of the grid, of CUDA."""
 
 
 class Probe:
@@ -26,7 +30,10 @@ class Probe:
     def __call__(self, meta: Any) -> Any:
         out = self.grid(meta)
         self.meta = meta
-        self.came_out = grid_numbers(out)
+        try:
+            self.came_out = grid_numbers(out)
+        except Exception:  # noqa: BLE001 -- Triton says what is wrong with the program's grid
+            self.came_out = None
         return out
 
 
@@ -47,10 +54,11 @@ class ReadKeys(dict):  # type: ignore[type-arg]
 
 
 def describe_grid(grid: Any, probe: Probe | None, tuner: Any, constexprs: frozenset[str]) -> Json:
-    """The grid, and what a callable one would be for the autotuner's other configs and neighbouring constants."""
+    """The grid, and what a callable one would be for the autotuner's other configs and neighbouring constants. Raises
+    ValueError if it is none that launches programs."""
     if probe is None:
-        return {"callable": False, "came_out": list(grid_numbers(grid))}
-    part: Json = {"callable": True, "came_out": list(probe.came_out or ())}
+        return {"callable": False, "came_out": _programs(grid_numbers(grid))}
+    part: Json = {"callable": True, "came_out": _programs(probe.came_out or ())}
     meta = {name: _as_number(value) for name, value in probe.meta.items()}
     try:
         tracked = ReadKeys(meta)
@@ -79,6 +87,13 @@ def grid_numbers(grid: Any) -> tuple[int, ...]:
     return tuple(int(n) for n in grid)
 
 
+def _programs(numbers: tuple[int, ...]) -> list[int]:
+    """`numbers` as a capture holds them. Raises ValueError if they are no grid, though Triton may pass over it."""
+    if not 1 <= len(numbers) <= 3 or not all(0 <= n <= MOST_PROGRAMS for n in numbers):
+        raise ValueError(f"the grid is {numbers}, and Triton takes one to three numbers from 0 to {MOST_PROGRAMS}")
+    return list(numbers)
+
+
 def _grid_table(probe: Probe, meta: Json, tuner: Any, constexprs: frozenset[str]) -> list[Json]:
     """What the grid is for the autotuner's configs, and for half and double of each constant that it reads."""
     asked = [dict(c.kwargs) for c in tuner.configs] if tuner is not None else []
@@ -88,11 +103,11 @@ def _grid_table(probe: Probe, meta: Json, tuner: Any, constexprs: frozenset[str]
         asked += [{**own, name: v} for v in (value // 4, value // 2, value * 2, value * 4) if v >= 1]
     table: list[Json] = []
     for values in asked[:MOST_GRIDS]:
-        row = {"values": {n: v for n, v in values.items() if isinstance(v, int | str | bool | float)}}
+        row = {"values": {n: v for n, v in values.items() if is_plain(v)}}
         if row in [{"values": r["values"]} for r in table]:
             continue
         try:
-            table.append({**row, "grid": list(grid_numbers(probe.grid({**meta, **values})))})
+            table.append({**row, "grid": _programs(grid_numbers(probe.grid({**meta, **values})))})
         except Exception as e:  # noqa: BLE001 -- the program's function may refuse a config
             table.append({**row, "refused": one_line(e)})
     return table

@@ -158,6 +158,8 @@ def _unknown(argument: Json) -> str:
     if argument["type"] == "reinterpreted":
         return f"triton.reinterpret of a tensor, as {argument['dtype']}, of which no values are known"
     kind = argument.get("class", argument["type"])
+    if kind == "builtins.int":
+        return f"{argument['name']}, and a capture holds whole numbers of at most 64 bits"
     if "name" in argument:
         return f"{argument['name']}, and a capture does not hold what its class {kind} computes"
     return f"a {kind}, which a capture does not hold"

@@ -8,7 +8,7 @@ from types import FunctionType
 from typing import Any
 
 from ...capture.describing.captured_arguments import Storages, describe_argument
-from ...capture.describing.decorators import CONFIG, describe_chain, set_by_heuristics
+from ...capture.describing.decorators import describe_chain, describe_options, set_by_heuristics
 from ...capture.describing.device_closure import python_function
 from ...capture.describing.first_launch import bound_arguments
 from ...capture.describing.launch_grid import grid_numbers
@@ -137,8 +137,7 @@ class ServedFunction:
         described = {n: describe_argument(n, v, storages, self._identity) for n, v in bound.items()}
         for name in self.constexprs & described.keys():
             described[name]["constexpr"] = True
-        options = {n: v if isinstance(v, bool | int | float | str) else str(v) for n, v in kwargs.items()}
-        options = {n: v for n, v in options.items() if (n in CONFIG or n not in bound) and kwargs[n] is not None}
+        options = describe_options(kwargs, bound)
         numbers = None if callable(grid) else grid_numbers(grid)
         passed = set_by_heuristics(self._decorators) & kwargs.keys()
         keys = []

@@ -59,6 +59,10 @@ def test_the_programs_exit_code_is_passed_on(tmp_path, capfd):
     capfd.readouterr()
     assert main(["capture", "-o", str(tmp_path / "stopped"), "--", "sh", "-c", "kill -TERM $$"]) == 143
     assert "No Triton launch was seen before the program was stopped." in capfd.readouterr().err
+    gone = str(tmp_path / "gone")
+    assert main(["capture", "-o", gone, "--", "sh", "-c", f"rm {gone}; exit 5"]) == 5
+    assert f"error: {gone} cannot be read" in capfd.readouterr().err
+    assert main(["capture", "-o", gone, "--", "rm", gone]) == 2
     assert main(["capture", "-o", path]) == 2
     assert "capture needs a command: python -m agent capture -o run.capture --" in capfd.readouterr().err
     assert read_capture(path).programs == 3

@@ -210,6 +210,19 @@ def test_launches_that_the_table_does_not_tell_apart_count_together(captured_exa
 
 
 @pytest.mark.process
+def test_a_launch_of_which_it_is_known_what_it_writes_stands_for_the_others_of_its_row(captured_example, tmp_path):
+    """In the interpreter nobody saw the stores of a launch whose grid function returned another grid than before."""
+    slow = read_capture(str(as_if_on(GPU, captured_example, tmp_path / "slow.capture", ms=0.5)))
+    known = slow.launches[0]
+    observed = {n: v for n, v in known.observed.items() if n not in ("writes", "changed")}
+    late = replace(known, digest=f"{0:08}{known.digest[8:]}", count=100 * known.count, observed=observed)
+    slow.launches = [late, known]
+    found = plan(slow, 1.0, None, GPU, None)
+    assert [(j.launch is known, j.shares[0] is late) for j in found.jobs] == [(True, True)]
+    assert not found.untuned
+
+
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("place", "rows"),
     [({"module": "another"}, 2), ({"qualname": "another"}, 2), ({"module": "__mp_main__"}, 1)],

@@ -184,3 +184,17 @@ def test_a_program_may_be_run_by_any_thread():
         assert threads.submit(run_with, [sys.executable, "-S", "-c", "raise SystemExit(3)"], {}).result() == 3
         done = threads.submit(run_captured, [sys.executable, "-S", "-c", "print(4)"], {}).result()
     assert done.stdout == "4\n"
+
+
+@pytest.mark.parametrize("run", [run_with, run_captured])
+def test_a_program_has_what_a_shell_opened_for_it(run):
+    """A file of ``<(…)``, and the pipes of make."""
+    read, write = os.pipe()
+    try:
+        os.set_inheritable(write, True)
+        run([sys.executable, "-S", "-c", f"import os; os.write({write}, b'there')"], {})
+        os.set_blocking(read, False)
+        assert os.read(read, 10) == b"there"
+    finally:
+        os.close(read)
+        os.close(write)

@@ -163,6 +163,18 @@ def test_a_config_that_no_table_can_hold_makes_no_kernel(path, tmp_path):
         CapturedKernel(found, capture.functions(), tmp_path)
 
 
+@pytest.mark.parametrize(("name", "value"), [("SCALE", 1.5), ("_BLOCK", 64)])
+def test_an_autotuner_that_sets_what_no_search_moves_makes_no_kernel(path, tmp_path, name, value):
+    """Its rows lacked the constant, so that no launch was served, and the autotuner's choice was no baseline."""
+    capture = read_capture(str(path))
+    launch = next(x for x in capture.launches if x.name == "shifted")
+    configs = [{**c, "kwargs": {**c["kwargs"], name: value}} for c in launch.autotune["configs"]]
+    chosen = {**launch.config, "kwargs": {**launch.config["kwargs"], name: value}}
+    found = replace(launch, decorators=({**launch.autotune, "configs": configs},), config=chosen)
+    with pytest.raises(CannotRebuild, match=f"its autotuner sets {name} to {value}, which no config"):
+        CapturedKernel(found, capture.functions(), tmp_path)
+
+
 def test_a_hook_in_the_programs_own_folder_is_found_where_the_search_path_has_no_such_folder(
     path, tmp_path, monkeypatch
 ):
