@@ -61,6 +61,11 @@ class NameScope:
             return _found(device_names.look_up(getattr(builtins, name)))
         return None
 
+    def is_bound(self, name: str) -> bool:
+        """Whether `name` stands for anything outside the function, even for what may not be used: Triton would find the
+        owner's module behind an unbound local."""
+        return name in self._bindings or self.free(name) is not None
+
     def use(self, name: str) -> Found | None:
         """The same, noted as used."""
         found = self.free(name)
