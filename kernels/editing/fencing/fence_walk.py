@@ -332,6 +332,8 @@ class FunctionWalk:
                 raise RefusedEdit(
                     f"{name} is not bound on every way here, and {name} means something else: rename it", node
                 )
+            if name not in frame.certain:
+                self._scope.unsure.add(name)
             return frame.values[name]
         return self._as_value(self._free(node), node)
 

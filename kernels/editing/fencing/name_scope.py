@@ -47,6 +47,8 @@ class NameScope:
         """The bindings that the rebuilt function needs, by name."""
         self.called: set[str] = set()
         """Functions of the edit that it uses."""
+        self.unsure: set[str] = set()
+        """Locals that are read where they may be unbound. Triton then looks for them outside."""
 
     def free(self, name: str) -> Found | None:
         """What `name` stands for outside the function; None if nothing, or nothing that may be used."""
