@@ -64,6 +64,8 @@ class FencedEdit:
     """New meta-parameters and their values, the first of them the default."""
     grid_names: tuple[str, ...] = ()
     """Those of GRID_NAMES that the kernel takes."""
+    unsure: frozenset[tuple[str, str]] = frozenset()
+    """Locals that are read where they may be unbound, each with its function: nothing outside may have their name."""
 
 
 def fence(owner: OwnerFunction, source: str, meta: Mapping[str, Any] | None = None) -> FencedEdit:
@@ -342,7 +344,8 @@ def _written(
         )
     own = {p["name"] for p in owner.part["parameters"]}
     taken = tuple(a.arg for a in functions[-1].args.args if a.arg in GRID_NAMES and a.arg not in own)
-    return FencedEdit(owner.digest, whole_text, digests[functions[-1].name], parts, meta, taken)
+    unsure = frozenset((name, local) for name, body in bodies.items() for local in body.scope.unsure)
+    return FencedEdit(owner.digest, whole_text, digests[functions[-1].name], parts, meta, taken, unsure)
 
 
 def _outside(function: ast.FunctionDef) -> list[ast.expr]:

@@ -12,6 +12,7 @@ import importlib
 import inspect
 import io
 import sys
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def patch_of(variant: Variant, function: Any, root: Path | None = None) -> Patch
         raise RefusedEdit(f"{variant.name} is not defined at the outermost level of {path}: it cannot be patched there")
     functions = [n for n in ast.parse(variant.edit.source).body if isinstance(n, ast.FunctionDef)]
     module = sys.modules[plain.__module__]
-    _rename(functions, module)
+    _rename(functions, module, variant.edit.unsure)
     first = min([node.lineno, *(d.lineno for d in node.decorator_list)]) - 1
     lines = _lines(text)
     before = [f"{line}\n" for line in _imports(variant, module)]
@@ -87,8 +88,10 @@ def _node(tree: ast.Module, plain: Any) -> ast.FunctionDef | None:
     return None
 
 
-def _rename(functions: list[ast.FunctionDef], module: Any) -> None:
-    """Give device functions whose name the file has already one that neither it nor the variant has."""
+def _rename(functions: list[ast.FunctionDef], module: Any, unsure: Set[tuple[str, str]]) -> None:
+    """Give device functions whose name the file has already one that neither it nor the variant has. The same for
+    locals that are read where they may be unbound (`unsure`, each with its function): Triton looks in the file then."""
+    named = [f.name for f in functions]
     nodes = [n for f in functions for n in ast.walk(f)]
     own = {f.name for f in functions} | {n.arg for n in nodes if isinstance(n, ast.arg)}
     own |= {n.id for n in nodes if isinstance(n, ast.Name)}
@@ -103,6 +106,15 @@ def _rename(functions: list[ast.FunctionDef], module: Any) -> None:
         readers = [f for f in functions[place + 1 :] if old not in {a.arg for a in f.args.args}]
         for name in (n for f in readers for n in ast.walk(f) if isinstance(n, ast.Name) and n.id == old):
             name.id = new
+    brought = {f.name for f in functions}
+    for function, called in zip(functions, named, strict=True):
+        for old in sorted(local for name, local in unsure if name == called):
+            new = old
+            while new in brought or hasattr(module, new) or (new != old and new in own):
+                new += "_edited"
+            own.add(new)
+            for name in (n for n in ast.walk(function) if isinstance(n, ast.Name) and n.id == old):
+                name.id = new
 
 
 def _imports(variant: Variant, module: Any) -> list[str]:

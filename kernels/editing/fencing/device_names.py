@@ -210,5 +210,13 @@ def method_of_list(name: str) -> DeviceName | None:
     return look_up(value)
 
 
+def method_of_descriptor(name: str) -> DeviceName | None:
+    """The method `name` of a tensor descriptor, with the descriptor as its first argument."""
+    import triton.language as tl
+
+    value = getattr(tl.core.tensor_descriptor, name, None) if name in DESCRIPTOR_METHODS else None
+    return None if value is None else DeviceName(name, "memory", value, "triton.language", name)
+
+
 BUILTIN_NAMES = frozenset(dir(builtins))
 """Names that Triton and Python find without a binding. A local of such a name must be bound wherever it is read."""

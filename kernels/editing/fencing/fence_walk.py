@@ -131,7 +131,7 @@ class FunctionWalk:
         """Calls whose result nothing reads, by the identity of their node."""
         self._read_here = _ReadHere()
         self._seen: set[int] = set()
-        """Names, attributes and calls that were judged, by the identity of their node."""
+        """Statements, expressions and keywords that were judged, by the identity of their node."""
 
     def follow(self, arguments: dict[str, Value]) -> Value:
         """What the function gives. Raises RefusedEdit."""
@@ -145,13 +145,14 @@ class FunctionWalk:
         return joined(self._returned)
 
     def _check_everything_was_seen(self) -> None:
-        """Triton evaluates every expression of the function. So one that no rule above has looked at is refused."""
+        """Triton evaluates every part of the function. So one that no rule above has looked at is refused."""
         for node in (n for statement in self.function.body for n in ast.walk(statement)):
-            reads = isinstance(node, ast.Attribute | ast.Call) or (
-                isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
-            )
-            if reads and id(node) not in self._seen:
+            if isinstance(node, ast.stmt | ast.expr | ast.keyword) and id(node) not in self._seen:
                 raise RefusedEdit(f"{ast.unparse(node)[:60]} is not allowed here", node)
+
+    def _saw(self, *nodes: ast.AST) -> None:
+        """Note what a rule has judged: these nodes, and not what is in them."""
+        self._seen.update(map(id, nodes))
 
     def _block(self, body: Sequence[ast.stmt], frame: Frame) -> Frame | None:
         """The frame behind `body`; None if every way through it returns."""
@@ -163,11 +164,12 @@ class FunctionWalk:
         return current
 
     def _statement(self, node: ast.stmt, frame: Frame) -> Frame | None:
+        self._saw(node)
         match node:
             case ast.Pass():
                 return frame
             case ast.Expr(value=ast.Call() as call):
-                self._seen.add(id(call))
+                self._saw(call)
                 self._call(call, frame)
                 return frame
             case ast.Assign(targets=[target], value=value):
@@ -213,7 +215,7 @@ class FunctionWalk:
         if not isinstance(found, DeviceName) or found.group not in ("loop", "unrolled"):
             raise RefusedEdit("a loop runs over range, tl.range or tl.static_range alone", node)
         assert isinstance(turns, ast.Call)
-        self._seen.add(id(turns))
+        self._saw(turns)
         of_loop = turns_of(node, found, self._arguments(turns, frame, found))
         self.trips[id(node)] = max(of_loop.written, self.trips.get(id(node), 0))
 
@@ -243,6 +245,7 @@ class FunctionWalk:
         raise RefusedEdit("a loop changes what its names are in every turn", node)
 
     def _assign(self, target: ast.expr, value: Value, frame: Frame, constant: bool = False) -> None:
+        self._saw(target)
         match target:
             case ast.Name(id=name):
                 if value.may_be("function", "choice") or (value.may_be("string") and not constant):
@@ -268,7 +271,7 @@ class FunctionWalk:
     def value(self, node: ast.expr, frame: Frame) -> Value:
         """All that an expression may be. Raises RefusedEdit."""
         self._rules.look(node)
-        self._seen.add(id(node))
+        self._saw(node)
         around, self._read_here = self._read_here, _ReadHere()
         found = self._read_here.added_to(self._value(node, frame))
         if found.items is not None:
@@ -291,7 +294,9 @@ class FunctionWalk:
                 return tuple_value(node, [self.value(p, frame) for p in parts])
             case ast.BinOp(left=left, op=operator, right=right):
                 if isinstance(operator, ast.Pow):
-                    return power(node)
+                    made = power(node)
+                    self._saw(*ast.walk(node))  # numbers that are written out
+                    return made
                 return binary(node, operator, self.value(left, frame), self.value(right, frame))
             case ast.UnaryOp(operand=operand):
                 return unary(node, self.value(operand, frame))
@@ -322,16 +327,18 @@ class FunctionWalk:
         if name in self._locals:
             if name not in frame.values:
                 raise RefusedEdit(f"{name} is read before it is bound", node)
-            outside = name in (*device_names.BUILTIN_NAMES, self.function.name) or self._scope.free(name) is not None
+            outside = name in (*device_names.BUILTIN_NAMES, self.function.name) or self._scope.is_bound(name)
             if outside and name not in frame.certain:
                 raise RefusedEdit(
                     f"{name} is not bound on every way here, and {name} means something else: rename it", node
                 )
+            if name not in frame.certain:
+                self._scope.unsure.add(name)
             return frame.values[name]
         return self._as_value(self._free(node), node)
 
     def _free(self, node: ast.Name) -> Found:
-        self._seen.add(id(node))
+        self._saw(node)
         found = self._scope.use(node.id)
         if found is None:
             raise RefusedEdit(self._scope.unknown(node.id), node)
@@ -359,7 +366,7 @@ class FunctionWalk:
         found = self._scope.attribute(base, node.attr)
         if found is None:
             raise RefusedEdit(f"{ast.unparse(node)} is not on the list of device functions", node)
-        self._seen.add(id(node))
+        self._saw(node)
         return found
 
     def _attribute(self, node: ast.Attribute, frame: Frame) -> Value:
@@ -411,6 +418,7 @@ class FunctionWalk:
         index = node.slice
         parts = index.elts if isinstance(index, ast.Tuple) else [index]
         shaping = [isinstance(p, ast.Slice) or (isinstance(p, ast.Constant) and p.value is None) for p in parts]
+        self._saw(index, *(p for p, shapes in zip(parts, shaping, strict=True) if shapes))
         if any(isinstance(p, ast.Slice) and (p.lower or p.upper or p.step) for p in parts):
             raise RefusedEdit("a slice with ends: a tensor takes `:` and None alone", node)
         if all(shaping) and base.kinds <= {"number", "pointer", "none"}:
@@ -436,9 +444,15 @@ class FunctionWalk:
             raise RefusedEdit(f"{node.func.id} is a {found.described()} and is called", node)
         return None
 
+    def _given(self, node: ast.Call, frame: Frame) -> tuple[list[Value], dict[str, Value]]:
+        """A call's arguments by place, and by name."""
+        self._saw(*node.keywords)
+        return [self.value(a, frame) for a in node.args], {
+            str(k.arg): self.value(k.value, frame) for k in node.keywords
+        }
+
     def _arguments(self, node: ast.Call, frame: Frame, callee: DeviceName, first: Value | None = None) -> Arguments:
-        given = [self.value(a, frame) for a in node.args]
-        named = {str(k.arg): self.value(k.value, frame) for k in node.keywords}
+        given, named = self._given(node, frame)
         return bound_arguments(callee, [first, *given] if first is not None else given, named, node)
 
     def _call(self, node: ast.Call, frame: Frame) -> Value:
@@ -451,16 +465,18 @@ class FunctionWalk:
             case DeviceName(group="dtype"):
                 raise RefusedEdit(f"{found.name} is a type, and no function: write tl.cast or .to", node)
             case DeviceName(group="float"):
-                return self._rules.floating(node, lambda n: self.value(n, frame))
+                made = self._rules.floating(node, lambda n: self.value(n, frame))
+                self._saw(*(a for a in node.args if isinstance(a, ast.Constant)))
+                return made
             case DeviceName(group="assertion"):
                 self._rules.assertion(node, lambda n: self.value(n, frame))
+                self._saw(*node.args[1:])  # a text that is written out
                 return NONE
             case DeviceName():
                 self.sizes[id(node)] = WRITTEN_OUT.get(found.attribute, 0)
                 return self._rules.language(self, node, found, self._arguments(node, frame, found))
             case FencedFunction() | OwnersDevice() | PassedFunction():
-                given = [self.value(a, frame) for a in node.args]
-                named = {str(k.arg): self.value(k.value, frame) for k in node.keywords}
+                given, named = self._given(node, frame)
                 value, size = self._rules.device_function(self, found, given, named, node)
                 self.sizes[id(node)] = max(size, self.sizes.get(id(node), 0))
                 return value
@@ -469,16 +485,16 @@ class FunctionWalk:
     def _method(self, node: ast.Call, frame: Frame) -> Value:
         if not isinstance(node.func, ast.Attribute):
             raise RefusedEdit(f"{ast.unparse(node.func)[:60]} is no function that may be called", node)
-        self._seen.add(id(node.func))
+        self._saw(node.func)
         base, name = self.value(node.func.value, frame), node.func.attr
         kinds = base.kinds - {"none"}
-        if kinds == {"descriptor"} and name in device_names.DESCRIPTOR_METHODS:
-            given = [self.value(a, frame) for a in self._inner(node)]
-            self._rules.no_pointers(name, given, node)
-            self._rules.access(self, node, name, [base, *given])
+        if kinds == {"descriptor"} and (method := device_names.method_of_descriptor(name)) is not None:
+            given = self._arguments(node, frame, method, base).all()
+            self._rules.no_pointers(name, given[1:], node)
+            self._rules.access(self, node, name, given)
             return NUMBER
         if kinds and kinds <= {"dtype", "pointer type"} and name in device_names.DTYPE_QUESTIONS:
-            if self._inner(node):
+            if node.args or node.keywords:
                 raise RefusedEdit(f"{name} takes no arguments", node)
             return TRUTH
         listed = device_names.method_of_list(name)
@@ -487,12 +503,11 @@ class FunctionWalk:
         self.sizes[id(node)] = WRITTEN_OUT.get(listed.attribute, 0)
         return self._rules.language(self, node, listed, self._arguments(node, frame, listed, base))
 
-    def _inner(self, node: ast.Call) -> list[ast.expr]:
-        return [*node.args, *(k.value for k in node.keywords)]
-
     def is_constexpr(self, annotation: ast.expr) -> bool:
         """Whether an annotation is Triton's constexpr."""
         if not isinstance(annotation, ast.Name | ast.Attribute):
+            return False
+        if isinstance(annotation, ast.Name) and annotation.id in self._locals:
             return False
         try:
             found = self._resolved(annotation) if isinstance(annotation, ast.Attribute) else self._free(annotation)

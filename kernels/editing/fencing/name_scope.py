@@ -47,6 +47,8 @@ class NameScope:
         """The bindings that the rebuilt function needs, by name."""
         self.called: set[str] = set()
         """Functions of the edit that it uses."""
+        self.unsure: set[str] = set()
+        """Locals that are read where they may be unbound. Triton then looks for them outside."""
 
     def free(self, name: str) -> Found | None:
         """What `name` stands for outside the function; None if nothing, or nothing that may be used."""
@@ -60,6 +62,11 @@ class NameScope:
 
             return _found(device_names.look_up(getattr(builtins, name)))
         return None
+
+    def is_bound(self, name: str) -> bool:
+        """Whether `name` stands for anything outside the function, even for what may not be used: Triton would find the
+        owner's module behind an unbound local."""
+        return name in self._bindings or self.free(name) is not None
 
     def use(self, name: str) -> Found | None:
         """The same, noted as used."""

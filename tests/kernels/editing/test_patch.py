@@ -76,6 +76,17 @@ def test_a_parameter_keeps_its_name_where_a_device_function_of_that_name_gets_an
     assert "x = shifted(1.0, twice=twice_edited(0.5)) + twice_edited(tl.load(" in patch.new_text
 
 
+def test_no_unbound_local_has_a_name_of_the_file(made):
+    """Triton would find what the file imports behind it."""
+    _, _, variant, launch = made
+    line = "    tl.store("
+    unsure = SOURCE.replace(line, f"    if BLOCK_M > 1:\n        normal = x\n    x += normal.abs()\n{line}")
+    patch = patch_of(make_variant(variant.owner, unsure, {"T": (2, 4)}), launch.function)
+    assert "        normal_edited = x\n    x += normal_edited.abs()\n" in patch.new_text
+    patch = patch_of(make_variant(variant.owner, unsure.replace("normal", "other"), {"T": (2, 4)}), launch.function)
+    assert "        other = x\n    x += other.abs()\n" in patch.new_text
+
+
 def test_a_new_name_is_none_that_the_variant_has(made):
     _, _, variant, launch = made
     source = SOURCE.replace("def scale_bias", "def twice_edited(v):\n    return v + 1\n\n\ndef scale_bias")
