@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from evals.record.recording import Plan, Recording
+from kernels.registry import get
 from tests.evals.toy import TOY_GPU, Toy, ToyCompiler, ToyGpu, ToyProblem
 from tools.harness.landscapes.named import find_landscape, list_landscapes, read_landscape, write_landscape
 from tools.harness.landscapes.readings import Entry, LandscapeError, ReadingSet
@@ -351,3 +352,9 @@ def test_every_landscape_in_the_repository_has_its_checksum_and_card():
     for path in files:
         assert f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" in sums
         assert (folder / path.name.replace(".json.gz", ".md")).is_file()
+
+
+def test_a_problem_that_two_versions_of_triton_recorded_is_named_once():
+    spec = get("softmax")
+    with pytest.raises(LandscapeError, match=r"softmax \(32768x4096 fp16\)"):
+        find_landscape(None, "softmax", spec.parse_problem((64, 64), {}))

@@ -98,8 +98,9 @@ def named_landscape(name: str, where: Path | None = None) -> Landscape:
 
 
 def _problems(landscapes: list[Landscape]) -> str:
-    """``attention (4x32x4096x128 fp16), fused_matmul (1024x1024x1024 fp16 leaky_relu, …)``."""
-    found: dict[str, list[str]] = {}
+    """``attention (4x32x4096x128 fp16), fused_matmul (1024x1024x1024 fp16 leaky_relu, …)``: each problem once, though
+    it may be recorded under several versions of Triton."""
+    found: dict[str, dict[str, None]] = {}
     for x in landscapes:
-        found.setdefault(x.kernel or x.name, []).append(x.label or "of an unknown problem")
+        found.setdefault(x.kernel or x.name, {})[x.label or "of an unknown problem"] = None
     return ", ".join(f"{kernel} ({', '.join(labels)})" for kernel, labels in found.items()) or "none"
