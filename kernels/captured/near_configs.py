@@ -14,7 +14,7 @@ LATE = ("maxnreg", "num_stages")
 
 def owner_and_neighbours(own: Values, configs: Iterable[Values], sooner: Container[Values] = ()) -> list[Values]:
     """`own`, then those of `configs` that differ from it in one value, the nearest values first; before them those
-    that are in `sooner`. All have the same parameters."""
+    that are in `sooner`. Configs that lack a parameter are no neighbours."""
 
     def distance(values: Values) -> tuple[bool, int, float]:
         (name,) = [n for n in values if differ(values[n], own[n])]

@@ -207,7 +207,7 @@ class Planner:
         index = {c: i for i, c in enumerate(configs)}
         raw, extremity = self.encoder.encode(configs), self.encoder.extremity(configs)
         cost_model = model_of(self.task.problem, configs)
-        if cost_model is None:  # whose terms know what a 0 means
+        if cost_model is None:  # the terms of one know what a 0 means
             raw = np.hstack([raw, self.encoder.off(configs)])
         return _View(configs, index, raw, extremity, cost_model)
 
