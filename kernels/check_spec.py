@@ -89,6 +89,13 @@ def examine(spec: KernelSpec[Any, Any], problem: Problem | None = None, hardware
     _waiting(examiner)
 
 
+def examine_space(spec: KernelSpec[Any, Any], problem: Problem) -> None:
+    """Raises KernelError if `spec` has no config for `problem`. That is what can still be wrong with a built-in kernel:
+    its tests examine the rest, which takes seconds, because PyTorch imports SymPy for the first product of meta
+    tensors."""
+    _configs(_Examiner(spec), problem, hardware_named("H200"))
+
+
 def _tensors(examiner: _Examiner, given: Problem) -> list[str]:
     """Check inputs, outputs and references on meta tensors. Returns the names of the results."""
     spec = examiner.spec

@@ -120,6 +120,11 @@ def get(name: str) -> KernelSpec[Any, Any]:
     return spec
 
 
+def is_builtin(spec: KernelSpec[Any, Any]) -> bool:
+    """Whether `spec` is one of the built-in kernels, and no subclass of one."""
+    return f"{type(spec).__module__}:{type(spec).__name__}" in _BUILTIN.values()
+
+
 def _is_or_extends(spec: KernelSpec[Any, Any], builtin: str) -> bool:
     source, attribute = builtin.split(":")
     return any((c.__module__, c.__name__) == (source, attribute) for c in type(spec).__mro__)

@@ -48,8 +48,8 @@ def run(session: Session, args: Any, call_id: str) -> dict[str, Any]:
         return {"error": "roofline", "why": "neither this kernel's operations nor this GPU's rates are known"}
     if not has_floor(task.spec, task.problem, task.hardware):
         return {"error": "roofline", "why": "neither this kernel's operations nor the bytes that it needs are known"}
-    report = {"config": m.config, **roofline(task, m.ms, session.ceilings())}
-    return report | limit_of(session, session.config(m.config))
+    limit = limit_of(session, session.config(m.config))  # first: the ceilings wait for the worker of the baselines
+    return {"config": m.config, **roofline(task, m.ms, session.ceilings()), **limit}
 
 
 def roofline(task: Task, ms: float, ceilings: dict[str, float]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -229,6 +229,7 @@ def run(
     Any other word refuses the goal. docs/GOALS.md lists all words and 400 goals with what they mean."""
     read_env()
     from agent.cli.device_line import device_line
+    from agent.goal.early import named_device, start_processes
     from agent.goal.goal import Given
     from agent.goal.request import requested
     from agent.models.choose import api_name, model_name
@@ -260,13 +261,15 @@ def run(
     )
     if dry_run:
         return print_request(requested(words, given, cold, edit)[0], json_)
-    with Terminal(loudness) as terminal:
+    with Terminal(loudness) as terminal, ExitStack() as stack:
         with terminal.opening(device_line(given.device, words)), near_command(goal):
+            # before the kernels are imported, and PyTorch with them
+            started = stack.enter_context(start_processes(named_device(given.device, words), kernel or words, edit))
             objective, notices = requested(words, given, cold, edit)
         from agent.cli.result_panel import print_result
         from agent.loop.run import begin
 
-        ended = begin(objective, memory, base_url, terminal, notices=notices, ask=terminal.ask)
+        ended = begin(objective, memory, base_url, terminal, notices=notices, ask=terminal.ask, started=started)
     return print_result(ended, json_)
 
 

@@ -3,11 +3,8 @@ does not wait to learn that no GPU is used."""
 
 from __future__ import annotations
 
-import re
-
 from agent.errors import UsageError
-
-DEVICE_IN_GOAL = re.compile(r"(?<!\w)(cuda:\d+|recorded)(?!\w)")
+from agent.goal.early import named_device
 
 
 def device_line(option: str | None, goal: str) -> str | None:
@@ -17,8 +14,7 @@ def device_line(option: str | None, goal: str) -> str | None:
     from tools.harness.measuring.telemetry import gpus_present
     from tools.harness.open_device import WITHOUT_GPU
 
-    said = DEVICE_IN_GOAL.search(goal.lower())
-    kind, _, which = (option or (said.group() if said else "auto")).partition(":")
+    kind, _, which = named_device(option, goal).partition(":")
     auto = kind == "auto"
     if auto:
         kind, which = ("cuda", "0") if gpus_present() else ("recorded", "")

@@ -8,13 +8,15 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.errors import AgentError, StoppedError, UsageError
+from agent.goal.early import start_processes
 from agent.goal.objective import Objective, Setting
 from agent.loop import progress, prompt
 from agent.loop.actions import Actions, LiveActions, Verdict
@@ -67,42 +69,43 @@ def open_actions(
     `begun`: compilations of its configs that others have begun, by their keys. `ends_at`: ``time.monotonic()`` when the
     run has to be over, its proofs included. `alongside`: earlier runs of the same command, which a cold run knows
     too."""
-    from tools.harness.process import prestart as processes
+    with started or start_processes(objective.device, objective.kernel, objective.edit) as prestart:
+        from tools.session.open_session import SetupError, importing, open_session
 
-    with started or processes.Prestart.of(objective.device, objective.edit) as prestart:
-        import langgraph.graph  # noqa: F401 -- what the loop needs, while the processes import
-
-        from tools.session.open_session import SetupError, open_session
-
+        # what the loop needs is imported meanwhile
+        loading = importing("langgraph.graph") if prestart else nullcontext()
         try:
-            session = open_session(
-                objective.kernel,
-                objective.shape,
-                dict(objective.options),
-                objective.metric,
-                objective.device,
-                regime=objective.regime,
-                memory_path=memory,
-                max_evals=objective.limits.max_evals,
-                max_seconds=objective.limits.max_seconds,
-                seed=objective.seed,
-                run_id=run_id,
-                progress=watch.notify,
-                warm=warm,
-                cold=objective.cold,
-                edit=objective.edit,
-                bitwise=objective.bitwise,
-                prestart=prestart,
-                gpu_lock=gpu_lock,
-                begun=begun,
-                ends_at=ends_at,
-                alongside=alongside,
-            )
+            with loading:
+                session = open_session(
+                    objective.kernel,
+                    objective.shape,
+                    dict(objective.options),
+                    objective.metric,
+                    objective.device,
+                    regime=objective.regime,
+                    memory_path=memory,
+                    max_evals=objective.limits.max_evals,
+                    max_seconds=objective.limits.max_seconds,
+                    seed=objective.seed,
+                    run_id=run_id,
+                    progress=watch.notify,
+                    warm=warm,
+                    cold=objective.cold,
+                    edit=objective.edit,
+                    bitwise=objective.bitwise,
+                    prestart=prestart,
+                    gpu_lock=gpu_lock,
+                    begun=begun,
+                    ends_at=ends_at,
+                    alongside=alongside,
+                )
         except SetupError as e:
             raise UsageError(str(e)) from e
         except device_errors() as e:
             raise AgentError(str(e)) from e
     session.budget.reserve = prompt.reserve_for(objective)
+    if gpu_lock is None:  # nobody else measures on this GPU
+        session.expect_proof()
     try:
         session.memory.start_run(
             run_id,
@@ -144,16 +147,19 @@ def begin(
     memory: Path | None,
     base_url: str | None,
     watch: Watch,
-    open_: OpenActions = open_actions,
+    open_: OpenActions | None = None,
     notices: Sequence[str] = (),
     ask: Ask = nobody,
     model: ChatModel | None = None,
     run_id: str | None = None,
+    started: Prestart | None = None,
 ) -> Ended:
     """Run an objective from its first turn. `notices` are shown after the first line, which names the device; `ask`
     answers for a person if the objective asks for approval of batches; `watch` receives the progress; `model` decides
-    instead of the model that the objective names; a run id is made up if none is given."""
+    instead of the model that the objective names; a run id is made up if none is given. `started`: processes for
+    ``open_actions``, which opens the run unless `open_` does."""
     began = time.monotonic()
+    open_ = open_ or partial(open_actions, started=started)
     run_id = run_id or new_run_id()
     model = model or load_model_of(objective, base_url, watch)
     with closing(open_(objective, memory, run_id, watch)) as actions:

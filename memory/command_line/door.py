@@ -8,6 +8,7 @@ import io
 import os
 import signal
 import sys
+import threading
 from contextlib import suppress
 from importlib import import_module
 from types import FrameType
@@ -45,9 +46,9 @@ class LossyStream:
 
 
 def enter(module: str) -> int:
-    """Run ``main()`` of `module`; its exit code. The caller has left SIGINT to end the process at once. A command that
-    Ctrl-C stopped has unwound when it returns: the process then ends without the second or two that Python takes to
-    wait for threads and to unload PyTorch."""
+    """Run ``main()`` of `module`; its exit code. The caller has left SIGINT to end the process at once. Where it has,
+    the process ends here, without the second or two that Python takes to unload PyTorch and, of a command that Ctrl-C
+    stopped, to wait for threads."""
     open_missing_streams()
     if not current_folder_exists():
         print(f"error: {NO_FOLDER}", file=sys.stderr)
@@ -63,10 +64,12 @@ def enter(module: str) -> int:
     finally:
         if handler is signal.SIG_DFL:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if code == INTERRUPTED and handler is signal.SIG_DFL:
+    if handler is signal.SIG_DFL:
+        if code != INTERRUPTED:
+            threading._shutdown()  # type: ignore[attr-defined]  # as Python does: waits for threads
         atexit._run_exitfuncs()
         for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):
+            with suppress(OSError, ValueError, AttributeError):  # a closed stream is none
                 stream.flush()
         os._exit(code)
     return code

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from kernels import registry
+from kernels.check_spec import examine
 from kernels.spec import KernelSpec
 
 pytestmark = pytest.mark.process
@@ -26,6 +27,18 @@ def test_every_listed_kernel_loads_under_its_name():
         assert isinstance(spec, KernelSpec)
         assert spec.name == name
         assert spec.default_problem()
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_a_run_need_not_examine_a_built_in_kernel(name):
+    """It looks for configs alone."""
+    spec = registry.get(name)
+    assert registry.is_builtin(spec)
+    examine(spec)
+
+
+def test_what_extends_a_built_in_kernel_is_none(mine):
+    assert not registry.is_builtin(registry.get(f"{mine}:mine"))
 
 
 def test_the_aliases_that_are_read_from_the_source_are_the_kernels_own():

@@ -11,8 +11,8 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from kernels.check_spec import examine
-from kernels.registry import get
+from kernels.check_spec import examine, examine_space
+from kernels.registry import get, is_builtin
 from kernels.spec import sentence
 from memory.file import MemoryFull
 from memory.store import Memory, MemoryFileError
@@ -76,7 +76,7 @@ def open_session(
     try:
         spec = get(kernel)
         problem = spec.parse_problem(shape, options)
-        examine(spec, problem)
+        (examine_space if is_builtin(spec) else examine)(spec, problem)
         if edit:
             spec = with_edits(spec, problem, memory_path)
         spec.source_hash()  # code without a source file is refused before a GPU is taken

@@ -114,3 +114,22 @@ def test_a_command_that_was_stopped_waits_for_no_thread(tmp_path: Path) -> None:
     )
     done = command_in(tmp_path)
     assert (done.returncode, done.stdout) == (130, "put away\n")
+
+
+def test_a_command_that_is_over_has_waited_for_its_threads_and_unloads_nothing(tmp_path: Path) -> None:
+    """Python takes a second or two to unload PyTorch."""
+    (tmp_path / "command.py").write_text(
+        "import atexit, threading, time\n"
+        "class Unloaded:\n"
+        "    def __del__(self): print('unloaded')\n"
+        "kept = Unloaded()\n"
+        "def work():\n"
+        "    time.sleep(0.2)\n"
+        "    print('worked')\n"
+        "def main():\n"
+        "    atexit.register(print, 'put away')\n"
+        "    threading.Thread(target=work).start()\n"
+        "    return 3\n"
+    )
+    done = command_in(tmp_path)
+    assert (done.returncode, done.stdout) == (3, "worked\nput away\n")

@@ -1,11 +1,14 @@
 """Processes that start before it is known what for."""
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from agent.api import optimise
 from agent.errors import UsageError
 from agent.goal.objective import Objective
 from agent.loop.progress import Watch
@@ -112,6 +115,60 @@ def test_a_gpu_has(device, monkeypatch):
         assert prestart._waiting[COMPILER]
 
 
+@pytest.mark.parametrize("cores", [2, 16])
+def test_the_baselines_worker_imports_their_compiler_where_a_core_is_left_for_it(cores, monkeypatch, tmp_path):
+    monkeypatch.setattr(telemetry, "gpus_present", lambda: 1)
+    monkeypatch.setattr(module.os, "sched_getaffinity", lambda pid: set(range(cores)))
+    monkeypatch.setattr(module, "default_cache", lambda: tmp_path)
+    with Prestart.of("cuda:0", compilers=0, torch_compile=True) as prestart:
+        ahead = prestart._waiting.get(module.COMPILING_WORKER, [])
+        assert len(ahead) == (cores >= module.LEAST_CORES)
+        assert len(prestart._waiting[module.WORKER]) == 2 - len(ahead)
+        candidates = prestart.take_worker(module.WORKER, baselines=False)
+        baselines = prestart.take_worker(module.WORKER, baselines=True)
+        assert (baselines in ahead, candidates in ahead) == (bool(ahead), False)
+        candidates.kill()
+        baselines.kill()
+
+
+def test_a_worker_takes_the_place_of_one_that_died_while_it_imported_the_compiler(tmp_path):
+    with Prestart(tmp_path, 0, module.WORKER, baselines=module.COMPILING_WORKER) as prestart:
+        [ahead], [other] = prestart._waiting[module.COMPILING_WORKER], prestart._waiting[module.WORKER]
+        ahead.send_kill()
+        ahead.process.wait()
+        assert prestart.take_worker(module.WORKER, baselines=True) is other
+        other.kill()
+
+
+@pytest.mark.long
+def test_what_the_compiling_worker_imports_is_what_a_compilation_needs():
+    """In a new process, so that no other test has imported it."""
+    script = (
+        "import sys, tools.harness.measuring.compiling_worker as ours, tools.harness.measuring.worker as plain\n"
+        "from torch._inductor.async_compile import AsyncCompile\n"
+        "assert ours.worker is plain.worker and 'torch._inductor.compile_fx' in sys.modules\n"
+        "AsyncCompile.wait_pool_ready(60)\n"
+        "assert AsyncCompile._ready_future.done()\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=90)
+
+
+def test_processes_of_a_goal_start_before_it_is_read_and_end_with_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(telemetry, "gpus_present", lambda: 1)
+    made, of = [], Prestart.of
+
+    def noted(*arguments, **options):
+        prestart = of(*arguments, **options)
+        made.extend(c for waiting in prestart._waiting.values() for c in waiting)
+        return prestart
+
+    monkeypatch.setattr(Prestart, "of", noted)
+    with pytest.raises(UsageError, match="zorp"):
+        optimise("make softmax quicker zorp", device="cuda:0", memory=tmp_path / "m.db")
+    assert made
+    assert gone(made)
+
+
 def test_a_run_that_shares_the_machine_has_so_many_compilers_in_all(monkeypatch, tmp_path):
     monkeypatch.setattr(telemetry, "gpus_present", lambda: 1)
     monkeypatch.setattr(module, "default_cache", lambda: tmp_path)
@@ -126,8 +183,8 @@ def test_a_run_that_cannot_be_opened_leaves_nobody(monkeypatch, tmp_path):
     monkeypatch.setattr(telemetry, "gpus_present", lambda: 1)
     made, of = [], Prestart.of
 
-    def noted(device, shut_in=False):
-        prestart = of(device, shut_in)
+    def noted(*arguments, **options):
+        prestart = of(*arguments, **options)
         made.extend(c for waiting in prestart._waiting.values() for c in waiting)
         return prestart
 

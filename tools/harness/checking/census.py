@@ -48,14 +48,24 @@ def take_census(call: Call) -> Census:
 
     triton.knobs.runtime.launch_enter_hook.add(note)
     try:
-        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        with _profiler() as profile:
             spin(SPIN_MS)
             call()
             spin(MARKER_MS)
             synchronize()
     finally:
         triton.knobs.runtime.launch_enter_hook.remove(note)
-    return read_census([e for e in profile.events() if e.device_type == DeviceType.CUDA], launched)
+    return read_census(_of_gpu(profile), launched)
+
+
+def _profiler() -> torch.autograd.profiler.profile:
+    """Of the GPU alone. ``torch.profiler.profile``, which wraps it, imports PyTorch's compiler when it starts, to read
+    one of its options: seconds."""
+    return torch.autograd.profiler.profile(use_cpu=False, use_device="cuda", use_kineto=True)
+
+
+def _of_gpu(profile: torch.autograd.profiler.profile) -> list[Any]:
+    return [e for e in profile.function_events or () if e.device_type == DeviceType.CUDA]
 
 
 def read_census(events: Sequence[Any], launched: Container[str]) -> Census:
@@ -70,8 +80,8 @@ def read_census(events: Sequence[Any], launched: Container[str]) -> Census:
 
 def started_kernels(call: Call) -> list[str]:
     """Names of the GPU kernels that `call` starts, in the order of their first start."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+    with _profiler() as profile:
         call()
         synchronize()
-    events = sorted((e for e in profile.events() if e.device_type == DeviceType.CUDA), key=lambda e: e.time_range.start)
+    events = sorted(_of_gpu(profile), key=lambda e: e.time_range.start)
     return [n for n in dict.fromkeys(e.name for e in events) if not n.lower().startswith(ALLOWED)]

@@ -89,7 +89,7 @@ class GpuWorkers:
         """Launches so far that found their code compiled."""
         roles: tuple[Role, ...] = ("candidates", "baselines")
         for role in roles:
-            child = prestart.take(factory) if prestart else None
+            child = prestart.take_worker(factory, role == "baselines") if prestart else None
             if child is not None:
                 child.begin(self._init)
                 self.by_role[role] = child
