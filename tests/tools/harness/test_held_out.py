@@ -1,5 +1,7 @@
 """Shapes around a problem's, as far as the problem type and the constraint take them."""
 
+import subprocess
+import sys
 from typing import Literal
 
 import pytest
@@ -101,3 +103,20 @@ def test_a_problem_without_dimensions_has_no_other_shapes(said, why):
         dims = ()
 
     assert set(shapes(OneSize(), Fixed()).values()) == {why}
+
+
+@pytest.mark.process
+def test_to_choose_shapes_imports_no_compiler():
+    """A process that measures would import it before its last sitting: seconds."""
+    code = (
+        "import sys\n"
+        "from kernels.hardware import hardware_named\n"
+        "from kernels.registry import get\n"
+        "from tools.harness.checking.stress import launches_elsewhere\n"
+        "for name in ('fused_matmul', 'conv2d'):\n"
+        "    spec, hardware = get(name), hardware_named('H200')\n"
+        "    problem = spec.default_problem()\n"
+        "    assert list(launches_elsewhere(spec, problem, spec.default_config(problem, hardware), hardware))\n"
+        "assert not {'torch._dynamo', 'sympy'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

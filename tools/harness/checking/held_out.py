@@ -14,6 +14,7 @@ from typing import Any
 
 from kernels.defaults import block_of
 from kernels.launches.domain import SHAPES
+from kernels.launches.meta_tensors import MetaElementwise
 from kernels.spec import KernelSpec, sentence
 
 UNTILED = 128
@@ -86,12 +87,13 @@ class _Search:
     def taken(self, problem: Any, sizes: dict[str, int]) -> Any | None:
         """`problem` with other `sizes`; None if it is refused."""
         try:
-            found = type(problem).model_validate({**problem.model_dump(), **sizes})
-            why = self.spec.constraint(found, self.config, self.hardware)
-            why = why or self.spec.not_made(found, self.config, self.hardware)
-            if why is None:
-                self.spec.inputs(found, None, "meta")
-                return found
+            with MetaElementwise():
+                found = type(problem).model_validate({**problem.model_dump(), **sizes})
+                why = self.spec.constraint(found, self.config, self.hardware)
+                why = why or self.spec.not_made(found, self.config, self.hardware)
+                if why is None:
+                    self.spec.inputs(found, None, "meta")
+                    return found
         except Exception as e:  # noqa: BLE001 -- a user's validator or method may raise anything: the shape is refused
             why = sentence(e)
         for dim in sizes if len(sizes) == 1 else ():

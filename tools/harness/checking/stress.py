@@ -28,6 +28,7 @@ from kernels.launches.bound import Bound
 from kernels.launches.domain import FIRST, KINDS, SHIFTED
 from kernels.launches.expected import bounds, expected
 from kernels.launches.leaves import tensors_in
+from kernels.launches.meta_tensors import MetaElementwise
 from kernels.spec import KernelSpec
 from tools.harness.checking.float64.promoted_reference import Question, Reference
 from tools.harness.checking.held_out import held_out_shapes
@@ -180,7 +181,9 @@ def _jobs(finalist: Finalist, problem: Any, left_out: dict[str, str]) -> Iterato
         _Job(kind, [problem], CHANGES[kind], milder=MILDER.get(kind, ())) for kind in KINDS if kind not in left_out
     ]
     yield from values[:FIRST]
-    for path, t in tensors_in(spec.inputs(problem, None, "meta")).items():
+    with MetaElementwise():
+        inputs = tensors_in(spec.inputs(problem, None, "meta"))
+    for path, t in inputs.items():
         if changeable(t):
             yield _Job(f"input {path} alone", [problem], other_values, path)
         elif t.is_floating_point():

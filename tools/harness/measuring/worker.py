@@ -21,6 +21,7 @@ import triton
 from kernels.hardware import Hardware, hardware_for, known_hardware
 from kernels.hardware.asked_gpu import DriverSilent, ask
 from kernels.hardware.gpu_facts import to_json
+from kernels.launches.meta_tensors import import_no_compiler
 from kernels.spec import Baseline
 from tools.harness.checking.bits import compare_bits
 from tools.harness.checking.census import started_kernels, take_census
@@ -55,6 +56,7 @@ def worker(init: Json) -> Any:
 
 class Worker:
     def __init__(self, init: Json) -> None:
+        import_no_compiler()  # for shapes; who compiles imports it all the same
         self.spec, self.problem = rebuild(init)
         self.index = init["index"]
         self.hardware: Hardware | None = None
