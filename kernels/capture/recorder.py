@@ -18,6 +18,7 @@ from typing import Any
 
 from ..compiled.compiled_launch import remember
 from ..standard_error import Log, StderrLog
+from ..tuned.compiler_variables import uses_torch_assembler
 from .capture_file import append, line_of
 from .describing.device_closure import describe_function, python_function
 from .describing.first_launch import Before, describe_launch, look_after, look_before
@@ -293,9 +294,10 @@ class Recorder:
             if not (counts or times or unseen):
                 return
             first = self._process_part()
-            parts = [
-                line_of("counts", {"process": self._process, "launches": counts, "ms": times, "at": time.time()})[1]
-            ]
+            made = {"process": self._process, "launches": counts, "ms": times, "at": time.time()}
+            if uses_torch_assembler():
+                made["torch_assembler"] = True
+            parts = [line_of("counts", made)[1]]
             if unseen:
                 rows = [[reason, name, n] for (reason, name), n in unseen.items()]
                 parts.append(line_of("unseen", {"process": self._process, "launches": rows, "at": time.time()})[1])

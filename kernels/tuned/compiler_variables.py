@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 PREFIXES = ("TRITON_", "PTXAS_", "DISABLE_PTXAS", "DISABLE_LLVM", "LLVM_", "MLIR_", "NVPTX_", "AMDGCN_", "USE_IR_LOC")
@@ -19,9 +21,30 @@ USUAL = {FUSION: "1"}
 """A variable with the value that all our processes give it. Triton up to 3.9 does the same without it."""
 
 
+ASSEMBLER = "TRITON_PTXAS_PATH"
+
+
+def torch_assembler() -> str | None:
+    """The path of the assembler that PyTorch's CUDA builds have, if there is one. When Inductor first compiles, it sets
+    ASSEMBLER to it unless that is set: from then on the process compiles all its Triton kernels with it, if its Triton
+    takes the assembler of the GPU's architecture from there (that of Hopper up to 3.6)."""
+    found = importlib.util.find_spec("torch")
+    path = Path(found.origin).parent / "bin" / "ptxas" if found is not None and found.origin else None
+    return str(path) if path is not None and os.access(path, os.X_OK) else None
+
+
+def uses_torch_assembler() -> bool:
+    """Whether ASSEMBLER names PyTorch's in this process."""
+    return os.environ.get(ASSEMBLER, "") == torch_assembler()
+
+
 def overrides() -> dict[str, str]:
-    """The variables of this process that change what is compiled."""
-    return {k: v for k, v in sorted(os.environ.items()) if k.startswith(PREFIXES) and k not in HARMLESS}
+    """The variables of this process that change what is compiled. PyTorch's assembler is none: which one assembles is
+    told beside them."""
+    found = {k: v for k, v in sorted(os.environ.items()) if k.startswith(PREFIXES) and k not in HARMLESS}
+    if ASSEMBLER in found and uses_torch_assembler():
+        del found[ASSEMBLER]
+    return found
 
 
 def describe_overrides() -> str | None:

@@ -13,6 +13,7 @@ from agent.programs.improvement.improve_plan import plan, revision_of
 from agent.programs.improvement.improve_request import Improved, Request
 from agent.programs.improvement.improve_work import Work
 from agent.programs.improvement.preparing.ahead import Ahead
+from agent.programs.improvement.preparing.programs_assembler import programs_assembler
 from agent.programs.improvement.preparing.surveys import SEED
 from agent.programs.improvement.table_gaps import hold_out, take_out
 from agent.programs.improvement.time_left import TimeLeft
@@ -46,6 +47,11 @@ def improve(request: Request, watch: Watch) -> Improved:
 
     Raises UsageError for a capture or device that cannot be used, and AgentError if the device fails."""
     capture = open_capture(request.file)
+    with programs_assembler(capture, watch):
+        return _improved(request, watch, capture)
+
+
+def _improved(request: Request, watch: Watch, capture: Capture) -> Improved:
     wanted = select_launches(capture, request.kernel)  # before processes are started for it
     earlier = read_earlier(request.out, request.file)
     device = _device(request.device)

@@ -111,6 +111,8 @@ class Capture:
     """Lines that are cut off or changed."""
     missing: list[str] = field(default_factory=list)
     """Launches that refer to a part that the file has not."""
+    torch_assembler: bool = False
+    """Whether most launches were made while the process compiled with PyTorch's assembler."""
 
     @property
     def launched(self) -> int:
@@ -144,11 +146,12 @@ def read_capture(path: str) -> Capture:
     makers: dict[str, set[str]] = defaultdict(set)
     unseen: Counter[tuple[str, str]] = Counter()
     observed: dict[str, Json] = {}
-    programs = 0
+    programs = by_torch = 0
     for digest, kind, body in parts:
         programs += kind == "capture"
         if kind == "counts":
             counts.update(body["launches"])
+            by_torch += sum(body["launches"].values()) if body.get("torch_assembler") else 0
             for launch, ms in body["ms"].items():
                 readings[launch] += ms
             for launch in body["launches"]:
@@ -189,7 +192,16 @@ def read_capture(path: str) -> Capture:
     launches.sort(key=lambda x: (-(x.total_ms or 0.0), -x.count, x.name, x.digest))
     notes = [n["text"] for n in by_kind["note"].values()]
     return Capture(
-        path, launches, dict(unseen), notes, len(by_kind["process"]), programs, damaged, missing, _functions=functions
+        path,
+        launches,
+        dict(unseen),
+        notes,
+        len(by_kind["process"]),
+        programs,
+        damaged,
+        missing,
+        torch_assembler=2 * by_torch > sum(counts.values()),
+        _functions=functions,
     )
 
 

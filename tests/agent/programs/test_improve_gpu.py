@@ -102,7 +102,7 @@ def test_every_row_is_proven_over_the_autotuner_too_or_the_owners(improved):
     for row in table.rows:
         evidence = table.evidence[row.name]
         names = [b["name"] for b in evidence["baselines"]]
-        assert names == (["owner", "autotuner"] if row.function.qualname == "gated" else ["owner"])
+        assert names == (["owner", "autotuner"] if row.function.qualname == "gated" else ["owner"]), evidence["why"]
         if row.status == "proven":
             assert all(b["ci"][0] > 1 for b in evidence["baselines"])
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import errno
 import gc
+import importlib.util
 import weakref
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,6 +25,7 @@ from kernels.capture.reading.captured_launches import read_capture
 from kernels.capture.reading.rebuilt_arguments import rebuild_arguments, refuse_unknown
 from kernels.capture.reading.rebuilt_functions import CannotRebuild
 from kernels.capture.recorder import Recorder
+from kernels.tuned.compiler_variables import describe_overrides
 from tests.kernels.capture.kernels_by_hand import arguments, closure, kernel
 
 
@@ -63,6 +65,32 @@ def test_equal_launches_are_one_and_what_decides_is_told_apart(path):
     capture = read_capture(path)
     assert sorted(x.count for x in capture.launches) == [1, 1, 1, 1, 1, 1, 1, 3]
     assert not capture.unseen
+
+
+def test_a_capture_says_if_most_launches_were_compiled_with_pytorchs_assembler(path, tmp_path, monkeypatch):
+    """Inductor names it in the environment when it first compiles, which may be in the middle of a program."""
+    own = tmp_path / "torch" / "bin" / "ptxas"
+    own.parent.mkdir(parents=True)
+    own.write_text("#!/bin/sh\n")
+    own.chmod(0o755)
+    of_torch = SimpleNamespace(origin=str(tmp_path / "torch" / "__init__.py"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: of_torch if name == "torch" else None)
+    monkeypatch.delenv("TRITON_PTXAS_PATH", raising=False)
+    r = Recorder(path)
+    launched(r)
+    r.flush()
+    assert not read_capture(path).torch_assembler
+    monkeypatch.setenv("TRITON_PTXAS_PATH", str(own))
+    assert describe_overrides() is None
+    for _ in range(2):
+        launched(r)
+    r.flush()
+    assert read_capture(path).torch_assembler
+    monkeypatch.setenv("TRITON_PTXAS_PATH", "/another/ptxas")
+    assert describe_overrides() == "TRITON_PTXAS_PATH=/another/ptxas"
+    launched(r)
+    r.flush()
+    assert not read_capture(path).torch_assembler
 
 
 def test_a_callable_grid_is_asked_for_other_blocks(path):

@@ -13,6 +13,7 @@ import torch
 from agent.cli.commands import main
 from agent.programs import apply, capture
 from kernels.capture.reading.captured_launches import read_capture
+from kernels.tuned.compiler_variables import ASSEMBLER, torch_assembler
 from kernels.tuned.key import key_of_captured
 from kernels.tuned.tuned_environment import environment_of
 from kernels.tuned.tuned_file import write_table
@@ -40,6 +41,14 @@ def program():
     from tests.kernels.tuned import gpu_program
 
     return gpu_program
+
+
+@pytest.fixture
+def assembler_of_inductor(monkeypatch, tmp_path):
+    """The variables that Inductor sets when it first compiles, from the start."""
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "triton"))
+    if path := torch_assembler():
+        monkeypatch.setenv(ASSEMBLER, path)
 
 
 @pytest.fixture
@@ -78,7 +87,9 @@ def test_a_graph_is_recorded_with_the_rows(program, tuned_json):
     assert sum(r["launches"] for r in applied.report()["used"]) == 4
 
 
-def test_a_compiled_program_has_the_rows_and_inductors_kernels_stay(program, tuned_json, tmp_path, monkeypatch):
+def test_a_compiled_program_has_the_rows_and_inductors_kernels_stay(
+    program, assembler_of_inductor, tuned_json, tmp_path, monkeypatch
+):
     """Without, with and again without a table on one cache of compiled graphs: none takes the other's code."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
 

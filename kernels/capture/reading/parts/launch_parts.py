@@ -103,6 +103,7 @@ class Counts(Part):
     launches: dict[str, Size]
     ms: dict[str, list[Milliseconds]]
     at: Number = 0.0
+    torch_assembler: bool = False
 
 
 class Unseen(Part):
