@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,19 @@ def torch_assembler() -> str | None:
     """The path of the assembler that PyTorch's CUDA builds have, if there is one. When Inductor first compiles, it sets
     ASSEMBLER to it unless that is set: from then on the process compiles all its Triton kernels with it, if its Triton
     takes the assembler of the GPU's architecture from there (that of Hopper up to 3.6)."""
-    found = importlib.util.find_spec("torch")
-    path = Path(found.origin).parent / "bin" / "ptxas" if found is not None and found.origin else None
+    origin = None
+    with suppress(Exception):  # in a program of others: its finders raise anything, and its `torch` may lack a spec
+        found = importlib.util.find_spec("torch")
+        origin = found.origin if found is not None else None
+    origin = origin or getattr(sys.modules.get("torch"), "__file__", None)
+    path = Path(origin).parent / "bin" / "ptxas" if isinstance(origin, str) else None
     return str(path) if path is not None and os.access(path, os.X_OK) else None
 
 
 def uses_torch_assembler() -> bool:
     """Whether ASSEMBLER names PyTorch's in this process."""
-    return os.environ.get(ASSEMBLER, "") == torch_assembler()
+    named = os.environ.get(ASSEMBLER)
+    return named is not None and named == torch_assembler()
 
 
 def overrides() -> dict[str, str]:

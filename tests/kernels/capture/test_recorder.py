@@ -93,6 +93,26 @@ def test_a_capture_says_if_most_launches_were_compiled_with_pytorchs_assembler(p
     assert not read_capture(path).torch_assembler
 
 
+@pytest.mark.parametrize("assembler", [None, "/another/ptxas"])
+@pytest.mark.parametrize("error", [ValueError("torch.__spec__ is None"), RuntimeError("a finder of the program's")])
+def test_a_program_whose_torch_cannot_be_found_is_counted(path, assembler, error, monkeypatch):
+    """As one that replaces ``sys.modules["torch"]`` by a module of its own."""
+
+    def find_spec(name):
+        raise error
+
+    monkeypatch.setattr(importlib.util, "find_spec", find_spec)
+    monkeypatch.delenv("TRITON_PTXAS_PATH", raising=False)
+    if assembler is not None:
+        monkeypatch.setenv("TRITON_PTXAS_PATH", assembler)
+    r = Recorder(path)
+    for _ in range(3):
+        launched(r)
+    r.flush()
+    assert [x.count for x in read_capture(path).launches] == [3]
+    assert describe_overrides() == (assembler and f"TRITON_PTXAS_PATH={assembler}")
+
+
 def test_a_callable_grid_is_asked_for_other_blocks(path):
     r = Recorder(path)
 
