@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from typing import NoReturn
 
 
 def main() -> int:
@@ -18,5 +19,13 @@ def main() -> int:
     return enter("agent.cli.commands")
 
 
+def command() -> NoReturn:
+    """The program ``autokernel``."""
+    code = main()
+    from memory.command_line.door import leave
+
+    leave(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

@@ -19,4 +19,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    from memory.command_line.door import leave
+
+    leave(code)

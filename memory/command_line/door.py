@@ -17,6 +17,8 @@ from typing import Any, NoReturn
 IMPORTER = "<frozen importlib._bootstrap>"
 """The file name of the code that Python imports modules with."""
 NO_FOLDER = "the current folder does not exist any more: change to one that does"
+OUTERMOST = frozenset({"_run_module_as_main", "_run_code", "<module>", "command"})
+"""Names of the functions through which Python itself, run with ``-m`` or as a script, gets to a command."""
 INTERRUPTED = 128 + signal.SIGINT
 """Exit code after Ctrl-C, as a shell reports a program that SIGINT ended."""
 
@@ -46,9 +48,7 @@ class LossyStream:
 
 
 def enter(module: str) -> int:
-    """Run ``main()`` of `module`; its exit code. The caller has left SIGINT to end the process at once. Where it has,
-    the process ends here, without the second or two that Python takes to unload PyTorch and, of a command that Ctrl-C
-    stopped, to wait for threads."""
+    """Run ``main()`` of `module`; its exit code. The caller has left SIGINT to end the process at once."""
     open_missing_streams()
     if not current_folder_exists():
         print(f"error: {NO_FOLDER}", file=sys.stderr)
@@ -58,21 +58,30 @@ def enter(module: str) -> int:
     if handler is signal.SIG_DFL:
         signal.signal(signal.SIGINT, interrupt)
     try:
-        code = int(run())
+        return int(run())
     except KeyboardInterrupt:  # between two steps of `main`, which answers it elsewhere
-        code = INTERRUPTED
+        return INTERRUPTED
     finally:
         if handler is signal.SIG_DFL:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if handler is signal.SIG_DFL:
-        if code != INTERRUPTED:
-            threading._shutdown()  # type: ignore[attr-defined]  # as Python does: waits for threads
-        atexit._run_exitfuncs()
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError, AttributeError):  # a closed stream is none
-                stream.flush()
-        os._exit(code)
-    return code
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with `code`, without the second or two that Python takes to unload PyTorch and, of a command that
+    Ctrl-C stopped, to wait for threads. Raises SystemExit if the command runs inside another Python program, such as a
+    profiler, which has work left."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name not in OUTERMOST:
+            sys.exit(code)
+        frame = frame.f_back
+    if code != INTERRUPTED:
+        threading._shutdown()  # type: ignore[attr-defined]  # as Python does: waits for threads
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # a closed stream is none
+            stream.flush()
+    os._exit(code)
 
 
 def current_folder_exists() -> bool:

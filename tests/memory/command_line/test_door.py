@@ -82,8 +82,8 @@ def command_in(folder: Path) -> subprocess.CompletedProcess[str]:
     script = (
         "import signal, sys\n"
         "signal.signal(signal.SIGINT, signal.SIG_DFL)\n"
-        "from memory.command_line.door import enter\n"
-        "sys.exit(enter('command'))\n"
+        "from memory.command_line.door import enter, leave\n"
+        "leave(enter('command'))\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(folder)}
     return subprocess.run(
@@ -133,3 +133,20 @@ def test_a_command_that_is_over_has_waited_for_its_threads_and_unloads_nothing(t
     )
     done = command_in(tmp_path)
     assert (done.returncode, done.stdout) == (3, "worked\nput away\n")
+
+
+@pytest.mark.parametrize(
+    ("program", "last"),
+    [
+        (["-m", "cProfile", "-m", "memory", "--help"], "function calls"),
+        (
+            ["-c", "import sys\nfrom memory.__main__ import main\nsys.argv[1:] = ['--help']\nprint(main(), 'later')"],
+            "later",
+        ),
+    ],
+)
+def test_a_program_that_runs_a_command_goes_on_after_it(program: list[str], last: str) -> None:
+    done = subprocess.run([sys.executable, *program], cwd=ROOT, capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "The newest runs" in done.stdout
+    assert last in done.stdout
