@@ -104,10 +104,14 @@ def interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def end_process() -> NoReturn:
-    """End the process as a command line that was stopped ends, without unwinding."""
+    """End the process as a command line that was stopped ends, without unwinding. What is removed when Python ends,
+    such as temporary folders and processes, is removed."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # once more does not wait for that
+        signal.signal(number, signal.SIG_DFL)
     with suppress(OSError):
         show_cursor = b"\x1b[?25h" if os.isatty(2) else b""  # a status line may have hidden it
         os.write(2, show_cursor + b"\nstopped\n")
+    atexit._run_exitfuncs()
     os._exit(INTERRUPTED)
 
 

@@ -103,6 +103,18 @@ def test_ctrl_c_ends_a_command_whatever_an_import_makes_of_exceptions(tmp_path: 
     assert (done.returncode, done.stdout) == (130, stdout)
 
 
+def test_ctrl_c_while_a_module_is_imported_leaves_no_temporary_folder(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    (tmp_path / "command.py").write_text(
+        "import tempfile\n"
+        "def main():\n"
+        f"    folder = tempfile.TemporaryDirectory(prefix='ours', dir={str(tmp_path)!r})\n"
+        "    import slow\n"
+    )
+    assert command_in(tmp_path).returncode == 130
+    assert list(tmp_path.glob("ours*")) == []
+
+
 def test_a_command_that_was_stopped_waits_for_no_thread(tmp_path: Path) -> None:
     """Python joins threads before it ends, such as one that waits for a process."""
     (tmp_path / "command.py").write_text(
