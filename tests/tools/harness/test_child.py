@@ -143,6 +143,21 @@ def test_a_hung_child_ends_with_its_parent(forked):
     assert not Path(folder).parent.exists()
 
 
+@pytest.mark.parametrize("forked", [False, True], ids=["started", "forked"])
+def test_an_idle_child_whose_parent_is_gone_removes_all_its_files(forked):
+    """Both of its threads learn of it, and the one that waits for a job ends the process."""
+    child = Child("tests.tools.harness.test_child:echo", {}, forked=forked)
+    folder = Path(child.call({"variants": 1}, 20)["folder"]).parent
+    for number in range(3000):
+        (folder / str(number)).touch()
+    child._connection.close()
+    os.close(child._life)
+    child.process.wait(20)
+    assert not folder.exists()
+    child._life = -1
+    child.kill()
+
+
 def test_time_without_a_processor_does_not_count(child, monkeypatch):
     """The machine is so busy that the child runs every other second."""
     child.call({"x": 1}, 20)

@@ -267,9 +267,13 @@ def _end_with_parent(life: int, folder: str) -> None:
     """The parent holds the pipe's other end and never writes: a read returns when the parent is gone. `folder` is where
     this process's temporary files are."""
     os.read(life, 1)
+    _remove_own_files(folder)
+    os.killpg(0, signal.SIGKILL)
+
+
+def _remove_own_files(folder: str) -> None:
     if os.path.basename(folder).startswith(OWN_FILES):
         shutil.rmtree(folder, ignore_errors=True)
-    os.killpg(0, signal.SIGKILL)
 
 
 def main(factory: str, connection_fd: int, life_fd: int) -> None:
@@ -286,6 +290,7 @@ def main(factory: str, connection_fd: int, life_fd: int) -> None:
         try:
             job = json.loads(connection.recv_bytes())
         except EOFError:
+            _remove_own_files(folder)  # the thread that does it may not have begun
             return
         if serve is None and not refused:
             try:
