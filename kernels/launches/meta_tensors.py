@@ -20,15 +20,13 @@ import torch
 import torch._compile
 from torch.overrides import TorchFunctionMode
 
-FUNCTIONS = frozenset({torch.copysign, torch.nn.functional.leaky_relu})
-"""Those that inputs and references of matmul, fused_matmul, conv2d and grouped_matmul call. rms_norm's calls one more,
-whose first argument alone decides the shape."""
+DTYPES = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
 
 
 class MetaElementwise(TorchFunctionMode):
-    """Within it the `FUNCTIONS` of floating-point meta tensors give an empty meta tensor of the broadcast shape and the
-    promoted dtype, as the references do; ``rms_norm`` gives one of its input's shape. Every other call, in place or
-    with ``out`` too, is PyTorch's own. From the first block on no reference imports PyTorch's compiler."""
+    """Within it the `FUNCTIONS` of plain meta tensors give an empty meta tensor as the references do, if it is obvious:
+    contiguous floating-point tensors without a gradient. Every other call is PyTorch's own. From the first block on no
+    reference imports PyTorch's compiler."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,41 +39,58 @@ class MetaElementwise(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        if func is torch.nn.functional.rms_norm:
-            x, normalized_shape, weight = _rms_norm_arguments(*args, **(kwargs or {}))
-            if _is_row_norm(x, normalized_shape, weight):
-                return torch.empty(x.shape, dtype=x.dtype, device="meta")
-        given = [a for a in args if not isinstance(a, int | float)]
-        if (
-            func in FUNCTIONS
-            and not {name for name, value in (kwargs or {}).items() if value} - {"negative_slope"}
-            and all(map(_floating_meta, given))
-        ):
-            shape = torch.broadcast_tensors(*given)[0].shape  # ``broadcast_shapes`` imports SymPy
-            dtype = functools.reduce(torch.promote_types, (t.dtype for t in given))
-            return torch.empty(shape, dtype=dtype, device="meta")
-        return func(*args, **(kwargs or {}))
+        found = None
+        if func in FUNCTIONS:
+            with suppress(TypeError):  # a wrong call, about which PyTorch has the better words
+                found = FUNCTIONS[func](*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {})) if found is None else found
 
 
-def _rms_norm_arguments(input: Any, normalized_shape: Any, weight: Any = None, eps: Any = None) -> tuple[Any, Any, Any]:
-    """Those that decide what comes out, however they were passed."""
-    return input, normalized_shape, weight
+def _copysign(input: Any, other: Any) -> torch.Tensor | None:
+    tensors = [x for x in (input, other) if type(x) not in (int, float)]
+    mixed = len({t.dtype for t in tensors if _is_plain(t)}) > 1
+    if not all(map(_is_plain, (input, *tensors))) or (mixed and not all(t.dim() for t in tensors)):
+        return None  # the dtype of a tensor without dimensions does not count beside that of one that has some
+    shape = torch.broadcast_tensors(*tensors)[0].shape  # ``broadcast_shapes`` imports SymPy
+    dtype = functools.reduce(torch.promote_types, (t.dtype for t in tensors))
+    return torch.empty(shape, dtype=dtype, device="meta")
 
 
-def _is_row_norm(x: Any, normalized_shape: Any, weight: Any) -> bool:
-    """Whether `weight` scales the last dimension of a contiguous `x` of its dtype. All else is left to PyTorch."""
+def _leaky_relu(input: Any, negative_slope: Any = 0.01, inplace: Any = False) -> torch.Tensor | None:
+    if type(negative_slope) not in (int, float) or inplace is not False or not _is_plain(input):
+        return None
+    return torch.empty(input.shape, dtype=input.dtype, device="meta")
+
+
+def _rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: Any = None) -> torch.Tensor | None:
+    """If `weight` scales the last dimension of an `input` of its dtype."""
+    if not (_is_plain(input) and _is_plain(weight) and input.dtype == weight.dtype and input.dim() > 0):
+        return None
+    if not tuple(normalized_shape) == tuple(weight.shape) == tuple(input.shape[-1:]):
+        return None
+    if type(eps) not in (int, float, type(None)):
+        return None
+    return torch.empty(input.shape, dtype=input.dtype, device="meta")
+
+
+FUNCTIONS: Mapping[Callable[..., Any], Callable[..., torch.Tensor | None]] = {
+    torch.copysign: _copysign,
+    torch.nn.functional.leaky_relu: _leaky_relu,
+    torch.nn.functional.rms_norm: _rms_norm,
+}
+"""Those that inputs and references of matmul, fused_matmul, conv2d, grouped_matmul and rms_norm call, each with what
+gives its result, or None if that is left to PyTorch."""
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is a meta tensor, of no subclass, whose elementwise results are contiguous and have no gradient."""
     return (
-        _floating_meta(x)
-        and _floating_meta(weight)
-        and x.dtype == weight.dtype
-        and x.is_contiguous()
-        and tuple(normalized_shape) == tuple(weight.shape) == tuple(x.shape[-1:])
-        and x.dim() > 0
+        type(value) is torch.Tensor
+        and value.device.type == "meta"
+        and value.dtype in DTYPES
+        and value.is_contiguous()
+        and not (value.requires_grad and torch.is_grad_enabled())
     )
-
-
-def _floating_meta(value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and value.device.type == "meta" and value.is_floating_point()
 
 
 HOMES = ("torch._refs", "torch._decomp")

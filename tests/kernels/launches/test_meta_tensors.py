@@ -105,6 +105,61 @@ def test_what_is_in_place_or_an_integer_is_pytorchs():
             torch.copysign(torch.empty(2, device="meta"), torch.empty(3, device="meta"))
 
 
+class Named(torch.Tensor):
+    """A subclass, as users have."""
+
+
+def on_meta(*shape, dtype=torch.float32):
+    return torch.empty(shape, dtype=dtype, device="meta")
+
+
+X, ROW, SCALAR = on_meta(4, 8), on_meta(8), on_meta(dtype=torch.float64)
+IMAGES = on_meta(2, 3, 4, 5).to(memory_format=torch.channels_last)
+TRAINED = on_meta(4, 8).requires_grad_()
+FP8 = on_meta(4, 8).to(torch.float8_e4m3fn)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: torch.copysign(X.half(), SCALAR),
+        lambda: torch.copysign(SCALAR, X.half()),
+        lambda: torch.copysign(X, other=X.half()),
+        lambda: torch.copysign(X, X, out=on_meta(4, 8)),
+        lambda: torch.copysign(X.t(), X.t()),
+        lambda: torch.copysign(X.t(), X.t()).view(-1),
+        lambda: torch.copysign(FP8, X),
+        lambda: torch.copysign(TRAINED, X),
+        lambda: torch.copysign(X.as_subclass(Named), X),
+        lambda: torch.copysign(torch.nn.Parameter(X), 2.0),
+        lambda: torch.copysign(X, None),
+        lambda: torch.copysign(X),
+        lambda: torch.copysign(2.0, X),
+        lambda: leaky_relu(IMAGES),
+        lambda: leaky_relu(TRAINED, 0.1),
+        lambda: leaky_relu(X, "0.1"),
+        lambda: leaky_relu(X, 0.1, True),
+        lambda: leaky_relu(X, 0.1, slope=1),
+        lambda: rms_norm(TRAINED, (8,), ROW),
+        lambda: rms_norm(X.as_subclass(Named), (8,), ROW),
+        lambda: rms_norm(X, 8, ROW),
+        lambda: rms_norm(X, (8,), ROW, "1e-6"),
+        lambda: rms_norm(X),
+    ],
+)
+def test_what_is_not_obvious_is_pytorchs(call):
+    def came_out():
+        try:
+            found = call()
+        except (RuntimeError, TypeError) as e:
+            return str(e)
+        return type(found), found.shape, found.dtype, found.stride(), found.requires_grad
+
+    expected = came_out()
+    with MetaElementwise():
+        assert came_out() == expected
+
+
 def run(program: str) -> None:
     """A process of its own: this one may have imported PyTorch's compiler."""
     done = subprocess.run([sys.executable, "-c", OPERATORS + program], cwd=ROOT, capture_output=True, text=True)
