@@ -72,7 +72,7 @@ def optimise(
     Raises UsageError for what cannot be used as it is and AgentError where the run could not go on, with one sentence
     each. Ctrl-C stops at the next safe point with an AgentError that names the run; in other threads than the main one
     no signal handler is set. ``.env`` is not read."""
-    from agent.goal.early import named_device, start_processes
+    from agent.goal.early import named_device, start_early
     from agent.goal.goal import Given
     from agent.goal.request import requested
     from agent.loop.run import begin
@@ -115,7 +115,7 @@ def optimise(
         seed=whole("seed", seed, least=0) or 0,
     )
     path = Path(memory) if memory is not None else None
-    with start_processes(named_device(device, goal), given.kernel or goal, edit) as started:
+    with start_early(named_device(device, goal), given.kernel or goal, edit) as started:
         objective, notices = requested(goal, given, cold, edit)
         watch = CallbackWatch(progress)
         return Result.of(begin(objective, path, base_url, watch, notices=notices, started=started))

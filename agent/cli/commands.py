@@ -229,7 +229,7 @@ def run(
     Any other word refuses the goal. docs/GOALS.md lists all words and 400 goals with what they mean."""
     read_env()
     from agent.cli.device_line import device_line
-    from agent.goal.early import named_device, start_processes
+    from agent.goal.early import named_device, start_early
     from agent.goal.goal import Given
     from agent.goal.request import requested
     from agent.models.choose import api_name, model_name
@@ -264,7 +264,7 @@ def run(
     with Terminal(loudness) as terminal, ExitStack() as stack:
         with terminal.opening(device_line(given.device, words)), near_command(goal):
             # before the kernels are imported, and PyTorch with them
-            started = stack.enter_context(start_processes(named_device(given.device, words), kernel or words, edit))
+            started = stack.enter_context(start_early(named_device(given.device, words), kernel or words, edit))
             objective, notices = requested(words, given, cold, edit)
         from agent.cli.result_panel import print_result
         from agent.loop.run import begin

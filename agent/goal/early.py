@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +18,15 @@ def named_device(option: str | None, goal: str) -> str:
     such as ``all GPUs``."""
     said = DEVICE_IN_GOAL.search(goal.lower())
     return option or (said.group() if said else "auto")
+
+
+def start_early(device: str, kernel: str, edit: bool) -> AbstractContextManager[Prestart | None]:
+    """As `start_processes`, while the goal is read; None if this machine has fewer cores than the imports of all these
+    processes keep busy. There they would double the time until a goal is refused."""
+    from tools.harness.process.prestart import LEAST_CORES
+
+    early = len(os.sched_getaffinity(0)) >= LEAST_CORES
+    return start_processes(device, kernel, edit) if early else nullcontext()
 
 
 def start_processes(device: str, kernel: str, edit: bool) -> Prestart:

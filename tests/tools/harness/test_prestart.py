@@ -153,8 +153,11 @@ def test_what_the_compiling_worker_imports_is_what_a_compilation_needs():
     subprocess.run([sys.executable, "-c", script], check=True, timeout=90)
 
 
-def test_processes_of_a_goal_start_before_it_is_read_and_end_with_it(monkeypatch, tmp_path):
+@pytest.mark.parametrize("cores", [2, 16])
+def test_processes_of_a_goal_start_before_it_is_read_and_end_with_it(cores, monkeypatch, tmp_path):
+    """On a machine with few cores they would keep the goal from being read."""
     monkeypatch.setattr(telemetry, "gpus_present", lambda: 1)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)))
     made, of = [], Prestart.of
 
     def noted(*arguments, **options):
@@ -165,7 +168,7 @@ def test_processes_of_a_goal_start_before_it_is_read_and_end_with_it(monkeypatch
     monkeypatch.setattr(Prestart, "of", noted)
     with pytest.raises(UsageError, match="zorp"):
         optimise("make softmax quicker zorp", device="cuda:0", memory=tmp_path / "m.db")
-    assert made
+    assert bool(made) == (cores == 16)
     assert gone(made)
 
 
