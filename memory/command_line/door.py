@@ -75,6 +75,9 @@ def leave(code: int) -> NoReturn:
         if frame.f_code.co_name not in OUTERMOST:
             sys.exit(code)
         frame = frame.f_back
+    for number in (signal.SIGINT, signal.SIGTERM):  # while threads are waited for
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: end_process())
     if code != INTERRUPTED:
         threading._shutdown()  # type: ignore[attr-defined]  # as Python does: waits for threads
     atexit._run_exitfuncs()

@@ -128,6 +128,27 @@ def test_a_command_that_was_stopped_waits_for_no_thread(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (130, "put away\n")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_that_is_stopped_while_it_waits_for_its_threads_unwinds_nothing(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    (tmp_path / "command.py").write_text(
+        "import atexit, os, signal, threading, time\n"
+        "from memory.command_line.door import interrupt\n"
+        "def press():\n"
+        "    time.sleep(0.2)\n"
+        f"    os.kill(os.getpid(), {int(number)})\n"
+        "    time.sleep(60)\n"
+        "def main():\n"
+        "    atexit.register(print, 'put away', flush=True)\n"
+        "    signal.signal(signal.SIGTERM, interrupt)\n"
+        "    threading.Thread(target=press).start()\n"
+        "    return 0\n"
+    )
+    done = command_in(tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "put away\n", "\nstopped\n")
+
+
 def test_a_command_that_is_over_has_waited_for_its_threads_and_unloads_nothing(tmp_path: Path) -> None:
     """Python takes a second or two to unload PyTorch."""
     (tmp_path / "command.py").write_text(
