@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import click
@@ -97,7 +98,7 @@ def compile_(file: Path, target: str | None, kernel: str | None, configs: int, j
     does not."""
     from agent.programs.compile_captured import COMPILES, compile_captured, render_compiled
 
-    found = compile_captured(file, kernel, target, configs)
+    found = compile_captured(file, kernel, target, configs, partial(click.echo, err=True))
     click.echo(json.dumps(found) if json_ else render_compiled(found))
     return PROVEN if all(row["status"] == COMPILES for row in found["compiled"]) else FAILED
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from agent.errors import AgentError, UsageError
 from agent.programs.improvement.wanted_launches import open_capture, select_launches
+from agent.programs.programs_assembler import programs_assembler
+from kernels.capture.reading.captured_launches import CapturedLaunch
 from memory.formats.tables import table
 from memory.terms import count_of, printable
 
@@ -15,16 +18,23 @@ COMPILES = "compiles"
 COLUMNS = ("launch", "kernel", "config", "status", "registers", "spill_bytes", "shared_bytes", "occupancy", "reason")
 
 
-def compile_captured(file: Path, only: str | None, target: str | None, configs: int) -> dict[str, Any]:
+def compile_captured(
+    file: Path, only: str | None, target: str | None, configs: int, notify: Callable[[str], object]
+) -> dict[str, Any]:
     """Compile up to `configs` configs of each launch, the owner's first. `only` names kernels as for ``improve``.
     `target`: a GPU model with known facts; None is the one that each launch was captured on.
 
     Raises UsageError for a file, kernel or GPU model that cannot be used, and AgentError if this machine cannot
     compile."""
-    launches = select_launches(open_capture(file), only)
+    capture = open_capture(file)
+    launches = select_launches(capture, only)
     for launch in launches:  # before PyTorch is loaded
         _model_of(launch.device, target)
+    with programs_assembler(capture, notify):
+        return _compile(file, launches, target, configs)
 
+
+def _compile(file: Path, launches: Sequence[CapturedLaunch], target: str | None, configs: int) -> dict[str, Any]:
     from kernels.captured.captured_kernels import captured_kernel, reference_of
     from tools.harness.compiling.compile_pool import LocalCompilePool
     from tools.harness.device import DeviceError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import click
@@ -54,13 +55,16 @@ def import_(capture_: Path, kernel: str, size: str | None, output: Path, file: P
     from agent.programs.foreign.foreign_formats import read_foreign
     from agent.programs.foreign.rows_from_table import rows_from_table
     from agent.programs.improvement.wanted_launches import open_capture
+    from agent.programs.programs_assembler import programs_assembler
     from kernels.tuned.tuned_file import alone, write_table
     from kernels.tuned.tuned_table import TunedTable
     from memory.command_line.output_files import check_output
 
     check_output(output, "-o", (capture_, file), replaced_repeatedly=True)
     form, found = read_foreign(file)
-    imported = rows_from_table(form, found, open_capture(capture_), kernel, size)
+    launches = open_capture(capture_)
+    with programs_assembler(launches, partial(click.echo, err=True)):
+        imported = rows_from_table(form, found, launches, kernel, size)
     if not imported.rows and not imported.skipped:
         raise UsageError(f"{capture_} has no launch of {kernel}: `python -m agent captures show` lists its kernels")
     with alone(output):

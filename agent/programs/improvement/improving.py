@@ -13,12 +13,12 @@ from agent.programs.improvement.improve_plan import plan, revision_of
 from agent.programs.improvement.improve_request import Improved, Request
 from agent.programs.improvement.improve_work import Work
 from agent.programs.improvement.preparing.ahead import Ahead
-from agent.programs.improvement.preparing.programs_assembler import programs_assembler
 from agent.programs.improvement.preparing.surveys import SEED
 from agent.programs.improvement.table_gaps import hold_out, take_out
 from agent.programs.improvement.time_left import TimeLeft
 from agent.programs.improvement.tuned_rows import name_of_row
 from agent.programs.improvement.wanted_launches import open_capture, select_launches
+from agent.programs.programs_assembler import programs_assembler
 from agent.trace.paths import trace_folder
 from kernels.capture.reading.captured_launches import Capture
 from kernels.hardware.gpu_facts import from_json
@@ -47,7 +47,7 @@ def improve(request: Request, watch: Watch) -> Improved:
 
     Raises UsageError for a capture or device that cannot be used, and AgentError if the device fails."""
     capture = open_capture(request.file)
-    with programs_assembler(capture, watch):
+    with programs_assembler(capture, watch.notify):
         return _improved(request, watch, capture)
 
 

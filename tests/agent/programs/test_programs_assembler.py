@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from agent.loop.progress import LineWatch
-from agent.programs.improvement.preparing import programs_assembler as module
-from agent.programs.improvement.preparing.programs_assembler import programs_assembler
+from agent.programs import compile_captured as compiling
+from agent.programs import programs_assembler as module
+from agent.programs.programs_assembler import programs_assembler
 from kernels.capture.reading.captured_launches import Capture
 
 BY_TRITON = Capture("a.capture", [], {}, [], 1, 1, 0)
@@ -32,7 +32,7 @@ def test_the_programs_assembler_compiles_its_launches(capture, before, there, wi
     if before is not None:
         monkeypatch.setenv(module.ASSEMBLER, before)
     lines = []
-    with programs_assembler(capture, LineWatch(lines.append)):
+    with programs_assembler(capture, lines.append):
         assert os.environ.get(module.ASSEMBLER) == within
     assert os.environ.get(module.ASSEMBLER) == before
     assert [OWN in line for line in lines] == ([True] if within == OWN else [])
@@ -41,6 +41,17 @@ def test_the_programs_assembler_compiles_its_launches(capture, before, there, wi
 def test_it_is_the_programs_no_longer_if_the_command_fails(monkeypatch):
     monkeypatch.setattr(module, "torch_assembler", lambda: OWN)
     monkeypatch.delenv(module.ASSEMBLER, raising=False)
-    with pytest.raises(KeyError), programs_assembler(BY_TORCH, LineWatch(print)):
+    with pytest.raises(KeyError), programs_assembler(BY_TORCH, print):
         raise KeyError
     assert module.ASSEMBLER not in os.environ
+
+
+def test_a_captures_launches_are_compiled_for_their_figures_as_the_program_compiled_them(monkeypatch, tmp_path):
+    monkeypatch.setattr(module, "torch_assembler", lambda: OWN)
+    monkeypatch.delenv(module.ASSEMBLER, raising=False)
+    monkeypatch.setattr(compiling, "open_capture", lambda file: BY_TORCH)
+    monkeypatch.setattr(compiling, "select_launches", lambda capture, only: [])
+    monkeypatch.setattr(compiling, "_compile", lambda *about: {"with": os.environ[module.ASSEMBLER]})
+    lines = []
+    assert compiling.compile_captured(tmp_path, None, None, 1, lines.append) == {"with": OWN}
+    assert len(lines) == 1

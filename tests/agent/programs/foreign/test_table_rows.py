@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 
 import pytest
 import torch
@@ -12,13 +13,15 @@ import triton.language as tl
 from triton.runtime import driver
 
 from agent.cli.commands import main
-from agent.programs import apply, capture
+from agent.programs import apply, capture, programs_assembler
+from agent.programs.foreign import rows_from_table as rows_module
 from agent.programs.foreign.foreign_formats import read_foreign
 from agent.programs.foreign.rows_from_table import rows_from_table
 from agent.programs.improvement import wanted_launches
 from kernels.capture.reading import captured_launches
 from kernels.capture.reading.captured_launches import read_capture
 from kernels.tuned.applying import applied_table
+from kernels.tuned.compiler_variables import ASSEMBLER
 from kernels.tuned.tuned_environment import assembler_of
 from kernels.tuned.tuned_file import read_table
 from kernels.tuned.tuned_table import TunedEnvironment
@@ -109,6 +112,21 @@ def test_a_table_is_applied_as_unproven_rows(tmp_path, here, capsys, name, text,
     # A row that is there stays: an import never takes the place of a proof.
     assert main([*command, *(["--size", size] if size else [])]) == 0
     assert "0 unproven rows added, 1 keys have a row already" in capsys.readouterr().out
+
+
+def test_rows_name_the_assembler_that_the_program_compiles_with(tmp_path, here, capsys, monkeypatch):
+    def by_torch(path):
+        return dataclasses.replace(captured_launches.read_capture(path), torch_assembler=True)
+
+    monkeypatch.setattr(wanted_launches, "read_capture", by_torch)
+    monkeypatch.setattr(programs_assembler, "torch_assembler", lambda: "/torch/bin/ptxas")
+    monkeypatch.setattr(rows_module, "assembler_of", lambda kind, arch: f"ptxas of {os.environ.get(ASSEMBLER)}")
+    monkeypatch.delenv(ASSEMBLER, raising=False)
+    (tmp_path / "tuned.autotune.json").write_text(dumped(TRITON))
+    words = ["--capture", str(here), "--kernel", "tuned", "-o", str(tmp_path / "t")]
+    assert main(["table", "import", *words, str(tmp_path / "tuned.autotune.json")]) == 0
+    assert "/torch/bin/ptxas" in capsys.readouterr().err
+    assert [r.environment.assembler for r in read_table(tmp_path / "t").rows] == ["ptxas of /torch/bin/ptxas"]
 
 
 @pytest.mark.parametrize(
