@@ -22,7 +22,7 @@ def device_line(option: str | None, goal: str) -> str | None:
         raise UsageError(f"{kind}{':' * bool(which)}{which} names a GPU and this machine has none: {WITHOUT_GPU}.")
     if kind == "cuda" and which.startswith("all"):
         return "device: all GPUs of this machine"
-    if kind == "cuda":
+    if kind == "cuda" and (which or "0").isdecimal():
         return f"device: this machine's GPU {which or 0}"
     if kind != "recorded":
         return None

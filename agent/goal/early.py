@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tools.harness.process.prestart import Prestart
 
-DEVICE_IN_GOAL = re.compile(r"(?<!\w)(cuda:\d+|recorded)(?!\w)")
+AMOUNT = r"[x*%]|\.\d|[gt]b|tflop|percent|times|ms\b|us\b|evals|configs"
+"""Makes a number one of something else than a GPU's: ``on this GPU 90 % of the roofline``."""
 
 
 def named_device(option: str | None, goal: str) -> str:
-    """The device of ``--device``, else of the goal's words, else ``auto``. More words than are known here name one,
-    such as ``all GPUs``."""
-    said = DEVICE_IN_GOAL.search(goal.lower())
-    return option or (said.group() if said else "auto")
+    """The device of ``--device``, else of the goal's words, else ``auto``."""
+    words = goal.lower()
+    return option or next(iter(devices_named(lambda pattern: re.finditer(pattern, words))), "auto")
+
+
+def devices_named(find: Callable[[str], Iterable[re.Match[str]]]) -> list[str]:
+    """The devices that a goal names: ``cuda:0``, ``GPU 0``, ``all GPUs`` or ``recorded``. `find` gives the places in
+    it that match a pattern."""
+    said = [m.group().strip() for m in find(r"(?<!\w)cuda:(?:\d+|all)(?!\w)|\brecorded\b")]
+    said += [f"cuda:{m.group(1)}" for m in find(rf"(?<!\w)gpu\s+(\d{{1,2}})(?!\w)(?!\s*(?:{AMOUNT}))")]
+    said += ["cuda:all" for _ in find(r"(?<!\w)all (?:the )?gpus(?!\w)")]
+    return said
 
 
 def start_early(device: str, kernel: str, edit: bool) -> AbstractContextManager[Prestart | None]:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from agent.errors import UsageError
+from agent.goal.early import devices_named
 from agent.goal.goal_errors import cannot_read, not_understood
 from agent.goal.goal_targets import read_targets
 from agent.goal.objective import Limits, Objective, Target
@@ -180,10 +181,7 @@ def query_heads(kernel: KernelWords, shape: tuple[int, ...] | None, options: Opt
 
 def read_device(text: Text) -> str | None:
     """``cuda:0``, ``GPU 0``, ``all GPUs`` or ``recorded``."""
-    said = [m.group().strip() for m in text.take(r"(?<!\w)cuda:(?:\d+|all)(?!\w)|\brecorded\b")]
-    said += [f"cuda:{m.group(1)}" for m in text.take(r"(?<!\w)gpu\s+(\d{1,2})(?!\w)(?!\s*[x*])")]
-    said += ["cuda:all" for _ in text.take(r"(?<!\w)all (?:the )?gpus(?!\w)")]
-    return one_of("device", said)
+    return one_of("device", devices_named(text.take))
 
 
 def refuse_rest(

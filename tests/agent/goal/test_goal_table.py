@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent.errors import UsageError
+from agent.goal.early import named_device
 from agent.goal.goal import Given
 from agent.goal.request import understood
 from tests.agent.goal.meaning import REFUSED, meaning, table
@@ -21,6 +22,18 @@ def test_a_goal_means_what_the_table_says(goal, said):
     assert found.startswith(REFUSED)
     assert said.removeprefix(REFUSED) in found
     assert "\n" not in found
+
+
+def test_what_is_known_of_the_device_before_a_goal_is_read_is_what_it_means():
+    """Words of other languages are not known then."""
+    for goal, said in GOALS.items():
+        if not said.startswith(REFUSED):
+            assert named_device(None, goal) in ("auto", understood(goal, Given())[0].device), goal
+
+
+@pytest.mark.parametrize("amount", ["90%", "90 % of the roofline", "80 tflops", "2.5x", "10 times"])
+def test_an_amount_is_no_number_of_a_gpu(amount):
+    assert named_device(None, f"fused matmul on this GPU {amount}") == "auto"
 
 
 def test_the_table_is_large_and_most_of_it_is_understood():
