@@ -28,7 +28,7 @@ ASSEMBLER = "TRITON_PTXAS_PATH"
 def torch_assembler() -> str | None:
     """The path of the assembler that PyTorch's CUDA builds have, if there is one. When Inductor first compiles, it sets
     ASSEMBLER to it unless that is set: from then on the process compiles all its Triton kernels with it, if its Triton
-    takes the assembler of the GPU's architecture from there (that of Hopper up to 3.6)."""
+    takes the assembler of the GPU's architecture from there (for Hopper 3.6.0 does, 3.9.0 does not)."""
     origin = None
     with suppress(Exception):  # in a program of others: its finders raise anything, and its `torch` may lack a spec
         found = importlib.util.find_spec("torch")

@@ -43,7 +43,7 @@ def gpu(tmp_path_factory):
     folder = tmp_path_factory.mktemp("gpu")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tools.harness.measuring.telemetry.gpus_present", lambda: 1)
-        patch.setattr(Prestart, "of", classmethod(lambda cls, *asked: cls(folder, 0, None)))
+        patch.setattr(Prestart, "of", classmethod(lambda cls, *asked, **said: cls(folder, 0, None)))
         opened = functools.partial(LiveDevice.open, factory="tests.agent.programs.scripted_gpu:worker")
         patch.setattr(LiveDevice, "open", opened)
         patch.setattr(live, "LocalCompilePool", NothingToCompile)

@@ -81,7 +81,7 @@ def on_gpu(example):
 def gpu(monkeypatch, tmp_path):
     """This machine seems to have an H200."""
     monkeypatch.setattr("tools.harness.measuring.telemetry.gpus_present", lambda: 1)
-    monkeypatch.setattr(Prestart, "of", classmethod(lambda cls, *asked: cls(tmp_path, 0, None)))
+    monkeypatch.setattr(Prestart, "of", classmethod(lambda cls, *asked, **said: cls(tmp_path, 0, None)))
     monkeypatch.setattr(improving, "OwnerSurvey", lambda device, gpu_lock: SurveyOnGpu("cpu"))
     opened = functools.partial(LiveDevice.open, factory="tests.agent.programs.scripted_gpu:worker")
     monkeypatch.setattr(LiveDevice, "open", opened)

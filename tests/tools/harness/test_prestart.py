@@ -49,6 +49,21 @@ def prestart(tmp_path):
         yield prestart
 
 
+@pytest.fixture
+def made(monkeypatch):
+    """The processes of a machine with a GPU, as they are started."""
+    found, of = [], Prestart.of
+
+    def noted(*arguments, **options):
+        prestart = of(*arguments, **options)
+        found.extend(c for waiting in prestart._waiting.values() for c in waiting)
+        return prestart
+
+    monkeypatch.setattr(telemetry, "gpus_present", lambda: 1)
+    monkeypatch.setattr(Prestart, "of", noted)
+    return found
+
+
 def test_all_are_at_work_before_the_gpu_has_a_name_and_are_those_that_the_run_uses(prestart, tmp_path):
     workers, compilers = list(prestart._waiting[WORKER]), list(prestart._waiting[COMPILER])
     assert (len(workers), len(compilers)) == (2, 2)
@@ -154,18 +169,9 @@ def test_what_the_compiling_worker_imports_is_what_a_compilation_needs():
 
 
 @pytest.mark.parametrize("cores", [2, 16])
-def test_processes_of_a_goal_start_before_it_is_read_and_end_with_it(cores, monkeypatch, tmp_path):
+def test_processes_of_a_goal_start_before_it_is_read_and_end_with_it(cores, made, monkeypatch, tmp_path):
     """On a machine with few cores they would keep the goal from being read."""
-    monkeypatch.setattr(telemetry, "gpus_present", lambda: 1)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)))
-    made, of = [], Prestart.of
-
-    def noted(*arguments, **options):
-        prestart = of(*arguments, **options)
-        made.extend(c for waiting in prestart._waiting.values() for c in waiting)
-        return prestart
-
-    monkeypatch.setattr(Prestart, "of", noted)
     with pytest.raises(UsageError, match="zorp"):
         optimise("make softmax quicker zorp", device="cuda:0", memory=tmp_path / "m.db")
     assert bool(made) == (cores == 16)
@@ -182,16 +188,7 @@ def test_a_run_that_shares_the_machine_has_so_many_compilers_in_all(monkeypatch,
         pool.close()
 
 
-def test_a_run_that_cannot_be_opened_leaves_nobody(monkeypatch, tmp_path):
-    monkeypatch.setattr(telemetry, "gpus_present", lambda: 1)
-    made, of = [], Prestart.of
-
-    def noted(*arguments, **options):
-        prestart = of(*arguments, **options)
-        made.extend(c for waiting in prestart._waiting.values() for c in waiting)
-        return prestart
-
-    monkeypatch.setattr(Prestart, "of", noted)
+def test_a_run_that_cannot_be_opened_leaves_nobody(made, monkeypatch, tmp_path):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     objective = Objective(goal="fast", kernel="softmax", device="cuda:0")
     with pytest.raises(UsageError, match="no usable GPU"):
