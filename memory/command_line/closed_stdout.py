@@ -29,6 +29,9 @@ def run_click(command: click.Command, program: str, arguments: Sequence[str] | N
     try:
         with command.make_context(program, words) as context:
             return command.invoke(context)
+    except click.exceptions.NoArgsIsHelpError as e:
+        click.echo(e.format_message())
+        return e.exit_code
     except click.exceptions.Exit as e:
         return e.exit_code
     except (EOFError, KeyboardInterrupt) as e:
@@ -46,15 +49,31 @@ def ends_quietly(main: Callable[P, int]) -> Callable[P, int]:
             try:
                 return main(*arguments, **options)
             finally:
-                if sys.stdout is not None:  # as under `>&-`
-                    sys.stdout.flush()
+                _flush()
         except BrokenPipeError:
             if not _is_closed():
                 raise
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is left to flush at exit
+            _drop_output()
             return CLOSED_STDOUT
 
     return run
+
+
+def _flush() -> None:
+    """Write what standard output still holds. Raises BrokenPipeError. On a full disk it is dropped: the command has
+    reported that, or another error."""
+    try:
+        if sys.stdout is not None:  # as under `>&-`
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError:
+        _drop_output()
+
+
+def _drop_output() -> None:
+    """Have what is left to flush at exit go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _is_closed() -> bool:

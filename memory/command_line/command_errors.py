@@ -52,9 +52,6 @@ def run_command_line(
             code = run_click(command, program, arguments)
         finally:
             flush()
-    except click.exceptions.NoArgsIsHelpError as e:
-        click.echo(e.format_message())
-        return USAGE
     except click.ClickException as e:
         return report_error(f"{e.format_message()}{help_hint(e)}", e.exit_code, words)
     except known as e:

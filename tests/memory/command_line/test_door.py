@@ -43,6 +43,21 @@ def test_streams_that_take_nothing(case: Make, codes: tuple[int, ...], world: di
     assert faults(tried, run(tried)) == []
 
 
+@pytest.mark.parametrize("unbuffered", [None, "1"])
+@pytest.mark.parametrize(
+    ("words", "code"), [("agent runs --json", 1), ("agent --help", 1), ("tools", 1), ("agent --json zorp", 2)]
+)
+def test_a_full_stdout_is_no_traceback_however_python_writes(
+    case: Make, words: str, code: int, unbuffered: str | None
+) -> None:
+    """A buffer that cannot be written is flushed once more whenever Python or a command ends."""
+    tried = case(words, (code,), stdout="full")
+    tried.env["PYTHONUNBUFFERED"] = unbuffered
+    ended = run(tried)
+    assert faults(tried, ended) == []
+    assert ended.stderr.count("error: ") == 1
+
+
 def test_a_full_stdout_is_one_sentence(case: Make) -> None:
     assert run(case("memory --version", (1,), stdout="full")).stderr.startswith("error: the output cannot be written")
 
