@@ -100,7 +100,7 @@ def test_a_wrong_result_fails_its_check(tmp_path, interpreter):
         ),
         (
             "device) for _ in range(2)",
-            "device) + torch.rand(()).item() for _ in range(2)",
+            "device) + torch.randn(problem.N, device=device) for _ in range(2)",
             "def inputs",
             "an equal generator",
         ),
@@ -216,6 +216,17 @@ def test_candidates_without_an_end_are_refused(tmp_path, body):
     added = f"    def candidates(self, *rest):\n        import itertools\n        return {body}\n\n    def eager("
     with pytest.raises(KernelError, match=r"own\.py"):
         examine(own(tmp_path, ("    def eager(", added)))
+
+
+def test_inputs_that_are_rounded_in_another_way_each_time_are_no_other_draw(tmp_path):
+    """As a product of matrices on the CPU is, whose threads wait for other processes."""
+    examine(
+        own(
+            tmp_path,
+            ("device) for _ in range(2)", "device) * (1 + 1e-7 * torch.rand((), device=device)) for _ in range(2)"),
+            ("    N: int = 1 << 26", "    N: int = 1 << 26\n    dtype: Literal['fp32'] = 'fp32'"),
+        )
+    )
 
 
 def test_what_a_file_prints_is_not_on_stdout(tmp_path, capsys):
