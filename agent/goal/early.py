@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -31,12 +30,11 @@ def devices_named(find: Callable[[str], Iterable[re.Match[str]]]) -> list[str]:
 
 
 def start_early(device: str, kernel: str, edit: bool) -> AbstractContextManager[Prestart | None]:
-    """As `start_processes`, while the goal is read; None if this machine has fewer cores than the imports of all these
-    processes keep busy. There they would double the time until a goal is refused."""
-    from tools.harness.process.prestart import LEAST_CORES
+    """As `start_processes`, while the goal is read; None if this machine has few cores. There the imports of all these
+    processes would double the time until a goal is refused."""
+    from tools.harness.process.prestart import has_spare_cores
 
-    early = len(os.sched_getaffinity(0)) >= LEAST_CORES
-    return start_processes(device, kernel, edit) if early else nullcontext()
+    return start_processes(device, kernel, edit) if has_spare_cores() else nullcontext()
 
 
 def start_processes(device: str, kernel: str, edit: bool) -> Prestart:

@@ -20,9 +20,8 @@ HARMLESS = {
 FUSION = "TRITON_DEFAULT_FP_FUSION"
 USUAL = {FUSION: "1"}
 """A variable with the value that all our processes give it. Triton up to 3.9 does the same without it."""
-
-
 ASSEMBLER = "TRITON_PTXAS_PATH"
+"""Names the assembler, for some architectures."""
 
 
 def torch_assembler() -> str | None:
@@ -48,7 +47,7 @@ def overrides() -> dict[str, str]:
     """The variables of this process that change what is compiled. PyTorch's assembler is none: which one assembles is
     told beside them."""
     found = {k: v for k, v in sorted(os.environ.items()) if k.startswith(PREFIXES) and k not in HARMLESS}
-    if ASSEMBLER in found and uses_torch_assembler():
+    if uses_torch_assembler():
         del found[ASSEMBLER]
     return found
 

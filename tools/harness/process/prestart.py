@@ -27,6 +27,11 @@ COMPILER_NICE = 10
 """Added niceness of a compiler: the run waits for the worker and the driver, which go first."""
 
 
+def has_spare_cores() -> bool:
+    """Whether this machine imports for later without a loss now."""
+    return len(os.sched_getaffinity(0)) >= LEAST_CORES
+
+
 class Prestart:
     """Processes by the factory that they will serve with. Whoever takes one has to end it. ``close`` ends the rest."""
 
@@ -73,9 +78,8 @@ class Prestart:
         kind, _, which = device.partition(":")
         single = kind == "auto" or (kind == "cuda" and (which or "0").isdecimal())
         if single and gpus_present():
-            cores = len(os.sched_getaffinity(0))
-            most = cores if compilers is None else compilers
-            baselines = COMPILING_WORKER if torch_compile and cores >= LEAST_CORES else None
+            most = len(os.sched_getaffinity(0)) if compilers is None else compilers
+            baselines = COMPILING_WORKER if torch_compile and has_spare_cores() else None
             found = cls(default_cache(), min(COMPILERS, most), shut_in=shut_in, baselines=baselines)
             found.most_compilers = compilers
             return found
